@@ -1,0 +1,64 @@
+"""CLIP: two towers into one space.
+
+Axes: ... any leading axes, H x W pixels, K texts, L tokens, D embedding.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from vitaclip.clip.text import TextTower
+from vitaclip.clip.vision import VisionTower
+from vitaclip.config import CLIPConfig
+
+
+class CLIP(nn.Module):
+    """The two-tower image-text model (Radford et al., 2021). Knows nothing of video or of prompts."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = VisionTower(config)
+        self.text = TextTower(config)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        for name in ("pixel_mean", "pixel_std"):
+            values = torch.tensor(getattr(config, name)).view(3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+        self._init_weights()
+
+    def normalize_pixels(self, pixels: Tensor) -> Tensor:
+        """Take uint8 pixels (..., 3, H, W) in [0, 255] to the statistics this CLIP was trained on, as float."""
+        return (pixels.to(self.pixel_mean.dtype) / 255 - self.pixel_mean) / self.pixel_std
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Features (..., D), not of unit length, of normalised images (..., 3, H, W)."""
+        return self.vision(images)
+
+    def encode_text(self, ids: Tensor, end: Tensor) -> Tensor:
+        """Features (K, D), not of unit length, of token ids (K, L) whose end tokens stand at `end` (K,)."""
+        return self.text(self.text.token_embed(ids), end)
+
+    def _init_weights(self) -> None:
+        """Start as CLIP does, for training one from scratch."""
+        vision, text = self.vision, self.text
+        scale = vision.config.width**-0.5
+        for parameter in (vision.cls_embed, vision.pos_embed, vision.proj):
+            nn.init.normal_(parameter, std=scale)
+        nn.init.normal_(text.token_embed.weight, std=0.02)
+        nn.init.normal_(text.pos_embed, std=0.01)
+        nn.init.normal_(text.proj, std=text.config.width**-0.5)
+        # The patch embedding of CLIP has no bias; ours is there for checkpoints that hold one.
+        nn.init.zeros_(vision.patch_embed.bias)  # type: ignore[arg-type]
+        for tower in (vision, text):
+            width, depth = tower.config.width, tower.config.depth
+            for block in tower.blocks:
+                nn.init.normal_(block.attention.qkv.weight, std=width**-0.5)
+                nn.init.normal_(block.attention.out.weight, std=width**-0.5 * (2 * depth) ** -0.5)
+                nn.init.normal_(block.mlp.fc1.weight, std=(2 * width) ** -0.5)
+                nn.init.normal_(block.mlp.fc2.weight, std=width**-0.5 * (2 * depth) ** -0.5)
+                for layer in (block.attention.qkv, block.attention.out, block.mlp.fc1, block.mlp.fc2):
+                    nn.init.zeros_(layer.bias)

@@ -1,0 +1,44 @@
+"""CLIP's text tower (Radford et al., 2021).
+
+Axes: K texts, L tokens, W channels, D embedding.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vitaclip.clip.transformer import Block
+from vitaclip.config import CLIPConfig
+
+
+class TextTower(nn.Module):
+    """A causal transformer whose output at the end token is the text's feature."""
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        text = config.text
+        self.config = text
+        self.token_embed = nn.Embedding(text.vocab_size, text.width)
+        self.pos_embed = nn.Parameter(torch.empty(text.context_length, text.width))
+        self.blocks = nn.ModuleList(
+            Block(text.width, text.heads, 4 * text.width, config.activation) for _ in range(text.depth)
+        )
+        self.norm_final = nn.LayerNorm(text.width)
+        self.proj = nn.Parameter(torch.empty(text.width, config.embed_dim))
+
+    def forward(self, embeddings: Tensor, end: Tensor) -> Tensor:
+        """Encode token embeddings, learned or looked up.
+
+        The order is causal, so tokens past a text's end never change its feature: L need only reach the last end.
+
+        Args:
+            embeddings: (K, L, W) without positions.
+            end: (K,) int64, where each text's end token stands.
+
+        Returns:
+            (K, D) features, not of unit length.
+        """
+        x = embeddings + self.pos_embed[: embeddings.shape[1]]
+        for block in self.blocks:
+            x = block(x, causal=True)
+        at_end = x[torch.arange(len(x), device=x.device), end]
+        return self.norm_final(at_end) @ self.proj

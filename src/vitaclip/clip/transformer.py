@@ -1,0 +1,101 @@
+"""The pre-norm transformer block that both of CLIP's towers are made of.
+
+Axes: ... any leading axes (videos, frames, classes), L tokens, P context tokens, C channels.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """OpenAI's approximation of GELU, x * sigmoid(1.702 x), which its weights were trained with."""
+    return x * torch.sigmoid(1.702 * x)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+
+
+class Attention(nn.Module):
+    """Multi-head attention in which extra context tokens may be looked at but do not look.
+
+    Queries come from the tokens alone; keys and values from the tokens and the context. Each group of context
+    tokens is projected at its own size and only then spread over the batch, so tokens shared by all frames
+    of a video, or by all videos, are projected once.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False) -> Tensor:
+        """Attend from x to x and the context.
+
+        Args:
+            x: (..., L, C) tokens.
+            context: groups of context tokens, each (..., P, C) with leading axes that broadcast to those of x.
+            causal: token l sees tokens 0..l only; takes no context.
+
+        Returns:
+            (..., L, C).
+        """
+        assert not (causal and context), "a causal order over context tokens is not defined"
+        query, key, value = (self._split_heads(part) for part in self.qkv(x).chunk(3, dim=-1))
+        if context:
+            width = x.shape[-1]
+            weight, bias = self.qkv.weight[width:], self.qkv.bias[width:]
+            groups = [F.linear(group, weight, bias).chunk(2, dim=-1) for group in context]
+            batch = x.shape[:-2]
+            key = torch.cat([key, *(self._spread(k, batch) for k, _ in groups)], dim=-2)
+            value = torch.cat([value, *(self._spread(v, batch) for _, v in groups)], dim=-2)
+        # The fused kernels want exactly one batch axis.
+        flat = [part.flatten(end_dim=-4) if part.dim() > 4 else part for part in (query, key, value)]
+        mixed = F.scaled_dot_product_attention(*flat, is_causal=causal)
+        return self.out(mixed.transpose(-3, -2).flatten(-2).view(x.shape))
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(..., L, C) -> (..., heads, L, C / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+    def _spread(self, x: Tensor, batch: torch.Size) -> Tensor:
+        """(..., P, C) -> (*batch, heads, P, C / heads)."""
+        split = self._split_heads(x)
+        return split.expand(*batch, *split.shape[-3:])
+
+
+class MLP(nn.Module):
+    """Two linear layers with CLIP's activation between them."""
+
+    def __init__(self, width: int, hidden: int, activation: Literal["quick_gelu", "gelu"]) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(width, hidden)
+        self.fc2 = nn.Linear(hidden, width)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return self.fc2(self.activation(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """x + Attention(norm1(x)), then x + MLP(norm2(x)); context tokens serve as keys and values only."""
+
+    def __init__(
+        self, width: int, heads: int, mlp_hidden: int, activation: Literal["quick_gelu", "gelu"]
+    ) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, mlp_hidden, activation)
+
+    def forward(self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False) -> Tensor:
+        """Run the block; see `Attention.forward` for shapes."""
+        normed = [self.norm1(group) for group in context]
+        x = x + self.attention(self.norm1(x), normed, causal=causal)
+        return x + self.mlp(self.norm2(x))

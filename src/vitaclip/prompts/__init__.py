@@ -1,0 +1,18 @@
+"""All that trains: prompts of the image tower, context of the text tower, and the temperature of the logits."""
+
+from torch import Tensor, nn
+
+from vitaclip.prompts.text import PromptLayout, TextPrompts, lay_out
+from vitaclip.prompts.video import BlockPrompts, VideoPrompts
+
+__all__ = ["BlockPrompts", "PromptLayout", "Prompts", "TextPrompts", "VideoPrompts", "lay_out"]
+
+
+class Prompts(nn.Module):
+    """Everything that training may change. A parameter trains because it lives here."""
+
+    def __init__(self, video: VideoPrompts, text: TextPrompts | None, logit_scale: Tensor) -> None:
+        super().__init__()
+        self.video = video
+        self.text = text
+        self.logit_scale = nn.Parameter(logit_scale.detach().clone())

@@ -1,0 +1,86 @@
+"""The published code's numbers, and the same model built by ours."""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.config import ModelConfig
+from vitaclip.model import VitaCLIP
+from vitaclip.weights.backbone import Backbone
+from vitaclip.weights.published import from_published
+
+CASES = ("all_prompts", "generic_front_no_local")
+FOLDER = Path(__file__).parent / "parity"
+FULL_STOP = 269
+"""Id of "." in CLIP's vocabulary."""
+
+
+class RecordedTokenizer(Tokenizer):
+    """Gives the ids that the published tokenizer gave for the names of a case, and knows nothing else."""
+
+    def __init__(self, names: list[str], prompts: Tensor, num_context: int) -> None:
+        self.start_id = int(prompts[0, 0])
+        self.end_id = int(prompts.max())
+        self._ids: dict[str, list[int]] = {}
+        for name, row in zip(names, prompts.tolist(), strict=True):
+            ids = row[1 + num_context : row.index(self.end_id)]
+            name = name.replace("_", " ")
+            self._ids[name + "."] = ids
+            self._ids[name] = ids[:-1] if ids[-1] == FULL_STOP else ids
+
+    def encode(self, text: str) -> list[int]:
+        return self._ids[text]
+
+
+@dataclass(frozen=True)
+class ParityCase:
+    model: VitaCLIP
+    class_names: list[str]
+    video: Tensor
+    labels: Tensor
+    expected: dict[str, Tensor]
+    gradients: dict[str, Tensor]
+    weights: dict[str, Tensor]
+
+
+def group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def load_case(name: str, dtype: torch.dtype) -> ParityCase:
+    file = FOLDER / f"{name}.safetensors"
+    tensors = load_file(file)
+    with safe_open(file, framework="pt") as handle:
+        meta = handle.metadata()
+    class_names = json.loads(meta["class_names"])
+    weights = group(tensors, "weights/")
+    rows = tensors["token_embedding/rows"]
+    embedding = torch.zeros(49408, rows.shape[1])
+    embedding[tensors["token_embedding/ids"]] = rows
+    weights["textual.token_embedding.weight"] = embedding
+
+    published = from_published(
+        weights, vision_heads=int(meta["vision_heads"]), text_heads=int(meta["text_heads"])
+    )
+    clip = CLIP(published.clip_config)
+    clip.load_state_dict(published.clip_state)
+    text = replace(published.text, class_token_position=meta["class_token_position"])
+    tokenizer = RecordedTokenizer(class_names, tensors["input/tokenized_prompts"], text.num_context)
+    backbone = Backbone(clip, tokenizer, name, "")
+    model = VitaCLIP(backbone, ModelConfig(backbone=name, video=published.video, text=text), class_names)
+    model.load_prompts(published.prompts_state)
+    return ParityCase(
+        model=model.to(dtype),
+        class_names=class_names,
+        video=tensors["input/clips"].transpose(1, 2).to(dtype),
+        labels=tensors["input/labels"],
+        expected=group(tensors, "expected/"),
+        gradients=group(tensors, "gradients/"),
+        weights=weights,
+    )
