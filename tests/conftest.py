@@ -6,3 +6,23 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
+
+import pytest
+
+from small_world import write_small_world
+from video_files import write_video
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small world, written once a session."""
+    return write_small_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten small H.264 files, clip0.mp4 to clip9.mp4, of 20 to 38 frames each, all different."""
+    folder = tmp_path_factory.mktemp("videos")
+    for number in range(10):
+        write_video(folder / f"clip{number}.mp4", frames=20 + 2 * number, seed=number)
+    return folder

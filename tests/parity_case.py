@@ -65,9 +65,7 @@ def load_case(name: str, dtype: torch.dtype) -> ParityCase:
     embedding[tensors["token_embedding/ids"]] = rows
     weights["textual.token_embedding.weight"] = embedding
 
-    published = from_published(
-        weights, vision_heads=int(meta["vision_heads"]), text_heads=int(meta["text_heads"])
-    )
+    published = from_published(weights, vision_heads=int(meta["vision_heads"]), text_heads=int(meta["text_heads"]))
     clip = CLIP(published.clip_config)
     clip.load_state_dict(published.clip_state)
     text = replace(published.text, class_token_position=meta["class_token_position"])

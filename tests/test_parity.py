@@ -3,9 +3,9 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from parity_case import CASES, load_case
 from torch import Tensor
 
+from parity_case import CASES, load_case
 from vitaclip.weights.published import to_published
 
 # The gradients were stored in float32, so in float64 they can only agree to its rounding.

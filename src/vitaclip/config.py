@@ -25,7 +25,7 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
-    """Rebuild a flat config from a mapping; an unknown or missing field is an error that names it.
+    """Rebuild a config, with the configs inside it, from a mapping; a wrong or missing field is an error that names it.
 
     Raises:
         ValueError: for an unknown field, a missing one, or a value the config refuses.
@@ -177,6 +177,21 @@ class TextPromptConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """Which frames of a video the model sees."""
+
+    kind: Literal["dense", "segments"] = "dense"
+    """dense: T frames, `stride` apart, from some place of the video. segments: one frame from each of T equal
+    parts of the whole video (TSN)."""
+    stride: int = 16
+    """Native frames from one chosen frame to the next; read by `dense` only."""
+
+    def __post_init__(self) -> None:
+        require(self.kind in ("dense", "segments"), self, "kind", "choose dense or segments")
+        require(self.stride >= 1, self, "stride", "must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """What is built on the backbone."""
 
@@ -186,6 +201,171 @@ class ModelConfig:
     """Prompts of the image tower."""
     text: TextPromptConfig = field(default_factory=TextPromptConfig)
     """Context of the text tower."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Which frames it is trained and tested on; travels with the model."""
+
+
+# ---------------------------------------------------------------------------------------------------------- a run
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentConfig:
+    """What a training clip goes through; one draw for all frames of the clip."""
+
+    crop_scale: tuple[float, float] = (0.08, 1.0)
+    """Least and most area of the random crop, as a fraction of the frame."""
+    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    """Least and most width over height of the random crop."""
+    flip: float = 0.0
+    """Chance of a left-right mirror. 0 as published; leave it there where left and right are classes."""
+    randaugment: str = ""
+    """RandAugment as timm writes it, e.g. `rand-m7-n4-mstd0.5-inc1`. Empty: none."""
+
+    def __post_init__(self) -> None:
+        scale, ratio = self.crop_scale, self.crop_ratio
+        scale_fits = len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1
+        require(scale_fits, self, "crop_scale", "give two numbers, smaller first, above 0, at most 1")
+        ratio_fits = len(ratio) == 2 and 0 < ratio[0] <= ratio[1]
+        require(ratio_fits, self, "crop_ratio", "give two positive numbers, smaller first")
+        require(0 <= self.flip <= 1, self, "flip", "is a probability: give 0 to 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Videos and labels."""
+
+    train: str = ""
+    """Training videos: a list file (`path,label` or `path label` a line) or a folder with one folder per class."""
+    val: str = ""
+    """Validation videos, likewise. Empty: train without validation."""
+    root: str = ""
+    """Folder that paths in list files are relative to. Empty: the folder of the list."""
+    classes: str = ""
+    """File with a class name a line; line n (from 0) is label n. Empty: the folder names of `train`."""
+    workers: int = 2
+    """Processes that read videos. 0: read in the main process."""
+    on_error: Literal["raise", "skip"] = "skip"
+    """A video that cannot be read: stop, or go on with another in training (counted in the log, listed in
+    bad_videos.txt) and without it in evaluation (counted in the result)."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """Training-time changes of a clip."""
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 0, self, "workers", "must be 0 or more")
+        require(self.on_error in ("raise", "skip"), self, "on_error", "choose raise or skip")
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """AdamW with a cosine over the whole run."""
+
+    steps: int = 30_000
+    """Optimiser steps."""
+    batch_size: int = 256
+    """Clips of one step."""
+    micro_batch_size: int = 0
+    """Clips that go through the model at a time; gradients add up. 0: the whole batch."""
+    learning_rate: float = 4e-4
+    """At the first step; a half cosine takes it to 0. There is no warm-up, as published."""
+    weight_decay: float = 0.05
+    """Decoupled, on everything that trains, as published."""
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, self, "steps", "must be at least 1")
+        require(self.batch_size >= 1, self, "batch_size", "must be at least 1")
+        require(self.micro_batch_size >= 0, self, "micro_batch_size", "must be 0 (whole batch) or more")
+        require(self.learning_rate > 0, self, "learning_rate", "must be positive")
+        require(self.weight_decay >= 0, self, "weight_decay", "must be 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ViewsConfig:
+    """How a video is looked at in evaluation; the softmax is averaged over all views."""
+
+    temporal: int = 3
+    """Clips spread over the video."""
+    spatial: int = 1
+    """Crops along the long side of the frame. 1: the centre."""
+    batch_size: int = 8
+    """Videos that go through the model at a time."""
+
+    def __post_init__(self) -> None:
+        for name in ("temporal", "spatial", "batch_size"):
+            require(getattr(self, name) >= 1, self, name, "must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """Where and how precisely to compute."""
+
+    device: str = "auto"
+    """`auto` takes CUDA, then MPS, then the CPU; or name one, such as cuda:1."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16 runs the towers under autocast. `auto` takes it where the hardware is fast at it."""
+
+    def __post_init__(self) -> None:
+        choices = ("auto", "float32", "bfloat16")
+        require(self.precision in choices, self, "precision", f"choose one of {choices}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """A training run, whole."""
+
+    out: str = "runs/vitaclip"
+    """Run folder: config, metrics, checkpoints, and the trained model."""
+    seed: int = 0
+    """Decides the prompts' start, the order of the videos and every augmentation."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Backbone, prompts and sampling."""
+    data: DataConfig = field(default_factory=DataConfig)
+    """Videos and labels."""
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    """Steps, batches and learning rate."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """How validation looks at a video."""
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    """Device and precision."""
+    log_every: int = 10
+    """Steps between two lines of metrics."""
+    validate_every: int = 0
+    """Steps between two validations. 0: once, at the end."""
+    checkpoint_every: int = 500
+    """Steps between two checkpoints; the last step always has one."""
+    keep_checkpoints: int = 2
+    """Newest checkpoints that stay."""
+
+    def __post_init__(self) -> None:
+        require(bool(self.out), self, "out", "name the run folder")
+        for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
+            require(getattr(self, name) >= 1, self, name, "must be at least 1")
+        require(self.validate_every >= 0, self, "validate_every", "must be 0 (at the end) or more")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """What the demo does."""
+
+    out: str = "demo"
+    """Folder for the videos, the run and the page."""
+    seed: int = 0
+    """Another seed draws other videos and starts from other prompts."""
+    steps: int = 400
+    """Training steps."""
+    batch_size: int = 24
+    """Clips of one step."""
+    train_clips: int = 4
+    """Training videos of each trained class (216 classes)."""
+    test_clips: int = 1
+    """Test videos of each trained class; never-trained classes (72) get three times as many."""
+    examples: int = 8
+    """Videos that the page shows as film strips."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "train_clips", "test_clips", "examples"):
+            require(getattr(self, name) >= 1, self, name, "must be at least 1")
+        require(self.seed >= 0, self, "seed", "must be 0 or more")
+        require(bool(self.out), self, "out", "name a folder")
 
 
 _NESTED: dict[tuple[str, str], type[Any]] = {
@@ -193,4 +373,11 @@ _NESTED: dict[tuple[str, str], type[Any]] = {
     ("CLIPConfig", "text"): TextConfig,
     ("ModelConfig", "video"): VideoPromptConfig,
     ("ModelConfig", "text"): TextPromptConfig,
+    ("ModelConfig", "sampling"): SamplingConfig,
+    ("DataConfig", "augment"): AugmentConfig,
+    ("TrainConfig", "model"): ModelConfig,
+    ("TrainConfig", "data"): DataConfig,
+    ("TrainConfig", "optim"): OptimConfig,
+    ("TrainConfig", "views"): ViewsConfig,
+    ("TrainConfig", "runtime"): RuntimeConfig,
 }

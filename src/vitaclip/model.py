@@ -13,7 +13,14 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from vitaclip.clip import CLIP
-from vitaclip.config import ModelConfig, from_dict, to_dict
+from vitaclip.config import (
+    ModelConfig,
+    SamplingConfig,
+    TextPromptConfig,
+    VideoPromptConfig,
+    from_dict,
+    to_dict,
+)
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.prompts import Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.weights.backbone import Backbone, load_backbone
@@ -31,9 +38,7 @@ class VitaCLIP(nn.Module):
         class_names: the classes it was trained on; the only ones that a per-class context can serve.
     """
 
-    def __init__(
-        self, backbone: Backbone, config: ModelConfig, class_names: Sequence[str] = (), seed: int = 0
-    ) -> None:
+    def __init__(self, backbone: Backbone, config: ModelConfig, class_names: Sequence[str] = (), seed: int = 0) -> None:
         """Build the prompts on a backbone; `seed` decides their random start.
 
         Raises:
@@ -111,6 +116,11 @@ class VitaCLIP(nn.Module):
     # ------------------------------------------------------------------------------------------- in and out
 
     @property
+    def image_size(self) -> int:
+        """Side of the square frames that the model takes, in pixels."""
+        return self.clip.config.vision.image_size
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return self.prompts.logit_scale.device
@@ -133,6 +143,20 @@ class VitaCLIP(nn.Module):
             },
         )
         return folder
+
+    @classmethod
+    def from_backbone(cls, name_or_folder: str | Path, *, num_frames: int = 8) -> "VitaCLIP":
+        """Plain CLIP as a video model: no prompt anywhere, the mean of its frame features (the frozen baseline).
+
+        Frames are taken from all over the video, one from each of `num_frames` equal parts.
+        """
+        config = ModelConfig(
+            backbone=str(name_or_folder),
+            video=VideoPromptConfig(num_frames=num_frames, num_global=0, local=False, summary=False, time=False),
+            text=TextPromptConfig(num_context=0),
+            sampling=SamplingConfig(kind="segments"),
+        )
+        return cls(load_backbone(name_or_folder), config).eval()
 
     @classmethod
     def from_pretrained(cls, name_or_folder: str | Path) -> "VitaCLIP":

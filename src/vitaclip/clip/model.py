@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from vitaclip.clip.text import TextTower
+from vitaclip.clip.transformer import Block
 from vitaclip.clip.vision import VisionTower
 from vitaclip.config import CLIPConfig
 
@@ -56,6 +57,7 @@ class CLIP(nn.Module):
         for tower in (vision, text):
             width, depth = tower.config.width, tower.config.depth
             for block in tower.blocks:
+                assert isinstance(block, Block)
                 nn.init.normal_(block.attention.qkv.weight, std=width**-0.5)
                 nn.init.normal_(block.attention.out.weight, std=width**-0.5 * (2 * depth) ** -0.5)
                 nn.init.normal_(block.mlp.fc1.weight, std=(2 * width) ** -0.5)

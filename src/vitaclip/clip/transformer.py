@@ -54,8 +54,8 @@ class Attention(nn.Module):
             key = torch.cat([key, *(self._spread(k, batch) for k, _ in groups)], dim=-2)
             value = torch.cat([value, *(self._spread(v, batch) for _, v in groups)], dim=-2)
         # The fused kernels want exactly one batch axis.
-        flat = [part.flatten(end_dim=-4) if part.dim() > 4 else part for part in (query, key, value)]
-        mixed = F.scaled_dot_product_attention(*flat, is_causal=causal)
+        query, key, value = (part.flatten(end_dim=-4) if part.dim() > 4 else part for part in (query, key, value))
+        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
         return self.out(mixed.transpose(-3, -2).flatten(-2).view(x.shape))
 
     def _split_heads(self, x: Tensor) -> Tensor:
@@ -85,9 +85,7 @@ class MLP(nn.Module):
 class Block(nn.Module):
     """x + Attention(norm1(x)), then x + MLP(norm2(x)); context tokens serve as keys and values only."""
 
-    def __init__(
-        self, width: int, heads: int, mlp_hidden: int, activation: Literal["quick_gelu", "gelu"]
-    ) -> None:
+    def __init__(self, width: int, heads: int, mlp_hidden: int, activation: Literal["quick_gelu", "gelu"]) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)

@@ -27,9 +27,7 @@ class PromptLayout:
         return PromptLayout(self.ids.to(device), self.slots.to(device), self.end.to(device))
 
 
-def lay_out(
-    names: Sequence[str], tokenizer: Tokenizer, config: TextPromptConfig, context_length: int
-) -> PromptLayout:
+def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: TextPromptConfig, context_length: int) -> PromptLayout:
     """Lay out `[SOS][context][name tokens][.][EOT]`, with the context where the config puts it.
 
     Underscores in names become blanks. The name is tokenized with its full stop, as published: a name that ends in
@@ -86,9 +84,8 @@ class TextPrompts(nn.Module):
         """Start from `init` (M, W), token embeddings of given words, or at random, N(0, 0.02)."""
         super().__init__()
         self.config = config
-        shape = (config.num_context, text.width)
-        if config.per_class:
-            shape = (num_classes, *shape)
+        contexts = (num_classes,) if config.per_class else ()
+        shape = (*contexts, config.num_context, text.width)
         start = torch.empty(shape).normal_(std=0.02) if init is None else init.expand(shape).clone()
         self.context = nn.Parameter(start)
 

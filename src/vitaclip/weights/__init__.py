@@ -1,0 +1,1 @@
+"""Weights on disk, ours and others, and the way between them."""

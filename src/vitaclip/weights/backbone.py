@@ -25,9 +25,7 @@ class Backbone:
     fingerprint: str
 
 
-def save_backbone(
-    clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32
-) -> Path:
+def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
     """Write a backbone folder; `dtype` is the precision of the stored weights."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)

@@ -101,7 +101,12 @@ def key_table(vision_depth: int, text_depth: int) -> list[Row]:
         for kind in ("weight", "bias"):
             rows.append(_same(f"{ours}.attention.qkv.{kind}", f"{published}.attn.in_proj_{kind}"))
         rows += _layer(f"{ours}.attention.out", f"{published}.attn.out_proj")
-        for name, there in (("norm1", "ln_1"), ("norm2", "ln_2"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")):
+        for name, there in (
+            ("norm1", "ln_1"),
+            ("norm2", "ln_2"),
+            ("mlp.fc1", "mlp.c_fc"),
+            ("mlp.fc2", "mlp.c_proj"),
+        ):
             rows += _layer(f"{ours}.{name}", f"{published}.{there}")
     return rows
 

@@ -1,0 +1,40 @@
+"""`vitaclip config`."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+HELP = "list, show or check training recipes"
+DESCRIPTION = """\
+Without a name: list the recipes. With a recipe's name or a YAML file: check it and print it with every default filled
+in, ready to be saved, changed and given to `vitaclip train --config`.
+
+examples:
+  vitaclip config
+  vitaclip config own_videos > mine.yaml"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """One recipe, or none."""
+    parser.add_argument("recipe", nargs="?", default="", help="a recipe's name, or a YAML file")
+
+
+def run(arguments: Namespace) -> int:
+    """Print."""
+    import yaml
+
+    from vitaclip.config import to_dict
+    from vitaclip.recipes import load_recipe, recipe_names, recipe_path
+
+    if not arguments.recipe:
+        for name in recipe_names():
+            comment = recipe_path(name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+            print(f"{name:14} {comment}")
+        return 0
+    print(yaml.safe_dump(_plain(to_dict(load_recipe(arguments.recipe))), sort_keys=False), end="")
+    return 0
+
+
+def _plain(value: object) -> object:
+    """Tuples as lists, which YAML writes plainly."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value

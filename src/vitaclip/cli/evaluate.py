@@ -1,0 +1,86 @@
+"""`vitaclip eval`."""
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from vitaclip.cli.models import add_model_arguments, load_model
+from vitaclip.cli.screen import counting_bar, print_table, progress_bars
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+
+HELP = "accuracy on a list of videos, on trained or never-trained classes"
+DESCRIPTION = """\
+Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates are the
+names in --classes (or of the folders): names that were never trained on make it a zero-shot evaluation.
+
+examples:
+  vitaclip eval val/ --model runs/own_videos/model
+  vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
+  vitaclip eval test.csv --classes names.txt --backbone miniature --views.temporal 3"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Videos, model, classes, views."""
+    parser.add_argument("videos", help="a list file, or a folder with one folder of videos per class")
+    add_model_arguments(parser)
+    parser.add_argument("--classes", type=str, default="", help="file with one class name a line; default: the model's")
+    parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
+    parser.add_argument(
+        "--template",
+        type=str,
+        action="append",
+        help="text with one {} instead of the learned context; may be repeated",
+    )
+    parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
+    parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
+    parser.add_argument(
+        "--on_error",
+        choices=("skip", "raise"),
+        default="skip",
+        help="a video that cannot be read: leave out, or stop",
+    )
+    parser.add_class_arguments(ViewsConfig, "views", help="clips and crops of each video")
+    parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
+
+
+def run(arguments: Namespace) -> int:
+    """Evaluate and print."""
+    from vitaclip.data import read_videos
+    from vitaclip.evaluate.evaluation import Evaluation
+    from vitaclip.files import write_json
+    from vitaclip.runtime import pick_device
+
+    model = load_model(arguments).to(pick_device(arguments.runtime.device))
+    videos = read_videos(
+        arguments.videos,
+        "the list of videos",
+        root=arguments.root,
+        classes=arguments.classes,
+        class_names=model.class_names or None,
+    )
+    data = DataConfig(workers=arguments.workers, on_error=arguments.on_error)
+    evaluation = Evaluation(
+        model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, arguments.template
+    )
+    with progress_bars(Console(stderr=True)) as progress:
+        evaluated = evaluation.run(counting_bar(progress, "evaluating", evaluation.num_videos))
+    result = evaluated.result
+    console = Console()
+    unseen = sum(name not in model.class_names for name in videos.class_names)
+    kind = f"{unseen} of {len(videos.class_names)} classes never trained on"
+    rows = [
+        ("top-1", f"{result.top1:.2%}"),
+        ("top-5", f"{result.top5:.2%}"),
+        ("mean per-class", f"{result.mean_class_accuracy:.2%}"),
+        ("videos scored", str(result.num_videos)),
+        ("videos left out", str(len(result.left_out))),
+    ]
+    print_table(console, f"{arguments.videos}: {kind}", ("accuracy", ""), rows)
+    ranked = sorted(result.class_accuracy.items(), key=lambda item: (-item[1], item[0]))
+    shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
+    heading = "class" if shown is ranked else "class (five best, five worst)"
+    print_table(console, "", (heading, "accuracy"), [(name, f"{share:.1%}") for name, share in shown])
+    for line in result.left_out:
+        console.print(f"left out: {line}", style="yellow")
+    if arguments.out:
+        write_json(arguments.out, result.to_dict())
+    return 0

@@ -1,0 +1,55 @@
+"""The commands, and how they end."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from jsonargparse import ArgumentParser
+
+from vitaclip import __version__
+from vitaclip.cli import config, demo, evaluate, predict, train
+from vitaclip.cli.parser import CommandParser, HelpFormatter, name_recipes
+
+DESCRIPTION = """\
+Recognise what happens in video with words: a frozen CLIP and a handful of learned prompts (Vita-CLIP).
+
+start here:
+  vitaclip demo                                        the whole method on a small offline world, in minutes
+  vitaclip predict clip.mp4 --classes "jump,run,sit"   what is in a video
+  vitaclip train --config own_videos --data.train my_videos/
+  vitaclip COMMAND --help                              every setting of a command, with examples"""
+
+COMMANDS = {"demo": demo, "train": train, "eval": evaluate, "predict": predict, "config": config}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Returns:
+        The exit status: 0 done, 1 some of the files failed, 2 a mistake in what was asked for, 130 interrupted.
+    """
+    # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    try:
+        parser = build_parser()
+        parsed = parser.parse_args(name_recipes(sys.argv[1:] if arguments is None else arguments))
+        name = parsed.command
+        return COMMANDS[name].run(parser.instantiate(parsed)[name])
+    except ValueError as error:
+        print(f"vitaclip: error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("vitaclip: interrupted", file=sys.stderr)
+        return 130
+
+
+def build_parser() -> ArgumentParser:
+    """The parser of all commands."""
+    parser = CommandParser(prog="vitaclip", description=DESCRIPTION, formatter_class=HelpFormatter)
+    parser.add_argument("--version", action="version", version=f"vitaclip {__version__}")
+    subcommands = parser.add_subcommands(dest="command", required=True, metavar="COMMAND")
+    for name, command in COMMANDS.items():
+        sub = CommandParser(description=command.DESCRIPTION, formatter_class=HelpFormatter)
+        command.add_arguments(sub)
+        subcommands.add_subcommand(name, sub, help=command.HELP)
+    return parser

@@ -1,0 +1,69 @@
+"""A parser whose errors are one line with a remedy, and whose help keeps its examples."""
+
+import dataclasses
+import difflib
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn, TypeVar
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+
+from vitaclip.recipes import find_recipe
+
+ConfigT = TypeVar("ConfigT")
+
+# The help of a field is the text below it in its dataclass.
+set_parsing_settings(docstring_parse_attribute_docstrings=True)
+
+
+class UsageError(ValueError):
+    """The command line, or a config file named on it, is wrong."""
+
+
+class HelpFormatter(DefaultHelpFormatter):
+    """Keeps the line breaks of descriptions, which hold examples."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        del width
+        return "".join(indent + line for line in text.splitlines(keepends=True))
+
+
+class CommandParser(ArgumentParser):
+    """Raises UsageError instead of printing a page of usage and leaving."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message as one line."""
+        del ex
+        text = " ".join(message.split())
+        raise UsageError(f"{text}{self._suggestion(text)} (see: {self.prog.replace(' [options]', '')} --help)")
+
+    def _suggestion(self, message: str) -> str:
+        """`; did you mean x?` for an option that nearly exists."""
+        wrong = re.search(r"(?:option|key|argument)s?:? [\"'-]+([\w.]+)", message)
+        known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
+        close = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
+        return f"; did you mean {close[0]}?" if close and wrong and close[0] != wrong[1] else ""
+
+
+def as_dataclass(cls: type[ConfigT], arguments: Namespace) -> ConfigT:
+    """The fields of a dataclass that stand flat among a command's arguments."""
+    fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type]
+    return cls(**{field.name: arguments[field.name] for field in fields})
+
+
+def name_recipes(arguments: Sequence[str]) -> list[str]:
+    """The arguments with `--config NAME` turned into the path of the recipe of that name; files go first.
+
+    Raises:
+        ValueError: if there is neither a file nor a recipe of that name.
+    """
+    resolved: list[str] = []
+    for argument in arguments:
+        option, equals, value = argument.partition("=")
+        if option == "--config" and equals:
+            resolved.append(f"--config={find_recipe(value)}")
+        elif resolved and resolved[-1] == "--config":
+            resolved.append(str(find_recipe(argument)))
+        else:
+            resolved.append(argument)
+    return resolved

@@ -1,0 +1,85 @@
+"""What the commands draw on the terminal: progress bars with rate and time left, and tables."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+
+class RateColumn(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate, or nothing while it is unknown."""
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+
+
+@contextmanager
+def progress_bars(console: Console) -> Iterator[Progress]:
+    """Bars with count, rate, time taken and time left."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console) as progress:
+        yield progress
+
+
+class TrainingBar:
+    """A logger that moves a progress bar and shows loss and accuracy beside it."""
+
+    def __init__(self, progress: Progress, steps: int) -> None:
+        self._progress = progress
+        self._task = progress.add_task("training", total=steps, note="")
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Move to `step`; metrics of validation are printed on a line of their own."""
+        if "train/loss" in metrics:
+            waiting = metrics["data_wait_share"]
+            note = (
+                f"loss {metrics['train/loss']:.3f}  top-1 {metrics['train/top1']:.1%}"
+                f"  {metrics['clips_per_second']:.0f} clips/s  waiting for data {waiting:.0%}"
+            )
+            self._progress.update(self._task, completed=step, note=note)
+        if "val/top1" in metrics:
+            self._progress.console.print(
+                f"step {step}: validation top-1 {metrics['val/top1']:.1%}, top-5 {metrics['val/top5']:.1%}"
+            )
+
+    def close(self) -> None:
+        """The bar closes with its progress display."""
+
+
+def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], None]:
+    """A bar of `total` units; call the result with the number of units just done."""
+    task = progress.add_task(what, total=total, note="")
+    return lambda done: progress.advance(task, done)
+
+
+def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; all columns but the first are right-aligned."""
+    table = Table(title=title, title_justify="left", header_style="bold")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)

@@ -1,0 +1,39 @@
+"""`vitaclip train`."""
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from vitaclip.cli.parser import as_dataclass
+from vitaclip.cli.screen import TrainingBar, progress_bars
+from vitaclip.config import TrainConfig
+
+HELP = "teach the prompts on your videos"
+DESCRIPTION = """\
+Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the list of
+bad videos if there were any, and the trained model in model/. Run the same command again to go on after a stop.
+
+examples:
+  vitaclip train --config own_videos --data.train my_videos/        a folder with one folder of videos per class
+  vitaclip train --config own_videos --data.train train.csv --data.classes names.txt --data.val val.csv
+  vitaclip train --config kinetics400 --data.root /data/k400 --optim.micro_batch_size 8
+  vitaclip config                                                   the recipes that --config takes by name"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """A recipe, and every field of the run."""
+    parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file")
+    parser.add_class_arguments(TrainConfig)
+
+
+def run(arguments: Namespace) -> int:
+    """Train to the end."""
+    from vitaclip.train.build import run_training
+
+    config = as_dataclass(TrainConfig, arguments)
+    console = Console()
+    with progress_bars(console) as progress:
+        model = run_training(config, [TrainingBar(progress, config.optim.steps)])
+    trained = sum(p.numel() for p in model.trainable_parameters().values())
+    console.print(f"trained {trained:,} parameters; the model is in {config.out}/model")
+    console.print(f"use it: vitaclip predict VIDEO --model {config.out}/model")
+    return 0

@@ -1,0 +1,49 @@
+"""Video files to batches of bytes: lists, decoding, sampling, transforms, data sets, loader.
+
+Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model normalises them.
+"""
+
+from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, TrainTransform, load_views
+from vitaclip.data.decode import Video, VideoError, open_video
+from vitaclip.data.lists import (
+    VIDEO_SUFFIXES,
+    VideoList,
+    VideoRow,
+    check_class_names,
+    read_class_names,
+    read_folder,
+    read_list,
+)
+from vitaclip.data.loader import EvalBatch, TrainBatch, eval_batches, train_batches
+from vitaclip.data.randaugment import RandAugment, parse_randaugment
+from vitaclip.data.sampling import FrameSampling, frame_sampling
+from vitaclip.data.sources import NamedVideos, find_videos, read_videos
+
+__all__ = [
+    "VIDEO_SUFFIXES",
+    "EvalBatch",
+    "EvalDataset",
+    "FrameSampling",
+    "NamedVideos",
+    "RandAugment",
+    "Sample",
+    "TrainBatch",
+    "TrainDataset",
+    "TrainTransform",
+    "Video",
+    "VideoError",
+    "VideoList",
+    "VideoRow",
+    "check_class_names",
+    "eval_batches",
+    "find_videos",
+    "frame_sampling",
+    "load_views",
+    "open_video",
+    "parse_randaugment",
+    "read_class_names",
+    "read_folder",
+    "read_list",
+    "read_videos",
+    "train_batches",
+]

@@ -1,0 +1,262 @@
+"""Which videos there are, and of which class: list files and folders, each row checked before training."""
+
+import difflib
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+VIDEO_SUFFIXES = frozenset(
+    """.3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts
+    .ogv .ts .vob .webm .wmv .y4m""".split()  # noqa: SIM905 - a list of words reads best
+)
+"""File endings that count as videos in folders. A list may name any file."""
+
+_SHOWN_PROBLEMS = 10
+_HEADER = re.compile(r"path\s*[,\s]\s*label", re.IGNORECASE)
+# What parts a path from its label: a comma with or without blanks, or blanks alone.
+_SEPARATOR = r"(?:\s*,\s*|\s+)"
+_PATH_AND_LAST_FIELD = re.compile(rf"(?P<path>.+?){_SEPARATOR}(?P<label>[^\s,]+)")
+_QUOTED_PATH = re.compile(rf'(?P<path>"(?:[^"]|"")*"){_SEPARATOR}(?P<label>.+)')
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """One video of a data set."""
+
+    path: Path
+    """The file."""
+    label: int
+    """Number of its class, from 0."""
+    source: str
+    """Where the row comes from, for messages: `list.csv:17`."""
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """Videos and, where known, the names of their classes."""
+
+    rows: tuple[VideoRow, ...]
+    class_names: tuple[str, ...] | None
+
+
+def read_list(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:
+    """Reads and checks a list of videos, one a line: `path,label` or `path label`.
+
+    The label is what follows the last comma or blank, so paths may hold both; a path may also stand in
+    "quotes". Labels are class numbers from 0 or, with `class_names`, names (which may hold blanks and commas:
+    the longest name that ends the line is taken). Blank lines, lines that begin with `#` and a first line
+    `path,label` are passed over.
+
+    Args:
+        file: the list, UTF-8.
+        root: folder that paths are relative to; default: the list's own.
+        class_names: names in the order of the class numbers; also sets the range that labels must lie in.
+
+    Raises:
+        ValueError: the list cannot be read or is empty; or, for all rows at once (the first ten shown): no
+            label, unknown class, label out of range, missing or empty file, a path listed twice. Each line
+            says `list.csv:17: what is wrong and what to do`.
+    """
+    file = Path(file)
+    root = file.parent if root is None else Path(root)
+    names = None if class_names is None else check_class_names(class_names, "class_names")
+    numbers = None if names is None else _numbers(names)
+    problems: list[str] = []
+    rows: list[VideoRow] = []
+    for source, line in _content_lines(file, skip_header=True):
+        try:
+            path, label = _split_line(line, numbers)
+            rows.append(VideoRow(root / path, label, source))
+        except ValueError as error:
+            problems.append(f"{source}: {error}")
+    if not rows and not problems:
+        raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
+    problems += _file_problems(rows)
+    _raise_problems(problems, f"{file}")
+    return VideoList(tuple(rows), names)
+
+
+def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> VideoList:
+    """Reads and checks a folder that holds one folder of videos for each class.
+
+    A class is named like its folder, with blanks for underscores; classes are numbered in the order of the
+    sorted folder names, or in that of `class_names` (which may name more classes than there are folders).
+    Files without a video's ending and names that begin with a dot are passed over.
+
+    Raises:
+        ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, or a folder
+            that `class_names` does not name.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; give the folder that holds the class folders")
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
+    found = [folder.name.replace("_", " ") for folder in folders]
+    names = check_class_names(found if class_names is None else class_names, str(root))
+    numbers = _numbers(names)
+    problems: list[str] = []
+    rows: list[VideoRow] = []
+    for folder, name in zip(folders, found, strict=True):
+        label = numbers.get(name, numbers.get(folder.name))
+        videos = sorted(path for path in folder.iterdir() if _is_video_name(path))
+        if label is None:
+            hint = _similar(name, names)
+            problems.append(f"{folder}: no class is called {name!r}{hint}; rename or remove the folder")
+        elif not videos:
+            problems.append(f"{folder}: holds no video; add some or remove the folder")
+        else:
+            rows += [VideoRow(path, label, str(path)) for path in videos]
+    problems += _file_problems(rows)
+    _raise_problems(problems, f"{root}")
+    return VideoList(tuple(rows), names)
+
+
+def read_class_names(file: str | Path) -> tuple[str, ...]:
+    """Reads class names, one a line, in the order of the class numbers. Blank lines and `#` lines are passed
+    over.
+
+    Raises:
+        ValueError: the file cannot be read, holds no name, or holds one twice (capitals make no difference).
+    """
+    file = Path(file)
+    lines = list(_content_lines(file, skip_header=False))
+    return check_class_names([name for _, name in lines], str(file), [source for source, _ in lines])
+
+
+def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Class names as a tuple, made sure to be some, not blank, and distinct (capitals make no difference).
+
+    Args:
+        names: the class names.
+        where: what they come from, for messages.
+        sources: place of each name, for messages (`names.txt:3`); default: its number.
+
+    Raises:
+        ValueError: no name, a blank one, or one that occurs twice.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"{where}: {names!r} is one text; give a list of class names")
+    if not names:
+        raise ValueError(f"{where}: no class names; give at least one, one a line")
+    places = [f"{where}, class {number}" for number in range(len(names))] if sources is None else sources
+    first_place: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if not name.strip():
+            raise ValueError(f"{places[number]}: blank class name; write a name or remove it")
+        earlier = first_place.setdefault(name.strip().casefold(), number)
+        if earlier != number:
+            kind = "the same as" if names[earlier] == name else "but for capitals or blanks the same as"
+            other = f"{names[earlier]!r} ({places[earlier]})"
+            raise ValueError(f"{places[number]}: class {name!r} is {kind} {other}; rename or remove one")
+    return tuple(names)
+
+
+def _numbers(names: Sequence[str]) -> dict[str, int]:
+    return {name: number for number, name in enumerate(names)}
+
+
+def _content_lines(file: Path, *, skip_header: bool) -> Iterator[tuple[str, str]]:
+    """(place, text) of the lines that say something, stripped."""
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: is not UTF-8 text; save it as UTF-8") from error
+    first = True
+    # Not splitlines(): names may hold rarer characters that it takes for line ends.
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        content = line.strip()
+        if not content or content.startswith("#"):
+            continue
+        if not (first and skip_header and _HEADER.fullmatch(content)):
+            yield f"{file.name}:{number}", content
+        first = False
+
+
+def _split_line(line: str, numbers: Mapping[str, int] | None) -> tuple[str, int]:
+    """Path and class number of a line. Raises ValueError, without the place, when there is none."""
+    quoted = _QUOTED_PATH.fullmatch(line)
+    if quoted is not None:
+        return _unquote(quoted["path"]), _class_number(_unquote(quoted["label"]), numbers)
+    for separator in re.finditer(_SEPARATOR, line):  # from the left: the longest name is met first
+        label = line[separator.end() :]
+        if numbers is not None and label in numbers and separator.start() > 0:
+            return line[: separator.start()], _class_number(label, numbers)
+    match = _PATH_AND_LAST_FIELD.fullmatch(line)
+    if match is None:
+        raise ValueError(f"{line!r} has no label; write 'path,label'")
+    return match["path"], _class_number(match["label"], numbers)
+
+
+def _unquote(text: str) -> str:
+    """The text of a CSV field; one without quotes stays as it is."""
+    quoted = len(text) > 1 and text[0] == text[-1] == '"'
+    return text[1:-1].replace('""', '"') if quoted else text
+
+
+def _class_number(label: str, numbers: Mapping[str, int] | None) -> int:
+    """The class that a label means: `numbers` maps the names to it, None when only numbers are known."""
+    if numbers is not None and label in numbers:
+        if label.isdecimal() and int(label) != numbers[label]:
+            classes = f"class number {int(label)} or the name of class {numbers[label]}"
+            raise ValueError(f"label {label!r} may be {classes}; rename that class")
+        return numbers[label]
+    if not re.fullmatch(r"-?[0-9]+", label):
+        if numbers is None:
+            raise ValueError(f"label {label!r} is no class number; use 0, 1, ... or give the class names")
+        hint = _similar(label, numbers)
+        raise ValueError(f"no class is called {label!r}{hint}; correct it or add it to the class names")
+    number = int(label)
+    if number < 0:
+        raise ValueError(f"label {number} is negative; classes are numbered from 0")
+    if numbers is not None and number >= len(numbers):
+        classes = f"{len(numbers)} classes" if len(numbers) > 1 else "1 class"
+        raise ValueError(f"label {number} is out of range for {classes}; use 0..{len(numbers) - 1}")
+    return number
+
+
+def _similar(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _file_problems(rows: Sequence[VideoRow]) -> list[str]:
+    """What is wrong with the files of the rows, in the order of the rows."""
+    problems: list[str] = []
+    first_source: dict[str, str] = {}
+    for row in rows:
+        earlier = first_source.setdefault(os.path.normpath(row.path), row.source)
+        if earlier != row.source:
+            problems.append(f"{row.source}: {row.path} is listed already at {earlier}; remove one of the two")
+            continue
+        try:
+            status = row.path.stat()
+        except OSError as error:
+            reason = f"cannot be read ({error.strerror})"
+            problems.append(f"{row.source}: {row.path} {reason}; check the path and the root")
+            continue
+        if stat.S_ISDIR(status.st_mode):
+            problems.append(f"{row.source}: {row.path} is a folder; name a video file")
+        elif status.st_size == 0:
+            problems.append(f"{row.source}: {row.path} is empty (0 bytes); copy it again or remove the line")
+    return problems
+
+
+def _raise_problems(problems: Sequence[str], where: str) -> None:
+    if not problems:
+        return
+    lines = [f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found"]
+    lines += problems[:_SHOWN_PROBLEMS]
+    if len(problems) > _SHOWN_PROBLEMS:
+        lines.append(f"... and {len(problems) - _SHOWN_PROBLEMS} more")
+    raise ValueError("\n".join(lines))
+
+
+def _is_video_name(path: Path) -> bool:
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -1,0 +1,65 @@
+"""Where videos come from: a list file, or a folder of class folders; always with the names of the classes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitaclip.data.lists import VIDEO_SUFFIXES, VideoRow, read_class_names, read_folder, read_list
+
+
+@dataclass(frozen=True)
+class NamedVideos:
+    """Checked videos; label n is `class_names[n]`."""
+
+    rows: tuple[VideoRow, ...]
+    class_names: tuple[str, ...]
+
+
+def read_videos(
+    source: str, setting: str, *, root: str = "", classes: str = "", class_names: Sequence[str] | None = None
+) -> NamedVideos:
+    """Read and check the videos of a setting.
+
+    Args:
+        source: a list file or a folder of class folders.
+        setting: what the user calls it, for messages, such as `data.train`.
+        root: folder that paths of a list are relative to; empty: the list's own.
+        classes: file of class names; empty: `class_names`, or else the names of the folders.
+        class_names: class names already known.
+
+    Raises:
+        ValueError: if there is nothing there, if a list comes without class names, or for any bad row.
+    """
+    if not source:
+        raise ValueError(f"{setting} is not set; give a list file or a folder with one folder per class")
+    if classes:
+        class_names = read_class_names(classes)
+    path = Path(source)
+    if path.is_dir():
+        found = read_folder(path, class_names)
+    elif class_names is None:
+        raise ValueError(f"{setting} = {source}: a list needs class names; set data.classes to a file with one a line")
+    else:
+        found = read_list(path, root or None, class_names)
+    assert found.class_names is not None
+    return NamedVideos(found.rows, found.class_names)
+
+
+def find_videos(paths: Sequence[str | Path]) -> list[Path]:
+    """Video files as given, and all those with a video's ending anywhere below given folders, sorted.
+
+    Raises:
+        ValueError: if a path is not there, or a folder holds no video.
+    """
+    found: list[Path] = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+            if not inside:
+                raise ValueError(f"{path}: no video in this folder (endings: {', '.join(sorted(VIDEO_SUFFIXES))})")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ValueError(f"{path}: no such file or folder")
+    return found

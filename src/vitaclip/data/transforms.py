@@ -1,0 +1,141 @@
+"""Clip transforms on uint8 tensors, the same for all frames of a clip.
+
+Axes: V views of a video, T frames, H x W pixels; a clip is uint8 (T, 3, H, W).
+"""
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_CROP_TRIES = 10
+
+
+def resize(clip: Tensor, height: int, width: int) -> Tensor:
+    """Bicubic resize with antialiasing (equals Pillow's within 2 grey levels).
+
+    Args:
+        clip: uint8 (T, 3, H, W).
+
+    Returns:
+        uint8 (T, 3, height, width).
+    """
+    if clip.shape[-2:] == (height, width):
+        return clip
+    return F.interpolate(clip, size=(height, width), mode="bicubic", antialias=True)
+
+
+def resize_short_side(clip: Tensor, size: int) -> Tensor:
+    """Resizes so that the shorter side has `size` pixels; the ratio of the sides stays (long side rounded
+    down).
+
+    Args:
+        clip: uint8 (T, 3, H, W).
+
+    Returns:
+        uint8 (T, 3, size, W*size//H) or (T, 3, H*size//W, size).
+    """
+    height, width = clip.shape[-2:]
+    short = min(height, width)
+    return resize(clip, height * size // short, width * size // short)
+
+
+def center_crop(clip: Tensor, size: int) -> Tensor:
+    """The central square.
+
+    Args:
+        clip: uint8 (T, 3, H, W) with H and W at least `size`.
+
+    Returns:
+        uint8 (T, 3, size, size).
+    """
+    return spatial_views(clip, size, 1)[0]
+
+
+def spatial_views(clip: Tensor, size: int, crops: int) -> Tensor:
+    """Square crops spread evenly along the longer side, central on the shorter.
+
+    1 crop is the centre; 3 are left, centre, right (or top, centre, bottom).
+
+    Args:
+        clip: uint8 (T, 3, H, W) with H and W at least `size`.
+        size: side of a crop in pixels.
+        crops: number of crops, at least 1.
+
+    Returns:
+        uint8 (crops, T, 3, size, size).
+
+    Raises:
+        ValueError: no crop asked for, or the clip is smaller than a crop.
+    """
+    if crops < 1:
+        raise ValueError(f"spatial_crops={crops}: give at least 1")
+    height, width = clip.shape[-2:]
+    slack_y, slack_x = height - size, width - size
+    if slack_y < 0 or slack_x < 0:
+        raise ValueError(f"a crop of {size} does not fit frames of {width}x{height}: resize the clip first")
+    views = []
+    for crop in range(crops):
+        y, x = slack_y // 2, slack_x // 2
+        if crops > 1 and slack_x >= slack_y:
+            x = slack_x * crop // (crops - 1)
+        elif crops > 1:
+            y = slack_y * crop // (crops - 1)
+        views.append(clip[..., y : y + size, x : x + size])
+    return torch.stack(views)
+
+
+def random_resized_crop(
+    clip: Tensor, size: int, scale: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
+) -> Tensor:
+    """Inception's training crop: a box of random area and shape, resized to a square; one box for all frames.
+
+    Source: Szegedy et al. 2015; box algorithm as in torchvision's RandomResizedCrop.
+
+    Args:
+        clip: uint8 (T, 3, H, W).
+        size: side of the result in pixels.
+        scale: range of the box's area, as a share of the frame's area.
+        ratio: range of width / height of the box (drawn log-uniformly).
+        rng: source of the box.
+
+    Returns:
+        uint8 (T, 3, size, size).
+    """
+    top, left, height, width = crop_box(clip.shape[-2], clip.shape[-1], scale, ratio, rng)
+    return resize(clip[..., top : top + height, left : left + width], size, size)
+
+
+def crop_box(
+    frame_height: int,
+    frame_width: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    rng: np.random.Generator,
+) -> tuple[int, int, int, int]:
+    """The box of `random_resized_crop`: (top, left, height, width), always inside the frame.
+
+    After ten boxes that do not fit: the largest central box whose shape lies in `ratio`.
+    """
+    area = frame_height * frame_width
+    for _ in range(_CROP_TRIES):
+        box_area = area * rng.uniform(*scale)
+        box_ratio = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        width, height = round(math.sqrt(box_area * box_ratio)), round(math.sqrt(box_area / box_ratio))
+        if 0 < width <= frame_width and 0 < height <= frame_height:
+            top = int(rng.integers(frame_height - height + 1))
+            left = int(rng.integers(frame_width - width + 1))
+            return top, left, height, width
+    height, width = frame_height, frame_width
+    if width / height < ratio[0]:
+        height = max(1, min(frame_height, round(width / ratio[0])))
+    elif width / height > ratio[1]:
+        width = max(1, min(frame_width, round(height * ratio[1])))
+    return (frame_height - height) // 2, (frame_width - width) // 2, height, width
+
+
+def flip(clip: Tensor) -> Tensor:
+    """Mirrors left and right. Shape (..., H, W) stays."""
+    return clip.flip(-1)

@@ -1,0 +1,81 @@
+"""From probabilities to accuracies.
+
+Axes: n videos, K classes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a model says of n videos: `probabilities` (n, K), `labels` (n,), and `rows` (n,), their places in the list.
+
+    `left_out` names the videos that could not be read, with the reason; they are not among the n.
+    """
+
+    probabilities: Tensor
+    labels: Tensor
+    rows: Tensor
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Accuracies of one evaluation; shares are in [0, 1]."""
+
+    top1: float
+    top5: float
+    mean_class_accuracy: float
+    num_videos: int
+    num_classes: int
+    left_out: tuple[str, ...]
+    class_accuracy: dict[str, float] = field(repr=False)
+    """Share of each class's videos that were named right, for classes that have videos."""
+    confusion: list[list[int]] = field(repr=False)
+    """Row: true class. Column: predicted class."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return asdict(self)
+
+
+def top_k_accuracy(probabilities: Tensor, labels: Tensor, k: int) -> float:
+    """Share of rows of (n, K) whose label is among the k most probable classes; all classes count if K < k."""
+    best = probabilities.topk(min(k, probabilities.shape[1]), dim=1).indices
+    return float((best == labels[:, None]).any(dim=1).double().mean())
+
+
+def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """Counts (K, K): row the true class, column the predicted one."""
+    num_classes = probabilities.shape[1]
+    cells = labels * num_classes + probabilities.argmax(dim=1)
+    return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
+
+
+def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
+    """Accuracies of scores over K named classes.
+
+    Raises:
+        ValueError: if no video was scored.
+    """
+    if not len(scores.labels):
+        raise ValueError("no video could be scored; see the reasons: " + "; ".join(scores.left_out[:3]))
+    confusion = confusion_matrix(scores.probabilities, scores.labels)
+    counts = confusion.sum(dim=1)
+    right = confusion.diagonal()
+    accuracy = {name: int(right[i]) / int(counts[i]) for i, name in enumerate(class_names) if int(counts[i]) > 0}
+    return EvaluationResult(
+        top1=top_k_accuracy(scores.probabilities, scores.labels, 1),
+        top5=top_k_accuracy(scores.probabilities, scores.labels, 5),
+        mean_class_accuracy=sum(accuracy.values()) / len(accuracy),
+        num_videos=len(scores.labels),
+        num_classes=len(class_names),
+        left_out=scores.left_out,
+        class_accuracy=accuracy,
+        confusion=confusion.tolist(),
+    )

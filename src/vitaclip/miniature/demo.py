@@ -1,0 +1,192 @@
+"""The whole method in a few minutes, on a machine without a GPU: write videos, test, train, test again, show.
+
+Axes: V views, T frames, H x W pixels.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import torch
+
+from vitaclip.config import DemoConfig, TrainConfig
+from vitaclip.data import NamedVideos, frame_sampling, load_views, read_videos
+from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.files import write_json, write_text
+from vitaclip.miniature.report import frame_to_png_uri, render_report
+from vitaclip.miniature.results import CurvePoint, DemoResult, Example, Stage, split_result
+from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_videos
+from vitaclip.model import VitaCLIP
+from vitaclip.predictor import Predictor
+from vitaclip.recipes import load_recipe
+from vitaclip.train.build import run_training
+from vitaclip.train.loggers import Logger, Metrics
+from vitaclip.weights.shipped import shipped_model
+
+PAGE_FILE, RESULT_FILE = "index.html", "result.json"
+
+
+class Reporter(Protocol):
+    """Hears how the demo is going."""
+
+    def start(self, what: str, total: int) -> Callable[[int], None]:
+        """A part begins that has `total` units; returns what is to be called with the units just done."""
+
+    def training_logger(self, steps: int) -> Logger:
+        """A logger for the training part."""
+
+
+@dataclass(frozen=True)
+class Tests:
+    """The two lists that every model is tested on."""
+
+    trained: NamedVideos
+    novel: NamedVideos
+
+
+def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
+    """Run it all; leaves the videos, the run, `result.json` and the page `index.html` in `config.out`."""
+    out = Path(config.out)
+    seconds: dict[str, float] = {}
+    with _timed(seconds, "writing videos"):
+        tests = _write_world(config, reporter)
+    train_config = training_config(config)
+    frozen = VitaCLIP.from_backbone(train_config.model.backbone, num_frames=train_config.model.video.num_frames)
+    with _timed(seconds, "testing frozen CLIP"):
+        before = evaluate_stage(frozen, tests, train_config, reporter, "frozen CLIP")
+    with _timed(seconds, "training"):
+        logger = _Curve(reporter.training_logger(config.steps))
+        trained = run_training(train_config, [logger])
+    with _timed(seconds, "testing the trained prompts"):
+        after = evaluate_stage(trained, tests, train_config, reporter, "after training")
+    shipped = None
+    if shipped_model("miniature"):
+        with _timed(seconds, "testing the shipped prompts"):
+            model = VitaCLIP.from_pretrained("miniature")
+            shipped = evaluate_stage(model, tests, train_config, reporter, "shipped prompts")
+    with _timed(seconds, "film strips"):
+        examples = _examples(tests, Predictor(frozen), Predictor(trained), config.examples)
+    trainable = sum(p.numel() for p in trained.trainable_parameters().values())
+    result = DemoResult(
+        seed=config.seed,
+        steps=config.steps,
+        batch_size=config.batch_size,
+        train_videos=config.train_clips * len(tests.trained.class_names),
+        trainable_parameters=trainable,
+        frozen_parameters=sum(p.numel() for p in trained.clip.parameters()),
+        machine=f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        seconds=seconds,
+        before=before,
+        after=after,
+        shipped=shipped,
+        curve=logger.points,
+        examples=examples,
+    )
+    write_json(out / RESULT_FILE, asdict(replace(result, examples=[])))
+    write_text(out / PAGE_FILE, render_report(result))
+    return result
+
+
+def training_config(config: DemoConfig) -> TrainConfig:
+    """The `miniature` recipe on the demo's videos."""
+    recipe = load_recipe("miniature")
+    world = Path(config.out) / "videos"
+    return replace(
+        recipe,
+        out=str(Path(config.out) / "run"),
+        seed=config.seed,
+        data=replace(recipe.data, train=str(world / "train.csv"), classes=str(world / TRAINED_FILE), workers=1),
+        optim=replace(recipe.optim, steps=config.steps, batch_size=config.batch_size),
+        log_every=5,
+    )
+
+
+def evaluate_stage(model: VitaCLIP, tests: Tests, config: TrainConfig, reporter: Reporter, what: str) -> Stage:
+    """Test a model on trained and never-trained classes, each against its own list of names."""
+    results = []
+    for videos, which in ((tests.trained, "trained"), (tests.novel, "never-trained")):
+        evaluation = Evaluation(model, videos.rows, videos.class_names, config.views, config.runtime, config.data)
+        done = reporter.start(f"testing {what} on {which} classes", evaluation.num_videos)
+        results.append(split_result(evaluation.run(done).scores, videos.class_names))
+    return Stage(*results)
+
+
+def _write_world(config: DemoConfig, reporter: Reporter) -> Tests:
+    world = Path(config.out) / "videos"
+    clips: dict[Split, int] = {
+        "train": config.train_clips,
+        "test_trained": config.test_clips,
+        "test_novel": 3 * config.test_clips,
+    }
+    for split, count in clips.items():
+        done = reporter.start(f"writing videos: {split}", count * (72 if split == "test_novel" else 216))
+        written = 0
+
+        def progress(now: int, total: int, done: Callable[[int], None] = done) -> None:
+            nonlocal written
+            del total
+            done(now - written)
+            written = now
+
+        write_videos(world, split, count, config.seed, progress=progress)
+    return Tests(
+        read_videos(str(world / "test_trained.csv"), "test_trained", classes=str(world / TRAINED_FILE)),
+        read_videos(str(world / "test_novel.csv"), "test_novel", classes=str(world / NOVEL_FILE)),
+    )
+
+
+def _examples(tests: Tests, frozen: Predictor, trained: Predictor, count: int) -> list[Example]:
+    """Videos spread over both lists, with what each model says of them."""
+    examples = []
+    for videos, share in ((tests.trained, count // 2), (tests.novel, count - count // 2)):
+        frozen.set_classes(videos.class_names)
+        trained.set_classes(videos.class_names)
+        for i in range(share):
+            # One further at each stride, so that the motions differ.
+            row = videos.rows[(i * (len(videos.rows) // share) + 3 * i) % len(videos.rows)]
+            before, after = frozen.predict(row.path, 3), trained.predict(row.path, 3)
+            examples.append(
+                Example(
+                    path=row.path.name,
+                    truth=videos.class_names[row.label],
+                    trained=videos is tests.trained,
+                    frames=_film_strip(row.path, trained.model),
+                    before=list(zip(before.names, before.probabilities, strict=True)),
+                    after=list(zip(after.names, after.probabilities, strict=True)),
+                )
+            )
+    return examples
+
+
+def _film_strip(path: Path, model: VitaCLIP) -> list[str]:
+    """The frames that the model sees, as pictures."""
+    sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
+    return [frame_to_png_uri(frame) for frame in load_views(path, sampling, 1, 1, model.image_size)[0]]
+
+
+class _Curve:
+    """Passes metrics on and keeps the learning curve."""
+
+    def __init__(self, inner: Logger) -> None:
+        self._inner = inner
+        self.points: list[CurvePoint] = []
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        self._inner.log(step, metrics)
+        if "train/loss" in metrics:
+            self.points.append(CurvePoint(step, metrics["train/loss"], metrics["train/top1"]))
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@contextmanager
+def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[what] = time.perf_counter() - started

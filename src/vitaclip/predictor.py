@@ -1,0 +1,93 @@
+"""Using a model: set the classes once, predict many videos.
+
+Axes: V views, T frames, H x W pixels, K classes, D embedding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vitaclip.config import RuntimeConfig, ViewsConfig
+from vitaclip.data import frame_sampling, load_views
+from vitaclip.evaluate.scoring import probabilities
+from vitaclip.model import VitaCLIP
+from vitaclip.runtime import autocast, pick_device
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The most probable classes of one video, best first; probabilities in [0, 1] over all candidate classes."""
+
+    path: Path
+    names: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+    def __str__(self) -> str:
+        best = ", ".join(f"{name} {p:.1%}" for name, p in zip(self.names, self.probabilities, strict=True))
+        return f"{self.path}: {best}"
+
+
+class Predictor:
+    """A model with a list of classes in mind.
+
+    Example:
+        >>> predictor = Predictor(VitaCLIP.from_pretrained("miniature"))
+        >>> predictor.set_classes(["red arrow moving left", "red arrow moving right"])
+        >>> print(predictor.predict("video.mp4"))
+    """
+
+    def __init__(
+        self, model: VitaCLIP, *, views: ViewsConfig | None = None, runtime: RuntimeConfig | None = None
+    ) -> None:
+        """Take a model into use; its own class names, if it has any, are set as the candidates."""
+        runtime = runtime or RuntimeConfig()
+        device = pick_device(runtime.device)
+        self.model = model.to(device).eval()
+        self.views = views or ViewsConfig()
+        self.class_names: tuple[str, ...] = ()
+        self._text_features: Tensor | None = None
+        self._autocast = partial(autocast, runtime, device)
+        if model.class_names:
+            self.set_classes(model.class_names)
+
+    @torch.no_grad()
+    def set_classes(self, names: Sequence[str], templates: Sequence[str] | None = None) -> None:
+        """Choose the K candidate classes; their text features are computed here, once.
+
+        Args:
+            names: class names in plain words.
+            templates: hand-written texts with one `{}` each instead of the learned context.
+
+        Raises:
+            ValueError: for an empty list, a name that comes twice, or names that the model cannot serve.
+        """
+        repeated = {name for name in names if list(names).count(name) > 1}
+        if repeated:
+            raise ValueError(f"class {sorted(repeated)[0]!r} is given more than once; give each class once")
+        with self._autocast():
+            self._text_features = self.model.encode_text(names, templates)
+        self.class_names = tuple(names)
+
+    def predict(self, path: str | Path, top_k: int = 5) -> Prediction:
+        """The `top_k` most probable classes of a video file.
+
+        Raises:
+            ValueError: if no classes are set, or if the file is not a readable video (then a `VideoError`).
+        """
+        if self._text_features is None:
+            raise ValueError("no classes are set; call set_classes([...]) first")
+        config = self.model.config
+        sampling = frame_sampling(config.sampling, config.video.num_frames)
+        video = load_views(path, sampling, self.views.temporal, self.views.spatial, self.model.image_size)
+        scores = probabilities(self.model, video[None], self._text_features, self._autocast)[0]
+        best = scores.topk(min(top_k, len(scores)))
+        names = tuple(self.class_names[i] for i in best.indices.tolist())
+        return Prediction(Path(path), names, tuple(best.values.tolist()))
+
+    def predict_many(self, paths: Sequence[str | Path], top_k: int = 5) -> list[Prediction]:
+        """`predict` for each of several files, in order."""
+        return [self.predict(path, top_k) for path in paths]

@@ -1,0 +1,53 @@
+"""Training recipes that come with the package, as YAML files."""
+
+from importlib.resources import files
+from pathlib import Path
+
+import yaml
+
+from vitaclip.config import TrainConfig, from_dict
+
+FOLDER = Path(str(files("vitaclip.recipes")))
+
+
+def recipe_names() -> tuple[str, ...]:
+    """The recipes, by name."""
+    return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+
+
+def recipe_path(name: str) -> Path:
+    """The file of a recipe.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    path = FOLDER / f"{name}.yaml"
+    if name not in recipe_names():
+        raise ValueError(f"{name!r} is neither a file nor a recipe; the recipes are {', '.join(recipe_names())}")
+    return path
+
+
+def find_recipe(name_or_file: str) -> Path:
+    """A YAML file of that path, or else the recipe of that name.
+
+    Raises:
+        ValueError: if there is neither.
+    """
+    file = Path(name_or_file)
+    return file if file.is_file() else recipe_path(name_or_file)
+
+
+def load_recipe(name_or_file: str) -> TrainConfig:
+    """A recipe as a config, unknown fields refused.
+
+    Raises:
+        ValueError: if there is no such recipe, or it is not a mapping of known fields.
+    """
+    file = find_recipe(name_or_file)
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{file} holds no settings; start from one that `vitaclip config` lists")
+    return from_dict(TrainConfig, values)

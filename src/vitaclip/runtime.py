@@ -1,0 +1,42 @@
+"""Where to compute, and in which precision."""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from vitaclip.config import RuntimeConfig
+
+
+def pick_device(name: str) -> torch.device:
+    """The device of that name; `auto` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        ValueError: if there is no such device.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used ({reason}); try 'auto' or 'cpu'") from error
+    return device
+
+
+def fast_bfloat16(device: torch.device) -> bool:
+    """Whether this hardware multiplies bfloat16 matrices faster than float32 ones."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return False
+
+
+def autocast(config: RuntimeConfig, device: torch.device) -> AbstractContextManager[object]:
+    """The context that the towers run in: bfloat16 autocast, or nothing for float32."""
+    wanted = config.precision == "bfloat16" or (config.precision == "auto" and fast_bfloat16(device))
+    return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()

@@ -1,0 +1,93 @@
+"""Where metrics go: a JSON-lines file always, TensorBoard when it is installed, the screen when there is one."""
+
+import json
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Protocol
+
+from vitaclip.files import write_text
+
+Metrics = Mapping[str, float]
+
+
+class Logger(Protocol):
+    """Takes metrics at a step."""
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        """Record metrics taken after `step` steps."""
+
+    def close(self) -> None:
+        """Flush and release."""
+
+
+class JSONLinesLogger:
+    """`metrics.jsonl`: one JSON object a line, with its step."""
+
+    def __init__(self, path: Path, first_step: int = 0) -> None:
+        """Append to `path`; lines of a killed run beyond `first_step` are dropped, since they will come again."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= first_step]
+            write_text(path, "".join(f"{line}\n" for line in kept))
+        self._file = path.open("a", encoding="utf-8")
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _step_of(line: str) -> float:
+    """The step of a line; a line torn by a kill counts as never reached."""
+    try:
+        return float(json.loads(line)["step"])
+    except json.JSONDecodeError:
+        return float("inf")
+
+
+class TensorBoardLogger:
+    """TensorBoard event files; needs the package's `tensorboard` extra."""
+
+    def __init__(self, folder: Path, first_step: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        for name, value in metrics.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class BadVideoList:
+    """`bad_videos.txt`: each video that could not be read, once, with the reason. Written only if there is one."""
+
+    def __init__(self, path: Path) -> None:
+        """Go on with the list at `path`, if a killed run left one."""
+        self._path = path
+        self._lines = dict.fromkeys(path.read_text(encoding="utf-8").splitlines()) if path.exists() else {}
+
+    @property
+    def count(self) -> int:
+        """Different bad videos so far."""
+        return len(self._lines)
+
+    def add(self, lines: Sequence[str]) -> None:
+        """List videos that were passed over."""
+        new = [line for line in lines if line not in self._lines]
+        if new:
+            self._lines |= dict.fromkeys(new)
+            write_text(self._path, "".join(f"{line}\n" for line in self._lines))
+
+
+def file_loggers(run_folder: Path, first_step: int) -> list[Logger]:
+    """The loggers of a run folder: metrics.jsonl, and tensorboard/ if TensorBoard is installed."""
+    loggers: list[Logger] = [JSONLinesLogger(run_folder / "metrics.jsonl", first_step)]
+    if find_spec("tensorboard"):
+        loggers.append(TensorBoardLogger(run_folder / "tensorboard", first_step))
+    return loggers

@@ -1,0 +1,239 @@
+"""List files, class folders and class names, good and bad."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vitaclip.data import VideoRow, check_class_names, read_class_names, read_folder, read_list
+
+NAMES = ["guitar", "playing guitar", "swimming, indoors", "tai chi"]
+WriteList = Callable[..., Path]
+
+
+@pytest.fixture
+def write_list(tmp_path: Path) -> WriteList:
+    """Writes list.csv, and a file for each of `videos` (they need only be there for a list to be right)."""
+
+    def write(text: str, *videos: str, encoding: str = "utf-8") -> Path:
+        for video in videos:
+            (tmp_path / video).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / video).write_bytes(b"video")
+        (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+        return tmp_path / "list.csv"
+
+    return write
+
+
+def relative(rows: tuple[VideoRow, ...], root: Path) -> list[tuple[str, int]]:
+    return [(str(row.path.relative_to(root)), row.label) for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "label"),
+    [
+        ("a.mp4,3", "a.mp4", 3),
+        ("a.mp4 3", "a.mp4", 3),
+        ("a.mp4\t3", "a.mp4", 3),
+        ("  a.mp4 , 3  ", "a.mp4", 3),
+        ("my clip, part 2.mp4 5", "my clip, part 2.mp4", 5),
+        ("my clip, part 2.mp4,5", "my clip, part 2.mp4", 5),
+        ("my clip, part 2.mp4, 5", "my clip, part 2.mp4", 5),
+        ("sub/a,b.mp4,0", "sub/a,b.mp4", 0),
+        ("sub/größe 日本.mp4,0", "sub/größe 日本.mp4", 0),
+        ('"my clip, part 2.mp4",5', "my clip, part 2.mp4", 5),
+        ('"a ""b"".mp4" 5', 'a "b".mp4', 5),
+        ('"a.mp4","5"', "a.mp4", 5),
+    ],
+)
+def test_lines_with_numbers(write_list: WriteList, line: str, path: str, label: int) -> None:
+    file = write_list(line + "\n", path)
+    videos = read_list(file)
+    assert relative(videos.rows, file.parent) == [(path, label)]
+    assert videos.class_names is None
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "label"),
+    [
+        ("a.mp4,guitar", "a.mp4", 0),
+        ("a.mp4,playing guitar", "a.mp4", 1),
+        ("a.mp4 playing guitar", "a.mp4", 1),
+        ("a b.mp4 playing guitar", "a b.mp4", 1),
+        ("playing guitar.mp4,swimming, indoors", "playing guitar.mp4", 2),
+        ('"a,b.mp4","swimming, indoors"', "a,b.mp4", 2),
+        ('"a,b.mp4", tai chi', "a,b.mp4", 3),
+        ("tai chi/tai chi.mp4,tai chi", "tai chi/tai chi.mp4", 3),
+        ("a.mp4,2", "a.mp4", 2),
+    ],
+)
+def test_lines_with_names(write_list: WriteList, line: str, path: str, label: int) -> None:
+    file = write_list(line, path)
+    videos = read_list(file, class_names=NAMES)
+    assert relative(videos.rows, file.parent) == [(path, label)]
+    assert videos.class_names == tuple(NAMES)
+
+
+def test_fault_16_blank_line_and_comma_in_path(write_list: WriteList) -> None:
+    text = "\ufeffpath,label\r\n\r\n# the first half\r\na, b.mp4,0\r\n   \r\nc d.mp4 1\r\n\r\n"
+    file = write_list(text, "a, b.mp4", "c d.mp4")
+    rows = read_list(file).rows
+    assert relative(rows, file.parent) == [("a, b.mp4", 0), ("c d.mp4", 1)]
+    assert [row.source for row in rows] == ["list.csv:4", "list.csv:6"]
+
+
+def test_root_and_absolute_paths(write_list: WriteList, tmp_path: Path) -> None:
+    absolute = tmp_path / "elsewhere" / "b.mp4"
+    file = write_list(f"a.mp4,0\n{absolute},1\n", "videos/a.mp4", "elsewhere/b.mp4")
+    rows = read_list(file, root=tmp_path / "videos").rows
+    assert [row.path for row in rows] == [tmp_path / "videos" / "a.mp4", absolute]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.mp4,4", "label 4 is out of range for 4 classes; use 0..3"),
+        ("a.mp4,-1", "label -1 is negative"),
+        ("a.mp4,gitar", "no class is called 'gitar' (did you mean 'guitar'?)"),
+        ("a.mp4,1.0", "no class is called '1.0'"),
+        ("a.mp4", "'a.mp4' has no label; write 'path,label'"),
+        ("none.mp4,0", "cannot be read (No such file or directory); check the path and the root"),
+        ("empty.mp4,0", "is empty (0 bytes); copy it again"),
+        ("folder,0", "is a folder; name a video file"),
+    ],
+)
+def test_fault_16_every_row_is_checked_before_training(
+    write_list: WriteList, tmp_path: Path, line: str, message: str
+) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    file = write_list(f"good.mp4,0\n\n{line}\n", "good.mp4", "a.mp4")
+    with pytest.raises(ValueError, match="1 problem") as caught:
+        read_list(file, class_names=NAMES)
+    heading, *lines = str(caught.value).split("\n")
+    assert heading == f"{file}: 1 problem found"
+    assert len(lines) == 1
+    assert lines[0].startswith("list.csv:3: ")
+    assert message in lines[0]
+
+
+def test_name_without_class_names(write_list: WriteList) -> None:
+    with pytest.raises(ValueError, match=r"list\.csv:1: label 'guitar' is no class number; .* give the class names"):
+        read_list(write_list("a.mp4,guitar", "a.mp4"))
+
+
+def test_number_that_is_also_a_name_is_refused_when_they_disagree(write_list: WriteList) -> None:
+    file = write_list("a.mp4,1", "a.mp4")
+    assert read_list(file, class_names=["0", "1"]).rows[0].label == 1
+    with pytest.raises(ValueError, match="class number 1 or the name of class 0"):
+        read_list(file, class_names=["1", "2"])
+
+
+def test_duplicate_path(write_list: WriteList) -> None:
+    file = write_list("a.mp4,0\nsub/../a.mp4,1\n", "a.mp4", "sub/b.mp4")
+    with pytest.raises(ValueError, match=r"list\.csv:2: .*listed already at list\.csv:1; remove one"):
+        read_list(file)
+
+
+def test_all_problems_are_counted_and_ten_shown(write_list: WriteList) -> None:
+    file = write_list("".join(f"none{number}.mp4,0\n" for number in range(25)))
+    with pytest.raises(ValueError, match="25 problems found") as caught:
+        read_list(file)
+    lines = str(caught.value).split("\n")
+    assert len(lines) == 12
+    assert lines[10].startswith("list.csv:10: ")
+    assert lines[11] == "... and 15 more"
+
+
+@pytest.mark.parametrize("text", ["", "\n# nothing\n", "path,label\n"])
+def test_empty_list(write_list: WriteList, text: str) -> None:
+    with pytest.raises(ValueError, match="lists no video; write one line"):
+        read_list(write_list(text))
+
+
+def test_unreadable_lists(write_list: WriteList, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.csv: cannot be read \(No such file"):
+        read_list(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        read_list(write_list("größe.mp4,0", encoding="latin-1"))
+
+
+@pytest.fixture
+def class_folders(tmp_path: Path) -> Path:
+    for name in ("tai_chi/b.mp4", "tai_chi/a.MKV", "tai_chi/notes.txt", "tai_chi/.a.mp4", "archery/x.webm"):
+        path = tmp_path / "root" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"video")
+    (tmp_path / "root" / ".cache").mkdir()
+    (tmp_path / "root" / "readme.md").touch()
+    return tmp_path / "root"
+
+
+def test_folder(class_folders: Path) -> None:
+    videos = read_folder(class_folders)
+    assert videos.class_names == ("archery", "tai chi")
+    expected = [("archery/x.webm", 0), ("tai_chi/a.MKV", 1), ("tai_chi/b.mp4", 1)]
+    assert relative(videos.rows, class_folders) == expected
+
+
+def test_folder_in_the_order_of_given_names(class_folders: Path) -> None:
+    videos = read_folder(class_folders, ["tai chi", "yoga", "archery"])
+    assert videos.class_names == ("tai chi", "yoga", "archery")
+    assert [row.label for row in videos.rows] == [2, 0, 0]
+    assert [row.label for row in read_folder(class_folders, ["tai_chi", "archery"]).rows] == [1, 0, 0]
+
+
+def test_folder_of_no_given_class(class_folders: Path) -> None:
+    with pytest.raises(ValueError, match=r"tai_chi: no class is called 'tai chi' \(did you mean 'tai-chi'"):
+        read_folder(class_folders, ["tai-chi", "archery"])
+
+
+def test_empty_class_folder_and_empty_file(class_folders: Path) -> None:
+    (class_folders / "yoga").mkdir()
+    (class_folders / "archery" / "y.mp4").touch()
+    with pytest.raises(ValueError, match="2 problems") as caught:
+        read_folder(class_folders)
+    assert "yoga: holds no video; add some or remove the folder" in str(caught.value)
+    assert "y.mp4 is empty (0 bytes)" in str(caught.value)
+
+
+def test_folders_of_one_name(class_folders: Path) -> None:
+    (class_folders / "tai chi").mkdir()
+    with pytest.raises(ValueError, match="'tai chi' is the same as 'tai chi'"):
+        read_folder(class_folders)
+
+
+def test_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="no such folder"):
+        read_folder(tmp_path / "none")
+    with pytest.raises(ValueError, match="holds no class folders"):
+        read_folder(tmp_path)
+
+
+def test_class_names(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("# four\nguitar\n\nplaying guitar \nswimming, indoors\ntai chi", "utf-8")
+    assert read_class_names(tmp_path / "names.txt") == tuple(NAMES)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no class names; give at least one"),
+        ("a\nb\n\na\n", r"names\.txt:4: class 'a' is the same as 'a' \(names\.txt:1\); rename or remove one"),
+        (
+            "a\nb\nA\n",
+            r"names\.txt:3: class 'A' is but for capitals or blanks the same as 'a' \(names\.txt:1\)",
+        ),
+    ],
+)
+def test_bad_class_names(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "names.txt").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_class_names(tmp_path / "names.txt")
+
+
+def test_class_names_from_a_program() -> None:
+    with pytest.raises(ValueError, match=r"--classes, class 1: blank"):
+        check_class_names(["a", " "], "--classes")
+    with pytest.raises(ValueError, match="'abc' is one text"):
+        check_class_names("abc", "--classes")

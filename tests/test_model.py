@@ -1,0 +1,340 @@
+"""The model against a plain restatement of the method, and what must hold whatever the settings."""
+
+from itertools import product
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tiny import tiny_backbone, tiny_model
+from vitaclip.clip.transformer import Attention, Block
+from vitaclip.config import ModelConfig, TextPromptConfig, VideoPromptConfig
+from vitaclip.model import VitaCLIP
+from vitaclip.prompts import BlockPrompts
+from vitaclip.weights.backbone import load_backbone, save_backbone
+
+NAMES = ("jump", "run up", "sit down")
+
+
+def random_video(batch: int = 2, frames: int = 4, size: int = 16, dtype: torch.dtype = torch.float64) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    return torch.randn(batch, frames, 3, size, size, generator=generator, dtype=dtype)
+
+
+def scramble(model: VitaCLIP) -> VitaCLIP:
+    """Double precision, and no parameter at a special value."""
+    generator = torch.Generator().manual_seed(2)
+    model = model.double()
+    for parameter in model.prompts.parameters():
+        parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+    return model
+
+
+# ---------------------------------------------------------------------- the method, one video and one head at a time
+
+
+def naive_attention(layer: Attention, queries: Tensor, keys: Tensor) -> Tensor:
+    """(L, C) attends to (S, C), head by head."""
+    width = queries.shape[-1]
+    size = width // layer.heads
+    weight, bias = layer.qkv.weight, layer.qkv.bias
+    q, k, v = (
+        x @ weight[i * width : (i + 1) * width].T + bias[i * width : (i + 1) * width]
+        for i, x in enumerate((queries, keys, keys))
+    )
+    heads = []
+    for h in range(layer.heads):
+        part = slice(h * size, (h + 1) * size)
+        heads.append((q[:, part] @ k[:, part].T / size**0.5).softmax(dim=-1) @ v[:, part])
+    return layer.out(torch.cat(heads, dim=-1))
+
+
+def naive_block(block: nn.Module, prompts: nn.Module, frames: list[Tensor]) -> list[Tensor]:
+    """The published order: prompts join all tokens as queries too and are thrown away after attention.
+
+    Token order [cls, local, global, patches, summary], as in the published code.
+    """
+    assert isinstance(block, Block)
+    assert isinstance(prompts, BlockPrompts)
+    config = prompts.config
+    local = global_ = None
+    summaries: list[Tensor | None] = [None] * len(frames)
+    cls = torch.stack([x[0] for x in frames])
+    if config.local or config.summary:
+        c = prompts.cls_proj(cls)
+        if config.local:
+            local = prompts.local_prompts + c
+        if config.summary:
+            normed = prompts.summary_norm(c)
+            s = c + naive_attention(prompts.summary_attention, normed, normed)
+            summaries = list(s)
+    if config.num_global:
+        global_ = prompts.global_prompts
+    result = []
+    for x, summary in zip(frames, summaries, strict=True):
+        groups = [x[:1], local, global_, x[1:], None if summary is None else summary[None]]
+        tokens = torch.cat([group for group in groups if group is not None])
+        before = 1 + sum(len(group) for group in (local, global_) if group is not None)
+        normed = block.norm1(tokens)
+        tokens = tokens + naive_attention(block.attention, normed, normed)
+        kept = torch.cat([tokens[:1], tokens[before : before + len(x) - 1]])
+        result.append(kept + block.mlp(block.norm2(kept)))
+    return result
+
+
+def naive_video(model: VitaCLIP, video: Tensor) -> Tensor:
+    """Features (B, D) before normalisation, a video at a time."""
+    vision, prompts = model.clip.vision, model.prompts.video
+    features = []
+    for clip in video:
+        frames = [vision.embed(frame[None])[0] for frame in clip]
+        if prompts.config.time:
+            frames = [x + prompts.time_embed[t] for t, x in enumerate(frames)]
+        frames = [vision.norm_pre(x) for x in frames]
+        for block, block_prompts in zip(vision.blocks, prompts.blocks, strict=True):
+            frames = naive_block(block, block_prompts, frames)
+        features.append(torch.stack([vision.norm_post(x[0]) @ vision.proj for x in frames]).mean(dim=0))
+    return torch.stack(features)
+
+
+SWITCHES = [
+    VideoPromptConfig(num_frames=4, num_global=g, local=local, summary=summary, time=time)
+    for g, local, summary, time in product((0, 2), (False, True), (False, True), (False, True))
+]
+
+
+@pytest.mark.parametrize("config", SWITCHES, ids=lambda c: f"G{c.num_global}-L{c.local}-S{c.summary}-T{c.time}")
+def test_video_features_equal_the_plain_restatement(config: VideoPromptConfig) -> None:
+    model = scramble(tiny_model(video=config))
+    video = random_video()
+    ours = model.encode_video(video, normalize=False)
+    torch.testing.assert_close(ours, naive_video(model, video), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "vision",
+    [
+        {"image_size": 16, "patch_size": 4},
+        {"image_size": 21, "patch_size": 7},
+        {"width": 24, "heads": 3, "depth": 1},
+        {"depth": 4},
+    ],
+)
+def test_any_patch_size_width_and_depth(vision: dict[str, int]) -> None:
+    model = scramble(
+        VitaCLIP(tiny_backbone(**vision), ModelConfig(backbone="tiny", video=VideoPromptConfig(num_frames=4)), NAMES)
+    )
+    video = random_video(size=vision.get("image_size", 16))
+    ours = model.encode_video(video, normalize=False)
+    torch.testing.assert_close(ours, naive_video(model, video), rtol=1e-10, atol=1e-12)
+
+
+def test_without_prompts_a_video_is_the_mean_of_clip_image_features() -> None:
+    model = VitaCLIP(
+        tiny_backbone(),
+        ModelConfig(
+            backbone="tiny",
+            video=VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False),
+            text=TextPromptConfig(num_context=0),
+        ),
+    )
+    video = random_video(dtype=torch.float32)
+    expected = torch.stack([model.clip.encode_image(clip).mean(dim=0) for clip in video])
+    torch.testing.assert_close(model.encode_video(video, normalize=False), expected)
+    assert list(model.trainable_parameters()) == ["logit_scale"]
+
+
+# ------------------------------------------------------------------------------------------------- batches, frames
+
+
+def test_fault_4_a_video_does_not_depend_on_its_batch_mates() -> None:
+    model = scramble(tiny_model())
+    video = random_video(batch=3, frames=6)
+    others = video.clone()
+    others[1:] = 7 * torch.rand_like(others[1:])
+    with torch.no_grad():
+        assert torch.equal(model.encode_video(video)[0], model.encode_video(others)[0])
+
+
+def test_batch_size_changes_a_result_only_by_rounding() -> None:
+    model = tiny_model()
+    video = random_video(batch=5, dtype=torch.float32)
+    with torch.no_grad():
+        whole = model.encode_video(video)
+        for i, clip in enumerate(video):
+            torch.testing.assert_close(model.encode_video(clip[None])[0], whole[i], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [1, 3, 4, 8, 16])
+def test_fault_4_any_number_of_frames_works(frames: int) -> None:
+    model = scramble(tiny_model())
+    video = random_video(frames=frames)
+    together = model.encode_video(video)
+    alone = torch.cat([model.encode_video(clip[None]) for clip in video])
+    torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-12)
+    stretched = F.interpolate(model.prompts.video.time_embed.T[None], size=frames, mode="linear")[0].T
+    tokens = torch.zeros(1, frames, 5, 16, dtype=torch.float64)
+    torch.testing.assert_close(model.prompts.video.add_time(tokens)[0, :, 0], stretched)
+
+
+def test_bytes_are_normalised_with_the_backbone_statistics() -> None:
+    model = tiny_model()
+    pixels = torch.randint(0, 256, (1, 4, 3, 16, 16), dtype=torch.uint8)
+    config = model.clip.config
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.pixel_mean, config.pixel_std))
+    torch.testing.assert_close(model.encode_video(pixels), model.encode_video((pixels / 255 - mean) / std))
+
+
+def test_wrong_frame_size_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"takes \(\.\.\., 3, 16, 16\); resize first"):
+        tiny_model().encode_video(random_video(size=20, dtype=torch.float32))
+
+
+# ------------------------------------------------------------------------------------------------------------ text
+
+
+@pytest.mark.parametrize("position", ["end", "middle", "front"])
+@pytest.mark.parametrize("per_class", [False, True])
+def test_context_stands_where_the_config_says(position: str, per_class: bool) -> None:
+    text = TextPromptConfig(num_context=3, per_class=per_class, class_token_position=position)  # type: ignore[arg-type]
+    model = scramble(tiny_model(NAMES, text=text))
+    assert model.prompts.text is not None
+    tower, tokenizer = model.clip.text, model.tokenizer
+    features = []
+    for k, name in enumerate(NAMES):
+        context = model.prompts.text.context[k] if per_class else model.prompts.text.context
+
+        def look_up(ids: list[int]) -> Tensor:
+            return tower.token_embed(torch.tensor(ids, dtype=torch.int64))
+
+        words, stop = look_up(tokenizer.encode(name)), look_up(tokenizer.encode("."))
+        middle = {
+            "end": [context, words, stop],
+            "middle": [context[:1], words, context[1:], stop],
+            "front": [words, context, stop],
+        }[position]
+        row = torch.cat([look_up([tokenizer.start_id]), *middle, look_up([tokenizer.end_id])])
+        # Padded to the full context length: what stands past the end must not matter.
+        padded = torch.cat([row, torch.ones(24 - len(row), 12, dtype=torch.float64)])
+        features.append(tower(padded[None], torch.tensor([len(row) - 1]))[0])
+    ours = model.encode_text(NAMES, normalize=False)
+    torch.testing.assert_close(ours, torch.stack(features), rtol=1e-10, atol=1e-12)
+
+
+def test_templates_are_averaged_as_unit_vectors() -> None:
+    model = tiny_model()
+    templates = ["a video of {}.", "a photo of {}."]
+    parts = []
+    for template in templates:
+        tokens = model.tokenizer([template.format(name) for name in NAMES])
+        parts.append(F.normalize(model.clip.encode_text(tokens.ids, tokens.end), dim=-1))
+    expected = F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
+    torch.testing.assert_close(model.encode_text(NAMES, templates), expected)
+
+
+def test_fault_2_and_3_a_shared_context_serves_names_never_trained_on() -> None:
+    model = tiny_model(NAMES)
+    assert model.encode_text(["stand", "moving left"]).shape == (2, 8)
+
+
+def test_per_class_context_refuses_other_names_and_says_what_to_do() -> None:
+    model = tiny_model(NAMES, text=TextPromptConfig(num_context=3, per_class=True))
+    with pytest.raises(ValueError, match=r"one context for each of its own 3 classes.*pass templates"):
+        model.encode_text(["stand", "run"])
+    assert model.encode_text(["stand", "run"], ["a video of {}."]).shape == (2, 8)
+
+
+def test_fault_5_context_words_are_counted_in_tokens_and_kept_per_class() -> None:
+    text = TextPromptConfig(num_context=4, per_class=True, init_words="a_video of jump")
+    model = tiny_model(NAMES, text=text)
+    assert model.prompts.text is not None
+    ids = model.tokenizer.encode("a video of jump")
+    expected = model.clip.text.token_embed.weight[ids].expand(3, 4, 12)
+    torch.testing.assert_close(model.prompts.text.context.data, expected)
+    with pytest.raises(ValueError, match="makes 4 tokens; set num_context = 4"):
+        tiny_model(NAMES, text=TextPromptConfig(num_context=3, init_words="a video of jump"))
+
+
+def test_names_that_do_not_fit_are_refused() -> None:
+    model = tiny_model()
+    with pytest.raises(ValueError, match=r"class 'very very.*make 31 tokens.*takes 24"):
+        model.encode_text(["very " * 25])
+    with pytest.raises(ValueError, match="empty"):
+        model.encode_text([])
+
+
+# --------------------------------------------------------------------------------------------------- what trains
+
+
+def test_fault_1_cls_proj_trains_by_default_and_not_on_request() -> None:
+    assert any("cls_proj" in name for name in tiny_model().trainable_parameters())
+    frozen = tiny_model(video=VideoPromptConfig(num_frames=4, train_cls_proj=False))
+    assert not any("cls_proj" in name for name in frozen.trainable_parameters())
+
+
+def test_only_what_lives_in_the_prompts_trains() -> None:
+    model = tiny_model(NAMES)
+    trained = {id(p) for p in model.parameters() if p.requires_grad}
+    assert trained == {id(p) for p in model.prompts.parameters()}
+
+
+def test_the_seed_decides_the_start_and_leaves_the_global_state_alone() -> None:
+    backbone = tiny_backbone()
+    state = torch.random.get_rng_state()
+    first, again, other = (VitaCLIP(backbone, ModelConfig(backbone="tiny"), NAMES, seed) for seed in (0, 0, 1))
+    assert torch.equal(state, torch.random.get_rng_state())
+    pairs = [(m.prompts.video.time_embed, first.prompts.video.time_embed) for m in (again, other)]
+    assert torch.equal(*pairs[0])
+    assert not torch.equal(*pairs[1])
+
+
+def test_random_prompts_start_in_the_published_range() -> None:
+    model = tiny_model(video=VideoPromptConfig(num_frames=64, num_global=64))
+    bound = (6 / (3 * 8**2 + 16)) ** 0.5
+    for block in model.prompts.video.blocks:
+        assert isinstance(block, BlockPrompts)
+        for prompts in (block.global_prompts, block.local_prompts):
+            assert 0.95 * bound < float(prompts.detach().abs().max()) <= bound
+    assert abs(float(model.prompts.video.time_embed.detach().std()) - 0.02) < 0.004
+
+
+# ------------------------------------------------------------------------------------------------------ in and out
+
+
+@pytest.fixture
+def backbone_folder(tmp_path: Path) -> Path:
+    backbone = tiny_backbone()
+    return save_backbone(backbone.clip, backbone.tokenizer, tmp_path / "backbone")
+
+
+def test_saved_models_come_back_equal(backbone_folder: Path, tmp_path: Path) -> None:
+    config = ModelConfig(backbone=str(backbone_folder), text=TextPromptConfig(num_context=3))
+    model = VitaCLIP(load_backbone(backbone_folder), config, NAMES, seed=3)
+    loaded = VitaCLIP.from_pretrained(model.save_pretrained(tmp_path / "model"))
+    assert loaded.config == config
+    assert loaded.class_names == NAMES
+    video = random_video(dtype=torch.float32)
+    assert torch.equal(loaded.encode_video(video), model.eval().encode_video(video))
+    assert torch.equal(loaded.encode_text(NAMES), model.encode_text(NAMES))
+    assert not (tmp_path / "model" / "model.safetensors").exists()
+
+
+def test_another_backbone_is_refused_with_both_fingerprints(backbone_folder: Path, tmp_path: Path) -> None:
+    backbone = load_backbone(backbone_folder)
+    model = VitaCLIP(backbone, ModelConfig(backbone=str(backbone_folder)), NAMES)
+    folder = model.save_pretrained(tmp_path / "model")
+    with torch.no_grad():
+        backbone.clip.vision.proj.add_(1)
+    save_backbone(backbone.clip, backbone.tokenizer, backbone_folder)
+    changed = load_backbone(backbone_folder).fingerprint
+    with pytest.raises(ValueError, match=rf"{backbone.fingerprint}.*{changed}"):
+        VitaCLIP.from_pretrained(folder)
+
+
+def test_missing_models_and_backbones_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"no config.json and prompts.safetensors"):
+        VitaCLIP.from_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"no config.json, model.safetensors, tokenizer.json.*one of: miniature"):
+        load_backbone(tmp_path)

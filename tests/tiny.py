@@ -1,0 +1,65 @@
+"""A tiny model with random weights, for tests of everything that needs some model."""
+
+import torch
+from tokenizers import Tokenizer as BPETokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+
+from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.clip.tokenizer import END, START
+from vitaclip.config import (
+    CLIPConfig,
+    ModelConfig,
+    TextConfig,
+    TextPromptConfig,
+    VideoPromptConfig,
+    VisionConfig,
+)
+from vitaclip.model import VitaCLIP
+from vitaclip.weights.backbone import Backbone
+from vitaclip.weights.fingerprint import fingerprint
+
+WORDS = "a video photo of . jump run sit stand up down very long name moving left right one two three four".split()  # noqa: SIM905
+
+
+def tiny_tokenizer() -> Tokenizer:
+    """A word is a token; unknown words are one token of their own."""
+    vocabulary = {word: i for i, word in enumerate(["<pad>", "<unk>", *WORDS, START, END])}
+    bpe = BPETokenizer(WordLevel(vocabulary, unk_token="<unk>"))
+    bpe.pre_tokenizer = Whitespace()
+    return Tokenizer(bpe)
+
+
+def tiny_clip_config(**vision: int) -> CLIPConfig:
+    """16 px in 4 patches, two layers of width 16."""
+    sizes = {"image_size": 16, "patch_size": 8, "width": 16, "depth": 2, "heads": 2} | vision
+    return CLIPConfig(
+        vision=VisionConfig(**sizes),
+        text=TextConfig(vocab_size=len(WORDS) + 4, context_length=24, width=12, depth=2, heads=2),
+        embed_dim=8,
+    )
+
+
+def tiny_backbone(**vision: int) -> Backbone:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        clip = CLIP(tiny_clip_config(**vision)).eval()
+        # CLIP's own start is so small that all pictures look alike; these features tell them apart.
+        for block in [*clip.vision.blocks, *clip.text.blocks]:
+            for parameter in block.parameters():
+                if parameter.dim() > 1:
+                    parameter.data *= 3
+    return Backbone(clip, tiny_tokenizer(), "tiny", fingerprint(clip))
+
+
+def tiny_model(
+    class_names: tuple[str, ...] = (),
+    video: VideoPromptConfig | None = None,
+    text: TextPromptConfig | None = None,
+) -> VitaCLIP:
+    config = ModelConfig(
+        backbone="tiny",
+        video=video or VideoPromptConfig(num_frames=4, num_global=2),
+        text=text or TextPromptConfig(num_context=3),
+    )
+    return VitaCLIP(tiny_backbone(), config, class_names).eval()

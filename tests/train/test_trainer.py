@@ -1,0 +1,189 @@
+"""One step against plain backpropagation, and what a run leaves behind."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from small_world import NAMES, train_config
+from vitaclip.config import AugmentConfig, DataConfig, TextPromptConfig, TrainConfig
+from vitaclip.data import TrainBatch
+from vitaclip.model import VitaCLIP
+from vitaclip.train.build import build_trainer, run_training
+from vitaclip.train.schedule import cosine
+
+
+def random_batch(clips: int = 4) -> TrainBatch:
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randint(0, 256, (clips, 1, 4, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    return TrainBatch(0, video, torch.arange(clips) % len(NAMES), tuple(range(clips)), ())
+
+
+def prompts_of(out: Path) -> dict[str, torch.Tensor]:
+    return load_file(out / "model" / "prompts.safetensors")
+
+
+def lines_of(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("micro_batch_size", [0, 1, 3])
+@pytest.mark.parametrize("num_context", [0, 3])
+def test_step_has_the_gradient_of_plain_backpropagation(
+    world: Path, tmp_path: Path, micro_batch_size: int, num_context: int
+) -> None:
+    config = train_config(world, tmp_path / "run", micro_batch_size=micro_batch_size)
+    config = replace(config, model=replace(config.model, text=TextPromptConfig(num_context=num_context)))
+    trainer = build_trainer(config)
+    model = trainer.model.double()
+    batch = random_batch()
+
+    logits = model(batch.video[:, 0], model.encode_text(NAMES))
+    loss = F.cross_entropy(logits, batch.labels)
+    expected = torch.autograd.grad(loss, list(model.trainable_parameters().values()))
+
+    metrics = trainer.train_step(batch)
+    for (name, parameter), gradient in zip(model.trainable_parameters().items(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-9, msg=name)
+    assert metrics["train/loss"] == pytest.approx(loss.item(), rel=1e-6)
+
+
+def test_fault_8_the_text_tower_runs_once_a_step(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = build_trainer(train_config(world, tmp_path / "run", micro_batch_size=1))
+    calls: list[Sequence[str]] = []
+    encode_text = VitaCLIP.encode_text
+
+    def counted(self: VitaCLIP, names: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
+        calls.append(names)
+        return encode_text(self, names, templates)
+
+    monkeypatch.setattr(VitaCLIP, "encode_text", counted)
+    trainer.train_step(random_batch())
+    assert len(calls) == 1
+
+
+def test_training_learns_and_leaves_a_model_that_loads(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    config = train_config(world, out, steps=60, batch_size=12, learning_rate=5e-3)
+    whole_frames = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
+    config = replace(config, data=replace(config.data, val=config.data.train, augment=whole_frames))
+    towers = build_trainer(config).model.clip.state_dict()
+    model = run_training(config)
+    lines = lines_of(out)
+    losses = [line["train/loss"] for line in lines if "train/loss" in line]
+    assert len(losses) == 60
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+    assert lines[-1]["val/top1"] > 1.2 / len(NAMES)
+    assert all(torch.equal(value, towers[name]) for name, value in model.clip.state_dict().items())
+    loaded = VitaCLIP.from_pretrained(out / "model")
+    assert loaded.class_names == NAMES
+    assert json.loads((out / "config.json").read_text())["optim"]["steps"] == 60
+    assert any((out / "tensorboard").iterdir())
+
+
+def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: Path) -> None:
+    whole, stopped = (train_config(world, tmp_path / name) for name in ("whole", "stopped"))
+    run_training(whole)
+
+    trainer = build_trainer(stopped)
+    step = trainer.train_step
+
+    def killed(batch: TrainBatch) -> dict[str, float]:
+        if trainer.step == 3:
+            raise KeyboardInterrupt
+        return step(batch)
+
+    trainer.train_step = killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert len(lines_of(Path(stopped.out))) == 3
+
+    run_training(stopped)
+    expected, resumed = prompts_of(Path(whole.out)), prompts_of(Path(stopped.out))
+    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    # Speeds differ between any two runs; all else is repeated exactly, each step once.
+    kept = [
+        [(line["step"], line["train/loss"], line["learning_rate"]) for line in lines_of(Path(run.out))]
+        for run in (whole, stopped)
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_fault_19_checkpoints_hold_prompts_only_with_their_config(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path / "run")
+    run_training(config)
+    files = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    assert [file.name for file in files] == ["step_00000004.safetensors", "step_00000006.safetensors"]
+    with safe_open(files[-1], framework="pt") as file:
+        names = set(file.keys())
+        assert json.loads(file.metadata()["config"])["optim"]["steps"] == 6
+    assert {name.split(".")[0] for name in names} == {"prompts", "optimizer"}
+
+
+def test_fault_19_resuming_with_another_config_shows_both_values(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path / "run")
+    run_training(config)
+    with pytest.raises(ValueError, match=r"optim.learning_rate was 0.01, now 0.5"):
+        run_training(replace(config, optim=replace(config.optim, learning_rate=0.5)))
+    run_training(replace(config, log_every=5, data=replace(config.data, workers=1)))
+
+
+def test_failed_write_leaves_the_previous_checkpoint(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = train_config(world, tmp_path / "run")
+    run_training(config)
+    trainer = build_trainer(config)
+    before = {file.name: file.read_bytes() for file in (tmp_path / "run" / "checkpoints").iterdir()}
+
+    def full_disk(tensors: object, filename: Path, metadata: object = None) -> None:
+        Path(filename).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("vitaclip.files.save_file", full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.checkpoints.save(7, trainer.model.prompts, trainer.optimizer, {})
+    assert {file.name: file.read_bytes() for file in (tmp_path / "run" / "checkpoints").iterdir()} == before
+
+
+def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
+    videos = sorted((world / "videos").rglob("*.mp4"))
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(videos[0].read_bytes()[:200])
+    rows = [f"{bad},0", *(f"{path},{i % 3}" for i, path in enumerate(videos[:7]))]
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+    config = train_config(world, tmp_path / "run")
+    data = DataConfig(train=str(tmp_path / "train.csv"), classes=str(tmp_path / "names.txt"), workers=0)
+    run_training(replace(config, data=data))
+    listed = (tmp_path / "run" / "bad_videos.txt").read_text()
+    assert listed.count("bad.mp4") == 1
+    assert lines_of(tmp_path / "run")[-1]["train/bad_videos"] == 1
+    with pytest.raises(ValueError, match=r"train.csv:1: .*bad.mp4"):
+        run_training(replace(config, out=str(tmp_path / "other"), data=replace(data, on_error="raise")))
+
+
+def test_fault_13_non_finite_loss_stops_before_the_update(world: Path, tmp_path: Path) -> None:
+    trainer = build_trainer(train_config(world, tmp_path / "run"))
+    with torch.no_grad():
+        trainer.model.prompts.logit_scale.fill_(float("inf"))
+    before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
+    with pytest.raises(ValueError, match=r"loss is nan at step 0 .*learning_rate"):
+        trainer.train_step(random_batch())
+    assert all(torch.equal(p, before[name]) for name, p in trainer.model.trainable_parameters().items())
+
+
+def test_schedule_is_a_half_cosine() -> None:
+    assert [cosine(step, 4) for step in (0, 2, 4)] == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_training_needs_videos(tmp_path: Path, world: Path) -> None:
+    config: TrainConfig = train_config(world, tmp_path)
+    with pytest.raises(ValueError, match=r"data.train is not set"):
+        build_trainer(replace(config, data=replace(config.data, train="")))
