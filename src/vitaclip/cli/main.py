@@ -45,11 +45,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def build_parser() -> ArgumentParser:
     """The parser of all commands."""
-    parser = CommandParser(prog="vitaclip", description=DESCRIPTION, formatter_class=HelpFormatter)
+    parser = CommandParser(prog="vitaclip", description=DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"vitaclip {__version__}")
     subcommands = parser.add_subcommands(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
-        sub = CommandParser(description=command.DESCRIPTION, formatter_class=HelpFormatter)
+        sub = CommandParser(description=command.DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
         command.add_arguments(sub)
         subcommands.add_subcommand(name, sub, help=command.HELP)
     return parser

@@ -1,9 +1,9 @@
 """What the commands draw on the terminal: progress bars with rate and time left, and tables."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,20 +27,30 @@ class RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
 
 
+class ProgressWithNotes(Progress):
+    """Bars, and below them the notes of those still running: beside a bar they would not fit a narrow terminal."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The table of bars, then a line for each note."""
+        yield from super().get_renderables()
+        for task in self.tasks:
+            if task.fields["note"] and not task.finished:
+                yield Text(f"  {task.fields['note']}", style="dim")
+
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Progress]:
     """Bars with count, rate, time taken and time left."""
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
+        BarColumn(bar_width=16),
         MofNCompleteColumn(),
         RateColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
     )
-    with Progress(*columns, console=console) as progress:
+    with ProgressWithNotes(*columns, console=console) as progress:
         yield progress
 
 
@@ -54,10 +64,9 @@ class TrainingBar:
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Move to `step`; metrics of validation are printed on a line of their own."""
         if "train/loss" in metrics:
-            waiting = metrics["data_wait_share"]
             note = (
-                f"loss {metrics['train/loss']:.3f}  top-1 {metrics['train/top1']:.1%}"
-                f"  {metrics['clips_per_second']:.0f} clips/s  waiting for data {waiting:.0%}"
+                f"loss {metrics['train/loss']:.3f}, top-1 {metrics['train/top1']:.0%},"
+                f" {metrics['clips_per_second']:.0f} clips/s, waiting for data {metrics['data_wait_share']:.0%}"
             )
             self._progress.update(self._task, completed=step, note=note)
         if "val/top1" in metrics:

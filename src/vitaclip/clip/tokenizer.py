@@ -55,7 +55,12 @@ class Tokenizer:
         path = Path(path)
         if not path.is_file():
             raise ValueError(f"{path}: no such file; a backbone folder needs its tokenizer.json")
-        return cls(BPETokenizer.from_str(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8")
+        try:
+            bpe = BPETokenizer.from_str(text)
+        except Exception as error:  # the library raises nothing more specific
+            raise ValueError(f"{path} is not a tokenizer: {error}") from error
+        return cls(bpe)
 
     def to_json(self) -> str:
         """The content of a `tokenizer.json` that `from_file` reads back."""

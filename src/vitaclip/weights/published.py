@@ -30,40 +30,40 @@ class Row:
     published: tuple[str, ...]
     to_ours: Convert
     to_published: Convert
-    optional: bool = False
-    """Prompts that were switched off are absent; everything else must be there."""
+    kind: str = ""
+    """The kind of prompt it belongs to: a kind is there in whole or not at all. Empty: it must be there."""
 
 
-def _same(ours: str, published: str, optional: bool = False) -> Row:
-    return Row((ours,), (published,), lambda tensors: tensors, lambda tensors: tensors, optional)
+def _same(ours: str, published: str, kind: str = "") -> Row:
+    return Row((ours,), (published,), lambda tensors: tensors, lambda tensors: tensors, kind)
 
 
-def _fused(ours: str, published: str, optional: bool = False) -> Row:
+def _fused(ours: str, published: str, kind: str = "") -> Row:
     """q, k and v one under the other; `published` holds `{}` in their place."""
     names = tuple(published.format(part) for part in "qkv")
-    return Row((ours,), names, lambda parts: [torch.cat(parts)], lambda whole: list(whole[0].chunk(3)), optional)
+    return Row((ours,), names, lambda parts: [torch.cat(parts)], lambda whole: list(whole[0].chunk(3)), kind)
 
 
 def _stacked(ours: str, published: str, depth: int) -> Row:
     """One tensor for all blocks there, one a block here; `ours` holds `{}` for the block."""
     names = tuple(ours.format(i) for i in range(depth))
-    return Row(names, (published,), lambda whole: list(whole[0]), lambda parts: [torch.stack(parts)], True)
+    return Row(names, (published,), lambda whole: list(whole[0]), lambda parts: [torch.stack(parts)], "global")
 
 
 def _leading_axis(ours: str, published: str) -> Row:
     """An axis of size 1 in front there."""
-    return Row((ours,), (published,), lambda there: [there[0][0]], lambda here: [here[0][None]], True)
+    return Row((ours,), (published,), lambda there: [there[0][0]], lambda here: [here[0][None]], "local")
 
 
-def _layer(ours: str, published: str, optional: bool = False) -> Iterator[Row]:
+def _layer(ours: str, published: str, kind: str = "") -> Iterator[Row]:
     for kind in ("weight", "bias"):
-        yield _same(f"{ours}.{kind}", f"{published}.{kind}", optional)
+        yield _same(f"{ours}.{kind}", f"{published}.{kind}", kind)
 
 
-def _attention(ours: str, published: str, optional: bool = False) -> Iterator[Row]:
+def _attention(ours: str, published: str, kind: str = "") -> Iterator[Row]:
     for kind in ("weight", "bias"):
-        yield _fused(f"{ours}.qkv.{kind}", f"{published}.{{}}_proj.{kind}", optional)
-    yield from _layer(f"{ours}.out", f"{published}.out_proj", optional)
+        yield _fused(f"{ours}.qkv.{kind}", f"{published}.{{}}_proj.{kind}", kind)
+    yield from _layer(f"{ours}.out", f"{published}.out_proj", kind)
 
 
 def key_table(vision_depth: int, text_depth: int) -> list[Row]:
@@ -80,8 +80,8 @@ def key_table(vision_depth: int, text_depth: int) -> list[Row]:
         _same("clip.text.pos_embed", "textual.positional_embedding"),
         _same("clip.text.proj", "textual.text_projection"),
         *_layer("clip.text.norm_final", "textual.ln_final"),
-        _same("prompts.text.context", "prompt_learner.ctx", optional=True),
-        _same("prompts.video.time_embed", "visual.time_embed", optional=True),
+        _same("prompts.text.context", "prompt_learner.ctx", "text"),
+        _same("prompts.video.time_embed", "visual.time_embed", "time"),
         _stacked("prompts.video.blocks.{}.global_prompts", "visual.global_prompts", vision_depth),
     ]
     for i in range(vision_depth):
@@ -92,9 +92,9 @@ def key_table(vision_depth: int, text_depth: int) -> list[Row]:
         prompts = f"prompts.video.blocks.{i}"
         rows += [
             _leading_axis(f"{prompts}.local_prompts", f"{published}.local_prompts"),
-            *_layer(f"{prompts}.cls_proj", f"{published}.cls_proj", optional=True),
-            *_layer(f"{prompts}.summary_norm", f"{published}.summary_ln", optional=True),
-            *_attention(f"{prompts}.summary_attention", f"{published}.summary_attn_layer", optional=True),
+            *_layer(f"{prompts}.cls_proj", f"{published}.cls_proj", "projection"),
+            *_layer(f"{prompts}.summary_norm", f"{published}.summary_ln", "summary"),
+            *_attention(f"{prompts}.summary_attention", f"{published}.summary_attn_layer", "summary"),
         ]
     for i in range(text_depth):
         ours, published = f"clip.text.blocks.{i}", f"textual.transformer.resblocks.{i}"
@@ -138,23 +138,19 @@ def from_published(state: Mapping[str, Tensor], *, vision_heads: int = 0, text_h
     """
     state = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     table = key_table(_depth(state, r"visual\.blocks"), _depth(state, r"textual\.transformer\.resblocks"))
-    ours: dict[str, Tensor] = {}
-    used = set(IGNORED)
-    missing = []
-    for row in table:
-        found = [name in state for name in row.published]
-        if all(found):
-            tensors = row.to_ours([state[name] for name in row.published])
-            ours.update(zip(row.ours, tensors, strict=True))
-            used.update(row.published)
-        elif not row.optional or any(found):
-            missing += [name for name in row.published if name not in state]
-    unknown = sorted(set(state) - used)
+    kinds = {row.kind for row in table if any(name in state for name in row.published)} | {""}
+    expected = [row for row in table if row.kind in kinds]
+    names = [name for row in expected for name in row.published]
+    missing = [name for name in names if name not in state]
+    unknown = sorted(set(state) - set(names) - set(IGNORED))
     if missing or unknown:
         raise ValueError(
             f"not a published Vita-CLIP checkpoint: {len(missing)} keys missing {missing[:3]},"
             f" {len(unknown)} unknown {unknown[:3]}"
         )
+    ours: dict[str, Tensor] = {}
+    for row in expected:
+        ours.update(zip(row.ours, row.to_ours([state[name] for name in row.published]), strict=True))
     ours["clip.logit_scale"] = ours["prompts.logit_scale"]
     return Published(
         _clip_config(ours, vision_heads, text_heads),
@@ -175,7 +171,7 @@ def to_published(clip_state: Mapping[str, Tensor], prompts_state: Mapping[str, T
     ours |= {f"prompts.{name}": tensor for name, tensor in prompts_state.items()}
     published: dict[str, Tensor] = {}
     for row in key_table(_depth(ours, r"(clip\.vision|prompts\.video)\.blocks"), _depth(ours, r"clip\.text\.blocks")):
-        if all(name in ours for name in row.ours):
+        if row.ours and all(name in ours for name in row.ours):
             tensors = row.to_published([ours.pop(name) for name in row.ours])
             published.update(zip(row.published, tensors, strict=True))
     if ours:
@@ -203,7 +199,7 @@ def _clip_config(ours: Mapping[str, Tensor], vision_heads: int, text_heads: int)
             patch_size=patch_size,
             width=width,
             depth=_depth(ours, r"clip\.vision\.blocks"),
-            heads=vision_heads or width // 64,
+            heads=vision_heads or max(1, width // 64),
             mlp_ratio=len(ours["clip.vision.blocks.0.mlp.fc1.bias"]) / width,
         ),
         text=TextConfig(
@@ -211,7 +207,7 @@ def _clip_config(ours: Mapping[str, Tensor], vision_heads: int, text_heads: int)
             context_length=len(ours["clip.text.pos_embed"]),
             width=text_width,
             depth=_depth(ours, r"clip\.text\.blocks"),
-            heads=text_heads or text_width // 64,
+            heads=text_heads or max(1, text_width // 64),
         ),
         embed_dim=ours["clip.vision.proj"].shape[1],
     )

@@ -1,0 +1,160 @@
+"""The commands as a user types them, on real files."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from small_world import NAMES
+
+from vitaclip.cli import main
+
+
+@pytest.fixture(scope="module")
+def run_folder(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A short training run, made by the command."""
+    out = tmp_path_factory.mktemp("run")
+    status = main(
+        [
+            *("train", "--config", "own_videos", "--data.train", str(world / "videos")),
+            *("--model.backbone", str(world / "backbone"), "--optim.steps", "3", "--optim.batch_size", "4"),
+            *("--data.workers", "0", "--out", str(out)),
+        ]
+    )
+    assert status == 0
+    return out
+
+
+def error_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
+    """The single line that a failing command prints."""
+    capsys.readouterr()
+    assert main(arguments) == status
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitaclip: error: ")]
+    assert len(lines) == 1, lines
+    return lines[0].removeprefix("vitaclip: error: ")
+
+
+def test_train_leaves_its_resolved_config(run_folder: Path) -> None:
+    config = json.loads((run_folder / "config.json").read_text())
+    assert config["optim"]["steps"] == 3
+    assert config["data"]["augment"]["crop_scale"] == [0.5, 1.0]
+    assert (run_folder / "model" / "prompts.safetensors").exists()
+
+
+def test_predict_prints_a_table(run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = world / "videos" / "jump_up" / "0.mp4"
+    assert main(["predict", str(video), "--model", str(run_folder / "model")]) == 0
+    printed = capsys.readouterr().out
+    assert all(name in printed for name in NAMES)
+    assert printed.count("%") == 3
+
+
+@pytest.mark.parametrize("suffix", ["csv", "json"])
+def test_predict_writes_files_for_folders(run_folder: Path, world: Path, tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"predictions.{suffix}"
+    names = tmp_path / "names.txt"
+    names.write_text("stand\nvery long name\n")
+    arguments = ["predict", str(world / "videos"), "--model", str(run_folder / "model"), "--out", str(out)]
+    assert main([*arguments, "--classes", str(names), "--top_k", "2"]) == 0
+    if suffix == "csv":
+        with out.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert len(rows) == 24
+        assert {row["class"] for row in rows} == {"stand", "very long name"}
+    else:
+        found = json.loads(out.read_text())
+        assert len(found) == 12
+        assert sum(found[0]["probabilities"]) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_predict_with_a_plain_backbone(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video = str(world / "videos" / "jump_up" / "0.mp4")
+    arguments = ["predict", video, "--backbone", str(world / "backbone")]
+    assert main([*arguments, "--classes", "jump, run", "--template", "a photo of {}."]) == 0
+    assert "jump" in capsys.readouterr().out
+    assert "no classes of its own" in error_of(capsys, *arguments)
+    assert "exclude each other" in error_of(capsys, *arguments, "--model", "miniature")
+
+
+def test_predict_goes_on_after_a_bad_file_and_exits_with_1(
+    run_folder: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad, out = tmp_path / "bad.mp4", tmp_path / "out.json"
+    bad.write_text("this is text")
+    good = str(world / "videos" / "jump_up" / "0.mp4")
+    arguments = ("predict", str(bad), good, "--model", str(run_folder / "model"), "--out", str(out))
+    assert str(bad) in error_of(capsys, *arguments, status=1)
+    assert [entry["path"] for entry in json.loads(out.read_text())] == [good]
+
+
+def test_eval_reports_supervised_and_zero_shot(
+    run_folder: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "result.json"
+    arguments = ["eval", str(world / "videos"), "--model", str(run_folder / "model"), "--workers", "0"]
+    assert main([*arguments, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "0 of 3 classes never" in " ".join(printed.split())
+    result = json.loads(out.read_text())
+    assert result["num_videos"] == 12
+    assert set(result["class_accuracy"]) == set(NAMES)
+    assert sum(map(sum, result["confusion"])) == 12
+    # A list with names that the model never saw.
+    videos = sorted((world / "videos").rglob("*.mp4"))
+    (tmp_path / "list.csv").write_text("".join(f"{path},{i % 2}\n" for i, path in enumerate(videos)))
+    (tmp_path / "names.txt").write_text("stand\nrun\n")
+    arguments = ["eval", str(tmp_path / "list.csv"), "--classes", str(tmp_path / "names.txt")]
+    assert main([*arguments, "--model", str(run_folder / "model"), "--workers", "0"]) == 0
+    assert "2 of 2 classes never" in " ".join(capsys.readouterr().out.split())
+
+
+def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["config"]) == 0
+    assert "own_videos" in capsys.readouterr().out
+    assert main(["config", "kinetics400"]) == 0
+    shown = capsys.readouterr().out
+    (tmp_path / "mine.yaml").write_text(shown)
+    assert main(["config", str(tmp_path / "mine.yaml")]) == 0
+    assert capsys.readouterr().out == shown
+    (tmp_path / "wrong.yaml").write_text("optim: {lr: 3}")
+    assert "OptimConfig has no field 'lr'" in error_of(capsys, "config", str(tmp_path / "wrong.yaml"))
+    (tmp_path / "wrong.yaml").write_text("optim: {lr")
+    assert "is not YAML" in error_of(capsys, "config", str(tmp_path / "wrong.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("train",), "data.train is not set"),
+        (("train", "--optim.steps", "0"), "OptimConfig.steps = 0: must be at least 1"),
+        (("train", "--optim.step", "3"), "did you mean optim.steps?"),
+        (("train", "--config", "nothing"), "neither a file nor a recipe"),
+        (("train", "--data.train", "/nowhere"), "/nowhere"),
+        (("predict", "/nowhere.mp4"), "/nowhere.mp4: no such file or folder"),
+        (("predict", "x.mp4", "--out", "x.txt"), "ends in .csv or .json"),
+        (("predict", "x.mp4", "--top_k", "0"), "must be at least 1"),
+        (("eval", "x.csv", "--model", "/nowhere"), "give a model folder"),
+        (("demo", "--steps", "-1"), "DemoConfig.steps = -1"),
+        (("unknown",), "invalid choice"),
+    ],
+)
+def test_mistakes_are_one_line_with_a_remedy(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert message in error_of(capsys, *arguments)
+
+
+@pytest.mark.parametrize(("names", "message"), [("jump,jump", "same"), ("jump,,run", "blank"), ("Jump, jump", "same")])
+def test_class_lists_are_checked(
+    names: str, message: str, run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = str(world / "videos" / "jump_up" / "0.mp4")
+    assert message in error_of(capsys, "predict", video, "--model", str(run_folder / "model"), "--classes", names)
+
+
+def test_an_empty_class_file_is_refused(
+    run_folder: Path, tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "names.txt").write_text("\n\n")
+    arguments = ("predict", str(world / "videos"), "--model", str(run_folder / "model"))
+    assert "names.txt" in error_of(capsys, *arguments, "--classes", str(tmp_path / "names.txt"))

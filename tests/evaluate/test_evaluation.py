@@ -1,0 +1,85 @@
+"""Accuracies against counting by hand, and evaluation of real files against one video at a time."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from small_world import NAMES, train_config
+
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.data import VideoRow, frame_sampling, load_views, read_folder
+from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
+from vitaclip.model import VitaCLIP
+from vitaclip.weights.backbone import load_backbone
+
+PROBABILITIES = torch.tensor(
+    [[0.7, 0.2, 0.1, 0.0], [0.1, 0.6, 0.3, 0.0], [0.4, 0.3, 0.2, 0.1], [0.0, 0.1, 0.2, 0.7], [0.3, 0.1, 0.4, 0.2]]
+)
+LABELS = torch.tensor([0, 2, 2, 3, 0])
+
+
+def test_accuracies_equal_counting_by_hand() -> None:
+    result = summarize(Scores(PROBABILITIES, LABELS, torch.arange(5)), ["a", "b", "c", "d"])
+    assert result.top1 == pytest.approx(2 / 5)
+    assert result.class_accuracy == {"a": 0.5, "c": 0.0, "d": 1.0}
+    assert result.mean_class_accuracy == pytest.approx(0.5)
+    assert result.confusion == [[1, 0, 1, 0], [0, 0, 0, 0], [1, 1, 0, 0], [0, 0, 0, 1]]
+    for k in range(1, 6):
+        by_hand = [
+            sorted(range(4), key=lambda c, row=row: -row[c])[:k].count(label)  # type: ignore[misc]
+            for row, label in zip(PROBABILITIES.tolist(), LABELS.tolist(), strict=True)
+        ]
+        assert top_k_accuracy(PROBABILITIES, LABELS, k) == pytest.approx(sum(by_hand) / 5)
+
+
+def test_fault_14_fewer_than_five_classes_have_a_top5() -> None:
+    assert summarize(Scores(PROBABILITIES, LABELS, torch.arange(5)), ["a", "b", "c", "d"]).top5 == 1.0
+
+
+def test_nothing_scored_is_an_error_with_the_reasons() -> None:
+    empty = Scores(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0), ("x.mp4: broken",))
+    with pytest.raises(ValueError, match=r"no video could be scored.*x.mp4: broken"):
+        summarize(empty, ["a", "b", "c", "d"])
+
+
+@pytest.fixture
+def model(world: Path, tmp_path: Path) -> VitaCLIP:
+    config = train_config(world, tmp_path).model
+    return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
+
+
+@pytest.mark.parametrize("views", [ViewsConfig(temporal=1), ViewsConfig(temporal=3, spatial=3, batch_size=5)])
+def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: VitaCLIP, views: ViewsConfig) -> None:
+    videos = read_folder(world / "videos")
+    data = DataConfig(workers=0)
+    evaluated = Evaluation(model, videos.rows, NAMES, views, RuntimeConfig(), data).run()
+    sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
+    text = model.encode_text(NAMES)
+    for i, row in enumerate(videos.rows):
+        clips = load_views(row.path, sampling, views.temporal, views.spatial, model.image_size)
+        with torch.no_grad():
+            each = [model(clip[None], text).softmax(dim=-1)[0] for clip in clips]
+        torch.testing.assert_close(evaluated.scores.probabilities[i], torch.stack(each).mean(dim=0))
+    assert evaluated.scores.rows.tolist() == list(range(12))
+    assert evaluated.result.num_videos == 12
+
+
+def test_candidates_may_be_names_never_trained_on(world: Path, model: VitaCLIP) -> None:
+    videos = read_folder(world / "videos")
+    names = ["stand", "run", "sit"]
+    evaluation = Evaluation(model, videos.rows, names, ViewsConfig(), RuntimeConfig(), DataConfig(workers=0))
+    assert set(evaluation.run().result.class_accuracy) == set(names)
+
+
+def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VitaCLIP, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("text")
+    rows = [VideoRow(bad, 0, "list.csv:1"), *read_folder(world / "videos").rows]
+    views, runtime = ViewsConfig(), RuntimeConfig()
+    result = Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0)).run().result
+    assert result.num_videos == 12
+    assert len(result.left_out) == 1
+    assert "list.csv:1" in result.left_out[0]
+    with pytest.raises(ValueError, match="list.csv:1"):
+        Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0, on_error="raise")).run()

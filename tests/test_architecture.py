@@ -1,0 +1,84 @@
+"""The rooms of the house: who may import whom, that help is quick, and that every setting is read somewhere."""
+
+import ast
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vitaclip import config as config_module
+
+SOURCE = Path(config_module.__file__).parent
+# A room may import the rooms that stand before it in its own row, and nothing else of the package.
+ALLOWED: dict[str, set[str]] = {
+    "config": set(),
+    "files": set(),
+    "runtime": {"config"},
+    "recipes": {"config"},
+    "clip": {"config"},
+    "data": {"config"},
+    "prompts": {"config", "clip"},
+    "weights": {"config", "clip"},
+    "model": {"config", "files", "clip", "prompts", "weights"},
+    "evaluate": {"config", "runtime", "data", "model"},
+    "predictor": {"config", "runtime", "data", "model", "evaluate"},
+    "train": {"config", "files", "runtime", "data", "weights", "model", "evaluate"},
+    "miniature": {
+        *("config", "files", "recipes", "clip", "data", "weights"),
+        *("model", "evaluate", "predictor", "train"),
+    },
+    "cli": {
+        *("config", "files", "runtime", "recipes", "data"),
+        *("model", "evaluate", "predictor", "train", "miniature"),
+    },
+}
+
+
+def imported_rooms(file: Path) -> set[str]:
+    """Rooms of the package that a file imports, at its top or inside its functions."""
+    rooms = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: write imports in full"
+            names = [node.module or ""]
+        rooms |= {name.split(".")[1] for name in names if name.startswith("vitaclip.")}
+    return rooms
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED))
+def test_imports_run_one_way(room: str) -> None:
+    files = [SOURCE / f"{room}.py"] if (SOURCE / f"{room}.py").exists() else sorted((SOURCE / room).rglob("*.py"))
+    assert files
+    for file in files:
+        assert imported_rooms(file) - {room} <= ALLOWED[room], file.relative_to(SOURCE)
+
+
+def test_every_room_is_known() -> None:
+    rooms = {path.stem for path in SOURCE.iterdir() if not path.name.startswith("_")}
+    assert rooms == set(ALLOWED)
+
+
+def test_every_setting_is_documented_and_read_somewhere() -> None:
+    code = "\n".join(file.read_text() for file in SOURCE.rglob("*.py") if file.name != "config.py")
+    own = (SOURCE / "config.py").read_text()
+    for cls in vars(config_module).values():
+        if not dataclasses.is_dataclass(cls) or not isinstance(cls, type):
+            continue
+        body = next(n for n in ast.walk(ast.parse(own)) if isinstance(n, ast.ClassDef) and n.name == cls.__name__)
+        for field, following in zip(body.body, body.body[1:], strict=False):
+            if isinstance(field, ast.AnnAssign):
+                assert isinstance(field.target, ast.Name)
+                name = f"{cls.__name__}.{field.target.id}"
+                assert isinstance(following, ast.Expr), f"{name} has no text below it"
+                assert f".{field.target.id}" in code or f'"{field.target.id}"' in code, f"nothing reads {name}"
+
+
+def test_help_does_not_import_torch() -> None:
+    code = (
+        "import sys; from vitaclip.cli.main import build_parser; build_parser().format_help();"
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

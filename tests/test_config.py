@@ -1,0 +1,82 @@
+"""Configs check themselves and survive being written down."""
+
+import json
+
+import pytest
+import yaml
+
+from vitaclip.config import (
+    AugmentConfig,
+    CLIPConfig,
+    DataConfig,
+    DemoConfig,
+    ModelConfig,
+    OptimConfig,
+    RuntimeConfig,
+    SamplingConfig,
+    TextPromptConfig,
+    TrainConfig,
+    VideoPromptConfig,
+    ViewsConfig,
+    VisionConfig,
+    from_dict,
+    to_dict,
+)
+from vitaclip.recipes import load_recipe, recipe_names
+
+WRONG = [
+    (VideoPromptConfig, {"num_frames": 0}, r"VideoPromptConfig.num_frames = 0: must be at least 1"),
+    (VideoPromptConfig, {"num_global": -1}, "must be 0"),
+    (TextPromptConfig, {"class_token_position": "left"}, "choose one of"),
+    (TextPromptConfig, {"templates": ("a video",)}, "must hold {} exactly once"),
+    (TextPromptConfig, {"templates": ()}, "at least one template"),
+    (TextPromptConfig, {"num_context": 0, "init_words": "a video"}, "needs num_context > 0"),
+    (SamplingConfig, {"kind": "random"}, "choose dense or segments"),
+    (SamplingConfig, {"stride": 0}, "at least 1"),
+    (AugmentConfig, {"crop_scale": (0.5, 0.1)}, "smaller first"),
+    (AugmentConfig, {"flip": 2.0}, "probability"),
+    (DataConfig, {"workers": -1}, "0 or more"),
+    (DataConfig, {"on_error": "ignore"}, "raise or skip"),
+    (OptimConfig, {"steps": 0}, "at least 1"),
+    (OptimConfig, {"learning_rate": 0.0}, "positive"),
+    (ViewsConfig, {"temporal": 0}, "at least 1"),
+    (RuntimeConfig, {"precision": "half"}, "choose one of"),
+    (TrainConfig, {"out": ""}, "name the run folder"),
+    (TrainConfig, {"validate_every": -1}, "must be 0"),
+    (DemoConfig, {"steps": 0}, "at least 1"),
+    (VisionConfig, {"image_size": 30, "patch_size": 16, "width": 8, "depth": 1, "heads": 2}, "multiple of patch_size"),
+    (VisionConfig, {"image_size": 32, "patch_size": 16, "width": 8, "depth": 1, "heads": 3}, "must divide width = 8"),
+]
+
+
+@pytest.mark.parametrize(("cls", "values", "message"), WRONG)
+def test_a_wrong_field_is_named_with_its_value_and_remedy(
+    cls: type[object], values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        cls(**values)
+
+
+def test_unknown_fields_are_named() -> None:
+    with pytest.raises(ValueError, match="OptimConfig has no field 'lr'; its fields are steps, "):
+        from_dict(TrainConfig, {"optim": {"lr": 1e-3}})
+    with pytest.raises(ValueError, match="missing"):
+        from_dict(CLIPConfig, {"embed_dim": 3})
+
+
+def test_configs_survive_json_and_yaml() -> None:
+    config = TrainConfig(model=ModelConfig(text=TextPromptConfig(num_context=2, templates=("{}", "a {}."))))
+    assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config
+    assert from_dict(TrainConfig, yaml.safe_load(json.dumps(to_dict(config)))) == config
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_are_valid(name: str) -> None:
+    assert load_recipe(name).optim.steps > 0
+
+
+def test_published_recipe() -> None:
+    recipe = load_recipe("kinetics400")
+    assert (recipe.optim.steps, recipe.optim.batch_size, recipe.optim.learning_rate) == (30_000, 256, 4e-4)
+    assert (recipe.optim.weight_decay, recipe.model.sampling.stride, recipe.views.temporal) == (0.05, 16, 3)
+    assert (recipe.model.video.num_frames, recipe.model.video.num_global, recipe.model.text.num_context) == (8, 8, 8)

@@ -1,0 +1,53 @@
+"""Set the classes once, predict many."""
+
+from pathlib import Path
+
+import pytest
+from small_world import NAMES, train_config
+
+from vitaclip.model import VitaCLIP
+from vitaclip.predictor import Predictor
+from vitaclip.weights.backbone import load_backbone
+
+
+@pytest.fixture
+def predictor(world: Path, tmp_path: Path) -> Predictor:
+    config = train_config(world, tmp_path).model
+    return Predictor(VitaCLIP(load_backbone(config.backbone), config, NAMES))
+
+
+def test_predictions_are_ranked_probabilities(predictor: Predictor, world: Path) -> None:
+    paths = sorted((world / "videos").rglob("*.mp4"))
+    for path, prediction in zip(paths, predictor.predict_many(paths), strict=True):
+        assert prediction.path == path
+        assert set(prediction.names) == set(NAMES)
+        assert list(prediction.probabilities) == sorted(prediction.probabilities, reverse=True)
+        assert sum(prediction.probabilities) == pytest.approx(1.0, abs=1e-5)
+    assert prediction.names[0] in str(prediction)
+
+
+def test_classes_are_encoded_once(predictor: Predictor, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor.set_classes(["stand", "run"])
+
+    def fail(*_: object) -> None:
+        raise AssertionError("text was encoded again")
+
+    monkeypatch.setattr(VitaCLIP, "encode_text", fail)
+    paths = sorted((world / "videos").rglob("*.mp4"))[:2]
+    assert all(set(p.names) == {"stand", "run"} for p in predictor.predict_many(paths, top_k=9))
+
+
+def test_set_classes_refuses_repeated_and_missing_names(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="'run' is given more than once"):
+        predictor.set_classes(["run", "stand", "run"])
+    with pytest.raises(ValueError, match="empty"):
+        predictor.set_classes([])
+
+
+def test_a_plain_backbone_needs_classes_first(world: Path) -> None:
+    plain = Predictor(VitaCLIP.from_backbone(world / "backbone", num_frames=4))
+    path = world / "videos" / "jump_up" / "0.mp4"
+    with pytest.raises(ValueError, match=r"call set_classes"):
+        plain.predict(path)
+    plain.set_classes(["jump", "run"])
+    assert len(plain.predict(path).names) == 2

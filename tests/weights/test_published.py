@@ -1,0 +1,43 @@
+"""Published key names, to ours and back."""
+
+import pytest
+import torch
+from parity_case import CASES, load_case
+
+from vitaclip.config import TextPromptConfig, VideoPromptConfig
+from vitaclip.weights.published import IGNORED, from_published, to_published
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_published_names_survive_the_way_there_and_back_bit_equal(name: str) -> None:
+    weights = load_case(name, torch.float32).weights
+    published = from_published({f"module.{key}": value for key, value in weights.items()})
+    back = to_published(published.clip_state, published.prompts_state)
+    # Without local prompts the published model still holds the projection that feeds the summary.
+    assert set(back) == set(weights)
+    assert all(torch.equal(back[key], weights[key]) for key in weights)
+
+
+def test_configs_are_read_off_the_weights() -> None:
+    weights = load_case("generic_front_no_local", torch.float32).weights
+    published = from_published(weights, vision_heads=4, text_heads=4)
+    assert published.video == VideoPromptConfig(num_frames=4, num_global=4, local=False)
+    assert published.text == TextPromptConfig(num_context=6)
+    assert (published.clip_config.vision.image_size, published.clip_config.vision.depth) == (48, 3)
+    assert from_published(load_case("all_prompts", torch.float32).weights).text.per_class
+
+
+def test_fault_3_buffers_of_the_class_list_are_ignored() -> None:
+    weights = load_case("all_prompts", torch.float32).weights
+    from_published(weights | {name: torch.zeros(1) for name in IGNORED})
+
+
+def test_fault_17_every_key_is_accounted_for() -> None:
+    weights = load_case("all_prompts", torch.float32).weights
+    with pytest.raises(ValueError, match=r"0 keys missing .* 1 unknown \['visual.extra'\]"):
+        from_published(weights | {"visual.extra": torch.zeros(1)})
+    for name in ("visual.ln_post.bias", "visual.blocks.1.cls_proj.weight"):
+        with pytest.raises(ValueError, match="keys missing"):
+            from_published({key: value for key, value in weights.items() if key != name})
+    with pytest.raises(ValueError, match="no published name for 1 tensors"):
+        to_published({"vision.extra": torch.zeros(1)}, {})
