@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
@@ -13,7 +14,7 @@ from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.config import ModelConfig
 from vitaclip.model import VitaCLIP
 from vitaclip.weights.backbone import Backbone
-from vitaclip.weights.published import from_published
+from vitaclip.weights.published import from_published, to_published
 
 CASES = ("all_prompts", "generic_front_no_local")
 FOLDER = Path(__file__).parent / "parity"
@@ -81,4 +82,46 @@ def load_case(name: str, dtype: torch.dtype) -> ParityCase:
         expected=group(tensors, "expected/"),
         gradients=group(tensors, "gradients/"),
         weights=weights,
+    )
+
+
+def relative_error(ours: Tensor, expected: Tensor) -> float:
+    """Largest difference over the largest expected value."""
+    return float((ours.double() - expected.double()).abs().max() / expected.double().abs().max())
+
+
+@dataclass(frozen=True)
+class Errors:
+    """How far a case is from the expected numbers, relative to the largest."""
+
+    outputs: dict[str, float]
+    gradients: dict[str, float]
+    zero_gradients: dict[str, float]
+    """Of key biases: a bias on all keys shifts all scores of a query alike, so the true gradient is 0 and both codes
+    hold only rounding. Given relative to the query bias's gradient."""
+
+
+def measure_errors(case: ParityCase) -> Errors:
+    """Run the case forward and backward and compare everything."""
+    model = case.model
+    logits = model(case.video, model.encode_text(case.class_names))
+    loss = F.cross_entropy(logits, case.labels)
+    loss.backward()
+    ours = {
+        "video_features": model.encode_video(case.video, normalize=False),
+        "text_features": model.encode_text(case.class_names, normalize=False),
+        "logits": logits,
+        "loss": loss.reshape(1),
+    }
+    gradients = {key: p.grad for key, p in model.prompts.named_parameters() if p.grad is not None}
+    published = to_published({}, gradients)
+    assert {key for key in published if ".cls_proj." not in key} == set(case.gradients)
+    zero = {key for key in case.gradients if key.endswith("k_proj.bias")}
+    return Errors(
+        outputs={key: relative_error(value.detach(), case.expected[key]) for key, value in ours.items()},
+        gradients={key: relative_error(published[key], case.gradients[key]) for key in case.gradients.keys() - zero},
+        zero_gradients={
+            key: float(published[key].abs().max() / case.gradients[key.replace("k_proj", "q_proj")].abs().max())
+            for key in zero
+        },
     )

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from small_world import NAMES, train_config
 
+from small_world import NAMES, train_config
 from vitaclip.model import VitaCLIP
 from vitaclip.predictor import Predictor
 from vitaclip.weights.backbone import load_backbone

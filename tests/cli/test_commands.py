@@ -5,8 +5,8 @@ import json
 from pathlib import Path
 
 import pytest
-from small_world import NAMES
 
+from small_world import NAMES
 from vitaclip.cli import main
 
 

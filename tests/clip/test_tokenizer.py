@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_tokenizer
 from tokenizers import Tokenizer as BPETokenizer
 from tokenizers.models import BPE
 
+from tiny import tiny_tokenizer
 from vitaclip.clip import Tokenizer
 from vitaclip.clip.tokenizer import clean_text
 

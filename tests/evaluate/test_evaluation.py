@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_world import NAMES, train_config
 
+from small_world import NAMES, train_config
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoRow, frame_sampling, load_views, read_folder
 from vitaclip.evaluate.evaluation import Evaluation
@@ -81,5 +81,5 @@ def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VitaCLIP
     assert result.num_videos == 12
     assert len(result.left_out) == 1
     assert "list.csv:1" in result.left_out[0]
-    with pytest.raises(ValueError, match="list.csv:1"):
+    with pytest.raises(ValueError, match=r"list.csv:1"):
         Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0, on_error="raise")).run()

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from parity_case import CASES, load_case
 
+from parity_case import CASES, load_case
 from vitaclip.config import TextPromptConfig, VideoPromptConfig
 from vitaclip.weights.published import IGNORED, from_published, to_published
 
