@@ -1,4 +1,4 @@
-"""Print the parity table: how far the package is from the published code's numbers, per case, precision and quantity."""
+"""Print the parity table: how far the package is from the published numbers, per case, precision and quantity."""
 
 import sys
 from pathlib import Path

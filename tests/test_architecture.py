@@ -20,7 +20,7 @@ ALLOWED: dict[str, set[str]] = {
     "clip": {"config"},
     "data": {"config"},
     "prompts": {"config", "clip"},
-    "weights": {"config", "clip"},
+    "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},
     "evaluate": {"config", "runtime", "data", "model"},
     "predictor": {"config", "runtime", "data", "model", "evaluate"},

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from parity_case import CASES, load_case
+from parity_case import CASES, load_case, measure_errors
 
 # The gradients were stored in float32, so in float64 they can only agree to its rounding.
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-9}

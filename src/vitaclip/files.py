@@ -19,6 +19,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
+        temporary.chmod(0o644)  # safetensors would keep its files to the user
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)

@@ -132,7 +132,6 @@ class VitaCLIP(nn.Module):
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write a model folder: the prompts, and a config that names the backbone with its fingerprint."""
         folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         write_safetensors(folder / PROMPTS_FILE, self.prompts.state_dict())
         write_json(
             folder / CONFIG_FILE,

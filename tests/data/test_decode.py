@@ -97,11 +97,11 @@ def test_fault_12_only_the_chosen_frames_are_converted(folder: Path, monkeypatch
     path = write_video(folder / "converted.mp4")
     converted = []
 
-    def record(frame: av.VideoFrame) -> torch.Tensor:
+    def record(_: Video, frame: av.VideoFrame) -> torch.Tensor:
         converted.append(frame.pts)
         return torch.zeros(frame.height, frame.width, 3, dtype=torch.uint8)
 
-    monkeypatch.setattr("vitaclip.data.decode._to_rgb", record)
+    monkeypatch.setattr(Video, "_to_rgb", record)
     with open_video(path) as video:
         video.frames([3, 20, 20, 31])
     assert len(converted) == 3

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from av.container import InputContainer
 from av.video.frame import VideoFrame
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
@@ -71,6 +72,7 @@ class Video:
         self._container = container
         self._stream = _video_stream(path, container)
         self._index = _read_index(container, self._stream)
+        self._reformatter = VideoReformatter()
 
     @cached_property
     def num_frames(self) -> int:
@@ -173,7 +175,7 @@ class Video:
                     if frame.pts != index.times[expected] or frame.is_corrupt:
                         return None
                     if expected in remaining:
-                        pixels[expected] = _to_rgb(frame)
+                        pixels[expected] = self._to_rgb(frame)
                         remaining.remove(expected)
                         if not remaining:
                             return pixels
@@ -189,7 +191,7 @@ class Video:
         pixels: dict[int, Tensor] = {}
         for number, frame in enumerate(self._decode_everything()):
             if number in remaining:
-                pixels[number] = _to_rgb(frame)
+                pixels[number] = self._to_rgb(frame)
             if number == last:
                 return pixels
         raise self._error(f"is damaged: frame {last} cannot be decoded; copy it again or leave it out")
@@ -214,6 +216,13 @@ class Video:
             # Where the container ended early, the decoder still holds the frames it was about to give.
             with suppress(av.error.FFmpegError):
                 yield from stream.codec_context.decode(None)
+
+    def _to_rgb(self, frame: VideoFrame) -> Tensor:
+        """uint8 (H, W, 3), turned as the file says it is to be shown."""
+        # One converter for all frames, in one thread: to start either anew costs more than the conversion.
+        rgb = self._reformatter.reformat(frame, format="rgb24", threads=1)
+        # The file states the turn counter-clockwise, as rot90 counts. All turns are quarter turns.
+        return torch.rot90(torch.from_numpy(rgb.to_ndarray()), round(frame.rotation / 90), (0, 1))
 
     def _error(self, message: str) -> VideoError:
         return VideoError(f"{self.path} {message}")
@@ -283,10 +292,3 @@ def _one_frame_per_packet(stream: VideoStream) -> bool:
     context = stream.codec_context
     progressive = context.field_order in (_FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE)
     return progressive and context.name in _ONE_FRAME_PER_PACKET
-
-
-def _to_rgb(frame: VideoFrame) -> Tensor:
-    """uint8 (H, W, 3), turned as the file says it is to be shown."""
-    pixels = torch.from_numpy(frame.to_ndarray(format="rgb24"))
-    # The file states the turn counter-clockwise, as rot90 counts. All turns are quarter turns.
-    return torch.rot90(pixels, round(frame.rotation / 90), (0, 1))

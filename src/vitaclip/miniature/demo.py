@@ -54,7 +54,7 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
     out = Path(config.out)
     seconds: dict[str, float] = {}
     with _timed(seconds, "writing videos"):
-        tests = _write_world(config, reporter)
+        tests = write_world(config, reporter)
     train_config = training_config(config)
     frozen = VitaCLIP.from_backbone(train_config.model.backbone, num_frames=train_config.model.video.num_frames)
     with _timed(seconds, "testing frozen CLIP"):
@@ -116,7 +116,8 @@ def evaluate_stage(model: VitaCLIP, tests: Tests, config: TrainConfig, reporter:
     return Stage(*results)
 
 
-def _write_world(config: DemoConfig, reporter: Reporter) -> Tests:
+def write_world(config: DemoConfig, reporter: Reporter) -> Tests:
+    """Write the videos of a demo, or find them written; returns the test lists, checked."""
     world = Path(config.out) / "videos"
     clips: dict[Split, int] = {
         "train": config.train_clips,

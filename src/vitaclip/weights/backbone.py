@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.config import CLIPConfig, from_dict, to_dict
+from vitaclip.files import write_json, write_safetensors, write_text
 from vitaclip.weights.fingerprint import fingerprint
 from vitaclip.weights.shipped import BACKBONES, shipped_backbone
 
@@ -28,12 +29,9 @@ class Backbone:
 def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
     """Write a backbone folder; `dtype` is the precision of the stored weights."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    config = json.dumps(to_dict(clip.config), indent=2)
-    (folder / CONFIG_FILE).write_text(config + "\n", encoding="utf-8")
-    (folder / TOKENIZER_FILE).write_text(tokenizer.to_json(), encoding="utf-8")
-    state = {name: tensor.detach().cpu().to(dtype).contiguous() for name, tensor in clip.state_dict().items()}
-    save_file(state, folder / WEIGHTS_FILE)
+    write_safetensors(folder / WEIGHTS_FILE, {name: t.to(dtype) for name, t in clip.state_dict().items()})
+    write_text(folder / TOKENIZER_FILE, tokenizer.to_json())
+    write_json(folder / CONFIG_FILE, to_dict(clip.config))
     return folder
 
 

@@ -1,0 +1,150 @@
+"""Stills of the miniature world: photographs in which motion, where there is any, shows as a trail.
+
+A moving shape is photographed as in a long exposure that ends with a flash: every pose of its path leaves a faint
+image, the last one a strong and sharp one. A shape at rest looks exactly like a frame of a video.
+
+Axes: S stills, H x W pixels, A attributes.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.nn.functional import interpolate
+
+from vitaclip.miniature import captions, world
+
+TRAIL_POSES = 18
+# Length of a trail over the travel of a video, for x, y, log_radius and angle: long enough to show the way, short
+# enough not to fade, or to wind around itself.
+TRAIL_SHARE = (0.6, 0.6, 1.2, 0.4)
+# Share of the light that the last pose gets; the others divide the rest evenly. With more of it the two ways of
+# spinning looked too much alike to be learned.
+FLASH_SHARE = 0.35
+CHUNK = 1000
+
+
+@dataclass(frozen=True)
+class Stills:
+    """Rendered stills and what is true of them.
+
+    Attributes:
+        pixels: (S, 3, H, W) uint8.
+        codes: (S, A) int8, see `captions.ATTRIBUTES`.
+        poses: (S, 4) float32, of the sharp shape: x, y, log_radius, angle.
+    """
+
+    pixels: torch.Tensor
+    codes: captions.Codes
+    poses: world.FloatArray
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def render_stills(seed: int, first: int, count: int, image_size: int) -> Stills:
+    """Stills number `first` to ``first + count - 1`` of a seed, each a pure function of the seed and its number."""
+    drawn = [_render_still(np.random.default_rng([seed, 7, first + offset])) for offset in range(count)]
+    pictures, codes, poses = zip(*drawn, strict=True)
+    pixels = resize(torch.from_numpy(halve_chroma(np.stack(pictures))).permute(0, 3, 1, 2), image_size)
+    return Stills(pixels.contiguous(), np.stack(codes), np.stack(poses).astype(np.float32))
+
+
+def render_pool(
+    folder: str | Path,
+    seed: int,
+    count: int,
+    image_size: int,
+    processes: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> Stills:
+    """Render many stills, or read them back if `folder` has them from before."""
+    path = Path(folder) / f"stills_seed{seed}_{count}x{image_size}.pt"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        torch.save(_render_chunks(seed, count, image_size, processes, progress), partial)
+        partial.replace(path)
+    kept = torch.load(path, weights_only=True)
+    return Stills(kept["pixels"], kept["codes"].numpy(), kept["poses"].numpy())
+
+
+def _render_chunks(
+    seed: int, count: int, image_size: int, processes: int, progress: Callable[[int, int], None] | None
+) -> dict[str, torch.Tensor]:
+    tasks = [(seed, first, min(CHUNK, count - first), image_size) for first in range(0, count, CHUNK)]
+    chunks: list[Stills] = []
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        for chunk in pool.map(_render_task, tasks):
+            # A copy in our own memory: what came from the other process holds a file descriptor.
+            chunks.append(Stills(chunk.pixels.clone(), chunk.codes, chunk.poses))
+            if progress is not None:
+                progress(sum(map(len, chunks)), count)
+    return {
+        "pixels": torch.cat([chunk.pixels for chunk in chunks]),
+        "codes": torch.from_numpy(np.concatenate([chunk.codes for chunk in chunks])),
+        "poses": torch.from_numpy(np.concatenate([chunk.poses for chunk in chunks])),
+    }
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _render_task(task: tuple[int, int, int, int]) -> Stills:
+    return render_stills(*task)
+
+
+def _render_still(rng: np.random.Generator) -> tuple[world.ByteArray, captions.Codes, world.Float64Array]:
+    colour, shape, motion = (int(rng.integers(n)) for n in (6, 6, len(world.MOTIONS)))
+    moving = bool(rng.random() < 0.5)
+    scene = world.draw_scene(rng, colour, shape)
+    pose = scene.rest
+    picture = trail_picture(scene, motion) if moving else world.render_frames(scene, pose[None])[0]
+    return picture, captions.scene_codes(colour, shape, motion if moving else None, pose), pose
+
+
+def trail_picture(scene: world.Scene, motion: int) -> world.ByteArray:
+    """A long exposure of a shape that moves to its resting pose, (H, W, 3).
+
+    The last pose is drawn like any resting one, whatever the motion, so that where a shape is tells nothing about how
+    it got there: only the trail does. A trail may begin beyond the border.
+    """
+    image_size = scene.background.shape[0]
+    path = trail_path(scene, motion)
+    weights = np.full(len(path), (1 - FLASH_SHARE) / (len(path) - 1))
+    weights[-1] = FLASH_SHARE
+    light = np.zeros((image_size, image_size), dtype=np.float32)
+    for weight, pose in zip(weights, path, strict=True):
+        window, cover = world.coverage(scene.shape, pose, image_size)
+        light[window] += np.float32(weight) * cover
+    return world.to_bytes(scene.background + light[..., None] * (scene.paint - scene.background))
+
+
+def trail_path(scene: world.Scene, motion: int) -> world.Float64Array:
+    """(TRAIL_POSES, 4) the poses of a path that ends at the scene's resting pose."""
+    path = np.tile(scene.rest, (TRAIL_POSES, 1))
+    coordinate = world.MOTION_COORDINATE[motion]
+    before = np.linspace(-TRAIL_SHARE[coordinate], 0.0, TRAIL_POSES) * scene.travel[coordinate]
+    path[:, coordinate] += world.MOTION_SIGN[motion] * before
+    return path
+
+
+def halve_chroma(pictures: world.ByteArray) -> world.ByteArray:
+    """What a video's 4:2:0 coding does to colour: (S, H, W, 3) with the chroma of each 2 x 2 block averaged."""
+    values = pictures.astype(np.float32)
+    luma = values @ np.array([0.299, 0.587, 0.114], dtype=np.float32)
+    chroma = values - luma[..., None]
+    count, height, width, _ = chroma.shape
+    blocks = chroma.reshape(count, height // 2, 2, width // 2, 2, 3).mean(axis=(2, 4))
+    spread = blocks.repeat(2, axis=1).repeat(2, axis=2)
+    return np.clip(luma[..., None] + spread + 0.5, 0, 255).astype(np.uint8)
+
+
+def resize(pixels: torch.Tensor, image_size: int) -> torch.Tensor:
+    """uint8 (S, 3, H, W) -> (S, 3, image_size, image_size), bicubic with antialiasing as for video frames."""
+    return interpolate(pixels, size=(image_size, image_size), mode="bicubic", antialias=True)

@@ -1,0 +1,197 @@
+"""The world keeps its promises: no motion leaks through appearance, every pose is visible, draws are reproducible."""
+
+import numpy as np
+import pytest
+
+from vitaclip.miniature import world
+
+LOOKS = [(colour, (colour + 2) % 6) for colour in range(6)]
+
+
+def draw(motion: int, number: int, colour: int = 0, shape: int = 1) -> tuple[world.Scene, np.ndarray]:
+    scene = world.draw_scene(np.random.default_rng([5, motion, number]), colour, shape, image_size=32)
+    return scene, world.motion_poses(scene, motion, world.frame_times(world.FRAME_COUNT))
+
+
+@pytest.mark.parametrize("motion", range(0, 8, 2))
+@pytest.mark.parametrize(("colour", "shape"), LOOKS)
+def test_backwards_is_the_opposite_motion_exactly(motion: int, colour: int, shape: int) -> None:
+    opposite = world.MOTIONS.index(world.OPPOSITE_MOTION[world.MOTIONS[motion]])
+    times = world.frame_times(world.FRAME_COUNT)
+    for number in range(3):
+        scene = world.draw_scene(np.random.default_rng(number), colour, shape, image_size=48)
+        forwards = world.render_frames(scene, world.motion_poses(scene, motion, times))
+        backwards = world.render_frames(scene, world.motion_poses(scene, opposite, times))
+        assert np.array_equal(forwards[::-1], backwards)
+        assert not np.array_equal(forwards, backwards)
+
+
+def test_draws_do_not_depend_on_the_look() -> None:
+    one = world.draw_scene(np.random.default_rng(3), 0, 0)
+    other = world.draw_scene(np.random.default_rng(3), 4, 5)
+    assert np.array_equal(one.background, other.background)
+    assert np.array_equal(one.rest, other.rest)
+
+
+def test_one_frame_says_nothing_about_the_motion() -> None:
+    """Two-sample Kolmogorov-Smirnov: each motion's coordinates at a random frame against all the other motions'."""
+    count = 1200
+    samples = np.empty((8, count, 4))
+    times = world.frame_times(world.FRAME_COUNT)
+    for motion in range(8):
+        for number in range(count):
+            rng = np.random.default_rng([9, motion, number])
+            scene = world.draw_scene(rng, 0, 0, image_size=2)
+            samples[motion, number] = world.motion_poses(scene, motion, times[[rng.integers(len(times))]])[0]
+    samples[..., world.ANGLE] %= 360.0
+    for motion in range(8):
+        for coordinate in range(4):
+            others = np.delete(samples, motion, axis=0)[..., coordinate].ravel()
+            # A false alarm has a chance of 0.1 % in one comparison; the seeds are fixed.
+            bound = 1.95 * np.sqrt(1 / count + 1 / others.size)
+            assert largest_gap(samples[motion, :, coordinate], others) < bound, (world.MOTIONS[motion], coordinate)
+
+
+def test_the_comparison_would_see_a_leak() -> None:
+    rng = np.random.default_rng(0)
+    centred, path = rng.uniform(-0.1, 0.1, 1500), rng.uniform(-0.25, 0.25, 10500)
+    assert largest_gap(centred, path) > 1.95 * np.sqrt(1 / 1500 + 1 / 10500)
+
+
+def largest_gap(one: np.ndarray, other: np.ndarray) -> float:
+    points = np.concatenate([one, other])
+    ranks = [np.searchsorted(np.sort(sample), points, side="right") / len(sample) for sample in (one, other)]
+    return float(np.abs(ranks[0] - ranks[1]).max())
+
+
+@pytest.mark.parametrize("motion", range(8))
+def test_exactly_one_coordinate_moves_linearly(motion: int) -> None:
+    for number in range(20):
+        scene, poses = draw(motion, number)
+        steps = np.diff(poses, axis=0)
+        moving = world.MOTION_COORDINATE[motion]
+        assert np.allclose(steps[:, moving], steps[0, moving])
+        assert np.sign(steps[0, moving]) == world.MOTION_SIGN[motion]
+        assert np.isclose(abs(poses[-1, moving] - poses[0, moving]), scene.travel[moving])
+        assert not np.delete(steps, moving, axis=1).any()
+
+
+def test_signs_mean_what_the_names_say() -> None:
+    """Seen from the pixels: where the shape's centre of mass, area and tip go."""
+    name = "white arrow {}".format
+    mass = {
+        motion: centre_and_area(world.render_video(0, world.class_id_of(name(motion)), 0)) for motion in world.MOTIONS
+    }
+    assert mass["moving left"][-1, 0] < mass["moving left"][0, 0] - 20
+    assert mass["moving right"][-1, 0] > mass["moving right"][0, 0] + 20
+    assert mass["moving up"][-1, 1] < mass["moving up"][0, 1] - 20
+    assert mass["moving down"][-1, 1] > mass["moving down"][0, 1] + 20
+    assert mass["growing"][-1, 2] > 1.8 * mass["growing"][0, 2]
+    assert mass["shrinking"][0, 2] > 1.8 * mass["shrinking"][-1, 2]
+
+
+def test_clockwise_turns_the_tip_from_the_top_to_the_right() -> None:
+    scene = world.draw_scene(np.random.default_rng(0), 0, world.SHAPES.index("arrow"))
+    for angle, (side, sign) in {
+        0: (world.Y, -1),
+        90: (world.X, 1),
+        180: (world.Y, 1),
+        270: (world.X, -1),
+    }.items():
+        window, cover = world.coverage(scene.shape, np.array([0.5, 0.5, np.log(0.4), angle]), 96)
+        rows, columns = np.mgrid[window]
+        middle = {world.X: (cover * (columns + 0.5)).sum(), world.Y: (cover * (rows + 0.5)).sum()}[side] / cover.sum()
+        assert (middle - 48) * sign > 1  # an arrow's head outweighs its shaft
+    clockwise = world.MOTIONS.index("spinning clockwise")
+    assert np.all(np.diff(world.motion_poses(scene, clockwise, world.frame_times(5))[:, world.ANGLE]) > 0)
+
+
+def centre_and_area(video: np.ndarray) -> np.ndarray:
+    """(F, 3): x and y of the white pixels' centre, and their number."""
+    rows, columns = np.mgrid[: video.shape[1], : video.shape[2]]
+    white = video.min(axis=-1) > 200
+    return np.array([[columns[mask].mean(), rows[mask].mean(), mask.sum()] for mask in white])
+
+
+@pytest.mark.parametrize("shape", range(6))
+def test_no_shape_looks_the_same_after_a_turn(shape: int) -> None:
+    """At the CLIP's 64 px, the smallest shape and a larger one: every turn by a multiple of 15 degrees shows."""
+    for radius in (world.RADIUS_RANGE[0], 0.2):
+        upright = cover_of(shape, radius, 0.0)
+        for turn in range(15, 360, 15):
+            turned = cover_of(shape, radius, float(turn))
+            assert np.abs(turned - upright).sum() > 0.12 * upright.sum(), (world.SHAPES[shape], turn)
+
+
+def cover_of(shape: int, radius: float, angle: float) -> np.ndarray:
+    image = np.zeros((64, 64))
+    window, cover = world.coverage(shape, np.array([0.5, 0.5, np.log(radius), angle]), 64)
+    image[window] = cover
+    return image
+
+
+@pytest.mark.parametrize("shape", range(6))
+def test_shapes_differ_from_each_other_at_any_angle(shape: int) -> None:
+    mine = cover_of(shape, 0.2, 0.0)
+    for other in range(6):
+        for turn in range(0, 360, 15):
+            if other != shape:
+                assert np.abs(cover_of(other, 0.2, float(turn)) - mine).sum() > 0.2 * mine.sum()
+
+
+def test_the_shape_is_fully_visible_in_every_frame() -> None:
+    for motion in range(8):
+        for number in range(40):
+            _, poses = draw(motion, number)
+            radius = np.exp(poses[:, world.LOG_RADIUS])
+            assert radius.min() >= world.RADIUS_RANGE[0] - 1e-9
+            assert radius.max() <= world.RADIUS_RANGE[1] + 1e-9
+            assert np.all(poses[:, :2] >= radius[:, None] - 1e-9)
+            assert np.all(poses[:, :2] <= 1 - radius[:, None] + 1e-9)
+
+
+@pytest.mark.parametrize("shape", range(6))
+def test_shapes_stay_inside_their_radius(shape: int) -> None:
+    window, cover = world.coverage(shape, np.array([0.5, 0.5, np.log(0.4), 33.0]), 200)
+    rows, columns = np.mgrid[window]
+    reach = np.hypot(rows + 0.5 - 100, columns + 0.5 - 100)[cover > 0.5].max()
+    assert 0.9 * 80 < reach <= 80.5
+
+
+def test_videos_are_reproducible_and_differ() -> None:
+    one = world.render_video(1, 17, 3)
+    assert one.shape == (24, 96, 96, 3)
+    assert one.dtype == np.uint8
+    assert np.array_equal(one, world.render_video(1, 17, 3))
+    for other in ((2, 17, 3), (1, 18, 3), (1, 17, 4)):
+        assert not np.array_equal(one[0], world.render_video(*other)[0])
+
+
+def test_the_background_is_still_and_duller_than_the_shape() -> None:
+    video = world.render_video(0, world.class_id_of("red heart moving left"), 0)
+    far = np.abs(video.astype(int) - video[0]).max(axis=(0, 3)) == 0
+    assert far.mean() > 0.3
+    for number in range(20):
+        brightest = world.draw_background(np.random.default_rng(number), 64).sum(axis=-1).max()
+        assert brightest < 0.95 * min(sum(value) * 0.9 for value in world.COLOUR_VALUES.values())
+
+
+def test_names_and_split() -> None:
+    names = world.class_names()
+    trained, novel = world.trained_classes(), world.novel_classes()
+    assert (len(names), len(trained), len(novel)) == (288, 216, 72)
+    assert sorted(trained + novel) == sorted(names)
+    assert len({world.appearance_of(name) for name in novel}) == 9
+    assert {world.appearance_of(name) for name in novel}.isdisjoint(world.appearance_of(name) for name in trained)
+    for group in (trained, novel):
+        assert {world.motion_of(name) for name in group} == set(world.MOTIONS)
+        for words in (world.COLOURS, world.SHAPES):
+            assert all(any(word in name.split() for name in group) for word in words)
+    for index, name in enumerate(names):
+        assert world.class_id_of(name) == index
+        assert f"{world.appearance_of(name)} {world.motion_of(name)}" == name
+
+
+def test_an_unknown_class_is_refused() -> None:
+    with pytest.raises(ValueError, match="'pink arrow moving left' is no class"):
+        world.motion_of("pink arrow moving left")
