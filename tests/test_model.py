@@ -234,6 +234,11 @@ def test_templates_are_averaged_as_unit_vectors() -> None:
     torch.testing.assert_close(model.encode_text(NAMES, templates), expected)
 
 
+def test_templates_without_a_slot_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"'a video' must hold \{\} exactly once"):
+        tiny_model().encode_text(NAMES, ["a video"])
+
+
 def test_fault_2_and_3_a_shared_context_serves_names_never_trained_on() -> None:
     model = tiny_model(NAMES)
     assert model.encode_text(["stand", "moving left"]).shape == (2, 8)

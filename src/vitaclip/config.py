@@ -244,6 +244,8 @@ class DataConfig:
     """File with a class name a line; line n (from 0) is label n. Empty: the folder names of `train`."""
     workers: int = 2
     """Processes that read videos. 0: read in the main process."""
+    eval_batch_size: int = 8
+    """Videos that go through the model at a time in evaluation."""
     on_error: Literal["raise", "skip"] = "skip"
     """A video that cannot be read: stop, or go on with another in training (counted in the log, listed in
     bad_videos.txt) and without it in evaluation (counted in the result)."""
@@ -252,6 +254,7 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         require(self.workers >= 0, self, "workers", "must be 0 or more")
+        require(self.eval_batch_size >= 1, self, "eval_batch_size", "must be at least 1")
         require(self.on_error in ("raise", "skip"), self, "on_error", "choose raise or skip")
 
 
@@ -286,11 +289,9 @@ class ViewsConfig:
     """Clips spread over the video."""
     spatial: int = 1
     """Crops along the long side of the frame. 1: the centre."""
-    batch_size: int = 8
-    """Videos that go through the model at a time."""
 
     def __post_init__(self) -> None:
-        for name in ("temporal", "spatial", "batch_size"):
+        for name in ("temporal", "spatial"):
             require(getattr(self, name) >= 1, self, name, "must be at least 1")
 
 

@@ -222,6 +222,8 @@ class VitaCLIP(nn.Module):
             raise ValueError("the list of class names is empty; give at least one")
         total = torch.zeros((), device=self.device)
         for template in templates:
+            if template.count("{}") != 1:
+                raise ValueError(f"template {template!r} must hold {{}} exactly once, where the class name goes")
             texts = [template.replace("{}", name.replace("_", " ")) for name in names]
             tokens = self.tokenizer(texts, self.clip.config.text.context_length)
             features = self.clip.encode_text(tokens.ids.to(self.device), tokens.end.to(self.device))

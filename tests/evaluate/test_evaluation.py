@@ -49,10 +49,10 @@ def model(world: Path, tmp_path: Path) -> VitaCLIP:
     return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
 
 
-@pytest.mark.parametrize("views", [ViewsConfig(temporal=1), ViewsConfig(temporal=3, spatial=3, batch_size=5)])
+@pytest.mark.parametrize("views", [ViewsConfig(temporal=1), ViewsConfig(temporal=3, spatial=3)])
 def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: VitaCLIP, views: ViewsConfig) -> None:
     videos = read_folder(world / "videos")
-    data = DataConfig(workers=0)
+    data = DataConfig(workers=0, eval_batch_size=5)
     evaluated = Evaluation(model, videos.rows, NAMES, views, RuntimeConfig(), data).run()
     sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
     text = model.encode_text(NAMES)

@@ -5,7 +5,7 @@ from rich.console import Console
 
 from vitaclip.cli.models import add_model_arguments, load_model
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig
 
 HELP = "accuracy on a list of videos, on trained or never-trained classes"
 DESCRIPTION = """\
@@ -24,22 +24,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_model_arguments(parser)
     parser.add_argument("--classes", type=str, default="", help="file with one class name a line; default: the model's")
     parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
-    parser.add_argument(
-        "--template",
-        type=str,
-        action="append",
-        help="text with one {} instead of the learned context; may be repeated",
-    )
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
+    parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
     parser.add_argument(
         "--on_error",
         choices=("skip", "raise"),
         default="skip",
         help="a video that cannot be read: leave out, or stop",
     )
-    parser.add_class_arguments(ViewsConfig, "views", help="clips and crops of each video")
-    parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
 
 
 def run(arguments: Namespace) -> int:
@@ -57,7 +50,7 @@ def run(arguments: Namespace) -> int:
         classes=arguments.classes,
         class_names=model.class_names or None,
     )
-    data = DataConfig(workers=arguments.workers, on_error=arguments.on_error)
+    data = DataConfig(workers=arguments.workers, eval_batch_size=arguments.batch_size, on_error=arguments.on_error)
     evaluation = Evaluation(
         model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, arguments.template
     )

@@ -1,15 +1,17 @@
-"""The options that say which model and which classes, shared by the commands that use a model."""
+"""The options that say which model is used and how, shared by the commands that use one."""
 
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
+
+from vitaclip.config import RuntimeConfig, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.model import VitaCLIP
 
 
 def add_model_arguments(parser: ArgumentParser) -> None:
-    """`--model` or `--backbone`."""
+    """`--model` or `--backbone`, how names are worded, how videos are looked at, and where to compute."""
     parser.add_argument(
         "--model",
         type=str,
@@ -22,6 +24,11 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         default="",
         help="instead of --model, plain CLIP without prompts: `miniature` or a backbone folder",
     )
+    parser.add_argument(
+        "--template", type=str, action="append", help="text with one {} instead of the learned context; may be repeated"
+    )
+    parser.add_class_arguments(ViewsConfig, "views", help="clips and crops of each video")
+    parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
 
 
 def load_model(arguments: Namespace) -> "VitaCLIP":

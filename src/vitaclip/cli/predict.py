@@ -11,7 +11,6 @@ from rich.console import Console
 
 from vitaclip.cli.models import add_model_arguments, load_model, read_names
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars
-from vitaclip.config import RuntimeConfig, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.predictor import Prediction
@@ -32,16 +31,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("videos", nargs="+", help="video files, or folders that are searched for them")
     add_model_arguments(parser)
     parser.add_argument("--classes", type=str, default="", help="names with commas between, or a file with one a line")
-    parser.add_argument(
-        "--template",
-        type=str,
-        action="append",
-        help="text with one {} instead of the learned context; may be repeated",
-    )
     parser.add_argument("--top_k", type=int, default=3, help="how many names for each video")
     parser.add_argument("--out", type=str, default="", help="write to this .csv or .json file instead of a table")
-    parser.add_class_arguments(ViewsConfig, "views", help="clips and crops of each video")
-    parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
 
 
 def run(arguments: Namespace) -> int:

@@ -43,7 +43,7 @@ class Evaluation:
             class_names: the candidates, trained on or not.
             views: clips and crops of each video.
             runtime: precision.
-            data: worker processes, and what to do about videos that cannot be read.
+            data: worker processes, batch size, and what to do about videos that cannot be read.
             templates: hand-written texts instead of the learned context.
         """
         self.model, self.class_names, self.templates = model, tuple(class_names), templates
@@ -57,7 +57,7 @@ class Evaluation:
             on_error=data.on_error,
         )
         self.num_videos = len(dataset)
-        self._batches = partial(eval_batches, dataset, views.batch_size, data.workers)
+        self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers)
 
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:

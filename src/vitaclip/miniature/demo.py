@@ -153,7 +153,7 @@ def _examples(tests: Tests, frozen: Predictor, trained: Predictor, count: int) -
             before, after = frozen.predict(row.path, 3), trained.predict(row.path, 3)
             examples.append(
                 Example(
-                    path=row.path.name,
+                    path="/".join(row.path.parts[-3:]),
                     truth=videos.class_names[row.label],
                     trained=videos is tests.trained,
                     frames=_film_strip(row.path, trained.model),

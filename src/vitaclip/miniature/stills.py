@@ -21,10 +21,9 @@ from vitaclip.miniature import captions, world
 TRAIL_POSES = 18
 # Length of a trail over the travel of a video, for x, y, log_radius and angle: long enough to show the way, short
 # enough not to fade, or to wind around itself.
-TRAIL_SHARE = (0.6, 0.6, 1.2, 0.4)
-# Share of the light that the last pose gets; the others divide the rest evenly. With more of it the two ways of
-# spinning looked too much alike to be learned.
-FLASH_SHARE = 0.35
+TRAIL_SHARE = (0.75, 0.75, 1.2, 0.6)
+# Share of the light that the last pose gets; the others divide the rest, later ones getting more.
+FLASH_SHARE = 0.45
 CHUNK = 1000
 
 
@@ -116,7 +115,9 @@ def trail_picture(scene: world.Scene, motion: int) -> world.ByteArray:
     """
     image_size = scene.background.shape[0]
     path = trail_path(scene, motion)
-    weights = np.full(len(path), (1 - FLASH_SHARE) / (len(path) - 1))
+    weights = np.arange(1, len(path) + 1, dtype=np.float64)
+    weights[-1] = 0.0
+    weights *= (1 - FLASH_SHARE) / weights.sum()
     weights[-1] = FLASH_SHARE
     light = np.zeros((image_size, image_size), dtype=np.float32)
     for weight, pose in zip(weights, path, strict=True):

@@ -14,6 +14,7 @@ from typing import Literal, get_args
 
 import av
 
+from vitaclip.files import write_text
 from vitaclip.miniature import world
 
 Split = Literal["train", "test_trained", "test_novel"]
@@ -82,7 +83,7 @@ def write_videos(
         partial = folder / f".{split}.partial"
         shutil.rmtree(partial, ignore_errors=True)
         _write_clips(partial, manifest, processes, progress)
-        _write_text(partial / MANIFEST_FILE, json.dumps(asdict(manifest), indent=2) + "\n")
+        write_text(partial / MANIFEST_FILE, json.dumps(asdict(manifest), indent=2) + "\n")
         partial.rename(target)
     _write_lists(folder, manifest)
     return folder / f"{split}.csv"
@@ -170,12 +171,6 @@ def _write_lists(folder: Path, manifest: Manifest) -> None:
         for name in split_classes(split)  # type: ignore[arg-type]
         for number in range(1, manifest.clips_per_class + 1)
     ]
-    _write_text(folder / f"{split}.csv", "".join(rows))
-    _write_text(folder / TRAINED_FILE, "".join(f"{name}\n" for name in world.trained_classes()))
-    _write_text(folder / NOVEL_FILE, "".join(f"{name}\n" for name in world.novel_classes()))
-
-
-def _write_text(path: Path, text: str) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    write_text(folder / f"{split}.csv", "".join(rows))
+    write_text(folder / TRAINED_FILE, "".join(f"{name}\n" for name in world.trained_classes()))
+    write_text(folder / NOVEL_FILE, "".join(f"{name}\n" for name in world.novel_classes()))

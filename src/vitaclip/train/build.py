@@ -34,7 +34,7 @@ CONFIG_FILE, MODEL_FOLDER, CHECKPOINT_FOLDER, BAD_VIDEOS_FILE = (
 )
 MAY_CHANGE_ON_RESUME = frozenset(
     {"out", "runtime", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "views"}
-    | {"data.workers", "data.val", "data.root"}
+    | {"data.workers", "data.eval_batch_size", "data.val", "data.root"}
 )
 """Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
 
