@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -96,28 +97,40 @@ class Trainer:
             group["lr"] = self.config.optim.learning_rate * factor
         self.optimizer.zero_grad(set_to_none=True)
 
-        with self.autocast():
-            text = self.model.encode_text(self.class_names)
+        text = self._frozen_text if self.model.prompts.text is None else self._encode_text()
         leaf = text.detach().requires_grad_()
-        total_loss, correct = 0.0, 0
+        losses, correct = [], []
         for video, labels in self._micro_batches(batch):
             with self.autocast():
                 logits = self.model(video, leaf)
             exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
             loss = F.cross_entropy(exact, labels, reduction="sum") / len(batch.labels)
             loss.backward()
-            total_loss += loss.item()
-            correct += int((logits.argmax(dim=-1) == labels).sum())
+            losses.append(loss.detach())
+            correct.append((logits.argmax(dim=-1) == labels).sum())
+        # Read here, once: each reading makes a GPU wait.
+        total_loss, total_correct = torch.stack(losses).sum().item(), torch.stack(correct).sum().item()
         self._refuse_non_finite(total_loss, batch)
         if text.requires_grad:
             text.backward(leaf.grad)
         self.optimizer.step()
         return {
             "train/loss": total_loss,
-            "train/top1": correct / len(batch.labels),
+            "train/top1": total_correct / len(batch.labels),
             "train/bad_videos": float(self.bad_videos.count),
             "learning_rate": self.config.optim.learning_rate * factor,
         }
+
+    def _encode_text(self) -> Tensor:
+        """Unit text features (K, D) of the classes."""
+        with self.autocast():
+            return self.model.encode_text(self.class_names)
+
+    @cached_property
+    def _frozen_text(self) -> Tensor:
+        """Text features that no step changes: without a learned context they are computed once a run."""
+        with torch.no_grad():
+            return self._encode_text()
 
     def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[Tensor, Tensor]]:
         """Parts (b, T, 3, H, W) uint8 and (b,) of a batch, on the model's device."""
