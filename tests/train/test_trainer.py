@@ -54,8 +54,13 @@ def test_step_has_the_gradient_of_plain_backpropagation(
     assert metrics["train/loss"] == pytest.approx(loss.item(), rel=1e-6)
 
 
-def test_fault_8_the_text_tower_runs_once_a_step(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = build_trainer(train_config(world, tmp_path / "run", micro_batch_size=1))
+@pytest.mark.parametrize(("num_context", "calls_in_two_steps"), [(3, 2), (0, 1)])
+def test_fault_8_the_text_tower_runs_once_a_step_or_once_a_run(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_context: int, calls_in_two_steps: int
+) -> None:
+    config = train_config(world, tmp_path / "run", micro_batch_size=1)
+    config = replace(config, model=replace(config.model, text=TextPromptConfig(num_context=num_context)))
+    trainer = build_trainer(config)
     calls: list[Sequence[str]] = []
     encode_text = VitaCLIP.encode_text
 
@@ -65,7 +70,8 @@ def test_fault_8_the_text_tower_runs_once_a_step(world: Path, tmp_path: Path, mo
 
     monkeypatch.setattr(VitaCLIP, "encode_text", counted)
     trainer.train_step(random_batch())
-    assert len(calls) == 1
+    trainer.train_step(random_batch())
+    assert len(calls) == calls_in_two_steps
 
 
 def test_training_learns_and_leaves_a_model_that_loads(world: Path, tmp_path: Path) -> None:
