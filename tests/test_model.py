@@ -338,6 +338,42 @@ def test_another_backbone_is_refused_with_both_fingerprints(backbone_folder: Pat
         VitaCLIP.from_pretrained(folder)
 
 
+def test_damaged_files_are_one_line(backbone_folder: Path, tmp_path: Path) -> None:
+    model = VitaCLIP(load_backbone(backbone_folder), ModelConfig(backbone=str(backbone_folder)), NAMES)
+    folder = model.save_pretrained(tmp_path / "model")
+    prompts = folder / "prompts.safetensors"
+    prompts.write_bytes(prompts.read_bytes()[:100])
+    with pytest.raises(ValueError, match="damaged") as error:
+        VitaCLIP.from_pretrained(folder)
+    assert "\n" not in str(error.value)
+    weights = backbone_folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ValueError, match="damaged"):
+        load_backbone(backbone_folder)
+
+
+def test_a_moved_backbone_can_be_pointed_at(backbone_folder: Path, tmp_path: Path) -> None:
+    model = VitaCLIP(load_backbone(backbone_folder), ModelConfig(backbone=str(backbone_folder)), NAMES)
+    folder = model.save_pretrained(tmp_path / "model")
+    moved = backbone_folder.rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"no config.json"):
+        VitaCLIP.from_pretrained(folder)
+    assert VitaCLIP.from_pretrained(folder, backbone=moved).fingerprint == model.fingerprint
+
+
+def test_one_video_without_its_batch_axis_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"give \(B, T, 3, H, W\)"):
+        tiny_model().encode_video(torch.zeros(4, 3, 16, 16))
+
+
+def test_logits_are_compared_in_float32_under_autocast() -> None:
+    model = tiny_model(NAMES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        text = model.encode_text(NAMES)
+        logits = model(random_video(dtype=torch.float32), text)
+    assert text.dtype == logits.dtype == torch.float32
+
+
 def test_missing_models_and_backbones_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no config.json and prompts.safetensors"):
         VitaCLIP.from_pretrained(tmp_path)

@@ -38,9 +38,9 @@ def test_classes_are_encoded_once(predictor: Predictor, world: Path, monkeypatch
 
 
 def test_set_classes_refuses_repeated_and_missing_names(predictor: Predictor) -> None:
-    with pytest.raises(ValueError, match="'run' is given more than once"):
+    with pytest.raises(ValueError, match="'run'"):
         predictor.set_classes(["run", "stand", "run"])
-    with pytest.raises(ValueError, match="empty"):
+    with pytest.raises(ValueError, match="no class names"):
         predictor.set_classes([])
 
 

@@ -5,10 +5,12 @@ Axes: B videos, T frames, H x W pixels, N patches, C image width, K classes, D e
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -24,7 +26,7 @@ from vitaclip.config import (
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.prompts import Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.weights.backbone import Backbone, load_backbone
-from vitaclip.weights.shipped import shipped_model
+from vitaclip.weights.shipped import shipped_backbone, shipped_model
 
 CONFIG_FILE, PROMPTS_FILE = "config.json", "prompts.safetensors"
 
@@ -69,6 +71,8 @@ class VitaCLIP(nn.Module):
         Returns:
             (B, D).
         """
+        if video.dim() != 5:
+            raise ValueError(f"video of shape {tuple(video.shape)}: give (B, T, 3, H, W), for one video video[None]")
         vision, prompts = self.clip.vision, self.prompts.video
         if not video.is_floating_point():
             video = self.clip.normalize_pixels(video)
@@ -76,7 +80,7 @@ class VitaCLIP(nn.Module):
         for block, block_prompts in zip(vision.blocks, prompts.blocks, strict=True):
             x = block(x, context=block_prompts(x[:, :, 0]))
         features = vision.project(x[:, :, 0]).mean(dim=1)
-        return F.normalize(features, dim=-1) if normalize else features
+        return unit(features) if normalize else features
 
     def encode_text(
         self, names: Sequence[str], templates: Sequence[str] | None = None, *, normalize: bool = True
@@ -107,11 +111,16 @@ class VitaCLIP(nn.Module):
         layout = layout.to(self.device)
         embeddings = self.prompts.text(layout, self.clip.text.token_embed)
         features = self.clip.text(embeddings, layout.end)
-        return F.normalize(features, dim=-1) if normalize else features
+        return unit(features) if normalize else features
 
     def forward(self, video: Tensor, text_features: Tensor) -> Tensor:
-        """Logits (B, K) of videos (B, T, 3, H, W) for the text features (K, D) of unit length."""
-        return self.prompts.logit_scale.exp() * self.encode_video(video) @ text_features.T
+        """Logits (B, K) of videos (B, T, 3, H, W) for the text features (K, D) of unit length.
+
+        Compared in float32 also under autocast: in bfloat16 neighbouring logits of many classes would tie.
+        """
+        features = self.encode_video(video)
+        with torch.autocast(features.device.type, enabled=False):
+            return self.prompts.logit_scale.exp() * features @ text_features.T
 
     # ------------------------------------------------------------------------------------------- in and out
 
@@ -130,13 +139,19 @@ class VitaCLIP(nn.Module):
         return {name: p for name, p in self.prompts.named_parameters() if p.requires_grad}
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write a model folder: the prompts, and a config that names the backbone with its fingerprint."""
+        """Write a model folder: the prompts, and a config that names the backbone with its fingerprint.
+
+        A backbone folder is named by its full path, so that the model loads from any working directory.
+        """
         folder = Path(folder)
+        backbone = self.config.backbone
+        if not shipped_backbone(backbone):
+            backbone = str(Path(backbone).resolve())
         write_safetensors(folder / PROMPTS_FILE, self.prompts.state_dict())
         write_json(
             folder / CONFIG_FILE,
             {
-                "model": to_dict(self.config),
+                "model": to_dict(replace(self.config, backbone=backbone)),
                 "backbone_fingerprint": self.fingerprint,
                 "class_names": list(self.class_names),
             },
@@ -158,8 +173,12 @@ class VitaCLIP(nn.Module):
         return cls(load_backbone(name_or_folder), config).eval()
 
     @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path) -> "VitaCLIP":
+    def from_pretrained(cls, name_or_folder: str | Path, *, backbone: str | Path | None = None) -> "VitaCLIP":
         """Load a model: `miniature` (shipped with the package) or a folder written by `save_pretrained`.
+
+        Args:
+            name_or_folder: the model.
+            backbone: where its backbone is now, if not where it was when the model was saved.
 
         Raises:
             ValueError: if there is no model there, or if its backbone is not the one it was trained on.
@@ -170,16 +189,22 @@ class VitaCLIP(nn.Module):
                 f"{folder}: no {CONFIG_FILE} and {PROMPTS_FILE} in it; give a model folder (of a run: RUN/model)"
                 " or the name 'miniature'"
             )
-        saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-        config = from_dict(ModelConfig, saved["model"])
-        backbone = load_backbone(config.backbone)
-        if backbone.fingerprint != saved["backbone_fingerprint"]:
+        try:
+            saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
+            state = load_file(folder / PROMPTS_FILE)
+            config = from_dict(ModelConfig, saved["model"])
+        except (json.JSONDecodeError, SafetensorError, KeyError) as error:
+            raise ValueError(f"{folder}: damaged ({one_line(error)}); copy it again") from error
+        if backbone is not None:
+            config = replace(config, backbone=str(backbone))
+        loaded = load_backbone(config.backbone)
+        if loaded.fingerprint != saved["backbone_fingerprint"]:
             raise ValueError(
                 f"{folder}: trained on a backbone with fingerprint {saved['backbone_fingerprint']}, but"
-                f" {config.backbone!r} has {backbone.fingerprint}; use the backbone it was trained on"
+                f" {config.backbone!r} has {loaded.fingerprint}; use the backbone it was trained on"
             )
-        model = cls(backbone, config, saved["class_names"])
-        model.load_prompts(load_file(folder / PROMPTS_FILE))
+        model = cls(loaded, config, saved["class_names"])
+        model.load_prompts(state)
         return model.eval()
 
     def load_prompts(self, state: dict[str, Tensor]) -> None:
@@ -191,7 +216,7 @@ class VitaCLIP(nn.Module):
         try:
             self.prompts.load_state_dict(state)
         except RuntimeError as error:
-            raise ValueError(f"these prompts do not fit the model's config: {error}") from error
+            raise ValueError(f"these prompts do not fit the model's config: {one_line(error)}") from error
 
     # ---------------------------------------------------------------------------------------------- helpers
 
@@ -227,5 +252,15 @@ class VitaCLIP(nn.Module):
             texts = [template.replace("{}", name.replace("_", " ")) for name in names]
             tokens = self.tokenizer(texts, self.clip.config.text.context_length)
             features = self.clip.encode_text(tokens.ids.to(self.device), tokens.end.to(self.device))
-            total = total + F.normalize(features, dim=-1)
-        return F.normalize(total, dim=-1)
+            total = total + unit(features)
+        return unit(total)
+
+
+def unit(features: Tensor) -> Tensor:
+    """Vectors (..., D) of unit length, in float32 at least."""
+    return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error of several lines, as one."""
+    return " ".join(str(error).split())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import RuntimeConfig, ViewsConfig
-from vitaclip.data import frame_sampling, load_views
+from vitaclip.data import check_class_names, frame_sampling, load_views
 from vitaclip.evaluate.scoring import probabilities
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
@@ -43,16 +43,14 @@ class Predictor:
     def __init__(
         self, model: VitaCLIP, *, views: ViewsConfig | None = None, runtime: RuntimeConfig | None = None
     ) -> None:
-        """Take a model into use; its own class names, if it has any, are set as the candidates."""
+        """Take a model into use; the candidates are its own class names, if it has any, until others are set."""
         runtime = runtime or RuntimeConfig()
         device = pick_device(runtime.device)
         self.model = model.to(device).eval()
         self.views = views or ViewsConfig()
-        self.class_names: tuple[str, ...] = ()
+        self.class_names = model.class_names
         self._text_features: Tensor | None = None
         self._autocast = partial(autocast, runtime, device)
-        if model.class_names:
-            self.set_classes(model.class_names)
 
     @torch.no_grad()
     def set_classes(self, names: Sequence[str], templates: Sequence[str] | None = None) -> None:
@@ -65,9 +63,7 @@ class Predictor:
         Raises:
             ValueError: for an empty list, a name that comes twice, or names that the model cannot serve.
         """
-        repeated = {name for name in names if list(names).count(name) > 1}
-        if repeated:
-            raise ValueError(f"class {sorted(repeated)[0]!r} is given more than once; give each class once")
+        names = check_class_names(names, "set_classes")
         with self._autocast():
             self._text_features = self.model.encode_text(names, templates)
         self.class_names = tuple(names)
@@ -78,8 +74,13 @@ class Predictor:
         Raises:
             ValueError: if no classes are set, or if the file is not a readable video (then a `VideoError`).
         """
+        if top_k < 1:
+            raise ValueError(f"top_k = {top_k}: must be at least 1")
         if self._text_features is None:
-            raise ValueError("no classes are set; call set_classes([...]) first")
+            if not self.model.class_names:
+                raise ValueError("no classes are set; call set_classes([...]) first")
+            self.set_classes(self.model.class_names)
+        assert self._text_features is not None
         config = self.model.config
         sampling = frame_sampling(config.sampling, config.video.num_frames)
         video = load_views(path, sampling, self.views.temporal, self.views.spatial, self.model.image_size)

@@ -130,7 +130,7 @@ def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_p
         (("train", "--optim.step", "3"), "did you mean optim.steps?"),
         (("train", "--config", "nothing"), "neither a file nor a recipe"),
         (("train", "--data.train", "/nowhere"), "/nowhere"),
-        (("predict", "/nowhere.mp4"), "/nowhere.mp4: no such file or folder"),
+        (("train", "--config", "own_videos", "--data.train", "TEST_VIDEOS"), "model.backbone is not set"),
         (("predict", "x.mp4", "--out", "x.txt"), "ends in .csv or .json"),
         (("predict", "x.mp4", "--top_k", "0"), "must be at least 1"),
         (("eval", "x.csv", "--model", "/nowhere"), "give a model folder"),
@@ -139,9 +139,45 @@ def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_p
     ],
 )
 def test_mistakes_are_one_line_with_a_remedy(
-    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str], world: Path
 ) -> None:
+    arguments = tuple(str(world / "videos") if word == "TEST_VIDEOS" else word for word in arguments)
     assert message in error_of(capsys, *arguments)
+
+
+def test_missing_files_are_named_and_the_status_is_1(
+    run_folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = str(tmp_path / "nowhere.mp4")
+    arguments = ("predict", missing, "--model", str(run_folder / "model"), "--classes", "jump, run")
+    assert f"{missing} does not exist" in error_of(capsys, *arguments, status=1)
+
+
+def test_brackets_in_names_are_printed_as_they_are(
+    run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video = str(world / "videos" / "jump_up" / "0.mp4")
+    assert main(["predict", video, "--model", str(run_folder / "model"), "--classes", "a [/b], run"]) == 0
+    assert "a [/b]" in capsys.readouterr().out
+
+
+def test_an_unwritable_place_is_one_line(
+    run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    video = str(world / "videos" / "jump_up" / "0.mp4")
+    out = str(tmp_path / "file" / "out.json")
+    assert "check the path" in error_of(capsys, "predict", video, "--model", str(run_folder / "model"), "--out", out)
+
+
+def test_eval_of_a_folder_with_names_unknown_to_the_model_is_zero_shot(
+    world: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for i, name in enumerate(("stand", "sit_down")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.mp4").write_bytes((world / "videos" / "jump_up" / f"{i}.mp4").read_bytes())
+    assert main(["eval", str(tmp_path), "--model", str(run_folder / "model"), "--workers", "0"]) == 0
+    assert "2 of 2 classes never" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("names", "message"), [("jump,jump", "same"), ("jump,,run", "blank"), ("Jump, jump", "same")])

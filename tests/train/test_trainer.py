@@ -140,6 +140,26 @@ def test_fault_19_resuming_with_another_config_shows_both_values(world: Path, tm
     run_training(replace(config, log_every=5, data=replace(config.data, workers=1)))
 
 
+def test_resuming_with_other_shapes_shows_both_values(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path / "run")
+    run_training(config)
+    text = replace(config.model.text, num_context=5)
+    with pytest.raises(ValueError, match=r"model.text.num_context was 3, now 5"):
+        run_training(replace(config, model=replace(config.model, text=text)))
+
+
+def test_a_damaged_checkpoint_is_named_with_the_remedy(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path / "run")
+    run_training(config)
+    newest = tmp_path / "run" / "checkpoints" / "step_00000006.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"step_00000006.safetensors: damaged .* delete it"):
+        run_training(config)
+    newest.unlink()
+    run_training(config)
+    assert newest.exists()
+
+
 def test_failed_write_leaves_the_previous_checkpoint(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,6 +27,16 @@ def test_configs_are_read_off_the_weights() -> None:
     assert from_published(load_case("all_prompts", torch.float32).weights).text.per_class
 
 
+def test_switched_off_kinds_are_absent_in_whole() -> None:
+    weights = load_case("all_prompts", torch.float32).weights
+    absent = ("summary", "cls_proj", "local_prompts", "global_prompts", "time_embed")
+    kept = {key: value for key, value in weights.items() if not any(kind in key for kind in absent)}
+    video = from_published(kept).video
+    assert (video.num_global, video.local, video.summary, video.time) == (0, False, False, False)
+    without_summary = {key: value for key, value in weights.items() if "summary" not in key}
+    assert not from_published(without_summary).video.summary
+
+
 def test_fault_3_buffers_of_the_class_list_are_ignored() -> None:
     weights = load_case("all_prompts", torch.float32).weights
     from_published(weights | {name: torch.zeros(1) for name in IGNORED})

@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 from rich.progress import Progress
 
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars
+from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
     from vitaclip.miniature.results import Stage
@@ -37,7 +36,7 @@ def run(arguments: Namespace) -> int:
     from vitaclip.miniature.demo import run_demo
 
     config = as_dataclass(DemoConfig, arguments)
-    console = Console()
+    console = terminal()
     with progress_bars(console) as progress:
         result = run_demo(config, _Screen(progress))
     rows = [

@@ -1,16 +1,22 @@
 """`vitaclip eval`."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from vitaclip.cli.models import add_model_arguments, load_model
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars
+from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig
+
+if TYPE_CHECKING:
+    from vitaclip.data import NamedVideos
 
 HELP = "accuracy on a list of videos, on trained or never-trained classes"
 DESCRIPTION = """\
 Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates are the
-names in --classes (or of the folders): names that were never trained on make it a zero-shot evaluation.
+names in --classes, else the model's own, or those of the folders if the model does not know them: names that were
+never trained on make it a zero-shot evaluation.
 
 examples:
   vitaclip eval val/ --model runs/own_videos/model
@@ -22,7 +28,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Videos, model, classes, views."""
     parser.add_argument("videos", help="a list file, or a folder with one folder of videos per class")
     add_model_arguments(parser)
-    parser.add_argument("--classes", type=str, default="", help="file with one class name a line; default: the model's")
+    parser.add_argument("--classes", type=str, default="", help="file with one class name a line")
     parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
@@ -35,29 +41,41 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
 
 
+def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
+    """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
+    from vitaclip.data import read_videos
+
+    def read(class_names: tuple[str, ...] | None) -> "NamedVideos":
+        return read_videos(
+            arguments.videos,
+            "the list of videos",
+            root=arguments.root,
+            classes=arguments.classes,
+            class_names=class_names,
+        )
+
+    if Path(arguments.videos).is_dir() and not arguments.classes:
+        videos = read(None)
+        return read(known) if set(videos.class_names) <= set(known) else videos
+    return read(known or None)
+
+
 def run(arguments: Namespace) -> int:
     """Evaluate and print."""
-    from vitaclip.data import read_videos
     from vitaclip.evaluate.evaluation import Evaluation
     from vitaclip.files import write_json
     from vitaclip.runtime import pick_device
 
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
-    videos = read_videos(
-        arguments.videos,
-        "the list of videos",
-        root=arguments.root,
-        classes=arguments.classes,
-        class_names=model.class_names or None,
-    )
+    videos = _read(arguments, model.class_names)
     data = DataConfig(workers=arguments.workers, eval_batch_size=arguments.batch_size, on_error=arguments.on_error)
     evaluation = Evaluation(
         model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, arguments.template
     )
-    with progress_bars(Console(stderr=True)) as progress:
+    with progress_bars(terminal(stderr=True)) as progress:
         evaluated = evaluation.run(counting_bar(progress, "evaluating", evaluation.num_videos))
     result = evaluated.result
-    console = Console()
+    console = terminal()
     unseen = sum(name not in model.class_names for name in videos.class_names)
     kind = f"{unseen} of {len(videos.class_names)} classes never trained on"
     rows = [

@@ -15,8 +15,8 @@ Recognise what happens in video with words: a frozen CLIP and a handful of learn
 
 start here:
   vitaclip demo                                        the whole method on a small offline world, in minutes
-  vitaclip predict clip.mp4 --classes "jump,run,sit"   what is in a video
-  vitaclip train --config own_videos --data.train my_videos/
+  vitaclip predict demo/videos/test_novel              what is in videos
+  vitaclip train --config own_videos --data.train my_videos/ --model.backbone BACKBONE
   vitaclip COMMAND --help                              every setting of a command, with examples"""
 
 COMMANDS = {"demo": demo, "train": train, "eval": evaluate, "predict": predict, "config": config}
@@ -37,6 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return COMMANDS[name].run(parser.instantiate(parsed)[name])
     except ValueError as error:
         print(f"vitaclip: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(
+            f"vitaclip: error: {where}{error.strerror or error}; check the path, its rights and the disk",
+            file=sys.stderr,
+        )
         return 2
     except KeyboardInterrupt:
         print("vitaclip: interrupted", file=sys.stderr)

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from vitaclip.cli.models import add_model_arguments, load_model, read_names
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars
+from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
     from vitaclip.predictor import Prediction
@@ -37,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Predict every file; 1 if some could not be read."""
-    if arguments.out and Path(arguments.out).suffix not in (".csv", ".json"):
+    if arguments.out and Path(arguments.out).suffix.lower() not in (".csv", ".json"):
         raise ValueError(f"--out {arguments.out}: name a file that ends in .csv or .json")
     if arguments.top_k < 1:
         raise ValueError(f"--top_k {arguments.top_k}: must be at least 1")
@@ -49,9 +48,10 @@ def run(arguments: Namespace) -> int:
     names = read_names(arguments.classes) if arguments.classes else predictor.class_names
     if not names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
-    predictor.set_classes(names, arguments.template)
+    if arguments.classes or arguments.template:
+        predictor.set_classes(names, arguments.template)
     predictions, failures = [], []
-    with progress_bars(Console(stderr=True)) as progress:
+    with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "predicting", len(paths))
         for path in paths:
             try:
@@ -59,9 +59,9 @@ def run(arguments: Namespace) -> int:
             except VideoError as error:
                 failures.append(str(error))
             done(1)
-    if arguments.out:
+    if arguments.out and predictions:
         _write(Path(arguments.out), predictions)
-    else:
+    elif not arguments.out:
         _print(predictions)
     for failure in failures:
         print(f"vitaclip: error: {failure}", file=sys.stderr)
@@ -74,14 +74,14 @@ def _print(predictions: Sequence["Prediction"]) -> None:
         best = [f"{name}  {p:6.1%}" for name, p in zip(prediction.names, prediction.probabilities, strict=True)]
         rows.append((str(prediction.path), "\n".join(best)))
     if rows:
-        print_table(Console(), "", ("video", "classes"), rows)
+        print_table(terminal(), "", ("video", "classes"), rows)
 
 
 def _write(path: Path, predictions: Sequence["Prediction"]) -> None:
     """CSV: a row for each video and name. JSON: an object for each video."""
     from vitaclip.files import replacing, write_json
 
-    if path.suffix == ".json":
+    if path.suffix.lower() == ".json":
         write_json(
             path,
             [

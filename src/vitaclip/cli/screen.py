@@ -38,11 +38,16 @@ class ProgressWithNotes(Progress):
                 yield Text(f"  {task.fields['note']}", style="dim")
 
 
+def terminal(*, stderr: bool = False) -> Console:
+    """The terminal; names of users' files and classes are printed as they are, brackets and all."""
+    return Console(stderr=stderr, markup=False, highlight=False)
+
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Progress]:
     """Bars with count, rate, time taken and time left."""
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=16),
         MofNCompleteColumn(),
         RateColumn(),
@@ -85,8 +90,10 @@ def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], N
 
 
 def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; all columns but the first are right-aligned."""
-    table = Table(title=title, title_justify="left", header_style="bold")
+    """A table below its title; all columns but the first are right-aligned."""
+    if title:
+        console.print(title, style="bold", soft_wrap=True)
+    table = Table(header_style="bold")
     for i, heading in enumerate(headings):
         table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
     for row in rows:

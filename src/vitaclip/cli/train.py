@@ -1,10 +1,9 @@
 """`vitaclip train`."""
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import TrainingBar, progress_bars
+from vitaclip.cli.screen import TrainingBar, progress_bars, terminal
 from vitaclip.config import TrainConfig
 
 HELP = "teach the prompts on your videos"
@@ -13,9 +12,9 @@ Train the prompts of a model. The run folder holds config.json, metrics.jsonl, t
 bad videos if there were any, and the trained model in model/. Run the same command again to go on after a stop.
 
 examples:
-  vitaclip train --config own_videos --data.train my_videos/        a folder with one folder of videos per class
-  vitaclip train --config own_videos --data.train train.csv --data.classes names.txt --data.val val.csv
-  vitaclip train --config kinetics400 --data.root /data/k400 --optim.micro_batch_size 8
+  vitaclip train --config own_videos --model.backbone BACKBONE --data.train my_videos/   a folder per class
+  vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
+  vitaclip train --config kinetics400 --model.backbone BACKBONE --data.root /data/k400 --optim.micro_batch_size 8
   vitaclip config                                                   the recipes that --config takes by name"""
 
 
@@ -30,7 +29,7 @@ def run(arguments: Namespace) -> int:
     from vitaclip.train.build import run_training
 
     config = as_dataclass(TrainConfig, arguments)
-    console = Console()
+    console = terminal()
     with progress_bars(console) as progress:
         model = run_training(config, [TrainingBar(progress, config.optim.steps)])
     trained = sum(p.numel() for p in model.trainable_parameters().values())

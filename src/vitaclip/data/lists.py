@@ -103,7 +103,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> V
     rows: list[VideoRow] = []
     for folder, name in zip(folders, found, strict=True):
         label = numbers.get(name, numbers.get(folder.name))
-        videos = sorted(path for path in folder.iterdir() if _is_video_name(path))
+        videos = sorted(path for path in folder.iterdir() if is_video_name(path))
         if label is None:
             hint = _similar(name, names)
             problems.append(f"{folder}: no class is called {name!r}{hint}; rename or remove the folder")
@@ -258,5 +258,6 @@ def _raise_problems(problems: Sequence[str], where: str) -> None:
     raise ValueError("\n".join(lines))
 
 
-def _is_video_name(path: Path) -> bool:
+def is_video_name(path: Path) -> bool:
+    """Whether a file of a folder counts as a video: by its ending, and not hidden."""
     return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()

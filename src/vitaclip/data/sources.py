@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.lists import VIDEO_SUFFIXES, VideoRow, read_class_names, read_folder, read_list
+from vitaclip.data.lists import VIDEO_SUFFIXES, VideoRow, is_video_name, read_class_names, read_folder, read_list
 
 
 @dataclass(frozen=True)
@@ -49,17 +49,15 @@ def find_videos(paths: Sequence[str | Path]) -> list[Path]:
     """Video files as given, and all those with a video's ending anywhere below given folders, sorted.
 
     Raises:
-        ValueError: if a path is not there, or a folder holds no video.
+        ValueError: if a folder holds no video. A missing file is named when it is opened, like other bad ones.
     """
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.suffix.lower() in VIDEO_SUFFIXES)
+            inside = sorted(file for file in path.rglob("*") if is_video_name(file))
             if not inside:
                 raise ValueError(f"{path}: no video in this folder (endings: {', '.join(sorted(VIDEO_SUFFIXES))})")
             found += inside
-        elif path.exists():
-            found.append(path)
         else:
-            raise ValueError(f"{path}: no such file or folder")
+            found.append(path)
     return found

@@ -31,7 +31,7 @@ def probabilities(model: VitaCLIP, video: Tensor, text_features: Tensor, autocas
     """
     with autocast():
         logits = model(video.flatten(end_dim=1).to(model.device), text_features)
-    return logits.float().softmax(dim=-1).unflatten(0, video.shape[:2]).mean(dim=1).cpu()
+    return logits.softmax(dim=-1).unflatten(0, video.shape[:2]).mean(dim=1).cpu()
 
 
 def score_videos(

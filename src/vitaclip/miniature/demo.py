@@ -3,6 +3,7 @@
 Axes: V views, T frames, H x W pixels.
 """
 
+import json
 import os
 import platform
 import time
@@ -24,8 +25,8 @@ from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_vid
 from vitaclip.model import VitaCLIP
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
-from vitaclip.train.build import run_training
-from vitaclip.train.loggers import Logger, Metrics
+from vitaclip.train.build import METRICS_FILE, run_training
+from vitaclip.train.loggers import Logger
 from vitaclip.weights.shipped import shipped_model
 
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"
@@ -60,8 +61,7 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
     with _timed(seconds, "testing frozen CLIP"):
         before = evaluate_stage(frozen, tests, train_config, reporter, "frozen CLIP")
     with _timed(seconds, "training"):
-        logger = _Curve(reporter.training_logger(config.steps))
-        trained = run_training(train_config, [logger])
+        trained = run_training(train_config, [reporter.training_logger(config.steps)])
     with _timed(seconds, "testing the trained prompts"):
         after = evaluate_stage(trained, tests, train_config, reporter, "after training")
     shipped = None
@@ -84,7 +84,7 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
         before=before,
         after=after,
         shipped=shipped,
-        curve=logger.points,
+        curve=_learning_curve(Path(train_config.out) / METRICS_FILE),
         examples=examples,
     )
     write_json(out / RESULT_FILE, asdict(replace(result, examples=[])))
@@ -170,20 +170,10 @@ def _film_strip(path: Path, model: VitaCLIP) -> list[str]:
     return [frame_to_png_uri(frame) for frame in load_views(path, sampling, 1, 1, model.image_size)[0]]
 
 
-class _Curve:
-    """Passes metrics on and keeps the learning curve."""
-
-    def __init__(self, inner: Logger) -> None:
-        self._inner = inner
-        self.points: list[CurvePoint] = []
-
-    def log(self, step: int, metrics: Metrics) -> None:
-        self._inner.log(step, metrics)
-        if "train/loss" in metrics:
-            self.points.append(CurvePoint(step, metrics["train/loss"], metrics["train/top1"]))
-
-    def close(self) -> None:
-        self._inner.close()
+def _learning_curve(metrics: Path) -> list[CurvePoint]:
+    """The logged training steps; read from the file, which is whole also when the run was stopped and resumed."""
+    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
+    return [CurvePoint(line["step"], line["train/loss"], line["train/top1"]) for line in lines if "train/loss" in line]
 
 
 @contextmanager

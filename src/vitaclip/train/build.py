@@ -26,14 +26,10 @@ from vitaclip.train.loggers import BadVideoList, Logger, Metrics, file_loggers
 from vitaclip.train.trainer import Trainer
 from vitaclip.weights.backbone import load_backbone
 
-CONFIG_FILE, MODEL_FOLDER, CHECKPOINT_FOLDER, BAD_VIDEOS_FILE = (
-    "config.json",
-    "model",
-    "checkpoints",
-    "bad_videos.txt",
-)
+CONFIG_FILE, METRICS_FILE, BAD_VIDEOS_FILE = "config.json", "metrics.jsonl", "bad_videos.txt"
+MODEL_FOLDER, CHECKPOINT_FOLDER = "model", "checkpoints"
 MAY_CHANGE_ON_RESUME = frozenset(
-    {"out", "runtime", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "views"}
+    {"out", "runtime.device", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "views"}
     | {"data.workers", "data.eval_batch_size", "data.val", "data.root"}
 )
 """Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
@@ -63,7 +59,7 @@ def build_trainer(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> 
         optimizer=optimizer,
         autocast=partial(autocast, config.runtime, device),
         checkpoints=checkpoints,
-        loggers=[*file_loggers(folder, step), *extra_loggers],
+        loggers=[*file_loggers(folder / METRICS_FILE, step), *extra_loggers],
         bad_videos=BadVideoList(folder / BAD_VIDEOS_FILE),
         config=config,
         step=step,
@@ -105,13 +101,13 @@ def _resume(checkpoints: CheckpointStore, model: VitaCLIP, optimizer: AdamW, con
     steps = checkpoints.steps()
     if not steps:
         return 0
-    saved = checkpoints.restore(steps[-1], model.prompts, optimizer)
-    differences = sorted(_differences(saved, json.loads(json.dumps(to_dict(config)))))
+    differences = sorted(_differences(checkpoints.config(steps[-1]), json.loads(json.dumps(to_dict(config)))))
     if differences:
         raise ValueError(
             f"{config.out} holds a run with another config: {'; '.join(differences)}."
             " Resume it with its own settings, or name another folder with --out"
         )
+    checkpoints.restore(steps[-1], model.prompts, optimizer)
     return steps[-1]
 
 

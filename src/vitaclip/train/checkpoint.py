@@ -2,11 +2,13 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 
@@ -44,28 +46,39 @@ class CheckpointStore:
             self.path(old).unlink()
         return self.path(step)
 
-    def restore(self, step: int, prompts: nn.Module, optimizer: AdamW) -> dict[str, object]:
-        """Put the state after `step` steps back; returns the config of the run that wrote it.
+    def config(self, step: int) -> dict[str, object]:
+        """The config of the run that wrote the checkpoint.
+
+        Raises:
+            ValueError: if the file is damaged.
+        """
+        with self._damage_named(step), safe_open(self.path(step), framework="pt") as file:
+            config: dict[str, object] = json.loads(file.metadata()["config"])
+        return config
+
+    def restore(self, step: int, prompts: nn.Module, optimizer: AdamW) -> None:
+        """Put the state after `step` steps back.
 
         Raises:
             ValueError: if the file is damaged or belongs to another model.
         """
-        path = self.path(step)
+        with self._damage_named(step):
+            tensors = load_file(self.path(step))
+            prompts.load_state_dict(_under("prompts.", tensors))
+            for name, parameter in _trained(prompts).items():
+                optimizer.state[parameter] = {
+                    moment: tensors[f"optimizer.{moment}.{name}"].to(parameter.device if moment != "step" else "cpu")
+                    for moment in _MOMENTS
+                }
+
+    @contextmanager
+    def _damage_named(self, step: int) -> Iterator[None]:
+        """Turn what a damaged file can raise into one line with the remedy."""
         try:
-            with safe_open(path, framework="pt") as file:
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-                metadata = file.metadata()
-            saved = _under("prompts.", tensors)
-            prompts.load_state_dict(saved)
-        except (SafetensorError, RuntimeError) as error:
-            raise ValueError(f"{path}: cannot resume from it ({error}); delete it to use an older one") from error
-        for name, parameter in _trained(prompts).items():
-            optimizer.state[parameter] = {
-                moment: tensors[f"optimizer.{moment}.{name}"].to(parameter.device if moment != "step" else "cpu")
-                for moment in _MOMENTS
-            }
-        config: dict[str, object] = json.loads(metadata["config"])
-        return config
+            yield
+        except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
+            reason = " ".join(str(error).split())
+            raise ValueError(f"{self.path(step)}: damaged ({reason}); delete it to go on from an older one") from error
 
 
 def _trained(prompts: nn.Module) -> dict[str, nn.Parameter]:

@@ -54,7 +54,7 @@ class TensorBoardLogger:
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1 if first_step else None)
+        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
 
     def log(self, step: int, metrics: Metrics) -> None:
         for name, value in metrics.items():
@@ -85,9 +85,9 @@ class BadVideoList:
             write_text(self._path, "".join(f"{line}\n" for line in self._lines))
 
 
-def file_loggers(run_folder: Path, first_step: int) -> list[Logger]:
-    """The loggers of a run folder: metrics.jsonl, and tensorboard/ if TensorBoard is installed."""
-    loggers: list[Logger] = [JSONLinesLogger(run_folder / "metrics.jsonl", first_step)]
+def file_loggers(metrics_file: Path, first_step: int) -> list[Logger]:
+    """The loggers of a run folder: the metrics file, and tensorboard/ beside it if TensorBoard is installed."""
+    loggers: list[Logger] = [JSONLinesLogger(metrics_file, first_step)]
     if find_spec("tensorboard"):
-        loggers.append(TensorBoardLogger(run_folder / "tensorboard", first_step))
+        loggers.append(TensorBoardLogger(metrics_file.parent / "tensorboard", first_step))
     return loggers

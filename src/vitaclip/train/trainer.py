@@ -80,10 +80,11 @@ class Trainer:
                 metrics["clips_per_second"] = len(batch.labels) / step_seconds
                 metrics["data_wait_share"] = waited_seconds / step_seconds
                 self._log(metrics)
-            if self.validate and self._due(self.config.validate_every):
-                self._log(self.validate())
+            # Before validation: a validation that fails must not cost the steps since the last checkpoint.
             if self._due(self.config.checkpoint_every):
                 self.checkpoints.save(self.step, self.model.prompts, self.optimizer, to_dict(self.config))
+            if self.validate and self._due(self.config.validate_every):
+                self._log(self.validate())
 
     def train_step(self, batch: TrainBatch) -> dict[str, float]:
         """One update of the prompts.
@@ -103,8 +104,7 @@ class Trainer:
         for video, labels in self._micro_batches(batch):
             with self.autocast():
                 logits = self.model(video, leaf)
-            exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-            loss = F.cross_entropy(exact, labels, reduction="sum") / len(batch.labels)
+            loss = F.cross_entropy(logits, labels, reduction="sum") / len(batch.labels)
             loss.backward()
             losses.append(loss.detach())
             correct.append((logits.argmax(dim=-1) == labels).sum())

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from vitaclip.clip import CLIP, Tokenizer
@@ -42,6 +43,11 @@ def load_backbone(name_or_folder: str | Path) -> Backbone:
         ValueError: if the name is unknown, a file is missing, or the weights do not fit the config.
     """
     name = str(name_or_folder)
+    if not name:
+        raise ValueError(
+            "model.backbone is not set; give a folder written by save_backbone"
+            " (the shipped `miniature` knows only the demo's world of shapes)"
+        )
     folder = shipped_backbone(name) or Path(name)
     missing = [part for part in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if not (folder / part).is_file()]
     if missing:
@@ -53,7 +59,13 @@ def load_backbone(name_or_folder: str | Path) -> Backbone:
         config = from_dict(CLIPConfig, json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
         clip = CLIP(config)
         clip.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (RuntimeError, json.JSONDecodeError) as error:
-        raise ValueError(f"backbone {name!r}: the weights do not fit the config: {error}") from error
+    except (RuntimeError, SafetensorError, json.JSONDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"backbone {name!r}: damaged, or weights and config do not fit ({reason})") from error
     tokenizer = Tokenizer.from_file(folder / TOKENIZER_FILE)
+    if tokenizer.vocab_size > config.text.vocab_size:
+        raise ValueError(
+            f"backbone {name!r}: its tokenizer has {tokenizer.vocab_size} ids, its text tower {config.text.vocab_size};"
+            f" put the {TOKENIZER_FILE} there that belongs to the weights"
+        )
     return Backbone(clip.eval(), tokenizer, name, fingerprint(clip))

@@ -56,13 +56,13 @@ def _leading_axis(ours: str, published: str) -> Row:
 
 
 def _layer(ours: str, published: str, kind: str = "") -> Iterator[Row]:
-    for kind in ("weight", "bias"):
-        yield _same(f"{ours}.{kind}", f"{published}.{kind}", kind)
+    for part in ("weight", "bias"):
+        yield _same(f"{ours}.{part}", f"{published}.{part}", kind)
 
 
 def _attention(ours: str, published: str, kind: str = "") -> Iterator[Row]:
-    for kind in ("weight", "bias"):
-        yield _fused(f"{ours}.qkv.{kind}", f"{published}.{{}}_proj.{kind}", kind)
+    for part in ("weight", "bias"):
+        yield _fused(f"{ours}.qkv.{part}", f"{published}.{{}}_proj.{part}", kind)
     yield from _layer(f"{ours}.out", f"{published}.out_proj", kind)
 
 
