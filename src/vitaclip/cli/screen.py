@@ -48,7 +48,7 @@ def progress_bars(console: Console) -> Iterator[Progress]:
     """Bars with count, rate, time taken and time left."""
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=16),
+        BarColumn(bar_width=10),
         MofNCompleteColumn(),
         RateColumn(),
         TimeElapsedColumn(),

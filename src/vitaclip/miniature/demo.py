@@ -109,9 +109,9 @@ def training_config(config: DemoConfig) -> TrainConfig:
 def evaluate_stage(model: VitaCLIP, tests: Tests, config: TrainConfig, reporter: Reporter, what: str) -> Stage:
     """Test a model on trained and never-trained classes, each against its own list of names."""
     results = []
-    for videos, which in ((tests.trained, "trained"), (tests.novel, "never-trained")):
+    for videos, which in ((tests.trained, "trained"), (tests.novel, "never trained")):
         evaluation = Evaluation(model, videos.rows, videos.class_names, config.views, config.runtime, config.data)
-        done = reporter.start(f"testing {what} on {which} classes", evaluation.num_videos)
+        done = reporter.start(f"{what}: {which}", evaluation.num_videos)
         results.append(split_result(evaluation.run(done).scores, videos.class_names))
     return Stage(*results)
 
@@ -125,7 +125,7 @@ def write_world(config: DemoConfig, reporter: Reporter) -> Tests:
         "test_novel": 3 * config.test_clips,
     }
     for split, count in clips.items():
-        done = reporter.start(f"writing videos: {split}", count * (72 if split == "test_novel" else 216))
+        done = reporter.start(f"videos: {split}", count * (72 if split == "test_novel" else 216))
         written = 0
 
         def progress(now: int, total: int, done: Callable[[int], None] = done) -> None:
