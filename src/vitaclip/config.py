@@ -21,7 +21,15 @@ def require(condition: bool, owner: object, name: str, remedy: str) -> None:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as plain dicts and lists, ready for JSON or YAML."""
-    return dataclasses.asdict(config)
+    values: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, all the way down: what JSON and YAML give back."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
 def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:

@@ -1,4 +1,4 @@
-"""Writing files so that nothing half-written is ever left behind: a neighbour first, then one rename."""
+"""Writing files so that nothing half-written is left behind (a neighbour, then one rename); naming damaged ones."""
 
 import json
 import os
@@ -45,3 +45,8 @@ def write_safetensors(
     cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         save_file(cpu, temporary, metadata=dict(metadata or {}))
+
+
+def one_line(error: Exception) -> str:
+    """The message of an error of several lines, as one."""
+    return " ".join(str(error).split())

@@ -23,7 +23,7 @@ from vitaclip.config import (
     from_dict,
     to_dict,
 )
-from vitaclip.files import write_json, write_safetensors
+from vitaclip.files import one_line, write_json, write_safetensors
 from vitaclip.prompts import Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.weights.backbone import Backbone, load_backbone
 from vitaclip.weights.shipped import shipped_backbone, shipped_model
@@ -259,8 +259,3 @@ class VitaCLIP(nn.Module):
 def unit(features: Tensor) -> Tensor:
     """Vectors (..., D) of unit length, in float32 at least."""
     return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
-
-
-def one_line(error: Exception) -> str:
-    """The message of an error of several lines, as one."""
-    return " ".join(str(error).split())

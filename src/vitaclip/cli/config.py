@@ -29,12 +29,5 @@ def run(arguments: Namespace) -> int:
             comment = recipe_path(name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
             print(f"{name:14} {comment}")
         return 0
-    print(yaml.safe_dump(_plain(to_dict(load_recipe(arguments.recipe))), sort_keys=False), end="")
+    print(yaml.safe_dump(to_dict(load_recipe(arguments.recipe)), sort_keys=False), end="")
     return 0
-
-
-def _plain(value: object) -> object:
-    """Tuples as lists, which YAML writes plainly."""
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value

@@ -1,6 +1,5 @@
 """From a config to a trainer: everything that training needs is built here and nowhere else."""
 
-import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,7 +17,7 @@ from vitaclip.data import (
     train_batches,
 )
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.files import write_text
+from vitaclip.files import write_json
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
 from vitaclip.train.checkpoint import CheckpointStore
@@ -50,7 +49,7 @@ def build_trainer(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> 
     checkpoints = CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints)
     step = _resume(checkpoints, model, optimizer, config)
     validate = _validation(config, model, videos.class_names)
-    write_text(folder / CONFIG_FILE, json.dumps(to_dict(config), indent=2) + "\n")
+    write_json(folder / CONFIG_FILE, to_dict(config))
     return Trainer(
         model=model,
         class_names=videos.class_names,
@@ -101,7 +100,7 @@ def _resume(checkpoints: CheckpointStore, model: VitaCLIP, optimizer: AdamW, con
     steps = checkpoints.steps()
     if not steps:
         return 0
-    differences = sorted(_differences(checkpoints.config(steps[-1]), json.loads(json.dumps(to_dict(config)))))
+    differences = sorted(_differences(checkpoints.config(steps[-1]), to_dict(config)))
     if differences:
         raise ValueError(
             f"{config.out} holds a run with another config: {'; '.join(differences)}."

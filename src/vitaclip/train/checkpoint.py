@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from vitaclip.files import write_safetensors
+from vitaclip.files import one_line, write_safetensors
 
 _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -77,8 +77,9 @@ class CheckpointStore:
         try:
             yield
         except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
-            reason = " ".join(str(error).split())
-            raise ValueError(f"{self.path(step)}: damaged ({reason}); delete it to go on from an older one") from error
+            raise ValueError(
+                f"{self.path(step)}: damaged ({one_line(error)}); delete it to go on from an older one"
+            ) from error
 
 
 def _trained(prompts: nn.Module) -> dict[str, nn.Parameter]:

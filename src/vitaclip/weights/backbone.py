@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.config import CLIPConfig, from_dict, to_dict
-from vitaclip.files import write_json, write_safetensors, write_text
+from vitaclip.files import one_line, write_json, write_safetensors, write_text
 from vitaclip.weights.fingerprint import fingerprint
 from vitaclip.weights.shipped import BACKBONES, shipped_backbone
 
@@ -60,8 +60,7 @@ def load_backbone(name_or_folder: str | Path) -> Backbone:
         clip = CLIP(config)
         clip.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except (RuntimeError, SafetensorError, json.JSONDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"backbone {name!r}: damaged, or weights and config do not fit ({reason})") from error
+        raise ValueError(f"backbone {name!r}: damaged, or weights and config do not fit ({one_line(error)})") from error
     tokenizer = Tokenizer.from_file(folder / TOKENIZER_FILE)
     if tokenizer.vocab_size > config.text.vocab_size:
         raise ValueError(
