@@ -30,7 +30,7 @@ ALLOWED: dict[str, set[str]] = {
         *("model", "evaluate", "predictor", "train"),
     },
     "cli": {
-        *("config", "files", "runtime", "recipes", "data"),
+        *("config", "files", "runtime", "recipes", "data", "weights"),
         *("model", "evaluate", "predictor", "train", "miniature"),
     },
 }

@@ -204,13 +204,21 @@ class ModelConfig:
     """What is built on the backbone."""
 
     backbone: str = "miniature"
-    """The frozen CLIP: `miniature` (shipped, offline) or a folder written by `save_backbone`."""
+    """The frozen CLIP: `miniature` (shipped, offline), a repository of the Hugging Face hub such as
+    openai/clip-vit-base-patch16, or a path: folder or weight file of transformers, open_clip, OpenAI, the published
+    Vita-CLIP code, or of `vitaclip convert`."""
+    image_size: int = 0
+    """Side of the square frames in pixels, a multiple of the patch size; the backbone's position embeddings are
+    resampled if it is not their own. 0: the backbone's own."""
     video: VideoPromptConfig = field(default_factory=VideoPromptConfig)
     """Prompts of the image tower."""
     text: TextPromptConfig = field(default_factory=TextPromptConfig)
     """Context of the text tower."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Which frames it is trained and tested on; travels with the model."""
+
+    def __post_init__(self) -> None:
+        require(self.image_size >= 0, self, "image_size", "must be 0 (the backbone's own) or more")
 
 
 # ---------------------------------------------------------------------------------------------------------- a run

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -45,6 +46,12 @@ def write_safetensors(
     cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
         save_file(cpu, temporary, metadata=dict(metadata or {}))
+
+
+def write_torch(path: str | Path, value: Any) -> None:
+    """Write what `torch.load` reads, atomically."""
+    with replacing(path) as temporary:
+        torch.save(value, temporary)
 
 
 def one_line(error: Exception) -> str:

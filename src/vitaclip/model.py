@@ -3,32 +3,28 @@
 Axes: B videos, T frames, H x W pixels, N patches, C image width, K classes, D embedding.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from huggingface_hub import HfApi
 from torch import Tensor, nn
 
 from vitaclip.clip import CLIP
-from vitaclip.config import (
-    ModelConfig,
-    SamplingConfig,
-    TextPromptConfig,
-    VideoPromptConfig,
-    from_dict,
-    to_dict,
-)
-from vitaclip.files import one_line, write_json, write_safetensors
+from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
+from vitaclip.files import one_line, write_torch
 from vitaclip.prompts import Prompts, TextPrompts, VideoPrompts, lay_out
-from vitaclip.weights.backbone import Backbone, load_backbone
-from vitaclip.weights.shipped import shipped_backbone, shipped_model
-
-CONFIG_FILE, PROMPTS_FILE = "config.json", "prompts.safetensors"
+from vitaclip.weights.architecture import Activation
+from vitaclip.weights.backbone import Backbone, build_backbone, load_backbone, locate
+from vitaclip.weights.fingerprint import fingerprint
+from vitaclip.weights.formats import read_clip
+from vitaclip.weights.hub import find_weights
+from vitaclip.weights.model_folder import SavedModel, is_model_folder, read_model_folder, write_model_folder
+from vitaclip.weights.published import Published, name_buffers, to_published
+from vitaclip.weights.shipped import shipped_model
 
 
 class VitaCLIP(nn.Module):
@@ -134,87 +130,174 @@ class VitaCLIP(nn.Module):
         """Where the weights are."""
         return self.prompts.logit_scale.device
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether there is no prompt anywhere: CLIP as it is."""
+        return self.prompts.text is None and not any(True for _ in self.prompts.video.parameters())
+
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""
         return {name: p for name, p in self.prompts.named_parameters() if p.requires_grad}
 
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write a model folder: the prompts, and a config that names the backbone with its fingerprint.
-
-        A backbone folder is named by its full path, so that the model loads from any working directory.
-        """
-        folder = Path(folder)
-        backbone = self.config.backbone
-        if not shipped_backbone(backbone):
-            backbone = str(Path(backbone).resolve())
-        write_safetensors(folder / PROMPTS_FILE, self.prompts.state_dict())
-        write_json(
-            folder / CONFIG_FILE,
-            {
-                "model": to_dict(replace(self.config, backbone=backbone)),
-                "backbone_fingerprint": self.fingerprint,
-                "class_names": list(self.class_names),
-            },
-        )
-        return folder
-
-    @classmethod
-    def from_backbone(cls, name_or_folder: str | Path, *, num_frames: int = 8) -> "VitaCLIP":
-        """Plain CLIP as a video model: no prompt anywhere, the mean of its frame features (the frozen baseline).
-
-        Frames are taken from all over the video, one from each of `num_frames` equal parts.
-        """
-        config = ModelConfig(
-            backbone=str(name_or_folder),
-            video=VideoPromptConfig(num_frames=num_frames, num_global=0, local=False, summary=False, time=False),
-            text=TextPromptConfig(num_context=0),
-            sampling=SamplingConfig(kind="segments"),
-        )
-        return cls(load_backbone(name_or_folder), config).eval()
-
-    @classmethod
-    def from_pretrained(cls, name_or_folder: str | Path, *, backbone: str | Path | None = None) -> "VitaCLIP":
-        """Load a model: `miniature` (shipped with the package) or a folder written by `save_pretrained`.
+    def save_pretrained(self, folder: str | Path, *, embed_backbone: bool = False) -> Path:
+        """Write a model folder: the prompts, a config that names the backbone with its fingerprint, a model card.
 
         Args:
-            name_or_folder: the model.
-            backbone: where its backbone is now, if not where it was when the model was saved.
+            folder: where to.
+            embed_backbone: put the towers and the tokenizer in as well, so that the folder is all one needs.
+        """
+        saved = SavedModel(self.config, self.class_names, self.fingerprint, self.prompts.state_dict())
+        embedded = None
+        if embed_backbone:
+            embedded = Backbone(self.clip, self.tokenizer, self.config.backbone, fingerprint(self.clip))
+        return write_model_folder(Path(folder), saved, embedded)
+
+    def save_published(self, file: str | Path) -> Path:
+        """Write a checkpoint under the key names of the published Vita-CLIP code, which its `--checkpoint_path` loads.
+
+        Raises:
+            ValueError: if there are no prompts to write.
+        """
+        if self.is_plain:
+            raise ValueError("a plain CLIP has no prompts, so there is no published checkpoint to write")
+        state = to_published(self.clip.state_dict(), self.prompts.state_dict())
+        if self.prompts.text is not None:
+            state |= name_buffers(
+                self.class_names,
+                self.tokenizer,
+                self.clip.text.token_embed.weight.detach(),
+                num_context=self.config.text.num_context,
+                context_length=self.clip.config.text.context_length,
+            )
+        write_torch(file, {"model": {f"module.{name}": tensor.contiguous() for name, tensor in state.items()}})
+        return Path(file)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, embed_backbone: bool = False) -> str:
+        """Upload the model folder to the Hugging Face hub, as the user that `hf auth login` logged in.
+
+        Args:
+            repository: `owner/name`; made if it does not exist.
+            private: whether a new one is hidden from others.
+            embed_backbone: see `save_pretrained`. Without it a backbone that is a local path is refused, since nobody
+                else could load the model.
+
+        Returns:
+            The address of the upload.
+
+        Raises:
+            ValueError: if the backbone is a local path and is not embedded.
+        """
+        if not embed_backbone and Path(self.config.backbone).exists():
+            raise ValueError(
+                f"the backbone {self.config.backbone!r} is a path on this machine, which others do not have;"
+                " pass embed_backbone=True"
+            )
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, embed_backbone=embed_backbone)
+            api = HfApi()
+            api.create_repo(repository, private=private, exist_ok=True)
+            return str(
+                api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a vitaclip model")
+            )
+
+    @classmethod
+    def from_backbone(
+        cls, source: str | Path, *, num_frames: int = 8, activation: Activation | None = None, image_size: int = 0
+    ) -> "VitaCLIP":
+        """Plain CLIP as a video model: no prompt anywhere, the mean of its frame features (the frozen baseline).
+
+        Frames are taken from all over the video, one from each of `num_frames` equal parts. See `load_backbone` for
+        the other arguments.
+        """
+        backbone = load_backbone(source, activation=activation, image_size=image_size)
+        return cls._plain(backbone, num_frames, image_size)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        backbone: str | Path | None = None,
+        class_names: Sequence[str] = (),
+        num_frames: int = 8,
+        activation: Activation | None = None,
+    ) -> "VitaCLIP":
+        """Load a model: a trained one, or any CLIP, which then stands as it is (`from_backbone`).
+
+        Args:
+            source: `miniature` (shipped with the package), a model folder, a repository of the Hugging Face hub with a
+                model folder or a CLIP in it, a published Vita-CLIP checkpoint, or the path of a CLIP in any format
+                that `load_backbone` knows.
+            backbone: where the backbone of a model folder is now, if not where it was when the model was saved.
+            class_names: the classes of a published checkpoint, in the order of its training, which it does not hold;
+                needed if it has a context for each class.
+            num_frames: frames that a plain CLIP looks at; a trained model brings its own number.
+            activation: for a CLIP whose weights do not tell theirs.
 
         Raises:
             ValueError: if there is no model there, or if its backbone is not the one it was trained on.
         """
-        folder = shipped_model(str(name_or_folder)) or Path(name_or_folder)
-        if not (folder / CONFIG_FILE).is_file() or not (folder / PROMPTS_FILE).is_file():
-            raise ValueError(
-                f"{folder}: no {CONFIG_FILE} and {PROMPTS_FILE} in it; give a model folder (of a run: RUN/model)"
-                " or the name 'miniature'"
-            )
-        try:
-            saved = json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8"))
-            state = load_file(folder / PROMPTS_FILE)
-            config = from_dict(ModelConfig, saved["model"])
-        except (json.JSONDecodeError, SafetensorError, KeyError) as error:
-            raise ValueError(f"{folder}: damaged ({one_line(error)}); copy it again") from error
+        path = shipped_model(str(source)) or locate(str(source))
+        if is_model_folder(path):
+            return cls._from_folder(path, backbone)
         if backbone is not None:
-            config = replace(config, backbone=str(backbone))
-        loaded = load_backbone(config.backbone)
-        if loaded.fingerprint != saved["backbone_fingerprint"]:
+            raise ValueError(f"{source}: no model folder, so there is no other backbone to give it")
+        if path.is_dir() and find_weights(path) is None:
             raise ValueError(
-                f"{folder}: trained on a backbone with fingerprint {saved['backbone_fingerprint']}, but"
+                f"{path}: neither a model folder (config.json and prompts.safetensors; of a run: RUN/model) nor one"
+                " with the weights of a CLIP"
+            )
+        weights = read_clip(path, activation)
+        loaded = build_backbone(weights, str(source))
+        if weights.trained is None or not weights.trained.has_prompts:
+            return cls._plain(loaded, num_frames)
+        return cls._from_published(loaded, weights.trained, class_names)
+
+    @classmethod
+    def _plain(cls, backbone: Backbone, num_frames: int, image_size: int = 0) -> "VitaCLIP":
+        config = ModelConfig(
+            backbone=backbone.name,
+            image_size=image_size,
+            video=VideoPromptConfig(num_frames=num_frames, num_global=0, local=False, summary=False, time=False),
+            text=TextPromptConfig(num_context=0),
+            sampling=SamplingConfig(kind="segments"),
+        )
+        return cls(backbone, config).eval()
+
+    @classmethod
+    def _from_folder(cls, folder: Path, backbone: str | Path | None) -> "VitaCLIP":
+        saved = read_model_folder(folder)
+        config = saved.config if backbone is None else replace(saved.config, backbone=str(backbone))
+        loaded = load_backbone(config.backbone, image_size=config.image_size)
+        if loaded.fingerprint != saved.fingerprint:
+            raise ValueError(
+                f"{folder}: trained on a backbone with fingerprint {saved.fingerprint}, but"
                 f" {config.backbone!r} has {loaded.fingerprint}; use the backbone it was trained on"
             )
-        model = cls(loaded, config, saved["class_names"])
-        model.load_prompts(state)
+        model = cls(loaded, config, saved.class_names)
+        model.load_prompts(saved.prompts)
         return model.eval()
 
-    def load_prompts(self, state: dict[str, Tensor]) -> None:
+    @classmethod
+    def _from_published(cls, backbone: Backbone, trained: Published, class_names: Sequence[str]) -> "VitaCLIP":
+        context = trained.prompts_state.get("text.context")
+        if trained.text.per_class and context is not None and len(class_names) != len(context):
+            raise ValueError(
+                f"{backbone.name}: has a context for each of {len(context)} classes, but {len(class_names)} class names"
+                " were given; give its class names in the order of its training"
+            )
+        model = cls(backbone, ModelConfig(backbone=backbone.name, video=trained.video, text=trained.text), class_names)
+        model.load_prompts(trained.prompts_state)
+        return model.eval()
+
+    def load_prompts(self, state: Mapping[str, Tensor]) -> None:
         """Put saved prompts in; every key must fit.
 
         Raises:
             ValueError: if a tensor is missing, unknown or of another shape.
         """
         try:
-            self.prompts.load_state_dict(state)
+            self.prompts.load_state_dict(dict(state))
         except RuntimeError as error:
             raise ValueError(f"these prompts do not fit the model's config: {one_line(error)}") from error
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from vitaclip import __version__
-from vitaclip.cli import config, demo, evaluate, predict, train
+from vitaclip.cli import config, convert, demo, evaluate, predict, train
 from vitaclip.cli.parser import CommandParser, HelpFormatter, name_recipes
 
 DESCRIPTION = """\
@@ -19,7 +19,7 @@ start here:
   vitaclip train --config own_videos --data.train my_videos/ --model.backbone BACKBONE
   vitaclip COMMAND --help                              every setting of a command, with examples"""
 
-COMMANDS = {"demo": demo, "train": train, "eval": evaluate, "predict": predict, "config": config}
+COMMANDS = {"demo": demo, "train": train, "eval": evaluate, "predict": predict, "convert": convert, "config": config}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -4,6 +4,7 @@ Axes: ... any leading axes, H x W pixels, K texts, L tokens, D embedding.
 """
 
 import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
@@ -26,10 +27,21 @@ class CLIP(nn.Module):
         self.vision = VisionTower(config)
         self.text = TextTower(config)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        for name in ("pixel_mean", "pixel_std"):
-            values = torch.tensor(getattr(config, name)).view(3, 1, 1)
-            self.register_buffer(name, values, persistent=False)
+        self._register_pixel_statistics()
         self._init_weights()
+
+    @classmethod
+    def from_state(cls, config: CLIPConfig, state: Mapping[str, Tensor]) -> "CLIP":
+        """A CLIP with these weights, which it takes over without a copy.
+
+        Raises:
+            RuntimeError: if names or shapes do not fit the config.
+        """
+        with torch.device("meta"):
+            clip = cls(config)
+        clip.load_state_dict(state, assign=True)
+        clip._register_pixel_statistics()
+        return clip
 
     def normalize_pixels(self, pixels: Tensor) -> Tensor:
         """Take uint8 pixels (..., 3, H, W) in [0, 255] to the statistics this CLIP was trained on, as float."""
@@ -42,6 +54,12 @@ class CLIP(nn.Module):
     def encode_text(self, ids: Tensor, end: Tensor) -> Tensor:
         """Features (K, D), not of unit length, of token ids (K, L) whose end tokens stand at `end` (K,)."""
         return self.text(self.text.token_embed(ids), end)
+
+    def _register_pixel_statistics(self) -> None:
+        """They belong to the config, so they are not saved with the weights."""
+        for name in ("pixel_mean", "pixel_std"):
+            values = torch.tensor(getattr(self.config, name)).view(3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
 
     def _init_weights(self) -> None:
         """Start as CLIP does, for training one from scratch."""

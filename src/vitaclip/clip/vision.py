@@ -21,7 +21,7 @@ class VisionTower(nn.Module):
         self.cls_embed = nn.Parameter(torch.empty(vision.width))
         self.pos_embed = nn.Parameter(torch.empty(1 + vision.num_patches, vision.width))
         self.norm_pre = nn.LayerNorm(vision.width)
-        hidden = int(vision.width * vision.mlp_ratio)
+        hidden = round(vision.width * vision.mlp_ratio)
         self.blocks = nn.ModuleList(
             Block(vision.width, vision.heads, hidden, config.activation) for _ in range(vision.depth)
         )

@@ -44,7 +44,12 @@ def build_trainer(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> 
     folder = Path(config.out)
     videos = read_videos(config.data.train, "data.train", root=config.data.root, classes=config.data.classes)
     device = pick_device(config.runtime.device)
-    model = VitaCLIP(load_backbone(config.model.backbone), config.model, videos.class_names, config.seed).to(device)
+    model = VitaCLIP(
+        load_backbone(config.model.backbone, image_size=config.model.image_size),
+        config.model,
+        videos.class_names,
+        config.seed,
+    ).to(device)
     optimizer = build_optimizer(model, config)
     checkpoints = CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints)
     step = _resume(checkpoints, model, optimizer, config)

@@ -1,20 +1,25 @@
-"""Backbones on disk: a folder with config.json, model.safetensors and tokenizer.json."""
+"""Backbones: a CLIP with its tokenizer, from wherever it is and in whatever format, and to a folder of ours."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.config import CLIPConfig, from_dict, to_dict
+from vitaclip.config import to_dict
 from vitaclip.files import one_line, write_json, write_safetensors, write_text
+from vitaclip.weights.architecture import Activation
 from vitaclip.weights.fingerprint import fingerprint
+from vitaclip.weights.formats import CONFIG_FILE, CLIPWeights, read_clip
+from vitaclip.weights.hub import fetch_file, fetch_repository, is_repository
+from vitaclip.weights.resample import resize_input
 from vitaclip.weights.shipped import BACKBONES, shipped_backbone
 
-CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE = "config.json", "model.safetensors", "tokenizer.json"
+WEIGHTS_FILE, TOKENIZER_FILE = "model.safetensors", "tokenizer.json"
+CLIP_VOCABULARY = 49408
+"""Entries of the byte-pair vocabulary that all CLIPs of OpenAI and nearly all of open_clip share."""
+TOKENIZER_REPOSITORY = "openai/clip-vit-base-patch32"
+"""Where that vocabulary is taken from when weights come without one."""
 
 
 @dataclass(frozen=True)
@@ -36,35 +41,82 @@ def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: t
     return folder
 
 
-def load_backbone(name_or_folder: str | Path) -> Backbone:
-    """Load `miniature` (shipped with the package) or a backbone folder, in float32.
+def load_backbone(source: str | Path, *, activation: Activation | None = None, image_size: int = 0) -> Backbone:
+    """Load a frozen CLIP, in float32.
+
+    Args:
+        source: `miniature` (shipped with the package); a repository of the Hugging Face hub such as
+            `openai/clip-vit-base-patch16`; or the path of a folder or weight file of transformers, open_clip, OpenAI,
+            the published Vita-CLIP code, or `save_backbone`.
+        activation: for weights that do not tell theirs.
+        image_size: side of the square input in pixels, if not the one it was trained with: the position embeddings
+            are then resampled. 0: its own.
 
     Raises:
-        ValueError: if the name is unknown, a file is missing, or the weights do not fit the config.
+        ValueError: if there is no such CLIP, it is damaged or of an unknown kind, or no tokenizer is found for it.
     """
-    name = str(name_or_folder)
-    if not name:
+    return build_backbone(read_clip(locate(str(source)), activation), str(source), image_size=image_size)
+
+
+def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> Backbone:
+    """The backbone that is made of these weights; see `load_backbone`.
+
+    Weights of half precision are widened one by one, so that they are not in memory twice.
+    """
+    for key in weights.state:
+        weights.state[key] = weights.state[key].float()
+    try:
+        clip = CLIP.from_state(weights.config, weights.state)
+    except RuntimeError as error:
+        raise ValueError(f"backbone {name!r}: weights and config do not fit ({one_line(error)[:300]})") from error
+    tokenizer = find_tokenizer(weights.folder, clip.config.text.vocab_size)
+    identity = fingerprint(clip)
+    if image_size not in (0, clip.config.vision.image_size):
+        clip = resize_input(clip, image_size)
+    return Backbone(clip.eval(), tokenizer, name, identity)
+
+
+def locate(source: str) -> Path:
+    """The file or folder that a name stands for: shipped, a path, or a hub repository.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not source:
         raise ValueError(
-            "model.backbone is not set; give a folder written by save_backbone"
+            "model.backbone is not set; give the path of a CLIP or a name such as openai/clip-vit-base-patch16"
             " (the shipped `miniature` knows only the demo's world of shapes)"
         )
-    folder = shipped_backbone(name) or Path(name)
-    missing = [part for part in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if not (folder / part).is_file()]
-    if missing:
+    path = shipped_backbone(source) or Path(source)
+    if path.exists():
+        return path
+    if is_repository(source):
+        return fetch_repository(source)
+    raise ValueError(
+        f"backbone {source!r}: no such file or folder, no repository name (owner/name), and not shipped"
+        f" (shipped: {', '.join(BACKBONES)})"
+    )
+
+
+def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
+    """The tokenizer of weights that lie in `folder`: the one beside them, or else CLIP's own.
+
+    Raises:
+        ValueError: if there is none beside them and CLIP's own does not fit or cannot be fetched, or if it has more
+            entries than the text tower.
+    """
+    path = folder / TOKENIZER_FILE
+    if not path.is_file():
+        if vocab_size != CLIP_VOCABULARY:
+            raise ValueError(
+                f"{folder}: no {TOKENIZER_FILE} in it, and a text tower of {vocab_size} entries was not trained with"
+                " CLIP's own; put the tokenizer there that belongs to the weights"
+            )
+        path = fetch_file(TOKENIZER_REPOSITORY, TOKENIZER_FILE)
+    tokenizer = Tokenizer.from_file(path)
+    if tokenizer.vocab_size > vocab_size:
         raise ValueError(
-            f"backbone {name!r}: no {', '.join(missing)} in it; give a folder written by save_backbone"
-            f" or one of: {', '.join(BACKBONES)}"
-        )
-    try:
-        config = from_dict(CLIPConfig, json.loads((folder / CONFIG_FILE).read_text(encoding="utf-8")))
-        clip = CLIP(config)
-        clip.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (RuntimeError, SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"backbone {name!r}: damaged, or weights and config do not fit ({one_line(error)})") from error
-    tokenizer = Tokenizer.from_file(folder / TOKENIZER_FILE)
-    if tokenizer.vocab_size > config.text.vocab_size:
-        raise ValueError(
-            f"backbone {name!r}: its tokenizer has {tokenizer.vocab_size} ids, its text tower {config.text.vocab_size};"
+            f"{path}: has {tokenizer.vocab_size} entries, the text tower {vocab_size};"
             f" put the {TOKENIZER_FILE} there that belongs to the weights"
         )
-    return Backbone(clip.eval(), tokenizer, name, fingerprint(clip))
+    return tokenizer

@@ -1,0 +1,66 @@
+"""`vitaclip convert`."""
+
+from typing import Literal
+
+from jsonargparse import ArgumentParser, Namespace
+
+from vitaclip.cli.models import read_names
+from vitaclip.cli.screen import terminal
+
+HELP = "read a CLIP or a trained model of any format, and write it in ours or in the published one"
+DESCRIPTION = """\
+Write a folder that holds all one needs: a backbone folder for a CLIP; a model folder with its backbone inside for a
+trained model. Or write a trained model under the key names of the published Vita-CLIP code.
+
+examples:
+  vitaclip convert ViT-B-16.pt clip_b16/                                   OpenAI's file, as a backbone folder
+  vitaclip convert laion/CLIP-ViT-B-16-laion2B-s34B-b88K clip_b16/         from the Hugging Face hub
+  vitaclip convert open_clip.pt clip/ --activation gelu                    weights that do not tell their activation
+  vitaclip convert vitaclip_k400.pth model/ --classes k400_names.txt       a published checkpoint, as a model folder
+  vitaclip convert runs/doors/model doors.pth --to published               and the other way
+  vitaclip convert runs/doors/model doors/                                 a model, with its backbone put in"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """From where, to where."""
+    parser.add_argument(
+        "source",
+        type=str,
+        help="model folder, run's model, hub repository, or weights of OpenAI, open_clip, transformers or Vita-CLIP",
+    )
+    parser.add_argument("out", type=str, help="folder to write; with --to published, the file")
+    parser.add_argument(
+        "--to", type=Literal["vitaclip", "published"], default="vitaclip", help="whose format (default: ours)"
+    )
+    parser.add_argument(
+        "--activation",
+        type=Literal["quick_gelu", "gelu"] | None,
+        help="of weights that do not tell it: quick_gelu (OpenAI, MetaCLIP, DFN) or gelu (LAION, DataComp)",
+    )
+    parser.add_argument(
+        "--classes", type=str, default="", help="class names of a published checkpoint, in the order of its training"
+    )
+
+
+def run(arguments: Namespace) -> int:
+    """Read, write, and say what it was."""
+    from vitaclip.model import VitaCLIP
+    from vitaclip.weights.backbone import save_backbone
+
+    names = read_names(arguments.classes) if arguments.classes else ()
+    model = VitaCLIP.from_pretrained(arguments.source, class_names=names, activation=arguments.activation)
+    if arguments.to == "published":
+        model.save_published(arguments.out)
+        what = "a checkpoint under the published names"
+    elif model.is_plain:
+        save_backbone(model.clip, model.tokenizer, arguments.out)
+        what = "a backbone folder"
+    else:
+        model.save_pretrained(arguments.out, embed_backbone=True)
+        what = "a model folder with its backbone inside"
+    vision = model.clip.config.vision
+    terminal().print(
+        f"{arguments.out}: {what}; ViT of {vision.depth} layers, width {vision.width}, {vision.image_size} px in"
+        f" patches of {vision.patch_size}, {model.clip.config.activation}; fingerprint {model.fingerprint}"
+    )
+    return 0

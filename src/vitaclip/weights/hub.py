@@ -1,0 +1,89 @@
+"""Model repositories on the Hugging Face hub: fetched once, then found in the cache."""
+
+import re
+from pathlib import Path
+
+from httpx2 import HTTPError
+from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from vitaclip.files import one_line
+
+REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+SMALL_FILES = ("*.json", "*.txt", "*.txt.gz", "README.md", "prompts.safetensors", "backbone/*")
+"""Configs, tokenizers, and the whole of a model of ours."""
+PROMPTS = "prompts.safetensors"
+WEIGHTS = (
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "model.safetensors.index.json",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+"""Weight files, the better one first: repositories often hold the same weights several times, gigabytes each."""
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name can be that of a repository, `owner/name`."""
+    return REPOSITORY.fullmatch(name) is not None
+
+
+def fetch_repository(name: str) -> Path:
+    """The folder of a model repository: from the cache, or else downloaded into it.
+
+    What the cache has is taken as it is, without asking the hub; `hf download NAME` brings it up to date. Of several
+    copies of the weights only one is fetched. HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE are respected.
+
+    Raises:
+        ValueError: if there is no such repository, or it is not in the cache and cannot be fetched.
+    """
+    cached = _cached(name)
+    if cached is not None:
+        return cached
+    try:
+        files = HfApi().list_repo_files(name)
+        weights = next((candidate for candidate in WEIGHTS if candidate in files), "")
+        parts = [weights.replace(".safetensors.index.json", "-*.safetensors")] if weights.endswith(".json") else []
+        return Path(snapshot_download(name, allow_patterns=[*SMALL_FILES, weights, *parts]))
+    except HfHubHTTPError as error:
+        raise ValueError(
+            f"{name!r} is neither a path here nor a repository that can be read ({one_line(error)[:200]});"
+            " check the spelling, and if it is private log in by `hf auth login`"
+        ) from error
+    except (HTTPError, OSError) as error:
+        raise ValueError(
+            f"{name!r} is no path here and not in the cache of the Hugging Face hub, and cannot be fetched"
+            f" ({one_line(error)[:200]}); fetch it where there is a network (`hf download {name}`), or give a folder"
+        ) from error
+
+
+def _cached(name: str) -> Path | None:
+    """The cached folder of a repository, if all of some weights is in it."""
+    try:
+        folder = Path(snapshot_download(name, local_files_only=True))
+    except LocalEntryNotFoundError:
+        return None
+    return folder if find_weights(folder) or (folder / PROMPTS).is_file() else None
+
+
+def find_weights(folder: Path) -> Path | None:
+    """The weight file of a folder, the best of those it has."""
+    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+
+
+def fetch_file(repository: str, name: str) -> Path:
+    """One file of a repository, from the cache or else downloaded into it.
+
+    Raises:
+        ValueError: if it is not in the cache and cannot be fetched.
+    """
+    cached = try_to_load_from_cache(repository, name)
+    if isinstance(cached, str):
+        return Path(cached)
+    try:
+        return Path(hf_hub_download(repository, name))
+    except (HTTPError, OSError) as error:
+        raise ValueError(
+            f"{name} of {repository} is not in the cache of the Hugging Face hub and cannot be fetched"
+            f" ({one_line(error)[:200]}); put a {name} beside the weights"
+        ) from error

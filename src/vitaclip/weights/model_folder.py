@@ -1,0 +1,152 @@
+"""Model folders: what a trained model is on disk, locally or as a repository of the Hugging Face hub.
+
+`prompts.safetensors` holds all that was trained, `config.json` the settings, the class names, and the backbone's name
+and fingerprint, `README.md` the model card. On request the backbone lies inside, in `backbone/`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from vitaclip.config import ModelConfig, from_dict, to_dict
+from vitaclip.files import one_line, write_json, write_safetensors, write_text
+from vitaclip.weights.backbone import Backbone, save_backbone
+from vitaclip.weights.formats import CONFIG_FILE, read_json
+from vitaclip.weights.hub import PROMPTS as PROMPTS_FILE
+from vitaclip.weights.hub import is_repository
+from vitaclip.weights.shipped import shipped_backbone
+
+CARD_FILE = "README.md"
+EMBEDDED = "backbone"
+"""Name of the folder with the backbone inside a model folder, and what the config then calls it."""
+NAMES_ON_CARD = 50
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model folder's content.
+
+    Attributes:
+        config: the settings; `config.backbone` is a path that exists, if the backbone lies inside.
+        class_names: the classes it was trained on.
+        fingerprint: of the backbone it was trained on.
+        prompts: the state dict of what was trained.
+    """
+
+    config: ModelConfig
+    class_names: tuple[str, ...]
+    fingerprint: str
+    prompts: Mapping[str, Tensor]
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder holds a model of ours."""
+    return (folder / CONFIG_FILE).is_file() and (folder / PROMPTS_FILE).is_file()
+
+
+def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | None = None) -> Path:
+    """Write a model folder; with a backbone given, the folder is all that is needed to use the model.
+
+    A backbone that stays outside is named by its full path, so that the model loads from any working directory.
+    """
+    config = saved.config
+    if embedded is not None:
+        save_backbone(embedded.clip, embedded.tokenizer, folder / EMBEDDED)
+        # The embedded towers have the model's input size already.
+        config = replace(config, backbone=EMBEDDED, image_size=0)
+    elif not shipped_backbone(config.backbone) and Path(config.backbone).exists():
+        config = replace(config, backbone=str(Path(config.backbone).resolve()))
+    write_safetensors(folder / PROMPTS_FILE, saved.prompts)
+    write_json(
+        folder / CONFIG_FILE,
+        {
+            "model": to_dict(config),
+            "backbone_fingerprint": embedded.fingerprint if embedded else saved.fingerprint,
+            "class_names": list(saved.class_names),
+        },
+    )
+    write_text(folder / CARD_FILE, model_card(config, saved))
+    return folder
+
+
+def read_model_folder(folder: Path) -> SavedModel:
+    """Read a model folder.
+
+    Raises:
+        ValueError: if it is damaged, or written by a version with other settings.
+    """
+    saved = read_json(folder / CONFIG_FILE)
+    try:
+        prompts = load_file(folder / PROMPTS_FILE)
+        config = from_dict(ModelConfig, saved["model"])
+        names, fingerprint = tuple(saved["class_names"]), saved["backbone_fingerprint"]
+    except (SafetensorError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder}: damaged ({one_line(error)}); copy it again") from error
+    if config.backbone == EMBEDDED:
+        config = replace(config, backbone=str(folder / EMBEDDED))
+    return SavedModel(config, names, fingerprint, prompts)
+
+
+def model_card(config: ModelConfig, saved: SavedModel) -> str:
+    """What a reader of the folder, or of the hub's page, should know."""
+    names = ", ".join(saved.class_names[:NAMES_ON_CARD])
+    more = f" and {len(saved.class_names) - NAMES_ON_CARD} more" if len(saved.class_names) > NAMES_ON_CARD else ""
+    frames = f"{config.video.num_frames} frames, " + (
+        f"{config.sampling.stride} native frames apart"
+        if config.sampling.kind == "dense"
+        else "from all over the video"
+    )
+    kinds = {"global": config.video.num_global > 0, "local": config.video.local, "summary": config.video.summary}
+    kinds |= {"time": config.video.time, "text": config.text.num_context > 0}
+    context = "one for each class" if config.text.per_class else "shared by all classes: other names work as well"
+    base_model = f"base_model: {config.backbone}\n" if is_repository(config.backbone) else ""
+    return CARD.format(
+        base_model=base_model,
+        backbone="in this folder" if config.backbone == EMBEDDED else f"`{config.backbone}`",
+        fingerprint=saved.fingerprint,
+        parameters=f"{sum(tensor.numel() for tensor in saved.prompts.values()):,}",
+        kinds=", ".join(kind for kind, there in kinds.items() if there) or "none",
+        context=context if config.text.num_context else "none: names go into templates",
+        frames=frames,
+        count=len(saved.class_names),
+        names=f"{names}{more}" if names else "none recorded",
+    )
+
+
+CARD = """---
+library_name: vitaclip
+pipeline_tag: video-classification
+{base_model}tags:
+- vita-clip
+- video-recognition
+- zero-shot
+---
+
+# A Vita-CLIP model
+
+A frozen CLIP and trained prompts that teach it video (Wasim et al., CVPR 2023, arXiv 2304.03307), for the `vitaclip`
+package:
+
+```python
+from vitaclip import Predictor, VitaCLIP
+
+predictor = Predictor(VitaCLIP.from_pretrained("PATH_OR_REPOSITORY"))
+print(predictor.predict("video.mp4"))
+```
+
+| | |
+|---|---|
+| backbone | {backbone}, fingerprint {fingerprint} |
+| trained | {parameters} numbers in prompts: {kinds} |
+| text context | {context} |
+| input | {frames} |
+| classes it was trained on | {count} |
+
+Classes: {names}.
+
+What it was trained on, what it scores and what it must not be used for: to be written by whoever publishes it.
+"""

@@ -1,0 +1,141 @@
+"""Files from anywhere: tensors come out, nothing in them runs, and what is damaged is said in one line."""
+
+import io
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import peers
+from vitaclip.weights.reading import read_state_dict
+
+STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(3, dtype=torch.float16)}
+
+
+class Boom:
+    """A pickle of this runs a command when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, ("open('boom', 'w').close()",))
+
+
+def assert_same(path: Path) -> None:
+    state = read_state_dict(path)
+    assert set(state) == set(STATE)
+    for name, tensor in STATE.items():
+        assert state[name].dtype == tensor.dtype
+        assert torch.equal(state[name], tensor)
+
+
+def test_safetensors_and_archives(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "weights.bin")  # told by its content, not by its name
+    assert_same(tmp_path / "weights.bin")
+    torch.save(STATE, tmp_path / "weights.pt")
+    assert_same(tmp_path / "weights.pt")
+
+
+def test_weights_among_a_trainers_state(tmp_path: Path) -> None:
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))])
+    for wrapping in ("model", "state_dict"):
+        saved = {wrapping: {f"module.{k}": v for k, v in STATE.items()}, "optimizer": optimizer.state_dict(), "step": 3}
+        torch.save(saved, tmp_path / "checkpoint.pth")
+        assert_same(tmp_path / "checkpoint.pth")
+
+
+def test_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": torch.ones(1), "b": Boom()}, "archive.pt")
+    with pytest.raises(ValueError, match="only running it could rebuild"):
+        read_state_dict("archive.pt")
+    Path("bare.bin").write_bytes(pickle.dumps(Boom()))
+    with pytest.raises(ValueError, match="bare pickles"):
+        read_state_dict("bare.bin")
+    torch.save(STATE, "old.bin", _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match="bare pickles"):
+        read_state_dict("old.bin")
+    assert not Path("boom").exists()
+
+
+def torchscript_with(path: Path, description: bytes) -> None:
+    """A TorchScript archive whose module is described by these bytes."""
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("x/data.pkl", description)
+        archive.writestr("x/constants.pkl", pickle.dumps(()))
+
+
+def test_a_torchscript_archive_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torchscript_with(tmp_path / "evil.pt", pickle.dumps(Boom()))
+    with pytest.raises(ValueError, match=r"asks for builtins.exec, which is never run"):
+        read_state_dict(tmp_path / "evil.pt")
+    assert not Path("boom").exists()
+
+
+def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
+    """The description says 10^9 numbers, the record holds four."""
+
+    class Storage:
+        pass
+
+    class Describer(pickle.Pickler):
+        def persistent_id(self, obj: Any) -> Any:
+            return ("storage", torch.FloatStorage, "0", "cpu", 10**9) if isinstance(obj, Storage) else None
+
+    class Tensor:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return torch._utils._rebuild_tensor_v2, (Storage(), 0, (10**9,), (1,), False, {})
+
+    buffer = io.BytesIO()
+    Describer(buffer, protocol=2).dump(Tensor())
+    torchscript_with(tmp_path / "big.pt", buffer.getvalue())
+    with zipfile.ZipFile(tmp_path / "big.pt", "a") as archive:
+        archive.writestr("x/data/0", b"\0" * 16)
+    with pytest.raises(ValueError, match="another size than it declares"):
+        read_state_dict(tmp_path / "big.pt")
+
+
+def test_compressed_archives_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data/0", b"\0" * 50_000_000)
+    assert (tmp_path / "bomb.pt").stat().st_size < 100_000
+    with pytest.raises(ValueError, match="a compressed archive"):
+        read_state_dict(tmp_path / "bomb.pt")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
+@pytest.mark.parametrize("kind", ["safetensors", "archive", "torchscript"])
+def test_truncated_files_are_errors_of_one_line(tmp_path: Path, kind: str, share: float) -> None:
+    path = tmp_path / "weights.pt"
+    if kind == "safetensors":
+        save_file(STATE, path)
+    elif kind == "archive":
+        torch.save(STATE, path)
+    else:
+        peers.openai_archive(peers.openai_clip(), path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ValueError, match=r"weights\.pt") as error:
+        read_state_dict(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"a": torch.ones(1), "b": 3}, {}])
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"no weights by name in it|beside weights it holds"):
+        read_state_dict(tmp_path / "x.pt")
+
+
+def test_an_index_may_only_name_files_beside_it(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    save_file(STATE, tmp_path.parent / "outside.safetensors")
+    for part in ("../outside.safetensors", "absent.safetensors"):
+        index.write_text(f'{{"weight_map": {{"a.weight": "{part}"}}}}')
+        with pytest.raises(ValueError, match="which is not beside it"):
+            read_state_dict(index)
+    index.write_text("{")
+    with pytest.raises(ValueError, match="not an index"):
+        read_state_dict(index)
