@@ -90,11 +90,8 @@ def spread(model: torch.nn.Module) -> None:
 
 def openai_archive(model: Any, file: Path, half: bool = False) -> None:
     """Save as OpenAI publishes: a TorchScript archive that holds the sizes as tensors."""
-    for name, value in (
-        ("input_resolution", IMAGE_SIZE),
-        ("context_length", CONTEXT_LENGTH),
-        ("vocab_size", VOCABULARY),
-    ):
+    sizes = {"input_resolution": IMAGE_SIZE, "context_length": CONTEXT_LENGTH, "vocab_size": VOCABULARY}
+    for name, value in sizes.items():
         vars(model).pop(name, None)
         model.register_buffer(name, torch.tensor(value))
     with warnings.catch_warnings():
@@ -136,7 +133,8 @@ def transformers_clip(activation: str = "quick_gelu") -> Any:
         projection_dim=EMBED_DIM,
     )
     torch.manual_seed(0)
-    model = CLIPModel(config).eval()
+    model: Any = CLIPModel(config)
+    model.eval()
     spread(model)
     return model
 
@@ -145,4 +143,4 @@ def transformers_clip(activation: str = "quick_gelu") -> Any:
 def transformers_features(model: Any) -> tuple[Tensor, Tensor]:
     image = model.get_image_features(pixel_values=images())
     text = model.get_text_features(input_ids=token_ids())
-    return tuple(getattr(part, "pooler_output", part) for part in (image, text))  # type: ignore[return-value]
+    return tuple(getattr(part, "pooler_output", part) for part in (image, text))

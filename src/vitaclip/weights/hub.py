@@ -43,8 +43,7 @@ def fetch_repository(name: str) -> Path:
     try:
         files = HfApi().list_repo_files(name)
         weights = next((candidate for candidate in WEIGHTS if candidate in files), "")
-        parts = [weights.replace(".safetensors.index.json", "-*.safetensors")] if weights.endswith(".json") else []
-        return Path(snapshot_download(name, allow_patterns=[*SMALL_FILES, weights, *parts]))
+        return Path(snapshot_download(name, allow_patterns=_patterns(weights)))
     except HfHubHTTPError as error:
         raise ValueError(
             f"{name!r} is neither a path here nor a repository that can be read ({one_line(error)[:200]});"
@@ -57,13 +56,22 @@ def fetch_repository(name: str) -> Path:
         ) from error
 
 
+def _patterns(weights: str) -> list[str]:
+    """What is wanted of a repository whose weights are in that file."""
+    parts = weights.replace(".safetensors.index.json", "-*.safetensors")
+    return [*SMALL_FILES, *({weights, parts} - {""})]
+
+
 def _cached(name: str) -> Path | None:
-    """The cached folder of a repository, if all of some weights is in it."""
-    try:
-        folder = Path(snapshot_download(name, local_files_only=True))
-    except LocalEntryNotFoundError:
-        return None
-    return folder if find_weights(folder) or (folder / PROMPTS).is_file() else None
+    """The cached folder of a repository, if all that is wanted of it is there: an interrupted download is not."""
+    for weights in ("", *WEIGHTS):
+        try:
+            folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=_patterns(weights)))
+        except LocalEntryNotFoundError:
+            continue
+        if (folder / (weights or PROMPTS)).is_file():
+            return folder
+    return None
 
 
 def find_weights(folder: Path) -> Path | None:

@@ -27,7 +27,7 @@ PREFIXES = ("module.", "_orig_mod.")
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint file: name -> tensor, as stored, memory-mapped where the format allows.
+    """The weights in a checkpoint file: name -> tensor, as stored.
 
     Optimiser state beside the weights is left on the disk, and the prefixes of `DistributedDataParallel` and
     `torch.compile` are taken off.
