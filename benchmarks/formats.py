@@ -21,7 +21,6 @@ from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import peers
-
 from vitaclip.clip import Tokenizer
 from vitaclip.weights.backbone import load_backbone, save_backbone
 from vitaclip.weights.published import to_published
@@ -99,7 +98,7 @@ def make_transformers(folder: Path) -> Any:
 
 @torch.no_grad()
 def make_ours(folder: Path) -> Any:
-    made_by, image, text = make_openai_archive(folder)
+    _, image, text = make_openai_archive(folder)
     backbone = load_backbone(folder / "ViT-B-16.pt")
     save_backbone(backbone.clip, backbone.tokenizer, folder)
     (folder / "ViT-B-16.pt").unlink()
@@ -108,7 +107,7 @@ def make_ours(folder: Path) -> Any:
 
 @torch.no_grad()
 def make_published(folder: Path) -> Any:
-    made_by, image, text = make_openai_archive(folder)
+    _, image, text = make_openai_archive(folder)
     clip = load_backbone(folder / "ViT-B-16.pt").clip
     state = {f"module.{name}": t.contiguous() for name, t in to_published(clip.state_dict(), {}).items()}
     torch.save({"model": state, "optimizer": {}, "next_step": 3}, folder / "vitaclip.pth")
@@ -168,7 +167,9 @@ def main() -> None:
         {"make": make, "load": load}[options.do](options.format, options.folder)
         return
     print(f"ViT-B/16, random weights, float32; {platform.machine()}, torch {torch.__version__}")
-    print("| format | made by | file, MB | load, s | peak memory over file size | features: largest relative difference |")
+    print(
+        "| format | made by | file, MB | load, s | peak memory over file size | features: largest relative difference |"
+    )
     print("|---|---|---|---|---|---|")
     for name in FORMATS:
         folder = options.folder / name.replace(" ", "_")
@@ -176,8 +177,8 @@ def main() -> None:
         made = json.loads(_run([*command, "make"]))
         got = json.loads(_run([*command, "load"]))
         print(
-            f"| {name} | {made['made_by']} | {got['megabytes']:.0f} | {got['seconds']:.1f} | {got['peak_over_size']:.2f} |"
-            f" {got['difference']:.0e} |"
+            f"| {name} | {made['made_by']} | {got['megabytes']:.0f} | {got['seconds']:.1f}"
+            f" | {got['peak_over_size']:.2f} | {got['difference']:.0e} |"
         )
 
 

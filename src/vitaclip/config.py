@@ -305,10 +305,21 @@ class ViewsConfig:
     """Clips spread over the video."""
     spatial: int = 1
     """Crops along the long side of the frame. 1: the centre."""
+    frames: int = 0
+    """Frames of each clip. 0: as many as the model was trained on; with another number its time and local prompts are
+    interpolated."""
+    sampling: Literal["", "dense", "segments"] = ""
+    """Which frames: see `SamplingConfig.kind`. Empty: as the model was trained."""
+    stride: int = 0
+    """Native frames from one chosen frame to the next, read by `dense` only. 0: as the model was trained."""
 
     def __post_init__(self) -> None:
         for name in ("temporal", "spatial"):
             require(getattr(self, name) >= 1, self, name, "must be at least 1")
+        for name in ("frames", "stride"):
+            require(getattr(self, name) >= 0, self, name, "must be 0 (as trained) or more")
+        choices = ("", "dense", "segments")
+        require(self.sampling in choices, self, "sampling", "choose dense or segments, or leave it empty (as trained)")
 
 
 @dataclass(frozen=True, kw_only=True)

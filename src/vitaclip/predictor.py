@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import RuntimeConfig, ViewsConfig
-from vitaclip.data import check_class_names, frame_sampling, load_views
+from vitaclip.data import check_class_names, load_views, view_sampling
 from vitaclip.evaluate.scoring import probabilities
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
@@ -82,7 +82,7 @@ class Predictor:
             self.set_classes(self.model.class_names)
         assert self._text_features is not None
         config = self.model.config
-        sampling = frame_sampling(config.sampling, config.video.num_frames)
+        sampling = view_sampling(config.sampling, config.video.num_frames, self.views)
         video = load_views(path, sampling, self.views.temporal, self.views.spatial, self.model.image_size)
         scores = probabilities(self.model, video[None], self._text_features, self._autocast)[0]
         best = scores.topk(min(top_k, len(scores)))

@@ -7,10 +7,11 @@ import torch
 
 from small_world import NAMES, train_config
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
-from vitaclip.data import VideoRow, frame_sampling, load_views, read_folder
+from vitaclip.data import FrameSampling, VideoRow, frame_sampling, load_views, read_folder
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
 from vitaclip.model import VitaCLIP
+from vitaclip.predictor import Predictor
 from vitaclip.weights.backbone import load_backbone
 
 PROBABILITIES = torch.tensor(
@@ -63,6 +64,25 @@ def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: VitaC
         torch.testing.assert_close(evaluated.scores.probabilities[i], torch.stack(each).mean(dim=0))
     assert evaluated.scores.rows.tolist() == list(range(12))
     assert evaluated.result.num_videos == 12
+
+
+def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VitaCLIP) -> None:
+    """Six evenly spread frames of a model that was trained on another number at a stride, against loading them."""
+    rows = read_folder(world / "videos").rows[:3]
+    views = ViewsConfig(temporal=2, frames=6, sampling="segments")
+    assert model.config.sampling.kind == "dense"
+    assert model.config.video.num_frames != 6
+    runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
+    evaluated = Evaluation(model, rows, NAMES, views, runtime, data).run()
+    predictor = Predictor(model, views=views, runtime=runtime)
+    predictor.set_classes(NAMES)
+    for row, probabilities in zip(rows, evaluated.scores.probabilities, strict=True):
+        clips = load_views(row.path, FrameSampling("segments", 6), 2, 1, model.image_size)
+        assert clips.shape[:2] == (2, 6)
+        with torch.no_grad():
+            expected = model(clips, model.encode_text(NAMES)).softmax(dim=-1).mean(dim=0)
+        torch.testing.assert_close(probabilities, expected)
+        assert predictor.predict(row.path).probabilities[0] == pytest.approx(float(expected.max()), rel=1e-5)
 
 
 def test_candidates_may_be_names_never_trained_on(world: Path, model: VitaCLIP) -> None:

@@ -16,7 +16,7 @@ from vitaclip.data.lists import (
 )
 from vitaclip.data.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.randaugment import RandAugment, parse_randaugment
-from vitaclip.data.sampling import FrameSampling, frame_sampling
+from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
 from vitaclip.data.sources import NamedVideos, find_videos, read_videos
 
 __all__ = [
@@ -46,4 +46,5 @@ __all__ = [
     "read_list",
     "read_videos",
     "train_batches",
+    "view_sampling",
 ]

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
-from vitaclip.data import EvalDataset, VideoRow, eval_batches, frame_sampling
+from vitaclip.data import EvalDataset, VideoRow, eval_batches, view_sampling
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import score_videos
 from vitaclip.model import VitaCLIP
@@ -38,7 +38,7 @@ class Evaluation:
         """Put an evaluation together.
 
         Args:
-            model: on its device; its sampling decides the frames.
+            model: on its device; its sampling decides the frames, unless the views do.
             rows: the videos; labels count through `class_names`.
             class_names: the candidates, trained on or not.
             views: clips and crops of each video.
@@ -50,7 +50,7 @@ class Evaluation:
         self._autocast = partial(autocast, runtime, model.device)
         dataset = EvalDataset(
             rows,
-            frame_sampling(model.config.sampling, model.config.video.num_frames),
+            view_sampling(model.config.sampling, model.config.video.num_frames, views),
             temporal_views=views.temporal,
             spatial_crops=views.spatial,
             size=model.image_size,

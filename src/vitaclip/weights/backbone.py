@@ -84,8 +84,8 @@ def locate(source: str) -> Path:
     """
     if not source:
         raise ValueError(
-            "model.backbone is not set; give the path of a CLIP or a name such as openai/clip-vit-base-patch16"
-            " (the shipped `miniature` knows only the demo's world of shapes)"
+            "the backbone (model.backbone) is not set; give the path of a CLIP or a name such as"
+            " openai/clip-vit-base-patch16 (the shipped `miniature` knows only the demo's world of shapes)"
         )
     path = shipped_backbone(source) or Path(source)
     if path.exists():
@@ -93,8 +93,8 @@ def locate(source: str) -> Path:
     if is_repository(source):
         return fetch_repository(source)
     raise ValueError(
-        f"backbone {source!r}: no such file or folder, no repository name (owner/name), and not shipped"
-        f" (shipped: {', '.join(BACKBONES)})"
+        f"{source!r}: no such file or folder, and neither the name of a repository (owner/name) nor of what is shipped"
+        f" ({', '.join(BACKBONES)}); give one of these"
     )
 
 
