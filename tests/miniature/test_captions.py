@@ -89,11 +89,11 @@ def test_codes_match_the_pose() -> None:
         return captions.scene_codes(0, 0, None, np.array([x, y, np.log(radius), angle])).tolist()[3:]
 
     small, large = world.RADIUS_RANGE
-    assert codes(0.27, 0.72, small, 0.0) == [0, 2, 0, 0]
-    assert codes(0.73, 0.27, large, 90.0) == [2, 0, 4, 2]
-    assert codes(0.5, 0.5, float(np.sqrt(small * large)), 359.0) == [1, 1, 2, 0]
+    assert codes(0.27, 0.72, small, 0.0) == [0, 2, 0, 2]
+    assert codes(0.73, 0.27, large, 90.0) == [2, 0, 4, 4]
+    assert codes(0.5, 0.5, float(np.sqrt(small * large)), -90.0) == [1, 1, 2, 0]
     assert codes(0.5, 0.5, 0.2, -46.0)[3] == captions.DIRECTIONS.index("up left")
-    assert codes(0.5, 0.5, 0.2, 400.0)[3] == captions.DIRECTIONS.index("up right")
+    assert codes(0.5, 0.5, 0.2, 40.0)[3] == captions.DIRECTIONS.index("up right")
 
 
 @pytest.mark.parametrize("attribute", range(7))

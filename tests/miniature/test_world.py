@@ -43,7 +43,6 @@ def test_one_frame_says_nothing_about_the_motion() -> None:
             rng = np.random.default_rng([9, motion, number])
             scene = world.draw_scene(rng, 0, 0, image_size=2)
             samples[motion, number] = world.motion_poses(scene, motion, times[[rng.integers(len(times))]])[0]
-    samples[..., world.ANGLE] %= 360.0
     for motion in range(8):
         for coordinate in range(4):
             others = np.delete(samples, motion, axis=0)[..., coordinate].ravel()

@@ -16,7 +16,7 @@ Codes = NDArray[np.int8]
 COLUMNS = ("left", "middle", "right")
 ROWS = ("top", "middle", "bottom")
 SIZES = ("tiny", "small", "medium", "big", "huge")
-DIRECTIONS = ("up", "up right", "right", "down right", "down", "down left", "left", "up left")
+DIRECTIONS = ("left", "up left", "up", "up right", "right")
 
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "colour": world.COLOURS,
@@ -56,11 +56,10 @@ class Caption:
 def scene_codes(colour: int, shape: int, motion: int | None, pose: NDArray[np.float64]) -> Codes:
     """The facts of a still whose sharp shape has this pose, (A,)."""
     share = (pose - world.COORDINATE_LOW) / (world.COORDINATE_HIGH - world.COORDINATE_LOW)
-    column, row, size = (
-        int(np.clip(share[axis] * levels, 0, levels - 1))
-        for axis, levels in ((world.X, len(COLUMNS)), (world.Y, len(ROWS)), (world.LOG_RADIUS, len(SIZES)))
+    words = {world.X: COLUMNS, world.Y: ROWS, world.LOG_RADIUS: SIZES, world.ANGLE: DIRECTIONS}
+    column, row, size, direction = (
+        int(np.clip(share[axis] * len(levels), 0, len(levels) - 1)) for axis, levels in words.items()
     )
-    direction = round(float(pose[world.ANGLE]) / 45.0) % len(DIRECTIONS)
     return np.array(
         [colour, shape, NO_MOTION if motion is None else motion, column, row, size, direction], dtype=np.int8
     )

@@ -70,7 +70,10 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
             model = VitaCLIP.from_pretrained("miniature")
             shipped = evaluate_stage(model, tests, train_config, reporter, "shipped prompts")
     with _timed(seconds, "film strips"):
-        examples = _examples(tests, Predictor(frozen), Predictor(trained), config.examples)
+        frozen_predictor, trained_predictor = (
+            Predictor(model, views=train_config.views, runtime=train_config.runtime) for model in (frozen, trained)
+        )
+        examples = _examples(tests, frozen_predictor, trained_predictor, config.examples)
     trainable = sum(p.numel() for p in trained.trainable_parameters().values())
     result = DemoResult(
         seed=config.seed,

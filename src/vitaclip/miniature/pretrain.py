@@ -293,7 +293,7 @@ ASKED = {
     "motion": "which of 8 motions, on stills with a trail, appearance given",
     "place": "which of 9 places, appearance given",
     "size": "which of 5 sizes, appearance given",
-    "direction": "which of 8 directions it points in, appearance given",
+    "direction": "which of 5 directions it points in, appearance given",
     "class": "which of the 288 class names, on stills with a trail",
 }
 

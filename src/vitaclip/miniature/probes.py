@@ -44,7 +44,7 @@ def zero_shot_scores(clip: CLIP, tokenizer: Tokenizer, stills: Stills) -> dict[s
 
     Colour and shape are asked alone. The other attributes are asked with the true appearance given, as in
     "a red arrow {moving left}": motion among 8 on the stills with a trail, place among 9, size among 5, direction
-    among 8. "class" is the whole class name among 288, on the stills with a trail.
+    among 5. "class" is the whole class name among 288, on the stills with a trail.
     """
     images, _ = image_features(clip, stills.pixels)
     codes = stills.codes.astype(np.int64)

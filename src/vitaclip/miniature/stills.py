@@ -20,10 +20,13 @@ from vitaclip.miniature import captions, world
 
 TRAIL_POSES = 18
 # Length of a trail over the travel of a video, for x, y, log_radius and angle: long enough to show the way, short
-# enough not to fade, or to wind around itself.
-TRAIL_SHARE = (0.75, 0.75, 1.2, 0.6)
-# Share of the light that the last pose gets; the others divide the rest, later ones getting more.
-FLASH_SHARE = 0.45
+# enough not to fade.
+TRAIL_SHARE = (0.6, 0.6, 1.2, 0.6)
+# Share of the light that the last pose gets; the others divide the rest evenly.
+FLASH_SHARE = 0.35
+# Share of the stills that show a motion, and how often each: the two ways to spin are the hardest to tell apart.
+MOVING_SHARE = 0.6
+MOTION_SHARE = (0.1, 0.1, 0.1, 0.1, 0.1, 0.1, 0.2, 0.2)
 CHUNK = 1000
 
 
@@ -99,8 +102,9 @@ def _render_task(task: tuple[int, int, int, int]) -> Stills:
 
 
 def _render_still(rng: np.random.Generator) -> tuple[world.ByteArray, captions.Codes, world.Float64Array]:
-    colour, shape, motion = (int(rng.integers(n)) for n in (6, 6, len(world.MOTIONS)))
-    moving = bool(rng.random() < 0.5)
+    colour, shape = (int(rng.integers(n)) for n in (len(world.COLOURS), len(world.SHAPES)))
+    motion = int(rng.choice(len(world.MOTIONS), p=MOTION_SHARE))
+    moving = bool(rng.random() < MOVING_SHARE)
     scene = world.draw_scene(rng, colour, shape)
     pose = scene.rest
     picture = trail_picture(scene, motion) if moving else world.render_frames(scene, pose[None])[0]
@@ -115,9 +119,7 @@ def trail_picture(scene: world.Scene, motion: int) -> world.ByteArray:
     """
     image_size = scene.background.shape[0]
     path = trail_path(scene, motion)
-    weights = np.arange(1, len(path) + 1, dtype=np.float64)
-    weights[-1] = 0.0
-    weights *= (1 - FLASH_SHARE) / weights.sum()
+    weights = np.full(len(path), (1 - FLASH_SHARE) / (len(path) - 1))
     weights[-1] = FLASH_SHARE
     light = np.zeros((image_size, image_size), dtype=np.float32)
     for weight, pose in zip(weights, path, strict=True):

@@ -59,12 +59,13 @@ MOTION_COORDINATE = (X, X, Y, Y, LOG_RADIUS, LOG_RADIUS, ANGLE, ANGLE)
 MOTION_SIGN = (-1.0, 1.0, -1.0, 1.0, 1.0, -1.0, 1.0, -1.0)
 
 RADIUS_RANGE = (0.13, 0.26)
-# The centre keeps one largest radius away from the border: every shape is fully visible in every frame.
-COORDINATE_LOW = np.array([RADIUS_RANGE[1], RADIUS_RANGE[1], np.log(RADIUS_RANGE[0]), 0.0])
-COORDINATE_HIGH = np.array([1 - RADIUS_RANGE[1], 1 - RADIUS_RANGE[1], np.log(RADIUS_RANGE[1]), 360.0])
+# The centre keeps one largest radius away from the border: every shape is fully visible in every frame. Angles keep to
+# half a circle: on a whole one no frame has an angle that is larger than another's, and turning is not a direction.
+COORDINATE_LOW = np.array([RADIUS_RANGE[1], RADIUS_RANGE[1], np.log(RADIUS_RANGE[0]), -90.0])
+COORDINATE_HIGH = np.array([1 - RADIUS_RANGE[1], 1 - RADIUS_RANGE[1], np.log(RADIUS_RANGE[1]), 90.0])
 # How far a moving coordinate travels in one video (least, most).
-TRAVEL_LOW = np.array([0.37, 0.37, np.log(1.70), 120.0])
-TRAVEL_HIGH = np.array([0.45, 0.45, np.log(1.90), 200.0])
+TRAVEL_LOW = np.array([0.37, 0.37, np.log(1.70), 80.0])
+TRAVEL_HIGH = np.array([0.45, 0.45, np.log(1.90), 100.0])
 
 _TABLE_SIZE = 512
 _TABLE_EXTENT = 1.15
@@ -174,11 +175,10 @@ def draw_scene(
     """Draw what surrounds a motion. The draws are the same ones whatever the colour, the shape and the motion.
 
     The centre of each path is uniform among those that keep the whole path inside `COORDINATE_LOW` and
-    `COORDINATE_HIGH`; the angle is uniform on the circle.
+    `COORDINATE_HIGH`.
     """
     travel = rng.uniform(TRAVEL_LOW, TRAVEL_HIGH)
     low, high = COORDINATE_LOW + travel / 2, COORDINATE_HIGH - travel / 2
-    low[ANGLE], high[ANGLE] = 0.0, 360.0
     centre = rng.uniform(low, high)
     rest_time = frame_times(frame_count)[rng.integers(frame_count, size=4)]
     paint = np.array(COLOUR_VALUES[COLOURS[colour]]) * rng.uniform(0.9, 1.0)
