@@ -22,7 +22,6 @@ from vitaclip.config import (
     from_dict,
     to_dict,
 )
-from vitaclip.recipes import load_recipe, recipe_names
 
 WRONG = [
     (VideoPromptConfig, {"num_frames": 0}, r"VideoPromptConfig.num_frames = 0: must be at least 1"),
@@ -68,15 +67,3 @@ def test_configs_survive_json_and_yaml() -> None:
     config = TrainConfig(model=ModelConfig(text=TextPromptConfig(num_context=2, templates=("{}", "a {}."))))
     assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config
     assert from_dict(TrainConfig, yaml.safe_load(json.dumps(to_dict(config)))) == config
-
-
-@pytest.mark.parametrize("name", recipe_names())
-def test_recipes_are_valid(name: str) -> None:
-    assert load_recipe(name).optim.steps > 0
-
-
-def test_published_recipe() -> None:
-    recipe = load_recipe("kinetics400")
-    assert (recipe.optim.steps, recipe.optim.batch_size, recipe.optim.learning_rate) == (30_000, 256, 4e-4)
-    assert (recipe.optim.weight_decay, recipe.model.sampling.stride, recipe.views.temporal) == (0.05, 16, 3)
-    assert (recipe.model.video.num_frames, recipe.model.video.num_global, recipe.model.text.num_context) == (8, 8, 8)

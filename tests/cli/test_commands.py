@@ -111,7 +111,7 @@ def test_eval_reports_supervised_and_zero_shot(
 def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["config"]) == 0
     assert "own_videos" in capsys.readouterr().out
-    assert main(["config", "kinetics400"]) == 0
+    assert main(["config", "k400_vitb16_8f"]) == 0
     shown = capsys.readouterr().out
     (tmp_path / "mine.yaml").write_text(shown)
     assert main(["config", str(tmp_path / "mine.yaml")]) == 0
@@ -130,7 +130,7 @@ def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_p
         (("train", "--optim.step", "3"), "did you mean optim.steps?"),
         (("train", "--config", "nothing"), "neither a file nor a recipe"),
         (("train", "--data.train", "/nowhere"), "/nowhere"),
-        (("train", "--config", "own_videos", "--data.train", "TEST_VIDEOS"), "model.backbone is not set"),
+        (("train", "--data.train", "TEST_VIDEOS", "--model.backbone", ""), "model.backbone is not set"),
         (("predict", "x.mp4", "--out", "x.txt"), "ends in .csv or .json"),
         (("predict", "x.mp4", "--top_k", "0"), "must be at least 1"),
         (("eval", "x.csv", "--model", "/nowhere"), "give a model folder"),

@@ -12,9 +12,9 @@ Train the prompts of a model. The run folder holds config.json, metrics.jsonl, t
 bad videos if there were any, and the trained model in model/. Run the same command again to go on after a stop.
 
 examples:
-  vitaclip train --config own_videos --model.backbone BACKBONE --data.train my_videos/   a folder per class
+  vitaclip train --config own_videos --data.train my_videos/           a folder per class
   vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
-  vitaclip train --config kinetics400 --model.backbone BACKBONE --data.root /data/k400 --optim.micro_batch_size 8
+  vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
   vitaclip config                                                   the recipes that --config takes by name"""
 
 
