@@ -41,6 +41,17 @@ def test_train_leaves_its_resolved_config(run_folder: Path) -> None:
     assert (run_folder / "model" / "prompts.safetensors").exists()
 
 
+def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--config", "own_videos", "--data.train", str(world / "videos"), "--out", str(tmp_path)]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "1", "--optim.batch_size", "1"]
+    assert main([*arguments, "--data.workers", "0"]) == 0
+    printed = capsys.readouterr().out
+    rows = {line.split()[1]: line.split()[3] for line in printed.splitlines() if line.startswith("│")}
+    parts = {kind: int(count.replace(",", "")) for kind, count in rows.items()}
+    assert parts.pop("all") == sum(parts.values())
+    assert (parts["global"], parts["text"], parts["logit_scale"]) == (2 * 8 * 16, 8 * 12, 1)
+
+
 def test_predict_prints_a_table(run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = world / "videos" / "jump_up" / "0.mp4"
     assert main(["predict", str(video), "--model", str(run_folder / "model")]) == 0

@@ -3,7 +3,7 @@
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import TrainingBar, progress_bars, terminal
+from vitaclip.cli.screen import TrainingBar, print_table, progress_bars, terminal
 from vitaclip.config import TrainConfig
 
 HELP = "teach the prompts on your videos"
@@ -25,14 +25,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Train to the end."""
-    from vitaclip.train.build import run_training
+    """Say what trains, and train to the end."""
+    from vitaclip.train.build import build_trainer, train_and_save
 
     config = as_dataclass(TrainConfig, arguments)
     console = terminal()
+    trainer = build_trainer(config)
+    counts = trainer.model.prompts.trained_counts()
+    rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
+    print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
     with progress_bars(console) as progress:
-        model = run_training(config, [TrainingBar(progress, config.optim.steps)])
-    trained = sum(p.numel() for p in model.trainable_parameters().values())
-    console.print(f"trained {trained:,} parameters; the model is in {config.out}/model")
+        trainer.loggers.append(TrainingBar(progress, config.optim.steps))
+        train_and_save(trainer)
+    console.print(f"the model is in {config.out}/model")
     console.print(f"use it: vitaclip predict VIDEO --model {config.out}/model")
     return 0

@@ -122,12 +122,16 @@ def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:
 
 
 def run_training(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> VitaCLIP:
+    """Build a trainer, train to the end and write the model folder `OUT/model`; see `train_and_save`."""
+    return train_and_save(build_trainer(config, extra_loggers))
+
+
+def train_and_save(trainer: Trainer) -> VitaCLIP:
     """Train to the end and write the model folder `OUT/model`; returns the trained model, in evaluation mode."""
-    trainer = build_trainer(config, extra_loggers)
     try:
         trainer.train()
     finally:
         for logger in trainer.loggers:
             logger.close()
-    trainer.model.save_pretrained(Path(config.out) / MODEL_FOLDER)
+    trainer.model.save_pretrained(Path(trainer.config.out) / MODEL_FOLDER)
     return trainer.model.eval()

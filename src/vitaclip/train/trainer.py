@@ -62,7 +62,7 @@ class Trainer:
         self.optimizer = optimizer
         self.autocast = autocast
         self.checkpoints = checkpoints
-        self.loggers = loggers
+        self.loggers = list(loggers)
         self.bad_videos = bad_videos
         self.config = config
         self.step = step
