@@ -38,6 +38,7 @@ WRONG = [
     (DataConfig, {"on_error": "ignore"}, "raise or skip"),
     (OptimConfig, {"steps": 0}, "at least 1"),
     (OptimConfig, {"learning_rate": 0.0}, "positive"),
+    (OptimConfig, {"decayed": "none"}, "all or matrices"),
     (ViewsConfig, {"temporal": 0}, "at least 1"),
     (RuntimeConfig, {"precision": "half"}, "choose one of"),
     (TrainConfig, {"out": ""}, "name the run folder"),

@@ -279,7 +279,10 @@ class OptimConfig:
     learning_rate: float = 4e-4
     """At the first step; a half cosine takes it to 0. There is no warm-up, as published."""
     weight_decay: float = 0.05
-    """Decoupled, on everything that trains, as published."""
+    """Decoupled, on what `decayed` says."""
+    decayed: Literal["all", "matrices"] = "all"
+    """What weight decay pulls at. all: everything that trains, as published. matrices: not norms, biases and the
+    temperature, which have fewer than two axes."""
 
     def __post_init__(self) -> None:
         require(self.steps >= 1, self, "steps", "must be at least 1")
@@ -287,6 +290,7 @@ class OptimConfig:
         require(self.micro_batch_size >= 0, self, "micro_batch_size", "must be 0 (whole batch) or more")
         require(self.learning_rate > 0, self, "learning_rate", "must be positive")
         require(self.weight_decay >= 0, self, "weight_decay", "must be 0 or more")
+        require(self.decayed in ("all", "matrices"), self, "decayed", "choose all or matrices")
 
 
 @dataclass(frozen=True, kw_only=True)

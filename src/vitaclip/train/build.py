@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch.optim import AdamW
 
-from vitaclip.config import TrainConfig, to_dict
+from vitaclip.config import OptimConfig, TrainConfig, to_dict
 from vitaclip.data import (
     NamedVideos,
     TrainBatch,
@@ -45,7 +45,7 @@ def build_trainer(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> 
     videos = read_videos(config.data.train, "data.train", root=config.data.root, classes=config.data.classes)
     device = pick_device(config.runtime.device)
     model = VitaCLIP(load_backbone(config.model.backbone), config.model, videos.class_names, config.seed).to(device)
-    optimizer = build_optimizer(model, config)
+    optimizer = build_optimizer(model, config.optim)
     checkpoints = CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints)
     step = _resume(checkpoints, model, optimizer, config)
     validate = _validation(config, model, videos.class_names)
@@ -65,10 +65,13 @@ def build_trainer(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> 
     )
 
 
-def build_optimizer(model: VitaCLIP, config: TrainConfig) -> AdamW:
-    """AdamW over what lives in the prompts."""
+def build_optimizer(model: VitaCLIP, config: OptimConfig) -> AdamW:
+    """AdamW over what lives in the prompts, in one group, or in two: with weight decay and without."""
     parameters = list(model.trainable_parameters().values())
-    return AdamW(parameters, lr=config.optim.learning_rate, weight_decay=config.optim.weight_decay)
+    decayed = [p for p in parameters if config.decayed == "all" or p.dim() >= 2]
+    others = [p for p in parameters if config.decayed == "matrices" and p.dim() < 2]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
 
 
 def _batches(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> Callable[[int, int], Iterable[TrainBatch]]:
