@@ -52,6 +52,20 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
     assert (parts["global"], parts["text"], parts["logit_scale"]) == (2 * 8 * 16, 8 * 12, 1)
 
 
+def test_train_takes_few_shots_counts_epochs_and_stops_early(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--config", "few_shot_vitb16_8f", "--data.train", str(world / "videos"), "--data.classes", ""]
+    arguments += ["--data.val", str(world / "videos"), "--data.shots", "2", "--data.shots_seed", "1"]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.batch_size", "6", "--optim.epochs", "9"]
+    arguments += ["--validate_every", "1", "--early_stop_patience", "1", "--optim.learning_rate", "1e-9"]
+    assert main([*arguments, "--data.workers", "0", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "stopped at step 2: no better val/top1 since step 1" in printed
+    assert len((tmp_path / "train_list.csv").read_text().splitlines()) == 6
+    assert "steps = 7 too" in error_of(capsys, *arguments, "--optim.steps", "7")
+
+
 def test_predict_prints_a_table(run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = world / "videos" / "jump_up" / "0.mp4"
     assert main(["predict", str(video), "--model", str(run_folder / "model")]) == 0

@@ -8,8 +8,9 @@ from vitaclip.config import TrainConfig
 
 HELP = "teach the prompts on your videos"
 DESCRIPTION = """\
-Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the list of
-bad videos if there were any, and the trained model in model/. Run the same command again to go on after a stop.
+Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the lists
+of drawn and of bad videos if there were any, and the trained model in model/. Run the same command again to go on
+after a stop.
 
 examples:
   vitaclip train --config own_videos --data.train my_videos/           a folder per class
@@ -35,8 +36,11 @@ def run(arguments: Namespace) -> int:
     rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
     print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
     with progress_bars(console) as progress:
-        trainer.loggers.append(TrainingBar(progress, config.optim.steps))
+        trainer.loggers.append(TrainingBar(progress, trainer.steps))
         train_and_save(trainer)
+    if trainer.validations.exhausted:
+        best = trainer.validations.best_step
+        console.print(f"stopped at step {trainer.step}: no better {config.early_stop_metric} since step {best}")
     console.print(f"the model is in {config.out}/model")
     console.print(f"use it: vitaclip predict VIDEO --model {config.out}/model")
     return 0
