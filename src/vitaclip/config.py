@@ -236,6 +236,11 @@ class AugmentConfig:
     """Chance of a left-right mirror. 0 as published; leave it there where left and right are classes."""
     randaugment: str = ""
     """RandAugment as timm writes it, e.g. `rand-m7-n4-mstd0.5-inc1`. Empty: none."""
+    mixup: float = 0.0
+    """MixUp: the clips of a step are blended in pairs, labels too; the share is drawn from Beta(mixup, mixup). 0: off.
+    With `cutmix` on too, each step takes one or the other."""
+    cutmix: float = 0.0
+    """CutMix: a box of each clip, the same in all frames, comes from another; its area from Beta(cutmix, cutmix)."""
 
     def __post_init__(self) -> None:
         scale, ratio = self.crop_scale, self.crop_ratio
@@ -244,6 +249,8 @@ class AugmentConfig:
         ratio_fits = len(ratio) == 2 and 0 < ratio[0] <= ratio[1]
         require(ratio_fits, self, "crop_ratio", "give two positive numbers, smaller first")
         require(0 <= self.flip <= 1, self, "flip", "is a probability: give 0 to 1")
+        for name in ("mixup", "cutmix"):
+            require(getattr(self, name) >= 0, self, name, "must be 0 (off) or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -258,6 +265,13 @@ class DataConfig:
     """Folder that paths in list files are relative to. Empty: the folder of the list."""
     classes: str = ""
     """File with a class name a line; line n (from 0) is label n. Empty: the folder names of `train`."""
+    shots: int = 0
+    """Videos of each class to train on, drawn from `train`; the draw is written to train_list.csv in the run folder.
+    0: all there are."""
+    shots_seed: int | None = None
+    """Decides which videos `shots` draws. None: the run's seed."""
+    balance_classes: bool = False
+    """Show every class equally often: an epoch repeats videos of small classes and leaves out some of large ones."""
     workers: int = 2
     """Processes that read videos. 0: read in the main process."""
     eval_batch_size: int = 8
@@ -269,6 +283,8 @@ class DataConfig:
     """Training-time changes of a clip."""
 
     def __post_init__(self) -> None:
+        require(self.shots >= 0, self, "shots", "must be 0 (all) or more")
+        require(self.shots_seed is None or self.shots_seed >= 0, self, "shots_seed", "must be 0 or more")
         require(self.workers >= 0, self, "workers", "must be 0 or more")
         require(self.eval_batch_size >= 1, self, "eval_batch_size", "must be at least 1")
         require(self.on_error in ("raise", "skip"), self, "on_error", "choose raise or skip")
@@ -279,22 +295,46 @@ class OptimConfig:
     """AdamW with a cosine over the whole run."""
 
     steps: int = 30_000
-    """Optimiser steps."""
+    """Optimiser steps. 0: as many as `epochs` make."""
+    epochs: int = 0
+    """How often each training video is seen, on average, in place of `steps`, which must then be 0."""
     batch_size: int = 256
     """Clips of one step."""
     micro_batch_size: int = 0
     """Clips that go through the model at a time; gradients add up. 0: the whole batch."""
     learning_rate: float = 4e-4
-    """At the first step; a half cosine takes it to 0. There is no warm-up, as published."""
+    """At the first step, or after the warm-up; a half cosine takes it to 0."""
+    warmup_steps: int = 0
+    """First steps, over which the learning rate grows evenly to its full height. 0 as published."""
     weight_decay: float = 0.05
-    """Decoupled, on everything that trains, as published."""
+    """Decoupled, on what `decayed` says."""
+    decayed: Literal["all", "matrices"] = "all"
+    """What weight decay pulls at. all: everything that trains, as published. matrices: not norms, biases and the
+    temperature, which have fewer than two axes."""
+    label_smoothing: float = 0.0
+    """Part of each label that is spread evenly over all classes."""
+    max_gradient_norm: float = 0.0
+    """The gradient of all that trains is scaled down to this length when it is longer. 0: never."""
+    average_decay: float = 0.0
+    """Keep an exponential moving average of what trains; this much of the old one stays at each step, e.g. 0.999
+    (less at the start). The average is what is validated and what the model folder holds; checkpoints hold both.
+    0: none."""
 
     def __post_init__(self) -> None:
-        require(self.steps >= 1, self, "steps", "must be at least 1")
+        require(self.epochs >= 0, self, "epochs", "must be 0 (count in steps) or more")
+        length_is_said_once = not self.epochs or not self.steps
+        require(length_is_said_once, self, "epochs", f"steps = {self.steps} too; set one of the two to 0")
+        require(self.steps >= (0 if self.epochs else 1), self, "steps", "must be at least 1, or 0 with epochs")
+        fits = 0 <= self.warmup_steps < (self.steps or self.warmup_steps + 1)
+        require(fits, self, "warmup_steps", "must be 0 or more, and fewer than all steps")
         require(self.batch_size >= 1, self, "batch_size", "must be at least 1")
         require(self.micro_batch_size >= 0, self, "micro_batch_size", "must be 0 (whole batch) or more")
         require(self.learning_rate > 0, self, "learning_rate", "must be positive")
         require(self.weight_decay >= 0, self, "weight_decay", "must be 0 or more")
+        require(self.decayed in ("all", "matrices"), self, "decayed", "choose all or matrices")
+        require(0 <= self.label_smoothing < 1, self, "label_smoothing", "must be 0 or more and below 1")
+        require(self.max_gradient_norm >= 0, self, "max_gradient_norm", "must be 0 (never) or more")
+        require(0 <= self.average_decay < 1, self, "average_decay", "must be 0 (none) or more and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -358,6 +398,11 @@ class TrainConfig:
     """Steps between two lines of metrics."""
     validate_every: int = 0
     """Steps between two validations. 0: once, at the end."""
+    early_stop_patience: int = 0
+    """Stop after this many validations in a row without a better figure; the model folder then holds the prompts of
+    the best validation, whose checkpoint stays. 0: never stop early, keep the last prompts."""
+    early_stop_metric: Literal["val/top1", "val/top5"] = "val/top1"
+    """The figure that early stopping watches."""
     checkpoint_every: int = 500
     """Steps between two checkpoints; the last step always has one."""
     keep_checkpoints: int = 2
@@ -368,6 +413,12 @@ class TrainConfig:
         for name in ("log_every", "checkpoint_every", "keep_checkpoints"):
             require(getattr(self, name) >= 1, self, name, "must be at least 1")
         require(self.validate_every >= 0, self, "validate_every", "must be 0 (at the end) or more")
+        require(self.early_stop_patience >= 0, self, "early_stop_patience", "must be 0 (never) or more")
+        validated = bool(self.data.val) and self.validate_every > 0
+        can_stop = not self.early_stop_patience or validated
+        require(can_stop, self, "early_stop_patience", "needs data.val and validate_every > 0")
+        metrics = ("val/top1", "val/top5")
+        require(self.early_stop_metric in metrics, self, "early_stop_metric", f"choose one of {metrics}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -41,6 +41,31 @@ def test_train_leaves_its_resolved_config(run_folder: Path) -> None:
     assert (run_folder / "model" / "prompts.safetensors").exists()
 
 
+def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["train", "--config", "own_videos", "--data.train", str(world / "videos"), "--out", str(tmp_path)]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "1", "--optim.batch_size", "1"]
+    assert main([*arguments, "--data.workers", "0"]) == 0
+    printed = capsys.readouterr().out
+    rows = {line.split()[1]: line.split()[3] for line in printed.splitlines() if line.startswith("│")}
+    parts = {kind: int(count.replace(",", "")) for kind, count in rows.items()}
+    assert parts.pop("all") == sum(parts.values())
+    assert (parts["global"], parts["text"], parts["logit_scale"]) == (2 * 8 * 16, 8 * 12, 1)
+
+
+def test_train_takes_few_shots_counts_epochs_and_stops_early(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["train", "--config", "few_shot_vitb16_8f", "--data.train", str(world / "videos"), "--data.classes", ""]
+    arguments += ["--data.val", str(world / "videos"), "--data.shots", "2", "--data.shots_seed", "1"]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.batch_size", "6", "--optim.epochs", "9"]
+    arguments += ["--validate_every", "1", "--early_stop_patience", "1", "--optim.learning_rate", "1e-9"]
+    assert main([*arguments, "--data.workers", "0", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "stopped at step 2: no better val/top1 since step 1" in printed
+    assert len((tmp_path / "train_list.csv").read_text().splitlines()) == 6
+    assert "steps = 7 too" in error_of(capsys, *arguments, "--optim.steps", "7")
+
+
 def test_predict_prints_a_table(run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = world / "videos" / "jump_up" / "0.mp4"
     assert main(["predict", str(video), "--model", str(run_folder / "model")]) == 0
@@ -111,7 +136,7 @@ def test_eval_reports_supervised_and_zero_shot(
 def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["config"]) == 0
     assert "own_videos" in capsys.readouterr().out
-    assert main(["config", "kinetics400"]) == 0
+    assert main(["config", "k400_vitb16_8f"]) == 0
     shown = capsys.readouterr().out
     (tmp_path / "mine.yaml").write_text(shown)
     assert main(["config", str(tmp_path / "mine.yaml")]) == 0
@@ -130,7 +155,7 @@ def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_p
         (("train", "--optim.step", "3"), "did you mean optim.steps?"),
         (("train", "--config", "nothing"), "neither a file nor a recipe"),
         (("train", "--data.train", "/nowhere"), "/nowhere"),
-        (("train", "--config", "own_videos", "--data.train", "TEST_VIDEOS"), "(model.backbone) is not set"),
+        (("train", "--data.train", "TEST_VIDEOS", "--model.backbone", ""), "(model.backbone) is not set"),
         (("predict", "x.mp4", "--out", "x.txt"), "ends in .csv or .json"),
         (("predict", "x.mp4", "--top_k", "0"), "must be at least 1"),
         (("eval", "x.csv", "--model", "/nowhere"), "no such file or folder, and neither"),

@@ -16,7 +16,6 @@ from vitaclip.config import AugmentConfig, DataConfig, TextPromptConfig, TrainCo
 from vitaclip.data import TrainBatch
 from vitaclip.model import VitaCLIP
 from vitaclip.train.build import build_trainer, run_training
-from vitaclip.train.schedule import cosine
 
 
 def random_batch(clips: int = 4) -> TrainBatch:
@@ -203,10 +202,6 @@ def test_fault_13_non_finite_loss_stops_before_the_update(world: Path, tmp_path:
     with pytest.raises(ValueError, match=r"loss is nan at step 0 .*learning_rate"):
         trainer.train_step(random_batch())
     assert all(torch.equal(p, before[name]) for name, p in trainer.model.trainable_parameters().items())
-
-
-def test_schedule_is_a_half_cosine() -> None:
-    assert [cosine(step, 4) for step in (0, 2, 4)] == pytest.approx([1.0, 0.5, 0.0])
 
 
 def test_training_needs_videos(tmp_path: Path, world: Path) -> None:

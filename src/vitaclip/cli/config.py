@@ -25,9 +25,10 @@ def run(arguments: Namespace) -> int:
     from vitaclip.recipes import load_recipe, recipe_names, recipe_path
 
     if not arguments.recipe:
+        width = max(map(len, recipe_names()))
         for name in recipe_names():
             comment = recipe_path(name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-            print(f"{name:14} {comment}")
+            print(f"{name:{width}}  {comment}")
         return 0
     print(yaml.safe_dump(to_dict(load_recipe(arguments.recipe)), sort_keys=False), end="")
     return 0

@@ -3,18 +3,19 @@
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import TrainingBar, progress_bars, terminal
+from vitaclip.cli.screen import TrainingBar, print_table, progress_bars, terminal
 from vitaclip.config import TrainConfig
 
 HELP = "teach the prompts on your videos"
 DESCRIPTION = """\
-Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the list of
-bad videos if there were any, and the trained model in model/. Run the same command again to go on after a stop.
+Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the lists
+of drawn and of bad videos if there were any, and the trained model in model/. Run the same command again to go on
+after a stop.
 
 examples:
-  vitaclip train --config own_videos --model.backbone BACKBONE --data.train my_videos/   a folder per class
+  vitaclip train --config own_videos --data.train my_videos/           a folder per class
   vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
-  vitaclip train --config kinetics400 --model.backbone BACKBONE --data.root /data/k400 --optim.micro_batch_size 8
+  vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
   vitaclip config                                                   the recipes that --config takes by name"""
 
 
@@ -25,14 +26,21 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Train to the end."""
-    from vitaclip.train.build import run_training
+    """Say what trains, and train to the end."""
+    from vitaclip.train.build import build_trainer, train_and_save
 
     config = as_dataclass(TrainConfig, arguments)
     console = terminal()
+    trainer = build_trainer(config)
+    counts = trainer.model.prompts.trained_counts()
+    rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
+    print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
     with progress_bars(console) as progress:
-        model = run_training(config, [TrainingBar(progress, config.optim.steps)])
-    trained = sum(p.numel() for p in model.trainable_parameters().values())
-    console.print(f"trained {trained:,} parameters; the model is in {config.out}/model")
+        trainer.loggers.append(TrainingBar(progress, trainer.steps))
+        train_and_save(trainer)
+    if trainer.validations.exhausted:
+        best = trainer.validations.best_step
+        console.print(f"stopped at step {trainer.step}: no better {config.early_stop_metric} since step {best}")
+    console.print(f"the model is in {config.out}/model")
     console.print(f"use it: vitaclip predict VIDEO --model {config.out}/model")
     return 0

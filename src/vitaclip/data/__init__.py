@@ -5,6 +5,7 @@ Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model norma
 
 from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, TrainTransform, load_views
 from vitaclip.data.decode import Video, VideoError, open_video
+from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.lists import (
     VIDEO_SUFFIXES,
     VideoList,
@@ -17,6 +18,7 @@ from vitaclip.data.lists import (
 from vitaclip.data.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
+from vitaclip.data.selection import draw_shots, list_text
 from vitaclip.data.sources import NamedVideos, find_videos, read_videos
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "EvalDataset",
     "FrameSampling",
     "NamedVideos",
+    "Purpose",
     "RandAugment",
     "Sample",
     "TrainBatch",
@@ -35,9 +38,12 @@ __all__ = [
     "VideoList",
     "VideoRow",
     "check_class_names",
+    "draw_shots",
     "eval_batches",
     "find_videos",
     "frame_sampling",
+    "generator",
+    "list_text",
     "load_views",
     "open_video",
     "parse_randaugment",

@@ -15,16 +15,16 @@ from torch import Tensor
 
 from vitaclip.config import AugmentConfig, require
 from vitaclip.data.decode import VideoError, open_video
+from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling
+from vitaclip.data.selection import balanced_order
 from vitaclip.data.transforms import flip, random_resized_crop, resize_short_side, spatial_views
 
 OnError = Literal["raise", "skip"]
 
 _TRIES = 10
-# Purposes of random draws: the same seed gives each its own stream.
-_ORDER, _SAMPLE = 0, 1
 # Augmentation works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
 _AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7
 
@@ -91,6 +91,7 @@ class TrainDataset:
         transform: TrainTransform,
         seed: int,
         on_error: OnError = "raise",
+        balance_classes: bool = False,
     ) -> None:
         """Args:
         rows: the videos.
@@ -98,13 +99,14 @@ class TrainDataset:
         transform: what happens to a clip.
         seed: not negative; another seed gives another order and other draws.
         on_error: "raise" stops at a broken video; "skip" takes another in its place and the sample says so.
+        balance_classes: show every class equally often in an epoch.
         """
         _check_rows(rows)
         _check_on_error(on_error)
         if seed < 0:
             raise ValueError(f"seed = {seed}: must be 0 or more")
         self.rows, self.sampling, self.transform = tuple(rows), sampling, transform
-        self.seed, self.on_error = seed, on_error
+        self.seed, self.on_error, self.balance_classes = seed, on_error, balance_classes
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
 
     def __len__(self) -> int:
@@ -113,7 +115,8 @@ class TrainDataset:
     def sample(self, step: int, i: int, batch_size: int) -> Sample:
         """Sample `i` of the `batch_size` ones of optimiser step `step`, with video (1, T, 3, S, S).
 
-        Positions `step * batch_size + i` run through epochs of all rows, each in a random order of its own.
+        Positions `step * batch_size + i` run through epochs of all rows (or of as many, balanced), each in a random
+        order of its own.
 
         Raises:
             VideoError: the video is broken and `on_error` is "raise"; or ten videos in a row are broken.
@@ -134,9 +137,9 @@ class TrainDataset:
     def _tries(self, step: int, i: int, batch_size: int) -> Iterator[tuple[int, np.random.Generator]]:
         """The row that is due with its generator, then the rows that stand in for broken ones."""
         epoch, position = divmod(step * batch_size + i, len(self.rows))
-        yield int(self._epoch_order(epoch)[position]), self._generator(_SAMPLE, step, i, 0)
+        yield int(self._epoch_order(epoch)[position]), generator(self.seed, Purpose.SAMPLE, step, i, 0)
         for attempt in range(1, _TRIES):
-            rng = self._generator(_SAMPLE, step, i, attempt)
+            rng = generator(self.seed, Purpose.SAMPLE, step, i, attempt)
             yield int(rng.integers(len(self.rows))), rng
 
     def _clip(self, path: Path, rng: np.random.Generator) -> Tensor:
@@ -146,11 +149,13 @@ class TrainDataset:
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
-            self._order = epoch, self._generator(_ORDER, epoch).permutation(len(self.rows))
+            rng = generator(self.seed, Purpose.ORDER, epoch)
+            if self.balance_classes:
+                order = balanced_order(np.array([row.label for row in self.rows]), rng)
+            else:
+                order = rng.permutation(len(self.rows))
+            self._order = epoch, order
         return self._order[1]
-
-    def _generator(self, *purpose: int) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=purpose))
 
 
 class EvalDataset:

@@ -116,22 +116,39 @@ def translate_y(clip: Tensor, share: float, fill: Colour) -> Tensor:
 
 
 def _affine(clip: Tensor, matrix: tuple[float, ...], fill: Colour) -> Tensor:
-    """Bilinear warp: the result at (x, y) is the clip at (a x + b y + c, d x + e y + f), or `fill` outside.
+    """Bicubic warp: the result at (x, y) is the clip at (a x + b y + c, d x + e y + f), or `fill` outside.
 
-    The middle of the first pixel is (0.5, 0.5), as Pillow has it.
+    The middle of the first pixel is (0.5, 0.5), and beyond the edge its pixels repeat, as Pillow has it.
     """
     frames, _, height, width = clip.shape
     a, b, c, d, e, f = matrix
-    x = torch.arange(width, dtype=torch.float32) + 0.5
-    y = (torch.arange(height, dtype=torch.float32) + 0.5).unsqueeze(1)
+    x = torch.arange(width, dtype=torch.float64) + 0.5
+    y = (torch.arange(height, dtype=torch.float64) + 0.5).unsqueeze(1)
     source_x, source_y = a * x + b * y + c, d * x + e * y + f
-    grid = torch.stack([source_x * (2 / width) - 1, source_y * (2 / height) - 1], dim=-1).unsqueeze(0)
-    # One grid serves all frames when they lie side by side as channels.
-    planes = clip.reshape(1, frames * 3, height, width).float()
-    warped = F.grid_sample(planes, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    warped = warped.round_().clamp_(0, 255).to(torch.uint8).view(frames, 3, height, width)
+    columns, column_weights = _cubic_taps(source_x, width)
+    rows, row_weights = _cubic_taps(source_y, height)
+    # Each pixel is a weighted sum of up to 16: rows of a table with one column for each colour of each frame.
+    places = (rows.unsqueeze(-1) * width + columns.unsqueeze(-2)).flatten(0, 1).flatten(1)
+    weights = (row_weights.unsqueeze(-1) * column_weights.unsqueeze(-2)).flatten(0, 1).flatten(1)
+    table = clip.reshape(frames * 3, height * width).t().contiguous().float()  # the fused sum wants whole rows
+    warped = F.embedding_bag(places, table, per_sample_weights=weights, mode="sum")
+    warped = warped.clamp_(0, 255).to(torch.uint8).t().contiguous().view(clip.shape)
     inside = (source_x >= 0) & (source_x < width) & (source_y >= 0) & (source_y < height)
     return torch.where(inside, warped, torch.tensor(fill, dtype=torch.uint8).view(3, 1, 1))
+
+
+def _cubic_taps(source: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The pixels of 0..size-1 around each place along one axis, and their weights: (H, W) -> (H, W, up to 4) twice.
+
+    The kernel is the cubic convolution with a = -1 that Pillow warps with; `grid_sample` has a = -0.75. Taps that
+    weigh nothing anywhere are left out: a shear or shift along one axis needs but one along the other.
+    """
+    first = (source - 0.5).floor()
+    t = (source - 0.5 - first).float()
+    weights = torch.stack([-t + 2 * t**2 - t**3, 1 - 2 * t**2 + t**3, t + t**2 - t**3, t**3 - t**2], dim=-1)
+    pixels = (first.int().unsqueeze(-1) + torch.arange(-1, 3, dtype=torch.int32)).clamp_(0, size - 1)
+    used = weights.flatten(0, -2).any(dim=0)
+    return pixels[..., used], weights[..., used]
 
 
 def _grey(clip: Tensor) -> Tensor:

@@ -16,3 +16,10 @@ class Prompts(nn.Module):
         self.video = video
         self.text = text
         self.logit_scale = nn.Parameter(logit_scale.detach().clone())
+
+    def trained_counts(self) -> dict[str, int]:
+        """How many numbers train, by kind of prompt: global, local, summary, time, cls_proj, text, logit_scale."""
+        kinds = self.video.parameters_by_kind()
+        kinds["text"] = list(self.text.parameters()) if self.text is not None else []
+        kinds["logit_scale"] = [self.logit_scale]
+        return {kind: sum(p.numel() for p in parameters if p.requires_grad) for kind, parameters in kinds.items()}

@@ -61,6 +61,19 @@ class BlockPrompts(nn.Module):
             context.append(summary[:, :, None])
         return context
 
+    def parameters_by_kind(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters of each kind of prompt; a kind that is switched off has none."""
+        kinds: dict[str, list[nn.Parameter]] = {"global": [], "local": [], "summary": [], "cls_proj": []}
+        if self.config.num_global:
+            kinds["global"] = [self.global_prompts]
+        if self.config.local:
+            kinds["local"] = [self.local_prompts]
+        if self.config.summary:
+            kinds["summary"] = [*self.summary_norm.parameters(), *self.summary_attention.parameters()]
+        if self.config.local or self.config.summary:
+            kinds["cls_proj"] = list(self.cls_proj.parameters())
+        return kinds
+
 
 class VideoPrompts(nn.Module):
     """The prompts of every block, and the embedding of time."""
@@ -77,6 +90,17 @@ class VideoPrompts(nn.Module):
         if not self.config.time:
             return tokens
         return tokens + over_frames(self.time_embed, tokens.shape[1])[:, None]
+
+    def parameters_by_kind(self) -> dict[str, list[nn.Parameter]]:
+        """The parameters of each kind of prompt, of all blocks together."""
+        kinds: dict[str, list[nn.Parameter]] = {"global": [], "local": [], "summary": [], "time": [], "cls_proj": []}
+        if self.config.time:
+            kinds["time"] = [self.time_embed]
+        for block in self.blocks:
+            assert isinstance(block, BlockPrompts)
+            for kind, parameters in block.parameters_by_kind().items():
+                kinds[kind] += parameters
+        return kinds
 
 
 def over_frames(prompts: Tensor, num_frames: int) -> Tensor:

@@ -6,26 +6,33 @@ from pathlib import Path
 
 from torch.optim import AdamW
 
-from vitaclip.config import TrainConfig, to_dict
+from vitaclip.config import OptimConfig, TrainConfig, to_dict
 from vitaclip.data import (
     NamedVideos,
     TrainBatch,
     TrainDataset,
     TrainTransform,
+    draw_shots,
     frame_sampling,
+    list_text,
     read_videos,
     train_batches,
 )
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.files import write_json
+from vitaclip.files import write_json, write_text
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
+from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import CheckpointStore
-from vitaclip.train.loggers import BadVideoList, Logger, Metrics, file_loggers
+from vitaclip.train.loggers import BadVideoList, Logger, Metrics, file_loggers, read_metric
+from vitaclip.train.mixing import draw_mix
+from vitaclip.train.schedule import total_steps
 from vitaclip.train.trainer import Trainer
+from vitaclip.train.validations import Validations
 from vitaclip.weights.backbone import load_backbone
 
 CONFIG_FILE, METRICS_FILE, BAD_VIDEOS_FILE = "config.json", "metrics.jsonl", "bad_videos.txt"
+TRAIN_LIST_FILE = "train_list.csv"
 MODEL_FOLDER, CHECKPOINT_FOLDER = "model", "checkpoints"
 MAY_CHANGE_ON_RESUME = frozenset(
     {"out", "runtime.device", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "views"}
@@ -42,19 +49,21 @@ def build_trainer(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> 
             the run folder holds a run with another config.
     """
     folder = Path(config.out)
-    videos = read_videos(config.data.train, "data.train", root=config.data.root, classes=config.data.classes)
+    videos = _training_videos(config)
+    steps = total_steps(config.optim, len(videos.rows))
     device = pick_device(config.runtime.device)
-    model = VitaCLIP(
-        load_backbone(config.model.backbone, image_size=config.model.image_size),
-        config.model,
-        videos.class_names,
-        config.seed,
-    ).to(device)
-    optimizer = build_optimizer(model, config)
+    backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
+    model = VitaCLIP(backbone, config.model, videos.class_names, config.seed).to(device)
+    optimizer = build_optimizer(model, config.optim)
     checkpoints = CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints)
-    step = _resume(checkpoints, model, optimizer, config)
+    decay = config.optim.average_decay
+    average = PromptAverage(model.trainable_parameters(), decay) if decay else None
+    step = _resume(checkpoints, model, optimizer, average, config)
     validate = _validation(config, model, videos.class_names)
+    values = read_metric(folder / METRICS_FILE, config.early_stop_metric, step)
     write_json(folder / CONFIG_FILE, to_dict(config))
+    if config.data.shots:
+        write_text(folder / TRAIN_LIST_FILE, list_text(videos.rows))
     return Trainer(
         model=model,
         class_names=videos.class_names,
@@ -65,15 +74,32 @@ def build_trainer(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> 
         checkpoints=checkpoints,
         loggers=[*file_loggers(folder / METRICS_FILE, step), *extra_loggers],
         bad_videos=BadVideoList(folder / BAD_VIDEOS_FILE),
+        draw_mix=partial(draw_mix, config.data.augment, model.image_size, config.seed),
+        average=average,
+        validations=Validations(config.early_stop_metric, config.early_stop_patience, values),
         config=config,
+        steps=steps,
         step=step,
     )
 
 
-def build_optimizer(model: VitaCLIP, config: TrainConfig) -> AdamW:
-    """AdamW over what lives in the prompts."""
+def build_optimizer(model: VitaCLIP, config: OptimConfig) -> AdamW:
+    """AdamW over what lives in the prompts, in one group, or in two: with weight decay and without."""
     parameters = list(model.trainable_parameters().values())
-    return AdamW(parameters, lr=config.optim.learning_rate, weight_decay=config.optim.weight_decay)
+    decayed = [p for p in parameters if config.decayed == "all" or p.dim() >= 2]
+    others = [p for p in parameters if config.decayed == "matrices" and p.dim() < 2]
+    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+    return AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+
+
+def _training_videos(config: TrainConfig) -> NamedVideos:
+    """The videos of `data.train`, or those of each class that `data.shots` draws."""
+    data = config.data
+    videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes)
+    if not data.shots:
+        return videos
+    seed = config.seed if data.shots_seed is None else data.shots_seed
+    return NamedVideos(draw_shots(videos.rows, videos.class_names, data.shots, seed), videos.class_names)
 
 
 def _batches(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> Callable[[int, int], Iterable[TrainBatch]]:
@@ -83,6 +109,7 @@ def _batches(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> Calla
         TrainTransform(size=model.image_size, augment=config.data.augment),
         seed=config.seed,
         on_error=config.data.on_error,
+        balance_classes=config.data.balance_classes,
     )
     return partial(train_batches, dataset, batch_size=config.optim.batch_size, workers=config.data.workers)
 
@@ -100,7 +127,13 @@ def _validation(config: TrainConfig, model: VitaCLIP, class_names: tuple[str, ..
     return validate
 
 
-def _resume(checkpoints: CheckpointStore, model: VitaCLIP, optimizer: AdamW, config: TrainConfig) -> int:
+def _resume(
+    checkpoints: CheckpointStore,
+    model: VitaCLIP,
+    optimizer: AdamW,
+    average: PromptAverage | None,
+    config: TrainConfig,
+) -> int:
     """Put the newest checkpoint back, if there is one; returns the steps done."""
     steps = checkpoints.steps()
     if not steps:
@@ -111,7 +144,7 @@ def _resume(checkpoints: CheckpointStore, model: VitaCLIP, optimizer: AdamW, con
             f"{config.out} holds a run with another config: {'; '.join(differences)}."
             " Resume it with its own settings, or name another folder with --out"
         )
-    checkpoints.restore(steps[-1], model.prompts, optimizer)
+    checkpoints.restore(steps[-1], model.prompts, optimizer, average)
     return steps[-1]
 
 
@@ -127,12 +160,17 @@ def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:
 
 
 def run_training(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> VitaCLIP:
+    """Build a trainer, train to the end and write the model folder `OUT/model`; see `train_and_save`."""
+    return train_and_save(build_trainer(config, extra_loggers))
+
+
+def train_and_save(trainer: Trainer) -> VitaCLIP:
     """Train to the end and write the model folder `OUT/model`; returns the trained model, in evaluation mode."""
-    trainer = build_trainer(config, extra_loggers)
     try:
         trainer.train()
     finally:
         for logger in trainer.loggers:
             logger.close()
-    trainer.model.save_pretrained(Path(config.out) / MODEL_FOLDER)
+    trainer.keep_the_best()
+    trainer.model.save_pretrained(Path(trainer.config.out) / MODEL_FOLDER)
     return trainer.model.eval()

@@ -1,4 +1,4 @@
-"""Checkpoints: the prompts and their optimiser state, never the towers; one safetensors file a step."""
+"""Checkpoints: the prompts, their average and optimiser state, never the towers; one safetensors file a step."""
 
 import json
 import re
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vitaclip.files import one_line, write_safetensors
+from vitaclip.train.average import PromptAverage
 
 _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
@@ -20,7 +21,7 @@ _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The checkpoints of one run folder; the newest `keep` stay."""
+    """The checkpoints of one run folder; the newest `keep` stay, and the best."""
 
     folder: Path
     keep: int
@@ -34,16 +35,27 @@ class CheckpointStore:
         found = [_PATTERN.fullmatch(file.name) for file in self.folder.glob("step_*.safetensors")]
         return sorted(int(match[1]) for match in found if match)
 
-    def save(self, step: int, prompts: nn.Module, optimizer: AdamW, config: Mapping[str, object]) -> Path:
-        """Write the state after `step` steps, atomically, then drop the oldest."""
+    def save(
+        self,
+        step: int,
+        prompts: nn.Module,
+        optimizer: AdamW,
+        config: Mapping[str, object],
+        average: PromptAverage | None = None,
+        best_step: int | None = None,
+    ) -> Path:
+        """Write the state after `step` steps, atomically, then drop the oldest, but never that of `best_step`."""
         tensors = {f"prompts.{name}": tensor for name, tensor in prompts.state_dict().items()}
         for name, parameter in _trained(prompts).items():
             for moment, value in optimizer.state[parameter].items():
                 tensors[f"optimizer.{moment}.{name}"] = value
+        if average is not None:
+            tensors |= {f"average.{name}": value for name, value in average.values.items()}
         metadata = {"step": str(step), "config": json.dumps(config)}
         write_safetensors(self.path(step), tensors, metadata)
         for old in self.steps()[: -self.keep]:
-            self.path(old).unlink()
+            if old != best_step:
+                self.path(old).unlink()
         return self.path(step)
 
     def config(self, step: int) -> dict[str, object]:
@@ -56,7 +68,7 @@ class CheckpointStore:
             config: dict[str, object] = json.loads(file.metadata()["config"])
         return config
 
-    def restore(self, step: int, prompts: nn.Module, optimizer: AdamW) -> None:
+    def restore(self, step: int, prompts: nn.Module, optimizer: AdamW, average: PromptAverage | None = None) -> None:
         """Put the state after `step` steps back.
 
         Raises:
@@ -70,6 +82,8 @@ class CheckpointStore:
                     moment: tensors[f"optimizer.{moment}.{name}"].to(parameter.device if moment != "step" else "cpu")
                     for moment in _MOMENTS
                 }
+                if average is not None:
+                    average.values[name] = tensors[f"average.{name}"].to(parameter.device)
 
     @contextmanager
     def _damage_named(self, step: int) -> Iterator[None]:

@@ -40,6 +40,13 @@ class JSONLinesLogger:
         self._file.close()
 
 
+def read_metric(path: Path, name: str, last_step: int) -> dict[int, float]:
+    """What a metrics file says of a metric up to `last_step`, by step; nothing if there is no file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    entries = [json.loads(line) for line in lines if _step_of(line) <= last_step]
+    return {entry["step"]: entry[name] for entry in entries if name in entry}
+
+
 def _step_of(line: str) -> float:
     """The step of a line; a line torn by a kill counts as never reached."""
     try:

@@ -1,0 +1,23 @@
+"""Where all random draws of training come from: a seed and a purpose, never a global state."""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What is drawn. The same seed gives each purpose its own stream."""
+
+    ORDER = 0
+    """The order of an epoch; numbered by epoch."""
+    SAMPLE = 1
+    """Frames and augmentation of a clip; numbered by step, place in the batch, and attempt."""
+    MIX = 2
+    """How the clips of a step are mixed; numbered by step."""
+    SHOTS = 3
+    """The few videos of a class that are trained on; numbered by class."""
+
+
+def generator(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:
+    """A generator that depends on its arguments alone."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *numbers)))

@@ -1,0 +1,99 @@
+"""The recipes that come with the package: each loads, and says what the paper and the published script say."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitaclip.config import to_dict
+from vitaclip.data import parse_randaugment
+from vitaclip.recipes import find_recipe, load_recipe, recipe_names
+
+# Kinetics-400, 8 frames: paper, section 4.1, and the published training script.
+PUBLISHED: dict[str, Any] = {
+    "model.backbone": "openai/clip-vit-base-patch16",
+    "model.video.num_frames": 8,
+    "model.video.num_global": 8,
+    "model.video.local": True,
+    "model.video.summary": True,
+    "model.video.time": True,
+    "model.text.num_context": 8,
+    "model.text.per_class": True,
+    "model.text.class_token_position": "end",
+    "model.text.init_words": "",
+    "model.sampling.kind": "dense",
+    "model.sampling.stride": 16,
+    "data.augment.crop_scale": [0.08, 1.0],
+    "data.augment.crop_ratio": [3 / 4, 4 / 3],
+    "data.augment.flip": 0.0,
+    "data.augment.randaugment": "rand-m7-n4-mstd0.5-inc1",
+    "data.augment.mixup": 0.0,
+    "data.augment.cutmix": 0.0,
+    "data.shots": 0,
+    "data.balance_classes": False,
+    "optim.steps": 30_000,
+    "optim.epochs": 0,
+    "optim.warmup_steps": 0,
+    "optim.decayed": "all",
+    "optim.label_smoothing": 0.0,
+    "optim.max_gradient_norm": 0.0,
+    "optim.average_decay": 0.0,
+    "early_stop_patience": 0,
+    "optim.batch_size": 256,
+    "optim.learning_rate": 4e-4,
+    "optim.weight_decay": 0.05,
+    "views.temporal": 3,
+    "views.spatial": 1,
+}
+# What each of the other recipes has otherwise.
+DIFFERENCES: dict[str, dict[str, Any]] = {
+    "k400_vitb16_8f": {},
+    "k400_vitb16_16f": {"model.video.num_frames": 16},
+    "ssv2_vitb16_8f": {"model.sampling.kind": "segments"},
+    "zero_shot_vitb16_8f": {"model.text.per_class": False},
+    "few_shot_vitb16_8f": {
+        "model.sampling.kind": "segments",
+        "data.shots": 16,
+        "optim.steps": 0,
+        "optim.epochs": 50,
+        "optim.batch_size": 64,
+        "views.temporal": 1,
+    },
+}
+
+
+def setting(config: dict[str, Any], path: str) -> Any:
+    """The value at a dotted path."""
+    for key in path.split("."):
+        config = config[key]
+    return config
+
+
+def test_every_recipe_has_its_table() -> None:
+    assert set(recipe_names()) == set(DIFFERENCES) | {"miniature", "own_videos"}
+
+
+@pytest.mark.parametrize("name", DIFFERENCES)
+def test_recipe_says_what_was_published(name: str) -> None:
+    config = to_dict(load_recipe(name))
+    expected = PUBLISHED | DIFFERENCES[name]
+    assert {path: setting(config, path) for path in expected} == expected
+    assert config["out"] == f"runs/{name}"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_recipes_are_valid(name: str) -> None:
+    recipe = load_recipe(name)
+    if recipe.data.augment.randaugment:
+        parse_randaugment(recipe.data.augment.randaugment)
+    first_line = find_recipe(name).read_text(encoding="utf-8").splitlines()[0]
+    assert first_line.startswith("# ")
+    assert first_line.endswith("."), "the first line is what `vitaclip config` lists"
+
+
+def test_a_file_comes_before_a_recipe_and_an_unknown_name_lists_them(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("optim: {steps: 7}")
+    assert load_recipe(str(mine)).optim.steps == 7
+    with pytest.raises(ValueError, match=r"'kinetics400' is neither a file nor a recipe; .* k400_vitb16_8f"):
+        load_recipe("kinetics400")

@@ -1,0 +1,359 @@
+"""Settings for small data: what each does to a step, that the run keeps it, and that resuming stays exact."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor
+
+from small_world import NAMES, train_config
+from vitaclip.config import AugmentConfig, TrainConfig
+from vitaclip.data import TrainBatch, read_list
+from vitaclip.model import VitaCLIP
+from vitaclip.train.build import build_trainer, run_training, train_and_save
+from vitaclip.train.mixing import Mix
+from vitaclip.train.trainer import Trainer
+
+
+def random_batch(clips: int = 5) -> TrainBatch:
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randint(0, 256, (clips, 1, 4, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    return TrainBatch(0, video, torch.arange(clips) % len(NAMES), tuple(range(clips)), ())
+
+
+def prompts_of(out: str | Path) -> dict[str, Tensor]:
+    return load_file(Path(out) / "model" / "prompts.safetensors")
+
+
+def lines_of(out: str | Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
+
+
+def with_optim(config: TrainConfig, **values: Any) -> TrainConfig:
+    return replace(config, optim=replace(config.optim, **values))
+
+
+def with_data(config: TrainConfig, **values: Any) -> TrainConfig:
+    return replace(config, data=replace(config.data, **values))
+
+
+def with_augment(config: TrainConfig, **values: Any) -> TrainConfig:
+    return with_data(config, augment=replace(config.data.augment, **values))
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def validating(trainer: Trainer, scores: list[float], seen: list[dict[str, Tensor]] | None = None) -> Trainer:
+    """The trainer with a validation that gives these scores in turn, and notes the prompts that it is shown."""
+    left = iter(scores)
+
+    def validate() -> dict[str, float]:
+        if seen is not None:
+            seen.append({name: value.clone() for name, value in trainer.model.prompts.state_dict().items()})
+        score = next(left)
+        return {"val/top1": score, "val/top5": score}
+
+    trainer.validate = validate
+    return trainer
+
+
+# ------------------------------------------------------------------------------------------------ effect on a step
+
+
+def expected_gradient(model: VitaCLIP, loss: Tensor) -> list[Tensor]:
+    return list(torch.autograd.grad(loss, list(model.trainable_parameters().values())))
+
+
+def assert_step_has(trainer: Trainer, batch: TrainBatch, loss: Tensor) -> None:
+    """The trainer's step has this loss, and its gradient."""
+    expected = expected_gradient(trainer.model, loss)
+    metrics = trainer.train_step(batch)
+    assert metrics["train/loss"] == pytest.approx(loss.item(), rel=1e-6)
+    for (name, parameter), gradient in zip(trainer.model.trainable_parameters().items(), expected, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-9, msg=name)
+
+
+@pytest.mark.parametrize("micro_batch_size", [0, 2])
+def test_label_smoothing_spreads_the_label(world: Path, tmp_path: Path, micro_batch_size: int) -> None:
+    config = train_config(world, tmp_path, label_smoothing=0.3, micro_batch_size=micro_batch_size)
+    trainer = build_trainer(config)
+    model, batch = trainer.model.double(), random_batch()
+    log_probabilities = model(batch.video[:, 0], model.encode_text(NAMES)).log_softmax(dim=-1)
+    targets = 0.7 * F.one_hot(batch.labels, 3) + 0.1
+    assert_step_has(trainer, batch, -(targets * log_probabilities).sum(dim=-1).mean())
+
+
+@pytest.mark.parametrize("micro_batch_size", [0, 1, 2, 3])
+@pytest.mark.parametrize("kind", ["mixup", "cutmix"])
+def test_mixed_clips_have_mixed_labels(world: Path, tmp_path: Path, kind: str, micro_batch_size: int) -> None:
+    """Against blending whole batches by hand, whatever the micro-batches."""
+    config = train_config(world, tmp_path, micro_batch_size=micro_batch_size, label_smoothing=0.1)
+    trainer = build_trainer(with_augment(config, **{kind: 1.0}))
+    model, batch = trainer.model.double(), random_batch()
+    mix = trainer.draw_mix(0)
+    assert mix is not None
+    other = [1, 0, 3, 2, 3]
+    video = model.clip.normalize_pixels(batch.video[:, 0])
+    mixed = mix.share * video + (1 - mix.share) * video[other]
+    if mix.box is not None:
+        top, left, bottom, right = mix.box
+        mixed = video.clone()
+        mixed[..., top:bottom, left:right] = video[other][..., top:bottom, left:right]
+    logits = model(mixed, model.encode_text(NAMES))
+    own, others = (
+        F.cross_entropy(logits, labels, label_smoothing=0.1) for labels in (batch.labels, batch.labels[other])
+    )
+    assert_step_has(trainer, batch, mix.share * own + (1 - mix.share) * others)
+
+
+def test_each_step_has_a_mix_of_its_own(world: Path, tmp_path: Path) -> None:
+    trainer = build_trainer(with_augment(train_config(world, tmp_path), mixup=1.0))
+    mixes = [trainer.draw_mix(step) for step in range(5)]
+    assert len({mix.share for mix in mixes if isinstance(mix, Mix)}) == 5
+
+
+def test_the_gradient_is_cut_to_its_greatest_length(world: Path, tmp_path: Path) -> None:
+    free, cut = (
+        build_trainer(train_config(world, tmp_path / str(limit), max_gradient_norm=limit)) for limit in (0, 0.01)
+    )
+    for trainer in (free, cut):
+        trainer.model.double()
+    assert "train/gradient_norm" not in free.train_step(random_batch())
+    metrics = cut.train_step(random_batch())
+    whole, shortened = (
+        torch.cat([p.grad.flatten() for p in t.model.trainable_parameters().values() if p.grad is not None])
+        for t in (free, cut)
+    )
+    assert metrics["train/gradient_norm"] == pytest.approx(whole.norm().item())
+    assert shortened.norm().item() == pytest.approx(0.01, rel=1e-3)
+    torch.testing.assert_close(shortened / shortened.norm(), whole / whole.norm())
+
+
+def test_fault_13_an_endless_gradient_stops_before_the_update(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = build_trainer(train_config(world, tmp_path, max_gradient_norm=1.0))
+    monkeypatch.setattr("vitaclip.train.trainer.clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+    before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
+    with pytest.raises(ValueError, match=r"gradient's length is inf at step 0 .*learning_rate"):
+        trainer.train_step(random_batch())
+    assert all(torch.equal(p, before[name]) for name, p in trainer.model.trainable_parameters().items())
+
+
+# ------------------------------------------------------------------------------------------------- effect on a run
+
+
+def test_warm_up_is_what_the_metrics_say(world: Path, tmp_path: Path) -> None:
+    run_training(train_config(world, tmp_path, warmup_steps=3))
+    rates = [line["learning_rate"] for line in lines_of(tmp_path)]
+    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.0075, 0.0025])
+
+
+def test_epochs_count_the_videos(world: Path, tmp_path: Path) -> None:
+    trainer = build_trainer(train_config(world, tmp_path, steps=0, epochs=2, batch_size=5))
+    train_and_save(trainer)
+    assert trainer.steps == trainer.step == 5  # 24 clips in fives
+    assert lines_of(tmp_path)[-1]["step"] == 5
+    assert (tmp_path / "checkpoints" / "step_00000005.safetensors").exists()
+
+
+def test_balanced_classes_are_shown_equally_often(world: Path, tmp_path: Path) -> None:
+    videos = sorted((world / "videos").rglob("*.mp4"))
+    rows = [(path, 0) for path in videos[:9]] + [(videos[9], 1), (videos[10], 2), (videos[11], 2)]
+    (tmp_path / "train.csv").write_text("".join(f"{path},{label}\n" for path, label in rows))
+    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+    config = train_config(world, tmp_path / "run", batch_size=12)
+    config = with_data(config, train=str(tmp_path / "train.csv"), classes=str(tmp_path / "names.txt"))
+    shown = {}
+    for balanced in (False, True):
+        trainer = build_trainer(with_data(config, balance_classes=balanced))
+        (batch,) = trainer.batches(0, 1)
+        shown[balanced] = torch.bincount(batch.labels).tolist()
+    assert shown == {False: [9, 1, 2], True: [4, 4, 4]}
+
+
+def test_the_average_is_validated_and_saved_and_checkpoints_hold_both(world: Path, tmp_path: Path) -> None:
+    config = with_data(train_config(world, tmp_path, average_decay=0.5), val=str(world / "videos"))
+    seen: list[dict[str, Tensor]] = []
+    trainer = validating(build_trainer(config), [0.5], seen)
+    values = {name: p.detach().clone() for name, p in trainer.model.trainable_parameters().items()}
+    step = trainer.train_step
+
+    def averaged(batch: TrainBatch) -> dict[str, float]:
+        metrics = step(batch)
+        kept = min(0.5, (2 + trainer.step) / (11 + trainer.step))
+        for name, p in trainer.model.trainable_parameters().items():
+            values[name] = kept * values[name] + (1 - kept) * p.detach()
+        return metrics
+
+    trainer.train_step = averaged  # type: ignore[method-assign]
+    model = train_and_save(trainer)
+    state = load_file(tmp_path / "checkpoints" / "step_00000006.safetensors")
+    saved = prompts_of(tmp_path)
+    assert same(saved, seen[0])
+    for name, value in values.items():
+        torch.testing.assert_close(saved[name], value)
+        assert torch.equal(state[f"average.{name}"], saved[name])
+        assert torch.equal(model.prompts.state_dict()[name], saved[name])
+    assert any(not torch.equal(state[f"prompts.{name}"], saved[name]) for name in values)
+
+
+def test_early_stopping_keeps_the_best(world: Path, tmp_path: Path) -> None:
+    config = with_data(train_config(world, tmp_path, steps=20), val=str(world / "videos"))
+    config = replace(config, validate_every=1, early_stop_patience=3, keep_checkpoints=1, checkpoint_every=20)
+    seen: list[dict[str, Tensor]] = []
+    trainer = validating(build_trainer(config), [0.1, 0.5, 0.4, 0.5, 0.3, 0.9], seen)
+    train_and_save(trainer)
+    assert trainer.step == 5
+    assert same(prompts_of(tmp_path), seen[1])
+    assert not same(prompts_of(tmp_path), seen[4])
+    kept = sorted(file.name for file in (tmp_path / "checkpoints").iterdir())
+    assert kept == ["step_00000002.safetensors", "step_00000005.safetensors"]
+    assert [line["step"] for line in lines_of(tmp_path) if "val/top1" in line] == [1, 2, 3, 4, 5]
+    # The same command again: nothing is trained or validated, and the same model is left.
+    again = validating(build_trainer(config), [])
+    train_and_save(again)
+    assert again.step == 5
+    assert same(prompts_of(tmp_path), seen[1])
+
+
+def test_without_early_stopping_the_last_prompts_are_kept(world: Path, tmp_path: Path) -> None:
+    config = replace(with_data(train_config(world, tmp_path), val=str(world / "videos")), validate_every=1)
+    seen: list[dict[str, Tensor]] = []
+    train_and_save(validating(build_trainer(config), [0.9, *[0.1] * 5], seen))
+    assert same(prompts_of(tmp_path), seen[-1])
+
+
+def test_a_validation_that_a_kill_cost_is_made_up_for(world: Path, tmp_path: Path) -> None:
+    config = replace(with_data(train_config(world, tmp_path), val=str(world / "videos")), validate_every=2)
+
+    def killed() -> dict[str, float]:
+        raise KeyboardInterrupt
+
+    trainer = build_trainer(config)
+    trainer.validate = killed
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    assert trainer.step == 2
+    train_and_save(validating(build_trainer(config), [0.1, 0.2, 0.3]))
+    validated = {line["step"]: line["val/top1"] for line in lines_of(tmp_path) if "val/top1" in line}
+    assert validated == {2: 0.1, 4: 0.2, 6: 0.3}
+
+
+def test_shots_are_drawn_once_and_the_draw_is_left_in_the_run_folder(world: Path, tmp_path: Path) -> None:
+    def drawn(name: str, **values: Any) -> tuple[list[tuple[Path, int]], set[int]]:
+        config = with_data(train_config(world, tmp_path / name, batch_size=6), shots=2, **values)
+        trainer = build_trainer(config if name != "other" else replace(config, seed=1))
+        rows = read_list(tmp_path / name / "train_list.csv", class_names=NAMES).rows
+        (batch,) = trainer.batches(0, 1)
+        assert sorted(batch.labels.tolist()) == [0, 0, 1, 1, 2, 2]
+        return [(row.path, row.label) for row in rows], set(batch.rows)
+
+    first, numbers = drawn("first")
+    assert [label for _, label in first] == [0, 0, 1, 1, 2, 2]
+    assert numbers == set(range(6))
+    assert drawn("again")[0] == first
+    assert drawn("other")[0] != first
+    assert drawn("other", shots_seed=0)[0] == first
+    build_trainer(train_config(world, tmp_path / "all"))
+    assert not (tmp_path / "all" / "train_list.csv").exists()
+
+
+# ------------------------------------------------------------------------------------------------- exact resumption
+
+VARIANTS: dict[str, Callable[[TrainConfig], TrainConfig]] = {
+    "warm-up": lambda config: with_optim(config, warmup_steps=4),
+    "epochs": lambda config: with_optim(config, steps=0, epochs=3),
+    "label smoothing": lambda config: with_optim(config, label_smoothing=0.1),
+    "spared decay": lambda config: with_optim(config, decayed="matrices"),
+    "gradient limit": lambda config: with_optim(config, max_gradient_norm=0.1),
+    "average": lambda config: with_optim(config, average_decay=0.9),
+    "mixup and cutmix": lambda config: with_augment(with_optim(config, micro_batch_size=3), mixup=0.8, cutmix=1.0),
+    "balanced": lambda config: with_data(config, balance_classes=True, workers=1),
+    "shots": lambda config: with_data(config, shots=2),
+    "randaugment": lambda config: with_augment(config, randaugment="rand-m7-n4-mstd0.5-inc1"),
+    "early stopping": lambda config: replace(config, early_stop_patience=1, validate_every=1),
+    "all": lambda config: replace(
+        with_augment(
+            with_data(
+                with_optim(config, warmup_steps=2, label_smoothing=0.1, max_gradient_norm=0.1, average_decay=0.9),
+                **{"balance_classes": True, "shots": 3},
+            ),
+            **{"mixup": 0.8, "cutmix": 1.0, "randaugment": "rand-m7-n4-mstd0.5-inc1"},
+        ),
+        early_stop_patience=4,
+        validate_every=2,
+    ),
+}
+SCORES = {1: 0.1, 2: 0.5, 3: 0.6, 4: 0.7, 5: 0.3, 6: 0.2}
+
+
+def scored_by_step(trainer: Trainer) -> Trainer:
+    """The trainer with a validation whose score depends on the step alone."""
+    trainer.validate = lambda: {"val/top1": SCORES.get(trainer.step, 0.1), "val/top5": 1.0}
+    return trainer
+
+
+def history(out: str) -> list[tuple[float, ...]]:
+    """Every figure but speeds, which differ between any two runs."""
+    names = ("step", "train/loss", "train/top1", "learning_rate", "train/gradient_norm", "val/top1")
+    return [tuple(line.get(name, -1.0) for name in names) for line in lines_of(out)]
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("last", [1, 3])
+def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: Path, variant: str, last: int) -> None:
+    whole, stopped = (
+        VARIANTS[variant](with_data(train_config(world, tmp_path / name), val=str(world / "videos")))
+        for name in ("whole", "stopped")
+    )
+    train_and_save(scored_by_step(build_trainer(whole)))
+
+    trainer = scored_by_step(build_trainer(stopped))
+    step = trainer.train_step
+
+    def killed(batch: TrainBatch) -> dict[str, float]:
+        if trainer.step == last:
+            raise KeyboardInterrupt
+        return step(batch)
+
+    trainer.train_step = killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    train_and_save(scored_by_step(build_trainer(stopped)))
+    assert same(prompts_of(whole.out), prompts_of(stopped.out))
+    assert history(whole.out) == history(stopped.out)
+    checkpoints = [sorted((Path(config.out) / "checkpoints").iterdir()) for config in (whole, stopped)]
+    assert [file.name for file in checkpoints[0]] == [file.name for file in checkpoints[1]]
+    for first, second in zip(*checkpoints, strict=True):
+        assert same(load_file(first), load_file(second))
+
+
+def test_every_variant_changes_what_is_learned(world: Path, tmp_path: Path) -> None:
+    """Else the test above would hold for a setting that nothing reads."""
+    plain = with_data(train_config(world, tmp_path / "plain"), val=str(world / "videos"))
+    results = []
+    for name, change in {"plain": lambda config: config, **VARIANTS}.items():
+        config = replace(change(plain), out=str(tmp_path / name))
+        train_and_save(scored_by_step(build_trainer(config)))
+        results.append(prompts_of(config.out))
+    different = [name for name, result in zip(VARIANTS, results[1:], strict=True) if not same(result, results[0])]
+    assert different == list(VARIANTS)
+
+
+def test_settings_of_small_data_may_not_change_on_resuming(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path)
+    run_training(config)
+    with pytest.raises(ValueError, match=r"data.shots was 0, now 2"):
+        build_trainer(with_data(config, shots=2))
+    assert not (tmp_path / "train_list.csv").exists()
+    with pytest.raises(ValueError, match=r"data.augment.mixup was 0.0, now 0.5"):
+        build_trainer(with_data(config, augment=AugmentConfig(crop_scale=(0.5, 1.0), flip=0.5, mixup=0.5)))

@@ -1,0 +1,38 @@
+"""Which validation was best, and when to stop."""
+
+import pytest
+
+from vitaclip.train.validations import Validations
+
+
+def after(values: list[float], patience: int) -> Validations:
+    validations = Validations("val/top1", patience)
+    for number, value in enumerate(values, start=1):
+        validations.record(10 * number, {"val/top1": value, "val/top5": 1.0})
+    return validations
+
+
+@pytest.mark.parametrize(
+    ("values", "patience", "best", "exhausted"),
+    [
+        ([], 1, None, False),
+        ([0.5], 1, 10, False),
+        ([0.5, 0.4], 1, 10, True),
+        ([0.5, 0.5], 1, 10, True),  # as good is not better
+        ([0.5, 0.4], 2, 10, False),
+        ([0.5, 0.4, 0.6, 0.5], 2, 30, False),
+        ([0.5, 0.4, 0.6, 0.5, 0.1], 2, 30, True),
+        ([0.5, 0.4, 0.3, 0.2], 0, 10, False),  # never stops
+    ],
+)
+def test_best_and_exhausted(values: list[float], patience: int, best: int | None, exhausted: bool) -> None:
+    validations = after(values, patience)
+    assert validations.best_step == best
+    assert validations.exhausted == exhausted
+
+
+def test_it_watches_its_own_metric() -> None:
+    validations = Validations("val/top5", 1)
+    validations.record(1, {"val/top1": 0.1, "val/top5": 0.9})
+    validations.record(2, {"val/top1": 0.9, "val/top5": 0.1})
+    assert validations.best_step == 1
