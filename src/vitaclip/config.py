@@ -249,7 +249,8 @@ class DataConfig:
     root: str = ""
     """Folder that paths in list files are relative to. Empty: the folder of the list."""
     classes: str = ""
-    """File with a class name a line; line n (from 0) is label n. Empty: the folder names of `train`."""
+    """A file with a class name a line (line n, from 0, is label n); if there is no such file, a data set that
+    `vitaclip data classes` lists; else names with commas between. Empty: the folder names of `train`."""
     workers: int = 2
     """Processes that read videos. 0: read in the main process."""
     eval_batch_size: int = 8

@@ -1,5 +1,6 @@
 """The options that say which model is used and how, shared by the commands that use one."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def add_model_arguments(parser: ArgumentParser) -> None:
-    """`--model` or `--backbone`, how names are worded, how videos are looked at, and where to compute."""
+    """`--model` or `--backbone`, candidates and their wording, how videos are looked at, and where to compute."""
     parser.add_argument(
         "--model",
         type=str,
@@ -25,7 +26,18 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         help="instead of --model, plain CLIP without prompts: `miniature` or a backbone folder",
     )
     parser.add_argument(
-        "--template", type=str, action="append", help="text with one {} instead of the learned context; may be repeated"
+        "--classes",
+        type=str,
+        default="",
+        help="candidates: a file with one name a line; if there is no such file, a data set that"
+        " `vitaclip data classes` lists; else names with commas between",
+    )
+    parser.add_argument(
+        "--template",
+        type=str,
+        action="append",
+        help="text with one {} instead of the learned context, or a set that `vitaclip data templates` lists; may be"
+        " repeated",
     )
     parser.add_class_arguments(ViewsConfig, "views", help="clips and crops of each video")
     parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
@@ -46,16 +58,14 @@ def load_model(arguments: Namespace) -> "VitaCLIP":
     return VitaCLIP.from_pretrained(arguments.model or "miniature")
 
 
-def read_names(classes: str) -> tuple[str, ...]:
-    """Class names from a file with one a line, or from a comma-separated list.
+def read_templates(given: Sequence[str] | None) -> list[str] | None:
+    """The texts of `--template`, with the texts of a set in the place of its name; None if there are none.
 
     Raises:
-        ValueError: if there is none, or one comes twice.
+        ValueError: for what is neither a text with {} nor a set of the catalogue.
     """
-    from pathlib import Path
+    from vitaclip.catalog import load_templates
 
-    from vitaclip.data import check_class_names, read_class_names
-
-    if Path(classes).is_file():
-        return read_class_names(classes)
-    return check_class_names([name.strip() for name in classes.split(",")], "--classes")
+    if not given:
+        return None
+    return [text for value in given for text in ([value] if "{}" in value else load_templates(value))]
