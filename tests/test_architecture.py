@@ -17,8 +17,9 @@ ALLOWED: dict[str, set[str]] = {
     "files": set(),
     "runtime": {"config"},
     "recipes": {"config"},
+    "catalog": set(),
     "clip": {"config"},
-    "data": {"config"},
+    "data": {"config", "catalog"},
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},
@@ -30,7 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         *("model", "evaluate", "predictor", "train"),
     },
     "cli": {
-        *("config", "files", "runtime", "recipes", "data", "weights"),
+        *("config", "files", "runtime", "recipes", "catalog", "data", "weights"),
         *("model", "evaluate", "predictor", "train", "miniature"),
     },
 }

@@ -264,7 +264,8 @@ class DataConfig:
     root: str = ""
     """Folder that paths in list files are relative to. Empty: the folder of the list."""
     classes: str = ""
-    """File with a class name a line; line n (from 0) is label n. Empty: the folder names of `train`."""
+    """A file with a class name a line (line n, from 0, is label n); if there is no such file, a data set that
+    `vitaclip data classes` lists; else names with commas between. Empty: the folder names of `train`."""
     shots: int = 0
     """Videos of each class to train on, drawn from `train`; the draw is written to train_list.csv in the run folder.
     0: all there are."""

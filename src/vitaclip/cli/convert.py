@@ -4,7 +4,6 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import read_names
 from vitaclip.cli.screen import terminal
 
 HELP = "read a CLIP or a trained model of any format, and write it in ours or in the published one"
@@ -16,7 +15,7 @@ examples:
   vitaclip convert ViT-B-16.pt clip_b16/                                   OpenAI's file, as a backbone folder
   vitaclip convert laion/CLIP-ViT-B-16-laion2B-s34B-b88K clip_b16/         from the Hugging Face hub
   vitaclip convert open_clip.pt clip/ --activation gelu                    weights that do not tell their activation
-  vitaclip convert vitaclip_k400.pth model/ --classes k400_names.txt       a published checkpoint, as a model folder
+  vitaclip convert vitaclip_k400.pth model/ --classes kinetics400          a published checkpoint, as a model folder
   vitaclip convert runs/doors/model doors.pth --to published               and the other way
   vitaclip convert runs/doors/model doors/                                 a model, with its backbone put in"""
 
@@ -38,16 +37,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="of weights that do not tell it: quick_gelu (OpenAI, MetaCLIP, DFN) or gelu (LAION, DataComp)",
     )
     parser.add_argument(
-        "--classes", type=str, default="", help="class names of a published checkpoint, in the order of its training"
+        "--classes",
+        type=str,
+        default="",
+        help="class names of a published checkpoint, in the order of its training: a file, a data set that"
+        " `vitaclip data classes` lists, or names with commas between",
     )
 
 
 def run(arguments: Namespace) -> int:
     """Read, write, and say what it was."""
+    from vitaclip.data import choose_classes
     from vitaclip.model import VitaCLIP
     from vitaclip.weights.backbone import save_backbone
 
-    names = read_names(arguments.classes) if arguments.classes else ()
+    names = choose_classes(arguments.classes) if arguments.classes else ()
     model = VitaCLIP.from_pretrained(arguments.source, class_names=names, activation=arguments.activation)
     if arguments.to == "published":
         model.save_published(arguments.out)

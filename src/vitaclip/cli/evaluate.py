@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import add_model_arguments, load_model
+from vitaclip.cli.models import add_model_arguments, load_model, read_templates
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig
 
@@ -16,19 +16,20 @@ HELP = "accuracy on a list of videos, on trained or never-trained classes"
 DESCRIPTION = """\
 Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates are the
 names in --classes, else the model's own, or those of the folders if the model does not know them: names that were
-never trained on make it a zero-shot evaluation.
+never trained on make it a zero-shot evaluation. Folders and labels find their class by name, whatever its capitals,
+blanks and underscores.
 
 examples:
   vitaclip eval val/ --model runs/own_videos/model
   vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
-  vitaclip eval test.csv --classes names.txt --backbone miniature --views.temporal 3"""
+  vitaclip eval test.csv --classes names.txt --backbone miniature --views.temporal 3
+  vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Videos, model, classes, views."""
     parser.add_argument("videos", help="a list file, or a folder with one folder of videos per class")
     add_model_arguments(parser)
-    parser.add_argument("--classes", type=str, default="", help="file with one class name a line")
     parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
@@ -43,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
-    from vitaclip.data import read_videos
+    from vitaclip.data import ClassIndex, read_videos
 
     def read(class_names: tuple[str, ...] | None) -> "NamedVideos":
         return read_videos(
@@ -55,8 +56,8 @@ def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
         )
 
     if Path(arguments.videos).is_dir() and not arguments.classes:
-        videos = read(None)
-        return read(known) if set(videos.class_names) <= set(known) else videos
+        videos, index = read(None), ClassIndex(known)
+        return videos if None in map(index.find, videos.class_names) else read(known)
     return read(known or None)
 
 
@@ -66,12 +67,11 @@ def run(arguments: Namespace) -> int:
     from vitaclip.files import write_json
     from vitaclip.runtime import pick_device
 
+    templates = read_templates(arguments.template)
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     videos = _read(arguments, model.class_names)
     data = DataConfig(workers=arguments.workers, eval_batch_size=arguments.batch_size, on_error=arguments.on_error)
-    evaluation = Evaluation(
-        model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, arguments.template
-    )
+    evaluation = Evaluation(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, templates)
     with progress_bars(terminal(stderr=True)) as progress:
         evaluated = evaluation.run(counting_bar(progress, "evaluating", evaluation.num_videos))
     result = evaluated.result

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from vitaclip import __version__
-from vitaclip.cli import config, convert, demo, evaluate, predict, train
-from vitaclip.cli.parser import CommandParser, HelpFormatter, name_recipes
+from vitaclip.cli import config, convert, data, demo, evaluate, predict, train
+from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, name_recipes
 
 DESCRIPTION = """\
 Recognise what happens in video with words: a frozen CLIP and a handful of learned prompts (Vita-CLIP).
@@ -16,10 +16,18 @@ Recognise what happens in video with words: a frozen CLIP and a handful of learn
 start here:
   vitaclip demo                                        the whole method on a small offline world, in minutes
   vitaclip predict demo/videos/test_novel              what is in videos
-  vitaclip train --config own_videos --data.train my_videos/ --model.backbone BACKBONE
+  vitaclip train --config own_videos --data.train my_videos/         teach it yours: a folder per class
   vitaclip COMMAND --help                              every setting of a command, with examples"""
 
-COMMANDS = {"demo": demo, "train": train, "eval": evaluate, "predict": predict, "convert": convert, "config": config}
+COMMANDS = {
+    "demo": demo,
+    "train": train,
+    "eval": evaluate,
+    "predict": predict,
+    "data": data,
+    "convert": convert,
+    "config": config,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,9 +62,5 @@ def build_parser() -> ArgumentParser:
     """The parser of all commands."""
     parser = CommandParser(prog="vitaclip", description=DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"vitaclip {__version__}")
-    subcommands = parser.add_subcommands(dest="command", required=True, metavar="COMMAND")
-    for name, command in COMMANDS.items():
-        sub = CommandParser(description=command.DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
-        command.add_arguments(sub)
-        subcommands.add_subcommand(name, sub, help=command.HELP)
+    add_commands(parser, COMMANDS)
     return parser

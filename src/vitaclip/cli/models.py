@@ -1,5 +1,6 @@
 """The options that say which model is used and how, shared by the commands that use one."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
@@ -11,21 +12,34 @@ if TYPE_CHECKING:
 
 
 def add_model_arguments(parser: ArgumentParser) -> None:
-    """`--model` or `--backbone`, how names are worded, how videos are looked at, and where to compute."""
+    """`--model` or `--backbone`, candidates and their wording, how videos are looked at, and where to compute."""
     parser.add_argument(
         "--model",
         type=str,
         default="",
-        help="a trained model: `miniature` (shipped; the default) or a model folder, such as RUN/model",
+        help="a trained model: `miniature` (shipped; the default), a model folder such as RUN/model, a repository of"
+        " the Hugging Face hub, or a published Vita-CLIP checkpoint",
     )
     parser.add_argument(
         "--backbone",
         type=str,
         default="",
-        help="instead of --model, plain CLIP without prompts: `miniature` or a backbone folder",
+        help="instead of --model, plain CLIP without prompts: `miniature`, a repository such as"
+        " openai/clip-vit-base-patch16, or the path of a CLIP in any format (see `vitaclip convert --help`)",
     )
     parser.add_argument(
-        "--template", type=str, action="append", help="text with one {} instead of the learned context; may be repeated"
+        "--classes",
+        type=str,
+        default="",
+        help="candidates: a file with one name a line; if there is no such file, a data set that"
+        " `vitaclip data classes` lists; else names with commas between",
+    )
+    parser.add_argument(
+        "--template",
+        type=str,
+        action="append",
+        help="text with one {} instead of the learned context, or a set that `vitaclip data templates` lists; may be"
+        " repeated",
     )
     parser.add_class_arguments(ViewsConfig, "views", help="clips and crops of each video")
     parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
@@ -46,16 +60,14 @@ def load_model(arguments: Namespace) -> "VitaCLIP":
     return VitaCLIP.from_pretrained(arguments.model or "miniature")
 
 
-def read_names(classes: str) -> tuple[str, ...]:
-    """Class names from a file with one a line, or from a comma-separated list.
+def read_templates(given: Sequence[str] | None) -> list[str] | None:
+    """The texts of `--template`, with the texts of a set in the place of its name; None if there are none.
 
     Raises:
-        ValueError: if there is none, or one comes twice.
+        ValueError: for what is neither a text with {} nor a set of the catalogue.
     """
-    from pathlib import Path
+    from vitaclip.catalog import load_templates
 
-    from vitaclip.data import check_class_names, read_class_names
-
-    if Path(classes).is_file():
-        return read_class_names(classes)
-    return check_class_names([name.strip() for name in classes.split(",")], "--classes")
+    if not given:
+        return None
+    return [text for value in given for text in ([value] if "{}" in value else load_templates(value))]

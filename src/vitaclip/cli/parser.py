@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
@@ -43,6 +43,15 @@ class CommandParser(ArgumentParser):
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
         close = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
         return f"; did you mean {close[0]}?" if close and wrong and close[0] != wrong[1] else ""
+
+
+def add_commands(parser: ArgumentParser, commands: Mapping[str, Any]) -> None:
+    """Put commands below a parser: modules with HELP, DESCRIPTION and `add_arguments`."""
+    subcommands = parser.add_subcommands(dest="command", required=True, metavar="COMMAND")
+    for name, command in commands.items():
+        sub = CommandParser(description=command.DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
+        subcommands.add_subcommand(name, sub, help=command.HELP)
+        command.add_arguments(sub)  # after it has its place: groups of commands are added from the outside in
 
 
 def as_dataclass(cls: type[ConfigT], arguments: Namespace) -> ConfigT:

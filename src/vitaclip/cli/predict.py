@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import add_model_arguments, load_model, read_names
+from vitaclip.cli.models import add_model_arguments, load_model, read_templates
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
@@ -22,6 +22,7 @@ trained on. Prints a table, or writes CSV or JSON. A file that cannot be read is
 examples:
   vitaclip predict clip.mp4 --classes "red heart growing, red heart shrinking, red heart moving up"
   vitaclip predict my_videos/ --model runs/own_videos/model --out predictions.csv
+  vitaclip predict my_videos/ --model runs/own_videos/model --classes kinetics400
   vitaclip predict clip.mp4 --backbone miniature --classes names.txt --template "a photo of {}." """
 
 
@@ -29,7 +30,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Files, model, classes, and where the answer goes."""
     parser.add_argument("videos", nargs="+", help="video files, or folders that are searched for them")
     add_model_arguments(parser)
-    parser.add_argument("--classes", type=str, default="", help="names with commas between, or a file with one a line")
     parser.add_argument("--top_k", type=int, default=3, help="how many names for each video")
     parser.add_argument("--out", type=str, default="", help="write to this .csv or .json file instead of a table")
 
@@ -40,16 +40,17 @@ def run(arguments: Namespace) -> int:
         raise ValueError(f"--out {arguments.out}: name a file that ends in .csv or .json")
     if arguments.top_k < 1:
         raise ValueError(f"--top_k {arguments.top_k}: must be at least 1")
-    from vitaclip.data import VideoError, find_videos
+    from vitaclip.data import VideoError, choose_classes, find_videos
     from vitaclip.predictor import Predictor
 
     paths = find_videos(arguments.videos)
+    templates = read_templates(arguments.template)
     predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime)
-    names = read_names(arguments.classes) if arguments.classes else predictor.class_names
+    names = choose_classes(arguments.classes) if arguments.classes else predictor.class_names
     if not names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
-    if arguments.classes or arguments.template:
-        predictor.set_classes(names, arguments.template)
+    if arguments.classes or templates:
+        predictor.set_classes(names, templates)
     predictions, failures = [], []
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "predicting", len(paths))

@@ -3,6 +3,7 @@
 Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model normalises them.
 """
 
+from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, TrainTransform, load_views
 from vitaclip.data.decode import Video, VideoError, open_video
 from vitaclip.data.draws import Purpose, generator
@@ -19,10 +20,11 @@ from vitaclip.data.loader import EvalBatch, TrainBatch, eval_batches, train_batc
 from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
 from vitaclip.data.selection import draw_shots, list_text
-from vitaclip.data.sources import NamedVideos, find_videos, read_videos
+from vitaclip.data.sources import NamedVideos, choose_classes, find_videos, read_videos
 
 __all__ = [
     "VIDEO_SUFFIXES",
+    "ClassIndex",
     "EvalBatch",
     "EvalDataset",
     "FrameSampling",
@@ -38,6 +40,7 @@ __all__ = [
     "VideoList",
     "VideoRow",
     "check_class_names",
+    "choose_classes",
     "draw_shots",
     "eval_batches",
     "find_videos",

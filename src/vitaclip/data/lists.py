@@ -4,9 +4,11 @@ import difflib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from vitaclip.data.class_index import ClassIndex
 
 VIDEO_SUFFIXES = frozenset(
     """.3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts
@@ -47,8 +49,8 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
 
     The label is what follows the last comma or blank, so paths may hold both; a path may also stand in
     "quotes". Labels are class numbers from 0 or, with `class_names`, names (which may hold blanks and commas:
-    the longest name that ends the line is taken). Blank lines, lines that begin with `#` and a first line
-    `path,label` are passed over.
+    the longest name that ends the line is taken), spelled as `ClassIndex` allows. Blank lines, lines that begin
+    with `#` and a first line `path,label` are passed over.
 
     Args:
         file: the list, UTF-8.
@@ -63,12 +65,12 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
     file = Path(file)
     root = file.parent if root is None else Path(root)
     names = None if class_names is None else check_class_names(class_names, "class_names")
-    numbers = None if names is None else _numbers(names)
+    index = None if names is None else ClassIndex(names)
     problems: list[str] = []
     rows: list[VideoRow] = []
     for source, line in _content_lines(file, skip_header=True):
         try:
-            path, label = _split_line(line, numbers)
+            path, label = _split_line(line, index)
             rows.append(VideoRow(root / path, label, source))
         except ValueError as error:
             problems.append(f"{source}: {error}")
@@ -83,12 +85,13 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> V
     """Reads and checks a folder that holds one folder of videos for each class.
 
     A class is named like its folder, with blanks for underscores; classes are numbered in the order of the
-    sorted folder names, or in that of `class_names` (which may name more classes than there are folders).
+    sorted folder names, or in that of `class_names` (which may name more classes than there are folders, and spell
+    them otherwise: see ClassIndex).
     Files without a video's ending and names that begin with a dot are passed over.
 
     Raises:
-        ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, or a folder
-            that `class_names` does not name.
+        ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, a folder
+            that `class_names` does not name, or two folders of one class.
     """
     root = Path(root)
     if not root.is_dir():
@@ -98,15 +101,18 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> V
         raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
     found = [folder.name.replace("_", " ") for folder in folders]
     names = check_class_names(found if class_names is None else class_names, str(root))
-    numbers = _numbers(names)
+    index = ClassIndex(names)
     problems: list[str] = []
     rows: list[VideoRow] = []
+    folder_of: dict[int, Path] = {}
     for folder, name in zip(folders, found, strict=True):
-        label = numbers.get(name, numbers.get(folder.name))
+        label = index.find(folder.name)
         videos = sorted(path for path in folder.iterdir() if is_video_name(path))
         if label is None:
             hint = _similar(name, names)
             problems.append(f"{folder}: no class is called {name!r}{hint}; rename or remove the folder")
+        elif folder_of.setdefault(label, folder) != folder:
+            problems.append(f"{folder}: is class {names[label]!r} like {folder_of[label]}; move the videos into one")
         elif not videos:
             problems.append(f"{folder}: holds no video; add some or remove the folder")
         else:
@@ -156,10 +162,6 @@ def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] |
     return tuple(names)
 
 
-def _numbers(names: Sequence[str]) -> dict[str, int]:
-    return {name: number for number, name in enumerate(names)}
-
-
 def _content_lines(file: Path, *, skip_header: bool) -> Iterator[tuple[str, str]]:
     """(place, text) of the lines that say something, stripped."""
     try:
@@ -179,19 +181,20 @@ def _content_lines(file: Path, *, skip_header: bool) -> Iterator[tuple[str, str]
         first = False
 
 
-def _split_line(line: str, numbers: Mapping[str, int] | None) -> tuple[str, int]:
+def _split_line(line: str, index: ClassIndex | None) -> tuple[str, int]:
     """Path and class number of a line. Raises ValueError, without the place, when there is none."""
     quoted = _QUOTED_PATH.fullmatch(line)
     if quoted is not None:
-        return _unquote(quoted["path"]), _class_number(_unquote(quoted["label"]), numbers)
-    for separator in re.finditer(_SEPARATOR, line):  # from the left: the longest name is met first
-        label = line[separator.end() :]
-        if numbers is not None and label in numbers and separator.start() > 0:
-            return line[: separator.start()], _class_number(label, numbers)
+        return _unquote(quoted["path"]), _class_number(_unquote(quoted["label"]), index)
+    for find in (index.exact, index.find) if index else ():
+        for separator in re.finditer(_SEPARATOR, line):  # from the left: the longest name is met first
+            label = line[separator.end() :]
+            if separator.start() > 0 and find(label) is not None:
+                return line[: separator.start()], _class_number(label, index)
     match = _PATH_AND_LAST_FIELD.fullmatch(line)
     if match is None:
         raise ValueError(f"{line!r} has no label; write 'path,label'")
-    return match["path"], _class_number(match["label"], numbers)
+    return match["path"], _class_number(match["label"], index)
 
 
 def _unquote(text: str) -> str:
@@ -200,24 +203,28 @@ def _unquote(text: str) -> str:
     return text[1:-1].replace('""', '"') if quoted else text
 
 
-def _class_number(label: str, numbers: Mapping[str, int] | None) -> int:
-    """The class that a label means: `numbers` maps the names to it, None when only numbers are known."""
-    if numbers is not None and label in numbers:
-        if label.isdecimal() and int(label) != numbers[label]:
-            classes = f"class number {int(label)} or the name of class {numbers[label]}"
+def _class_number(label: str, index: ClassIndex | None) -> int:
+    """The class that a label means: by the names of `index`, or None when only numbers are known."""
+    named = index.exact(label) if index else None
+    if named is not None:
+        if label.isdecimal() and int(label) != named:
+            classes = f"class number {int(label)} or the name of class {named}"
             raise ValueError(f"label {label!r} may be {classes}; rename that class")
-        return numbers[label]
+        return named
     if not re.fullmatch(r"-?[0-9]+", label):
-        if numbers is None:
+        if index is None:
             raise ValueError(f"label {label!r} is no class number; use 0, 1, ... or give the class names")
-        hint = _similar(label, numbers)
-        raise ValueError(f"no class is called {label!r}{hint}; correct it or add it to the class names")
+        meant = index.find(label)
+        if meant is None:
+            hint = _similar(label, index.names)
+            raise ValueError(f"no class is called {label!r}{hint}; correct it or add it to the class names")
+        return meant
     number = int(label)
     if number < 0:
         raise ValueError(f"label {number} is negative; classes are numbered from 0")
-    if numbers is not None and number >= len(numbers):
-        classes = f"{len(numbers)} classes" if len(numbers) > 1 else "1 class"
-        raise ValueError(f"label {number} is out of range for {classes}; use 0..{len(numbers) - 1}")
+    if index is not None and number >= len(index.names):
+        classes = f"{len(index.names)} classes" if len(index.names) > 1 else "1 class"
+        raise ValueError(f"label {number} is out of range for {classes}; use 0..{len(index.names) - 1}")
     return number
 
 

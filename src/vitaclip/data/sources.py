@@ -1,10 +1,24 @@
 """Where videos come from: a list file, or a folder of class folders; always with the names of the classes."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.lists import VIDEO_SUFFIXES, VideoRow, is_video_name, read_class_names, read_folder, read_list
+from vitaclip.catalog import dataset_names, load_dataset_classes
+from vitaclip.data.lists import (
+    VIDEO_SUFFIXES,
+    VideoRow,
+    check_class_names,
+    is_video_name,
+    read_class_names,
+    read_folder,
+    read_list,
+)
+
+_CLASSES_REMEDY = (
+    "give a file with one name a line, a name that `vitaclip data classes` lists, or names with commas between"
+)
 
 
 @dataclass(frozen=True)
@@ -24,7 +38,7 @@ def read_videos(
         source: a list file or a folder of class folders.
         setting: what the user calls it, for messages, such as `data.train`.
         root: folder that paths of a list are relative to; empty: the list's own.
-        classes: file of class names; empty: `class_names`, or else the names of the folders.
+        classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders.
         class_names: class names already known.
 
     Raises:
@@ -33,16 +47,41 @@ def read_videos(
     if not source:
         raise ValueError(f"{setting} is not set; give a list file or a folder with one folder per class")
     if classes:
-        class_names = read_class_names(classes)
+        class_names = choose_classes(classes)
     path = Path(source)
     if path.is_dir():
         found = read_folder(path, class_names)
     elif class_names is None:
-        raise ValueError(f"{setting} = {source}: a list needs class names; set data.classes to a file with one a line")
+        raise ValueError(f"{setting} = {source}: a list needs class names; {_CLASSES_REMEDY}")
     else:
         found = read_list(path, root or None, class_names)
     assert found.class_names is not None
     return NamedVideos(found.rows, found.class_names)
+
+
+def choose_classes(classes: str) -> tuple[str, ...]:
+    """Class names from what a setting says: an existing file with one a line goes first, then the name of a data set
+    of the catalogue (whose wording is taken), then a list with commas between the names.
+
+    Raises:
+        ValueError: if it is none of them, or the names are not distinct.
+    """
+    if _is_file(classes):
+        return read_class_names(classes)
+    if classes in dataset_names():
+        return load_dataset_classes(classes).prompts
+    if "," in classes:
+        return check_class_names([name.strip() for name in classes.split(",")], "classes")
+    close = difflib.get_close_matches(classes, dataset_names(), n=1)
+    hint = f" (did you mean {close[0]}?)" if close else ""
+    raise ValueError(f"classes = {classes}: neither a file nor a data set of the catalogue{hint}; {_CLASSES_REMEDY}")
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:  # a list of names may be too long for a path
+        return False
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[Path]:

@@ -1,0 +1,33 @@
+"""What is known of the standard data sets: class names, their wording, templates and the classes of protocols.
+
+Data files and one reader; nothing here knows videos or models. Everything is joined by name: numbers are only the
+places of names in a list.
+"""
+
+from vitaclip.catalog.check import find_problems
+from vitaclip.catalog.reader import (
+    ClassList,
+    Split,
+    class_variants,
+    dataset_names,
+    load_dataset_classes,
+    load_renames,
+    load_split,
+    load_templates,
+    split_names,
+    template_names,
+)
+
+__all__ = [
+    "ClassList",
+    "Split",
+    "class_variants",
+    "dataset_names",
+    "find_problems",
+    "load_dataset_classes",
+    "load_renames",
+    "load_split",
+    "load_templates",
+    "split_names",
+    "template_names",
+]

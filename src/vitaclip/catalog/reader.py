@@ -1,0 +1,184 @@
+"""The catalogue's reader.
+
+Files: `classes/DATASET.txt`, a class a line in the order of the class numbers, `name` or `name = wording`, after a line
+that says what it is; `variants.json`, where others order or word classes differently; `renames.json`, the same class
+under another name in a later data set; `splits/SPLIT.json`, class names of a protocol's subsets; `templates.json`.
+"""
+
+import difflib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(str(files("vitaclip.catalog")))
+
+
+@dataclass(frozen=True)
+class ClassList:
+    """The classes of a data set. Class n is `names[n]`; no two names are the same, and no two wordings."""
+
+    dataset: str
+    """Its name in the catalogue."""
+    about: str
+    """What it is, in a line."""
+    names: tuple[str, ...]
+    """As annotations and class folders spell them: `ApplyEyeMakeup`."""
+    prompts: tuple[str, ...]
+    """The wording that goes into a text: `apply eye makeup`. Same order."""
+
+    def subset(self, names: Sequence[str]) -> "ClassList":
+        """The classes of these names, in the order given.
+
+        Raises:
+            ValueError: if one is not there, or comes twice.
+        """
+        numbers = {name: number for number, name in enumerate(self.names)}
+        unknown = [name for name in names if name not in numbers]
+        if unknown:
+            raise ValueError(f"{self.dataset} has no class {unknown[0]!r}{_similar(unknown[0], self.names)}")
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"class {twice!r} of {self.dataset} comes twice; name each once")
+        return replace(self, names=tuple(names), prompts=tuple(self.prompts[numbers[name]] for name in names))
+
+
+@dataclass(frozen=True)
+class Split:
+    """The classes that belong to the parts of a protocol."""
+
+    name: str
+    """Its name in the catalogue."""
+    dataset: str
+    """Whose classes they are."""
+    about: str
+    """What it is, in a line."""
+    subsets: dict[str, tuple[str, ...]]
+    """Class names of each part; the order is that of the labels in the protocol's own lists of clips."""
+
+    def classes(self, subset: str) -> ClassList:
+        """The classes of a part, with their wording.
+
+        Raises:
+            ValueError: if there is no such part.
+        """
+        _known(subset, self.subsets, f"part of the split {self.name}")
+        return load_dataset_classes(self.dataset).subset(self.subsets[subset])
+
+
+def dataset_names() -> tuple[str, ...]:
+    """The data sets whose classes are known."""
+    return _stems("classes", "txt")
+
+
+def load_dataset_classes(dataset: str, variant: str = "") -> ClassList:
+    """The classes of a data set.
+
+    Args:
+        dataset: one of `dataset_names`.
+        variant: empty, or one of `class_variants(dataset)`: another order or wording in circulation.
+
+    Raises:
+        ValueError: if there is no such data set or variant.
+    """
+    _known(dataset, dataset_names(), "data set of the catalogue")
+    heading, *lines = (FOLDER / "classes" / f"{dataset}.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
+    pairs = [line.partition(" = ") for line in lines]
+    names = tuple(name for name, _, _ in pairs)
+    classes = ClassList(
+        dataset, heading.removeprefix("# "), names, tuple(wording or name for name, _, wording in pairs)
+    )
+    if not variant:
+        return classes
+    variants = read_data("variants").get(dataset, {})
+    _known(variant, variants, f"variant of {dataset}")
+    return _vary(classes, variants[variant])
+
+
+def class_variants(dataset: str) -> dict[str, str]:
+    """The variants of a data set's classes, and what each is.
+
+    Raises:
+        ValueError: if there is no such data set.
+    """
+    _known(dataset, dataset_names(), "data set of the catalogue")
+    return {name: variant["about"] for name, variant in read_data("variants").get(dataset, {}).items()}
+
+
+def load_renames(old: str, new: str) -> dict[str, str | None]:
+    """What each class of one data set is called in a later one; None: it is not there.
+
+    Comparing the names themselves would take renamed classes for new ones.
+
+    Raises:
+        ValueError: if the catalogue does not know how the two belong together.
+    """
+    renames = read_data("renames")
+    _known(f"{old} to {new}", renames, "renaming in the catalogue")
+    changed = renames[f"{old} to {new}"]
+    return {name: changed.get(name, name) for name in load_dataset_classes(old).names}
+
+
+def split_names() -> tuple[str, ...]:
+    """The protocols whose classes are known."""
+    return _stems("splits", "json")
+
+
+def load_split(split: str) -> Split:
+    """The classes of a protocol.
+
+    Raises:
+        ValueError: if there is none of that name.
+    """
+    _known(split, split_names(), "split of the catalogue")
+    content = read_data(f"splits/{split}")
+    subsets = {name: tuple(members) for name, members in content["subsets"].items()}
+    return Split(split, content["dataset"], content["about"], subsets)
+
+
+def template_names() -> dict[str, str]:
+    """The sets of templates, and what each is."""
+    return {name: entry["about"] for name, entry in read_data("templates").items()}
+
+
+def load_templates(name: str) -> tuple[str, ...]:
+    """Texts of the literature, each with one `{}` for the class.
+
+    Raises:
+        ValueError: if there is no such set.
+    """
+    templates = read_data("templates")
+    _known(name, templates, "set of templates")
+    return tuple(templates[name]["templates"])
+
+
+def _vary(classes: ClassList, variant: dict[str, Any]) -> ClassList:
+    """Swap the places of named classes, or change the wording of some."""
+    other: dict[str, str] = {}
+    for one, two in variant.get("swapped", []):
+        other |= {one: two, two: one}
+    wordings = dict(zip(classes.names, classes.prompts, strict=True)) | variant.get("prompts", {})
+    names = tuple(other.get(name, name) for name in classes.names)
+    return replace(classes, about=variant["about"], names=names, prompts=tuple(wordings[name] for name in names))
+
+
+def read_data(name: str) -> dict[str, Any]:
+    """The content of a JSON file of the catalogue."""
+    content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def _stems(folder: str, suffix: str) -> tuple[str, ...]:
+    return tuple(sorted(file.stem for file in (FOLDER / folder).glob(f"*.{suffix}")))
+
+
+def _known(name: str, names: Iterable[str], what: str) -> None:
+    if name not in names:
+        raise ValueError(f"{name!r} is no {what}{_similar(name, names)}; there is {', '.join(names) or 'none'}")
+
+
+def _similar(name: str, names: Iterable[str]) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -1,0 +1,27 @@
+"""`vitaclip data`: commands about data sets, each in a file of its own."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from vitaclip.cli.data import classes, templates
+from vitaclip.cli.parser import add_commands
+
+HELP = "what is known of data sets: class names, wording, templates"
+DESCRIPTION = """\
+Class names, their wording and text templates of the standard data sets.
+
+examples:
+  vitaclip data classes
+  vitaclip data classes ucf101 --prompts
+  vitaclip data templates clip28"""
+
+COMMANDS = {"classes": classes, "templates": templates}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """The commands of the group."""
+    add_commands(parser, COMMANDS)
+
+
+def run(arguments: Namespace) -> int:
+    """Run the one that was asked for."""
+    return COMMANDS[arguments.command].run(arguments[arguments.command])

@@ -1,0 +1,254 @@
+"""The catalogue: counts, orders and wordings known from elsewhere, and that everything joins by name."""
+
+import json
+import random
+import re
+import shutil
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vitaclip.catalog import (
+    class_variants,
+    dataset_names,
+    find_problems,
+    load_dataset_classes,
+    load_renames,
+    load_split,
+    load_templates,
+    reader,
+    split_names,
+    template_names,
+)
+
+COUNTS = {
+    "activitynet200": 200,
+    "diving48": 48,
+    "gym99": 99,
+    "hmdb51": 51,
+    "jester": 27,
+    "kinetics400": 400,
+    "kinetics600": 600,
+    "kinetics700": 700,
+    "kinetics710": 710,
+    "mit": 339,
+    "mmit": 313,
+    "ntu60": 60,
+    "ssv1": 174,
+    "ssv2": 174,
+    "ucf101": 101,
+}
+
+
+def names(dataset: str) -> tuple[str, ...]:
+    return load_dataset_classes(dataset).names
+
+
+def test_all_data_sets_are_there() -> None:
+    assert {dataset: len(names(dataset)) for dataset in dataset_names()} == COUNTS
+
+
+def test_the_files_fit_together() -> None:
+    assert find_problems() == []
+
+
+def test_orders_are_the_official_ones() -> None:
+    for dataset in ("kinetics400", "kinetics600", "kinetics700", "hmdb51", "ssv2"):
+        assert list(names(dataset)) == sorted(names(dataset)), dataset
+    # UCF101's classInd.txt sorts without regard to capitals: plain sorting swaps two pairs.
+    assert list(names("ucf101")) == sorted(names("ucf101"), key=str.casefold)
+    assert names("ucf101")[34:36] == ("Hammering", "HammerThrow")
+    assert names("ucf101")[46:48] == ("JumpingJack", "JumpRope")
+    assert names("kinetics400")[0] == "abseiling"
+    assert names("kinetics400")[399] == "zumba"
+    assert names("ntu60")[0] == "drink water"
+
+
+def test_fault_06_wording_of_ucf101_is_words() -> None:
+    classes = load_dataset_classes("ucf101")
+    for name, prompt in zip(classes.names, classes.prompts, strict=True):
+        assert prompt == " ".join(re.findall("[A-Z][a-z]*", name)).lower()
+    assert classes.prompts[0] == "apply eye makeup"
+
+
+def test_wording_differs_from_the_name_only_where_it_must() -> None:
+    for dataset in set(COUNTS) - {"ucf101"}:
+        classes = load_dataset_classes(dataset)
+        sign = {"hmdb51": "_", "mit": "+", "mmit": "+"}.get(dataset, "_")
+        assert classes.prompts == tuple(name.replace(sign, " ") for name in classes.names), dataset
+
+
+def test_commas_do_not_cut_names() -> None:
+    with_comma = [name for name in names("ssv2") if "," in name]
+    assert len(with_comma) == 12
+    assert "Removing something, revealing something behind" in with_comma
+    assert set(names("ssv1")) == set(names("ssv2"))
+
+
+def test_the_name_that_gym99_repeats_bears_its_number() -> None:
+    repeated = [(i, name) for i, name in enumerate(names("gym99")) if name.startswith("(BB) salto backward tucked (")]
+    assert repeated == [(i, f"(BB) salto backward tucked (class {i})") for i in (58, 70)]
+    assert "(BB) salto backward tucked" not in names("gym99")
+
+
+def test_variants_are_named_and_change_only_what_they_say() -> None:
+    ours, theirs = load_dataset_classes("hmdb51"), load_dataset_classes("hmdb51", "vificlip_csv")
+    differing = [i for i in range(51) if ours.names[i] != theirs.names[i]]
+    assert differing == [20, 21, 44, 45]
+    assert theirs.names[20:22] == ("kick_ball", "kick")
+    assert theirs.prompts[44:46] == ("sword exercise", "sword")
+    froster = load_dataset_classes("kinetics400", "froster")
+    assert froster.names == names("kinetics400")
+    assert froster.prompts[14] == "barbecuing"
+    assert sum(a != b for a, b in zip(froster.prompts, froster.names, strict=True)) == 8
+    assert load_dataset_classes("ucf101", "open_vclip").prompts[100] == "yoyo"
+    assert load_dataset_classes("ucf101", "openai").prompts[36] == "hand stand pushups"
+    assert class_variants("ssv2") == {}
+
+
+def test_kinetics_600_has_220_new_classes_and_not_232() -> None:
+    old, new = names("kinetics400"), names("kinetics600")
+    renames = load_renames("kinetics400", "kinetics600")
+    assert list(renames) == list(old)
+    assert sum(now is None for now in renames.values()) == 20
+    assert sum(now not in (None, name) for name, now in renames.items()) == 12
+    assert len(set(new) - set(old)) == 232
+    unseen = tuple(name for name in new if name not in set(renames.values()))
+    assert unseen == load_split("k600_new220").subsets["new"]
+    assert len(unseen) == 220
+    merged = set(names("kinetics710"))
+    assert all(now in merged for now in load_renames("kinetics400", "kinetics710").values())
+
+
+def test_zero_shot_draws_of_kinetics_600() -> None:
+    split, unseen = load_split("k600_zeroshot"), set(load_split("k600_new220").subsets["new"])
+    tested = set()
+    for draw in ("split1", "split2", "split3"):
+        test, rest = split.subsets[f"{draw}/test"], split.subsets[f"{draw}/rest"]
+        assert (len(test), len(rest)) == (160, 60)
+        assert set(test) | set(rest) == unseen
+        assert list(test) == sorted(test)
+        tested |= set(test)
+    assert unseen - tested == set(load_split("k600_new220").subsets["untested"])
+
+
+@pytest.mark.parametrize(("dataset", "half"), [("hmdb51", 25), ("ucf101", 50)])
+def test_ep1_draws_come_from_their_generator(dataset: str, half: int) -> None:
+    split, generator = load_split(f"{dataset}_ep1"), random.Random(2023)
+    for draw in range(10):
+        numbers = list(range(COUNTS[dataset]))
+        generator.shuffle(numbers)
+        assert split.subsets[f"draw{draw}"] == tuple(names(dataset)[i] for i in sorted(numbers[:half]))
+
+
+@pytest.mark.parametrize(
+    ("dataset", "base", "novel"), [("kinetics400", 200, 200), ("hmdb51", 26, 25), ("ucf101", 51, 50), ("ssv2", 87, 87)]
+)
+def test_base_and_novel_part_the_classes(dataset: str, base: int, novel: int) -> None:
+    split = load_split(f"{dataset}_base_novel")
+    assert split.dataset == dataset
+    parts = split.subsets["base"], split.subsets["novel"]
+    assert (len(parts[0]), len(parts[1])) == (base, novel)
+    assert set(parts[0]) | set(parts[1]) == set(names(dataset))
+
+
+def test_parts_carry_their_wording() -> None:
+    part = load_split("ucf101_ep1").classes("draw0")
+    assert part.names[:2] == ("ApplyEyeMakeup", "ApplyLipstick")
+    assert part.prompts[:2] == ("apply eye makeup", "apply lipstick")
+    assert len(load_split("ssv2_temporal_static").classes("temporal").names) == 18
+    assert len(load_split("kinetics400_temporal_static").classes("static").names) == 32
+    assert len(split_names()) == 10
+
+
+def test_templates_follow_their_rules() -> None:
+    media = ("photo", "video", "example", "demonstration")
+    verbs = ("using", "doing", "during", "performing", "practicing")
+    forms = ("", "a person ", *(f"a person {verb} " for verb in verbs))
+    assert list(load_templates("clip28")) == [f"a {m} of {form}{{}}." for m in media for form in forms]
+    rule = product(("", *(f"{verb} " for verb in verbs)), ("a", "the"), media)
+    assert list(load_templates("clip48")) == [f"a {m} of {a} person {form}{{}}." for form, a, m in rule]
+    assert len(load_templates("actionclip16")) == 16
+    assert load_templates("actionclip16")[3] == "{}, an action"
+    assert load_templates("vificlip") == ("a photo of a {}.",)
+    assert load_templates("name") == ("{}",)
+    assert set(template_names()) == {"clip28", "clip48", "actionclip16", "vificlip", "name"}
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: load_dataset_classes("kinetic400"), r"'kinetic400' is no data set .*did you mean 'kinetics400'\?"),
+        (lambda: load_dataset_classes("ssv2", "x"), r"'x' is no variant of ssv2; there is none"),
+        (lambda: load_dataset_classes("hmdb51", "vifi"), "there is vificlip_csv"),
+        (lambda: load_split("k600"), "no split of the catalogue"),
+        (lambda: load_split("k600_zeroshot").classes("test"), "no part of .*; there is split1/test, "),
+        (lambda: load_templates("clip"), "no set of templates"),
+        (lambda: load_renames("kinetics600", "kinetics400"), "no renaming in the catalogue"),
+        (lambda: load_dataset_classes("hmdb51").subset(["brush hair"]), r"no class 'brush hair' \(did you mean"),
+        (lambda: load_dataset_classes("hmdb51").subset(["run", "run"]), "'run' of hmdb51 comes twice"),
+    ],
+)
+def test_unknown_names_are_refused(call: Callable[[], object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def damage_json(file: str, change: Callable[[Any], None]) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        content = json.loads((folder / file).read_text("utf-8"))
+        change(content)
+        (folder / file).write_text(json.dumps(content), "utf-8")
+
+    return damage
+
+
+def damage_names(folder: Path) -> None:
+    file = folder / "classes" / "hmdb51.txt"
+    file.write_text(file.read_text("utf-8").replace("cartwheel\n", "cartwheel\nCartwheel\nab  c\n"), "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("damage", "problems"),
+    [
+        (damage_names, ["hmdb51: class: 'cartwheel' comes 2 times", "hmdb51: class 'ab  c' is blank, has stray"]),
+        (
+            damage_json(
+                "splits/hmdb51_ep1.json", lambda split: split["subsets"]["draw3"].extend(["hug", "hug", "Hug"])
+            ),
+            ["split hmdb51_ep1, draw3: 'Hug' is no class of hmdb51", "split hmdb51_ep1, draw3: 'hug' comes 2 times"],
+        ),
+        (damage_json("splits/hmdb51_ep1.json", lambda split: split.update(dataset="x")), ["no data set 'x'"]),
+        (
+            damage_json("renames.json", lambda all_: all_["kinetics400 to kinetics710"].update(nothing="zumba")),
+            ["renames kinetics400 to kinetics710: 'nothing' is no class of kinetics400"],
+        ),
+        (
+            damage_json("renames.json", lambda all_: all_["kinetics400 to kinetics710"].update(abseiling="zumba")),
+            ["'zumba' comes 2 times"],
+        ),
+        (
+            damage_json("variants.json", lambda all_: all_["hmdb51"]["vificlip_csv"].update(swapped=[["run", "ran"]])),
+            ["variant vificlip_csv of hmdb51: 'ran' is no class of hmdb51"],
+        ),
+        (
+            damage_json("variants.json", lambda all_: all_["hmdb51"]["vificlip_csv"].update(swapped=[])),
+            ["changes nothing"],
+        ),
+        (damage_json("templates.json", lambda sets: sets["name"]["templates"].append("a {} of {}")), ["exactly once"]),
+    ],
+)
+def test_the_check_sees_what_is_wrong(
+    damage: Callable[[Path], None], problems: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "catalog"
+    shutil.copytree(reader.FOLDER, folder)
+    monkeypatch.setattr(reader, "FOLDER", folder)
+    assert find_problems() == []
+    damage(folder)
+    found = find_problems()
+    for problem in problems:
+        assert any(problem in line for line in found), (problem, found)
