@@ -144,12 +144,13 @@ def test_the_command_writes_a_backbone_with_its_card(tmp_path: Path, capsys: pyt
     out = tmp_path / "backbone"
     pretrain.main([*sizes.split(), "--held-out", "80", "--pool", str(tmp_path / "pool"), "--out", str(out)])
     printed = capsys.readouterr().out
-    zero_shot, pose = json.loads(printed[printed.index("[\n") :])
-    assert set(zero_shot) == set(pretrain.ASKED)
-    assert set(pose) == {"feature", "cls"}
+    measured = json.loads(printed[printed.index("{\n") :])
+    assert set(measured["zero_shot"]) == set(pretrain.ASKED)
+    assert set(measured["motions"]) == set(world.MOTIONS)
+    assert set(measured["pose"]) == {"feature", "cls"}
     card = (out / "CARD.md").read_text(encoding="utf-8")
     assert "--pool-size 600 --word-steps 1 --steps 1 --batch-size 20" in card
-    assert f"{100 * zero_shot['colour']:.1f} %" in card
+    assert f"{100 * measured['zero_shot']['colour']:.1f} %" in card
     backbone = load_backbone(out)
     assert {value.dtype for value in load_file(out / "model.safetensors").values()} == {torch.float16}
     assert backbone.clip.config.vision.image_size == 64

@@ -23,7 +23,7 @@ from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.clip.tokenizer import TokenBatch
 from vitaclip.config import CLIPConfig, TextConfig, VisionConfig, require
 from vitaclip.miniature import captions, probes, world
-from vitaclip.miniature.stills import Stills, render_pool, render_stills
+from vitaclip.miniature.stills import MOVING_SHARE, Stills, render_pool, render_stills
 from vitaclip.miniature.vocabulary import train_tokenizer
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
@@ -33,7 +33,20 @@ HELD_OUT_SEED = 1_000_003
 HIGHEST_LOGIT_SCALE = math.log(100.0)
 IMAGE_SIZE = 64
 
-Scores = tuple[dict[str, float], dict[str, dict[str, float]]]
+
+@dataclass(frozen=True)
+class Measured:
+    """What a CLIP knows of stills that it was not trained on; see `probes`.
+
+    Attributes:
+        zero_shot: share of right answers, for each question.
+        motions: share of the stills of each motion whose motion it names.
+        pose: R squared of a linear map to each coordinate, from the feature and from the cls token.
+    """
+
+    zero_shot: dict[str, float]
+    motions: dict[str, float]
+    pose: dict[str, dict[str, float]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,20 +269,26 @@ def _parameter_groups(parameters: list[nn.Parameter], config: PretrainConfig) ->
     return [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def measure(clip: CLIP, tokenizer: Tokenizer, count: int) -> Scores:
-    """The probes of `probes.zero_shot_scores` and `probes.pose_scores` on `count` held-out stills."""
+def measure(clip: CLIP, tokenizer: Tokenizer, count: int) -> Measured:
+    """All probes on `count` held-out stills."""
     stills = render_stills(HELD_OUT_SEED, 0, count, clip.config.vision.image_size)
-    return probes.zero_shot_scores(clip, tokenizer, stills), probes.pose_scores(clip, stills)
+    motions = np.diag(probes.motion_confusion(clip, tokenizer, stills))
+    return Measured(
+        zero_shot=probes.zero_shot_scores(clip, tokenizer, stills),
+        motions=dict(zip(world.MOTIONS, motions.tolist(), strict=True)),
+        pose=probes.pose_scores(clip, stills),
+    )
 
 
-def write_card(folder: Path, config: PretrainConfig, minutes: float, scores: Scores, stills_count: int) -> Path:
+def write_card(folder: Path, config: PretrainConfig, minutes: float, measured: Measured, stills_count: int) -> Path:
     """Write CARD.md beside the weights: how they were made and what they score."""
-    zero_shot, pose = scores
+    zero_shot, pose = measured.zero_shot, measured.pose
     changed = {name: value for name, value in asdict(config).items() if value != getattr(PretrainConfig(), name)}
     options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
     text = CARD.format(
         command=f"OMP_WAIT_POLICY=PASSIVE python -m vitaclip.miniature.pretrain{options}",
         seed=config.seed,
+        word_steps=config.word_steps,
         steps=config.steps,
         batch_size=config.batch_size,
         pool_size=config.pool_size,
@@ -277,6 +296,8 @@ def write_card(folder: Path, config: PretrainConfig, minutes: float, scores: Sco
         machine=f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}, float32",
         held_out=stills_count,
         zero_shot="\n".join(f"| {name} | {ASKED[name]} | {100 * share:.1f} % |" for name, share in zero_shot.items()),
+        motions="\n".join(f"| {name} | {100 * share:.0f} % |" for name, share in measured.motions.items()),
+        moving=f"{100 * MOVING_SHARE:.0f}",
         pose="\n".join(
             f"| {target} | {pose['feature'][target]:.3f} | {pose['cls'][target]:.3f} |"
             for target in probes.POSE_TARGETS
@@ -307,11 +328,15 @@ that the demo, the tests and the first steps with vitaclip need no download.
 
     {command}
 
-Seed {seed}, {steps} steps of {batch_size} stills from {pool_size} rendered ones, with captions drawn afresh every
-time; {minutes} minutes on {machine}. Trained from scratch on synthetic stills and their captions alone: no photograph,
-no text from elsewhere and no video. Half of the stills show a shape at rest, half show its motion as a trail. All 36
-pairs of colour and shape occur among the stills; the split into trained and never trained pairs concerns videos only.
-The weights are stored in float16.
+Seed {seed}; {word_steps} steps in which the image tower learns, through a linear map that is thrown away, the words
+that are true of a still, then {steps} in which both towers learn which caption belongs to which; {batch_size} of
+{pool_size} rendered stills a step, captions drawn afresh every time. {minutes} minutes on
+{machine}.
+
+Trained from scratch on synthetic stills and their captions alone: no photograph, no text from elsewhere and no video.
+{moving} % of the stills show a motion as a trail, the others a shape at rest. All 36 pairs of colour and shape occur
+among the stills; the split into trained and never trained pairs concerns videos only. The weights are stored in
+float16.
 
 ## What it scores
 
@@ -321,6 +346,10 @@ texts:
 | attribute | question | right |
 |---|---|---|
 {zero_shot}
+
+| motion, among 8, appearance given | right |
+|---|---|
+{motions}
 
 What a linear map reads from a still at rest (R squared on the half it was not fitted to), from the feature in the
 shared space and from the last block's cls token:
@@ -366,9 +395,9 @@ def main(arguments: list[str] | None = None) -> None:
     save_backbone(clip, tokenizer, options.out, dtype=torch.float16)
     # Measured as stored, not as trained.
     shipped = load_backbone(options.out)
-    scores = measure(shipped.clip, shipped.tokenizer, options.held_out)
-    write_card(options.out, config, minutes, scores, options.held_out)
-    print(json.dumps(scores, indent=2))
+    measured = measure(shipped.clip, shipped.tokenizer, options.held_out)
+    write_card(options.out, config, minutes, measured, options.held_out)
+    print(json.dumps(asdict(measured), indent=2))
 
 
 if __name__ == "__main__":
