@@ -53,7 +53,7 @@ def model(world: Path, tmp_path: Path) -> VitaCLIP:
 def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: VitaCLIP, views: ViewsConfig) -> None:
     videos = read_folder(world / "videos")
     data = DataConfig(workers=0, eval_batch_size=5)
-    evaluated = Evaluation(model, videos.rows, NAMES, views, RuntimeConfig(), data).run()
+    evaluated = Evaluation(model, videos.rows, NAMES, views, RuntimeConfig(precision="float32"), data).run()
     sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
     text = model.encode_text(NAMES)
     for i, row in enumerate(videos.rows):
