@@ -12,22 +12,21 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer as BPETokenizer
-from tokenizers.models import WordLevel
 from torch import Tensor
 
-from vitaclip.clip.tokenizer import END, START
+from tiny import tiny_tokenizer
 
-IMAGE_SIZE, PATCH_SIZE, VOCABULARY, CONTEXT_LENGTH = 32, 16, 60, 20
+VOCABULARY = tiny_tokenizer().vocab_size
+START, END = VOCABULARY - 2, VOCABULARY - 1
+IMAGE_SIZE, PATCH_SIZE, CONTEXT_LENGTH = 32, 16, 20
 EMBED_DIM, VISION_WIDTH, TEXT_WIDTH, DEPTH = 24, 128, 64, 2
-TEXTS = [[58, 5, 6, 7, 59], [58, 9, 59], [58, 1, 2, 3, 4, 5, 6, 59]]
-"""Token ids; 59 ends a text."""
+TEXTS = [[START, 5, 6, 7, END], [START, 9, END], [START, 1, 2, 3, 4, 5, 6, END]]
+"""Token ids."""
 
 
 def write_tokenizer(folder: Path) -> None:
     """A tokenizer.json of the right size."""
-    vocabulary = {f"w{i}": i for i in range(VOCABULARY - 2)} | {START: VOCABULARY - 2, END: VOCABULARY - 1}
-    BPETokenizer(WordLevel(vocabulary, unk_token="w0")).save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer.json").write_text(tiny_tokenizer().to_json())
 
 
 def images() -> Tensor:
@@ -117,8 +116,8 @@ def transformers_clip(activation: str = "quick_gelu") -> Any:
             "num_attention_heads": 4,
             "vocab_size": VOCABULARY,
             "max_position_embeddings": CONTEXT_LENGTH,
-            "bos_token_id": VOCABULARY - 2,
-            "eos_token_id": VOCABULARY - 1,
+            "bos_token_id": START,
+            "eos_token_id": END,
             "hidden_act": activation,
         },
         vision_config={

@@ -1,12 +1,10 @@
 """A tiny model with random weights, for tests of everything that needs some model."""
 
+from functools import cache
+
 import torch
-from tokenizers import Tokenizer as BPETokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 
 from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.clip.tokenizer import END, START
 from vitaclip.config import (
     CLIPConfig,
     ModelConfig,
@@ -15,6 +13,7 @@ from vitaclip.config import (
     VideoPromptConfig,
     VisionConfig,
 )
+from vitaclip.miniature.vocabulary import learn_tokenizer
 from vitaclip.model import VitaCLIP
 from vitaclip.weights.backbone import Backbone
 from vitaclip.weights.fingerprint import fingerprint
@@ -22,12 +21,10 @@ from vitaclip.weights.fingerprint import fingerprint
 WORDS = "a video photo of . jump run sit stand up down very long name moving left right one two three four".split()  # noqa: SIM905
 
 
+@cache
 def tiny_tokenizer() -> Tokenizer:
-    """A word is a token; unknown words are one token of their own."""
-    vocabulary = {word: i for i, word in enumerate(["<pad>", "<unk>", *WORDS, START, END])}
-    bpe = BPETokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    bpe.pre_tokenizer = Whitespace()
-    return Tokenizer(bpe)
+    """Each of WORDS is a token; others fall into pieces."""
+    return learn_tokenizer(WORDS)
 
 
 def tiny_clip_config(**vision: int) -> CLIPConfig:
@@ -35,7 +32,7 @@ def tiny_clip_config(**vision: int) -> CLIPConfig:
     sizes = {"image_size": 16, "patch_size": 8, "width": 16, "depth": 2, "heads": 2} | vision
     return CLIPConfig(
         vision=VisionConfig(**sizes),
-        text=TextConfig(vocab_size=len(WORDS) + 4, context_length=24, width=12, depth=2, heads=2),
+        text=TextConfig(vocab_size=tiny_tokenizer().vocab_size, context_length=77, width=12, depth=2, heads=2),
         embed_dim=8,
     )
 

@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer as BPETokenizer
-from tokenizers.models import BPE
 
 from tiny import tiny_tokenizer
 from vitaclip.clip import Tokenizer
@@ -19,6 +17,8 @@ from vitaclip.clip.tokenizer import clean_text
         ("cats &amp;amp; dogs", "cats & dogs"),
         ("schÃ¶n", "schön"),
         ("ΟΔΟΣ", "οδος"[:-1] + "ς"),
+        ("bell\x07 and &amp;amp;amp;lt;b>", "bell and <b>"),
+        (" \t\n\u3000", ""),
     ],
 )
 def test_text_is_cleaned_as_clip_does(text: str, cleaned: str) -> None:
@@ -46,14 +46,3 @@ def test_tokenizers_survive_being_written(tmp_path: Path) -> None:
     loaded = Tokenizer.from_file(tmp_path / "tokenizer.json")
     assert loaded.encode("a video of jump.") == tokenizer.encode("a video of jump.")
     assert loaded.vocab_size == tokenizer.vocab_size
-
-
-def test_files_that_are_no_clip_tokenizer_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no such file"):
-        Tokenizer.from_file(tmp_path / "tokenizer.json")
-    (tmp_path / "tokenizer.json").write_text(BPETokenizer(BPE()).to_str())
-    with pytest.raises(ValueError, match="lacks"):
-        Tokenizer.from_file(tmp_path / "tokenizer.json")
-    (tmp_path / "tokenizer.json").write_text("{half")
-    with pytest.raises(ValueError, match="not a tokenizer"):
-        Tokenizer.from_file(tmp_path / "tokenizer.json")

@@ -13,7 +13,7 @@ from torch.nn.functional import normalize
 
 from vitaclip.clip import CLIP
 from vitaclip.clip.tokenizer import Tokenizer
-from vitaclip.miniature import captions, pretrain, stills
+from vitaclip.miniature import captions, pretrain, stills, world
 from vitaclip.miniature.vocabulary import train_tokenizer
 from vitaclip.weights.backbone import load_backbone
 

@@ -94,7 +94,7 @@ def test_motion_is_independent_of_the_sharp_pose() -> None:
     """Place, size and direction of a still with a trail say nothing about the motion (chi-squared, 5 sigma)."""
     made = stills.render_stills(11, 0, 1200, 16)
     moving = made.codes[made.codes[:, captions.MOTION] != captions.NO_MOTION]
-    assert 0.43 < len(moving) / len(made) < 0.57
+    assert abs(len(moving) / len(made) - stills.MOVING_SHARE) < 0.05
     for attribute in (captions.COLUMN, captions.ROW, captions.SIZE, captions.DIRECTION):
         table = np.zeros((8, len(list(captions.ATTRIBUTES.values())[attribute])))
         np.add.at(table, (moving[:, captions.MOTION], moving[:, attribute]), 1)

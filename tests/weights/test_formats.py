@@ -130,7 +130,7 @@ def test_an_activation_that_contradicts_the_file_is_refused(folder: Path) -> Non
 
 def open_clip_config(**changes: Any) -> dict[str, Any]:
     vision = {"image_size": 32, "layers": 2, "width": 128, "patch_size": 16, "head_width": 64}
-    text = {"context_length": 20, "vocab_size": 60, "width": 64, "heads": 1, "layers": 2}
+    text = {"context_length": 20, "vocab_size": peers.VOCABULARY, "width": 64, "heads": 1, "layers": 2}
     model = {"embed_dim": 24, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text} | changes
     return {"model_cfg": model, "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}}
 
@@ -218,9 +218,9 @@ def test_another_input_size_resamples_the_positions(folder: Path) -> None:
 
 def test_a_tokenizer_that_is_not_there_or_does_not_fit(tmp_path: Path) -> None:
     torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
-    with pytest.raises(ValueError, match=r"a text tower of 60 entries was not trained with"):
+    with pytest.raises(ValueError, match=rf"a text tower of {peers.VOCABULARY} entries was not trained with"):
         load_backbone(tmp_path / "clip.pt", activation="gelu")
     peers.write_tokenizer(tmp_path)
     torch.save(peers.openai_clip(vocab_size=50).state_dict(), tmp_path / "small.pt")
-    with pytest.raises(ValueError, match=r"has 60 entries, the text tower 50"):
+    with pytest.raises(ValueError, match=rf"has {peers.VOCABULARY} entries, the text tower 50"):
         load_backbone(tmp_path / "small.pt", activation="gelu")

@@ -1,4 +1,4 @@
-"""CLIP's byte-pair tokenizer, run by the `tokenizers` library.
+"""CLIP's byte-pair tokenizer, token for token the reference's (openai/CLIP, clip/simple_tokenizer.py).
 
 Axes: K texts, L tokens.
 """
@@ -9,12 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import ftfy
+import regex
 import torch
-from tokenizers import Tokenizer as BPETokenizer
+from tokenizers import models
 from torch import Tensor
 
-START = "<|startoftext|>"
-END = "<|endoftext|>"
+from vitaclip.clip.bpe import END, SIGNS, START, WORD_PATTERN, lay_out_bpe
+from vitaclip.clip.bpe_files import find_bpe, read_bpe
+
+# The regex package and not the tokenizers library: their tables of letters differ by thousands of characters.
+_WORDS = regex.compile(WORD_PATTERN, regex.IGNORECASE)
+# Bytes keep their own character where that is visible and not a blank; the others take those from 256 on, in order.
+_VISIBLE = [ord(sign) for sign in SIGNS if ord(sign) < 256]
+_HIDDEN = [byte for byte in range(256) if byte not in _VISIBLE]
+_SIGN_OF_BYTE = dict(zip([*_VISIBLE, *_HIDDEN], SIGNS, strict=True))
 
 
 @dataclass(frozen=True)
@@ -26,54 +34,67 @@ class TokenBatch:
 
 
 def clean_text(text: str) -> str:
-    """Mend mojibake, undo HTML entities, fold white space and case, as CLIP's training did."""
-    if not text.isascii():
-        text = ftfy.fix_text(text)
-    text = html.unescape(html.unescape(text))
-    # Lower case is Python's: the tokenizer library's own differs on a final sigma.
+    """Mend mojibake and drop control characters, undo HTML entities, fold white space and case, as CLIP's training did.
+
+    Plain ASCII goes through ftfy too: entities and control characters are its business as well.
+    """
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    # Lower case is Python's: the tokenizers library's own differs on a final sigma.
     return " ".join(text.split()).lower()
 
 
 class Tokenizer:
-    """Texts to token ids and back. Built once, from a `tokenizer.json`."""
+    """Texts to token ids. Built once."""
 
-    def __init__(self, bpe: BPETokenizer) -> None:
-        start_id, end_id = bpe.token_to_id(START), bpe.token_to_id(END)
-        if start_id is None or end_id is None:
-            raise ValueError(f"the tokenizer lacks {START} or {END}: it is not one of CLIP's")
+    def __init__(self, model: models.BPE) -> None:
+        self._bpe = lay_out_bpe(model)
+        self._model = self._bpe.model
+        start_id, end_id = model.token_to_id(START), model.token_to_id(END)
+        assert start_id is not None
+        assert end_id is not None
         self.start_id: int = start_id
         self.end_id: int = end_id
-        self._bpe = bpe
 
     @classmethod
     def from_file(cls, path: str | Path) -> "Tokenizer":
-        """Read a `tokenizer.json`.
+        """Read a `tokenizer.json`, OpenAI's `bpe_simple_vocab_16e6.txt.gz` (or the same unpacked), or a `merges.txt`.
 
         Raises:
-            ValueError: if the file is missing or is not a tokenizer of CLIP's kind.
+            ValueError: if the file is missing, too large, damaged, or not a tokenizer of CLIP's kind.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise ValueError(f"{path}: no such file; a backbone folder needs its tokenizer.json")
-        text = path.read_text(encoding="utf-8")
-        try:
-            bpe = BPETokenizer.from_str(text)
-        except Exception as error:  # the library raises nothing more specific
-            raise ValueError(f"{path} is not a tokenizer: {error}") from error
-        return cls(bpe)
+        return cls(read_bpe(path))
 
-    def to_json(self) -> str:
-        """The content of a `tokenizer.json` that `from_file` reads back."""
-        return self._bpe.to_str()
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> "Tokenizer":
+        """Read the tokenizer that lies in a folder, by the first of these names: `tokenizer.json`, `vocab.json` with
+        `merges.txt`, `bpe_simple_vocab_16e6.txt.gz`, `bpe_simple_vocab_16e6.txt`.
+
+        Raises:
+            ValueError: if none is there, or as `from_file` does.
+        """
+        return cls(find_bpe(folder))
 
     @property
     def vocab_size(self) -> int:
         """Number of ids, special tokens included."""
         return self._bpe.get_vocab_size()
 
+    def to_json(self) -> str:
+        """The content of a `tokenizer.json` that `from_file` and the `tokenizers` library read back."""
+        return self._bpe.to_str()
+
     def encode(self, text: str) -> list[int]:
         """Ids of a text without start and end token."""
-        return self._bpe.encode(clean_text(text), add_special_tokens=False).ids
+        ids: list[int] = []
+        for word in _WORDS.findall(clean_text(text)):
+            if word == START:
+                ids.append(self.start_id)
+            elif word == END:
+                ids.append(self.end_id)
+            else:
+                signs = word.encode("utf-8").decode("latin-1").translate(_SIGN_OF_BYTE)
+                ids += [token.id for token in self._model.tokenize(signs)]
+        return ids
 
     def __call__(self, texts: Sequence[str], context_length: int = 77) -> TokenBatch:
         """Ids of whole texts with start and end token, as wide as the longest of them.

@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 
 from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.clip.bpe_files import TOKENIZER_FILES
 from vitaclip.config import to_dict
 from vitaclip.files import one_line, write_json, write_safetensors, write_text
 from vitaclip.weights.architecture import Activation
@@ -105,18 +106,18 @@ def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
         ValueError: if there is none beside them and CLIP's own does not fit or cannot be fetched, or if it has more
             entries than the text tower.
     """
-    path = folder / TOKENIZER_FILE
-    if not path.is_file():
-        if vocab_size != CLIP_VOCABULARY:
-            raise ValueError(
-                f"{folder}: no {TOKENIZER_FILE} in it, and a text tower of {vocab_size} entries was not trained with"
-                " CLIP's own; put the tokenizer there that belongs to the weights"
-            )
-        path = fetch_file(TOKENIZER_REPOSITORY, TOKENIZER_FILE)
-    tokenizer = Tokenizer.from_file(path)
+    if any((folder / name).is_file() for names in TOKENIZER_FILES for name in names):
+        tokenizer = Tokenizer.from_folder(folder)
+    elif vocab_size == CLIP_VOCABULARY:
+        tokenizer = Tokenizer.from_file(fetch_file(TOKENIZER_REPOSITORY, TOKENIZER_FILE))
+    else:
+        raise ValueError(
+            f"{folder}: no tokenizer in it, and a text tower of {vocab_size} entries was not trained with CLIP's own;"
+            f" put the {TOKENIZER_FILE} there that belongs to the weights"
+        )
     if tokenizer.vocab_size > vocab_size:
         raise ValueError(
-            f"{path}: has {tokenizer.vocab_size} entries, the text tower {vocab_size};"
-            f" put the {TOKENIZER_FILE} there that belongs to the weights"
+            f"{folder}: its tokenizer has {tokenizer.vocab_size} entries, the text tower {vocab_size};"
+            " put the one there that belongs to the weights"
         )
     return tokenizer
