@@ -1,7 +1,5 @@
 """Annotations and files joined: lists, what is missing, what is there twice, what leaks."""
 
-import csv
-import io
 import os
 import shutil
 from collections import Counter, defaultdict
@@ -16,7 +14,7 @@ from vitaclip.data.prepare.kinetics import read_kinetics
 from vitaclip.data.prepare.leaks import Leak, find_leaks
 from vitaclip.data.prepare.splits import read_hmdb51, read_ucf101
 from vitaclip.data.prepare.ssv2 import read_ssv2
-from vitaclip.files import write_text
+from vitaclip.files import csv_text, write_text
 
 DATASETS: Mapping[str, Callable[[Path, ClassList], Annotations]] = {
     "kinetics400": read_kinetics,
@@ -174,7 +172,7 @@ def _files(preparation: Preparation) -> dict[str, str]:
     missing = [(clip, match) for clip, match in preparation.matches.items() if match.path is None]
     duplicate = [(match.path, other) for match in preparation.matches.values() for other in match.others]
     counts = [(name, c.annotated, c.found, c.missing) for name, c in preparation.class_counts.items()]
-    texts = {f"{name}.csv": _csv(rows) for name, rows in lists.items() if rows}
+    texts = {f"{name}.csv": csv_text(rows) for name, rows in lists.items() if rows}
     return texts | {
         "classes.txt": "".join(f"{prompt}\n" for prompt in classes.prompts),
         "missing.txt": _tabbed((c.list_name, c.class_name, c.file_stem, match.reason) for c, match in missing),
@@ -186,14 +184,8 @@ def _files(preparation: Preparation) -> dict[str, str]:
             (leak.how, leak.first.list_name, leak.first.file_stem, leak.second.list_name, leak.second.file_stem)
             for leak in preparation.leaks
         ),
-        "counts.csv": _csv([("class", "annotated", "found", "missing"), *sorted(counts)]),
+        "counts.csv": csv_text([("class", "annotated", "found", "missing"), *sorted(counts)]),
     }
-
-
-def _csv(rows: Iterable[Sequence[object]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
-    return text.getvalue()
 
 
 def _tabbed(rows: Iterable[Sequence[object]]) -> str:

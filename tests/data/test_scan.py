@@ -1,0 +1,111 @@
+"""Scanning a data set: what is bad is named, everything else goes on the clean list."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from misbehaving import check_or_misbehave
+from vitaclip.cli import main
+from vitaclip.config import ScanConfig
+from vitaclip.data import read_list
+from vitaclip.data.scan import Scan, VideoFacts, check_video, find_targets, scan_videos, write_scan
+
+CONFIG = ScanConfig(workers=2, time_limit_seconds=60)
+
+
+@pytest.fixture
+def mixed(video_folder: Path, tmp_path: Path) -> Path:
+    """Good files and bad ones of several kinds, and their list with names as labels."""
+    good = (video_folder / "clip0.mp4").read_bytes()
+    for name in ("a.mp4", "b, c.mp4"):
+        (tmp_path / name).write_bytes(good)
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "cut.mp4").write_bytes(good[: len(good) // 2])
+    (tmp_path / "empty.mp4").touch()
+    lines = ["a.mp4,tai chi", '"b, c.mp4","swimming, indoors"', "text.mp4,tai chi", "cut.mp4,tai chi"]
+    lines += ["empty.mp4,tai chi", "none.mp4,tai chi", "a.mp4,tai chi", "a.mp4,taichix"]
+    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines) + "\n", "utf-8")
+    return tmp_path
+
+
+def test_a_check_looks_at_the_ends(video_folder: Path) -> None:
+    assert check_video(video_folder / "clip3.mp4") == VideoFacts(26, 64, 48)
+
+
+def test_every_kind_of_bad_is_named_and_the_clean_list_can_be_read(mixed: Path) -> None:
+    names = ("swimming, indoors", "tai chi")
+    targets, bad = find_targets(mixed / "list.csv", class_names=names)
+    scan = scan_videos(targets, CONFIG)
+    problems = {(entry.path.name if entry.path else "", entry.kind): entry.problem for entry in (*bad, *scan.bad)}
+    assert set(problems) == {
+        ("", "list"),  # no such class
+        ("empty.mp4", "list"),
+        ("none.mp4", "list"),
+        ("a.mp4", "list"),  # listed twice
+        ("text.mp4", "refused"),
+        ("cut.mp4", "refused"),
+    }
+    assert problems["", "list"].startswith("list.csv:9: no class is called 'taichix'")
+    assert all(name in problem for (name, _), problem in problems.items())
+    write_scan(Scan(scan.good, (*bad, *scan.bad)), mixed / "out")
+    clean = read_list(mixed / "out" / "clean.csv", class_names=names)
+    assert [(row.path.name, row.label) for row in clean.rows] == [("a.mp4", 1), ("b, c.mp4", 0)]
+    with (mixed / "out" / "bad.csv").open(newline="") as file:
+        assert {(Path(row["path"]).name, row["kind"]) for row in csv.DictReader(file)} == set(problems)
+
+
+def test_files_that_hang_or_crash_are_recorded_and_the_others_checked(video_folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "hang", "b", "segfault", "c"):
+        (tmp_path / f"{name}.mp4").write_bytes((video_folder / "clip1.mp4").read_bytes())
+    targets, _ = find_targets(tmp_path)
+    seen: list[object] = []
+    scan = scan_videos(targets, ScanConfig(workers=2, time_limit_seconds=3), seen.append, check_or_misbehave)
+    assert [target.path.stem for target in scan.good] == ["a", "b", "c"]
+    assert [(bad.path, bad.kind) for bad in scan.bad] == [
+        (tmp_path / "hang.mp4", "timed out"),
+        (tmp_path / "segfault.mp4", "died"),
+    ]
+    assert scan.bad[0].problem == f"{tmp_path / 'hang.mp4'} took longer than the time limit"
+    assert len(seen) == 5
+
+
+def test_labels_of_folders(video_folder: Path, tmp_path: Path) -> None:
+    video = (video_folder / "clip1.mp4").read_bytes()
+    for name in ("tai_chi/a.mp4", "yoga/a.webm"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(video)
+    (tmp_path / "yoga" / "b").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "yoga" / "b" / "img_001.jpg")
+    targets, bad = find_targets(tmp_path)
+    assert [(target.path.name, target.label) for target in targets] == [
+        ("a.mp4", "tai chi"),
+        ("a.webm", "yoga"),
+        ("b", "yoga"),
+    ]
+    assert not bad
+    assert len(scan_videos(targets, CONFIG).good) == 3
+    assert {target.label for target in find_targets(tmp_path / "yoga")[0]} == {None}
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no video, at any depth"):
+        find_targets(tmp_path)
+    with pytest.raises(ValueError, match=r"none\.csv: does not exist; give a list file or a folder"):
+        find_targets(tmp_path / "none.csv")
+
+
+def test_the_command(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["data", "scan", str(mixed / "list.csv"), "--classes", "tai chi,swimming", "--workers", "2"]
+    (mixed / "list.csv").write_text("a.mp4,tai chi\ntext.mp4,0\n")
+    assert main([*arguments, "--out", str(mixed / "out")]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("bad: ") == 1
+    assert f"bad: {mixed / 'text.mp4'} cannot be read as a video" in printed.err
+    assert (mixed / "out" / "clean.csv").read_text() == f'"{mixed / "a.mp4"}","tai chi"\n'
+    (mixed / "list.csv").write_text("a.mp4,0\n")
+    assert main(arguments) == 0
+    assert main([*arguments, "--time_limit_seconds", "0"]) == 2
+    assert "must be above 0" in capsys.readouterr().err
