@@ -19,27 +19,36 @@ CONFIG = ResizeConfig(short_side=64, key_frame_interval=8, quality=12, workers=1
 
 
 def write_picture_video(
-    path: Path, width: int, height: int, *, frames: int = 20, times: list[int] | None = None, **options: object
+    path: Path,
+    width: int,
+    height: int,
+    *,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    frames: int = 20,
+    times: list[int] | None = None,
+    rotation: int = 0,
+    shape: Fraction | None = None,
+    colorspace: int | None = None,
 ) -> Path:
     """Smooth colours that differ in every corner and move; `times` are in 1/100 s."""
-    pix_fmt = str(options.get("pix_fmt", "yuv420p"))
     with av.open(str(path), "w") as container:
-        stream = container.add_stream(str(options.get("codec", "libx264")), rate=25)
+        stream = container.add_stream(codec, rate=25)
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
         stream.codec_context.time_base = Fraction(1, 100) if times else Fraction(1, 25)
-        if "shape" in options:
-            stream.codec_context.sample_aspect_ratio = options["shape"]
-        if "colorspace" in options:
-            stream.codec_context.colorspace = options["colorspace"]
-        if "rotation" in options:
-            stream.set_display_rotation(int(str(options["rotation"])))
+        if shape is not None:
+            stream.codec_context.sample_aspect_ratio = shape
+        if colorspace is not None:
+            stream.codec_context.colorspace = colorspace
+        if rotation:
+            stream.set_display_rotation(rotation)
         y, x = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
         for number in range(frames):
             phase = number / frames
             picture = np.stack([255 * x, 255 * y, 127 + 127 * np.sin(6 * (x + phase))], -1).astype(np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
-                format=pix_fmt, dst_colorspace=int(str(options.get("colorspace", 5)))
+                format=pix_fmt, dst_colorspace=5 if colorspace is None else colorspace
             )
             frame.pts, frame.time_base = (times or list(range(frames)))[number], stream.codec_context.time_base
             container.mux(stream.encode(frame))

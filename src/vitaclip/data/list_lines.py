@@ -19,7 +19,9 @@ _LABEL_COLUMNS = "label class class_name label_name category class_id label_id t
 _SEPARATOR = r"(?:\s*,\s*|\s+)"
 _PATH_AND_LAST_FIELD = re.compile(rf"(?P<path>.+?){_SEPARATOR}(?P<label>[^\s,]+)")
 _QUOTED_PATH = re.compile(rf'(?P<path>"(?:[^"]|"")*"){_SEPARATOR}(?P<label>.+)')
-_SEVERAL_NUMBERS = re.compile(r'.+\.[A-Za-z0-9]{2,4}"?[\s,]+(?P<labels>["\[(]?\s*\d+(?:\s*[\s,;|/+]\s*\d+)+\s*[\])"]?)')
+_ENDING = r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{2,4}"
+_SEVERAL_NUMBERS = re.compile(rf'.+{_ENDING}"?[\s,]+(?P<labels>["\[(]?\s*\d+(?:\s*[\s,;|]\s*\d+)+\s*[\])"]?)')
+_FILE_AND_MORE = re.compile(rf'(?P<file>.+{_ENDING}"?)\s*,\s*(?P<more>.+)')
 
 Reader = Callable[[str], tuple[str, int]]
 """Path and class number of a line; raises ValueError, without the place, when there is none."""
@@ -120,18 +122,23 @@ def _read_plain(line: str, index: ClassIndex | None) -> tuple[str, int]:
         for separator in re.finditer(_SEPARATOR, line):  # from the left: the longest name is met first
             label = line[separator.end() :]
             if separator.start() > 0 and find(label) is not None:
-                return _only_path(line[: separator.start()], line), _class_number(label, index)
+                return _only_path(line[: separator.start()], line, index), _class_number(label, index)
+            if index is not None and index.find(label) is None and _means_several(label, index):
+                raise _several_labels(label)
     match = _PATH_AND_LAST_FIELD.fullmatch(line)
     if match is None:
         raise ValueError(f"{line!r} has no label; write 'path,label'")
-    return _only_path(match["path"], line), _class_number(match["label"], index)
+    return _only_path(match["path"], line, index), _class_number(match["label"], index)
 
 
-def _only_path(path: str, line: str) -> str:
-    """The path, made sure not to end in further numbers after a file's ending."""
+def _only_path(path: str, line: str, index: ClassIndex | None) -> str:
+    """The path, made sure not to go on with further numbers or classes after a file's ending."""
     several = _SEVERAL_NUMBERS.fullmatch(line)
     if several is not None:
         raise _several_labels(several["labels"])
+    further = _FILE_AND_MORE.fullmatch(path)
+    if further is not None and index is not None and index.find(further["more"]) is not None:
+        raise _several_labels(f"{further['more']}, and another")
     return path
 
 
@@ -164,14 +171,18 @@ def _named_class(label: str, index: ClassIndex | None) -> int:
     meant = index.find(label) if index else None
     if meant is not None:
         return meant
-    parts = [part.strip() for part in re.split(r"[|;/+,]", label.strip("[]()"))]
-    if len(parts) > 1 and all(part.isdecimal() or (index and index.find(part) is not None) for part in parts):
+    if _means_several(label, index) or re.fullmatch(r"\d+(?:\s*[\s,]\s*\d+)+", label.strip("[]()")):
         raise _several_labels(label)
     if index is None:
         raise ValueError(f"label {label!r} is no class number; use 0, 1, ... or give the class names")
     raise ValueError(
         f"no class is called {label!r}{similar(label, index.names)}; correct it or add it to the class names"
     )
+
+
+def _means_several(label: str, index: ClassIndex | None) -> bool:
+    parts = [part.strip() for part in re.split(r"[|;]", label.strip("[]()"))]
+    return len(parts) > 1 and all(part.isdecimal() or (index and index.find(part) is not None) for part in parts)
 
 
 def _several_labels(labels: str) -> ValueError:
