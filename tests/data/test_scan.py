@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from misbehaving import check_or_misbehave
+from video_files import write_video
 from vitaclip.cli import main
 from vitaclip.config import ScanConfig
-from vitaclip.data import read_list
+from vitaclip.data import VideoError, read_list
 from vitaclip.data.scan import Scan, VideoFacts, check_video, find_targets, scan_videos, write_scan
 
 CONFIG = ScanConfig(workers=2, time_limit_seconds=60)
@@ -33,6 +34,31 @@ def mixed(video_folder: Path, tmp_path: Path) -> Path:
 
 def test_a_check_looks_at_the_ends(video_folder: Path) -> None:
     assert check_video(video_folder / "clip3.mp4") == VideoFacts(26, 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [
+        (".mp4", "libx264", {"movflags": "faststart"}),
+        (".mkv", "libx264", {}),
+        (".webm", "libvpx-vp9", {}),
+        (".avi", "mpeg4", {}),
+        (".mov", "mpeg4", {"movflags": "faststart"}),
+        (".gif", "gif", {}),
+        (".mpg", "mpeg2video", {}),
+    ],
+)
+def test_a_download_that_broke_off_is_bad(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
+    pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+    whole = write_video(tmp_path / f"a{suffix}", codec, frames=60, pix_fmt=pix_fmt, container_options=options)
+    assert check_video(whole).num_frames == 60
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    if suffix in (".gif", ".mpg"):  # these state no length: what is there is all there is
+        assert check_video(cut).num_frames < 60
+    else:
+        with pytest.raises(VideoError, match=r"is cut off|cannot be read as a video|is damaged"):
+            check_video(cut)
 
 
 def test_every_kind_of_bad_is_named_and_the_clean_list_can_be_read(mixed: Path) -> None:
@@ -68,7 +94,7 @@ def test_files_that_hang_or_crash_are_recorded_and_the_others_checked(video_fold
         (tmp_path / "hang.mp4", "timed out"),
         (tmp_path / "segfault.mp4", "died"),
     ]
-    assert scan.bad[0].problem == f"{tmp_path / 'hang.mp4'} took longer than the time limit"
+    assert scan.bad[0].problem == f"{tmp_path / 'hang.mp4'}: took longer than the time limit"
     assert len(seen) == 5
 
 

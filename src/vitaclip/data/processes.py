@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
@@ -40,6 +41,11 @@ class Outcome(Generic[ItemT, ResultT]):
     """There if and only if `ending` is done."""
     problem: str = ""
     """What went wrong, in one line."""
+
+
+def name_problem(path: Path, problem: str) -> str:
+    """The problem with the path in front, unless it names it already."""
+    return problem if str(path) in problem else f"{path}: {problem}"
 
 
 def run_in_processes(

@@ -24,7 +24,7 @@ from av.video.stream import VideoStream
 from vitaclip.config import ResizeConfig
 from vitaclip.data.decode import VideoError, open_video
 from vitaclip.data.lists import is_video_name
-from vitaclip.data.processes import Outcome, run_in_processes
+from vitaclip.data.processes import Outcome, name_problem, run_in_processes
 from vitaclip.data.scan import count_cores
 from vitaclip.files import csv_text, replacing, write_text
 
@@ -91,7 +91,7 @@ def run_resize(plan: ResizePlan, target: str | Path, config: ResizeConfig) -> It
     for outcome in run_in_processes(task, plan.jobs, processes, config.time_limit_seconds):
         if outcome.ending != "done":
             _remove_unfinished(outcome.item.target)
-            failures.append((outcome.item.source, outcome.problem))
+            failures.append((outcome.item.source, name_problem(outcome.item.source, outcome.problem)))
         yield outcome
     (target / FAILURES_FILE).unlink(missing_ok=True)
     if failures:

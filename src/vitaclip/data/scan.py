@@ -2,14 +2,23 @@
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
+import av.error
+
 from vitaclip.config import ScanConfig
+from vitaclip.data.decode import VideoError, open_video
 from vitaclip.data.frame_folder import is_frame_folder, open_clip
 from vitaclip.data.lists import file_problems, is_video_name, read_rows
-from vitaclip.data.processes import run_in_processes
+from vitaclip.data.processes import name_problem, run_in_processes
 from vitaclip.files import csv_text, write_text
+
+# A file that lacks more than this of its stated length is cut off; headers are a little wrong in many files.
+_SHARE_MISSING = 0.1
+_SECONDS_MISSING = 0.2
 
 
 @dataclass(frozen=True)
@@ -52,11 +61,13 @@ class Scan:
 
 
 def check_video(path: Path) -> VideoFacts:
-    """Opens a video and decodes its first, middle and last frame.
+    """Opens a video, decodes its first, middle and last frame, and sees whether the file goes on to its stated end.
 
     Raises:
-        VideoError: it cannot give them.
+        VideoError: it cannot give the frames, or is cut off.
     """
+    if path.is_file():
+        _check_end(path)
     with open_clip(path) as video:
         last = video.num_frames - 1
         frames = video.frames([0, last // 2, last])  # (3, 3, H, W)
@@ -106,8 +117,7 @@ def scan_videos(
     for outcome in run_in_processes(check, paths, config.workers or count_cores(), config.time_limit_seconds):
         found = None
         if outcome.ending != "done":
-            named = str(outcome.item) in outcome.problem
-            problem = outcome.problem if named else f"{outcome.item} {outcome.problem}"
+            problem = name_problem(outcome.item, outcome.problem)
             found = bad[outcome.item] = BadVideo(outcome.item, outcome.ending, problem)
         on_done(found)
     good = tuple(target for target in targets if target.path not in bad)
@@ -126,6 +136,27 @@ def write_scan(scan: Scan, out: str | Path) -> None:
 def count_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_end(path: Path) -> None:
+    """Raises VideoError if the last packet, sound included, ends long before the time that the file states.
+
+    A download that broke off often reads well as far as it goes.
+    """
+    with open_video(path):
+        pass  # so that what cannot be read is said in the usual words
+    with av.open(str(path)) as container:
+        if container.duration is None:
+            return
+        stated, start, end = container.duration / av.time_base, (container.start_time or 0) / av.time_base, 0.0
+        with suppress(av.error.FFmpegError):  # a file that breaks off may end in an error
+            for packet in container.demux():
+                if packet.pts is not None and packet.time_base is not None:
+                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - start)
+    if stated - end > max(_SHARE_MISSING * stated, _SECONDS_MISSING):
+        raise VideoError(
+            f"{path} is cut off: states {stated:.1f} s, ends after {end:.1f} s; copy it again or leave it out"
+        )
 
 
 def _folder_targets(folder: Path) -> list[Target]:

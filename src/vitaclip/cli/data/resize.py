@@ -26,6 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Shrink and count; 1 if some failed."""
+    from vitaclip.data.processes import name_problem
     from vitaclip.data.resize import FAILURES_FILE, plan_resize, run_resize
 
     config = as_dataclass(ResizeConfig, arguments)
@@ -41,7 +42,7 @@ def run(arguments: Namespace) -> int:
                 bytes_after += job.target.stat().st_size
             else:
                 failed += 1
-                console.print(f"failed: {job.source}: {outcome.problem}", style="yellow", soft_wrap=True)
+                console.print(f"failed: {name_problem(job.source, outcome.problem)}", style="yellow", soft_wrap=True)
             done(1)
     rows = [
         ("shrunk", str(len(plan.jobs) - failed)),

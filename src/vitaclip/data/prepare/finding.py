@@ -68,7 +68,7 @@ class VideoFiles:
             clip: what to look for.
             twins: other clips of the same video.
         """
-        files = self._files.get(clip.key, [])
+        files = self._files.get(self._fold(clip.key), [])
         timed = [file for file in files if file.times is not None and file.times == clip.times]
         untimed = [file for file in files if file.times is None]
         candidates = timed or untimed
@@ -108,12 +108,16 @@ class VideoFiles:
 
     def _read_name(self, stem: str) -> tuple[str, Times | None]:
         if not self._timed:
-            return stem.casefold(), None
+            return self._fold(stem), None
         match = _TIMED.fullmatch(stem)
         # An id itself may end like times do.
         if match is None or len(stem) <= _YOUTUBE_ID_LENGTH:
             return stem, None
         return match["key"], (int(match["start"]), int(match["end"]))
+
+    def _fold(self, name: str) -> str:
+        # Capitals differ between lists and files (HandstandPushups/v_HandStandPushups_g01_c01.avi), but tell ids apart.
+        return name if self._timed else name.casefold()
 
     def _class_of(self, path: Path) -> str | None:
         """The class of the nearest folder that is called like one."""

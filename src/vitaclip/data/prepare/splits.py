@@ -29,7 +29,7 @@ def read_ucf101(source: Path, classes: ClassList) -> Annotations:
                 folder, slash, file = line.split()[0].partition("/")
                 if not slash:
                     raise ValueError(f"{place}: {line!r} has no class folder; download the annotations again")
-                clips.append(Clip(f"{part}_split{split}", _stem(file), names.find(folder, place)))
+                clips.append(Clip(f"{part}_split{split}", Path(file).stem, names.find(folder, place)))
     return Annotations(classes, tuple(clips), _DISJOINT)
 
 
@@ -55,14 +55,9 @@ def read_hmdb51(source: Path, classes: ClassList) -> Annotations:
                 if use not in _HMDB_USE or not name:
                     raise ValueError(f"{place}: {line!r} is not `file.avi 0`, 1 or 2; download the annotations again")
                 if _HMDB_USE[use]:
-                    clips.append(Clip(f"{_HMDB_USE[use]}_split{split}", _stem(name), class_name))
+                    clips.append(Clip(f"{_HMDB_USE[use]}_split{split}", Path(name.strip()).stem, class_name))
     return Annotations(classes, tuple(clips), _DISJOINT)
 
 
 def _optional_lines(file: Path) -> list[tuple[str, str]]:
     return read_lines(file) if file.exists() else []
-
-
-def _stem(file: str) -> str:
-    # Capitals differ between lists and files: HandstandPushups/v_HandStandPushups_g01_c01.avi.
-    return Path(file.strip()).stem.casefold()
