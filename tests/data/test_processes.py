@@ -32,7 +32,7 @@ def test_one_process_answers_in_order() -> None:
 def test_stopping_early_ends_the_processes() -> None:
     outcomes = run_in_processes(misbehave, ["a", "hang", "hang"], 2, 3600.0)
     assert next(outcomes).item == "a"
-    outcomes.close()  # type: ignore[attr-defined]
+    outcomes.close()
     assert not multiprocessing.active_children()
 
 

@@ -199,6 +199,19 @@ def test_what_takes_too_long_fails_and_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["failures.csv", "resize.json"]
 
 
+def test_a_run_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name in "abc":
+        write_video(tmp_path / "videos" / f"{name}.mp4", frames=60, width=480, height=360)
+    config = ResizeConfig(short_side=360, quality=1, workers=2)
+    outcomes = run_resize(plan_resize(tmp_path / "videos", tmp_path / "small", config), tmp_path / "small", config)
+    next(outcomes)
+    outcomes.close()
+    made = [path.name for path in (tmp_path / "small").iterdir()]
+    assert not [name for name in made if name.startswith(".")]
+    assert plan_resize(tmp_path / "videos", tmp_path / "small", config).finished == len(made) - 1
+
+
 def test_a_damaged_source_fails_and_leaves_nothing(tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", frames=40)
     content = source.read_bytes()

@@ -8,7 +8,7 @@ import multiprocessing
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
@@ -50,7 +50,7 @@ def name_problem(path: Path, problem: str) -> str:
 
 def run_in_processes(
     task: Callable[[ItemT], ResultT], items: Iterable[ItemT], processes: int, time_limit_seconds: float
-) -> Iterator[Outcome[ItemT, ResultT]]:
+) -> Generator[Outcome[ItemT, ResultT], None, None]:
     """Outcomes of all items, in the order in which they are done.
 
     Args:

@@ -3,9 +3,9 @@
 Axes: H x W pixels.
 """
 
-import glob
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -80,27 +80,30 @@ def plan_resize(source: str | Path, target: str | Path, config: ResizeConfig) ->
     return ResizePlan(waiting, len(jobs) - len(waiting))
 
 
-def run_resize(plan: ResizePlan, target: str | Path, config: ResizeConfig) -> Iterator[Outcome[Job, None]]:
+def run_resize(plan: ResizePlan, target: str | Path, config: ResizeConfig) -> Generator[Outcome[Job, None], None, None]:
     """Shrinks the videos of a plan, several at a time; an outcome each, as they are done. What failed is also written
     to `failures.csv`; a run that is stopped goes on from what is there."""
     target = Path(target)
     write_text(target / SETTINGS_FILE, _settings(config))
+    _remove_unfinished(target)
     failures: list[tuple[Path, str]] = []
     processes = config.workers or count_cores()
     task = partial(resize_job, config=config)
-    for outcome in run_in_processes(task, plan.jobs, processes, config.time_limit_seconds):
-        if outcome.ending != "done":
-            _remove_unfinished(outcome.item.target)
-            failures.append((outcome.item.source, name_problem(outcome.item.source, outcome.problem)))
-        yield outcome
+    try:
+        with closing(run_in_processes(task, plan.jobs, processes, config.time_limit_seconds)) as outcomes:
+            for outcome in outcomes:
+                if outcome.ending != "done":
+                    failures.append((outcome.item.source, name_problem(outcome.item.source, outcome.problem)))
+                yield outcome
+    finally:
+        _remove_unfinished(target)
     (target / FAILURES_FILE).unlink(missing_ok=True)
     if failures:
         write_text(target / FAILURES_FILE, csv_text([("path", "problem"), *sorted(failures)]))
 
 
 def resize_job(job: Job, config: ResizeConfig) -> None:
-    """`resize_video`, after removing what a run that was killed left of it."""
-    _remove_unfinished(job.target)
+    """`resize_video` of a job."""
     resize_video(job.source, job.target, config)
 
 
@@ -239,5 +242,6 @@ def _settings(config: ResizeConfig) -> str:
 
 
 def _remove_unfinished(target: Path) -> None:
-    for leftover in target.parent.glob(f".{glob.escape(target.name)}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+    """Removes what processes that were killed left."""
+    for leftover in target.rglob(".*.mp4.*.tmp"):
+        leftover.unlink()
