@@ -473,8 +473,8 @@ class ResizeConfig:
     """Pixels of the shorter side; smaller videos keep their size. Even, as H.264 wants it."""
     key_frame_interval: int = 16
     """Frames from one key frame to the next, at most: few are decoded before a wanted one, but files grow."""
-    quality: int = 20
-    """x264's constant rate factor: 18 is next to the original, 23 x264's default, 51 the worst."""
+    quality: int = 23
+    """x264's constant rate factor: 1 is the best, 18 next to the original, 23 x264's default, 51 the worst."""
     workers: int = 0
     """Files that are shrunk at a time, each in a process of its own; 0 = as many as there are cores."""
     time_limit_seconds: float = 600.0

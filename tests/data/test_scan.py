@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,6 +60,27 @@ def test_a_download_that_broke_off_is_bad(tmp_path: Path, suffix: str, codec: st
     else:
         with pytest.raises(VideoError, match=r"is cut off|cannot be read as a video|is damaged"):
             check_video(cut)
+
+
+def test_a_cut_file_without_an_index_is_told_by_its_frames(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "a.avi", "mpeg4", frames=50, width=320, height=240, b_frames=0)
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(VideoError, match=r"cut\.avi is cut off \(\d+ of 50 frames\): copy it again"):
+        check_video(cut)
+
+
+def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path: Path) -> None:
+    source, path = write_video(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(source)) as reader, av.open(str(path), "w", options=options) as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(video=0):
+            if packet.dts is not None and packet.pts is not None:
+                packet.pts, packet.dts = packet.pts - 15 * 512, packet.dts - 15 * 512
+                packet.stream = stream
+                writer.mux(packet)
+    assert check_video(path).num_frames == 25
 
 
 def test_every_kind_of_bad_is_named_and_the_clean_list_can_be_read(mixed: Path) -> None:

@@ -32,6 +32,7 @@ SETTINGS_FILE = "resize.json"
 FAILURES_FILE = "failures.csv"
 _FALLBACK_RATE = Fraction(25)
 _PRESET = "fast"
+_TUNE = "fastdecode"  # leaves out what costs decoders most; files are a little larger for it
 
 
 class Job(NamedTuple):
@@ -153,7 +154,7 @@ class _Writer:
         self._stream = output.add_stream("libx264", rate=source.average_rate or source.guessed_rate or _FALLBACK_RATE)
         context = self._stream.codec_context
         assert isinstance(context, VideoCodecContext)
-        context.options = {"crf": str(config.quality), "preset": _PRESET}
+        context.options = {"crf": str(config.quality), "preset": _PRESET, "tune": _TUNE}
         context.gop_size, context.pix_fmt, context.thread_count = config.key_frame_interval, "yuv420p", 1
         self._time_base = first.time_base or source.time_base or 1 / _FALLBACK_RATE
         context.time_base = self._time_base

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import av
 import av.error
+from av.container import InputContainer
 
 from vitaclip.config import ScanConfig
 from vitaclip.data.decode import VideoError, open_video
@@ -18,7 +19,7 @@ from vitaclip.files import csv_text, write_text
 
 # A file that lacks more than this of its stated length is cut off; headers are a little wrong in many files.
 _SHARE_MISSING = 0.1
-_SECONDS_MISSING = 0.2
+_MISSING = {"seconds": 0.2, "frames": 3}
 
 
 @dataclass(frozen=True)
@@ -139,24 +140,37 @@ def count_cores() -> int:
 
 
 def _check_end(path: Path) -> None:
-    """Raises VideoError if the last packet, sound included, ends long before the time that the file states.
-
-    A download that broke off often reads well as far as it goes.
-    """
+    """Raises VideoError if the file ends long before its stated end: a download that broke off often reads well as far
+    as it goes."""
     with open_video(path):
         pass  # so that what cannot be read is said in the usual words
     with av.open(str(path)) as container:
-        if container.duration is None:
-            return
-        stated, start, end = container.duration / av.time_base, (container.start_time or 0) / av.time_base, 0.0
-        with suppress(av.error.FFmpegError):  # a file that breaks off may end in an error
-            for packet in container.demux():
-                if packet.pts is not None and packet.time_base is not None:
-                    end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base) - start)
-    if stated - end > max(_SHARE_MISSING * stated, _SECONDS_MISSING):
-        raise VideoError(
-            f"{path} is cut off: states {stated:.1f} s, ends after {end:.1f} s; copy it again or leave it out"
-        )
+        video = container.streams.video[0]
+        packets, ends = _read_packets(container, video.index)
+        if container.format.name == "avi" and video.frames:
+            # The length of an avi file without its end is a guess; but it states frames. Those that it repeats by
+            # leaving them out are among them.
+            has = max(packets, ends.get(video.index, 0.0) * float(video.average_rate or 0))
+            of, what = float(video.frames), "frames"
+        else:
+            # Of all streams: sound may go on after the pictures. Frames would not do: edit lists hide some.
+            has, of, what = max(ends.values(), default=0.0), (container.duration or 0) / av.time_base, "seconds"
+    if ends and of - has > max(_SHARE_MISSING * of, _MISSING[what]):
+        raise VideoError(f"{path} is cut off ({has:.4g} of {of:.4g} {what}): copy it again or leave it out")
+
+
+def _read_packets(container: InputContainer, video: int) -> tuple[int, dict[int, float]]:
+    """Number of packets of the stream `video`; and the end of every stream in seconds, by its number."""
+    start = (container.start_time or 0) / av.time_base
+    packets, ends = 0, dict[int, float]()
+    with suppress(av.error.FFmpegError):  # a file that breaks off may end in an error
+        for packet in container.demux():
+            packets += packet.stream_index == video and packet.size > 0
+            time = packet.dts if packet.pts is None else packet.pts
+            if time is not None and packet.time_base is not None:
+                end = float((time + (packet.duration or 0)) * packet.time_base) - start
+                ends[packet.stream_index] = max(end, ends.get(packet.stream_index, 0.0))
+    return packets, ends
 
 
 def _folder_targets(folder: Path) -> list[Target]:
