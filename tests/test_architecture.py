@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "recipes": {"config"},
     "catalog": set(),
     "clip": {"config"},
-    "data": {"config", "catalog"},
+    "data": {"config", "files", "catalog"},
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},

@@ -448,6 +448,46 @@ class DemoConfig:
         require(bool(self.out), self, "out", "name a folder")
 
 
+# ------------------------------------------------------------------------------------------------------- data sets
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScanConfig:
+    """How the files of a data set are checked."""
+
+    workers: int = 0
+    """Files that are read at a time, each in a process of its own; 0 = as many as there are cores."""
+    time_limit_seconds: float = 60.0
+    """A file that takes longer is bad; the process that reads it is killed, also when the codec hangs."""
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 0, self, "workers", "must be 0 (all cores) or more")
+        require(self.time_limit_seconds > 0, self, "time_limit_seconds", "must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResizeConfig:
+    """How the files of a data set are shrunk."""
+
+    short_side: int = 256
+    """Pixels of the shorter side; smaller videos keep their size. Even, as H.264 wants it."""
+    key_frame_interval: int = 16
+    """Frames from one key frame to the next, at most: few are decoded before a wanted one, but files grow."""
+    quality: int = 23
+    """x264's constant rate factor: 1 is the best, 18 next to the original, 23 x264's default, 51 the worst."""
+    workers: int = 0
+    """Files that are shrunk at a time, each in a process of its own; 0 = as many as there are cores."""
+    time_limit_seconds: float = 600.0
+    """A file that takes longer fails; the process that shrinks it is killed, also when the codec hangs."""
+
+    def __post_init__(self) -> None:
+        require(self.short_side >= 16 and self.short_side % 2 == 0, self, "short_side", "give an even number from 16")
+        require(self.key_frame_interval >= 1, self, "key_frame_interval", "must be at least 1 (key frames alone)")
+        require(1 <= self.quality <= 51, self, "quality", "choose from 1 (best) to 51")
+        require(self.workers >= 0, self, "workers", "must be 0 (all cores) or more")
+        require(self.time_limit_seconds > 0, self, "time_limit_seconds", "must be above 0")
+
+
 _NESTED: dict[tuple[str, str], type[Any]] = {
     ("CLIPConfig", "vision"): VisionConfig,
     ("CLIPConfig", "text"): TextConfig,

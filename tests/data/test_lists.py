@@ -86,6 +86,81 @@ def test_fault_16_blank_line_and_comma_in_path(write_list: WriteList) -> None:
     assert [row.source for row in rows] == ["list.csv:4", "list.csv:6"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Path,Label\na, b.mp4,2\n",
+        "video_path,class\na, b.mp4,2\n",
+        'label,split,path\n2,train,"a, b.mp4"\n',
+        'filename;duration;class_name\na, b.mp4;3.5;"swimming, indoors"\n',
+        "id\tvideo\tlabel\n7\ta, b.mp4\t2\n",
+        '"path","label"\n"a, b.mp4","2"\n',
+        '# mine\n{"path": "a, b.mp4", "label": 2}\n',
+        '{"label": "swimming, indoors", "fps": 25, "Video": "a, b.mp4"}\n\n',
+        '{"path": "a, b.mp4", "label": [2]}\n',
+    ],
+)
+def test_lists_as_people_have_them(write_list: WriteList, text: str) -> None:
+    file = write_list(text, "a, b.mp4")
+    assert relative(read_list(file, class_names=NAMES).rows, file.parent) == [("a, b.mp4", 2)]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a.mp4 0 2\n", 1),
+        ("a.mp4,0,2\n", 1),
+        ("a.mp4,0;2\n", 1),
+        ("a.mp4 0|2\n", 1),
+        ('a.mp4,"0,2"\n', 1),
+        ("a.mp4,[0, 2]\n", 1),
+        ("a.mp4,0,0,1,0\n", 1),
+        ("a.mp4,guitar|tai chi\n", 1),
+        ("a.mp4 tai chi;guitar\n", 1),
+        ("a.mp4,guitar,tai chi\n", 1),
+        ('{"path": "a.mp4", "label": [0, 2]}\n', 1),
+        ('path,split,label\na.mp4,train,"0,2"\n', 2),
+    ],
+)
+def test_lists_with_several_classes_a_video_are_refused(write_list: WriteList, text: str, line: int) -> None:
+    for names in (NAMES,) if "guitar" in text else (NAMES, None):
+        with pytest.raises(ValueError, match="1 problem") as caught:
+            read_list(write_list(text, "a.mp4"), class_names=names)
+        message = str(caught.value).split("\n")[1]
+        assert message.startswith(f"list.csv:{line}: several labels (")
+        assert message.endswith("lists with several classes a video are not supported; write one")
+
+
+def test_one_path_with_two_classes_is_refused_as_such(write_list: WriteList) -> None:
+    with pytest.raises(ValueError, match=r"listed already at list\.csv:1 with another class: lists with several"):
+        read_list(write_list("a.mp4,0\na.mp4,1\n", "a.mp4"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label,youtube_id,time_start,time_end,split\nx,y,0,1,train\n", "`vitaclip data prepare` makes lists of it"),
+        ('[{"path": "a.mp4", "label": 0}]', "is one JSON text; write JSON lines"),
+        ('{"path": "a.mp4", "label": 0}\n{"path": "a.m', r"list\.csv:2: is no JSON"),
+        ('{"path": "a.mp4"}', r"list\.csv:1: has no path or no label"),
+        ('{"path": "a.mp4", "label": true}', "label True a number or a name"),
+        ("path,split,label\na.mp4,0\n", r"list\.csv:2: has 2 columns, the heading 3"),
+        ("path,split,label\na.mp4,train,\n", r"list\.csv:2: no label; fill it in"),
+    ],
+)
+def test_lists_that_cannot_be_read(write_list: WriteList, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_list(write_list(text, "a.mp4"))
+
+
+def test_frame_folders_in_lists(write_list: WriteList) -> None:
+    folders = [f"{name}/img_00001.jpg" for name in ("clip 1", "clip 2", "clip 2 16")]
+    file = write_list("clip 1,0\nclip 2 16 1\n", *folders[:2])
+    assert relative(read_list(file).rows, file.parent) == [("clip 1", 0), ("clip 2", 1)]
+    file = write_list("clip 2 16 1\n", *folders)  # what is there by its whole name goes first
+    assert relative(read_list(file).rows, file.parent) == [("clip 2 16", 1)]
+
+
 def test_root_and_absolute_paths(write_list: WriteList, tmp_path: Path) -> None:
     absolute = tmp_path / "elsewhere" / "b.mp4"
     file = write_list(f"a.mp4,0\n{absolute},1\n", "videos/a.mp4", "elsewhere/b.mp4")
@@ -103,7 +178,7 @@ def test_root_and_absolute_paths(write_list: WriteList, tmp_path: Path) -> None:
         ("a.mp4", "'a.mp4' has no label; write 'path,label'"),
         ("none.mp4,0", "cannot be read (No such file or directory); check the path and the root"),
         ("empty.mp4,0", "is empty (0 bytes); copy it again"),
-        ("folder,0", "is a folder; name a video file"),
+        ("folder,0", "is a folder; name a video file, or a folder of numbered pictures"),
     ],
 )
 def test_fault_16_every_row_is_checked_before_training(
@@ -134,7 +209,7 @@ def test_number_that_is_also_a_name_is_refused_when_they_disagree(write_list: Wr
 
 
 def test_duplicate_path(write_list: WriteList) -> None:
-    file = write_list("a.mp4,0\nsub/../a.mp4,1\n", "a.mp4", "sub/b.mp4")
+    file = write_list("a.mp4,0\nsub/../a.mp4,0\n", "a.mp4", "sub/b.mp4")
     with pytest.raises(ValueError, match=r"list\.csv:2: .*listed already at list\.csv:1; remove one"):
         read_list(file)
 

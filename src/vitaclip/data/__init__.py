@@ -7,6 +7,7 @@ from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, TrainTransform, load_views
 from vitaclip.data.decode import Video, VideoError, open_video
 from vitaclip.data.draws import Purpose, generator
+from vitaclip.data.frame_folder import FrameFolder, open_clip
 from vitaclip.data.lists import (
     VIDEO_SUFFIXES,
     VideoList,
@@ -27,6 +28,7 @@ __all__ = [
     "ClassIndex",
     "EvalBatch",
     "EvalDataset",
+    "FrameFolder",
     "FrameSampling",
     "NamedVideos",
     "Purpose",
@@ -48,6 +50,7 @@ __all__ = [
     "generator",
     "list_text",
     "load_views",
+    "open_clip",
     "open_video",
     "parse_randaugment",
     "read_class_names",

@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig, require
-from vitaclip.data.decode import VideoError, open_video
+from vitaclip.data.decode import VideoError
 from vitaclip.data.draws import Purpose, generator
+from vitaclip.data.frame_folder import open_clip
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling
@@ -143,7 +144,7 @@ class TrainDataset:
             yield int(rng.integers(len(self.rows))), rng
 
     def _clip(self, path: Path, rng: np.random.Generator) -> Tensor:
-        with open_video(path) as video:
+        with open_clip(path) as video:
             frames = video.frames(self.sampling.train(video.num_frames, rng))
         return self.transform(frames, rng).contiguous()
 
@@ -226,7 +227,7 @@ def load_views(
         VideoError: the file cannot give the frames.
     """
     _check_views(temporal_views, spatial_crops, size)
-    with open_video(path) as video:
+    with open_clip(path) as video:
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)

@@ -1,14 +1,15 @@
 """Which videos there are, and of which class: list files and folders, each row checked before training."""
 
-import difflib
 import os
 import re
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.data.class_index import ClassIndex
+from vitaclip.data.frame_folder import is_frame_folder
+from vitaclip.data.list_lines import content_lines, line_reader, similar
 
 VIDEO_SUFFIXES = frozenset(
     """.3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts
@@ -17,11 +18,7 @@ VIDEO_SUFFIXES = frozenset(
 """File endings that count as videos in folders. A list may name any file."""
 
 _SHOWN_PROBLEMS = 10
-_HEADER = re.compile(r"path\s*[,\s]\s*label", re.IGNORECASE)
-# What parts a path from its label: a comma with or without blanks, or blanks alone.
-_SEPARATOR = r"(?:\s*,\s*|\s+)"
-_PATH_AND_LAST_FIELD = re.compile(rf"(?P<path>.+?){_SEPARATOR}(?P<label>[^\s,]+)")
-_QUOTED_PATH = re.compile(rf'(?P<path>"(?:[^"]|"")*"){_SEPARATOR}(?P<label>.+)')
+_FOLDER_AND_COUNT = re.compile(r"(?P<folder>.+?)[\s,]+[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -50,7 +47,9 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
     The label is what follows the last comma or blank, so paths may hold both; a path may also stand in
     "quotes". Labels are class numbers from 0 or, with `class_names`, names (which may hold blanks and commas:
     the longest name that ends the line is taken), spelled as `ClassIndex` allows. Blank lines, lines that begin
-    with `#` and a first line `path,label` are passed over.
+    with `#` and a first line `path,label` are passed over. A first line that names further or other columns
+    (`video_path,split,class`) makes it a csv file, one that begins with `{` JSON lines: {"path": "a.mp4", "label": 3}.
+    A path may be a folder of numbered pictures; `folder frames label` is understood.
 
     Args:
         file: the list, UTF-8.
@@ -59,8 +58,22 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
 
     Raises:
         ValueError: the list cannot be read or is empty; or, for all rows at once (the first ten shown): no
-            label, unknown class, label out of range, missing or empty file, a path listed twice. Each line
-            says `list.csv:17: what is wrong and what to do`.
+            label, several labels, unknown class, label out of range, missing or empty file, a path listed twice.
+            Each line says `list.csv:17: what is wrong and what to do`.
+    """
+    rows, problems, names = read_rows(file, root, class_names)
+    problems += [problem for _, problem in file_problems(rows)]
+    _raise_problems(problems, f"{file}")
+    return VideoList(tuple(rows), names)
+
+
+def read_rows(
+    file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None
+) -> tuple[list[VideoRow], list[str], tuple[str, ...] | None]:
+    """Reads a list as `read_list` does, without a look at the files: rows, problems with other lines, class names.
+
+    Raises:
+        ValueError: the list cannot be read or is empty.
     """
     file = Path(file)
     root = file.parent if root is None else Path(root)
@@ -68,17 +81,20 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
     index = None if names is None else ClassIndex(names)
     problems: list[str] = []
     rows: list[VideoRow] = []
-    for source, line in _content_lines(file, skip_header=True):
+    lines = list(content_lines(file))
+    try:
+        read, has_heading = line_reader(lines[0][1] if lines else "", index)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    for source, line in lines[has_heading:]:
         try:
-            path, label = _split_line(line, index)
-            rows.append(VideoRow(root / path, label, source))
+            path, label = read(line)
+            rows.append(VideoRow(_resolve(root, path), label, source))
         except ValueError as error:
             problems.append(f"{source}: {error}")
     if not rows and not problems:
         raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
-    problems += _file_problems(rows)
-    _raise_problems(problems, f"{file}")
-    return VideoList(tuple(rows), names)
+    return rows, problems, names
 
 
 def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> VideoList:
@@ -107,9 +123,9 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> V
     folder_of: dict[int, Path] = {}
     for folder, name in zip(folders, found, strict=True):
         label = index.find(folder.name)
-        videos = sorted(path for path in folder.iterdir() if is_video_name(path))
+        videos = sorted(path for path in folder.iterdir() if is_video_name(path) or is_frame_folder(path))
         if label is None:
-            hint = _similar(name, names)
+            hint = similar(name, names)
             problems.append(f"{folder}: no class is called {name!r}{hint}; rename or remove the folder")
         elif folder_of.setdefault(label, folder) != folder:
             problems.append(f"{folder}: is class {names[label]!r} like {folder_of[label]}; move the videos into one")
@@ -117,7 +133,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> V
             problems.append(f"{folder}: holds no video; add some or remove the folder")
         else:
             rows += [VideoRow(path, label, str(path)) for path in videos]
-    problems += _file_problems(rows)
+    problems += [problem for _, problem in file_problems(rows)]
     _raise_problems(problems, f"{root}")
     return VideoList(tuple(rows), names)
 
@@ -130,7 +146,7 @@ def read_class_names(file: str | Path) -> tuple[str, ...]:
         ValueError: the file cannot be read, holds no name, or holds one twice (capitals make no difference).
     """
     file = Path(file)
-    lines = list(_content_lines(file, skip_header=False))
+    lines = list(content_lines(file))
     return check_class_names([name for _, name in lines], str(file), [source for source, _ in lines])
 
 
@@ -162,97 +178,43 @@ def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] |
     return tuple(names)
 
 
-def _content_lines(file: Path, *, skip_header: bool) -> Iterator[tuple[str, str]]:
-    """(place, text) of the lines that say something, stripped."""
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise ValueError(f"{file}: cannot be read ({error.strerror}); check the path") from error
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{file}: is not UTF-8 text; save it as UTF-8") from error
-    first = True
-    # Not splitlines(): names may hold rarer characters that it takes for line ends.
-    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
-        content = line.strip()
-        if not content or content.startswith("#"):
-            continue
-        if not (first and skip_header and _HEADER.fullmatch(content)):
-            yield f"{file.name}:{number}", content
-        first = False
-
-
-def _split_line(line: str, index: ClassIndex | None) -> tuple[str, int]:
-    """Path and class number of a line. Raises ValueError, without the place, when there is none."""
-    quoted = _QUOTED_PATH.fullmatch(line)
-    if quoted is not None:
-        return _unquote(quoted["path"]), _class_number(_unquote(quoted["label"]), index)
-    for find in (index.exact, index.find) if index else ():
-        for separator in re.finditer(_SEPARATOR, line):  # from the left: the longest name is met first
-            label = line[separator.end() :]
-            if separator.start() > 0 and find(label) is not None:
-                return line[: separator.start()], _class_number(label, index)
-    match = _PATH_AND_LAST_FIELD.fullmatch(line)
-    if match is None:
-        raise ValueError(f"{line!r} has no label; write 'path,label'")
-    return match["path"], _class_number(match["label"], index)
-
-
-def _unquote(text: str) -> str:
-    """The text of a CSV field; one without quotes stays as it is."""
-    quoted = len(text) > 1 and text[0] == text[-1] == '"'
-    return text[1:-1].replace('""', '"') if quoted else text
-
-
-def _class_number(label: str, index: ClassIndex | None) -> int:
-    """The class that a label means: by the names of `index`, or None when only numbers are known."""
-    named = index.exact(label) if index else None
-    if named is not None:
-        if label.isdecimal() and int(label) != named:
-            classes = f"class number {int(label)} or the name of class {named}"
-            raise ValueError(f"label {label!r} may be {classes}; rename that class")
-        return named
-    if not re.fullmatch(r"-?[0-9]+", label):
-        if index is None:
-            raise ValueError(f"label {label!r} is no class number; use 0, 1, ... or give the class names")
-        meant = index.find(label)
-        if meant is None:
-            hint = _similar(label, index.names)
-            raise ValueError(f"no class is called {label!r}{hint}; correct it or add it to the class names")
-        return meant
-    number = int(label)
-    if number < 0:
-        raise ValueError(f"label {number} is negative; classes are numbered from 0")
-    if index is not None and number >= len(index.names):
-        classes = f"{len(index.names)} classes" if len(index.names) > 1 else "1 class"
-        raise ValueError(f"label {number} is out of range for {classes}; use 0..{len(index.names) - 1}")
-    return number
-
-
-def _similar(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
-def _file_problems(rows: Sequence[VideoRow]) -> list[str]:
+def file_problems(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
     """What is wrong with the files of the rows, in the order of the rows."""
-    problems: list[str] = []
-    first_source: dict[str, str] = {}
+    problems: list[tuple[VideoRow, str]] = []
+    first: dict[str, VideoRow] = {}
     for row in rows:
-        earlier = first_source.setdefault(os.path.normpath(row.path), row.source)
-        if earlier != row.source:
-            problems.append(f"{row.source}: {row.path} is listed already at {earlier}; remove one of the two")
-            continue
-        try:
-            status = row.path.stat()
-        except OSError as error:
-            reason = f"cannot be read ({error.strerror})"
-            problems.append(f"{row.source}: {row.path} {reason}; check the path and the root")
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            problems.append(f"{row.source}: {row.path} is a folder; name a video file")
-        elif status.st_size == 0:
-            problems.append(f"{row.source}: {row.path} is empty (0 bytes); copy it again or remove the line")
+        earlier = first.setdefault(os.path.normpath(row.path), row)
+        problem = _file_problem(row.path) if earlier is row else _listed_twice(row, earlier)
+        if problem:
+            problems.append((row, f"{row.source}: {row.path} {problem}"))
     return problems
+
+
+def _listed_twice(row: VideoRow, earlier: VideoRow) -> str:
+    if row.label == earlier.label:
+        return f"is listed already at {earlier.source}; remove one of the two"
+    return (
+        f"is listed already at {earlier.source} with another class: lists with several classes a video are not"
+        " supported; remove one of the two"
+    )
+
+
+def _file_problem(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); check the path and the root"
+    if stat.S_ISDIR(status.st_mode):
+        return "" if is_frame_folder(path) else "is a folder; name a video file, or a folder of numbered pictures"
+    return "is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else ""
+
+
+def _resolve(root: Path, path: str) -> Path:
+    """The file or folder of a row; of `folder frames`, which lists of frame folders have, the folder."""
+    counted = _FOLDER_AND_COUNT.fullmatch(path)
+    if counted is not None and not (root / path).exists() and (root / counted["folder"]).is_dir():
+        return root / counted["folder"]
+    return root / path
 
 
 def _raise_problems(problems: Sequence[str], where: str) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.catalog import dataset_names, load_dataset_classes
+from vitaclip.data.frame_folder import is_frame_folder
 from vitaclip.data.lists import (
     VIDEO_SUFFIXES,
     VideoRow,
@@ -85,7 +86,8 @@ def _is_file(path: str) -> bool:
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[Path]:
-    """Video files as given, and all those with a video's ending anywhere below given folders, sorted.
+    """Video files as given, and all those with a video's ending anywhere below given folders, sorted. A folder without
+    any whose own content is numbered pictures is itself one video.
 
     Raises:
         ValueError: if a folder holds no video. A missing file is named when it is opened, like other bad ones.
@@ -94,6 +96,8 @@ def find_videos(paths: Sequence[str | Path]) -> list[Path]:
     for path in map(Path, paths):
         if path.is_dir():
             inside = sorted(file for file in path.rglob("*") if is_video_name(file))
+            if not inside and is_frame_folder(path):
+                inside = [path]
             if not inside:
                 raise ValueError(f"{path}: no video in this folder (endings: {', '.join(sorted(VIDEO_SUFFIXES))})")
             found += inside

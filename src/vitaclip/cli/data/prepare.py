@@ -1,0 +1,79 @@
+"""`vitaclip data prepare`."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from vitaclip.cli.screen import print_table, terminal
+
+if TYPE_CHECKING:
+    from vitaclip.data.prepare import ListCount
+
+HELP = "lists of a standard data set, from its official annotations and the files that are there"
+DESCRIPTION = """\
+Read the official annotations of a data set, find the videos, and write one list for each part (train, val, test; for
+UCF101 and HMDB51 train_split1 ... test_split3). Videos are searched at any depth below --root: in class folders with
+blanks or underscores, or in one flat folder, with any video ending, and for Kinetics with or without the times in the
+name. Classes are joined by name. --out also holds classes.txt (for --classes), missing.txt, duplicates.txt, leaks.txt
+(one video in two lists that must not share any) and counts.csv (per class).
+
+examples:
+  vitaclip data prepare kinetics400 --root k400/videos --annotations k400/annotations --out lists/k400
+  vitaclip data prepare ucf101 --root UCF-101 --annotations ucfTrainTestlist --out lists/ucf101
+  vitaclip data prepare hmdb51 --root hmdb51 --annotations testTrainMulti_7030_splits --out lists/hmdb51
+  vitaclip data prepare ssv2 --root 20bn-something-something-v2 --annotations labels --out lists/ssv2"""
+
+DATASETS = ("kinetics400", "kinetics600", "kinetics700", "ucf101", "hmdb51", "ssv2")
+
+_SHOWN_CLASSES = 10
+_SHOWN_LEAKS = 5
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Which data set, and where everything lies."""
+    parser.add_argument("dataset", choices=DATASETS, help="the data set")
+    parser.add_argument("--root", type=str, required=True, help="folder of the videos")
+    parser.add_argument(
+        "--annotations", type=str, required=True, help="folder of the official annotation files; Kinetics: or a csv"
+    )
+    parser.add_argument("--out", type=str, required=True, help="new folder for the lists")
+
+
+def run(arguments: Namespace) -> int:
+    """Join, write, and say what was found."""
+    from vitaclip.data.prepare import prepare_dataset, write_preparation
+
+    preparation = prepare_dataset(arguments.dataset, arguments.root, arguments.annotations)
+    write_preparation(preparation, arguments.out)
+    console = terminal()
+    headings = ("list", "annotated", "found", "missing", "listed twice", "found twice")
+    rows = [(name, *map(str, _numbers(count))) for name, count in preparation.lists.items()]
+    print_table(console, f"{arguments.dataset}: lists in {arguments.out}", headings, rows)
+    _print_classes(preparation.class_counts)
+    if preparation.absent_classes:
+        absent, total = len(preparation.absent_classes), len(preparation.annotations.classes.names)
+        console.print(f"{absent} of {total} classes have no video", style="yellow")
+    for note in preparation.annotations.notes:
+        console.print(note)
+    if preparation.leaks:
+        console.print(f"{len(preparation.leaks)} leaks between lists, all in leaks.txt:", style="yellow")
+    for leak in preparation.leaks[:_SHOWN_LEAKS]:
+        first, second = leak.first, leak.second
+        places = f"{first.list_name} {first.file_stem}, {second.list_name} {second.file_stem}"
+        console.print(f"  {leak.how}: {places}", style="yellow", soft_wrap=True)
+    return 0
+
+
+def _numbers(count: "ListCount") -> tuple[int, ...]:
+    return count.annotated, count.found, count.missing, count.repeated, count.duplicate
+
+
+def _print_classes(counts: Mapping[str, "ListCount"]) -> None:
+    """The classes that lack most."""
+    lacking = sorted((name for name in counts if counts[name].missing), key=lambda name: -counts[name].missing)
+    if not lacking:
+        return
+    rows = [(name, str(counts[name].found), str(counts[name].missing)) for name in lacking[:_SHOWN_CLASSES]]
+    heading = "class" if len(lacking) <= _SHOWN_CLASSES else f"class ({_SHOWN_CLASSES} of {len(lacking)} with gaps)"
+    print_table(terminal(), "", (heading, "found", "missing"), rows)

@@ -1,0 +1,66 @@
+"""`vitaclip data scan`."""
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+
+from vitaclip.cli.parser import as_dataclass
+from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.config import ScanConfig
+
+if TYPE_CHECKING:
+    from vitaclip.data.scan import BadVideo
+
+HELP = "which videos of a list or folder can be read"
+DESCRIPTION = """\
+Open every video and decode its first, middle and last frame, on all cores. A file that hangs the codec is stopped after
+--time_limit_seconds, one that crashes it costs one process: either is named, and the others go on. With --out, write
+clean.csv, a list of the good ones, and bad.csv with what is wrong with each of the others. Exit status 1: some are bad.
+
+examples:
+  vitaclip data scan train.csv --out scanned
+  vitaclip data scan lists/k400/val.csv --classes kinetics400 --out scanned
+  vitaclip data scan my_videos/ --time_limit_seconds 20"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Videos, how their list is to be read, and how they are checked."""
+    parser.add_argument("videos", help="a list file, or a folder that is searched at any depth")
+    parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
+    parser.add_argument(
+        "--classes",
+        type=str,
+        default="",
+        help="class names, where labels of the list are names: as `vitaclip eval` takes them",
+    )
+    parser.add_argument("--out", type=str, default="", help="folder for clean.csv and bad.csv")
+    parser.add_class_arguments(ScanConfig)
+
+
+def run(arguments: Namespace) -> int:
+    """Check and print; 1 if something is bad."""
+    from vitaclip.data.scan import Scan, find_targets, scan_videos, write_scan
+    from vitaclip.data.sources import choose_classes
+
+    names = choose_classes(arguments.classes) if arguments.classes else None
+    targets, bad_lines = find_targets(arguments.videos, arguments.root or None, names)
+    console = terminal(stderr=True)
+    with progress_bars(console) as progress:
+        done = counting_bar(progress, "checking", len(targets))
+
+        def on_done(bad: "BadVideo | None") -> None:
+            if bad is not None:
+                console.print(f"bad: {bad.problem}", style="yellow", soft_wrap=True)
+            done(1)
+
+        for bad in bad_lines:
+            console.print(f"bad: {bad.problem}", style="yellow", soft_wrap=True)
+        scan = scan_videos(targets, as_dataclass(ScanConfig, arguments), on_done)
+    scan = Scan(scan.good, (*bad_lines, *scan.bad))
+    if arguments.out:
+        write_scan(scan, arguments.out)
+    kinds = Counter(bad.kind for bad in scan.bad)
+    rows = [("good", str(len(scan.good))), *((f"bad: {kind}", str(count)) for kind, count in kinds.items())]
+    print_table(terminal(), arguments.videos, ("videos", ""), rows)
+    return 1 if scan.bad else 0

@@ -1,0 +1,192 @@
+"""Annotations and files joined: lists, what is missing, what is there twice, what leaks."""
+
+import os
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitaclip.catalog import ClassList, load_dataset_classes
+from vitaclip.data.prepare.annotations import Annotations, Clip
+from vitaclip.data.prepare.finding import Match, VideoFiles
+from vitaclip.data.prepare.kinetics import read_kinetics
+from vitaclip.data.prepare.leaks import Leak, find_leaks
+from vitaclip.data.prepare.splits import read_hmdb51, read_ucf101
+from vitaclip.data.prepare.ssv2 import read_ssv2
+from vitaclip.files import csv_text, write_text
+
+DATASETS: Mapping[str, Callable[[Path, ClassList], Annotations]] = {
+    "kinetics400": read_kinetics,
+    "kinetics600": read_kinetics,
+    "kinetics700": read_kinetics,
+    "ucf101": read_ucf101,
+    "hmdb51": read_hmdb51,
+    "ssv2": read_ssv2,
+}
+"""The reader of each data set's annotations."""
+
+
+@dataclass(frozen=True)
+class ListCount:
+    """How a list, or a class, fared."""
+
+    annotated: int
+    found: int
+    repeated: int
+    """Annotated more than once in a list; the first was taken."""
+    duplicate: int
+    """Found, with further files that would have done as well."""
+
+    @property
+    def missing(self) -> int:
+        """Annotated and not found."""
+        return self.annotated - self.found - self.repeated
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """A data set's lists, before they are written."""
+
+    annotations: Annotations
+    matches: dict[Clip, Match]
+    """What was found for each clip."""
+    repeated: tuple[tuple[Clip, Clip], ...]
+    """(taken, left out): one clip annotated twice in a list."""
+    leaks: tuple[Leak, ...]
+
+    @property
+    def found(self) -> dict[Clip, Path]:
+        """The file of each clip that has one."""
+        return {clip: match.path for clip, match in self.matches.items() if match.path is not None}
+
+    def count_by(self, key: Callable[[Clip], str]) -> dict[str, ListCount]:
+        """Counts of the clips, sorted apart by `key`."""
+        left_out = Counter(key(clip) for _, clip in self.repeated)
+        annotated = Counter(map(key, self.matches)) + left_out
+        found = Counter(map(key, self.found))
+        duplicate = Counter(key(clip) for clip, match in self.matches.items() if match.others)
+        return {name: ListCount(n, found[name], left_out[name], duplicate[name]) for name, n in annotated.items()}
+
+    @property
+    def lists(self) -> dict[str, ListCount]:
+        """Counts of each list."""
+        return self.count_by(lambda clip: clip.list_name)
+
+    @property
+    def class_counts(self) -> dict[str, ListCount]:
+        """Counts of each class, over all lists; classes without annotations are left out."""
+        return self.count_by(lambda clip: clip.class_name)
+
+    @property
+    def absent_classes(self) -> tuple[str, ...]:
+        """Classes of the data set of which no clip was found."""
+        present = {clip.class_name for clip in self.found}
+        return tuple(name for name in self.annotations.classes.names if name not in present)
+
+
+def prepare_dataset(dataset: str, root: str | Path, annotations: str | Path) -> Preparation:
+    """Joins the official annotations of a data set to the files below a folder. Nothing is written.
+
+    Args:
+        dataset: one of `DATASETS`.
+        root: folder of the videos, searched at any depth.
+        annotations: folder of the official annotation files; for Kinetics also a single csv file.
+
+    Raises:
+        ValueError: a wrong folder, annotations that cannot be read, a class the data set does not have, or no
+            video found at all.
+    """
+    if dataset not in DATASETS:
+        raise ValueError(f"{dataset!r} is no data set that can be prepared; there is {', '.join(DATASETS)}")
+    classes = load_dataset_classes(dataset)
+    read = DATASETS[dataset](Path(annotations), classes)
+    files = VideoFiles(Path(root), classes.names, timed=any(clip.times for clip in read.clips))
+    clips, repeated = _once_each(read.clips)
+    twins = _clips_of_one_video(clips)
+    matches = {clip: files.match(clip, _others(twins[clip.key], clip)) for clip in clips}
+    preparation = Preparation(read, matches, repeated, ())
+    if not preparation.found:
+        there = f"{files.count} videos lie there, such as {files.examples()[0]}" if files.count else "no video at all"
+        raise ValueError(
+            f"{root}: none of the {len(clips)} annotated clips was found, such as {clips[0].file_stem}; {there};"
+            " check --root and --annotations"
+        )
+    return Preparation(read, matches, repeated, tuple(find_leaks(read, preparation.found)))
+
+
+def write_preparation(preparation: Preparation, out: str | Path) -> None:
+    """Writes a folder: a list `<name>.csv` each (full path, class as texts word it), `classes.txt`, `missing.txt`,
+    `duplicates.txt`, `leaks.txt` and `counts.csv` (per class).
+
+    The folder appears complete or not at all.
+
+    Raises:
+        ValueError: the folder exists and is not empty.
+    """
+    out = Path(out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ValueError(f"{out}: exists already; remove it or name another --out")
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.tmp")
+    try:
+        for name, text in _files(preparation).items():
+            write_text(temporary / name, text)
+        temporary.replace(out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
+
+
+def _once_each(clips: Sequence[Clip]) -> tuple[list[Clip], tuple[tuple[Clip, Clip], ...]]:
+    """The clips without those that stand in one list already, and what was left out for which."""
+    first: dict[tuple[object, ...], Clip] = {}
+    left_out: list[tuple[Clip, Clip]] = []
+    for clip in clips:
+        # Files of two classes may share a name where nothing but the folder parts them.
+        identity = (clip.list_name, clip.key, clip.times or clip.class_name)
+        if identity in first:
+            left_out.append((first[identity], clip))
+        else:
+            first[identity] = clip
+    return list(first.values()), tuple(left_out)
+
+
+def _clips_of_one_video(clips: Iterable[Clip]) -> Mapping[str, list[Clip]]:
+    of_video: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        of_video[clip.key].append(clip)
+    return of_video
+
+
+def _others(clips: Iterable[Clip], clip: Clip) -> list[Clip]:
+    """Other clips of the same video; the same clip in another list is none."""
+    return [other for other in clips if (other.times, other.class_name) != (clip.times, clip.class_name)]
+
+
+def _files(preparation: Preparation) -> dict[str, str]:
+    """The texts of the folder."""
+    classes = preparation.annotations.classes
+    wording = dict(zip(classes.names, classes.prompts, strict=True))
+    lists: dict[str, list[tuple[object, ...]]] = {name: [] for name in preparation.lists}
+    for clip, path in preparation.found.items():
+        lists[clip.list_name].append((path.absolute(), wording[clip.class_name]))
+    missing = [(clip, match) for clip, match in preparation.matches.items() if match.path is None]
+    duplicate = [(match.path, other) for match in preparation.matches.values() for other in match.others]
+    counts = [(name, c.annotated, c.found, c.missing) for name, c in preparation.class_counts.items()]
+    texts = {f"{name}.csv": csv_text(rows) for name, rows in lists.items() if rows}
+    return texts | {
+        "classes.txt": "".join(f"{prompt}\n" for prompt in classes.prompts),
+        "missing.txt": _tabbed((c.list_name, c.class_name, c.file_stem, match.reason) for c, match in missing),
+        "duplicates.txt": _tabbed(dict.fromkeys(duplicate))
+        + _tabbed(
+            ("listed twice", b.list_name, b.file_stem, a.class_name, b.class_name) for a, b in preparation.repeated
+        ),
+        "leaks.txt": _tabbed(
+            (leak.how, leak.first.list_name, leak.first.file_stem, leak.second.list_name, leak.second.file_stem)
+            for leak in preparation.leaks
+        ),
+        "counts.csv": csv_text([("class", "annotated", "found", "missing"), *sorted(counts)]),
+    }
+
+
+def _tabbed(rows: Iterable[Sequence[object]]) -> str:
+    return "".join("\t".join(map(str, row)) + "\n" for row in rows)

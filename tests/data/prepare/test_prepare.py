@@ -1,0 +1,351 @@
+"""A small fake of every data set's real layout, prepared and read back."""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from vitaclip.catalog import load_dataset_classes
+from vitaclip.cli import main
+from vitaclip.cli.data.prepare import DATASETS as OFFERED
+from vitaclip.data import choose_classes, read_class_names, read_list
+from vitaclip.data.prepare import DATASETS, prepare_dataset, write_preparation
+
+HEADER = "label,youtube_id,time_start,time_end,split"
+
+
+def put(folder: Path, *names: str, text: str = "") -> Path:
+    """Files with a content each of its own, unless it is given."""
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text or name, "utf-8")
+    return folder
+
+
+def annotate(folder: Path, name: str, *lines: str) -> Path:
+    put(folder, name, text="\n".join(lines) + "\n")
+    return folder
+
+
+def prepared(dataset: str, root: Path, annotations: Path, list_name: str, out: Path) -> dict[str, str]:
+    """{file below the root: class} of a list that was written, as the training would read it."""
+    write_preparation(prepare_dataset(dataset, root, annotations), out)
+    names = choose_classes(dataset)
+    assert read_class_names(out / "classes.txt") == names
+    rows = read_list(out / f"{list_name}.csv", class_names=names).rows
+    return {str(row.path.relative_to(root.absolute())): names[row.label] for row in rows}
+
+
+def lines(file: Path) -> list[list[str]]:
+    return [line.split("\t") for line in file.read_text("utf-8").splitlines()]
+
+
+@pytest.fixture
+def kinetics(tmp_path: Path) -> tuple[Path, Path]:
+    """Every habit at once: folders with blanks or underscores, flat files, no times, all endings, gaps, copies."""
+    root = put(
+        tmp_path / "videos",
+        "train/riding a bike/aaaaaaaaaaa_000010_000020.mp4",  # blanks
+        "train/playing_guitar/bbb_bbbbb-b_000000_000010.mkv",  # underscores, and in the id
+        "val/abseiling/ccccccccccc.webm",  # without times
+        "ddddddddddd_000005_000015.avi",  # flat
+        "val/abseiling/eeeeeeeeeee_000001_000011.mp4",
+        "copies/eeeeeeeeeee_000001_000011.MP4",  # there twice
+        "val/playing_guitar/fffffffffff_000000_000010.mp4",  # in the folder of another class
+        "val/abseiling/ggggggggggg_000090_000100.mp4",  # other times
+        "val/abseiling/hhhhhhhhhhh_000000_000010.mp4.part",  # broke off
+        "train/abseiling/jjjjjjjjjjj.mp4",  # one of two clips of this video
+        "train/abseiling/not_annotated.mp4",
+        "train/abseiling/notes.txt",
+    )
+    (root / "val" / "abseiling" / "kkkkkkkkkkk_000000_000010.mp4").touch()  # empty
+    annotations = tmp_path / "annotations"
+    annotate(
+        annotations,
+        "train.csv",
+        HEADER + ",is_cc",
+        "riding a bike,aaaaaaaaaaa,10,20,train,0",
+        '"playing guitar",bbb_bbbbb-b,0,10,train,0',
+        "abseiling,jjjjjjjjjjj,3,13,train,0",
+        "abseiling,jjjjjjjjjjj,40,50,train,0",
+        "abseiling,iiiiiiiiiii,40,50,train,0",
+        "playing guitar,bbb_bbbbb-b,0,10,train,0",
+    )
+    annotate(
+        annotations,
+        "validate.csv",
+        HEADER,
+        "abseiling,ccccccccccc,7,17,validate",
+        "abseiling,ddddddddddd,5,15,validate",
+        "abseiling,eeeeeeeeeee,1,11,validate",
+        "abseiling,fffffffffff,0,10,validate",
+        "abseiling,ggggggggggg,0,10,validate",
+        "abseiling,hhhhhhhhhhh,0,10,validate",
+        "abseiling,kkkkkkkkkkk,0,10,validate",
+        "riding a bike,aaaaaaaaaaa,70,80,validate",
+    )
+    annotate(annotations, "test.csv", "youtube_id,time_start,time_end,split", "lllllllllll,0,10,test")
+    annotate(annotations, "readme.csv", "a,b", "1,2")
+    return root, annotations
+
+
+def test_kinetics_finds_every_habit(kinetics: tuple[Path, Path], tmp_path: Path) -> None:
+    root, annotations = kinetics
+    train = prepared("kinetics400", root, annotations, "train", tmp_path / "out")
+    assert train == {
+        "train/riding a bike/aaaaaaaaaaa_000010_000020.mp4": "riding a bike",
+        "train/playing_guitar/bbb_bbbbb-b_000000_000010.mkv": "playing guitar",
+    }
+    names = choose_classes("kinetics400")
+    val = read_list(tmp_path / "out" / "val.csv", class_names=names).rows
+    assert [(row.path.name, names[row.label]) for row in val] == [
+        ("ccccccccccc.webm", "abseiling"),
+        ("ddddddddddd_000005_000015.avi", "abseiling"),
+        ("eeeeeeeeeee_000001_000011.mp4", "abseiling"),
+    ]
+    assert val[2].path.parent.name == "abseiling"  # rather than the copy elsewhere
+    assert not (tmp_path / "out" / "test.csv").exists()
+
+
+def test_kinetics_says_what_is_missing_and_why(kinetics: tuple[Path, Path], tmp_path: Path) -> None:
+    prepared("kinetics400", *kinetics, "train", tmp_path / "out")
+    reasons = {(row[0], row[2]): row[3].split(":")[0] for row in lines(tmp_path / "out" / "missing.txt")}
+    assert reasons == {
+        ("train", "jjjjjjjjjjj_000003_000013"): "the name lacks the times, and the video has several clips",
+        ("train", "jjjjjjjjjjj_000040_000050"): "the name lacks the times, and the video has several clips",
+        ("train", "iiiiiiiiiii_000040_000050"): "not found",
+        ("val", "fffffffffff_000000_000010"): "lies in the folder of 'playing guitar'",
+        ("val", "ggggggggggg_000000_000010"): "only with other times",
+        ("val", "hhhhhhhhhhh_000000_000010"): "download broke off",
+        ("val", "kkkkkkkkkkk_000000_000010"): "download broke off",
+        ("val", "aaaaaaaaaaa_000070_000080"): "only with other times",
+    }
+
+
+def test_kinetics_counts_and_leaks(kinetics: tuple[Path, Path], tmp_path: Path) -> None:
+    preparation = prepare_dataset("kinetics400", *kinetics)
+    counts = {name: (c.annotated, c.found, c.missing, c.repeated, c.duplicate) for name, c in preparation.lists.items()}
+    # A clip that stands twice in annotation files, alike, is one line of them.
+    assert counts == {"train": (5, 2, 3, 0, 0), "val": (8, 3, 5, 0, 1)}
+    assert preparation.class_counts["abseiling"].annotated == 10
+    assert len(preparation.absent_classes) == 397
+    assert [(leak.how, leak.first.file_stem, leak.second.file_stem) for leak in preparation.leaks] == [
+        ("same video", "aaaaaaaaaaa_000010_000020", "aaaaaaaaaaa_000070_000080")
+    ]
+    assert preparation.annotations.notes == (
+        "readme.csv: passed over, its columns are not those of Kinetics",
+        "test.csv: passed over, it has no labels",
+    )
+    write_preparation(preparation, tmp_path / "out")
+    rows = list(csv.DictReader((tmp_path / "out" / "counts.csv").open()))
+    assert rows[0] == {"class": "abseiling", "annotated": "10", "found": "3", "missing": "7"}
+
+
+def test_a_file_without_times_goes_to_the_clip_of_its_class_folder(tmp_path: Path) -> None:
+    root = put(tmp_path / "videos", "abseiling/aaaaaaaaaaa.mp4", "archery/bbbbbbbbbbb.mp4")
+    source = annotate(tmp_path, "k.csv", HEADER, "abseiling,aaaaaaaaaaa,0,10,train", "archery,aaaaaaaaaaa,20,30,train")
+    found = prepared("kinetics600", root, source / "k.csv", "train", tmp_path / "out")
+    assert found == {"abseiling/aaaaaaaaaaa.mp4": "abseiling"}
+
+
+def test_one_clip_in_two_classes_is_taken_once(tmp_path: Path) -> None:
+    root = put(tmp_path / "videos", "aaaaaaaaaaa_000000_000010.mp4")
+    annotate(tmp_path, "k.csv", HEADER, "abseiling,aaaaaaaaaaa,0,10,train", "archery,aaaaaaaaaaa,0,10,train")
+    found = prepared("kinetics700", root, tmp_path / "k.csv", "train", tmp_path / "out")
+    assert found == {"aaaaaaaaaaa_000000_000010.mp4": "abseiling"}
+    assert lines(tmp_path / "out" / "duplicates.txt") == [
+        ["listed twice", "train", "aaaaaaaaaaa_000000_000010", "abseiling", "archery"]
+    ]
+
+
+@pytest.mark.parametrize("how", ["same file", "same content"])
+def test_one_file_in_train_and_val_is_a_leak(tmp_path: Path, how: str) -> None:
+    root = put(tmp_path / "videos", "aaaaaaaaaaa_000000_000010.mp4", "ccccccccccc_000000_000010.mp4")
+    first, second = root / "aaaaaaaaaaa_000000_000010.mp4", root / "bbbbbbbbbbb_000000_000010.mp4"
+    if how == "same file":
+        second.hardlink_to(first)
+    else:
+        second.write_bytes(first.read_bytes())
+    annotate(
+        tmp_path,
+        "k.csv",
+        HEADER,
+        *(f"abseiling,{key * 11},0,10,{part}" for key, part in (("a", "train"), ("b", "val"), ("c", "val"))),
+    )
+    leaks = prepare_dataset("kinetics400", root, tmp_path / "k.csv").leaks
+    assert [(leak.how, leak.first.key[0], leak.second.key[0]) for leak in leaks] == [(how, "a", "b")]
+
+
+UCF = ("ApplyEyeMakeup", "HammerThrow", "Hammering", "HandstandPushups")
+
+
+def ucf_annotations(folder: Path, clips: Iterable[str]) -> Path:
+    classes = load_dataset_classes("ucf101").names
+    annotate(folder, "classInd.txt", *(f"{number} {name}" for number, name in enumerate(classes, start=1)))
+    for split in (1, 2, 3):
+        of_part = {
+            "train": [c for c in clips if f"g0{split}" not in c],
+            "test": [c for c in clips if f"g0{split}" in c],
+        }
+        numbered = [f"{clip} {classes.index(clip.split('/')[0]) + 1}" for clip in of_part["train"]]
+        annotate(folder, f"trainlist0{split}.txt", *numbered)
+        annotate(folder, f"testlist0{split}.txt", *of_part["test"])
+    return folder
+
+
+@pytest.mark.parametrize("layout", ["class folders", "flat"])
+def test_ucf101(tmp_path: Path, layout: str) -> None:
+    clips = [f"{name}/v_{name}_g0{group}_c01.avi" for name in UCF for group in (1, 2, 3)]
+    # The files of this class spell it otherwise than its folder.
+    files = [clip.replace("v_HandstandPushups", "v_HandStandPushups") for clip in clips]
+    root = put(tmp_path / "UCF-101", *(file if layout == "class folders" else file.split("/")[1] for file in files))
+    annotations = ucf_annotations(tmp_path / "ucfTrainTestlist", clips)
+    found = prepared("ucf101", root, annotations, "test_split2", tmp_path / "out")
+    wording = ("apply eye makeup", "hammer throw", "hammering", "handstand pushups")
+    assert sorted(found.values()) == list(wording)
+    assert all("g02" in path for path in found)
+    preparation = prepare_dataset("ucf101", root, annotations)
+    assert {name: count.found for name, count in preparation.lists.items()} == {
+        f"{part}_split{split}": n for split in (1, 2, 3) for part, n in (("train", 8), ("test", 4))
+    }
+    assert preparation.leaks == ()
+
+
+def test_hmdb51(tmp_path: Path) -> None:
+    odd = "!#()[];&+~@-"
+    use = {
+        "kick": {"a_kick_1.avi": "1 2 0", f"b{odd}_kick_2.avi": "2 1 1"},
+        "kick_ball": {"a_kick_ball_1.avi": "2 0 1", "same.avi": "1 1 2"},
+        "sword": {"same.avi": "1 1 1"},  # another clip by the same name
+    }
+    root, annotations = tmp_path / "hmdb51", tmp_path / "annotations"
+    for name, files in use.items():
+        put(root, *(f"{name}/{file}" for file in files))
+        for split in (1, 2, 3):
+            text = [f"{file} {uses.split()[split - 1]} " for file, uses in files.items()]
+            annotate(annotations, f"testTrainMulti_7030_splits/{name}_test_split{split}.txt", *text)
+    found = prepared("hmdb51", root, annotations, "test_split1", tmp_path / "out")
+    assert found == {f"kick/b{odd}_kick_2.avi": "kick", "kick_ball/a_kick_ball_1.avi": "kick ball"}
+    train = read_list(tmp_path / "out" / "train_split1.csv", class_names=choose_classes("hmdb51")).rows
+    trained = {str(row.path.relative_to(root)) for row in train}
+    assert trained == {"kick/a_kick_1.avi", "kick_ball/same.avi", "sword/same.avi"}
+    inside = prepare_dataset("hmdb51", root, annotations / "testTrainMulti_7030_splits")
+    assert inside.lists["train_split1"].found == 3
+    assert inside.leaks == ()  # of two files by one name, in two classes, each is its own
+
+
+@pytest.mark.parametrize("prefix", ["", "something-something-v2-"])
+def test_ssv2(tmp_path: Path, prefix: str) -> None:
+    templates = (
+        "Pretending to put [something] on a surface",
+        "Putting [something], [something] and [something] on the table",
+    )
+    labels, root = tmp_path / "labels", put(tmp_path / "20bn", "1.webm", "2.webm", "sub/3.mp4")
+    put(labels, f"{prefix}labels.json", text=json.dumps({t.replace("[", "").replace("]", ""): "7" for t in templates}))
+    entries = [{"id": str(n), "label": "x", "template": templates[n % 2], "placeholders": ["x"]} for n in (1, 2, 3, 4)]
+    put(labels, f"{prefix}train.json", text=json.dumps(entries[:2]))
+    put(labels, f"{prefix}validation.json", text=json.dumps(entries[2:]))
+    put(labels, f"{prefix}test.json", text=json.dumps([{"id": "9"}]))
+    found = prepared("ssv2", root, labels, "train", tmp_path / "out")
+    assert found == {
+        "1.webm": "Putting something, something and something on the table",
+        "2.webm": "Pretending to put something on a surface",
+    }
+    val = read_list(tmp_path / "out" / "val.csv", class_names=choose_classes("ssv2")).rows
+    assert [row.path.name for row in val] == ["3.mp4"]
+    assert [row[2] for row in lines(tmp_path / "out" / "missing.txt")] == ["4"]
+
+
+@pytest.mark.parametrize(
+    ("dataset", "change", "message"),
+    [
+        ("kinetics400", "no root", "does not exist; --root takes the folder that the videos lie in"),
+        ("kinetics400", "root is a file", "is a file, not a folder; --root"),
+        ("kinetics400", "empty root", "none of the 1 annotated clips was found, such as aaaaaaaaaaa_000000_000010; no"),
+        ("kinetics400", "other root", "1 videos lie there, such as"),
+        ("kinetics400", "two folders", "folders 'Abseiling' and 'abseiling' differ in capitals alone"),
+        ("kinetics400", "no annotations", "does not exist; --annotations takes csv files"),
+        ("kinetics400", "other csv", "holds no annotations of Kinetics"),
+        ("kinetics400", "short line", "k.csv:3: the line breaks off"),
+        ("kinetics400", "other class", "k.csv:3: 'swimmming' is no class of kinetics400; are these its annotations?"),
+        ("kinetics400", "two classes", "k.csv:3: class 'Abseiling' differs from 'abseiling' in capitals alone"),
+        ("kinetics400", "other split", "split 'traim' is none of train, val"),
+        ("kinetics400", "bad time", "times 'x', '10' are no seconds"),
+        ("kinetics400", "web page", "is a web page, not annotations"),
+        ("kinetics400", "empty file", "is empty; download the annotations again"),
+        ("kinetics400", "not text", "is not UTF-8 text"),
+        ("ucf101", "csv file", "is a file, not a folder; --annotations takes the folder that holds classInd.txt"),
+        ("ucf101", "other csv", "trainlist01.txt: cannot be read (No such file or directory)"),
+        ("hmdb51", "other csv", "holds no file CLASS_test_split1.txt"),
+        ("ssv2", "other csv", "holds neither train.json nor validation.json"),
+        ("ssv2", "broken json", "train.json: is no JSON or breaks off (line 1)"),
+        ("kinetics400", "out exists", "exists already; remove it or name another --out"),
+    ],
+)
+def test_mistakes_are_one_line_and_nothing_is_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str, change: str, message: str
+) -> None:
+    root = put(tmp_path / "videos", "abseiling/aaaaaaaaaaa_000000_000010.mp4")
+    good = "abseiling,aaaaaaaaaaa,0,10,train"
+    folder = annotate(tmp_path / "annotations", "k.csv", HEADER, good)
+    annotations, out = folder, tmp_path / "out"
+    bad_lines = {
+        "short line": "archery,bbbbbbb",
+        "other class": "swimmming,bbbbbbbbbbb,0,10,train",
+        "two classes": "Abseiling,bbbbbbbbbbb,0,10,train",
+        "other split": "archery,bbbbbbbbbbb,0,10,traim",
+        "bad time": "archery,bbbbbbbbbbb,x,10,train",
+    }
+    if change in bad_lines:
+        annotate(folder, "k.csv", HEADER, good, bad_lines[change])
+    elif change in ("no root", "empty root", "other root", "root is a file"):
+        root = put(tmp_path / "other", "x.mp4") / ("x.mp4" if change == "root is a file" else "")
+        root = tmp_path / "none" if change == "no root" else root
+        if change == "empty root":
+            (root / "x.mp4").unlink()
+    elif change == "two folders":
+        put(root, "Abseiling/bbbbbbbbbbb.mp4")
+    elif change == "no annotations":
+        annotations = tmp_path / "none"
+    elif change == "csv file":
+        annotations = folder / "k.csv"
+    elif change == "other csv":
+        annotate(folder, "k.csv", "path,label", "a.mp4,0")
+    elif change == "web page":
+        annotate(folder, "k.csv", "<!DOCTYPE html><html>404</html>")
+    elif change == "empty file":
+        annotate(folder, "k.csv", "")
+    elif change == "not text":
+        (folder / "k.csv").write_bytes(b"\xff\xfe\x00")
+    elif change == "broken json":
+        annotate(folder, "train.json", '[{"id": "1", "templ')
+    elif change == "out exists":
+        put(out, "something.txt")
+    before = sorted(tmp_path.rglob("*"))
+    arguments = ["--root", str(root), "--annotations", str(annotations), "--out", str(out)]
+    assert main(["data", "prepare", dataset, *arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command_prints_counts_gaps_and_leaks(
+    kinetics: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, annotations = kinetics
+    arguments = ["--root", str(root), "--annotations", str(annotations), "--out", str(tmp_path / "out")]
+    assert main(["data", "prepare", "kinetics400", *arguments]) == 0
+    printed = [" ".join(line.replace("│", " ").split()) for line in capsys.readouterr().out.splitlines()]
+    assert "train 5 2 3 0 0" in printed
+    assert "val 8 3 5 0 1" in printed
+    assert "abseiling 3 7" in printed
+    assert "397 of 400 classes have no video" in printed
+    assert "1 leaks between lists, all in leaks.txt:" in printed
+
+
+def test_the_command_offers_what_can_be_prepared() -> None:
+    assert tuple(DATASETS) == OFFERED
