@@ -64,6 +64,7 @@ def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
 def run(arguments: Namespace) -> int:
     """Evaluate and print."""
     from vitaclip.evaluate.evaluation import Evaluation
+    from vitaclip.evaluate.wording import Wording
     from vitaclip.files import write_json
     from vitaclip.runtime import pick_device
 
@@ -71,7 +72,9 @@ def run(arguments: Namespace) -> int:
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     videos = _read(arguments, model.class_names)
     data = DataConfig(workers=arguments.workers, eval_batch_size=arguments.batch_size, on_error=arguments.on_error)
-    evaluation = Evaluation(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, templates)
+    evaluation = Evaluation(
+        model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, Wording(templates)
+    )
     with progress_bars(terminal(stderr=True)) as progress:
         evaluated = evaluation.run(counting_bar(progress, "evaluating", evaluation.num_videos))
     result = evaluated.result
