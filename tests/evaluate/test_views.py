@@ -38,9 +38,9 @@ def by_hand(model: VitaCLIP, clips: Tensor, average: str, pixels: str) -> Tensor
         logits.append(model(clip[None], text)[0])
         features.append(model.encode_video(clip[None])[0])
     if average == "softmax":
-        return sum(each.softmax(dim=0) for each in logits) / len(logits)  # type: ignore[return-value]
+        return sum(each.softmax(dim=0) for each in logits) / len(logits)
     if average == "logits":
-        return (sum(logits) / len(logits)).softmax(dim=0)  # type: ignore[operator]
+        return (sum(logits) / len(logits)).softmax(dim=0)
     mean_feature = F.normalize(torch.stack(features).mean(dim=0), dim=0)
     return (model.prompts.logit_scale.exp() * text @ mean_feature).softmax(dim=0)
 

@@ -6,8 +6,9 @@ from jsonargparse import ArgumentParser, Namespace
 
 HELP = "list, show or check training recipes, and list ways of testing"
 DESCRIPTION = """\
-Without a name: list the recipes, and the ways of testing that --views takes by name. With a recipe's name or a YAML file: check it and print it with every default filled
-in, ready to be saved, changed and given to `vitaclip train --config`.
+Without a name: list the recipes, and the ways of testing that --views takes by name. With a recipe's name or a YAML
+file: check it and print it with every default filled in, ready to be saved, changed and given to `vitaclip train
+--config`.
 
 examples:
   vitaclip config

@@ -44,7 +44,14 @@ class VideoList:
     class_names: tuple[str, ...] | None
 
 
-def read_list(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:
+def read_list(
+    file: str | Path,
+    root: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    by_name: bool = False,
+    check_files: bool = True,
+) -> VideoList:
     """Reads and checks a list of videos, one a line: `path,label` or `path label`.
 
     The label is what follows the last comma or blank, so paths may hold both; a path may also stand in
@@ -56,6 +63,8 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
         file: the list, UTF-8.
         root: folder that paths are relative to; default: the list's own.
         class_names: names in the order of the class numbers; also sets the range that labels must lie in.
+        by_name: refuse class numbers, whose order may be another source's.
+        check_files: whether a missing or empty file is an error here; see `file_problem`.
 
     Raises:
         ValueError: the list cannot be read or is empty; or, for all rows at once (the first ten shown): no
@@ -71,12 +80,14 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
     for source, line in _content_lines(file, skip_header=True):
         try:
             path, label = _split_line(line, index)
+            if by_name and names is not None and _is_number_of(line, names[label]):
+                raise ValueError(f"{line!r} has a class number; write the class's name, whatever the order of numbers")
             rows.append(VideoRow(root / path, label, source))
         except ValueError as error:
             problems.append(f"{source}: {error}")
     if not rows and not problems:
         raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
-    problems += _file_problems(rows)
+    problems += _file_problems(rows) if check_files else _repeated_rows(rows)
     _raise_problems(problems, f"{file}")
     return VideoList(tuple(rows), names)
 
@@ -233,26 +244,38 @@ def _similar(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def file_problem(path: Path) -> str | None:
+    """What is wrong with the file of a video, without opening it; None if nothing is."""
+    try:
+        status = path.stat()
+    except OSError as error:
+        return f"{path} cannot be read ({error.strerror}); check the path and the root"
+    if stat.S_ISDIR(status.st_mode):
+        return f"{path} is a folder; name a video file"
+    return f"{path} is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else None
+
+
 def _file_problems(rows: Sequence[VideoRow]) -> list[str]:
-    """What is wrong with the files of the rows, in the order of the rows."""
+    """What is wrong with the files of the rows: first those listed twice."""
+    found = ((row, file_problem(row.path)) for row in rows)
+    return [*_repeated_rows(rows), *(f"{row.source}: {problem}" for row, problem in found if problem)]
+
+
+def _repeated_rows(rows: Sequence[VideoRow]) -> list[str]:
+    """Rows whose file another has already, in the order of the rows."""
     problems: list[str] = []
     first_source: dict[str, str] = {}
     for row in rows:
         earlier = first_source.setdefault(os.path.normpath(row.path), row.source)
         if earlier != row.source:
             problems.append(f"{row.source}: {row.path} is listed already at {earlier}; remove one of the two")
-            continue
-        try:
-            status = row.path.stat()
-        except OSError as error:
-            reason = f"cannot be read ({error.strerror})"
-            problems.append(f"{row.source}: {row.path} {reason}; check the path and the root")
-            continue
-        if stat.S_ISDIR(status.st_mode):
-            problems.append(f"{row.source}: {row.path} is a folder; name a video file")
-        elif status.st_size == 0:
-            problems.append(f"{row.source}: {row.path} is empty (0 bytes); copy it again or remove the line")
     return problems
+
+
+def _is_number_of(line: str, name: str) -> bool:
+    """Whether a line says its class, of this name, by number."""
+    last = re.split(_SEPARATOR, line)[-1].strip('"')
+    return last.isdecimal() and not name.endswith(last)
 
 
 def _raise_problems(problems: Sequence[str], where: str) -> None:

@@ -2,19 +2,20 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.data import classes, templates
+from vitaclip.cli.data import classes, protocols, templates
 from vitaclip.cli.parser import add_commands
 
-HELP = "what is known of data sets: class names, wording, templates"
+HELP = "what is known of data sets: class names, wording, templates, protocols"
 DESCRIPTION = """\
-Class names, their wording and text templates of the standard data sets.
+Class names, their wording and text templates of the standard data sets, and protocols of the literature.
 
 examples:
   vitaclip data classes
   vitaclip data classes ucf101 --prompts
-  vitaclip data templates clip28"""
+  vitaclip data templates clip28
+  vitaclip data protocols"""
 
-COMMANDS = {"classes": classes, "templates": templates}
+COMMANDS = {"classes": classes, "protocols": protocols, "templates": templates}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
