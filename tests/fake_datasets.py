@@ -94,7 +94,7 @@ def save_fake_model(folder: Path, backbone: Path, seed: int, names: tuple[str, .
         torch.manual_seed(seed)
         for parameter in model.trainable_parameters().values():
             if parameter.dim() > 0:
-                parameter += 0.3 * torch.randn_like(parameter)
+                parameter.add_(0.3 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     return model
 

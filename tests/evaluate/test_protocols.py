@@ -4,7 +4,7 @@ import csv
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -18,6 +18,16 @@ from vitaclip.evaluate.protocol import Part, Protocol, load_protocol, protocol_n
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.model import VitaCLIP
 from vitaclip.train import build
+
+
+class Prediction(NamedTuple):
+    """What is said of a video."""
+
+    path: str
+    label: str
+    chosen: str
+    probability: float
+
 
 # Written out here, not read from the package: part, its lists, subset of the split.
 ALL_DRAWS = [(f"draw{n}", ["train1", "test1"], f"draw{n}") for n in range(10)]
@@ -76,22 +86,28 @@ def evaluate(fake: Path, protocol: str, model: str, out: Path, *more: str, datas
 
 
 @torch.no_grad()
-def count_by_hand(
+def predict_by_hand(
     root: Path, lists: list[str], names: list[str], texts: list[str], model: VitaCLIP, templates: list[str] | None
-) -> tuple[int, int]:
-    """Videos named right, and videos, one at a time; lists are read by Python's csv reader."""
+) -> list[Prediction]:
+    """Every video of the lists, one view at a time; lists are read by Python's csv reader."""
     text = model.encode_text(texts, templates)
     sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
-    right = total = 0
+    predictions = []
     for list_name in lists:
         with (root / f"{list_name}.csv").open(newline="") as file:
             for path, label in csv.reader(file):
                 if label in names:
                     clips = load_views(root / path, sampling, 2, 1, model.image_size)
                     mean = torch.stack([model(clip[None], text)[0].softmax(dim=0) for clip in clips]).mean(dim=0)
-                    right += names[int(mean.argmax())] == label
-                    total += 1
-    return right, total
+                    best = int(mean.argmax())
+                    predictions.append(Prediction(str(root / path), label, names[best], float(mean[best])))
+    return predictions
+
+
+def count_by_hand(*arguments: Any) -> tuple[int, int]:
+    """Videos named right, and videos."""
+    predictions = predict_by_hand(*arguments)
+    return sum(each.chosen == each.label for each in predictions), len(predictions)
 
 
 def test_every_protocol_is_expected_here() -> None:
@@ -102,7 +118,8 @@ def test_every_protocol_is_expected_here() -> None:
 def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: Path) -> None:
     dataset, split, word, values, parts = EXPECTED[protocol]
     root = fake / dataset
-    found = evaluate(fake, protocol, f"{{{word}}}" if word else "1", tmp_path / "out.json", "--views.temporal", "2")
+    model_name, out = f"{{{word}}}" if word else "1", tmp_path / "out.json"
+    found = evaluate(fake, protocol, model_name, out, "--views.temporal", "2", "--report", str(tmp_path / "report"))
     expected: dict[str, list[float]] = {}
     records = iter(found["parts"])
     for value in values or [1]:
@@ -111,8 +128,19 @@ def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: P
             test = "test1" if dataset in ("ucf101", "hmdb51") else "val"
             lists = [name.replace("TEST", test).replace("{split}", str(value)) for name in lists]
             classes = load_split(split).classes(subset) if subset else load_dataset_classes(dataset)
-            right, total = count_by_hand(root, lists, list(classes.names), list(classes.prompts), model, None)
-            assert total > 0, "the fake holds no video for this part"
+            predictions = predict_by_hand(root, lists, list(classes.names), list(classes.prompts), model, None)
+            total, right = len(predictions), sum(each.chosen == each.label for each in predictions)
+            assert total > 1, "the fake holds too few videos for this part"
+            folder = tmp_path / "report"
+            if len(found["parts"]) > 1:
+                folder /= f"{part}_{word}{value}" if word else part
+            with (folder / "predictions.csv").open(newline="") as file:
+                rows = [
+                    (row["path"], row["class"], row["name1"], float(row["probability1"]))
+                    for row in csv.DictReader(file)
+                ]
+            assert [row[:3] for row in rows] == [each[:3] for each in predictions]
+            assert [row[3] for row in rows] == pytest.approx([each.probability for each in predictions], abs=1e-5)
             record = next(records)
             assert (record["part"], record["values"]) == (part, {word: value} if word else {})
             assert (record["videos_listed"], record["videos_scored"], record["left_out"]) == (total, total, [])

@@ -45,7 +45,7 @@ def by_hand(model: VitaCLIP, clips: Tensor, average: str, pixels: str) -> Tensor
     return (model.prompts.logit_scale.exp() * text @ mean_feature).softmax(dim=0)
 
 
-@pytest.mark.parametrize(("average", "pixels"), product(("softmax", "logits", "features"), ("clip", "imagenet")))
+@pytest.mark.parametrize(("average", "pixels"), list(product(("softmax", "logits", "features"), ("clip", "imagenet"))))
 def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VitaCLIP, average: Any, pixels: Any) -> None:
     rows = read_folder(world / "videos").rows[::3]
     views = ViewsConfig(temporal=2, spatial=2, average=average, pixels=pixels)

@@ -31,7 +31,7 @@ lists in --root. Where it needs several models, a word in braces stands for what
 examples:
   vitaclip eval val/ --model runs/own_videos/model
   vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
-  vitaclip eval test.csv --classes names.txt --backbone miniature --views.temporal 3
+  vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
   vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
   vitaclip eval --protocol ucf101_zeroshot --root lists/ucf101 --model runs/k400/model --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
@@ -49,6 +49,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--descriptions", type=str, default="", help="JSON file: class name, then sentences about it")
     parser.add_argument("--root", type=str, default="", help="folder of a protocol's lists; what paths are relative to")
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
+    parser.add_argument(
+        "--report",
+        type=str,
+        default="",
+        help="folder for a page (index.html, one file that needs no network), result.json and predictions.csv",
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
     parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
     parser.add_argument(
@@ -69,6 +75,8 @@ def run(arguments: Namespace) -> int:
 
 def _run_list(arguments: Namespace, data: DataConfig) -> int:
     from vitaclip.evaluate.evaluation import Evaluation
+    from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
+    from vitaclip.evaluate.report.writing import Evaluatee, write_report
     from vitaclip.evaluate.wording import plan_text
     from vitaclip.files import write_json
     from vitaclip.runtime import pick_device
@@ -83,9 +91,37 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
     unseen = sum(name not in model.class_names for name in videos.class_names)
     title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
     _print_result(title, plan.note, evaluated.result)
+    sums = text_hashes(videos.class_names, videos.class_names, plan, wording)
+    if Path(arguments.videos).is_file():
+        sums["list"] = sha256_of_file(Path(arguments.videos))
     if arguments.out:
-        write_json(arguments.out, evaluated.result.to_dict() | {"text": plan.note})
+        write_json(arguments.out, evaluated.result.to_dict() | {"text": plan.note, "sha256": sums})
+    if arguments.report:
+        about = {
+            "model": _model_name(arguments),
+            "views": _describe_views(arguments.views),
+            "text": plan.note,
+            "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
+            **{f"sha256 of {what}": value for what, value in sums.items()},
+        }
+        evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names)
+        _say_where(write_report(arguments.report, evaluatee, evaluated))
     return 0
+
+
+def _model_name(arguments: Namespace) -> str:
+    return arguments.backbone or arguments.model or "miniature"
+
+
+def _describe_views(views: ViewsConfig) -> str:
+    """The settings in words; those that are as the model was trained are not named."""
+    parts = [f"{views.temporal} clips x {views.spatial} crops", f"average of {views.average}", f"{views.pixels} pixels"]
+    parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
+    return ", ".join(parts + ([f"crop {views.crop:g}"] if views.crop < 1 else []))
+
+
+def _say_where(page: Path) -> None:
+    terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
 
 
 def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
@@ -166,7 +202,33 @@ def _run_protocol(arguments: Namespace, data: DataConfig) -> int:
     _print_protocol(result)
     if arguments.out:
         write_json(arguments.out, result.to_dict())
+    if arguments.report:
+        _report_protocol(Path(arguments.report), result)
     return 0
+
+
+def _report_protocol(folder: Path, result: "ProtocolResult") -> None:
+    """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
+    from vitaclip.evaluate.report.writing import Evaluatee, write_report
+    from vitaclip.files import write_json
+
+    write_json(folder / "protocol.json", result.to_dict())
+    for part in result.parts:
+        name = "_".join([part.part, *(f"{word}{value}" for word, value in part.values.items())])
+        sums = {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
+        about = {
+            "protocol": result.about,
+            **({"variant": f"{result.variant}: labels meet the wording of another order"} if result.variant else {}),
+            **{f"top-1, {key}": f"{share:.2%}" for key, share in result.summary.items()},
+            "model": part.model,
+            "views": _describe_views(result.views),
+            "text": part.text,
+            "training videos": part.training,
+            **{f"sha256 of {what}": value for what, value in sums.items()},
+        }
+        title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
+        evaluatee = Evaluatee(title, about, part.rows, part.class_names)
+        _say_where(write_report(folder / name if len(result.parts) > 1 else folder, evaluatee, part.evaluated))
 
 
 def _check(arguments: Namespace, protocol: "Protocol") -> None:

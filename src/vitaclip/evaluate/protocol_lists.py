@@ -1,6 +1,5 @@
 """What a protocol needs on disk, looked at before anything is computed: lists, videos, and no video on both sides."""
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.data import VideoRow, file_problem, read_list
+from vitaclip.evaluate.hashes import sha256_of_file
 from vitaclip.evaluate.protocol import ALL, Protocol, fill
 
 TRAIN_LIST_FILE = "train_list.csv"
@@ -107,16 +107,6 @@ def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) 
                 )
         checked.append(str(beside))
     return f"no tested video is in {', '.join(checked)}" if checked else "not checked: no training list is there"
-
-
-def sha256_of_file(file: Path) -> str:
-    """Of its bytes, as `sha256sum` prints it."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def sha256_of_lines(lines: Iterable[str]) -> str:
-    """Of the lines, each with its line end, as `sha256sum` prints it of a file that holds them; UTF-8."""
-    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def describe_missing(lists: ProtocolLists) -> list[str]:

@@ -10,8 +10,9 @@ import torch
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoRow
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
+from vitaclip.evaluate.hashes import text_hashes
 from vitaclip.evaluate.protocol import Protocol, fill
-from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training, sha256_of_lines
+from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
 from vitaclip.evaluate.scoring import VideoFeatures
 from vitaclip.evaluate.wording import Wording, plan_text
 from vitaclip.model import VitaCLIP
@@ -167,14 +168,7 @@ def _score_part(
         class_accuracy=result.class_accuracy,
         sha256={
             "lists": {name: lists.files[name].sha256 for name in _filled(protocol.parts[part].lists, values)},
-            "candidates": sha256_of_lines(candidates.names),
-            "texts": sha256_of_lines(candidates.prompts),
-            "templates": sha256_of_lines(plan.templates) if plan.templates else "",
-            "descriptions": sha256_of_lines(
-                f"{name}\t{sentence}" for name, each in wording.descriptions.items() for sentence in each
-            )
-            if wording.descriptions
-            else "",
+            **text_hashes(candidates.names, candidates.prompts, plan, wording),
         },
         text=plan.note,
         training=training,
