@@ -68,7 +68,7 @@ def test_accuracy_by_coverage_equals_counting_by_hand() -> None:
     ranked = sorted(zip(probabilities.tolist(), labels.tolist(), strict=True), key=lambda pair: -max(pair[0]))
     right = [row.index(max(row)) == label for row, label in ranked]
     curve = accuracy_by_coverage(probabilities, labels)
-    assert curve[-1] == (1.0, pytest.approx(sum(right) / 37))
+    assert curve[-1] == pytest.approx((1.0, sum(right) / 37))
     for share, accuracy in curve:
         count = round(share * 37)
         assert accuracy == pytest.approx(sum(right[:count]) / count)

@@ -102,9 +102,8 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
             "views": _describe_views(arguments.views),
             "text": plan.note,
             "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
-            **{f"sha256 of {what}": value for what, value in sums.items()},
         }
-        evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names)
+        evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
         _say_where(write_report(arguments.report, evaluatee, evaluated))
     return 0
 
@@ -115,7 +114,11 @@ def _model_name(arguments: Namespace) -> str:
 
 def _describe_views(views: ViewsConfig) -> str:
     """The settings in words; those that are as the model was trained are not named."""
-    parts = [f"{views.temporal} clips x {views.spatial} crops", f"average of {views.average}", f"{views.pixels} pixels"]
+    parts = [
+        f"{views.temporal} temporal x {views.spatial} spatial",
+        f"mean of {views.average}",
+        f"{views.pixels} pixels",
+    ]
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
     return ", ".join(parts + ([f"crop {views.crop:g}"] if views.crop < 1 else []))
 
@@ -224,10 +227,9 @@ def _report_protocol(folder: Path, result: "ProtocolResult") -> None:
             "views": _describe_views(result.views),
             "text": part.text,
             "training videos": part.training,
-            **{f"sha256 of {what}": value for what, value in sums.items()},
         }
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
-        evaluatee = Evaluatee(title, about, part.rows, part.class_names)
+        evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums)
         _say_where(write_report(folder / name if len(result.parts) > 1 else folder, evaluatee, part.evaluated))
 
 

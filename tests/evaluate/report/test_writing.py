@@ -70,7 +70,7 @@ def scored(rows: tuple[VideoRow, ...], names: tuple[str, ...] = NAMES) -> Evalua
 
 def report(folder: Path, rows: tuple[VideoRow, ...], names: tuple[str, ...] = NAMES) -> tuple[Page, str]:
     about = {"model": "runs/<one>", "text": "the learned context"}
-    file = write_report(folder, Evaluatee("tests & trials", about, rows, names), scored(rows, names))
+    file = write_report(folder, Evaluatee("tests & trials", about, rows, names, {"list": "12ab"}), scored(rows, names))
     html = file.read_text(encoding="utf-8")
     return Page(html), html
 
@@ -99,7 +99,13 @@ def test_the_page_shows_the_figures_and_loads_nothing(rows: tuple[VideoRow, ...]
     result = scored(rows).result
     for share in (result.top1, result.top5, result.mean_class_accuracy, *result.view_top1):
         assert f"{100 * share:.1f} %" in page.text
-    for expected in ("tests & trials", "runs/<one>", "11 videos are named right", "1 listed videos were left out"):
+    for expected in (
+        "tests & trials",
+        "runs/<one>",
+        "11 videos are named right",
+        "One listed video was left out",
+        "12ab",
+    ):
         assert expected in page.text
     assert "list.csv:2: <b>gone</b>" in page.text
     for name in NAMES:
@@ -151,7 +157,7 @@ def test_one_video_is_too_few_for_a_report(rows: tuple[VideoRow, ...], tmp_path:
         view_choices=evaluated.scores.view_choices[:1],
     )
     with pytest.raises(ValueError, match="calibration needs at least 2"):
-        write_report(tmp_path, Evaluatee("x", {}, rows, NAMES), Evaluated(scores, summarize(scores, NAMES)))
+        write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
 
 
 def test_pictures_are_data_uris() -> None:

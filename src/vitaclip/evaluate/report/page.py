@@ -75,10 +75,10 @@ def frame_to_jpeg_uri(frame: Tensor | NDArray[np.uint8]) -> str:
 
 
 def shares_to_png_uri(shares: NDArray[np.float64]) -> str:
-    """A matrix of shares in [0, 1] as a data URI: a picture of a pixel a cell, from clear to deep blue."""
+    """A matrix of shares in [0, 1] as a data URI: a picture of a pixel a cell, from clear to blue."""
     strength = np.sqrt(shares)  # so that one video of fifty can be seen
     pixels = np.empty((*shares.shape, 4), dtype=np.uint8)
-    pixels[..., :3] = (31, 90, 166)
+    pixels[..., :3] = (60, 125, 215)
     pixels[..., 3] = np.round(255 * strength)
     return _png_uri(Image.fromarray(pixels))
 

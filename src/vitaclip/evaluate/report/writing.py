@@ -34,10 +34,12 @@ class Evaluatee:
 
     title: str
     about: Mapping[str, str]
-    """Facts shown beside the figures and written with them, such as the model, the views, hashes of the lists."""
+    """Facts shown beside the figures and written with them, such as the model and the views."""
     rows: Sequence[VideoRow]
     """The videos listed; the scores' `rows` count through them."""
     class_names: Sequence[str]
+    sha256: Mapping[str, str]
+    """Sums of lists, names and templates."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,8 @@ def write_report(folder: str | Path, evaluatee: Evaluatee, evaluated: Evaluated)
     """
     folder = Path(folder)
     findings = examine(evaluated, evaluatee.class_names)
-    write_json(
-        folder / RESULT_FILE,
-        {"title": evaluatee.title, "about": dict(evaluatee.about), "version": __version__} | findings.to_dict(),
-    )
+    said = {"title": evaluatee.title, "about": dict(evaluatee.about), "sha256": dict(evaluatee.sha256)}
+    write_json(folder / RESULT_FILE, said | {"version": __version__} | findings.to_dict())
     write_predictions(folder / PREDICTIONS_FILE, evaluatee, evaluated)
     strips = [_strips(pair, evaluatee, evaluated) for pair in findings.pairs]
     write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips))
@@ -95,6 +95,7 @@ def render_page(evaluatee: Evaluatee, findings: Findings, strips: Sequence[Seque
     """The page, as one HTML file; its script serves the search alone."""
     result, calibration = findings.result, findings.calibration
     ranked = sorted(findings.classes, key=lambda each: (-each.accuracy, each.name))
+    best = min(EXTREMES, (len(ranked) + 1) // 2)
     small = len(evaluatee.class_names) <= LARGEST_TABLE
     reliability = [(each.confidence, each.accuracy, each.count) for each in calibration.bins]
     return (
@@ -105,8 +106,8 @@ def render_page(evaluatee: Evaluatee, findings: Findings, strips: Sequence[Seque
             findings=findings,
             result=result,
             calibration=calibration,
-            best=ranked[:EXTREMES],
-            worst=ranked[: -EXTREMES - 1 : -1],
+            best=ranked[:best],
+            worst=ranked[: -min(EXTREMES, len(ranked) - best) - 1 : -1],
             margin=_margin(result),
             heat=heat_table(result.confusion) if small else None,
             matrix=None if small else shares_to_png_uri(_row_shares(result)),
