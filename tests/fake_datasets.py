@@ -36,7 +36,7 @@ class FakeClip:
 
 def write_fake_datasets(folder: Path) -> Path:
     """`backbone/`, random models `runs/<seed>/model`, and for each data set a folder of lists and class folders."""
-    save_backbone(*_words_backbone(), folder / "backbone")
+    write_words_backbone(folder / "backbone")
     models = [save_fake_model(folder / "runs" / str(n) / "model", folder / "backbone", n) for n in SEEDS]
     for n in range(CLIPS):
         write_video(folder / f"clip{n}.mp4", frames=10 + n, width=24, height=20, seed=n)
@@ -73,6 +73,12 @@ def _fake_clips(dataset: str, folder: Path, models: list[VitaCLIP]) -> list[Fake
     if dataset == "hmdb51":  # two of the four classes whose wording is swapped as published
         names[6], names[7] = "kick", "sword_exercise"
     return [FakeClip(f"videos/{name.replace(' ', '_')[:40]}/v {n}.mp4", name) for n, name in enumerate(names)]
+
+
+def write_words_backbone(folder: Path) -> Path:
+    """A tiny CLIP to which every word of the data sets' classes is a token of its own."""
+    save_backbone(*_words_backbone(), folder)
+    return folder
 
 
 def write_list(file: Path, clips: list[FakeClip]) -> None:

@@ -341,6 +341,10 @@ def test_a_per_class_model_says_what_it_does_with_unseen_names(
         ("dataset: ucf101\nsummary: harmonic_mean\nparts: {a: {lists: [x.csv]}}", "exactly two parts"),
         ("classes: [a, A]\nparts: {a: {lists: [x.csv]}}", "the same as 'a'"),
         ("classes: [a]\ntemplates: [of]\nparts: {a: {lists: [x.csv]}}", "must hold {} exactly once"),
+        ("classes: [a]\nparts: {a: [x.csv]}", "parts: write a mapping such as"),
+        ("classes: [a]\nmodels: {seed: 3}\nparts: {a: {lists: [x.csv]}}", "models: write a mapping such as"),
+        ("classes: [a]\nmodels: {seed: [a]}\nparts: {a: {lists: [x.csv]}}", "give numbers, such as seed"),
+        ("classes: [a]\ntrain: x.csv\nparts: {a: {lists: [x.csv]}}", "give a list of texts, in brackets"),
         ("classes: [a]\nviews: {temporal: 0}\nparts: {a: {lists: [x.csv]}}", "ViewsConfig.temporal = 0"),
     ],
 )

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from vitaclip.model import VitaCLIP
 
 
-def add_model_arguments(parser: ArgumentParser) -> None:
-    """`--model` or `--backbone`, candidates and their wording, how videos are looked at, and where to compute."""
+def add_text_arguments(parser: ArgumentParser) -> None:
+    """`--model` or `--backbone`, and what stands around a class name."""
     parser.add_argument(
         "--model",
         type=str,
@@ -29,18 +29,23 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         " openai/clip-vit-base-patch16, or the path of a CLIP in any format (see `vitaclip convert --help`)",
     )
     parser.add_argument(
-        "--classes",
-        type=str,
-        default="",
-        help="candidates: a file with one name a line; if there is no such file, a data set that"
-        " `vitaclip data classes` lists; else names with commas between",
-    )
-    parser.add_argument(
         "--template",
         type=str,
         action="append",
         help="text with one {} instead of the learned context, a file with one a line, or a set that"
         " `vitaclip data templates` lists; may be repeated",
+    )
+
+
+def add_model_arguments(parser: ArgumentParser) -> None:
+    """`--model` or `--backbone`, candidates and their wording, how videos are looked at, and where to compute."""
+    add_text_arguments(parser)
+    parser.add_argument(
+        "--classes",
+        type=str,
+        default="",
+        help="candidates: a file with one name a line; if there is no such file, a data set that"
+        " `vitaclip data classes` lists; else names with commas between",
     )
     parser.add_class_arguments(
         ViewsConfig,

@@ -33,7 +33,7 @@ class Part:
     """Candidates: `all`, or a subset of the protocol's split; videos of other classes are then passed over."""
 
     def __post_init__(self) -> None:
-        require(isinstance(self.lists, tuple) and len(self.lists) > 0, self, "lists", "give list files: [test.csv]")
+        require(_are_texts(self.lists) and len(self.lists) > 0, self, "lists", "give list files: [test.csv]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +73,11 @@ class Protocol:
     def __post_init__(self) -> None:
         require(len(self.parts) > 0, self, "parts", "give at least one: {test: {lists: [test.csv]}}")
         require(bool(self.dataset) != bool(self.classes), self, "classes", "give either dataset or classes")
+        for name in ("train", "templates"):
+            require(_are_texts(getattr(self, name)), self, name, "give a list of texts, in brackets")
+        for values in self.models.values():
+            numbers = len(values) > 0 and all(isinstance(value, int) for value in values)
+            require(numbers, self, "models", "give numbers, such as seed: [1, 2, 3]")
         summaries = ("each", "mean", "harmonic_mean")
         require(self.summary in summaries, self, "summary", f"choose one of {summaries}")
         two = self.summary != "harmonic_mean" or len(self.parts) == 2
@@ -120,6 +125,10 @@ class Protocol:
         subset = self.parts[part].classes
         classes = self.all_classes()
         return classes if subset == ALL else classes.subset(load_split(self.split).classes(subset).names)
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
 
 
 def fill(text: str, values: Mapping[str, int]) -> str:
@@ -178,11 +187,14 @@ def _build(file: Path, content: dict[str, Any], variant: str) -> Protocol:
         raise ValueError(f"no variant {variant!r}; there is {', '.join(variants) or 'none'}")
     values = {"about": file.stem, **content, "name": f"{file.stem}@{variant}" if variant else file.stem}
     values["variant"] = variant
-    for key in ("parts", "models"):
-        if not isinstance(values.get(key, {}), dict):
-            raise ValueError(f"{key}: write a mapping; docs/protocols.md shows one")
-    values["parts"] = {name: from_dict(Part, part) for name, part in values.get("parts", {}).items()}
-    values["models"] = {name: tuple(each) for name, each in values.get("models", {}).items()}
+    parts, models = values.get("parts", {}), values.get("models", {})
+    if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
+        raise ValueError("parts: write a mapping such as {test: {lists: [test.csv]}}")
+    if not isinstance(models, dict) or not all(isinstance(each, list) for each in models.values()):
+        raise ValueError("models: write a mapping such as {seed: [1, 2, 3]}")
+    values["parts"] = {name: from_dict(Part, part) for name, part in parts.items()}
+    values["models"] = {name: tuple(each) for name, each in models.items()}
+    values["shots"] = str(values.get("shots", 0))
     if values.get("views"):
         values["views"] = from_dict(ViewsConfig, values["views"])
     if values.get("classes"):
