@@ -44,14 +44,7 @@ class VideoList:
     class_names: tuple[str, ...] | None
 
 
-def read_list(
-    file: str | Path,
-    root: str | Path | None = None,
-    class_names: Sequence[str] | None = None,
-    *,
-    by_name: bool = False,
-    check_files: bool = True,
-) -> VideoList:
+def read_list(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:
     """Reads and checks a list of videos, one a line: `path,label` or `path label`.
 
     The label is what follows the last comma or blank, so paths may hold both; a path may also stand in
@@ -63,13 +56,25 @@ def read_list(
         file: the list, UTF-8.
         root: folder that paths are relative to; default: the list's own.
         class_names: names in the order of the class numbers; also sets the range that labels must lie in.
-        by_name: refuse class numbers, whose order may be another source's.
-        check_files: whether a missing or empty file is an error here; see `file_problem`.
 
     Raises:
         ValueError: the list cannot be read or is empty; or, for all rows at once (the first ten shown): no
             label, unknown class, label out of range, missing or empty file, a path listed twice. Each line
             says `list.csv:17: what is wrong and what to do`.
+    """
+    rows, problems, names = read_rows(file, root, class_names)
+    problems += [problem for _, problem in file_problems(rows)]
+    _raise_problems(problems, f"{file}")
+    return VideoList(tuple(rows), names)
+
+
+def read_rows(
+    file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None
+) -> tuple[list[VideoRow], list[str], tuple[str, ...] | None]:
+    """Reads a list as `read_list` does, without a look at the files: rows, problems with other lines, class names.
+
+    Raises:
+        ValueError: the list cannot be read or is empty.
     """
     file = Path(file)
     root = file.parent if root is None else Path(root)
@@ -80,16 +85,12 @@ def read_list(
     for source, line in _content_lines(file, skip_header=True):
         try:
             path, label = _split_line(line, index)
-            if by_name and names is not None and _is_number_of(line, names[label]):
-                raise ValueError(f"{line!r} has a class number; write the class's name, whatever the order of numbers")
             rows.append(VideoRow(root / path, label, source))
         except ValueError as error:
             problems.append(f"{source}: {error}")
     if not rows and not problems:
         raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
-    problems += _file_problems(rows) if check_files else _repeated_rows(rows)
-    _raise_problems(problems, f"{file}")
-    return VideoList(tuple(rows), names)
+    return rows, problems, names
 
 
 def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> VideoList:
@@ -128,7 +129,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> V
             problems.append(f"{folder}: holds no video; add some or remove the folder")
         else:
             rows += [VideoRow(path, label, str(path)) for path in videos]
-    problems += _file_problems(rows)
+    problems += [problem for _, problem in file_problems(rows)]
     _raise_problems(problems, f"{root}")
     return VideoList(tuple(rows), names)
 
@@ -244,38 +245,27 @@ def _similar(name: str, names: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def file_problem(path: Path) -> str | None:
-    """What is wrong with the file of a video, without opening it; None if nothing is."""
-    try:
-        status = path.stat()
-    except OSError as error:
-        return f"{path} cannot be read ({error.strerror}); check the path and the root"
-    if stat.S_ISDIR(status.st_mode):
-        return f"{path} is a folder; name a video file"
-    return f"{path} is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else None
-
-
-def _file_problems(rows: Sequence[VideoRow]) -> list[str]:
-    """What is wrong with the files of the rows: first those listed twice."""
-    found = ((row, file_problem(row.path)) for row in rows)
-    return [*_repeated_rows(rows), *(f"{row.source}: {problem}" for row, problem in found if problem)]
-
-
-def _repeated_rows(rows: Sequence[VideoRow]) -> list[str]:
-    """Rows whose file another has already, in the order of the rows."""
-    problems: list[str] = []
-    first_source: dict[str, str] = {}
+def file_problems(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
+    """What is wrong with the files of the rows, in the order of the rows."""
+    problems: list[tuple[VideoRow, str]] = []
+    first: dict[str, VideoRow] = {}
     for row in rows:
-        earlier = first_source.setdefault(os.path.normpath(row.path), row.source)
-        if earlier != row.source:
-            problems.append(f"{row.source}: {row.path} is listed already at {earlier}; remove one of the two")
+        earlier = first.setdefault(os.path.normpath(row.path), row)
+        twice = f"is listed already at {earlier.source}; remove one of the two"
+        problem = _file_problem(row.path) if earlier is row else twice
+        if problem:
+            problems.append((row, f"{row.source}: {row.path} {problem}"))
     return problems
 
 
-def _is_number_of(line: str, name: str) -> bool:
-    """Whether a line says its class, of this name, by number."""
-    last = re.split(_SEPARATOR, line)[-1].strip('"')
-    return last.isdecimal() and not name.endswith(last)
+def _file_problem(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); check the path and the root"
+    if stat.S_ISDIR(status.st_mode):
+        return "is a folder; name a video file"
+    return "is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else ""
 
 
 def _raise_problems(problems: Sequence[str], where: str) -> None:

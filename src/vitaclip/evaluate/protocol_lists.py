@@ -2,11 +2,11 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data import VideoRow, file_problem, read_list
+from vitaclip.data.lists import VideoRow, file_problems, read_rows
 from vitaclip.evaluate.hashes import sha256_of_file
 from vitaclip.evaluate.protocol import ALL, Protocol, fill
 
@@ -71,17 +71,19 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
     files = {}
     for name in protocol.lists:
         if (root / name).is_file():
-            read = read_list(root / name, root, names, by_name=bool(protocol.dataset), check_files=False)
-            files[name] = ListFile(read.rows, sha256_of_file(root / name))
+            rows = _read(root / name, root, names)
+            if protocol.dataset:
+                _refuse_numbers(root / name, names, rows)
+            files[name] = ListFile(rows, sha256_of_file(root / name))
     lists = ProtocolLists(protocol, root, files, {})
     missing: dict[Path, str] = {}
-    count = 0
+    there: set[Path] = set()
     for values in protocol.values:
-        rows = lists.test_rows(values)
-        count += len(rows)
-        _refuse_overlap(rows, [(name, files[name].rows) for name in _train_lists(protocol, values) if name in files])
-        missing |= {row.path: problem for row in rows if (problem := file_problem(row.path)) is not None}
-    if count and len(missing) >= len({row.path for values in protocol.values for row in lists.test_rows(values)}):
+        tested = lists.test_rows(values)
+        there |= {row.path for row in tested}
+        _refuse_overlap(tested, [(name, files[name].rows) for name in _train_lists(protocol, values) if name in files])
+        missing |= {row.path: problem for row, problem in file_problems(tested)}
+    if missing and not there - set(missing):
         raise ValueError(f"none of the videos of {protocol.name} is there, such as {next(iter(missing))}; check --root")
     return ProtocolLists(protocol, root, files, missing)
 
@@ -96,7 +98,7 @@ def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) 
     checked = [name for name in _train_lists(protocol, values) if name in lists.files]
     beside = Path(model).parent / TRAIN_LIST_FILE
     if model and beside.is_file():
-        rows = read_list(beside, check_files=False).rows
+        rows = _read(beside, None, None)
         _refuse_overlap(lists.test_rows(values), [(str(beside), rows)])
         shots = int(fill(protocol.shots, values))
         for label, count in Counter(row.label for row in rows).items():
@@ -114,6 +116,30 @@ def describe_missing(lists: ProtocolLists) -> list[str]:
     problems = list(lists.missing.values())
     more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
     return [*problems[:_SHOWN], *more]
+
+
+def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> tuple[VideoRow, ...]:
+    """The rows of a list, each video once; whether the files are there is not looked at."""
+    rows, problems, _ = read_rows(file, root, names)
+    first: dict[str, VideoRow] = {}
+    for row in rows:
+        earlier = first.setdefault(_place(row.path), row)
+        if earlier is not row:
+            problems.append(f"{row.source}: {row.path} is listed already at {earlier.source}; remove one of the two")
+    if problems:
+        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+        raise ValueError("\n".join([f"{file}: {len(problems)} found wrong", *problems[:_SHOWN], *more]))
+    return tuple(rows)
+
+
+def _refuse_numbers(file: Path, names: Sequence[str], rows: Sequence[VideoRow]) -> None:
+    """Refuse labels that are class numbers: those alone mean another class when the names are in another order."""
+    turned = [*names[1:], *names[:1]]
+    for row, again in zip(rows, _read(file, None, turned), strict=True):
+        if names[row.label] != turned[again.label]:
+            raise ValueError(
+                f"{row.source}: has a class number as its label; write the class's name, whatever the order of numbers"
+            )
 
 
 def _train_lists(protocol: Protocol, values: Mapping[str, int]) -> list[str]:

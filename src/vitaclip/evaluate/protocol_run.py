@@ -188,7 +188,7 @@ def _select(rows: Sequence[VideoRow], seen: _Seen, lists: ProtocolLists) -> tupl
     for number, row in enumerate(rows):
         place = places.get(row.path)
         if place is None:
-            left_out[number] = f"{row.source}: {lists.missing[row.path]}"
+            left_out[number] = lists.missing[row.path]
         elif place in where:
             kept.append((number, where[place]))
         else:
