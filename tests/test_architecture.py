@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},
-    "evaluate": {"config", "runtime", "data", "model"},
+    "evaluate": {"config", "files", "runtime", "catalog", "clip", "data", "model"},
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
     "train": {"config", "files", "runtime", "data", "weights", "model", "evaluate"},
     "miniature": {

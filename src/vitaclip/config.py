@@ -340,7 +340,7 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ViewsConfig:
-    """How a video is looked at in evaluation; the softmax is averaged over all views."""
+    """How a video is looked at in evaluation, and how its views become one answer."""
 
     temporal: int = 3
     """Clips spread over the video."""
@@ -353,6 +353,14 @@ class ViewsConfig:
     """Which frames: see `SamplingConfig.kind`. Empty: as the model was trained."""
     stride: int = 0
     """Native frames from one chosen frame to the next, read by `dense` only. 0: as the model was trained."""
+    crop: float = 1.0
+    """Side of the square crop over the shorter side of the frame. 0.875: a crop of 224 from frames of 256."""
+    average: Literal["softmax", "logits", "features"] = "softmax"
+    """What is averaged over the views: their probabilities, as published; their logits; or their embeddings, each of
+    unit length."""
+    pixels: Literal["clip", "imagenet"] = "clip"
+    """Mean and standard deviation taken out of the pixels: the backbone's own, or ImageNet's, which half of the
+    published code uses on CLIP's weights."""
 
     def __post_init__(self) -> None:
         for name in ("temporal", "spatial"):
@@ -361,6 +369,10 @@ class ViewsConfig:
             require(getattr(self, name) >= 0, self, name, "must be 0 (as trained) or more")
         choices = ("", "dense", "segments")
         require(self.sampling in choices, self, "sampling", "choose dense or segments, or leave it empty (as trained)")
+        require(0 < self.crop <= 1, self, "crop", "must be above 0, at most 1")
+        averages, pixels = ("softmax", "logits", "features"), ("clip", "imagenet")
+        require(self.average in averages, self, "average", f"choose one of {averages}")
+        require(self.pixels in pixels, self, "pixels", f"choose one of {pixels}")
 
 
 @dataclass(frozen=True, kw_only=True)

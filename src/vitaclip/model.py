@@ -110,11 +110,14 @@ class VitaCLIP(nn.Module):
         return unit(features) if normalize else features
 
     def forward(self, video: Tensor, text_features: Tensor) -> Tensor:
-        """Logits (B, K) of videos (B, T, 3, H, W) for the text features (K, D) of unit length.
+        """Logits (B, K) of videos (B, T, 3, H, W) for the text features (K, D) of unit length."""
+        return self.compare(self.encode_video(video), text_features)
+
+    def compare(self, features: Tensor, text_features: Tensor) -> Tensor:
+        """Logits (..., K) of video embeddings (..., D) for text features (K, D), both of unit length.
 
         Compared in float32 also under autocast: in bfloat16 neighbouring logits of many classes would tie.
         """
-        features = self.encode_video(video)
         with torch.autocast(features.device.type, enabled=False):
             return self.prompts.logit_scale.exp() * features @ text_features.T
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vitaclip.config import RuntimeConfig, ViewsConfig
 from vitaclip.data import check_class_names, load_views, view_sampling
-from vitaclip.evaluate.scoring import probabilities
+from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
 
@@ -83,8 +83,10 @@ class Predictor:
         assert self._text_features is not None
         config = self.model.config
         sampling = view_sampling(config.sampling, config.video.num_frames, self.views)
-        video = load_views(path, sampling, self.views.temporal, self.views.spatial, self.model.image_size)
-        scores = probabilities(self.model, video[None], self._text_features, self._autocast)[0]
+        views = self.views
+        video = load_views(path, sampling, views.temporal, views.spatial, self.model.image_size, views.crop)
+        features = encode_views(self.model, video[None], views.pixels, self._autocast)
+        scores = fuse_views(self.model, features, self._text_features, views.average)[0]
         best = scores.topk(min(top_k, len(scores)))
         names = tuple(self.class_names[i] for i in best.indices.tolist())
         return Prediction(Path(path), names, tuple(best.values.tolist()))

@@ -11,8 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
+from vitaclip.evaluate.report.page import HEAT_LEVELS, frame_to_png_uri, heat_table
 from vitaclip.miniature import world
-from vitaclip.miniature.report import HEAT_LEVELS, frame_to_png_uri, guesses, heat_table, render_report
+from vitaclip.miniature.report import guesses, render_report
 from vitaclip.miniature.results import CurvePoint, DemoResult, Example, SplitResult, Stage
 
 VOID_TAGS = {"meta", "img", "br", "link", "input", "hr", "source"}

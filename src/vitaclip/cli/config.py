@@ -1,11 +1,14 @@
 """`vitaclip config`."""
 
+from pathlib import Path
+
 from jsonargparse import ArgumentParser, Namespace
 
-HELP = "list, show or check training recipes"
+HELP = "list, show or check training recipes, and list ways of testing"
 DESCRIPTION = """\
-Without a name: list the recipes. With a recipe's name or a YAML file: check it and print it with every default filled
-in, ready to be saved, changed and given to `vitaclip train --config`.
+Without a name: list the recipes, and the ways of testing that --views takes by name. With a recipe's name or a YAML
+file: check it and print it with every default filled in, ready to be saved, changed and given to `vitaclip train
+--config`.
 
 examples:
   vitaclip config
@@ -22,13 +25,20 @@ def run(arguments: Namespace) -> int:
     import yaml
 
     from vitaclip.config import to_dict
-    from vitaclip.recipes import load_recipe, recipe_names, recipe_path
+    from vitaclip.recipes import find_views, load_recipe, recipe_names, recipe_path, views_names
 
     if not arguments.recipe:
-        width = max(map(len, recipe_names()))
-        for name in recipe_names():
-            comment = recipe_path(name).read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
-            print(f"{name:{width}}  {comment}")
+        _list({name: recipe_path(name) for name in recipe_names()})
+        print("\nways of testing, for --views:")
+        _list({name: find_views(name) for name in views_names()})
         return 0
     print(yaml.safe_dump(to_dict(load_recipe(arguments.recipe)), sort_keys=False), end="")
     return 0
+
+
+def _list(files: dict[str, Path]) -> None:
+    """A line for each file: its name, and the comment that it begins with."""
+    width = max(map(len, files))
+    for name, file in files.items():
+        comment = file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
+        print(f"{name:{width}}  {comment}")

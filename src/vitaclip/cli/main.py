@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from vitaclip import __version__
-from vitaclip.cli import config, convert, data, demo, evaluate, predict, train
+from vitaclip.cli import classes, config, convert, data, demo, evaluate, predict, train
 from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, name_recipes
 
 DESCRIPTION = """\
@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": evaluate,
     "predict": predict,
     "data": data,
+    "classes": classes,
     "convert": convert,
     "config": config,
 }

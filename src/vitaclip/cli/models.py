@@ -1,6 +1,7 @@
 """The options that say which model is used and how, shared by the commands that use one."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from vitaclip.model import VitaCLIP
 
 
-def add_model_arguments(parser: ArgumentParser) -> None:
-    """`--model` or `--backbone`, candidates and their wording, how videos are looked at, and where to compute."""
+def add_text_arguments(parser: ArgumentParser) -> None:
+    """`--model` or `--backbone`, and what stands around a class name."""
     parser.add_argument(
         "--model",
         type=str,
@@ -28,20 +29,30 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         " openai/clip-vit-base-patch16, or the path of a CLIP in any format (see `vitaclip convert --help`)",
     )
     parser.add_argument(
+        "--template",
+        type=str,
+        action="append",
+        help="text with one {} instead of the learned context, a file with one a line, or a set that"
+        " `vitaclip data templates` lists; may be repeated",
+    )
+
+
+def add_model_arguments(parser: ArgumentParser) -> None:
+    """`--model` or `--backbone`, candidates and their wording, how videos are looked at, and where to compute."""
+    add_text_arguments(parser)
+    parser.add_argument(
         "--classes",
         type=str,
         default="",
         help="candidates: a file with one name a line; if there is no such file, a data set that"
         " `vitaclip data classes` lists; else names with commas between",
     )
-    parser.add_argument(
-        "--template",
-        type=str,
-        action="append",
-        help="text with one {} instead of the learned context, or a set that `vitaclip data templates` lists; may be"
-        " repeated",
+    parser.add_class_arguments(
+        ViewsConfig,
+        "views",
+        help="clips and crops of each video: --views takes a way of testing that `vitaclip config` lists, or a YAML"
+        " file; the options below change a part of it",
     )
-    parser.add_class_arguments(ViewsConfig, "views", help="clips and crops of each video")
     parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
 
 
@@ -60,14 +71,26 @@ def load_model(arguments: Namespace) -> "VitaCLIP":
     return VitaCLIP.from_pretrained(arguments.model or "miniature")
 
 
-def read_templates(given: Sequence[str] | None) -> list[str] | None:
-    """The texts of `--template`, with the texts of a set in the place of its name; None if there are none.
+def read_templates(given: Sequence[str] | None) -> tuple[str, ...]:
+    """The texts of `--template`, with the texts of a file or of a set in the place of its name; none if not given.
 
     Raises:
-        ValueError: for what is neither a text with {} nor a set of the catalogue.
+        ValueError: for what is neither a text with {}, nor a file of such texts, nor a set of the catalogue.
     """
+    return tuple(text for value in given or () for text in _templates(value))
+
+
+def _templates(value: str) -> Sequence[str]:
     from vitaclip.catalog import load_templates
 
-    if not given:
-        return None
-    return [text for value in given for text in ([value] if "{}" in value else load_templates(value))]
+    if "{}" in value:
+        return [value]
+    if not Path(value).is_file():
+        return load_templates(value)
+    texts = [line.strip() for line in Path(value).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    for text in texts:
+        if text.count("{}") != 1:
+            raise ValueError(f"{value}: template {text!r} must hold {{}} exactly once, where the class name goes")
+    if not texts:
+        raise ValueError(f"{value}: holds no template; write one text with {{}} a line")
+    return texts

@@ -8,7 +8,7 @@ from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
-from vitaclip.recipes import find_recipe
+from vitaclip.recipes import find_recipe, find_views
 
 ConfigT = TypeVar("ConfigT")
 
@@ -60,8 +60,12 @@ def as_dataclass(cls: type[ConfigT], arguments: Namespace) -> ConfigT:
     return cls(**{field.name: arguments[field.name] for field in fields})
 
 
+_NAMED = {"--config": find_recipe, "--views": find_views}
+"""Options that take a YAML file, or the name of one that comes with the package."""
+
+
 def name_recipes(arguments: Sequence[str]) -> list[str]:
-    """The arguments with `--config NAME` turned into the path of the recipe of that name; files go first.
+    """The arguments with `--config NAME` and `--views NAME` turned into paths of YAML files; files go first.
 
     Raises:
         ValueError: if there is neither a file nor a recipe of that name.
@@ -69,10 +73,10 @@ def name_recipes(arguments: Sequence[str]) -> list[str]:
     resolved: list[str] = []
     for argument in arguments:
         option, equals, value = argument.partition("=")
-        if option == "--config" and equals:
-            resolved.append(f"--config={find_recipe(value)}")
-        elif resolved and resolved[-1] == "--config":
-            resolved.append(str(find_recipe(argument)))
+        if option in _NAMED and equals:
+            resolved.append(f"{option}={_NAMED[option](value)}")
+        elif resolved and resolved[-1] in _NAMED:
+            resolved.append(str(_NAMED[resolved[-1]](argument)))
         else:
             resolved.append(argument)
     return resolved

@@ -50,7 +50,7 @@ def run(arguments: Namespace) -> int:
     if not names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
     if arguments.classes or templates:
-        predictor.set_classes(names, templates)
+        predictor.set_classes(names, templates or None)
     predictions, failures = [], []
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "predicting", len(paths))

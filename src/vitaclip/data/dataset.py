@@ -170,21 +170,23 @@ class EvalDataset:
         spatial_crops: int = 1,
         size: int = 224,
         on_error: OnError = "raise",
+        crop: float = 1.0,
     ) -> None:
         """Args:
         rows: the videos.
         sampling: which frames make a clip.
         temporal_views: clips per video, spread over its length.
         spatial_crops: crops per clip, spread along the longer side.
-        size: S, side of a crop, and of the frames' shorter side.
+        size: S, side of a crop.
         on_error: "raise" stops at a broken video; "skip" gives a sample without video.
+        crop: side of a crop over the frames' shorter side.
         """
         _check_rows(rows)
         _check_on_error(on_error)
         _check_views(temporal_views, spatial_crops, size)
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
-        self.on_error = on_error
+        self.on_error, self.crop = on_error, crop
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -203,7 +205,7 @@ class EvalDataset:
         """
         row = self.rows[index]
         try:
-            video = load_views(row.path, self.sampling, self.temporal_views, self.spatial_crops, self.size)
+            video = load_views(row.path, self.sampling, self.temporal_views, self.spatial_crops, self.size, self.crop)
         except VideoError as error:
             if self.on_error == "raise":
                 raise _located(row, error) from error
@@ -217,8 +219,9 @@ def load_views(
     temporal_views: int = 3,
     spatial_crops: int = 1,
     size: int = 224,
+    crop: float = 1.0,
 ) -> Tensor:
-    """The test-time views of one video file.
+    """The test-time views of one video file: frames resized so that a crop of S is `crop` of their shorter side.
 
     Returns:
         uint8 (V, T, 3, S, S), V = temporal_views * spatial_crops; the crops of the first clip come first.
@@ -231,7 +234,7 @@ def load_views(
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)
-        frames = resize_short_side(video.frames(distinct), size)
+        frames = resize_short_side(video.frames(distinct), round(size / crop))
     crops = spatial_views(frames, size, spatial_crops)  # (crops, distinct frames, 3, S, S)
     views = crops[:, torch.from_numpy(places.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
     return views.transpose(0, 1).flatten(0, 1).contiguous()

@@ -9,7 +9,8 @@ import torch
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, view_sampling
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
-from vitaclip.evaluate.scoring import score_videos
+from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, score_videos
+from vitaclip.evaluate.wording import Wording, encode_names
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast
 
@@ -33,7 +34,7 @@ class Evaluation:
         views: ViewsConfig,
         runtime: RuntimeConfig,
         data: DataConfig,
-        templates: Sequence[str] | None = None,
+        wording: Wording | None = None,
     ) -> None:
         """Put an evaluation together.
 
@@ -41,12 +42,13 @@ class Evaluation:
             model: on its device; its sampling decides the frames, unless the views do.
             rows: the videos; labels count through `class_names`.
             class_names: the candidates, trained on or not.
-            views: clips and crops of each video.
+            views: clips and crops of each video, and how they become one answer.
             runtime: precision.
             data: worker processes, batch size, and what to do about videos that cannot be read.
-            templates: hand-written texts instead of the learned context.
+            wording: templates instead of the learned context, and descriptions.
         """
-        self.model, self.class_names, self.templates = model, tuple(class_names), templates
+        self.model, self.class_names = model, tuple(class_names)
+        self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
         dataset = EvalDataset(
             rows,
@@ -55,6 +57,7 @@ class Evaluation:
             spatial_crops=views.spatial,
             size=model.image_size,
             on_error=data.on_error,
+            crop=views.crop,
         )
         self.num_videos = len(dataset)
         self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers)
@@ -62,8 +65,15 @@ class Evaluation:
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:
         """Score every video; text features are computed once. `on_progress` gets the number of videos just done."""
-        self.model.eval()
+        return self.score(self.encode(on_progress), self.class_names)
+
+    def encode(self, on_progress: Callable[[int], None] = lambda _: None) -> VideoFeatures:
+        """Embed every video, which is nearly all of the work; what comes out can be scored against many lists."""
+        return encode_videos(self.model, self._batches(), self._views.pixels, self._autocast, on_progress)
+
+    def score(self, videos: VideoFeatures, names: Sequence[str], texts: Sequence[str] | None = None) -> Evaluated:
+        """Compare embedded videos, whose labels count through `names`, with the candidates; see `encode_names`."""
         with self._autocast():
-            text = self.model.encode_text(self.class_names, self.templates)
-        scores = score_videos(self.model, self._batches(), text, self._autocast, on_progress)
-        return Evaluated(scores, summarize(scores, self.class_names))
+            text_features = encode_names(self.model, names, self._wording, texts)
+        scores = score_videos(self.model, videos, text_features, self._views.average)
+        return Evaluated(scores, summarize(scores, names))

@@ -15,13 +15,15 @@ from torch import Tensor
 class Scores:
     """What a model says of n videos: `probabilities` (n, K), `labels` (n,), and `rows` (n,), their places in the list.
 
-    `left_out` names the videos that could not be read, with the reason; they are not among the n.
+    `left_out` names the videos that could not be read, with the reason; they are not among the n. `view_choices` (n, V)
+    is the class that the first 1, 2 .. V views of a video choose together.
     """
 
     probabilities: Tensor
     labels: Tensor
     rows: Tensor
     left_out: tuple[str, ...] = ()
+    view_choices: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class EvaluationResult:
     """Share of each class's videos that were named right, for classes that have videos."""
     confusion: list[list[int]] = field(repr=False)
     """Row: true class. Column: predicted class."""
+    view_top1: tuple[float, ...] = ()
+    """Top-1 of the first 1, 2 .. V views of each video."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -48,6 +52,10 @@ def top_k_accuracy(probabilities: Tensor, labels: Tensor, k: int) -> float:
     """Share of rows of (n, K) whose label is among the k most probable classes; all classes count if K < k."""
     best = probabilities.topk(min(k, probabilities.shape[1]), dim=1).indices
     return float((best == labels[:, None]).any(dim=1).double().mean())
+
+
+def _share_right(choices: Tensor, labels: Tensor) -> float:
+    return float((choices == labels).double().mean())
 
 
 def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -78,4 +86,5 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
         left_out=scores.left_out,
         class_accuracy=accuracy,
         confusion=confusion.tolist(),
+        view_top1=tuple(_share_right(choices, scores.labels) for choices in scores.view_choices.unbind(dim=1)),
     )

@@ -1,12 +1,15 @@
-"""Videos in, probabilities out: every view through the model, softmax averaged over a video's views.
+"""Videos in, probabilities out: each view is embedded once, then the views of a video become one answer.
 
-Axes: B videos, V views, T frames, H x W pixels, K classes, D embedding.
+Axes: B or n videos, V views, T frames, H x W pixels, K classes, D embedding.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitaclip.data import EvalBatch
@@ -14,58 +17,121 @@ from vitaclip.evaluate.metrics import Scores
 from vitaclip.model import VitaCLIP
 
 Autocast = Callable[[], AbstractContextManager[object]]
+Average = Literal["softmax", "logits", "features"]
+Pixels = Literal["clip", "imagenet"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Of R, G, B in [0, 1]."""
+_VIDEOS_AT_A_TIME = 1024
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """The embedded views of n videos; all that is needed of them to score any list of candidates."""
+
+    features: Tensor
+    """(n, V, D) float32 of unit length, on the CPU."""
+    labels: Tensor
+    """(n,) class numbers."""
+    rows: Tensor
+    """(n,) places in the list."""
+    left_out: Mapping[int, str]
+    """Place in the list and reason of each video that could not be read; these are not among the n."""
 
 
 @torch.no_grad()
-def probabilities(model: VitaCLIP, video: Tensor, text_features: Tensor, autocast: Autocast = nullcontext) -> Tensor:
-    """Mean over views of the softmax (the published fusion).
+def encode_views(model: VitaCLIP, video: Tensor, pixels: Pixels = "clip", autocast: Autocast = nullcontext) -> Tensor:
+    """Embed every view of some videos.
 
     Args:
         model: in evaluation mode.
         video: (B, V, T, 3, H, W) uint8.
-        text_features: (K, D), of unit length.
+        pixels: which mean and standard deviation are taken out.
         autocast: context of the forward pass.
+
+    Returns:
+        (B, V, D) float32 of unit length, on the CPU.
+    """
+    clips = video.flatten(end_dim=1).to(model.device)
+    if pixels == "imagenet":
+        mean, std = (clips.new_tensor(values, dtype=torch.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        clips = (clips / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    with autocast():
+        features = model.encode_video(clips)
+    return features.unflatten(0, video.shape[:2]).float().cpu()
+
+
+@torch.no_grad()
+def fuse_views(model: VitaCLIP, features: Tensor, text_features: Tensor, average: Average = "softmax") -> Tensor:
+    """Probabilities of some videos from all of their views; the mean of the softmax is the published way.
+
+    Args:
+        model: holds the temperature of the softmax.
+        features: (B, V, D) of unit length.
+        text_features: (K, D) of unit length.
+        average: what is averaged over the views.
 
     Returns:
         (B, K) float32 on the CPU.
     """
-    with autocast():
-        logits = model(video.flatten(end_dim=1).to(model.device), text_features)
-    return logits.softmax(dim=-1).unflatten(0, video.shape[:2]).mean(dim=1).cpu()
+    features = features.to(text_features.device)
+    if average == "features":
+        mean = F.normalize(features.mean(dim=1), dim=-1)
+        return model.compare(mean, text_features).softmax(dim=-1).cpu()
+    logits = model.compare(features, text_features)
+    if average == "logits":
+        return logits.mean(dim=1).softmax(dim=-1).cpu()
+    return logits.softmax(dim=-1).mean(dim=1).cpu()
 
 
-def score_videos(
+def encode_videos(
     model: VitaCLIP,
     batches: Iterable[EvalBatch],
-    text_features: Tensor,
+    pixels: Pixels = "clip",
     autocast: Autocast = nullcontext,
     on_progress: Callable[[int], None] = lambda _: None,
-) -> Scores:
-    """Score each video of the batches once.
+) -> VideoFeatures:
+    """Embed each video of the batches once.
 
     Args:
         model: any mode; it is in evaluation mode afterwards.
         batches: from `vitaclip.data.eval_batches`.
-        text_features: (K, D), computed once by the caller.
+        pixels: see `encode_views`.
         autocast: context of the forward pass.
         on_progress: called with the number of videos just done.
     """
     model.eval()
-    rows: list[Tensor] = []
-    labels: list[Tensor] = []
-    scores: list[Tensor] = []
-    left_out: list[str] = []
+    rows: list[int] = []
+    labels: list[Tensor] = [torch.empty(0, dtype=torch.int64)]
+    features: list[Tensor] = [torch.empty(0, 0, 0)]
+    left_out: dict[int, str] = {}
     for batch in batches:
-        left_out += batch.skipped
+        left_out |= zip(batch.left_out, batch.skipped, strict=True)
         if len(batch.labels):
-            rows.append(torch.tensor(batch.rows))
+            rows += batch.rows
             labels.append(batch.labels)
-            scores.append(probabilities(model, batch.video, text_features, autocast))
+            features.append(encode_views(model, batch.video, pixels, autocast))
         on_progress(len(batch.labels) + len(batch.skipped))
-    num_classes = len(text_features)
+    embedded = torch.cat(features[1:] or features)
+    return VideoFeatures(embedded, torch.cat(labels), torch.tensor(rows, dtype=torch.int64), left_out)
+
+
+def score_videos(model: VitaCLIP, videos: VideoFeatures, text_features: Tensor, average: Average = "softmax") -> Scores:
+    """Compare embedded videos with the candidates (K, D): from all views, and what the first 1, 2 .. V of them say."""
+    probabilities = [torch.empty(0, len(text_features))]
+    choices = [torch.empty(0, videos.features.shape[1], dtype=torch.int64)]
+    for part in videos.features.split(_VIDEOS_AT_A_TIME) if len(videos.features) else ():
+        fused = [
+            fuse_views(model, part[:, :views], text_features, average)
+            for views in range(1, 1 + videos.features.shape[1])
+        ]
+        probabilities.append(fused[-1])
+        choices.append(torch.stack([each.argmax(dim=1) for each in fused], dim=1))
     return Scores(
-        probabilities=torch.cat([torch.empty(0, num_classes), *scores]),
-        labels=torch.cat([torch.empty(0, dtype=torch.int64), *labels]),
-        rows=torch.cat([torch.empty(0, dtype=torch.int64), *rows]),
-        left_out=tuple(left_out),
+        probabilities=torch.cat(probabilities),
+        labels=videos.labels,
+        rows=videos.rows,
+        left_out=tuple(videos.left_out.values()),
+        view_choices=torch.cat(choices),
     )

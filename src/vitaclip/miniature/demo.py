@@ -18,8 +18,9 @@ import torch
 from vitaclip.config import DemoConfig, TrainConfig
 from vitaclip.data import NamedVideos, frame_sampling, load_views, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.report.page import frame_to_png_uri
 from vitaclip.files import write_json, write_text
-from vitaclip.miniature.report import frame_to_png_uri, render_report
+from vitaclip.miniature.report import render_report
 from vitaclip.miniature.results import CurvePoint, DemoResult, Example, Stage, split_result
 from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_videos
 from vitaclip.model import VitaCLIP

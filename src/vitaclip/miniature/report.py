@@ -1,28 +1,18 @@
 """The demo's page: one HTML file with everything in it, readable offline and without JavaScript."""
 
-import base64
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
-from numpy.typing import NDArray
-from PIL import Image
-from torch import Tensor
 
 from vitaclip import __version__
-from vitaclip.miniature.charts import Bar, BarGroup, bar_chart, format_percent, line_chart
+from vitaclip.evaluate.report.charts import Bar, BarGroup, bar_chart, format_percent, line_chart
+from vitaclip.evaluate.report.page import heat_table, page_environment
 from vitaclip.miniature.results import DemoResult, Example, SplitResult, Stage
 from vitaclip.miniature.world import MOTIONS
 
 NAMES_SHOWN = 3
-HEAT_LEVELS = 11
-_LARGEST_PICTURE_SIDE = 96
-# Flat shapes on a soft texture lose nothing visible to 64 colours, and the page a third of its size.
-_PICTURE_COLOURS = 64
 
 
 @dataclass(frozen=True)
@@ -39,17 +29,6 @@ class NamedStage:
 
 
 @dataclass(frozen=True)
-class HeatCell:
-    """A cell of a confusion table."""
-
-    text: str
-    level: int
-    """0 (no video of the row) to `HEAT_LEVELS` - 1 (all of them)."""
-    right: bool
-    """Whether the chosen motion is the true one."""
-
-
-@dataclass(frozen=True)
 class Guess:
     """A name that a model gave, word by word."""
 
@@ -61,15 +40,7 @@ class Guess:
 
 def render_report(result: DemoResult) -> str:
     """The demo's findings as one self-contained HTML page (no script, nothing loaded from anywhere)."""
-    environment = Environment(
-        loader=PackageLoader("vitaclip.miniature", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["percent"] = format_percent
-    environment.filters["css_percent"] = _css_percent
+    environment = page_environment("vitaclip.miniature")
     stages = _named_stages(result)
     return environment.get_template("report.html.j2").render(
         result=result,
@@ -87,44 +58,6 @@ def render_report(result: DemoResult) -> str:
         guesses=guesses,
         is_right=is_right,
     )
-
-
-def frame_to_png_uri(frame: Tensor | NDArray[np.uint8]) -> str:
-    """A frame as a data URI: a PNG of at most 64 colours and at most 96 pixels a side.
-
-    Args:
-        frame: (3, H, W), uint8.
-
-    Raises:
-        ValueError: another shape or type.
-    """
-    pixels = frame.detach().cpu().numpy() if isinstance(frame, Tensor) else frame
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[0] != 3:
-        raise ValueError(f"frame: {pixels.dtype} {tuple(pixels.shape)} is no picture: pass uint8 of shape (3, H, W)")
-    image = Image.fromarray(np.ascontiguousarray(pixels.transpose(1, 2, 0)))
-    image.thumbnail((_LARGEST_PICTURE_SIDE, _LARGEST_PICTURE_SIDE))
-    buffer = io.BytesIO()
-    image.quantize(_PICTURE_COLOURS, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def heat_table(counts: Sequence[Sequence[int]]) -> list[list[HeatCell]]:
-    """Counts (true, chosen) of motions -> cells in per cent of their row; dashes for a row without videos."""
-    rows = []
-    for true, row in enumerate(counts):
-        total = sum(row)
-        shares = [count / total if total else 0.0 for count in row]
-        rows.append(
-            [
-                HeatCell(
-                    text=f"{100 * share:.0f}" if total else "\u2013",
-                    level=round(share * (HEAT_LEVELS - 1)),
-                    right=true == chosen,
-                )
-                for chosen, share in enumerate(shares)
-            ]
-        )
-    return rows
 
 
 def guesses(example: Example, names: Sequence[tuple[str, float]]) -> list[Guess]:
@@ -201,8 +134,3 @@ def _short_motion(motion: str) -> str:
 def _margin(num_videos: int) -> str:
     """Half width of the 95 % interval of a share near one half, from that many independent videos."""
     return f"±{100 * 1.96 * math.sqrt(0.25 / num_videos):.1f} points" if num_videos else "unknown"
-
-
-def _css_percent(share: float) -> str:
-    """A share as a length for a style attribute, kept in 0 to 100 %."""
-    return f"{100 * min(max(share, 0.0), 1.0):.1f}%" if math.isfinite(share) else "0%"

@@ -209,7 +209,7 @@ def test_ucf101(tmp_path: Path, layout: str) -> None:
     assert all("g02" in path for path in found)
     preparation = prepare_dataset("ucf101", root, annotations)
     assert {name: count.found for name, count in preparation.lists.items()} == {
-        f"{part}_split{split}": n for split in (1, 2, 3) for part, n in (("train", 8), ("test", 4))
+        f"{part}{split}": n for split in (1, 2, 3) for part, n in (("train", 8), ("test", 4))
     }
     assert preparation.leaks == ()
 
@@ -227,13 +227,13 @@ def test_hmdb51(tmp_path: Path) -> None:
         for split in (1, 2, 3):
             text = [f"{file} {uses.split()[split - 1]} " for file, uses in files.items()]
             annotate(annotations, f"testTrainMulti_7030_splits/{name}_test_split{split}.txt", *text)
-    found = prepared("hmdb51", root, annotations, "test_split1", tmp_path / "out")
+    found = prepared("hmdb51", root, annotations, "test1", tmp_path / "out")
     assert found == {f"kick/b{odd}_kick_2.avi": "kick", "kick_ball/a_kick_ball_1.avi": "kick ball"}
-    train = read_list(tmp_path / "out" / "train_split1.csv", class_names=choose_classes("hmdb51")).rows
+    train = read_list(tmp_path / "out" / "train1.csv", class_names=choose_classes("hmdb51")).rows
     trained = {str(row.path.relative_to(root)) for row in train}
     assert trained == {"kick/a_kick_1.avi", "kick_ball/same.avi", "sword/same.avi"}
     inside = prepare_dataset("hmdb51", root, annotations / "testTrainMulti_7030_splits")
-    assert inside.lists["train_split1"].found == 3
+    assert inside.lists["train1"].found == 3
     assert inside.leaks == ()  # of two files by one name, in two classes, each is its own
 
 

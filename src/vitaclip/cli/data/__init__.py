@@ -2,23 +2,31 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.data import classes, prepare, resize, scan, templates
+from vitaclip.cli.data import classes, prepare, protocols, resize, scan, templates
 from vitaclip.cli.parser import add_commands
 
-HELP = "data sets: class names and templates, and making lists, checking and shrinking what you have"
+HELP = "data sets: class names, templates and protocols, and making lists, checking and shrinking what you have"
 DESCRIPTION = """\
-Class names, their wording and text templates of the standard data sets; and the way from a downloaded data set to
-checked lists.
+Class names, their wording, text templates and protocols of the standard data sets; and the way from a downloaded data
+set to checked lists.
 
 examples:
   vitaclip data classes
   vitaclip data classes ucf101 --prompts
   vitaclip data templates clip28
+  vitaclip data protocols
   vitaclip data prepare ucf101 --root UCF-101 --annotations ucfTrainTestlist --out lists/ucf101
-  vitaclip data scan lists/ucf101/train_split1.csv --classes ucf101 --out scanned
+  vitaclip data scan lists/ucf101/train1.csv --classes ucf101 --out scanned
   vitaclip data resize UCF-101 UCF-101_small --short_side 128"""
 
-COMMANDS = {"classes": classes, "templates": templates, "prepare": prepare, "scan": scan, "resize": resize}
+COMMANDS = {
+    "classes": classes,
+    "templates": templates,
+    "protocols": protocols,
+    "prepare": prepare,
+    "scan": scan,
+    "resize": resize,
+}
 
 
 def add_arguments(parser: ArgumentParser) -> None:

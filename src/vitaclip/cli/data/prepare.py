@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 HELP = "lists of a standard data set, from its official annotations and the files that are there"
 DESCRIPTION = """\
 Read the official annotations of a data set, find the videos, and write one list for each part (train, val, test; for
-UCF101 and HMDB51 train_split1 ... test_split3). Videos are searched at any depth below --root: in class folders with
+UCF101 and HMDB51 train1 ... test3). Videos are searched at any depth below --root: in class folders with
 blanks or underscores, or in one flat folder, with any video ending, and for Kinetics with or without the times in the
 name. Classes are joined by name. --out also holds classes.txt (for --classes), missing.txt, duplicates.txt, leaks.txt
 (one video in two lists that must not share any) and counts.csv (per class).

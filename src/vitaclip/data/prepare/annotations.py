@@ -17,7 +17,7 @@ class Clip:
     """One line of the annotations."""
 
     list_name: str
-    """The list that it goes into: `train`, `test_split1`."""
+    """The list that it goes into: `train`, `test1`."""
     key: str
     """What identifies its video: a YouTube id, or the file's name without ending."""
     class_name: str

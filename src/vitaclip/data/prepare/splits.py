@@ -6,7 +6,7 @@ from vitaclip.catalog import ClassList
 from vitaclip.data.prepare.annotations import Annotations, ClassNames, Clip, read_lines, require_folder
 
 _SPLITS = (1, 2, 3)
-_DISJOINT = tuple((f"train_split{split}", f"test_split{split}") for split in _SPLITS)
+_DISJOINT = tuple((f"train{split}", f"test{split}") for split in _SPLITS)
 _HMDB_FOLDER = "testTrainMulti_7030_splits"
 _HMDB_USE = {"0": None, "1": "train", "2": "test"}
 
@@ -29,7 +29,7 @@ def read_ucf101(source: Path, classes: ClassList) -> Annotations:
                 folder, slash, file = line.split()[0].partition("/")
                 if not slash:
                     raise ValueError(f"{place}: {line!r} has no class folder; download the annotations again")
-                clips.append(Clip(f"{part}_split{split}", Path(file).stem, names.find(folder, place)))
+                clips.append(Clip(f"{part}{split}", Path(file).stem, names.find(folder, place)))
     return Annotations(classes, tuple(clips), _DISJOINT)
 
 
@@ -55,7 +55,7 @@ def read_hmdb51(source: Path, classes: ClassList) -> Annotations:
                 if use not in _HMDB_USE or not name:
                     raise ValueError(f"{place}: {line!r} is not `file.avi 0`, 1 or 2; download the annotations again")
                 if _HMDB_USE[use]:
-                    clips.append(Clip(f"{_HMDB_USE[use]}_split{split}", Path(name.strip()).stem, class_name))
+                    clips.append(Clip(f"{_HMDB_USE[use]}{split}", Path(name.strip()).stem, class_name))
     return Annotations(classes, tuple(clips), _DISJOINT)
 
 

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from vitaclip.miniature.charts import (
+from vitaclip.evaluate.report.charts import (
     WIDTH,
     Bar,
     BarGroup,

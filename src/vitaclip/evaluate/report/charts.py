@@ -1,4 +1,4 @@
-"""Small SVG charts for the demo's page: their elements carry classes, which the page's style sheet colours.
+"""Small SVG charts for pages: their elements carry classes, which the style sheet colours.
 
 Coordinates are in the units of the chart's view box, with the origin at the top left corner.
 """
@@ -127,6 +127,44 @@ def _mark_end(
     _element(svg, "circle", "end", cx=x_scale(x), cy=y_scale(y), r=3)
     label = f"{100 * y:.0f} %" if percent else f"{y:.2f}"
     _text(svg, label, x_scale(x) + 8, y_scale(y) + 4, "value")
+
+
+def share_chart(
+    points: Sequence[tuple[float, float]],
+    description: str,
+    x_label: str,
+    *,
+    radii: Sequence[float] = (),
+    diagonal: bool = False,
+) -> str:
+    """A line through points whose x and y are shares in [0, 1], both axes from 0 to 100 %.
+
+    Args:
+        points: (x, y) in order of x.
+        description: what a reader who does not see the chart is told.
+        x_label: written under the x axis.
+        radii: of a dot at each point; none: no dots.
+        diagonal: mark where y equals x.
+
+    Returns:
+        An `svg` element.
+    """
+    left, right, top, bottom = 40.0, WIDTH - 12, 12.0, 212.0
+    x_scale, y_scale = LinearScale(0, 1, left, right), LinearScale(0, 1, bottom, top)
+    svg = _svg(248, description)
+    for tick in (0, 0.25, 0.5, 0.75, 1):
+        x, y = x_scale(tick), y_scale(tick)
+        _element(svg, "line", "grid" if tick else "axis", x1=left, x2=right, y1=y, y2=y)
+        _element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
+        _text(svg, f"{100 * tick:g} %", left - 7, y + 4, "tick end")
+        _text(svg, f"{100 * tick:g} %", x, bottom + 17, "tick middle")
+    _text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
+    if diagonal:
+        _element(svg, "line", "chance", x1=left, x2=right, y1=bottom, y2=top)
+    _element(svg, "polyline", "mean", points=polyline(points, x_scale, y_scale))
+    for (x, y), radius in zip(points, radii, strict=True) if radii else ():
+        _element(svg, "circle", "dot", cx=x_scale(x), cy=y_scale(y), r=float(radius))
+    return ET.tostring(svg, encoding="unicode")
 
 
 def bar_chart(groups: Sequence[BarGroup], description: str) -> str:

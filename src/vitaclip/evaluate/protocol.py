@@ -1,0 +1,210 @@
+"""Protocols of the literature, and one's own, as data: which lists, which candidates, which models, what is averaged.
+
+A protocol is a YAML file. Words in braces, such as `{seed}` in a list's name, stand for the values of `models`: each
+value is a model of its own.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from vitaclip.catalog import ClassList, load_dataset_classes, load_split
+from vitaclip.config import ViewsConfig, from_dict, require
+from vitaclip.data import check_class_names, choose_classes
+
+FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"
+ALL = "all"
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Some videos and their candidates: what one accuracy is measured on."""
+
+    lists: tuple[str, ...]
+    """List files below the root, taken together."""
+    classes: str = ALL
+    """Candidates: `all`, or a subset of the protocol's split; videos of other classes are then passed over."""
+
+    def __post_init__(self) -> None:
+        require(_are_texts(self.lists) and len(self.lists) > 0, self, "lists", "give list files: [test.csv]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """A way of measuring, whole."""
+
+    name: str
+    """Its file without ending; `@variant` after it if the candidates are worded otherwise."""
+    about: str
+    """What it is, in a line."""
+    parts: Mapping[str, Part]
+    """What is measured, by name."""
+    dataset: str = ""
+    """Data set of the catalogue; labels in lists are its class names."""
+    classes: str | tuple[str, ...] = ""
+    """In place of `dataset`: a list of names, or what `--classes` takes (a file lies beside the protocol's)."""
+    split: str = ""
+    """Split of the catalogue, whose subsets the parts may name as candidates."""
+    models: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Name and values of what tells the models apart, such as `seed: [1, 2, 3]`. Empty: one model."""
+    train: tuple[str, ...] = ()
+    """Lists that the training videos come from; no video that is tested may be in them."""
+    shots: str = "0"
+    """Videos of each class that the model was to be trained on; checked if it has a train_list.csv. 0: any number."""
+    summary: Literal["each", "mean", "harmonic_mean"] = "each"
+    """each: the parts stand for themselves. mean: with the population standard deviation, over parts and models.
+    harmonic_mean: of the means of the two parts over the models."""
+    templates: tuple[str, ...] = ()
+    """Texts with one `{}`, if the command line gives none. Empty: as the model decides."""
+    views: ViewsConfig | None = None
+    """How a video is looked at. None: as the command line says."""
+    variants: Mapping[str, str] = field(default_factory=dict)
+    """Other wordings: the name after `@`, and the catalogue's name of it."""
+    variant: str = ""
+    """The one of these that was asked for."""
+
+    def __post_init__(self) -> None:
+        require(len(self.parts) > 0, self, "parts", "give at least one: {test: {lists: [test.csv]}}")
+        require(bool(self.dataset) != bool(self.classes), self, "classes", "give either dataset or classes")
+        for name in ("train", "templates"):
+            require(_are_texts(getattr(self, name)), self, name, "give a list of texts, in brackets")
+        for values in self.models.values():
+            numbers = len(values) > 0 and all(isinstance(value, int) for value in values)
+            require(numbers, self, "models", "give numbers, such as seed: [1, 2, 3]")
+        summaries = ("each", "mean", "harmonic_mean")
+        require(self.summary in summaries, self, "summary", f"choose one of {summaries}")
+        two = self.summary != "harmonic_mean" or len(self.parts) == 2
+        require(two, self, "summary", "is of exactly two parts")
+        require(len(self.models) <= 1, self, "models", "tell models apart by one name, such as seed: [1, 2, 3]")
+        known = set(self.models)
+        named = [*self.train, self.shots, *(name for part in self.parts.values() for name in part.lists)]
+        unknown = {word for text in named for word in _PLACEHOLDER.findall(text)} - known
+        require(not unknown, self, "models", f"gives no values for {', '.join(sorted(unknown))}")
+        for template in self.templates:
+            require(template.count("{}") == 1, self, "templates", f"{template!r} must hold {{}} exactly once")
+
+    @property
+    def values(self) -> tuple[dict[str, int], ...]:
+        """What each model goes by: `{"seed": 1}`, `{"seed": 2}` ...; one empty mapping if there is one model."""
+        return tuple({name: value} for name, values in self.models.items() for value in values) or ({},)
+
+    @property
+    def test_lists(self) -> tuple[str, ...]:
+        """The list files that are needed, each once."""
+        return self._filled([name for part in self.parts.values() for name in part.lists])
+
+    @property
+    def lists(self) -> tuple[str, ...]:
+        """All list files that are read if they are there, each once: those needed, then training lists."""
+        return tuple(dict.fromkeys((*self.test_lists, *self._filled(self.train))))
+
+    def _filled(self, names: Sequence[str]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(fill(name, values) for values in self.values for name in names))
+
+    def all_classes(self) -> ClassList:
+        """Every class that a label may name, and what stands for it in a text."""
+        if not self.dataset:
+            assert isinstance(self.classes, tuple)
+            return ClassList(self.name, self.about, self.classes, self.classes)
+        classes = load_dataset_classes(self.dataset)
+        if not self.variant:
+            return classes
+        # As published: class number n is given wording number n, which is that of another class where orders differ.
+        wordings = load_dataset_classes(self.dataset, self.variants[self.variant]).prompts
+        return ClassList(self.dataset, classes.about, classes.names, wordings)
+
+    def candidates(self, part: str) -> ClassList:
+        """The candidates of a part."""
+        subset = self.parts[part].classes
+        classes = self.all_classes()
+        return classes if subset == ALL else classes.subset(load_split(self.split).classes(subset).names)
+
+
+def _are_texts(values: object) -> bool:
+    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
+
+
+def fill(text: str, values: Mapping[str, int]) -> str:
+    """The text with values for the words in braces."""
+    return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[0])), text)
+
+
+def protocol_names() -> tuple[str, ...]:
+    """The protocols that come with the package."""
+    return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+
+
+def find_protocol(name_or_file: str) -> Path:
+    """A YAML file of that path, or else the protocol of that name.
+
+    Raises:
+        ValueError: if there is neither.
+    """
+    file = Path(name_or_file)
+    if file.is_file():
+        return file
+    if name_or_file not in protocol_names():
+        close = difflib.get_close_matches(name_or_file, protocol_names(), n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        known = ", ".join(protocol_names())
+        raise ValueError(f"{name_or_file!r} is neither a file nor a protocol{hint}; there is {known}")
+    return FOLDER / f"{name_or_file}.yaml"
+
+
+def load_protocol(name_or_file: str) -> Protocol:
+    """A protocol of the package, `NAME` or `NAME@VARIANT`, or one's own YAML file.
+
+    Raises:
+        ValueError: if there is none, or the file is wrong.
+    """
+    name, _, variant = name_or_file.partition("@")
+    file = find_protocol(name)
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no settings; docs/protocols.md shows one")
+    try:
+        protocol = _build(file, content, variant)
+        for part in protocol.parts:
+            protocol.candidates(part)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    return protocol
+
+
+def _build(file: Path, content: dict[str, Any], variant: str) -> Protocol:
+    variants = content.get("variants", {})
+    if variant and variant not in variants:
+        raise ValueError(f"no variant {variant!r}; there is {', '.join(variants) or 'none'}")
+    values = {"about": file.stem, **content, "name": f"{file.stem}@{variant}" if variant else file.stem}
+    values["variant"] = variant
+    parts, models = values.get("parts", {}), values.get("models", {})
+    if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
+        raise ValueError("parts: write a mapping such as {test: {lists: [test.csv]}}")
+    if not isinstance(models, dict) or not all(isinstance(each, list) for each in models.values()):
+        raise ValueError("models: write a mapping such as {seed: [1, 2, 3]}")
+    values["parts"] = {name: from_dict(Part, part) for name, part in parts.items()}
+    values["models"] = {name: tuple(each) for name, each in models.items()}
+    values["shots"] = str(values.get("shots", 0))
+    if values.get("views"):
+        values["views"] = from_dict(ViewsConfig, values["views"])
+    if values.get("classes"):
+        values["classes"] = _own_classes(values["classes"], file.parent)
+    return from_dict(Protocol, values)
+
+
+def _own_classes(given: object, folder: Path) -> tuple[str, ...]:
+    if isinstance(given, str):
+        return choose_classes(str(folder / given) if (folder / given).is_file() else given)
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise ValueError("classes: give a file, or a list of names")
+    return check_class_names(given, "classes")

@@ -1,0 +1,213 @@
+"""Running a protocol: each model sees each video once, then every part is scored against its own candidates."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import torch
+
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.data import VideoRow
+from vitaclip.evaluate.evaluation import Evaluated, Evaluation
+from vitaclip.evaluate.hashes import text_hashes
+from vitaclip.evaluate.protocol import Protocol, fill
+from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
+from vitaclip.evaluate.scoring import VideoFeatures
+from vitaclip.evaluate.wording import Wording, plan_text
+from vitaclip.model import VitaCLIP
+
+
+@dataclass(frozen=True)
+class PartRecord:
+    """One accuracy of a protocol, with all that says what was scored; ready for JSON but for `evaluated`."""
+
+    part: str
+    values: dict[str, int]
+    """What the model goes by, such as `{"seed": 1}`."""
+    model: str
+    videos_listed: int
+    videos_scored: int
+    left_out: tuple[str, ...]
+    """The others, with the reason."""
+    top1: float
+    top5: float
+    mean_class_accuracy: float
+    class_accuracy: dict[str, float]
+    sha256: dict[str, Any]
+    """Of each list's bytes; of the candidates' names, of their texts and of the templates, a line each."""
+    text: str
+    """What the text tower was given."""
+    training: str
+    """Whether a tested video is in a list that was trained on."""
+    evaluated: Evaluated = field(repr=False)
+    rows: tuple[VideoRow, ...] = field(repr=False)
+    """The videos listed; `evaluated.scores.rows` counts through them."""
+    class_names: tuple[str, ...] = field(repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but scores and rows."""
+        kept = replace(self, evaluated=None, rows=(), class_names=())  # type: ignore[arg-type]
+        return {name: value for name, value in asdict(kept).items() if name not in ("evaluated", "rows", "class_names")}
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Videos that a model has embedded."""
+
+    evaluation: Evaluation
+    rows: tuple[VideoRow, ...]
+    videos: VideoFeatures
+    """`videos.rows` counts through `rows`."""
+
+
+@dataclass(frozen=True)
+class ProtocolResult:
+    """What a protocol comes to."""
+
+    protocol: str
+    about: str
+    variant: str
+    """Empty, or what makes it another measurement, such as `as-published`."""
+    views: ViewsConfig
+    summary: dict[str, float]
+    """Top-1 in [0, 1]: empty, or `mean` and `std` (population), or `base`, `novel` and `harmonic_mean`."""
+    parts: tuple[PartRecord, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        values = asdict(replace(self, parts=()))
+        return values | {"parts": [part.to_dict() for part in self.parts]}
+
+
+def run_protocol(
+    lists: ProtocolLists,
+    load_model: Callable[[Mapping[str, int]], tuple[str, VitaCLIP]],
+    views: ViewsConfig,
+    runtime: RuntimeConfig,
+    data: DataConfig,
+    wording: Wording,
+    start: Callable[[str, int], Callable[[int], None]] = lambda _what, _total: lambda _done: None,
+) -> ProtocolResult:
+    """Run a protocol whose lists have been read.
+
+    Args:
+        lists: from `read_protocol_lists`.
+        load_model: gives the model for some of the protocol's values with what it is called.
+        views: how a video is looked at, unless the protocol says.
+        runtime: precision.
+        data: worker processes and batch size; `on_error` is for files that are there and cannot be read.
+        wording: templates go before those of the protocol.
+        start: hears what begins and how many videos it has; returns what is to be called with the videos just done.
+
+    Raises:
+        ValueError: see `check_training`; or no video of a part could be scored.
+    """
+    protocol = lists.protocol
+    views = protocol.views or views
+    wording = replace(wording, templates=wording.templates or protocol.templates)
+    parts: list[PartRecord] = []
+    seen: _Seen | None = None
+    for values in protocol.values:
+        name, model = load_model(values)
+        training = check_training(lists, values, name)
+        rows = tuple(row for row in lists.test_rows(values) if row.path not in lists.missing)
+        if seen is None or seen.evaluation.model is not model or seen.rows != rows:
+            evaluation = Evaluation(model, rows, protocol.all_classes().names, views, runtime, data, wording)
+            videos = evaluation.encode(start(_describe(values) or protocol.name, evaluation.num_videos))
+            seen = _Seen(evaluation, rows, videos)
+        for part in protocol.parts:
+            parts.append(_score_part(lists, part, values, seen, wording, name, training))
+    return ProtocolResult(
+        protocol.name, protocol.about, protocol.variant, views, summarize_parts(protocol, parts), tuple(parts)
+    )
+
+
+def summarize_parts(protocol: Protocol, parts: Sequence[PartRecord]) -> dict[str, float]:
+    """The figures that a protocol is quoted by."""
+    if protocol.summary == "mean":
+        each = [part.top1 for part in parts]
+        return {"mean": statistics.fmean(each), "std": statistics.pstdev(each)}
+    if protocol.summary == "harmonic_mean":
+        means = {name: statistics.fmean(part.top1 for part in parts if part.part == name) for name in protocol.parts}
+        first, second = means.values()
+        return means | {"harmonic_mean": 2 * first * second / (first + second) if first + second else 0.0}
+    return {}
+
+
+def _score_part(
+    lists: ProtocolLists,
+    part: str,
+    values: Mapping[str, int],
+    seen: _Seen,
+    wording: Wording,
+    model: str,
+    training: str,
+) -> PartRecord:
+    protocol = lists.protocol
+    candidates = protocol.candidates(part)
+    rows = lists.rows(part, values)
+    if not rows:
+        names = ", ".join(_filled(protocol.parts[part].lists, values))
+        raise ValueError(f"{names}: no video is of one of the {len(candidates.names)} candidate classes of {part}")
+    selected, left_out = _select(rows, seen, lists)
+    selected = _relabel(selected, protocol.all_classes().names, candidates.names)
+    evaluated = seen.evaluation.score(selected, candidates.names, candidates.prompts)
+    plan = plan_text(seen.evaluation.model, candidates.prompts, wording)
+    result = evaluated.result
+    return PartRecord(
+        part=part,
+        values=dict(values),
+        model=model,
+        videos_listed=len(rows),
+        videos_scored=result.num_videos,
+        left_out=left_out,
+        top1=result.top1,
+        top5=result.top5,
+        mean_class_accuracy=result.mean_class_accuracy,
+        class_accuracy=result.class_accuracy,
+        sha256={
+            "lists": {name: lists.files[name].sha256 for name in _filled(protocol.parts[part].lists, values)},
+            **text_hashes(candidates.names, candidates.prompts, plan, wording),
+        },
+        text=plan.note,
+        training=training,
+        evaluated=evaluated,
+        rows=rows,
+        class_names=candidates.names,
+    )
+
+
+def _select(rows: Sequence[VideoRow], seen: _Seen, lists: ProtocolLists) -> tuple[VideoFeatures, tuple[str, ...]]:
+    """The embedded videos among some rows, `rows` then counting through these, and why the others are not there."""
+    videos = seen.videos
+    places = {row.path: place for place, row in enumerate(seen.rows)}
+    where = {place: n for n, place in enumerate(videos.rows.tolist())}
+    kept: list[tuple[int, int]] = []
+    left_out: dict[int, str] = {}
+    for number, row in enumerate(rows):
+        place = places.get(row.path)
+        if place is None:
+            left_out[number] = lists.missing[row.path]
+        elif place in where:
+            kept.append((number, where[place]))
+        else:
+            left_out[number] = videos.left_out[place]
+    numbers, chosen = torch.tensor(kept, dtype=torch.int64).view(-1, 2).unbind(dim=1)
+    selected = VideoFeatures(videos.features[chosen], videos.labels[chosen], numbers, left_out)
+    return selected, tuple(left_out.values())
+
+
+def _relabel(videos: VideoFeatures, names: Sequence[str], candidates: Sequence[str]) -> VideoFeatures:
+    """Labels that count through the candidates, joined by name."""
+    places = {name: place for place, name in enumerate(candidates)}
+    labels = [places[names[label]] for label in videos.labels.tolist()]
+    return replace(videos, labels=torch.tensor(labels, dtype=torch.int64))
+
+
+def _filled(names: Sequence[str], values: Mapping[str, int]) -> list[str]:
+    return [fill(name, values) for name in names]
+
+
+def _describe(values: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())

@@ -1,0 +1,1 @@
+"""The report of an evaluation: one HTML page, JSON, and predictions as CSV."""

@@ -1,0 +1,161 @@
+"""Writing a report: `index.html`, which holds all it shows, `result.json`, and `predictions.csv`."""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from vitaclip import __version__
+from vitaclip.data import FrameSampling, VideoRow, load_views
+from vitaclip.evaluate.evaluation import Evaluated
+from vitaclip.evaluate.metrics import EvaluationResult
+from vitaclip.evaluate.report.charts import share_chart
+from vitaclip.evaluate.report.findings import Findings, Pair, examine
+from vitaclip.evaluate.report.page import frame_to_jpeg_uri, heat_table, page_environment, shares_to_png_uri
+from vitaclip.files import replacing, write_json, write_text
+
+PAGE_FILE, RESULT_FILE, PREDICTIONS_FILE = "index.html", "result.json", "predictions.csv"
+TOP_NAMES = 5
+LARGEST_TABLE = 24
+"""Classes up to which the confusion matrix is drawn as a table; above, as a picture."""
+EXTREMES = 8
+_STRIP = FrameSampling("segments", 8)
+_STRIP_SIDE = 112
+
+
+@dataclass(frozen=True)
+class Evaluatee:
+    """What was evaluated, as the report names it."""
+
+    title: str
+    about: Mapping[str, str]
+    """Facts shown beside the figures and written with them, such as the model and the views."""
+    rows: Sequence[VideoRow]
+    """The videos listed; the scores' `rows` count through them."""
+    class_names: Sequence[str]
+    sha256: Mapping[str, str]
+    """Sums of lists, names and templates."""
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A misnamed video."""
+
+    path: str
+    probability: float
+    """Of the wrong name."""
+    true_probability: float
+    frames: tuple[str, ...]
+    """Pictures as data URIs, in order of time."""
+
+
+def write_report(folder: str | Path, evaluatee: Evaluatee, evaluated: Evaluated) -> Path:
+    """Write the report of an evaluation into a folder.
+
+    Returns:
+        The page.
+
+    Raises:
+        ValueError: if fewer than two videos were scored.
+    """
+    folder = Path(folder)
+    findings = examine(evaluated, evaluatee.class_names)
+    said = {"title": evaluatee.title, "about": dict(evaluatee.about), "sha256": dict(evaluatee.sha256)}
+    write_json(folder / RESULT_FILE, said | {"version": __version__} | findings.to_dict())
+    write_predictions(folder / PREDICTIONS_FILE, evaluatee, evaluated)
+    strips = [_strips(pair, evaluatee, evaluated) for pair in findings.pairs]
+    write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips))
+    return folder / PAGE_FILE
+
+
+def write_predictions(file: Path, evaluatee: Evaluatee, evaluated: Evaluated) -> None:
+    """A row for each video: path, class, whether the first name is right, and the best five with probabilities."""
+    scores, names = evaluated.scores, evaluatee.class_names
+    best = scores.probabilities.topk(min(TOP_NAMES, len(names)), dim=1)
+    ranks = range(1, best.indices.shape[1] + 1)
+    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as text:
+        writer = csv.writer(text)
+        headings = [heading for rank in ranks for heading in (f"name{rank}", f"probability{rank}")]
+        writer.writerow(("path", "class", "right", *headings))
+        for row, label, places, values in zip(
+            scores.rows.tolist(), scores.labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
+        ):
+            named = [
+                cell for place, value in zip(places, values, strict=True) for cell in (names[place], f"{value:.6f}")
+            ]
+            writer.writerow((evaluatee.rows[row].path, names[label], int(places[0] == label), *named))
+
+
+def render_page(evaluatee: Evaluatee, findings: Findings, strips: Sequence[Sequence[Strip]]) -> str:
+    """The page, as one HTML file; its script serves the search alone."""
+    result, calibration = findings.result, findings.calibration
+    ranked = sorted(findings.classes, key=lambda each: (-each.accuracy, each.name))
+    best = min(EXTREMES, (len(ranked) + 1) // 2)
+    small = len(evaluatee.class_names) <= LARGEST_TABLE
+    reliability = [(each.confidence, each.accuracy, each.count) for each in calibration.bins]
+    return (
+        page_environment("vitaclip.evaluate.report")
+        .get_template("page.html.j2")
+        .render(
+            evaluatee=evaluatee,
+            findings=findings,
+            result=result,
+            calibration=calibration,
+            best=ranked[:best],
+            worst=ranked[: -min(EXTREMES, len(ranked) - best) - 1 : -1],
+            margin=_margin(result),
+            heat=heat_table(result.confusion) if small else None,
+            matrix=None if small else shares_to_png_uri(_row_shares(result)),
+            pairs=list(zip(findings.pairs, strips, strict=True)),
+            reliability=_reliability_chart(reliability),
+            coverage=_coverage_chart(findings),
+            version=__version__,
+        )
+    )
+
+
+def _reliability_chart(bins: Sequence[tuple[float, float, int]]) -> Markup:
+    spoken = "; ".join(f"confidence {c:.0%}, accuracy {a:.0%}, {n} videos" for c, a, n in bins)
+    points = [(confidence, accuracy) for confidence, accuracy, _ in bins]
+    most = max(n for _, _, n in bins)
+    radii = [2 + 5 * math.sqrt(n / most) for _, _, n in bins]
+    return Markup(share_chart(points, f"Accuracy over confidence. {spoken}.", "confidence", radii=radii, diagonal=True))
+
+
+def _coverage_chart(findings: Findings) -> Markup:
+    spoken = "; ".join(f"{share:.0%} answered, {accuracy:.0%} right" for share, accuracy in findings.coverage)
+    return Markup(share_chart(findings.coverage, f"Accuracy over videos answered. {spoken}.", "videos answered"))
+
+
+def _strips(pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated) -> list[Strip]:
+    """Frames from all over the videos that stand for a pair."""
+    scores, names = evaluated.scores, list(evaluatee.class_names)
+    place = {row: n for n, row in enumerate(scores.rows.tolist())}
+    strips = []
+    for row in pair.examples:
+        path, probabilities = evaluatee.rows[row].path, scores.probabilities[place[row]]
+        frames = load_views(path, _STRIP, 1, 1, _STRIP_SIDE)[0]
+        strips.append(
+            Strip(
+                path="/".join(path.parts[-2:]),
+                probability=float(probabilities[names.index(pair.chosen)]),
+                true_probability=float(probabilities[names.index(pair.truth)]),
+                frames=tuple(frame_to_jpeg_uri(frame) for frame in frames),
+            )
+        )
+    return strips
+
+
+def _row_shares(result: EvaluationResult) -> NDArray[np.float64]:
+    counts = np.array(result.confusion, dtype=np.float64)
+    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+
+
+def _margin(result: EvaluationResult) -> str:
+    """Half width of the 95 % interval of top-1, for this many independent videos."""
+    return f"±{100 * 1.96 * math.sqrt(result.top1 * (1 - result.top1) / result.num_videos):.1f} points"

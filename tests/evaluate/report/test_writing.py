@@ -1,0 +1,167 @@
+"""The report of a small evaluation: its figures counted by hand, the page complete and closed in itself."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+import torch
+
+from small_world import NAMES
+from vitaclip.data import VideoRow, read_folder
+from vitaclip.evaluate.evaluation import Evaluated
+from vitaclip.evaluate.metrics import Scores, summarize
+from vitaclip.evaluate.report.findings import examine
+from vitaclip.evaluate.report.page import frame_to_jpeg_uri, shares_to_png_uri
+from vitaclip.evaluate.report.writing import LARGEST_TABLE, Evaluatee, write_report
+
+VOID = {"meta", "img", "br", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced; gathers tags and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.pieces).split())
+
+
+@pytest.fixture
+def rows(world: Path) -> tuple[VideoRow, ...]:
+    return read_folder(world / "videos").rows
+
+
+def scored(rows: tuple[VideoRow, ...], names: tuple[str, ...] = NAMES) -> Evaluated:
+    """Random probabilities; the second video could not be read, and views agree with the whole at last."""
+    generator = torch.Generator().manual_seed(3)
+    probabilities = torch.rand(len(rows) - 1, len(names), generator=generator).softmax(dim=1)
+    kept = torch.tensor([n for n in range(len(rows)) if n != 1])
+    labels = torch.tensor([rows[n].label for n in kept.tolist()])
+    choices = torch.stack([torch.zeros_like(labels), probabilities.argmax(dim=1)], dim=1)
+    scores = Scores(probabilities, labels, kept, ("list.csv:2: <b>gone</b>",), choices)
+    return Evaluated(scores, summarize(scores, names))
+
+
+def report(folder: Path, rows: tuple[VideoRow, ...], names: tuple[str, ...] = NAMES) -> tuple[Page, str]:
+    about = {"model": "runs/<one>", "text": "the learned context"}
+    file = write_report(folder, Evaluatee("tests & trials", about, rows, names, {"list": "12ab"}), scored(rows, names))
+    html = file.read_text(encoding="utf-8")
+    return Page(html), html
+
+
+def test_classes_and_pairs_equal_counting_by_hand(rows: tuple[VideoRow, ...]) -> None:
+    evaluated = scored(rows)
+    findings = examine(evaluated, NAMES)
+    chosen = evaluated.scores.probabilities.argmax(dim=1).tolist()
+    both = list(zip(evaluated.scores.labels.tolist(), chosen, strict=True))
+    for label, each in enumerate(findings.classes):
+        assert (each.videos, each.right) == (sum(t == label for t, _ in both), both.count((label, label)))
+        mistaken = {NAMES[c]: both.count((label, c)) for c in range(3) if c != label and (label, c) in both}
+        assert dict(each.mistaken_for) == mistaken
+        assert each.also_named == sum(c == label != t for t, c in both)
+    counts = [pair.count for pair in findings.pairs]
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) == sum(t != c for t, c in both)
+    for pair in findings.pairs:
+        assert pair.count == both.count((NAMES.index(pair.truth), NAMES.index(pair.chosen)))
+        for row in pair.examples:
+            assert NAMES[rows[row].label] == pair.truth
+
+
+def test_the_page_shows_the_figures_and_loads_nothing(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    page, html = report(tmp_path, rows)
+    result = scored(rows).result
+    for share in (result.top1, result.top5, result.mean_class_accuracy, *result.view_top1):
+        assert f"{100 * share:.1f} %" in page.text
+    for expected in (
+        "tests & trials",
+        "runs/<one>",
+        "11 videos are named right",
+        "One listed video was left out",
+        "12ab",
+    ):
+        assert expected in page.text
+    assert "list.csv:2: <b>gone</b>" in page.text
+    for name in NAMES:
+        assert name in page.text
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object")
+        for name in ("src", "href"):
+            assert (attributes.get(name) or "data:").startswith("data:")
+    assert not re.search(r"https?://|@import|url\(", html)
+    frames = [a for tag, a in page.tags if tag == "img" and "frame" in (a.get("alt") or "")]
+    examples = sum(len(pair.examples) for pair in examine(scored(rows), NAMES).pairs)
+    assert len(frames) == 8 * examples > 0
+    assert [a.get("type") for tag, a in page.tags if tag == "input"] == ["search"]
+
+
+def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    report(tmp_path, rows)
+    evaluated = scored(rows)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert [line["path"] for line in found] == [str(row.path) for n, row in enumerate(rows) if n != 1]
+    for line, probabilities in zip(found, evaluated.scores.probabilities.tolist(), strict=True):
+        ranked = sorted(zip(probabilities, NAMES, strict=True), reverse=True)
+        assert [line[f"name{rank}"] for rank in (1, 2, 3)] == [name for _, name in ranked]
+        assert float(line["probability1"]) == pytest.approx(ranked[0][0], abs=1e-6)
+        assert line["right"] == str(int(line["name1"] == line["class"]))
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["result"]["top1"] == pytest.approx(sum(line["right"] == "1" for line in found) / len(found))
+    assert result["about"]["model"] == "runs/<one>"
+    assert result["calibration"]["fitted_on"] + result["calibration"]["held_out"] == len(found)
+
+
+def test_many_candidates_are_a_picture_and_few_a_table(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    names = (*NAMES, *(f"class {n}" for n in range(LARGEST_TABLE)))
+    page, _ = report(tmp_path / "many", rows, names)
+    assert [a["alt"] for tag, a in page.tags if tag == "img" and a.get("class") == "matrix"]
+    assert not [a for tag, a in page.tags if tag == "table" and "heat" in (a.get("class") or "")]
+    page, _ = report(tmp_path / "few", rows)
+    assert [a for tag, a in page.tags if tag == "table" and "heat" in (a.get("class") or "")]
+
+
+def test_one_video_is_too_few_for_a_report(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    evaluated = scored(rows)
+    scores = replace(
+        evaluated.scores,
+        probabilities=evaluated.scores.probabilities[:1],
+        labels=evaluated.scores.labels[:1],
+        rows=evaluated.scores.rows[:1],
+        view_choices=evaluated.scores.view_choices[:1],
+    )
+    with pytest.raises(ValueError, match="calibration needs at least 2"):
+        write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
+
+
+def test_pictures_are_data_uris() -> None:
+    assert frame_to_jpeg_uri(torch.zeros(3, 8, 8, dtype=torch.uint8)).startswith("data:image/jpeg;base64,")
+    assert shares_to_png_uri(torch.eye(3, dtype=torch.float64).numpy()).startswith("data:image/png;base64,")
+    with pytest.raises(ValueError, match="is no picture"):
+        frame_to_jpeg_uri(torch.zeros(3, 8, 8))

@@ -1,0 +1,105 @@
+"""The checks of class names, on names whose faults are known."""
+
+import string
+from itertools import combinations
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer as BPETokenizer
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import Whitespace
+
+from fake_datasets import write_words_backbone
+from tiny import tiny_model, tiny_tokenizer
+from vitaclip.catalog import load_dataset_classes
+from vitaclip.cli import main
+from vitaclip.clip import Tokenizer
+from vitaclip.clip.tokenizer import END, START
+from vitaclip.evaluate.class_names import check_classes, check_names, near_pairs, suggest
+from vitaclip.evaluate.wording import Wording
+
+
+def letters_tokenizer() -> Tokenizer:
+    """Every letter is a token."""
+    vocabulary = {token: n for n, token in enumerate([*string.ascii_lowercase, START, END])}
+    bpe = BPETokenizer(BPE(vocabulary, []))
+    bpe.pre_tokenizer = Whitespace()
+    return Tokenizer(bpe)
+
+
+@pytest.mark.parametrize(
+    ("name", "better"),
+    [
+        ("ApplyEyeMakeup", "apply eye makeup"),
+        ("brush_hair", "brush hair"),
+        ("TVShow", "tv show"),
+        ("Playing_TheGuitar", "playing the guitar"),
+        ("jump", "jump"),
+        ("watching TV", "watching TV"),
+    ],
+)
+def test_suggestions(name: str, better: str) -> None:
+    assert suggest(name) == better
+
+
+def test_suggestions_for_ucf101_are_the_wording_of_the_catalogue() -> None:
+    classes = load_dataset_classes("ucf101")
+    differ = {n: p for n, p in zip(classes.names, classes.prompts, strict=True) if suggest(n).lower() != p}
+    assert differ == {}
+
+
+def test_names_that_tokenize_badly_are_found() -> None:
+    found = check_names(["jump up", "JumpUp", "jump_up", "a very long name up"], tiny_tokenizer(), longest=4)
+    assert [(each.name, each.suggestion, each.fits) for each in found] == [
+        ("JumpUp", "jump up", True),
+        ("jump_up", "jump up", True),
+        ("a very long name up", "", False),
+    ]
+    assert found[2].problem == "makes 5 tokens, 4 fit beside the rest of the text"
+    broken = check_names(["kick", "a b"], letters_tokenizer(), longest=20)
+    assert [(each.name, each.problem) for each in broken] == [("kick", "broken up: k | i | c | k")]
+
+
+def test_near_pairs_equal_a_loop_over_pairs() -> None:
+    features = torch.nn.functional.normalize(torch.randn(7, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    names = [f"class {n}" for n in range(7)]
+    expected = {(names[a], names[b]) for a, b in combinations(range(7), 2) if float(features[a] @ features[b]) >= 0.3}
+    found = near_pairs(features, names, 0.3)
+    assert {(pair.first, pair.second) for pair in found} == expected
+    assert len(expected) not in (0, 21)
+    similarities = [pair.similarity for pair in found]
+    assert similarities == sorted(similarities, reverse=True)
+
+
+def test_names_that_read_alike_are_a_pair() -> None:
+    """Words that the tiny tokenizer does not know are one and the same token."""
+    findings, pairs = check_classes(tiny_model(), ["run", "zebra", "okapi"], Wording(), 0.9999)
+    assert findings == []
+    assert [(pair.first, pair.second) for pair in pairs] == [("zebra", "okapi")]
+
+
+def test_a_name_that_exactly_fits_is_no_finding_and_one_more_word_is() -> None:
+    model = tiny_model()  # 24 tokens: start, 3 of context, the full stop, end
+    fitting = " ".join(["very"] * 18)
+    assert check_classes(model, [fitting], Wording(), 1.0)[0] == []
+    model.encode_text([fitting])
+    findings, pairs = check_classes(model, [fitting + " long", "run", "Run!"], Wording(), -1.0)
+    assert ([each.fits for each in findings], pairs) == ([False], [])
+    with pytest.raises(ValueError, match="the text tower takes 24"):
+        model.encode_text([fitting + " long"])
+
+
+def test_the_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    backbone = write_words_backbone(tmp_path / "backbone")
+    (tmp_path / "names.txt").write_text("ApplyEyeMakeup\narchery\nbrush_hair\n")
+    out = tmp_path / "better.txt"
+    arguments = ["classes", "check", str(tmp_path / "names.txt"), "--backbone", str(backbone)]
+    assert main([*arguments, "--near", "1", "--out", str(out)]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "2 findings in 3 names" in printed
+    assert out.read_text() == "apply eye makeup\narchery\nbrush hair\n"
+    assert main([*arguments[:2], str(out), *arguments[3:], "--near", "1"]) == 0
+    assert "3 names: nothing found" in capsys.readouterr().out
+    assert main([*arguments, "--near", "2"]) == 2
+    assert "is a cosine" in capsys.readouterr().err

@@ -1,0 +1,111 @@
+"""The ways of looking at a video, against a loop over videos and views with the model's own forward pass."""
+
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from small_world import NAMES, train_config
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.data import FrameSampling, frame_sampling, load_views, open_video, read_folder
+from vitaclip.data.transforms import resize_short_side
+from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.model import VitaCLIP
+from vitaclip.predictor import Predictor
+from vitaclip.recipes import load_views_recipe, views_names
+from vitaclip.weights.backbone import load_backbone
+
+
+@pytest.fixture(scope="module")
+def model(world: Path) -> VitaCLIP:
+    config = train_config(world, world / "unused").model
+    return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
+
+
+@torch.no_grad()
+def by_hand(model: VitaCLIP, clips: Tensor, average: str, pixels: str) -> Tensor:
+    """Probabilities (K,) of one video's clips (V, T, 3, H, W), one view at a time."""
+    text = model.encode_text(NAMES)
+    if pixels == "imagenet":
+        mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+        clips = (clips.float() / 255 - mean[:, None, None]) / std[:, None, None]
+    logits, features = [], []
+    for clip in clips:
+        logits.append(model(clip[None], text)[0])
+        features.append(model.encode_video(clip[None])[0])
+    if average == "softmax":
+        return sum(each.softmax(dim=0) for each in logits) / len(logits)
+    if average == "logits":
+        return (sum(logits) / len(logits)).softmax(dim=0)
+    mean_feature = F.normalize(torch.stack(features).mean(dim=0), dim=0)
+    return (model.prompts.logit_scale.exp() * text @ mean_feature).softmax(dim=0)
+
+
+@pytest.mark.parametrize(("average", "pixels"), list(product(("softmax", "logits", "features"), ("clip", "imagenet"))))
+def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VitaCLIP, average: Any, pixels: Any) -> None:
+    rows = read_folder(world / "videos").rows[::3]
+    views = ViewsConfig(temporal=2, spatial=2, average=average, pixels=pixels)
+    runtime = RuntimeConfig(precision="float32")
+    evaluated = Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0, eval_batch_size=3)).run()
+    predictor = Predictor(model, views=views, runtime=runtime)
+    sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
+    for i, row in enumerate(rows):
+        clips = load_views(row.path, sampling, 2, 2, model.image_size)
+        expected = by_hand(model, clips, average, pixels)
+        torch.testing.assert_close(evaluated.scores.probabilities[i], expected)
+        assert predictor.predict(row.path).probabilities[0] == pytest.approx(float(expected.max()), rel=1e-4)
+        first = [int(by_hand(model, clips[:v], average, pixels).argmax()) for v in range(1, 5)]
+        assert evaluated.scores.view_choices[i].tolist() == first
+    right = evaluated.scores.view_choices == evaluated.scores.labels[:, None]
+    assert evaluated.result.view_top1 == pytest.approx(right.double().mean(dim=0).tolist())
+
+
+def test_averages_and_pixels_differ(world: Path, model: VitaCLIP) -> None:
+    """Else the test above could not tell one from another."""
+    rows = read_folder(world / "videos").rows[:2]
+    found = []
+    for average, pixels in product(("softmax", "logits", "features"), ("clip", "imagenet")):
+        views = ViewsConfig(temporal=3, average=average, pixels=pixels)  # type: ignore[arg-type]
+        evaluation = Evaluation(model, rows, NAMES, views, RuntimeConfig(precision="float32"), DataConfig(workers=0))
+        found.append(evaluation.run().scores.probabilities)
+    assert all(not torch.equal(a, b) for i, a in enumerate(found) for b in found[:i])
+
+
+def test_a_crop_may_leave_a_margin(video_folder: Path) -> None:
+    """Crop 0.5 of a 64 x 48 video: frames go to 64 x 48 for crops of 24, whose centre lies 20 and 12 pixels in."""
+    path, sampling = video_folder / "clip3.mp4", FrameSampling("segments", 4)
+    views = load_views(path, sampling, 1, 1, 24, 0.5)
+    with open_video(path) as video:
+        frames = video.frames(sampling.views(video.num_frames, 1)[0])
+    assert resize_short_side(frames, 48) is frames
+    assert torch.equal(views[0], frames[:, :, 12:36, 20:44])
+
+
+def test_ways_of_testing_are_the_published_ones() -> None:
+    found = {name: load_views_recipe(name) for name in views_names()}
+    assert found["vitaclip"] == ViewsConfig(temporal=3, spatial=1, sampling="dense", stride=16)
+    assert {name for name, views in found.items() if views.pixels == "imagenet"} == {
+        *("xclip_1view", "xclip_4x3", "vificlip", "tcclip")
+    }
+    assert [name for name, views in found.items() if views.average == "logits"] == ["open_vclip"]
+    assert {name: (views.temporal, views.spatial, views.frames) for name, views in found.items()} == {
+        "actionclip": (1, 1, 8),
+        "evl_16f": (1, 3, 16),
+        "evl_32f": (1, 3, 32),
+        "open_vclip": (3, 1, 8),
+        "tcclip": (2, 1, 16),
+        "vificlip": (1, 1, 32),
+        "vitaclip": (3, 1, 0),
+        "xclip_1view": (1, 1, 0),
+        "xclip_4x3": (4, 3, 0),
+    }
+    assert round(224 / found["vificlip"].crop) == 256
+
+
+def test_an_unknown_way_of_testing_is_named() -> None:
+    with pytest.raises(ValueError, match=r"'x-clip' is neither a file nor a way of testing; these are actionclip"):
+        load_views_recipe("x-clip")
