@@ -26,6 +26,27 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def pick_own_device(name: str, local_rank: int) -> torch.device:
+    """The device of one of several processes on a machine: of CUDA devices each takes its own.
+
+    Raises:
+        ValueError: if there is no such device, or none left for this process.
+    """
+    device = pick_device(name)
+    if device.type == "mps":
+        raise ValueError(f"device {name!r}: several processes need cuda or cpu; set runtime.device = cpu")
+    if device.type != "cuda":
+        return device
+    if device.index is not None:
+        raise ValueError(f"device {name!r}: each of several processes takes its own; set runtime.device = cuda")
+    if local_rank >= torch.cuda.device_count():
+        devices = f"{torch.cuda.device_count()} CUDA devices"
+        raise ValueError(f"process {local_rank} of this machine finds {devices}; start at most as many processes")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether this hardware multiplies bfloat16 matrices faster than float32 ones."""
     if device.type == "cuda":

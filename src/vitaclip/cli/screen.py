@@ -38,9 +38,9 @@ class ProgressWithNotes(Progress):
                 yield Text(f"  {task.fields['note']}", style="dim")
 
 
-def terminal(*, stderr: bool = False) -> Console:
+def terminal(*, stderr: bool = False, quiet: bool = False) -> Console:
     """The terminal; names of users' files and classes are printed as they are, brackets and all."""
-    return Console(stderr=stderr, markup=False, highlight=False)
+    return Console(stderr=stderr, quiet=quiet, markup=False, highlight=False)
 
 
 @contextmanager

@@ -27,17 +27,27 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Say what trains, and train to the end."""
+    from vitaclip.processes import connected
+    from vitaclip.runtime import pick_device
     from vitaclip.train.build import build_trainer, train_and_save
+    from vitaclip.train.stopping import EXIT_STATUS, Terminated, termination
 
     config = as_dataclass(TrainConfig, arguments)
-    console = terminal()
-    trainer = build_trainer(config)
-    counts = trainer.model.prompts.trained_counts()
-    rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
-    print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
-    with progress_bars(console) as progress:
-        trainer.loggers.append(TrainingBar(progress, trainer.steps))
-        train_and_save(trainer)
+    with connected(pick_device(config.runtime.device)) as processes, termination() as asked_to_stop:
+        console = terminal(quiet=not processes.is_first)
+        trainer = build_trainer(config, processes=processes, asked_to_stop=asked_to_stop)
+        for warning in trainer.warnings:
+            console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+        counts = trainer.model.prompts.trained_counts()
+        rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
+        print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
+        try:
+            with progress_bars(console) as progress:
+                trainer.loggers += [TrainingBar(progress, trainer.steps)] * processes.is_first
+                train_and_save(trainer)
+        except Terminated:
+            console.print(f"asked to stop: the state after step {trainer.step} is saved; the same command goes on")
+            return EXIT_STATUS
     if trainer.validations.exhausted:
         best = trainer.validations.best_step
         console.print(f"stopped at step {trainer.step}: no better {config.early_stop_metric} since step {best}")

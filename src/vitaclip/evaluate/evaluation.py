@@ -9,8 +9,9 @@ import torch
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, view_sampling
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
-from vitaclip.evaluate.scoring import score_videos
+from vitaclip.evaluate.scoring import gather_scores, score_videos
 from vitaclip.model import VitaCLIP
+from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast
 
 
@@ -34,6 +35,7 @@ class Evaluation:
         runtime: RuntimeConfig,
         data: DataConfig,
         templates: Sequence[str] | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Put an evaluation together.
 
@@ -45,7 +47,9 @@ class Evaluation:
             runtime: precision.
             data: worker processes, batch size, and what to do about videos that cannot be read.
             templates: hand-written texts instead of the learned context.
+            processes: those that share the videos; each gets the result of all.
         """
+        self.processes = processes
         self.model, self.class_names, self.templates = model, tuple(class_names), templates
         self._autocast = partial(autocast, runtime, model.device)
         dataset = EvalDataset(
@@ -57,7 +61,8 @@ class Evaluation:
             on_error=data.on_error,
         )
         self.num_videos = len(dataset)
-        self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers)
+        share = (processes.rank, processes.count)
+        self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers, *share)
 
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:
@@ -65,5 +70,6 @@ class Evaluation:
         self.model.eval()
         with self._autocast():
             text = self.model.encode_text(self.class_names, self.templates)
-        scores = score_videos(self.model, self._batches(), text, self._autocast, on_progress)
+        own = score_videos(self.model, self._batches(), text, self._autocast, on_progress)
+        scores = gather_scores(own, self.processes)
         return Evaluated(scores, summarize(scores, self.class_names))

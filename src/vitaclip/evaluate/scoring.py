@@ -12,6 +12,7 @@ from torch import Tensor
 from vitaclip.data import EvalBatch
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.model import VitaCLIP
+from vitaclip.processes import Processes
 
 Autocast = Callable[[], AbstractContextManager[object]]
 
@@ -68,4 +69,17 @@ def score_videos(
         labels=torch.cat([torch.empty(0, dtype=torch.int64), *labels]),
         rows=torch.cat([torch.empty(0, dtype=torch.int64), *rows]),
         left_out=tuple(left_out),
+    )
+
+
+def gather_scores(own: Scores, processes: Processes) -> Scores:
+    """The scores of all processes as one; their shares follow each other, so the videos are in the order of the list."""
+    if processes.count == 1:
+        return own
+    shares = processes.gather(own)
+    return Scores(
+        probabilities=torch.cat([share.probabilities for share in shares]),
+        labels=torch.cat([share.labels for share in shares]),
+        rows=torch.cat([share.rows for share in shares]),
+        left_out=tuple(line for share in shares for line in share.left_out),
     )

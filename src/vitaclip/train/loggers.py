@@ -74,10 +74,17 @@ class TensorBoardLogger:
 class BadVideoList:
     """`bad_videos.txt`: each video that could not be read, once, with the reason. Written only if there is one."""
 
-    def __init__(self, path: Path) -> None:
-        """Go on with the list at `path`, if a killed run left one."""
+    def __init__(self, path: Path | None, lines: Sequence[str] = ()) -> None:
+        """Go on from the `lines` of a run that stopped; without a path nothing is written."""
         self._path = path
-        self._lines = dict.fromkeys(path.read_text(encoding="utf-8").splitlines()) if path.exists() else {}
+        self._lines = dict.fromkeys(lines)
+        if path is not None and path.exists():  # a killed run may have met more since its checkpoint
+            self._write(path) if self._lines else path.unlink()
+
+    @property
+    def lines(self) -> list[str]:
+        """What is wrong with each of them, in the order they were met."""
+        return list(self._lines)
 
     @property
     def count(self) -> int:
@@ -89,7 +96,11 @@ class BadVideoList:
         new = [line for line in lines if line not in self._lines]
         if new:
             self._lines |= dict.fromkeys(new)
-            write_text(self._path, "".join(f"{line}\n" for line in self._lines))
+        if new and self._path is not None:
+            self._write(self._path)
+
+    def _write(self, path: Path) -> None:
+        write_text(path, "".join(f"{line}\n" for line in self._lines))
 
 
 def file_loggers(metrics_file: Path, first_step: int) -> list[Logger]:
