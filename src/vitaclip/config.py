@@ -405,9 +405,11 @@ class TrainConfig:
     early_stop_metric: Literal["val/top1", "val/top5"] = "val/top1"
     """The figure that early stopping watches."""
     checkpoint_every: int = 500
-    """Steps between two checkpoints; the last step always has one."""
+    """Steps between two checkpoints; the last step, and each that is validated, always has one."""
     keep_checkpoints: int = 2
-    """Newest checkpoints that stay."""
+    """Newest checkpoints that stay, beside that of the best validation."""
+    wandb_project: str = ""
+    """Send the metrics to this project of Weights & Biases too, whose package must be installed. Empty: do not."""
 
     def __post_init__(self) -> None:
         require(bool(self.out), self, "out", "name the run folder")

@@ -28,7 +28,7 @@ from vitaclip.runtime import autocast, pick_device, pick_own_device
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
 from vitaclip.train.comparison import check_same_run, identity
-from vitaclip.train.loggers import BadVideoList, Logger, Metrics, file_loggers, read_metric
+from vitaclip.train.loggers import BadVideoList, Logger, Metrics, read_metric, run_loggers
 from vitaclip.train.mixing import draw_mix, share_of_step
 from vitaclip.train.schedule import total_steps
 from vitaclip.train.stopping import Terminated
@@ -94,7 +94,7 @@ def build_trainer(
     loggers = list(extra_loggers)
     if processes.is_first:
         _write_inputs(config, videos, past.warnings)
-        loggers = [*file_loggers(folder / METRICS_FILE, step), *loggers]
+        loggers = [*run_loggers(config, folder / METRICS_FILE, step), *loggers]
     return Trainer(
         model=model,
         class_names=videos.class_names,
