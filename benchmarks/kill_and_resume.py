@@ -18,10 +18,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 import yaml
+
 from killing import hard_case, outcome
 from small_world import train_config, write_small_world
 from torchrun import LAUNCHER
-
 from vitaclip.config import OptimConfig, RuntimeConfig, to_dict
 
 STEPS_A_KILL = 12
@@ -97,7 +97,9 @@ def compare(folder: Path, world: Path, processes: int, kills: int, seed: int) ->
     files = [write_config(world, out, steps) for out in (whole, killed)]
     started = time.perf_counter()
     subprocess.run(command(files[0], processes), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    print(f"{processes} process(es): {steps} steps without a kill took {time.perf_counter() - started:.0f} s", flush=True)
+    print(
+        f"{processes} process(es): {steps} steps without a kill took {time.perf_counter() - started:.0f} s", flush=True
+    )
     draw, done = random.Random(seed), 0
     while done < kills:
         what = kill_once(command(files[1], processes), killed, draw, processes)

@@ -9,15 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 import vitaclip.files
-import vitaclip.train.trainer
 from vitaclip.config import AugmentConfig, TrainConfig, from_dict
 from vitaclip.evaluate import scoring
+from vitaclip.processes import connected
+from vitaclip.train.build import build_trainer, train_and_save
 from vitaclip.train.loggers import JSONLinesLogger
 from vitaclip.train.pace import MEASURED
+from vitaclip.train.stopping import EXIT_STATUS, Terminated, termination
 
 
 def die() -> None:
@@ -59,13 +62,15 @@ def write_half_a_line(logger: JSONLinesLogger, step: int, metrics: dict[str, flo
 
 
 MOMENTS: dict[str, Callable[[int], None]] = {
-    "between micro-batches": lambda n: before_call(vitaclip.train.trainer.F, "cross_entropy", n, lambda *_, **__: die()),
-    "before an update": lambda n: before_call(vitaclip.train.trainer.AdamW, "step", n, lambda *_, **__: die()),
+    "between micro-batches": lambda n: before_call(
+        vitaclip.train.trainer.F, "cross_entropy", n, lambda *_, **__: die()
+    ),
+    "before an update": lambda n: before_call(torch.optim.AdamW, "step", n, lambda *_, **__: die()),
     "in a checkpoint": lambda n: before_call(vitaclip.files, "save_file", n, write_half_a_checkpoint),
-    "before a checkpoint is renamed": lambda n: before_call(vitaclip.files.os, "fsync", n, lambda *_: die()),
+    "before a checkpoint is renamed": lambda n: before_call(os, "fsync", n, lambda *_: die()),
     "in a line of metrics": lambda n: before_call(JSONLinesLogger, "log", n, write_half_a_line),
     "in a validation": lambda n: before_call(scoring, "probabilities", n, lambda *_: die()),
-    "asked before an update": lambda n: before_call(vitaclip.train.trainer.F, "cross_entropy", n, ask),
+    "asked before an update": lambda n: before_call(torch.nn.functional, "cross_entropy", n, ask),
     "asked in a validation": lambda n: before_call(scoring, "probabilities", n, ask),
 }
 """Each is given the number of the call at which the process dies, or is asked to end."""
@@ -99,12 +104,6 @@ def outcome(out: Path) -> dict[str, Any]:
 
 def train(config: TrainConfig) -> int:
     """Train, connected to the other processes if there are any; the exit status."""
-    import torch
-
-    from vitaclip.processes import connected
-    from vitaclip.train.build import build_trainer, train_and_save
-    from vitaclip.train.stopping import EXIT_STATUS, Terminated, termination
-
     with connected(torch.device("cpu")) as processes, termination() as asked_to_stop:
         try:
             train_and_save(build_trainer(config, processes=processes, asked_to_stop=asked_to_stop))

@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar, cast
+from typing import TypeVar, cast
 
 import torch
 import torch.distributed as dist
@@ -57,16 +57,9 @@ class Processes:
             dist.all_gather_object(values, value)
         return cast(list[T], values)
 
-    def fail(self, message: str) -> NoReturn:
-        """End all processes, each of which calls this, for a reason that the first one tells.
-
-        Raises:
-            ValueError: on the first process.
-            FailedElsewhere: on all others.
-        """
-        if self.is_first:
-            raise ValueError(message)
-        raise FailedElsewhere
+    def failure(self, message: str) -> ValueError | FailedElsewhere:
+        """What every process raises for a reason that they share: the first one tells it, the others end quietly."""
+        return ValueError(message) if self.is_first else FailedElsewhere()
 
     def together(self, make: Callable[[], T]) -> T:
         """The result of `make`, which every process calls; a user's mistake met by one ends all, told once.
@@ -87,7 +80,7 @@ class Processes:
         failed = next((rank for rank, said in enumerate(messages) if said), None)
         if failed is None:
             return cast(T, result)
-        self.fail(messages[0] if failed == 0 else f"process {failed}: {messages[failed]}")
+        raise self.failure(messages[0] if failed == 0 else f"process {failed}: {messages[failed]}")
 
     def from_first(self, make: Callable[[], T]) -> T:
         """The result of `make`, which the first process alone calls, on each of them.

@@ -55,7 +55,15 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
 def test_train_dry_run_says_what_the_run_would_be(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ["train", "--config", "own_videos", "--data.train", str(world / "videos"), "--out", str(tmp_path / "run")]
+    arguments = [
+        "train",
+        "--config",
+        "own_videos",
+        "--data.train",
+        str(world / "videos"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
     arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "6", "--optim.batch_size", "4"]
     assert main([*arguments, "--data.workers", "0", "--dry_run"]) == 0
     rows = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines() if "│" in line]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from small_world import NAMES, train_config
 from vitaclip.config import DataConfig, TrainConfig
+from vitaclip.model import VitaCLIP
 from vitaclip.train.build import build_trainer, run_training
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, checksum
 
@@ -174,30 +175,18 @@ def test_a_checkpoint_from_before_the_first_step_can_be_gone_on_from(world: Path
 
 
 def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names_the_files(
-    world: Path, tmp_path: Path
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = train_config(world, tmp_path, micro_batch_size=2)
     trainer = build_trainer(config)
-    step = trainer.train_step
+    forward = VitaCLIP.forward
+    calls = iter(range(100))
 
-    def broken(batch: object) -> dict[str, float]:
-        if trainer.step == 3:
-            trainer.autocast = infinite_in_the_second_micro_batch(trainer.autocast)
-        return step(batch)  # type: ignore[arg-type]
+    def infinite_once(self: VitaCLIP, video: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+        second_of_step_3 = next(calls) == 2 * 3 + 1
+        return forward(self, video, text_features) * (float("inf") if second_of_step_3 else 1.0)
 
-    def infinite_in_the_second_micro_batch(autocast: object) -> object:
-        calls = 0
-        forward = trainer.model.forward
-
-        def infinite(video: torch.Tensor, text: torch.Tensor) -> torch.Tensor:
-            nonlocal calls
-            calls += 1
-            return forward(video, text) * (float("inf") if calls == 2 else 1.0)
-
-        trainer.model.forward = infinite  # type: ignore[method-assign]
-        return autocast
-
-    trainer.train_step = broken  # type: ignore[method-assign]
+    monkeypatch.setattr(VitaCLIP, "forward", infinite_once)
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 3; ") as caught:
         trainer.train()
     (batch,) = trainer.batches(3, 4)

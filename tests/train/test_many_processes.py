@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 import torchrun
 from small_world import NAMES, train_config
-from vitaclip.config import AugmentConfig, RuntimeConfig, TextPromptConfig, TrainConfig, to_dict
+from vitaclip.config import AugmentConfig, RuntimeConfig, TrainConfig, to_dict
 from vitaclip.train.mixing import neighbours, share_of_step
 from vitaclip.train.pace import MEASURED
 
@@ -32,12 +32,9 @@ def lines_of(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.parametrize("per_class", [False, True])
-def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path, per_class: bool) -> None:
+def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path) -> None:
     for count in (1, 2):
         config = two_process_config(world, tmp_path / str(count))
-        text = TextPromptConfig(num_context=3, per_class=per_class)
-        config = replace(config, model=replace(config.model, text=text))
         file = tmp_path / f"{count}.json"
         file.write_text(json.dumps(to_dict(config)))
         if count == 1:

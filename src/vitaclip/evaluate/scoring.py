@@ -73,7 +73,7 @@ def score_videos(
 
 
 def gather_scores(own: Scores, processes: Processes) -> Scores:
-    """The scores of all processes as one; their shares follow each other, so the videos are in the order of the list."""
+    """The scores of all processes as one. Their shares follow each other, so the videos keep the order of the list."""
     if processes.count == 1:
         return own
     shares = processes.gather(own)

@@ -1,7 +1,7 @@
 """What a run is known by, so that going on with other settings or other videos is noticed."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def identity(config: TrainConfig, videos: NamedVideos) -> dict[str, Any]:
     }
 
 
-def check_same_run(saved: dict[str, Any], now: dict[str, Any], folder: str) -> None:
+def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str) -> None:
     """Refuse to go on with a run that was another one.
 
     Raises:

@@ -137,7 +137,7 @@ class BadVideoList:
 
 
 def run_loggers(config: TrainConfig, metrics_file: Path, first_step: int) -> list[Logger]:
-    """The loggers of a run: the metrics file, tensorboard/ beside it if TensorBoard is installed, and what is asked for.
+    """The metrics file, tensorboard/ beside it if TensorBoard is installed, and what is asked for.
 
     Raises:
         ValueError: if what is asked for is not installed.

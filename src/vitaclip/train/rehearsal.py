@@ -109,7 +109,8 @@ def _problems_of_files(rows: Sequence[VideoRow], sampling: FrameSampling, which:
             problems.append(str(error) if row.source == str(row.path) else f"{row.source}: {error}")
     if short:
         problems.append(
-            f"{short} of {len(looked_at)} {which} videos looked at are shorter than a clip, {span} frames: theirs repeat"
+            f"{short} of {len(looked_at)} {which} videos looked at are shorter than a clip of {span} frames, which"
+            " repeats their last one"
         )
     return problems
 

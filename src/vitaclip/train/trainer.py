@@ -246,9 +246,9 @@ class Trainer:
         suspects = [row for i, row in enumerate(batch.rows) if losses is None or not losses[i // size].isfinite()]
         files = [str(self.rows[row].path) for rows in self.processes.gather(suspects) for row in rows]
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
-        self.processes.fail(
-            f"the {what} is {value} at step {self.step}; the prompts were not updated, and are saved as they were before."
-            f" Lower optim.learning_rate, or set runtime.precision = float32, or look at the step's videos:"
+        raise self.processes.failure(
+            f"the {what} is {value} at step {self.step}; the prompts were not updated, and are saved as they were."
+            " Lower optim.learning_rate, or set runtime.precision = float32, or look at the step's videos:"
             f" {', '.join(files[:_SHOWN_FILES])}{more}"
         )
 
