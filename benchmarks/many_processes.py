@@ -14,12 +14,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-import killing
-import torchrun
 import yaml
 from safetensors.torch import load_file
-from small_world import train_config, write_small_world
 
+import killing
+import torchrun
+from small_world import train_config, write_small_world
 from vitaclip.config import OptimConfig, RuntimeConfig, TrainConfig, to_dict
 
 STEPS, BATCH_SIZE = 40, 11

@@ -104,7 +104,7 @@ def outcome(out: Path) -> dict[str, Any]:
 
 def train(config: TrainConfig) -> int:
     """Train, connected to the other processes if there are any; the exit status."""
-    with connected(torch.device("cpu")) as processes, termination() as asked_to_stop:
+    with connected() as processes, termination() as asked_to_stop:
         try:
             train_and_save(build_trainer(config, processes=processes, asked_to_stop=asked_to_stop))
         except Terminated:

@@ -16,15 +16,13 @@ def launch(processes: int, *program: str, timeout_seconds: float = 120) -> subpr
 
 def train_in_float64(config_file: str) -> None:
     """Train the run of a config file in float64 from the start, where sums differ by rounding alone."""
-    import torch
-
     from vitaclip.config import TrainConfig, from_dict
     from vitaclip.processes import connected
     from vitaclip.train.average import PromptAverage
     from vitaclip.train.build import build_trainer, train_and_save
 
     config = from_dict(TrainConfig, json.loads(Path(config_file).read_text()))
-    with connected(torch.device("cpu")) as processes:
+    with connected() as processes:
         trainer = build_trainer(config, processes=processes)
         trainer.model.double()
         if trainer.average is not None:

@@ -216,6 +216,9 @@ class ModelConfig:
     """Context of the text tower."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Which frames it is trained and tested on; travels with the model."""
+    train_towers: bool = False
+    """Train the backbone's towers as well as the prompts (full fine-tuning; switch the prompts off for the towers
+    alone). Checkpoints and the model folder then hold the towers."""
 
     def __post_init__(self) -> None:
         require(self.image_size >= 0, self, "image_size", "must be 0 (the backbone's own) or more")

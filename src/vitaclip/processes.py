@@ -103,11 +103,8 @@ ALONE = Processes()
 
 
 @contextmanager
-def connected(device: torch.device) -> Iterator[Processes]:
+def connected() -> Iterator[Processes]:
     """This process and those that `torchrun` started with it, connected for as long as the context lasts.
-
-    Args:
-        device: what the run computes on: CUDA processes exchange through NCCL, all others through gloo.
 
     Raises:
         ValueError: if the launcher's variables are set in part.
@@ -118,8 +115,9 @@ def connected(device: torch.device) -> Iterator[Processes]:
     missing = [name for name in LAUNCHER_VARIABLES if name not in os.environ]
     if missing:
         raise ValueError(f"WORLD_SIZE is set but {', '.join(missing)} is not; start several processes with torchrun")
-    # Tensors of a GPU travel by NCCL; lists of names and the like, which lie in main memory, always by gloo.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    # Tensors on a GPU travel by NCCL; those in main memory, lists of names and the like by gloo.
+    with_cuda = torch.cuda.is_available() and dist.is_nccl_available()
+    dist.init_process_group("cpu:gloo,cuda:nccl" if with_cuda else "gloo")
     yield Processes(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
     # Not after a failure: the others may be waiting for an exchange that this one will not join.
     dist.destroy_process_group()

@@ -27,21 +27,20 @@ def pick_device(name: str) -> torch.device:
 
 
 def pick_own_device(name: str, local_rank: int) -> torch.device:
-    """The device of one of several processes on a machine: of CUDA devices each takes its own.
+    """The device of one of several processes on a machine: of CUDA devices each takes its own, others share the CPU.
 
     Raises:
-        ValueError: if there is no such device, or none left for this process.
+        ValueError: if there is no such device, none left for this process, or the name is that of a single one.
     """
-    device = pick_device(name)
-    if device.type == "mps":
-        raise ValueError(f"device {name!r}: several processes need cuda or cpu; set runtime.device = cpu")
-    if device.type != "cuda":
-        return device
-    if device.index is not None:
-        raise ValueError(f"device {name!r}: each of several processes takes its own; set runtime.device = cuda")
-    if local_rank >= torch.cuda.device_count():
-        devices = f"{torch.cuda.device_count()} CUDA devices"
-        raise ValueError(f"process {local_rank} of this machine finds {devices}; start at most as many processes")
+    if name == "cpu":
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise ValueError(f"device {name!r}: each of several processes takes its own; set runtime.device = cuda or cpu")
+    count = torch.cuda.device_count()
+    if name == "auto" and count == 0:
+        return torch.device("cpu")
+    if local_rank >= count:
+        raise ValueError(f"this machine has {count} CUDA devices; start at most as many processes on it, or use cpu")
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device

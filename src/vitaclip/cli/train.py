@@ -44,12 +44,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Say what trains, and train to the end; or rehearse."""
     from vitaclip.processes import connected
-    from vitaclip.runtime import pick_device
     from vitaclip.train.rehearsal import rehearse
     from vitaclip.train.stopping import termination
 
     config = as_dataclass(TrainConfig, arguments)
-    with connected(pick_device(config.runtime.device)) as processes:
+    with connected() as processes:
         console = terminal(quiet=not processes.is_first)
         if arguments.dry_run:
             _show(rehearse(config, processes), config, console)
@@ -65,7 +64,7 @@ def _train(config: TrainConfig, processes: "Processes", asked_to_stop: Callable[
     trainer = build_trainer(config, processes=processes, asked_to_stop=asked_to_stop)
     for warning in trainer.warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    _show_counts(trainer.model.prompts.trained_counts(), console)
+    _show_counts(trainer.model.trained_counts(), console)
     try:
         with progress_bars(console) as progress:
             if processes.is_first:

@@ -88,7 +88,7 @@ def build_trainer(
     average = PromptAverage(model.trainable_parameters(), decay) if decay else None
     step, bad_videos = 0, []
     if past.checkpoint is not None:
-        put_back(past.checkpoint.tensors, model.prompts, optimizer, average)
+        put_back(past.checkpoint.tensors, model, optimizer, average)
         step, bad_videos = past.checkpoint.step, past.checkpoint.notes["bad_videos"]
     folder = Path(config.out)
     loggers = list(extra_loggers)
@@ -120,7 +120,7 @@ def build_trainer(
 
 
 def build_optimizer(model: VitaCLIP, config: OptimConfig) -> AdamW:
-    """AdamW over what lives in the prompts, in one group, or in two: with weight decay and without."""
+    """AdamW over what trains, in one group, or in two: with weight decay and without."""
     parameters = list(model.trainable_parameters().values())
     decayed = [p for p in parameters if config.decayed == "all" or p.dim() >= 2]
     others = [p for p in parameters if config.decayed == "matrices" and p.dim() < 2]

@@ -1,4 +1,4 @@
-"""Checkpoints: the prompts, their average and optimiser state, never the towers; one safetensors file a step.
+"""Checkpoints: what trains, its average and optimiser state, never frozen towers; one safetensors file a step.
 
 Each holds a checksum of all that is in it, so that damage is found before anything is taken from it.
 """
@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vitaclip.files import one_line, remove_leftovers, write_safetensors
+from vitaclip.model import VitaCLIP
 from vitaclip.train.average import PromptAverage
 
 _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
@@ -109,10 +110,10 @@ class CheckpointStore:
         return None, []
 
 
-def collect(prompts: nn.Module, optimizer: AdamW, average: PromptAverage | None = None) -> dict[str, Tensor]:
-    """Everything that training changes: prompts, the moments of the optimiser, the average."""
-    tensors = {f"prompts.{name}": tensor for name, tensor in prompts.state_dict().items()}
-    for name, parameter in _trained(prompts).items():
+def collect(model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = None) -> dict[str, Tensor]:
+    """Everything that training changes: prompts, towers if they train, the optimiser's moments, the average."""
+    tensors = {f"{part}.{name}": t for part, module in _parts(model).items() for name, t in module.state_dict().items()}
+    for name, parameter in model.trainable_parameters().items():
         for moment, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{moment}.{name}"] = value
     if average is not None:
@@ -121,7 +122,7 @@ def collect(prompts: nn.Module, optimizer: AdamW, average: PromptAverage | None 
 
 
 def put_back(
-    tensors: Mapping[str, Tensor], prompts: nn.Module, optimizer: AdamW, average: PromptAverage | None = None
+    tensors: Mapping[str, Tensor], model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = None
 ) -> None:
     """Put back what `collect` gave; before the first step the optimiser has no moments.
 
@@ -130,8 +131,9 @@ def put_back(
     """
     moments = {name.split(".")[1] for name in tensors if name.startswith("optimizer.")}
     try:
-        prompts.load_state_dict(_under("prompts.", tensors))
-        for name, parameter in _trained(prompts).items():
+        for part, module in _parts(model).items():
+            module.load_state_dict(_under(f"{part}.", tensors))
+        for name, parameter in model.trainable_parameters().items():
             state = {moment: tensors[f"optimizer.{moment}.{name}"] for moment in sorted(moments)}
             # AdamW counts its steps on the CPU.
             optimizer.state[parameter] = {
@@ -153,8 +155,9 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
     return digest.hexdigest()
 
 
-def _trained(prompts: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in prompts.named_parameters() if p.requires_grad}
+def _parts(model: VitaCLIP) -> dict[str, nn.Module]:
+    """The parts of a model that training changes."""
+    return {"prompts": model.prompts, "clip": model.clip} if model.config.train_towers else {"prompts": model.prompts}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

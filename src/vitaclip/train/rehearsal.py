@@ -27,7 +27,7 @@ class Rehearsal:
     trained: dict[str, int]
     """Numbers that train, by kind."""
     frozen: int
-    """Numbers of the towers."""
+    """Numbers of the backbone that do not."""
     videos: int
     classes: int
     steps: int
@@ -51,14 +51,14 @@ def rehearse(config: TrainConfig, processes: Processes = ALONE) -> Rehearsal:
         trainer = build_trainer(replace(config, out=folder, wandb_project=""), processes=processes)
         batches = iter(trainer.batches(0, min(STEPS, trainer.steps)))
         seconds = list(_seconds_of_steps(lambda: trainer.train_step(next(batches)), min(STEPS, trainer.steps)))
-        tensors = collect(trainer.model.prompts, trainer.optimizer, trainer.average)
+        tensors = collect(trainer.model, trainer.optimizer, trainer.average)
         checkpoint = trainer.checkpoints.save(Checkpoint(len(seconds), tensors, trainer.identity))
         for logger in trainer.loggers:
             logger.close()
         trained = NamedVideos(tuple(trainer.rows), tuple(trainer.class_names))
         return Rehearsal(
-            trained=trainer.model.prompts.trained_counts(),
-            frozen=sum(p.numel() for p in trainer.model.clip.parameters()),
+            trained=trainer.model.trained_counts(),
+            frozen=sum(p.numel() for p in trainer.model.clip.parameters() if not p.requires_grad),
             videos=len(trained.rows),
             classes=len(trained.class_names),
             steps=trainer.steps,

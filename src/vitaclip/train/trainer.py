@@ -33,7 +33,7 @@ _SHOWN_FILES = 8
 
 
 class Trainer:
-    """Teaches the prompts of a model; its collaborators arrive built (see `vitaclip.train.build`)."""
+    """Teaches the prompts of a model, or all of it; its collaborators arrive built (see `vitaclip.train.build`)."""
 
     def __init__(
         self,
@@ -134,7 +134,7 @@ class Trainer:
 
         Text features are computed once for the step. Micro-batches use a detached copy of them, which gathers the
         gradient of them all; one backward pass through the text tower at the end carries it on. Of several processes
-        each does so for its clips, and the sum of the prompts' gradients makes the same update on all of them.
+        each does so for its clips, and the sum of the gradients of what trains makes the same update on all of them.
         """
         self.model.train()
         optim = self.config.optim
@@ -143,7 +143,7 @@ class Trainer:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
 
-        text = self._frozen_text if self.model.prompts.text is None else self._encode_text()
+        text = self._encode_text() if self.model.text_trains else self._frozen_text
         leaf = text.detach().requires_grad_()
         losses, correct = [], []
         for video, labels, targets in self._micro_batches(batch):
@@ -174,7 +174,7 @@ class Trainer:
         best = self.validations.best_step if self.validations.patience else None
         if best is not None:
             checkpoint = self.processes.from_first(lambda: self.checkpoints.load(best))
-            put_back(checkpoint.tensors, self.model.prompts, self.optimizer, self.average)
+            put_back(checkpoint.tensors, self.model, self.optimizer, self.average)
         if self.average is not None:
             self.average.apply()
 
@@ -263,7 +263,7 @@ class Trainer:
 
     def _save(self) -> None:
         if self.processes.is_first:
-            tensors = collect(self.model.prompts, self.optimizer, self.average)
+            tensors = collect(self.model, self.optimizer, self.average)
             notes = {**self.identity, "bad_videos": self.bad_videos.lines}
             self.checkpoints.save(Checkpoint(self.step, tensors, notes), self.validations.best_step)
 
