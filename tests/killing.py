@@ -1,6 +1,7 @@
 """Runs that kill themselves at a chosen moment, as kill -9 would, and what two runs must have in common."""
 
 import json
+import multiprocessing
 import os
 import signal
 import sys
@@ -29,8 +30,10 @@ def die() -> None:
 
 
 def ask(*_: Any, **__: Any) -> None:
-    """Ask this process to end."""
-    os.kill(os.getpid(), signal.SIGTERM)
+    """Ask this process and its workers to end, as a cluster asks all processes of a job."""
+    for process in (os.getpid(), *(child.pid for child in multiprocessing.active_children())):
+        assert process is not None
+        os.kill(process, signal.SIGTERM)
 
 
 def before_call(owner: Any, name: str, number: int, act: Callable[..., None]) -> None:

@@ -1,6 +1,8 @@
 """Batches: the same for any number of workers and any start, nothing lost, nothing left behind."""
 
 import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -63,6 +65,17 @@ def test_of_several_processes_each_video_is_evaluated_by_one(video_folder: Path,
     for first, second in zip(whole, [batch for share in shares for batch in share], strict=True):
         assert_same(first, second)
         assert first.left_out == second.left_out
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_workers_go_on_when_the_whole_job_is_asked_to_end(video_folder: Path, asked: signal.Signals) -> None:
+    """The main process decides; it may need the batches on their way."""
+    batches = train_batches(train(video_folder), 0, 20, 2, workers=2)
+    steps = [next(batches).step]
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        os.kill(worker.pid, asked)
+    assert steps + [batch.step for batch in batches] == list(range(20))
 
 
 def test_training_batch_holds_the_samples(video_folder: Path) -> None:
