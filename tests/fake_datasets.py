@@ -6,17 +6,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer as BPETokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
 
 from tiny import tiny_clip_config
 from video_files import write_video
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.clip.tokenizer import END, START, clean_text
 from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.data import frame_sampling, load_views
+from vitaclip.miniature.vocabulary import learn_tokenizer
 from vitaclip.model import VitaCLIP
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
@@ -106,15 +103,10 @@ def save_fake_model(folder: Path, backbone: Path, seed: int, names: tuple[str, .
 
 
 def _words_backbone() -> tuple[CLIP, Tokenizer]:
-    pre_tokenizer, words = Whitespace(), set()
-    for dataset in DATASETS:
-        for prompt in load_dataset_classes(dataset).prompts:
-            words |= {word for word, _ in pre_tokenizer.pre_tokenize_str(clean_text(prompt + " a video of ."))}
-    vocabulary = {word: n for n, word in enumerate(["<pad>", "<unk>", *sorted(words), START, END])}
-    bpe = BPETokenizer(WordLevel(vocabulary, unk_token="<unk>"))
-    bpe.pre_tokenizer = pre_tokenizer
+    names = [prompt for dataset in DATASETS for prompt in load_dataset_classes(dataset).prompts]
+    tokenizer = learn_tokenizer(["a video of .", *names])
     config = tiny_clip_config()
-    config = replace(config, text=replace(config.text, vocab_size=len(vocabulary), context_length=48))
+    config = replace(config, text=replace(config.text, vocab_size=tokenizer.vocab_size))
     with torch.random.fork_rng():
         torch.manual_seed(0)
         clip = CLIP(config).eval()
@@ -123,4 +115,4 @@ def _words_backbone() -> tuple[CLIP, Tokenizer]:
             for parameter in block.parameters():
                 if parameter.dim() > 1:
                     parameter.data *= 3
-    return clip, Tokenizer(bpe)
+    return clip, tokenizer

@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "config": set(),
     "files": set(),
     "runtime": {"config"},
+    "processes": set(),
     "recipes": {"config"},
     "catalog": set(),
     "clip": {"config"},
@@ -23,15 +24,15 @@ ALLOWED: dict[str, set[str]] = {
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},
-    "evaluate": {"config", "files", "runtime", "catalog", "clip", "data", "model"},
+    "evaluate": {"config", "files", "runtime", "processes", "catalog", "clip", "data", "model"},
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
-    "train": {"config", "files", "runtime", "data", "weights", "model", "evaluate"},
+    "train": {"config", "files", "runtime", "processes", "data", "weights", "model", "evaluate"},
     "miniature": {
         *("config", "files", "recipes", "clip", "data", "weights"),
         *("model", "evaluate", "predictor", "train"),
     },
     "cli": {
-        *("config", "files", "runtime", "recipes", "catalog", "data", "weights"),
+        *("config", "files", "runtime", "processes", "recipes", "catalog", "data", "weights"),
         *("model", "evaluate", "predictor", "train", "miniature"),
     },
 }

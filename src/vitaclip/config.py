@@ -216,6 +216,9 @@ class ModelConfig:
     """Context of the text tower."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Which frames it is trained and tested on; travels with the model."""
+    train_towers: bool = False
+    """Train the backbone's towers as well as the prompts (full fine-tuning; switch the prompts off for the towers
+    alone). Checkpoints and the model folder then hold the towers."""
 
     def __post_init__(self) -> None:
         require(self.image_size >= 0, self, "image_size", "must be 0 (the backbone's own) or more")
@@ -417,9 +420,11 @@ class TrainConfig:
     early_stop_metric: Literal["val/top1", "val/top5"] = "val/top1"
     """The figure that early stopping watches."""
     checkpoint_every: int = 500
-    """Steps between two checkpoints; the last step always has one."""
+    """Steps between two checkpoints; the last step, and each that is validated, always has one."""
     keep_checkpoints: int = 2
-    """Newest checkpoints that stay."""
+    """Newest checkpoints that stay, beside that of the best validation."""
+    wandb_project: str = ""
+    """Send the metrics to this project of Weights & Biases too, whose package must be installed. Empty: do not."""
 
     def __post_init__(self) -> None:
         require(bool(self.out), self, "out", "name the run folder")

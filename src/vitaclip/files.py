@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -28,6 +29,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary neighbours that a killed process left in a folder."""
+    for leftover in folder.glob(".*.tmp"):
+        leftover.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -51,10 +58,17 @@ def csv_text(rows: Iterable[Sequence[object]]) -> str:
 def write_safetensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors, atomically."""
+    """Write tensors, atomically.
+
+    Raises:
+        OSError: if it cannot be written, as on a full disk.
+    """
     cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with replacing(path) as temporary:
-        save_file(cpu, temporary, metadata=dict(metadata or {}))
+        try:
+            save_file(cpu, temporary, metadata=dict(metadata or {}))
+        except SafetensorError as error:  # its name for what the system refuses
+            raise OSError(f"{path}: {one_line(error)}") from error
 
 
 def write_torch(path: str | Path, value: Any) -> None:

@@ -31,8 +31,8 @@ class VitaCLIP(nn.Module):
     """CLIP plus prompts. Stateless in use: class names come in, text features come out, the caller keeps them.
 
     Attributes:
-        clip: the frozen towers.
-        prompts: all that trains.
+        clip: the towers, which are frozen unless the config says otherwise.
+        prompts: all that trains beside a frozen CLIP.
         class_names: the classes it was trained on; the only ones that a per-class context can serve.
     """
 
@@ -48,7 +48,8 @@ class VitaCLIP(nn.Module):
         self.class_names = tuple(class_names)
         self.tokenizer = backbone.tokenizer
         self.fingerprint = backbone.fingerprint
-        self.clip: CLIP = backbone.clip.requires_grad_(False)
+        self.clip: CLIP = backbone.clip.requires_grad_(config.train_towers)
+        self.clip.logit_scale.requires_grad_(False)  # the prompts have the one that is used
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             video = VideoPrompts(config.video, self.clip.config.vision)
@@ -140,18 +141,30 @@ class VitaCLIP(nn.Module):
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""
-        return {name: p for name, p in self.prompts.named_parameters() if p.requires_grad}
+        towers = {f"clip.{name}": p for name, p in self.clip.named_parameters()}
+        return {name: p for name, p in (dict(self.prompts.named_parameters()) | towers).items() if p.requires_grad}
+
+    def trained_counts(self) -> dict[str, int]:
+        """How many numbers train, by kind of prompt, and of the towers."""
+        towers = sum(p.numel() for p in self.clip.parameters() if p.requires_grad)
+        return self.prompts.trained_counts() | {"towers": towers}
+
+    @property
+    def text_trains(self) -> bool:
+        """Whether training changes the text features of a name."""
+        return self.prompts.text is not None or self.config.train_towers
 
     def save_pretrained(self, folder: str | Path, *, embed_backbone: bool = False) -> Path:
         """Write a model folder: the prompts, a config that names the backbone with its fingerprint, a model card.
 
         Args:
             folder: where to.
-            embed_backbone: put the towers and the tokenizer in as well, so that the folder is all one needs.
+            embed_backbone: put the towers and the tokenizer in as well, so that the folder is all one needs. Towers
+                that were trained are always put in.
         """
         saved = SavedModel(self.config, self.class_names, self.fingerprint, self.prompts.state_dict())
         embedded = None
-        if embed_backbone:
+        if embed_backbone or self.config.train_towers:
             embedded = Backbone(self.clip, self.tokenizer, self.config.backbone, fingerprint(self.clip))
         return write_model_folder(Path(folder), saved, embedded)
 

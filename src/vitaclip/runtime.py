@@ -26,6 +26,26 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
+def pick_own_device(name: str, local_rank: int) -> torch.device:
+    """The device of one of several processes on a machine: of CUDA devices each takes its own, others share the CPU.
+
+    Raises:
+        ValueError: if there is no such device, none left for this process, or the name is that of a single one.
+    """
+    if name == "cpu":
+        return torch.device("cpu")
+    if name not in ("auto", "cuda"):
+        raise ValueError(f"device {name!r}: each of several processes takes its own; set runtime.device = cuda or cpu")
+    count = torch.cuda.device_count()
+    if name == "auto" and count == 0:
+        return torch.device("cpu")
+    if local_rank >= count:
+        raise ValueError(f"this machine has {count} CUDA devices; start at most as many processes on it, or use cpu")
+    device = torch.device("cuda", local_rank)
+    torch.cuda.set_device(device)
+    return device
+
+
 def fast_bfloat16(device: torch.device) -> bool:
     """Whether this hardware multiplies bfloat16 matrices faster than float32 ones."""
     if device.type == "cuda":

@@ -52,6 +52,29 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
     assert (parts["global"], parts["text"], parts["logit_scale"]) == (2 * 8 * 16, 8 * 12, 1)
 
 
+def test_train_dry_run_says_what_the_run_would_be(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "train",
+        "--config",
+        "own_videos",
+        "--data.train",
+        str(world / "videos"),
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "6", "--optim.batch_size", "4"]
+    assert main([*arguments, "--data.workers", "0", "--dry_run"]) == 0
+    rows = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    figures = {row[1]: row[2] for row in rows}
+    assert (figures["training videos"], figures["classes"], figures["steps"]) == ("12", "3", "6")
+    assert figures["passes over the videos"] == "2.0"
+    assert float(figures["seconds a step (median of 3)"]) >= 0
+    assert float(figures["a checkpoint, MiB"]) > 0
+    assert not (tmp_path / "run").exists()
+
+
 def test_train_takes_few_shots_counts_epochs_and_stops_early(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,6 +1,8 @@
 """Batches: the same for any number of workers and any start, nothing lost, nothing left behind."""
 
 import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -43,6 +45,37 @@ def test_training_is_the_same_for_any_workers_and_any_start(video_folder: Path, 
     assert [batch.step for batch in got] == [2, 3, 4, 5]
     for first, second in zip(expected[2:], got, strict=True):
         assert_same(first, second)
+
+
+def test_the_shares_of_a_step_make_the_step(video_folder: Path) -> None:
+    dataset = train(video_folder, broken=(2,))
+    whole = list(train_batches(dataset, 0, 4, 5))
+    shares = [list(train_batches(dataset, 0, 4, 5, places=places)) for places in (range(2), range(2, 5))]
+    for batch, *parts in zip(whole, *shares, strict=True):
+        assert torch.equal(batch.video, torch.cat([part.video for part in parts]))
+        assert batch.rows == tuple(row for part in parts for row in part.rows)
+        assert batch.skipped == tuple(line for part in parts for line in part.skipped)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 11])
+def test_of_several_processes_each_video_is_evaluated_by_one(video_folder: Path, count: int) -> None:
+    dataset = evaluation(video_folder, broken=(3,))
+    shares = [list(eval_batches(dataset, 3, rank=rank, count=count)) for rank in range(count)]
+    whole = list(eval_batches(dataset, 3))
+    for first, second in zip(whole, [batch for share in shares for batch in share], strict=True):
+        assert_same(first, second)
+        assert first.left_out == second.left_out
+
+
+@pytest.mark.parametrize("asked", [signal.SIGINT, signal.SIGTERM])
+def test_workers_go_on_when_the_whole_job_is_asked_to_end(video_folder: Path, asked: signal.Signals) -> None:
+    """The main process decides; it may need the batches on their way."""
+    batches = train_batches(train(video_folder), 0, 20, 2, workers=2)
+    steps = [next(batches).step]
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        os.kill(worker.pid, asked)
+    assert steps + [batch.step for batch in batches] == list(range(20))
 
 
 def test_training_batch_holds_the_samples(video_folder: Path) -> None:

@@ -1,31 +1,24 @@
 """The checks of class names, on names whose faults are known."""
 
-import string
 from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer as BPETokenizer
-from tokenizers.models import BPE
-from tokenizers.pre_tokenizers import Whitespace
 
 from fake_datasets import write_words_backbone
 from tiny import tiny_model, tiny_tokenizer
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
 from vitaclip.clip import Tokenizer
-from vitaclip.clip.tokenizer import END, START
+from vitaclip.clip.bpe import bpe_of_merges
 from vitaclip.evaluate.class_names import check_classes, check_names, near_pairs, suggest
 from vitaclip.evaluate.wording import Wording
 
 
 def letters_tokenizer() -> Tokenizer:
     """Every letter is a token."""
-    vocabulary = {token: n for n, token in enumerate([*string.ascii_lowercase, START, END])}
-    bpe = BPETokenizer(BPE(vocabulary, []))
-    bpe.pre_tokenizer = Whitespace()
-    return Tokenizer(bpe)
+    return Tokenizer(bpe_of_merges([]))
 
 
 @pytest.mark.parametrize(

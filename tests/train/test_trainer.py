@@ -127,7 +127,7 @@ def test_fault_19_checkpoints_hold_prompts_only_with_their_config(world: Path, t
     assert [file.name for file in files] == ["step_00000004.safetensors", "step_00000006.safetensors"]
     with safe_open(files[-1], framework="pt") as file:
         names = set(file.keys())
-        assert json.loads(file.metadata()["config"])["optim"]["steps"] == 6
+        assert json.loads(file.metadata()["notes"])["config"]["optim"]["steps"] == 6
     assert {name.split(".")[0] for name in names} == {"prompts", "optimizer"}
 
 
@@ -145,36 +145,6 @@ def test_resuming_with_other_shapes_shows_both_values(world: Path, tmp_path: Pat
     text = replace(config.model.text, num_context=5)
     with pytest.raises(ValueError, match=r"model.text.num_context was 3, now 5"):
         run_training(replace(config, model=replace(config.model, text=text)))
-
-
-def test_a_damaged_checkpoint_is_named_with_the_remedy(world: Path, tmp_path: Path) -> None:
-    config = train_config(world, tmp_path / "run")
-    run_training(config)
-    newest = tmp_path / "run" / "checkpoints" / "step_00000006.safetensors"
-    newest.write_bytes(newest.read_bytes()[:1000])
-    with pytest.raises(ValueError, match=r"step_00000006.safetensors: damaged .* delete it"):
-        run_training(config)
-    newest.unlink()
-    run_training(config)
-    assert newest.exists()
-
-
-def test_failed_write_leaves_the_previous_checkpoint(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = train_config(world, tmp_path / "run")
-    run_training(config)
-    trainer = build_trainer(config)
-    before = {file.name: file.read_bytes() for file in (tmp_path / "run" / "checkpoints").iterdir()}
-
-    def full_disk(tensors: object, filename: Path, metadata: object = None) -> None:
-        Path(filename).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("vitaclip.files.save_file", full_disk)
-    with pytest.raises(OSError, match="No space left"):
-        trainer.checkpoints.save(7, trainer.model.prompts, trainer.optimizer, {})
-    assert {file.name: file.read_bytes() for file in (tmp_path / "run" / "checkpoints").iterdir()} == before
 
 
 def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
@@ -199,7 +169,7 @@ def test_fault_13_non_finite_loss_stops_before_the_update(world: Path, tmp_path:
     with torch.no_grad():
         trainer.model.prompts.logit_scale.fill_(float("inf"))
     before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
-    with pytest.raises(ValueError, match=r"loss is nan at step 0 .*learning_rate"):
+    with pytest.raises(ValueError, match=r"loss is nan at step 0; .*learning_rate.*jump_up/0.mp4"):
         trainer.train_step(random_batch())
     assert all(torch.equal(p, before[name]) for name, p in trainer.model.trainable_parameters().items())
 

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0 done, 1 some of the files failed, 2 a mistake in what was asked for, 130 interrupted.
+        The exit status: 0 done, 1 some of the files failed, 2 a mistake in what was asked for, 130 interrupted,
+        143 training was asked to stop (SIGTERM) and saved its state.
     """
     # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -45,18 +46,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = parsed.command
         return COMMANDS[name].run(parser.instantiate(parsed)[name])
     except ValueError as error:
-        print(f"vitaclip: error: {error}", file=sys.stderr)
+        print(f"vitaclip: error: {_process()}{error}", file=sys.stderr)
         return 2
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(
-            f"vitaclip: error: {where}{error.strerror or error}; check the path, its rights and the disk",
+            f"vitaclip: error: {_process()}{where}{error.strerror or error}; check the path, its rights and the disk",
             file=sys.stderr,
         )
         return 2
     except KeyboardInterrupt:
         print("vitaclip: interrupted", file=sys.stderr)
         return 130
+
+
+def _process() -> str:
+    """Which of several processes speaks; the first one's messages need no name."""
+    rank = os.environ.get("RANK", "0")
+    return "" if rank == "0" else f"process {rank}: "
 
 
 def build_parser() -> ArgumentParser:

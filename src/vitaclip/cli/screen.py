@@ -38,9 +38,9 @@ class ProgressWithNotes(Progress):
                 yield Text(f"  {task.fields['note']}", style="dim")
 
 
-def terminal(*, stderr: bool = False) -> Console:
+def terminal(*, stderr: bool = False, quiet: bool = False) -> Console:
     """The terminal; names of users' files and classes are printed as they are, brackets and all."""
-    return Console(stderr=stderr, markup=False, highlight=False)
+    return Console(stderr=stderr, quiet=quiet, markup=False, highlight=False)
 
 
 @contextmanager
@@ -62,16 +62,17 @@ def progress_bars(console: Console) -> Iterator[Progress]:
 class TrainingBar:
     """A logger that moves a progress bar and shows loss and accuracy beside it."""
 
-    def __init__(self, progress: Progress, steps: int) -> None:
+    def __init__(self, progress: Progress, steps: int, done: int = 0) -> None:
         self._progress = progress
-        self._task = progress.add_task("training", total=steps, note="")
+        self._task = progress.add_task("training", total=steps, completed=done, note="")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
         """Move to `step`; metrics of validation are printed on a line of their own."""
         if "train/loss" in metrics:
             note = (
                 f"loss {metrics['train/loss']:.3f}, top-1 {metrics['train/top1']:.0%},"
-                f" {metrics['clips_per_second']:.0f} clips/s, waiting for data {metrics['data_wait_share']:.0%}"
+                f" {metrics['clips_per_second']:.1f} clips/s, waiting for data {metrics['data_wait_share']:.0%},"
+                f" memory {metrics['memory_gib']:.1f} GiB"
             )
             self._progress.update(self._task, completed=step, note=note)
         if "val/top1" in metrics:

@@ -1,46 +1,106 @@
 """`vitaclip train`."""
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import TrainingBar, print_table, progress_bars, terminal
 from vitaclip.config import TrainConfig
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from vitaclip.processes import Processes
+    from vitaclip.train.rehearsal import Rehearsal
+
 HELP = "teach the prompts on your videos"
 DESCRIPTION = """\
 Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the lists
 of drawn and of bad videos if there were any, and the trained model in model/. Run the same command again to go on
-after a stop.
+after a stop; after SIGTERM, too, which saves the state after the current step and ends with status 143. Several GPUs:
+torchrun --standalone --nproc-per-node 8 -m vitaclip train ...
 
 examples:
   vitaclip train --config own_videos --data.train my_videos/           a folder per class
   vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
   vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
+  vitaclip train --config mine.yaml --dry_run                       what it would cost, what is wrong with the data
   vitaclip config                                                   the recipes that --config takes by name"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and every field of the run."""
     parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file")
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="make 3 steps, say what the run would cost and what is wrong with the data, and write nothing",
+    )
     parser.add_class_arguments(TrainConfig)
 
 
 def run(arguments: Namespace) -> int:
-    """Say what trains, and train to the end."""
-    from vitaclip.train.build import build_trainer, train_and_save
+    """Say what trains, and train to the end; or rehearse."""
+    from vitaclip.processes import connected
+    from vitaclip.train.rehearsal import rehearse
+    from vitaclip.train.stopping import termination
 
     config = as_dataclass(TrainConfig, arguments)
-    console = terminal()
-    trainer = build_trainer(config)
-    counts = trainer.model.prompts.trained_counts()
-    rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
-    print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
-    with progress_bars(console) as progress:
-        trainer.loggers.append(TrainingBar(progress, trainer.steps))
-        train_and_save(trainer)
+    with connected() as processes:
+        console = terminal(quiet=not processes.is_first)
+        if arguments.dry_run:
+            _show(rehearse(config, processes), config, console)
+            return 0
+        with termination() as asked_to_stop:
+            return _train(config, processes, asked_to_stop, console)
+
+
+def _train(config: TrainConfig, processes: "Processes", asked_to_stop: Callable[[], bool], console: "Console") -> int:
+    from vitaclip.train.build import build_trainer, train_and_save
+    from vitaclip.train.stopping import EXIT_STATUS, Terminated
+
+    trainer = build_trainer(config, processes=processes, asked_to_stop=asked_to_stop)
+    for warning in trainer.warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    _show_counts(trainer.model.trained_counts(), console)
+    try:
+        with progress_bars(console) as progress:
+            if processes.is_first:
+                trainer.loggers.append(TrainingBar(progress, trainer.steps, trainer.step))
+            train_and_save(trainer)
+    except Terminated:
+        console.print(f"asked to stop: the state after step {trainer.step} is saved; the same command goes on")
+        return EXIT_STATUS
     if trainer.validations.exhausted:
         best = trainer.validations.best_step
         console.print(f"stopped at step {trainer.step}: no better {config.early_stop_metric} since step {best}")
     console.print(f"the model is in {config.out}/model")
     console.print(f"use it: vitaclip predict VIDEO --model {config.out}/model")
     return 0
+
+
+def _show_counts(counts: Mapping[str, int], console: "Console") -> None:
+    rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
+    print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
+
+
+def _show(rehearsal: "Rehearsal", config: TrainConfig, console: "Console") -> None:
+    _show_counts(rehearsal.trained, console)
+    hours = rehearsal.steps * rehearsal.step_seconds / 3600
+    rows = [
+        ("frozen parameters", f"{rehearsal.frozen:,}"),
+        ("training videos", f"{rehearsal.videos:,}"),
+        ("classes", f"{rehearsal.classes:,}"),
+        ("steps", f"{rehearsal.steps:,}"),
+        ("passes over the videos", f"{rehearsal.steps * config.optim.batch_size / rehearsal.videos:.1f}"),
+        ("seconds a step (median of 3)", f"{rehearsal.step_seconds:.2f}"),
+        ("hours in all, without validation", f"{hours:.2f}"),
+        ("peak memory of the 3 steps, GiB", f"{rehearsal.memory_bytes / 2**30:.2f}"),
+        ("a checkpoint, MiB", f"{rehearsal.checkpoint_bytes / 2**20:.2f}"),
+    ]
+    print_table(console, "", ["the run", ""], rows)
+    for problem in rehearsal.problems:
+        console.print(f"data: {problem}", style="yellow", soft_wrap=True)
+    console.print("nothing was trained or written")

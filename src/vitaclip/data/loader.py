@@ -20,7 +20,7 @@ BatchT = TypeVar("BatchT")
 
 @dataclass(frozen=True)
 class TrainBatch:
-    """The samples of one optimiser step."""
+    """The samples of one optimiser step, or those of them that one process of several takes."""
 
     step: int
     video: Tensor
@@ -50,7 +50,12 @@ class EvalBatch:
 
 
 def train_batches(
-    dataset: TrainDataset, first_step: int, last_step: int, batch_size: int, workers: int = 0
+    dataset: TrainDataset,
+    first_step: int,
+    last_step: int,
+    batch_size: int,
+    workers: int = 0,
+    places: range | None = None,
 ) -> Iterator[TrainBatch]:
     """Batches of steps `first_step .. last_step - 1`, in this order.
 
@@ -60,8 +65,9 @@ def train_batches(
         dataset: the samples.
         first_step: 0, or the step to go on from.
         last_step: the step to stop before.
-        batch_size: B.
+        batch_size: B of the whole step.
         workers: processes that decode ahead; 0 = decode here.
+        places: those of the step's places that are made here, in `0 .. B - 1`. None: all.
 
     Raises:
         ValueError: a size that makes no sense.
@@ -70,18 +76,25 @@ def train_batches(
     _check_sizes(batch_size, workers)
     if first_step < 0:
         raise ValueError(f"first_step = {first_step}: must be 0 or more")
-    return _load(_TrainMaker(dataset, batch_size), range(first_step, last_step), workers)
+    maker = _TrainMaker(dataset, batch_size, range(batch_size) if places is None else places)
+    return _load(maker, range(first_step, last_step), workers)
 
 
-def eval_batches(dataset: EvalDataset, batch_size: int, workers: int = 0) -> Iterator[EvalBatch]:
+def eval_batches(
+    dataset: EvalDataset, batch_size: int, workers: int = 0, rank: int = 0, count: int = 1
+) -> Iterator[EvalBatch]:
     """All rows of the data set, each once, in their order; the last batch may be smaller.
+
+    Of `count` processes number `rank` gets its share: whole batches that follow each other, perhaps none.
 
     Raises:
         ValueError: a size that makes no sense.
         VideoError: a broken video, as the data set's `on_error` says.
     """
     _check_sizes(batch_size, workers)
-    return _load(_EvalMaker(dataset, batch_size), range(-(-len(dataset) // batch_size)), workers)
+    batches = -(-len(dataset) // batch_size)
+    own = range(batches * rank // count, batches * (rank + 1) // count)
+    return _load(_EvalMaker(dataset, batch_size), own, workers)
 
 
 class _Maker(Dataset[BatchT | VideoError], Generic[BatchT]):
@@ -98,11 +111,11 @@ class _Maker(Dataset[BatchT | VideoError], Generic[BatchT]):
 
 
 class _TrainMaker(_Maker[TrainBatch]):
-    def __init__(self, dataset: TrainDataset, batch_size: int) -> None:
-        self.dataset, self.batch_size = dataset, batch_size
+    def __init__(self, dataset: TrainDataset, batch_size: int, places: range) -> None:
+        self.dataset, self.batch_size, self.places = dataset, batch_size, places
 
     def make(self, number: int) -> TrainBatch:
-        samples = [self.dataset.sample(number, i, self.batch_size) for i in range(self.batch_size)]
+        samples = [self.dataset.sample(number, i, self.batch_size) for i in self.places]
         videos = [sample.video for sample in samples if sample.video is not None]
         return TrainBatch(number, torch.stack(videos), _labels(samples), _rows(samples), _skipped(samples))
 
@@ -145,8 +158,10 @@ def _as_it_is(batch: BatchT) -> BatchT:
 
 def _start_worker(worker: int) -> None:
     torch.set_num_threads(1)
-    # Ctrl-C reaches the whole process group; the main process alone answers it, and then ends its workers.
+    # Ctrl-C, and on clusters SIGTERM, reaches the whole process group; the main process alone answers it: it may need
+    # the batches on their way, and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _labels(samples: Sequence[Sample]) -> Tensor:

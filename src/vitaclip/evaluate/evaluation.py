@@ -9,9 +9,10 @@ import torch
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, view_sampling
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
-from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, score_videos
+from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_scores, score_videos
 from vitaclip.evaluate.wording import Wording, encode_names
 from vitaclip.model import VitaCLIP
+from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast
 
 
@@ -35,6 +36,7 @@ class Evaluation:
         runtime: RuntimeConfig,
         data: DataConfig,
         wording: Wording | None = None,
+        processes: Processes = ALONE,
     ) -> None:
         """Put an evaluation together.
 
@@ -46,7 +48,9 @@ class Evaluation:
             runtime: precision.
             data: worker processes, batch size, and what to do about videos that cannot be read.
             wording: templates instead of the learned context, and descriptions.
+            processes: those that share the videos; each gets the result of all.
         """
+        self.processes = processes
         self.model, self.class_names = model, tuple(class_names)
         self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
@@ -60,7 +64,8 @@ class Evaluation:
             crop=views.crop,
         )
         self.num_videos = len(dataset)
-        self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers)
+        share = (processes.rank, processes.count)
+        self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers, *share)
 
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:
@@ -75,5 +80,6 @@ class Evaluation:
         """Compare embedded videos, whose labels count through `names`, with the candidates; see `encode_names`."""
         with self._autocast():
             text_features = encode_names(self.model, names, self._wording, texts)
-        scores = score_videos(self.model, videos, text_features, self._views.average)
+        own = score_videos(self.model, videos, text_features, self._views.average)
+        scores = gather_scores(own, self.processes)
         return Evaluated(scores, summarize(scores, names))

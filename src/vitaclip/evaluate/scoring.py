@@ -15,6 +15,7 @@ from torch import Tensor
 from vitaclip.data import EvalBatch
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.model import VitaCLIP
+from vitaclip.processes import Processes
 
 Autocast = Callable[[], AbstractContextManager[object]]
 Average = Literal["softmax", "logits", "features"]
@@ -134,4 +135,20 @@ def score_videos(model: VitaCLIP, videos: VideoFeatures, text_features: Tensor, 
         rows=videos.rows,
         left_out=tuple(videos.left_out.values()),
         view_choices=torch.cat(choices),
+    )
+
+
+def gather_scores(own: Scores, processes: Processes) -> Scores:
+    """The scores of all processes as one. Their shares follow each other, so the videos keep the order of the list."""
+    if processes.count == 1:
+        return own
+    shares = processes.gather(own)
+    # A share in which no video could be read does not know how many views there are.
+    filled = [share for share in shares if len(share.rows)] or shares[:1]
+    return Scores(
+        probabilities=torch.cat([share.probabilities for share in filled]),
+        labels=torch.cat([share.labels for share in filled]),
+        rows=torch.cat([share.rows for share in filled]),
+        left_out=tuple(line for share in shares for line in share.left_out),
+        view_choices=torch.cat([share.view_choices for share in filled]),
     )

@@ -1,8 +1,10 @@
 """From a config to a trainer: everything that training needs is built here and nowhere else."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from torch.optim import AdamW
 
@@ -19,77 +21,152 @@ from vitaclip.data import (
     train_batches,
 )
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.files import write_json, write_text
+from vitaclip.files import remove_leftovers, write_json, write_text
 from vitaclip.model import VitaCLIP
-from vitaclip.runtime import autocast, pick_device
+from vitaclip.processes import ALONE, Processes
+from vitaclip.runtime import autocast, pick_device, pick_own_device
 from vitaclip.train.average import PromptAverage
-from vitaclip.train.checkpoint import CheckpointStore
-from vitaclip.train.loggers import BadVideoList, Logger, Metrics, file_loggers, read_metric
-from vitaclip.train.mixing import draw_mix
+from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
+from vitaclip.train.comparison import check_same_run, identity
+from vitaclip.train.loggers import BadVideoList, Logger, Metrics, read_metric, run_loggers
+from vitaclip.train.mixing import draw_mix, share_of_step
 from vitaclip.train.schedule import total_steps
+from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer
 from vitaclip.train.validations import Validations
 from vitaclip.weights.backbone import load_backbone
 
 CONFIG_FILE, METRICS_FILE, BAD_VIDEOS_FILE = "config.json", "metrics.jsonl", "bad_videos.txt"
-TRAIN_LIST_FILE = "train_list.csv"
+TRAIN_LIST_FILE, WARNINGS_FILE = "train_list.csv", "warnings.txt"
 MODEL_FOLDER, CHECKPOINT_FOLDER = "model", "checkpoints"
-MAY_CHANGE_ON_RESUME = frozenset(
-    {"out", "runtime.device", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "views"}
-    | {"data.workers", "data.eval_batch_size", "data.val", "data.root"}
-)
-"""Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
 
 
-def build_trainer(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> Trainer:
+@dataclass(frozen=True)
+class _Parts:
+    """What is read before the processes of a run have anything to say to each other."""
+
+    videos: NamedVideos
+    steps: int
+    model: VitaCLIP
+    validate: Callable[[], Metrics] | None
+    places: range
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What a stopped run left: nothing, if there was none."""
+
+    checkpoint: Checkpoint | None
+    values: dict[int, float]
+    warnings: list[str]
+
+
+def build_trainer(
+    config: TrainConfig,
+    extra_loggers: Iterable[Logger] = (),
+    processes: Processes = ALONE,
+    asked_to_stop: Callable[[], bool] = lambda: False,
+) -> Trainer:
     """Read the lists, load the backbone, and put a trainer together; resumes from the run folder's newest checkpoint.
+
+    Args:
+        config: the run.
+        extra_loggers: take metrics besides those of the run folder.
+        processes: those that share the run; the first one alone reads and writes the run folder.
+        asked_to_stop: whether the run is to save its state and end.
 
     Raises:
         ValueError: for anything wrong with the config, the lists or the backbone, before training starts; and when
-            the run folder holds a run with another config.
+            the run folder holds a run with another config, class names or videos.
     """
-    folder = Path(config.out)
-    videos = _training_videos(config)
-    steps = total_steps(config.optim, len(videos.rows))
-    device = pick_device(config.runtime.device)
-    backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
-    model = VitaCLIP(backbone, config.model, videos.class_names, config.seed).to(device)
+    parts = processes.together(lambda: _read_parts(config, processes, asked_to_stop))
+    model, videos = parts.model, parts.videos
+    identified = identity(config, videos)
+    past = processes.from_first(lambda: _read_past(config, identified))
     optimizer = build_optimizer(model, config.optim)
-    checkpoints = CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints)
     decay = config.optim.average_decay
     average = PromptAverage(model.trainable_parameters(), decay) if decay else None
-    step = _resume(checkpoints, model, optimizer, average, config)
-    validate = _validation(config, model, videos.class_names)
-    values = read_metric(folder / METRICS_FILE, config.early_stop_metric, step)
-    write_json(folder / CONFIG_FILE, to_dict(config))
-    if config.data.shots:
-        write_text(folder / TRAIN_LIST_FILE, list_text(videos.rows))
+    step, bad_videos = 0, []
+    if past.checkpoint is not None:
+        put_back(past.checkpoint.tensors, model, optimizer, average)
+        step, bad_videos = past.checkpoint.step, past.checkpoint.notes["bad_videos"]
+    folder = Path(config.out)
+    loggers = list(extra_loggers)
+    if processes.is_first:
+        _write_inputs(config, videos, past.warnings)
+        loggers = [*run_loggers(config, folder / METRICS_FILE, step), *loggers]
     return Trainer(
         model=model,
         class_names=videos.class_names,
-        batches=_batches(config, model, videos),
-        validate=validate,
+        rows=videos.rows,
+        batches=_batches(config, model, videos, parts.places),
+        validate=parts.validate,
         optimizer=optimizer,
-        autocast=partial(autocast, config.runtime, device),
-        checkpoints=checkpoints,
-        loggers=[*file_loggers(folder / METRICS_FILE, step), *extra_loggers],
-        bad_videos=BadVideoList(folder / BAD_VIDEOS_FILE),
+        autocast=partial(autocast, config.runtime, model.device),
+        checkpoints=CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints),
+        loggers=loggers,
+        bad_videos=BadVideoList(folder / BAD_VIDEOS_FILE if processes.is_first else None, bad_videos),
         draw_mix=partial(draw_mix, config.data.augment, model.image_size, config.seed),
         average=average,
-        validations=Validations(config.early_stop_metric, config.early_stop_patience, values),
+        validations=Validations(config.early_stop_metric, config.early_stop_patience, past.values),
         config=config,
-        steps=steps,
+        identity=identified,
+        processes=processes,
+        asked_to_stop=asked_to_stop,
+        steps=parts.steps,
         step=step,
+        warnings=past.warnings,
     )
 
 
 def build_optimizer(model: VitaCLIP, config: OptimConfig) -> AdamW:
-    """AdamW over what lives in the prompts, in one group, or in two: with weight decay and without."""
+    """AdamW over what trains, in one group, or in two: with weight decay and without."""
     parameters = list(model.trainable_parameters().values())
     decayed = [p for p in parameters if config.decayed == "all" or p.dim() >= 2]
     others = [p for p in parameters if config.decayed == "matrices" and p.dim() < 2]
     groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
     return AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+
+
+def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callable[[], bool]) -> _Parts:
+    videos = _training_videos(config)
+    steps = total_steps(config.optim, len(videos.rows))
+    places = share_of_step(config.optim.batch_size, processes.rank, processes.count)
+    device = (
+        pick_device(config.runtime.device)
+        if processes.count == 1
+        else pick_own_device(config.runtime.device, processes.local_rank)
+    )
+    backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
+    model = VitaCLIP(backbone, config.model, videos.class_names, config.seed).to(device)
+    validate = _validation(config, model, videos.class_names, processes, asked_to_stop)
+    return _Parts(videos, steps, model, validate, places)
+
+
+def _read_past(config: TrainConfig, now: dict[str, Any]) -> _Past:
+    """What the run folder holds of this run.
+
+    Raises:
+        ValueError: if that was another run, or all its checkpoints are damaged.
+    """
+    folder = Path(config.out)
+    remove_leftovers(folder)
+    checkpoint, warnings = CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints).newest()
+    if checkpoint is not None:
+        check_same_run(checkpoint.notes, now, config.out)
+    step = 0 if checkpoint is None else checkpoint.step
+    return _Past(checkpoint, read_metric(folder / METRICS_FILE, config.early_stop_metric, step), warnings)
+
+
+def _write_inputs(config: TrainConfig, videos: NamedVideos, warnings: Sequence[str]) -> None:
+    """Leave in the run folder what the run starts from, and what was wrong with what it goes on from."""
+    folder = Path(config.out)
+    write_json(folder / CONFIG_FILE, to_dict(config))
+    if config.data.shots:
+        write_text(folder / TRAIN_LIST_FILE, list_text(videos.rows))
+    if warnings:
+        with (folder / WARNINGS_FILE).open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in warnings)
 
 
 def _training_videos(config: TrainConfig) -> NamedVideos:
@@ -102,7 +179,9 @@ def _training_videos(config: TrainConfig) -> NamedVideos:
     return NamedVideos(draw_shots(videos.rows, videos.class_names, data.shots, seed), videos.class_names)
 
 
-def _batches(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> Callable[[int, int], Iterable[TrainBatch]]:
+def _batches(
+    config: TrainConfig, model: VitaCLIP, videos: NamedVideos, places: range
+) -> Callable[[int, int], Iterable[TrainBatch]]:
     dataset = TrainDataset(
         videos.rows,
         frame_sampling(config.model.sampling, config.model.video.num_frames),
@@ -111,52 +190,33 @@ def _batches(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> Calla
         on_error=config.data.on_error,
         balance_classes=config.data.balance_classes,
     )
-    return partial(train_batches, dataset, batch_size=config.optim.batch_size, workers=config.data.workers)
+    batch_size, workers = config.optim.batch_size, config.data.workers
+    return partial(train_batches, dataset, batch_size=batch_size, workers=workers, places=places)
 
 
-def _validation(config: TrainConfig, model: VitaCLIP, class_names: tuple[str, ...]) -> Callable[[], Metrics] | None:
+def _validation(
+    config: TrainConfig,
+    model: VitaCLIP,
+    class_names: tuple[str, ...],
+    processes: Processes,
+    asked_to_stop: Callable[[], bool],
+) -> Callable[[], Metrics] | None:
     if not config.data.val:
         return None
     videos = read_videos(config.data.val, "data.val", root=config.data.root, class_names=class_names)
-    evaluation = Evaluation(model, videos.rows, class_names, config.views, config.runtime, config.data)
+    evaluation = Evaluation(
+        model, videos.rows, class_names, config.views, config.runtime, config.data, processes=processes
+    )
+
+    def stop_if_asked(_: int) -> None:
+        if asked_to_stop():
+            raise Terminated
 
     def validate() -> Metrics:
-        result = evaluation.run().result
+        result = evaluation.run(stop_if_asked).result
         return {"val/top1": result.top1, "val/top5": result.top5, "val/left_out": float(len(result.left_out))}
 
     return validate
-
-
-def _resume(
-    checkpoints: CheckpointStore,
-    model: VitaCLIP,
-    optimizer: AdamW,
-    average: PromptAverage | None,
-    config: TrainConfig,
-) -> int:
-    """Put the newest checkpoint back, if there is one; returns the steps done."""
-    steps = checkpoints.steps()
-    if not steps:
-        return 0
-    differences = sorted(_differences(checkpoints.config(steps[-1]), to_dict(config)))
-    if differences:
-        raise ValueError(
-            f"{config.out} holds a run with another config: {'; '.join(differences)}."
-            " Resume it with its own settings, or name another folder with --out"
-        )
-    checkpoints.restore(steps[-1], model.prompts, optimizer, average)
-    return steps[-1]
-
-
-def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:
-    """`field: saved value there, new value here` for every leaf that differs and may not."""
-    if path in MAY_CHANGE_ON_RESUME or saved == now:
-        return
-    if isinstance(saved, dict) and isinstance(now, dict):
-        for key in sorted(saved.keys() | now.keys()):
-            yield from _differences(saved.get(key), now.get(key), f"{path}.{key}" if path else key)
-    else:
-        yield f"{path} was {saved!r}, now {now!r}"
 
 
 def run_training(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> VitaCLIP:
@@ -172,5 +232,6 @@ def train_and_save(trainer: Trainer) -> VitaCLIP:
         for logger in trainer.loggers:
             logger.close()
     trainer.keep_the_best()
-    trainer.model.save_pretrained(Path(trainer.config.out) / MODEL_FOLDER)
+    if trainer.processes.is_first:
+        trainer.model.save_pretrained(Path(trainer.config.out) / MODEL_FOLDER)
     return trainer.model.eval()

@@ -1,22 +1,41 @@
-"""Checkpoints: the prompts, their average and optimiser state, never the towers; one safetensors file a step."""
+"""Checkpoints: what trains, its average and optimiser state, never frozen towers; one safetensors file a step.
 
+Each holds a checksum of all that is in it, so that damage is found before anything is taken from it.
+"""
+
+import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from vitaclip.files import one_line, write_safetensors
+from vitaclip.files import one_line, remove_leftovers, write_safetensors
+from vitaclip.model import VitaCLIP
 from vitaclip.train.average import PromptAverage
 
 _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
-_MOMENTS = ("exp_avg", "exp_avg_sq", "step")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of a run after `step` steps.
+
+    Attributes:
+        step: steps done.
+        tensors: what `collect` gives.
+        notes: what else goes on after a stop and what the run is compared by, ready for JSON.
+    """
+
+    step: int
+    tensors: Mapping[str, Tensor]
+    notes: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -35,69 +54,110 @@ class CheckpointStore:
         found = [_PATTERN.fullmatch(file.name) for file in self.folder.glob("step_*.safetensors")]
         return sorted(int(match[1]) for match in found if match)
 
-    def save(
-        self,
-        step: int,
-        prompts: nn.Module,
-        optimizer: AdamW,
-        config: Mapping[str, object],
-        average: PromptAverage | None = None,
-        best_step: int | None = None,
-    ) -> Path:
-        """Write the state after `step` steps, atomically, then drop the oldest, but never that of `best_step`."""
-        tensors = {f"prompts.{name}": tensor for name, tensor in prompts.state_dict().items()}
-        for name, parameter in _trained(prompts).items():
-            for moment, value in optimizer.state[parameter].items():
-                tensors[f"optimizer.{moment}.{name}"] = value
-        if average is not None:
-            tensors |= {f"average.{name}": value for name, value in average.values.items()}
-        metadata = {"step": str(step), "config": json.dumps(config)}
-        write_safetensors(self.path(step), tensors, metadata)
+    def save(self, checkpoint: Checkpoint, best_step: int | None = None) -> Path:
+        """Write a checkpoint, atomically, then drop the oldest, but never that of `best_step`.
+
+        Raises:
+            OSError: if it cannot be written; those before are then as they were.
+        """
+        path = self.path(checkpoint.step)
+        metadata = {"step": str(checkpoint.step), "notes": json.dumps(checkpoint.notes)}
+        metadata["checksum"] = checksum(checkpoint.tensors, metadata)
+        write_safetensors(path, checkpoint.tensors, metadata)
         for old in self.steps()[: -self.keep]:
             if old != best_step:
                 self.path(old).unlink()
-        return self.path(step)
+        return path
 
-    def config(self, step: int) -> dict[str, object]:
-        """The config of the run that wrote the checkpoint.
-
-        Raises:
-            ValueError: if the file is damaged.
-        """
-        with self._damage_named(step), safe_open(self.path(step), framework="pt") as file:
-            config: dict[str, object] = json.loads(file.metadata()["config"])
-        return config
-
-    def restore(self, step: int, prompts: nn.Module, optimizer: AdamW, average: PromptAverage | None = None) -> None:
-        """Put the state after `step` steps back.
+    def load(self, step: int) -> Checkpoint:
+        """The checkpoint taken after `step` steps.
 
         Raises:
-            ValueError: if the file is damaged or belongs to another model.
+            ValueError: if there is none, or it is damaged.
         """
-        with self._damage_named(step):
-            tensors = load_file(self.path(step))
-            prompts.load_state_dict(_under("prompts.", tensors))
-            for name, parameter in _trained(prompts).items():
-                optimizer.state[parameter] = {
-                    moment: tensors[f"optimizer.{moment}.{name}"].to(parameter.device if moment != "step" else "cpu")
-                    for moment in _MOMENTS
-                }
-                if average is not None:
-                    average.values[name] = tensors[f"average.{name}"].to(parameter.device)
-
-    @contextmanager
-    def _damage_named(self, step: int) -> Iterator[None]:
-        """Turn what a damaged file can raise into one line with the remedy."""
+        path = self.path(step)
         try:
-            yield
-        except (SafetensorError, RuntimeError, KeyError, TypeError, json.JSONDecodeError) as error:
-            raise ValueError(
-                f"{self.path(step)}: damaged ({one_line(error)}); delete it to go on from an older one"
-            ) from error
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            expected = metadata.pop("checksum")
+            if checksum(tensors, metadata) != expected:
+                raise ValueError("its checksum is wrong")
+            return Checkpoint(int(metadata["step"]), tensors, json.loads(metadata["notes"]))
+        except (SafetensorError, OSError, KeyError, ValueError) as error:
+            raise ValueError(f"{path}: damaged ({one_line(error)})") from error
+
+    def newest(self) -> tuple[Checkpoint | None, list[str]]:
+        """The newest whole checkpoint, or None in a new folder; and a line for each damaged one passed over.
+
+        Damaged ones are renamed, and what a kill left half-written is removed.
+
+        Raises:
+            ValueError: if all are damaged.
+        """
+        remove_leftovers(self.folder)
+        steps = self.steps()
+        problems: list[str] = []
+        for step in reversed(steps):
+            try:
+                return self.load(step), [f"{problem}; went on from step {step}" for problem in problems]
+            except ValueError as error:
+                problems.append(str(error))
+            damaged = self.path(step)
+            damaged.replace(damaged.with_name(f"damaged_{damaged.name}"))
+        if problems:
+            raise ValueError(f"{'; '.join(problems)}; no whole checkpoint is left: delete {self.folder} to start over")
+        return None, []
 
 
-def _trained(prompts: nn.Module) -> dict[str, nn.Parameter]:
-    return {name: p for name, p in prompts.named_parameters() if p.requires_grad}
+def collect(model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = None) -> dict[str, Tensor]:
+    """Everything that training changes: prompts, towers if they train, the optimiser's moments, the average."""
+    tensors = {f"{part}.{name}": t for part, module in _parts(model).items() for name, t in module.state_dict().items()}
+    for name, parameter in model.trainable_parameters().items():
+        for moment, value in optimizer.state[parameter].items():
+            tensors[f"optimizer.{moment}.{name}"] = value
+    if average is not None:
+        tensors |= {f"average.{name}": value for name, value in average.values.items()}
+    return tensors
+
+
+def put_back(
+    tensors: Mapping[str, Tensor], model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = None
+) -> None:
+    """Put back what `collect` gave; before the first step the optimiser has no moments.
+
+    Raises:
+        ValueError: if the tensors belong to another model.
+    """
+    moments = {name.split(".")[1] for name in tensors if name.startswith("optimizer.")}
+    try:
+        for part, module in _parts(model).items():
+            module.load_state_dict(_under(f"{part}.", tensors))
+        for name, parameter in model.trainable_parameters().items():
+            state = {moment: tensors[f"optimizer.{moment}.{name}"] for moment in sorted(moments)}
+            # AdamW counts its steps on the CPU.
+            optimizer.state[parameter] = {
+                moment: value.to("cpu" if moment == "step" else parameter.device, copy=True)
+                for moment, value in state.items()
+            }
+            if average is not None:
+                average.values[name] = tensors[f"average.{name}"].to(parameter.device, copy=True)
+    except (RuntimeError, KeyError) as error:
+        raise ValueError(f"the checkpoint belongs to another model ({one_line(error)})") from error
+
+
+def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """SHA-256 over names, kinds, shapes and bytes of the tensors, and over the metadata, in hex."""
+    digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def _parts(model: VitaCLIP) -> dict[str, nn.Module]:
+    """The parts of a model that training changes."""
+    return {"prompts": model.prompts, "clip": model.clip} if model.config.train_towers else {"prompts": model.prompts}
 
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,11 +1,15 @@
-"""Where metrics go: a JSON-lines file always, TensorBoard when it is installed, the screen when there is one."""
+"""Where metrics go: a JSON-lines file always, TensorBoard when it is installed, the screen when there is one, and
+Weights & Biases when it is asked for.
+"""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from vitaclip.config import TrainConfig, to_dict
 from vitaclip.files import write_text
 
 Metrics = Mapping[str, float]
@@ -71,13 +75,49 @@ class TensorBoardLogger:
         self._writer.close()
 
 
+class WandbLogger:
+    """A run of a project of Weights & Biases; gone on with when training is. It is called like its folder."""
+
+    def __init__(self, config: TrainConfig) -> None:
+        """Open the run.
+
+        Raises:
+            ValueError: if the package is not installed.
+        """
+        if not find_spec("wandb"):
+            raise ValueError(
+                f"wandb_project = {config.wandb_project!r}: the package wandb is not installed;"
+                " pip install wandb, or leave the setting empty"
+            )
+        import wandb
+
+        folder = Path(config.out).resolve()
+        name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+        self._run: Any = wandb.init(
+            project=config.wandb_project, name=folder.name, id=name, resume="allow", config=to_dict(config)
+        )
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        self._run.log(dict(metrics), step=step)
+
+    def close(self) -> None:
+        self._run.finish()
+
+
 class BadVideoList:
     """`bad_videos.txt`: each video that could not be read, once, with the reason. Written only if there is one."""
 
-    def __init__(self, path: Path) -> None:
-        """Go on with the list at `path`, if a killed run left one."""
+    def __init__(self, path: Path | None, lines: Sequence[str] = ()) -> None:
+        """Go on from the `lines` of a run that stopped; without a path nothing is written."""
         self._path = path
-        self._lines = dict.fromkeys(path.read_text(encoding="utf-8").splitlines()) if path.exists() else {}
+        self._lines = dict.fromkeys(lines)
+        if path is not None and path.exists():  # a killed run may have met more since its checkpoint
+            self._write(path) if self._lines else path.unlink()
+
+    @property
+    def lines(self) -> list[str]:
+        """What is wrong with each of them, in the order they were met."""
+        return list(self._lines)
 
     @property
     def count(self) -> int:
@@ -89,12 +129,21 @@ class BadVideoList:
         new = [line for line in lines if line not in self._lines]
         if new:
             self._lines |= dict.fromkeys(new)
-            write_text(self._path, "".join(f"{line}\n" for line in self._lines))
+        if new and self._path is not None:
+            self._write(self._path)
+
+    def _write(self, path: Path) -> None:
+        write_text(path, "".join(f"{line}\n" for line in self._lines))
 
 
-def file_loggers(metrics_file: Path, first_step: int) -> list[Logger]:
-    """The loggers of a run folder: the metrics file, and tensorboard/ beside it if TensorBoard is installed."""
+def run_loggers(config: TrainConfig, metrics_file: Path, first_step: int) -> list[Logger]:
+    """The metrics file, tensorboard/ beside it if TensorBoard is installed, and what is asked for.
+
+    Raises:
+        ValueError: if what is asked for is not installed.
+    """
+    asked: list[Logger] = [WandbLogger(config)] if config.wandb_project else []
     loggers: list[Logger] = [JSONLinesLogger(metrics_file, first_step)]
     if find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(metrics_file.parent / "tensorboard", first_step))
-    return loggers
+    return [*loggers, *asked]

@@ -72,3 +72,18 @@ def neighbours(clips: int) -> Tensor:
     """For each of `clips` places the place it is mixed with: 1, 0, 3, 2, ...; an odd last one takes that before it."""
     places = torch.arange(clips) ^ 1
     return places.where(places < clips, max(0, clips - 2))
+
+
+def share_of_step(batch_size: int, rank: int, count: int) -> range:
+    """The places of a step's clips that process `rank` of `count` takes: neighbours are never parted.
+
+    Raises:
+        ValueError: if there are not two clips for each process.
+    """
+    if count == 1:
+        return range(batch_size)
+    pairs = batch_size // 2
+    if pairs < count:
+        raise ValueError(f"optim.batch_size = {batch_size}: {count} processes need at least {2 * count}, a pair each")
+    stop = batch_size if rank == count - 1 else 2 * (pairs * (rank + 1) // count)
+    return range(2 * (pairs * rank // count), stop)

@@ -4,10 +4,10 @@ Axes: B videos of a step, b of a micro-batch, V views (1 in training), T frames,
 """
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -15,25 +15,32 @@ from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
-from vitaclip.config import TrainConfig, to_dict
-from vitaclip.data import TrainBatch
+from vitaclip.config import TrainConfig
+from vitaclip.data import TrainBatch, VideoRow
 from vitaclip.model import VitaCLIP
+from vitaclip.processes import Processes
 from vitaclip.train.average import PromptAverage
-from vitaclip.train.checkpoint import CheckpointStore
+from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, collect, put_back
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics
 from vitaclip.train.mixing import Mix, neighbours
+from vitaclip.train.pace import Pace
 from vitaclip.train.schedule import cosine
+from vitaclip.train.stopping import Terminated
+from vitaclip.train.totals import StepTotals, combine
 from vitaclip.train.validations import Validations
+
+_SHOWN_FILES = 8
 
 
 class Trainer:
-    """Teaches the prompts of a model; its collaborators arrive built (see `vitaclip.train.build`)."""
+    """Teaches the prompts of a model, or all of it; its collaborators arrive built (see `vitaclip.train.build`)."""
 
     def __init__(
         self,
         *,
         model: VitaCLIP,
         class_names: Sequence[str],
+        rows: Sequence[VideoRow],
         batches: Callable[[int, int], Iterable[TrainBatch]],
         validate: Callable[[], Metrics] | None,
         optimizer: AdamW,
@@ -45,15 +52,21 @@ class Trainer:
         average: PromptAverage | None,
         validations: Validations,
         config: TrainConfig,
+        identity: Mapping[str, Any],
+        processes: Processes,
+        asked_to_stop: Callable[[], bool],
         steps: int,
         step: int = 0,
+        warnings: Sequence[str] = (),
     ) -> None:
         """Collect what training needs.
 
         Args:
             model: the model, on its device.
             class_names: the K classes that labels count through.
-            batches: gives the batches of the steps from a first to a last one (excluded).
+            rows: the training videos.
+            batches: gives the batches of the steps from a first to a last one (excluded); of several processes each
+                gets its share of every batch.
             validate: scores the model on the validation videos.
             optimizer: over the trained parameters.
             autocast: context of the forward pass.
@@ -64,11 +77,16 @@ class Trainer:
             average: moving average of what trains.
             validations: what validation has said so far.
             config: the run.
+            identity: what checkpoints are compared by with a run that goes on from them.
+            processes: those that share each step.
+            asked_to_stop: whether the run is to end, with a checkpoint.
             steps: all steps of the run.
             step: steps already done; more than 0 when resuming.
+            warnings: what was wrong with what the run goes on from, for the user.
         """
         self.model = model
         self.class_names = class_names
+        self.rows = rows
         self.batches = batches
         self.validate = validate
         self.optimizer = optimizer
@@ -80,26 +98,33 @@ class Trainer:
         self.average = average
         self.validations = validations
         self.config = config
+        self.identity = identity
+        self.processes = processes
+        self.asked_to_stop = asked_to_stop
+        self.stopping = False
         self.steps = steps
         self.step = step
+        self.warnings = tuple(warnings)
 
     def train(self) -> None:
-        """Run from the current step to the last, or until validation stops improving."""
+        """Run from the current step to the last, or until validation stops improving.
+
+        Raises:
+            Terminated: the run was asked to stop, and has saved its state.
+        """
         self._validate_if_due()  # a run that was killed between a checkpoint and its validation
         last = self.step if self.validations.exhausted else self.steps
-        for batch, waited_seconds in _timed(self.batches(self.step, last)):
-            started = time.perf_counter()
-            self.bad_videos.add(batch.skipped)
+        pace = Pace(self.config.optim.batch_size, self.model.device)
+        for batch in pace.watch(self.batches(self.step, last)):
             metrics = self.train_step(batch)
             self.step += 1
-            step_seconds = waited_seconds + time.perf_counter() - started
             if self._due(self.config.log_every):
-                metrics["clips_per_second"] = len(batch.labels) / step_seconds
-                metrics["data_wait_share"] = waited_seconds / step_seconds
-                self._log(metrics)
-            # Before validation: a validation that fails must not cost the steps since the last checkpoint.
-            if self._due(self.config.checkpoint_every) or (self.validations.patience and self._validation_due()):
+                self._log(metrics | pace.metrics(self.steps - self.step))
+            # Before validation: a validation that fails, or is cut short, must not cost the steps before it.
+            if self._due(self.config.checkpoint_every) or self._validation_due() or self.stopping:
                 self._save()
+            if self.stopping:
+                raise Terminated
             self._validate_if_due()
             if self.validations.exhausted:
                 break
@@ -108,7 +133,8 @@ class Trainer:
         """One update of the prompts.
 
         Text features are computed once for the step. Micro-batches use a detached copy of them, which gathers the
-        gradient of them all; one backward pass through the text tower at the end carries it on.
+        gradient of them all; one backward pass through the text tower at the end carries it on. Of several processes
+        each does so for its clips, and the sum of the gradients of what trains makes the same update on all of them.
         """
         self.model.train()
         optim = self.config.optim
@@ -117,29 +143,27 @@ class Trainer:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
 
-        text = self._frozen_text if self.model.prompts.text is None else self._encode_text()
+        text = self._encode_text() if self.model.text_trains else self._frozen_text
         leaf = text.detach().requires_grad_()
         losses, correct = [], []
         for video, labels, targets in self._micro_batches(batch):
             with self.autocast():
                 logits = self.model(video, leaf)
             loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=optim.label_smoothing)
-            loss = loss / len(batch.labels)
             loss.backward()
             losses.append(loss.detach())
             correct.append((logits.argmax(dim=-1) == labels).sum())
-        # Read here, once: each reading makes a GPU wait.
-        total_loss, total_correct = torch.stack(losses).sum().item(), torch.stack(correct).sum().item()
-        self._refuse_non_finite("loss", total_loss, batch)
         if text.requires_grad:
             text.backward(leaf.grad)
+        totals = self._combine(batch, torch.stack(losses), torch.stack(correct))
+        self._refuse_non_finite("loss", totals.loss, batch, losses)
         metrics = self._limit_gradient(batch)
         self.optimizer.step()
         if self.average is not None:
             self.average.update(self.step + 1)
         return {
-            "train/loss": total_loss,
-            "train/top1": total_correct / len(batch.labels),
+            "train/loss": totals.loss,
+            "train/top1": totals.top1,
             "train/bad_videos": float(self.bad_videos.count),
             "learning_rate": learning_rate,
             **metrics,
@@ -149,7 +173,8 @@ class Trainer:
         """Leave in the model what is to be used: of the best validation if early stopping is on, averaged if asked."""
         best = self.validations.best_step if self.validations.patience else None
         if best is not None:
-            self.checkpoints.restore(best, self.model.prompts, self.optimizer, self.average)
+            checkpoint = self.processes.from_first(lambda: self.checkpoints.load(best))
+            put_back(checkpoint.tensors, self.model, self.optimizer, self.average)
         if self.average is not None:
             self.average.apply()
 
@@ -184,6 +209,23 @@ class Trainer:
             targets = mix.targets(labels, other_labels, len(self.class_names), self.model.prompts.logit_scale.dtype)
             yield mix.pixels(video, other_video, self.model.clip.normalize_pixels), labels, targets
 
+    def _combine(self, batch: TrainBatch, losses: Tensor, correct: Tensor) -> StepTotals:
+        """Gradients of the step's mean loss, on all processes; lists the broken videos, and notes a wish to stop."""
+        totals = combine(
+            [p.grad for p in self.model.trainable_parameters().values() if p.grad is not None],
+            losses.sum(),
+            correct.sum(),
+            clips=len(batch.labels),
+            skipped=len(batch.skipped),
+            asked_to_stop=self.asked_to_stop(),
+            processes=self.processes,
+        )
+        if totals.skipped:
+            for lines in self.processes.gather(batch.skipped):
+                self.bad_videos.add(lines)
+        self.stopping = totals.asked_to_stop
+        return totals
+
     def _limit_gradient(self, batch: TrainBatch) -> dict[str, float]:
         """Scale a gradient that is too long down, if asked; returns its length before."""
         longest = self.config.optim.max_gradient_norm
@@ -193,12 +235,22 @@ class Trainer:
         self._refuse_non_finite("gradient's length", norm, batch)
         return {"train/gradient_norm": norm}
 
-    def _refuse_non_finite(self, what: str, value: float, batch: TrainBatch) -> None:
-        if not math.isfinite(value):
-            raise ValueError(
-                f"the {what} is {value} at step {self.step} (rows {batch.rows}); the prompts were not updated."
-                " Lower optim.learning_rate, or set runtime.precision = float32"
-            )
+    def _refuse_non_finite(
+        self, what: str, value: float, batch: TrainBatch, losses: Sequence[Tensor] | None = None
+    ) -> None:
+        """Save the state and end the run, naming the files of the micro-batches whose losses are not finite."""
+        if math.isfinite(value):
+            return
+        self._save()
+        size = self.config.optim.micro_batch_size or len(batch.labels)
+        suspects = [row for i, row in enumerate(batch.rows) if losses is None or not losses[i // size].isfinite()]
+        files = [str(self.rows[row].path) for rows in self.processes.gather(suspects) for row in rows]
+        more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
+        raise self.processes.failure(
+            f"the {what} is {value} at step {self.step}; the prompts were not updated, and are saved as they were."
+            " Lower optim.learning_rate, or set runtime.precision = float32, or look at the step's videos:"
+            f" {', '.join(files[:_SHOWN_FILES])}{more}"
+        )
 
     def _validate_if_due(self) -> None:
         """Score the model, or its average, once at each step that asks for it."""
@@ -210,12 +262,13 @@ class Trainer:
         self._log(metrics)
 
     def _save(self) -> None:
-        best = self.validations.best_step if self.validations.patience else None
-        config = to_dict(self.config)
-        self.checkpoints.save(self.step, self.model.prompts, self.optimizer, config, self.average, best)
+        if self.processes.is_first:
+            tensors = collect(self.model, self.optimizer, self.average)
+            notes = {**self.identity, "bad_videos": self.bad_videos.lines}
+            self.checkpoints.save(Checkpoint(self.step, tensors, notes), self.validations.best_step)
 
     def _validation_due(self) -> bool:
-        return self._due(self.config.validate_every)
+        return self.validate is not None and self._due(self.config.validate_every)
 
     def _due(self, every: int) -> bool:
         return self.step == self.steps or (every > 0 and self.step > 0 and self.step % every == 0)
@@ -223,14 +276,3 @@ class Trainer:
     def _log(self, metrics: Metrics) -> None:
         for logger in self.loggers:
             logger.log(self.step, metrics)
-
-
-def _timed(batches: Iterable[TrainBatch]) -> Iterator[tuple[TrainBatch, float]]:
-    """Batches, each with the seconds that were spent waiting for it."""
-    iterator = iter(batches)
-    while True:
-        started = time.perf_counter()
-        batch = next(iterator, None)
-        if batch is None:
-            return
-        yield batch, time.perf_counter() - started

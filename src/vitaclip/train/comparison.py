@@ -1,0 +1,74 @@
+"""What a run is known by, so that going on with other settings or other videos is noticed."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vitaclip.config import DataConfig, TrainConfig, to_dict
+from vitaclip.data import NamedVideos, VideoRow
+
+MAY_CHANGE_ON_RESUME = frozenset(
+    {"out", "runtime.device", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "views"}
+    | {"data.workers", "data.eval_batch_size", "data.val", "data.root", "wandb_project"}
+)
+"""Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
+
+
+def identity(config: TrainConfig, videos: NamedVideos) -> dict[str, Any]:
+    """The settings, the class names and the training videos of a run, ready for JSON."""
+    return {
+        "config": to_dict(config),
+        "class_names": list(videos.class_names),
+        "videos": _videos(videos.rows, config.data),
+    }
+
+
+def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str) -> None:
+    """Refuse to go on with a run that was another one.
+
+    Raises:
+        ValueError: with both values of all that differs.
+    """
+    differences = sorted(_differences(saved["config"], now["config"]))
+    differences += list(_class_differences(saved["class_names"], now["class_names"]))
+    if saved["videos"] != now["videos"]:
+        differences.append(f"the training videos were {saved['videos']}, now {now['videos']}")
+    if differences:
+        raise ValueError(
+            f"{folder} holds a run with another config: {'; '.join(differences)}."
+            " Resume it with its own settings, or name another folder with --out"
+        )
+
+
+def _videos(rows: Sequence[VideoRow], data: DataConfig) -> str:
+    """How many, and a digest of their paths below the root (which may move) and of their labels, in order."""
+    source = Path(data.train)
+    root = Path(data.root) if data.root else (source if source.is_dir() else source.parent)
+    digest = hashlib.sha256()
+    for row in rows:
+        path = row.path.relative_to(root) if row.path.is_relative_to(root) else row.path
+        digest.update(f"{path.as_posix()}\0{row.label}\n".encode())
+    return f"{len(rows)} (list {digest.hexdigest()[:8]})"
+
+
+def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:
+    """`field: saved value there, new value here` for every leaf that differs and may not."""
+    if path in MAY_CHANGE_ON_RESUME or saved == now:
+        return
+    if isinstance(saved, dict) and isinstance(now, dict):
+        for key in sorted(saved.keys() | now.keys()):
+            yield from _differences(saved.get(key), now.get(key), f"{path}.{key}" if path else key)
+    else:
+        yield f"{path} was {saved!r}, now {now!r}"
+
+
+def _class_differences(saved: Sequence[str], now: Sequence[str]) -> Iterable[str]:
+    """The number of classes, or else the first one that is called otherwise."""
+    if len(saved) != len(now):
+        yield f"there were {len(saved)} classes, now {len(now)}"
+        return
+    for number, (before, after) in enumerate(zip(saved, now, strict=True)):
+        if before != after:
+            yield f"class {number} was {before!r}, now {after!r}"
+            return

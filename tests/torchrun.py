@@ -1,0 +1,35 @@
+"""Runs on several processes of this machine, and the program that each of them runs in float64."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone")
+
+
+def launch(processes: int, *program: str, timeout_seconds: float = 120) -> subprocess.CompletedProcess[str]:
+    """Run a program (`-m MODULE ...` or `FILE ...`) on so many processes to its end."""
+    command = [*LAUNCHER, f"--nproc-per-node={processes}", *program]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds, check=False)
+
+
+def train_in_float64(config_file: str) -> None:
+    """Train the run of a config file in float64 from the start, where sums differ by rounding alone."""
+    from vitaclip.config import TrainConfig, from_dict
+    from vitaclip.processes import connected
+    from vitaclip.train.average import PromptAverage
+    from vitaclip.train.build import build_trainer, train_and_save
+
+    config = from_dict(TrainConfig, json.loads(Path(config_file).read_text()))
+    with connected() as processes:
+        trainer = build_trainer(config, processes=processes)
+        trainer.model.double()
+        if trainer.average is not None:
+            parameters = trainer.model.trainable_parameters()
+            trainer.average = PromptAverage(parameters, config.optim.average_decay)
+        train_and_save(trainer)
+
+
+if __name__ == "__main__":
+    train_in_float64(sys.argv[1])

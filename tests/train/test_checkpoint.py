@@ -1,0 +1,259 @@
+"""Checkpoints: whole or not used, the previous one always there, and of the same run or refused."""
+
+import json
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from small_world import NAMES, train_config
+from vitaclip.config import DataConfig, TrainConfig
+from vitaclip.model import VitaCLIP
+from vitaclip.train.build import build_trainer, run_training
+from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, checksum
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(file.name for file in folder.iterdir())
+
+
+def store_with(folder: Path, *steps: int) -> CheckpointStore:
+    store = CheckpointStore(folder, keep=2)
+    for step in steps:
+        store.save(Checkpoint(step, {"x": torch.full((3,), float(step))}, {"step": step}))
+    return store
+
+
+def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+    tensors = {"a": torch.randn(2, 3), "b": torch.tensor(7.0), "c": torch.ones(2, dtype=torch.bfloat16)}
+    store = CheckpointStore(tmp_path, keep=1)
+    store.save(Checkpoint(5, tensors, {"words": ["a", "ü"]}))
+    loaded, problems = store.newest()
+    assert loaded is not None
+    assert (loaded.step, loaded.notes, problems) == (5, {"words": ["a", "ü"]}, [])
+    assert all(torch.equal(loaded.tensors[name], value) for name, value in tensors.items())
+
+
+def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path, keep=2)
+    for step in range(1, 7):
+        store.save(Checkpoint(step, {"x": torch.zeros(1)}, {}), best_step=2 if step >= 2 else None)
+    assert store.steps() == [2, 5, 6]
+
+
+@pytest.mark.parametrize("damage", ["cut", "a byte of a tensor", "a byte of the notes", "emptied"])
+def test_damage_is_found_and_the_one_before_is_taken(tmp_path: Path, damage: str) -> None:
+    store = store_with(tmp_path, 3, 4)
+    path = store.path(4)
+    content = bytearray(path.read_bytes())
+    if damage == "cut":
+        content = content[:-5]
+    elif damage == "emptied":
+        content.clear()
+    else:
+        place = len(content) - 2 if damage == "a byte of a tensor" else content.index(b'\\"step\\": 4') + 10
+        content[place] ^= 1
+    path.write_bytes(content)
+    checkpoint, (line,) = store.newest()
+    assert checkpoint is not None
+    assert checkpoint.step == 3
+    assert "step_00000004.safetensors: damaged (" in line
+    assert line.endswith("went on from step 3")
+    assert names_in(tmp_path) == ["damaged_step_00000004.safetensors", "step_00000003.safetensors"]
+
+
+def test_a_file_without_checksum_is_damaged(tmp_path: Path) -> None:
+    save_file({"x": torch.zeros(3)}, tmp_path / "step_00000001.safetensors", {"step": "1", "notes": "{}"})
+    with pytest.raises(ValueError, match=r"no whole checkpoint is left: delete"):
+        CheckpointStore(tmp_path, keep=1).newest()
+
+
+def test_checksum_sees_names_shapes_and_kinds() -> None:
+    x = torch.arange(4, dtype=torch.int32)
+    others = [{"y": x}, {"x": x.view(2, 2)}, {"x": x.view(torch.float32)}, {"x": x.flip(0)}]
+    assert len({checksum(tensors, {}) for tensors in [{"x": x}, *others]} | {checksum({"x": x}, {"a": "b"})}) == 6
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path / "run")
+    run_training(config)
+    expected = load_file(tmp_path / "run" / "model" / "prompts.safetensors")
+    newest = tmp_path / "run" / "checkpoints" / "step_00000006.safetensors"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    trainer = build_trainer(config)
+    assert trainer.step == 4
+    (warning,) = trainer.warnings
+    assert "step_00000006.safetensors: damaged" in warning
+    assert (tmp_path / "run" / "warnings.txt").read_text() == f"{warning}\n"
+    run_training(config)
+    assert newest.exists()
+    again = load_file(tmp_path / "run" / "model" / "prompts.safetensors")
+    assert all(torch.equal(again[name], value) for name, value in expected.items())
+    assert [json.loads(line)["step"] for line in (tmp_path / "run" / "metrics.jsonl").open()] == [1, 2, 3, 4, 5, 6]
+
+
+def test_a_full_disk_leaves_the_previous_checkpoint(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full_disk(tensors: object, filename: Path, metadata: object = None) -> None:
+        Path(filename).write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    config = replace(train_config(world, tmp_path / "run"), keep_checkpoints=1)
+    trainer = build_trainer(config)
+    save = trainer.checkpoints.save
+    before: dict[str, bytes] = {}
+
+    def save_on_a_full_disk(checkpoint: Checkpoint, best_step: int | None = None) -> Path:
+        if checkpoint.step == 4:
+            before.update({file.name: file.read_bytes() for file in trainer.checkpoints.folder.iterdir()})
+            monkeypatch.setattr("vitaclip.files.save_file", full_disk)
+        return save(checkpoint, best_step)
+
+    object.__setattr__(trainer.checkpoints, "save", save_on_a_full_disk)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.train()
+    assert list(before) == ["step_00000002.safetensors"]
+    assert {file.name: file.read_bytes() for file in trainer.checkpoints.folder.iterdir()} == before
+    monkeypatch.undo()
+    run_training(config)
+    whole = replace(config, out=str(tmp_path / "whole"))
+    run_training(whole)
+    first, second = (load_file(tmp_path / name / "model" / "prompts.safetensors") for name in ("run", "whole"))
+    assert all(torch.equal(first[name], value) for name, value in second.items())
+
+
+WRITES_TOO_MUCH = """
+import resource, sys, torch
+from pathlib import Path
+from vitaclip.train.checkpoint import Checkpoint, CheckpointStore
+store = CheckpointStore(Path(sys.argv[1]), keep=1)
+store.save(Checkpoint(1, {"x": torch.zeros(10)}, {}))
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    store.save(Checkpoint(2, {"x": torch.zeros(100_000)}, {}))
+except OSError as error:
+    print(error)
+"""
+
+
+def test_what_the_system_refuses_to_write_is_an_os_error_that_names_the_file(tmp_path: Path) -> None:
+    """A real refusal, by a limit on the size of files."""
+    assert hasattr(resource, "RLIMIT_FSIZE")
+    assert hasattr(signal, "SIGXFSZ")
+    code = [sys.executable, "-c", WRITES_TOO_MUCH, str(tmp_path)]
+    ended = subprocess.run(code, capture_output=True, text=True, check=True)
+    assert "step_00000002.safetensors" in ended.stdout
+    assert names_in(tmp_path) == ["step_00000001.safetensors"]
+
+
+def test_what_a_kill_left_half_written_is_removed(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    for name in (".metrics.jsonl.1.tmp", "checkpoints/.step_00000002.safetensors.1.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    build_trainer(config)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_checkpoint_from_before_the_first_step_can_be_gone_on_from(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path)
+    trainer = build_trainer(config)
+    with torch.no_grad():
+        trainer.model.prompts.logit_scale.fill_(float("inf"))
+    with pytest.raises(ValueError, match="loss is nan at step 0"):
+        trainer.train()
+    assert names_in(tmp_path / "checkpoints") == ["step_00000000.safetensors"]
+    assert build_trainer(config).step == 0
+
+
+def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names_the_files(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = train_config(world, tmp_path, micro_batch_size=2)
+    trainer = build_trainer(config)
+    forward = VitaCLIP.forward
+    calls = iter(range(100))
+
+    def infinite_once(self: VitaCLIP, video: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+        second_of_step_3 = next(calls) == 2 * 3 + 1
+        return forward(self, video, text_features) * (float("inf") if second_of_step_3 else 1.0)
+
+    monkeypatch.setattr(VitaCLIP, "forward", infinite_once)
+    with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 3; ") as caught:
+        trainer.train()
+    (batch,) = trainer.batches(3, 4)
+    paths = [str(trainer.rows[row].path) for row in batch.rows]
+    assert [path in str(caught.value) for path in paths] == [False, False, True, True]
+    with safe_open(tmp_path / "checkpoints" / "step_00000003.safetensors", framework="pt") as file:
+        assert all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118
+    assert build_trainer(config).step == 3
+
+
+# -------------------------------------------------------------------------------------------- the same run, or refused
+
+
+def listed(world: Path, tmp_path: Path, names: tuple[str, ...] = NAMES) -> TrainConfig:
+    """A run on a list of eight videos and a file of class names."""
+    videos = sorted((world / "videos").rglob("*.mp4"))[:8]
+    write_list(tmp_path, [f"{path},{i % 3}" for i, path in enumerate(videos)])
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    data = DataConfig(train=str(tmp_path / "train.csv"), classes=str(tmp_path / "names.txt"), workers=0)
+    return replace(train_config(world, tmp_path / "run", steps=2), data=data)
+
+
+def write_list(tmp_path: Path, rows: list[str]) -> None:
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+
+
+@pytest.mark.parametrize("change", ["a row less", "another label", "another order"])
+def test_an_edited_list_under_the_same_name_is_noticed(world: Path, tmp_path: Path, change: str) -> None:
+    config = listed(world, tmp_path)
+    run_training(config)
+    rows = (tmp_path / "train.csv").read_text().splitlines()
+    edited = {
+        "a row less": rows[:-1],
+        "another label": [*rows[:-1], rows[-1][:-1] + "0"],
+        "another order": rows[::-1],
+    }
+    write_list(tmp_path, edited[change])
+    count = 7 if change == "a row less" else 8
+    with pytest.raises(ValueError, match=rf"the training videos were 8 \(list \w+\), now {count} \(list \w+\)"):
+        build_trainer(config)
+
+
+def test_other_class_names_under_the_same_name_are_noticed(world: Path, tmp_path: Path) -> None:
+    config = listed(world, tmp_path)
+    run_training(config)
+    (tmp_path / "names.txt").write_text("\n".join((*NAMES[:2], "sit")))
+    with pytest.raises(ValueError, match=r"class 2 was 'moving right', now 'sit'"):
+        build_trainer(config)
+    (tmp_path / "names.txt").write_text("\n".join((*NAMES, "sit")))
+    with pytest.raises(ValueError, match=r"there were 3 classes, now 4"):
+        build_trainer(config)
+
+
+def test_the_videos_may_move(world: Path, tmp_path: Path) -> None:
+    config = listed(world, tmp_path)
+    rows = [f"{path.relative_to(world)},0" for path in sorted((world / "videos").rglob("*.mp4"))]
+    write_list(tmp_path, rows)
+    config = replace(config, data=replace(config.data, root=str(world)))
+    run_training(config)
+    (tmp_path / "moved").symlink_to(world)
+    assert build_trainer(replace(config, data=replace(config.data, root=str(tmp_path / "moved")))).step == 2
+
+
+def test_bad_videos_met_after_the_checkpoint_are_met_again(world: Path, tmp_path: Path) -> None:
+    """Else a run that was killed would count them earlier than one that was not."""
+    config = listed(world, tmp_path)
+    run_training(config)
+    (tmp_path / "run" / "bad_videos.txt").write_text("met after the checkpoint\n")
+    assert build_trainer(config).bad_videos.count == 0
+    assert not (tmp_path / "run" / "bad_videos.txt").exists()

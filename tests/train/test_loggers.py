@@ -1,0 +1,87 @@
+"""Where metrics go, and that all places get the same."""
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from small_world import train_config
+from vitaclip.train.build import run_training
+from vitaclip.train.pace import MEASURED
+
+
+class FakeWandb(ModuleType):
+    """Stands for the package: notes what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__("wandb")
+        self.runs: list[dict[str, Any]] = []
+        self.logged: list[tuple[int, dict[str, float]]] = []
+        self.finished = 0
+        self.__spec__ = type(sys.__spec__)("wandb", None)
+
+    def init(self, **settings: Any) -> "FakeWandb":
+        self.runs.append(settings)
+        return self
+
+    def log(self, metrics: dict[str, float], step: int) -> None:
+        self.logged.append((step, metrics))
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def lines_of(out: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_all_loggers_get_the_same(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    config = replace(train_config(world, tmp_path), wandb_project="doors", log_every=2)
+    run_training(config)
+    lines = lines_of(tmp_path)
+    assert [line["step"] for line in lines] == [2, 4, 6]
+    assert {"train/loss", "train/top1", "learning_rate", *MEASURED} <= lines[0].keys()
+    assert [{"step": step, **metrics} for step, metrics in wandb.logged] == lines
+    events = EventAccumulator(str(tmp_path / "tensorboard"))
+    events.Reload()
+    for name in lines[0].keys() - {"step"}:
+        scalars = events.Scalars(name)
+        assert [event.step for event in scalars] == [2, 4, 6]
+        assert [event.value for event in scalars] == pytest.approx([line[name] for line in lines], rel=1e-6)
+    (run,) = wandb.runs
+    assert (run["project"], run["name"], run["resume"]) == ("doors", tmp_path.name, "allow")
+    assert run["config"]["optim"]["steps"] == 6
+    assert wandb.finished == 1
+
+
+def test_a_run_gone_on_with_is_the_same_run_there(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    wandb = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    for name in ("run", "run", "other"):
+        run_training(replace(train_config(world, tmp_path / name, steps=1), wandb_project="doors"))
+    ids = [run["id"] for run in wandb.runs]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_what_is_asked_for_must_be_installed(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitaclip.train.loggers.find_spec", lambda name: None)
+    with pytest.raises(ValueError, match=r"wandb_project = 'doors': the package wandb is not installed; pip install"):
+        run_training(replace(train_config(world, tmp_path), wandb_project="doors"))
+
+
+def test_measured_figures_are_of_the_whole_step(world: Path, tmp_path: Path) -> None:
+    run_training(train_config(world, tmp_path))
+    for line in lines_of(tmp_path):
+        assert line["clips_per_second"] > 0
+        assert 0 < line["data_wait_share"] < 1
+        assert line["memory_gib"] > 0.01
+    left = [line["seconds_left"] for line in lines_of(tmp_path)]
+    assert left[0] > 0
+    assert left[-1] == 0

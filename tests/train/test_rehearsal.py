@@ -1,0 +1,63 @@
+"""A dry run: the figures of the run that it stands for, the faults of its data, and nothing left behind."""
+
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from small_world import NAMES, train_config
+from vitaclip.config import DataConfig, SamplingConfig, TrainConfig
+from vitaclip.train.build import build_trainer, run_training
+from vitaclip.train.rehearsal import rehearse
+
+
+def test_figures_are_those_of_the_run(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    config = train_config(world, tmp_path / "run", average_decay=0.9)
+    rehearsal = rehearse(config)
+    assert not (tmp_path / "run").exists()
+    assert not list(tmp_path.glob("tmp*"))
+    run_training(config)
+    checkpoint = tmp_path / "run" / "checkpoints" / "step_00000004.safetensors"
+    assert abs(rehearsal.checkpoint_bytes - checkpoint.stat().st_size) < 200  # names of folders differ
+    trainer = build_trainer(config)
+    assert sum(rehearsal.trained.values()) == sum(p.numel() for p in trainer.model.trainable_parameters().values())
+    assert rehearsal.frozen == sum(p.numel() for p in trainer.model.clip.parameters())
+    assert (rehearsal.videos, rehearsal.classes, rehearsal.steps) == (12, 3, 6)
+    assert rehearsal.step_seconds > 0
+    assert rehearsal.memory_bytes > rehearsal.checkpoint_bytes
+    assert rehearsal.problems == ()
+
+
+def test_a_run_shorter_than_a_rehearsal(world: Path, tmp_path: Path) -> None:
+    assert rehearse(train_config(world, tmp_path, steps=1)).steps == 1
+
+
+def listed(world: Path, tmp_path: Path, rows: list[str]) -> TrainConfig:
+    (tmp_path / "train.csv").write_text("\n".join(rows))
+    data = DataConfig(train=str(tmp_path / "train.csv"), classes=", ".join(NAMES), workers=0)
+    return replace(train_config(world, tmp_path / "run"), data=data)
+
+
+def test_faults_of_the_data_are_named(world: Path, tmp_path: Path) -> None:
+    videos = sorted((world / "videos").rglob("*.mp4"))
+    bad = tmp_path / "bad.mp4"
+    bad.write_bytes(videos[0].read_bytes()[:200])
+    config = listed(world, tmp_path, [f"{bad},0", *(f"{path},{i % 2}" for i, path in enumerate(videos[:7]))])
+    (tmp_path / "val.csv").write_text("\n".join(f"{path},0" for path in videos[6:9]))
+    config = replace(config, data=replace(config.data, val=str(tmp_path / "val.csv")))
+    config = replace(config, model=replace(config.model, sampling=SamplingConfig(stride=4)))  # 13 frames of 12
+    unreadable, missing, short, shared, short_of_validation = rehearse(config).problems
+    assert missing == "1 of 3 classes have no training video: moving right"
+    assert "bad.mp4" in unreadable
+    assert (
+        short == "7 of 8 training videos looked at are shorter than a clip of 13 frames, which repeats their last one"
+    )
+    assert shared == f"1 of 3 validation videos are trained on: {videos[6]}"
+    assert short_of_validation.startswith("3 of 3 validation videos looked at")
+
+
+def test_a_list_that_is_refused_is_refused_here(world: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"train.csv: 2 problems found"):
+        rehearse(listed(world, tmp_path, ["missing.mp4,0", "missing.mp4,7"]))
