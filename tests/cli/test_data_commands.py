@@ -41,7 +41,7 @@ def test_data_sets_and_templates_are_listed(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("data",), "classes,templates,protocols,prepare,scan,resize"),
+        (("data",), "classes,templates,protocols,prepare,scan"),
         (("data", "clases"), "invalid choice: 'clases'"),
         (("data", "classes", "kinetic400"), "did you mean 'kinetics400'?"),
         (("data", "classes", "--ids"), "name a data set"),

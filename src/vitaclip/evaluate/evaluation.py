@@ -9,7 +9,7 @@ import torch
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, view_sampling
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
-from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_scores, score_videos
+from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_features, score_videos
 from vitaclip.evaluate.wording import Wording, encode_names
 from vitaclip.model import VitaCLIP
 from vitaclip.processes import ALONE, Processes
@@ -74,12 +74,12 @@ class Evaluation:
 
     def encode(self, on_progress: Callable[[int], None] = lambda _: None) -> VideoFeatures:
         """Embed every video, which is nearly all of the work; what comes out can be scored against many lists."""
-        return encode_videos(self.model, self._batches(), self._views.pixels, self._autocast, on_progress)
+        own = encode_videos(self.model, self._batches(), self._views.pixels, self._autocast, on_progress)
+        return gather_features(own, self.processes)
 
     def score(self, videos: VideoFeatures, names: Sequence[str], texts: Sequence[str] | None = None) -> Evaluated:
         """Compare embedded videos, whose labels count through `names`, with the candidates; see `encode_names`."""
         with self._autocast():
             text_features = encode_names(self.model, names, self._wording, texts)
-        own = score_videos(self.model, videos, text_features, self._views.average)
-        scores = gather_scores(own, self.processes)
+        scores = score_videos(self.model, videos, text_features, self._views.average)
         return Evaluated(scores, summarize(scores, names))

@@ -76,7 +76,7 @@ def fuse_views(model: VitaCLIP, features: Tensor, text_features: Tensor, average
     Returns:
         (B, K) float32 on the CPU.
     """
-    features = features.to(text_features.device)
+    features = features.to(text_features)
     if average == "features":
         mean = F.normalize(features.mean(dim=1), dim=-1)
         return model.compare(mean, text_features).softmax(dim=-1).cpu()
@@ -138,17 +138,16 @@ def score_videos(model: VitaCLIP, videos: VideoFeatures, text_features: Tensor, 
     )
 
 
-def gather_scores(own: Scores, processes: Processes) -> Scores:
-    """The scores of all processes as one. Their shares follow each other, so the videos keep the order of the list."""
+def gather_features(own: VideoFeatures, processes: Processes) -> VideoFeatures:
+    """The videos of all processes as one. Their shares follow each other, so the videos keep the order of the list."""
     if processes.count == 1:
         return own
     shares = processes.gather(own)
     # A share in which no video could be read does not know how many views there are.
     filled = [share for share in shares if len(share.rows)] or shares[:1]
-    return Scores(
-        probabilities=torch.cat([share.probabilities for share in filled]),
+    return VideoFeatures(
+        features=torch.cat([share.features for share in filled]),
         labels=torch.cat([share.labels for share in filled]),
         rows=torch.cat([share.rows for share in filled]),
-        left_out=tuple(line for share in shares for line in share.left_out),
-        view_choices=torch.cat([share.view_choices for share in filled]),
+        left_out={row: reason for share in shares for row, reason in share.left_out.items()},
     )

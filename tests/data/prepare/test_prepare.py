@@ -203,7 +203,7 @@ def test_ucf101(tmp_path: Path, layout: str) -> None:
     files = [clip.replace("v_HandstandPushups", "v_HandStandPushups") for clip in clips]
     root = put(tmp_path / "UCF-101", *(file if layout == "class folders" else file.split("/")[1] for file in files))
     annotations = ucf_annotations(tmp_path / "ucfTrainTestlist", clips)
-    found = prepared("ucf101", root, annotations, "test_split2", tmp_path / "out")
+    found = prepared("ucf101", root, annotations, "test2", tmp_path / "out")
     wording = ("apply eye makeup", "hammer throw", "hammering", "handstand pushups")
     assert sorted(found.values()) == list(wording)
     assert all("g02" in path for path in found)

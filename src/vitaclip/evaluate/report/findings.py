@@ -56,7 +56,8 @@ class Findings:
     """Those with videos, in the order of the candidates."""
     pairs: tuple[Pair, ...]
     """Most frequent first."""
-    calibration: Calibration
+    calibration: Calibration | None
+    """None for a single video, which has no other half to fit a temperature on."""
     coverage: tuple[tuple[float, float], ...]
     """Share of videos answered, most confident first, and accuracy on them."""
 
@@ -66,17 +67,13 @@ class Findings:
 
 
 def examine(evaluated: Evaluated, names: Sequence[str]) -> Findings:
-    """Work the findings out.
-
-    Raises:
-        ValueError: if fewer than two videos were scored.
-    """
+    """Work the findings out."""
     scores, result = evaluated.scores, evaluated.result
     return Findings(
         result=result,
         classes=_classes(result.confusion, names),
         pairs=_pairs(evaluated, names),
-        calibration=calibrate(scores.probabilities, scores.labels),
+        calibration=calibrate(scores.probabilities, scores.labels) if len(scores.labels) > 1 else None,
         coverage=tuple(accuracy_by_coverage(scores.probabilities, scores.labels)),
     )
 

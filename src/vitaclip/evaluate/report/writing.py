@@ -97,7 +97,8 @@ def render_page(evaluatee: Evaluatee, findings: Findings, strips: Sequence[Seque
     ranked = sorted(findings.classes, key=lambda each: (-each.accuracy, each.name))
     best = min(EXTREMES, (len(ranked) + 1) // 2)
     small = len(evaluatee.class_names) <= LARGEST_TABLE
-    reliability = [(each.confidence, each.accuracy, each.count) for each in calibration.bins]
+    bins = calibration.bins if calibration else ()
+    reliability = [(each.confidence, each.accuracy, each.count) for each in bins]
     return (
         page_environment("vitaclip.evaluate.report")
         .get_template("page.html.j2")
@@ -112,7 +113,7 @@ def render_page(evaluatee: Evaluatee, findings: Findings, strips: Sequence[Seque
             heat=heat_table(result.confusion) if small else None,
             matrix=None if small else shares_to_png_uri(_row_shares(result)),
             pairs=list(zip(findings.pairs, strips, strict=True)),
-            reliability=_reliability_chart(reliability),
+            reliability=_reliability_chart(reliability) if reliability else "",
             coverage=_coverage_chart(findings),
             version=__version__,
         )
