@@ -147,7 +147,7 @@ def test_many_candidates_are_a_picture_and_few_a_table(rows: tuple[VideoRow, ...
     assert [a for tag, a in page.tags if tag == "table" and "heat" in (a.get("class") or "")]
 
 
-def test_one_video_is_too_few_for_a_report(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_one_video_has_a_report_without_calibration(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
     evaluated = scored(rows)
     scores = replace(
         evaluated.scores,
@@ -156,8 +156,10 @@ def test_one_video_is_too_few_for_a_report(rows: tuple[VideoRow, ...], tmp_path:
         rows=evaluated.scores.rows[:1],
         view_choices=evaluated.scores.view_choices[:1],
     )
-    with pytest.raises(ValueError, match="calibration needs at least 2"):
-        write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
+    write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Accuracy against confidence" in page
+    assert "Calibration" not in page
 
 
 def test_pictures_are_data_uris() -> None:
