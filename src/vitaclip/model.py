@@ -17,7 +17,7 @@ from vitaclip.clip import CLIP
 from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.files import one_line, write_torch
 from vitaclip.prompts import Prompts, TextPrompts, VideoPrompts, lay_out
-from vitaclip.weights.architecture import Activation
+from vitaclip.weights.architecture import HEAD_WIDTH, Activation
 from vitaclip.weights.backbone import Backbone, build_backbone, load_backbone, locate
 from vitaclip.weights.fingerprint import fingerprint
 from vitaclip.weights.formats import read_clip
@@ -172,10 +172,18 @@ class VitaCLIP(nn.Module):
         """Write a checkpoint under the key names of the published Vita-CLIP code, which its `--checkpoint_path` loads.
 
         Raises:
-            ValueError: if there are no prompts to write.
+            ValueError: if there are no prompts to write, or if the backbone is of a kind that the format cannot tell
+                apart from OpenAI's: it holds neither activation nor heads.
         """
         if self.is_plain:
             raise ValueError("a plain CLIP has no prompts, so there is no published checkpoint to write")
+        config = self.clip.config
+        of_64 = all(tower.width == HEAD_WIDTH * tower.heads for tower in (config.vision, config.text))
+        if config.activation != "quick_gelu" or not of_64:
+            raise ValueError(
+                f"this backbone has {config.activation} and heads of {config.vision.width // config.vision.heads}; the"
+                f" published format tells neither and means quick_gelu and {HEAD_WIDTH}: save a folder instead"
+            )
         state = to_published(self.clip.state_dict(), self.prompts.state_dict())
         if self.prompts.text is not None:
             state |= name_buffers(

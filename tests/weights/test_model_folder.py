@@ -136,6 +136,12 @@ def test_the_buffers_of_the_names_are_the_published_ones(case: str) -> None:
     assert torch.equal(buffers["prompt_learner.token_suffix"], embedding[tokens[:, 1 + context :]])
 
 
+def test_what_the_published_format_cannot_tell_is_not_written(model: VitaCLIP, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="heads of 8; the published format tells neither"):
+        model.save_published(tmp_path / "x.pth")
+    assert not (tmp_path / "x.pth").exists()
+
+
 def test_a_context_for_each_class_needs_the_names(tmp_path: Path) -> None:
     torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
     peers.write_tokenizer(tmp_path)

@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0 done, 1 some of the files failed, 2 a mistake in what was asked for, 130 interrupted,
+        The exit status: 0 done, 1 some of the files failed, 2 a mistake in what was asked for, 130 interrupted, 141 nobody
+        reads the output,
         143 training was asked to stop (SIGTERM) and saved its state.
     """
     # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
@@ -48,6 +49,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ValueError as error:
         print(f"vitaclip: error: {_process()}{error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # Whoever reads our output has seen enough (`| head`). What is still in the buffer goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         print(
