@@ -35,9 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        The exit status: 0 done, 1 some of the files failed, 2 a mistake in what was asked for, 130 interrupted, 141 nobody
-        reads the output,
-        143 training was asked to stop (SIGTERM) and saved its state.
+        The exit status: 0 done, 1 some of the files failed, 2 a mistake in what was asked for, 130 interrupted,
+        141 nobody reads the output, 143 training was asked to stop (SIGTERM) and saved its state.
     """
     # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
