@@ -18,7 +18,7 @@ ALLOWED: dict[str, set[str]] = {
     "runtime": {"config"},
     "recipes": {"config"},
     "clip": {"config"},
-    "data": {"config"},
+    "data": {"config", "files"},
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},

@@ -3,8 +3,10 @@
 Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model normalises them.
 """
 
+from vitaclip.data.container import VideoError
 from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, TrainTransform, load_views
-from vitaclip.data.decode import Video, VideoError, open_video
+from vitaclip.data.decode import Video, open_video
+from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import (
     VIDEO_SUFFIXES,
     VideoList,
@@ -24,6 +26,7 @@ __all__ = [
     "EvalBatch",
     "EvalDataset",
     "FrameSampling",
+    "IndexCache",
     "NamedVideos",
     "RandAugment",
     "Sample",

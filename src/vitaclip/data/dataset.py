@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig, require
-from vitaclip.data.decode import VideoError, open_video
+from vitaclip.data.container import VideoError
+from vitaclip.data.decode import open_video
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling
