@@ -17,6 +17,7 @@ from vitaclip.data import (
     load_views,
 )
 from vitaclip.data.dataset import OnError
+from vitaclip.data.train_transform import OneClip
 from vitaclip.data.transforms import resize_short_side, spatial_views
 
 
@@ -121,6 +122,31 @@ def test_augmentation_sees_whole_frames_of_bounded_size(monkeypatch: pytest.Monk
     for height, width in ((90, 120), (300, 400)):
         transform(torch.zeros(2, 3, height, width, dtype=torch.uint8), np.random.default_rng(0))
     assert seen == [(90, 120), (100, 133)]
+
+
+@pytest.mark.parametrize("randaugment", ["", "rand-m7-n4-mstd0.5-inc1"])
+def test_a_clip_made_frame_by_frame_is_the_clip_made_at_once(
+    video_folder: Path, randaugment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transform = TrainTransform(24, AugmentConfig(flip=0.5, randaugment=randaugment))
+    dataset = TrainDataset(rows_of(video_folder)[:1], SAMPLING, transform, 0)
+    everything = torch.from_numpy(decode_all(rows_of(video_folder)[0].path)).permute(0, 3, 1, 2)
+    sizes = []
+    each = OneClip.each
+
+    def record(self: OneClip, frames: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(frames))
+        return each(self, frames)
+
+    for step in range(12):
+        rng = next(dataset._tries(step, 0, 1))[1]
+        expected = transform(everything[SAMPLING.train(len(everything), rng)], rng)
+        with monkeypatch.context() as patch:
+            patch.setattr(OneClip, "each", record)
+            video = dataset.sample(step, 0, 1).video
+        assert video is not None
+        assert torch.equal(video[0], expected)
+    assert sizes == [1] * 48
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
     parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
+    parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
     parser.add_argument(
         "--on_error",
         choices=("skip", "raise"),
@@ -68,7 +69,12 @@ def run(arguments: Namespace) -> int:
 
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     videos = _read(arguments, model.class_names)
-    data = DataConfig(workers=arguments.workers, eval_batch_size=arguments.batch_size, on_error=arguments.on_error)
+    data = DataConfig(
+        workers=arguments.workers,
+        eval_batch_size=arguments.batch_size,
+        on_error=arguments.on_error,
+        index_cache=arguments.index_cache,
+    )
     evaluation = Evaluation(
         model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, arguments.template
     )

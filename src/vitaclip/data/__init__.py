@@ -4,9 +4,9 @@ Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model norma
 """
 
 from vitaclip.data.container import VideoError
-from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, TrainTransform, load_views
+from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, load_views
 from vitaclip.data.decode import Video, open_video
-from vitaclip.data.index_cache import IndexCache
+from vitaclip.data.index_cache import IndexCache, index_cache
 from vitaclip.data.lists import (
     VIDEO_SUFFIXES,
     VideoList,
@@ -20,6 +20,7 @@ from vitaclip.data.loader import EvalBatch, TrainBatch, eval_batches, train_batc
 from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling, frame_sampling
 from vitaclip.data.sources import NamedVideos, find_videos, read_videos
+from vitaclip.data.train_transform import TrainTransform
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -41,6 +42,7 @@ __all__ = [
     "eval_batches",
     "find_videos",
     "frame_sampling",
+    "index_cache",
     "load_views",
     "open_video",
     "parse_randaugment",

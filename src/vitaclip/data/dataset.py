@@ -4,8 +4,8 @@ Axes: V views of a video, T frames, S x S pixels of a crop; videos are uint8 (V,
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,21 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.config import AugmentConfig, require
 from vitaclip.data.container import VideoError
 from vitaclip.data.decode import open_video
+from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import VideoRow
-from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms import flip, random_resized_crop, resize_short_side, spatial_views
+from vitaclip.data.train_transform import OneClip, TrainTransform
+from vitaclip.data.transforms import resize_short_side, spatial_views
 
 OnError = Literal["raise", "skip"]
 
 _TRIES = 10
 # Purposes of random draws: the same seed gives each its own stream.
 _ORDER, _SAMPLE = 0, 1
-# Augmentation works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
-_AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7
 
 
 @dataclass(frozen=True)
@@ -44,44 +42,6 @@ class Sample:
     """What was wrong with the videos passed over on the way, one line each."""
 
 
-@dataclass(frozen=True)
-class TrainTransform:
-    """What happens to a training clip: RandAugment on whole frames, random resized crop, flip.
-
-    One draw serves all frames of a clip.
-    """
-
-    size: int = 224
-    """Side of the result in pixels (S)."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """How much, and which."""
-
-    def __post_init__(self) -> None:
-        require(self.size >= 1, self, "size", "must be at least 1 pixel")
-        if self.augment.randaugment:
-            parse_randaugment(self.augment.randaugment)
-
-    @cached_property
-    def _randaugment(self) -> RandAugment | None:
-        return parse_randaugment(self.augment.randaugment) if self.augment.randaugment else None
-
-    def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
-        """Args:
-            clip: uint8 (T, 3, H, W).
-            rng: source of every draw.
-
-        Returns:
-            uint8 (T, 3, S, S).
-        """
-        if self._randaugment is not None:
-            limit = round(self.size * _AUGMENTED_SHORT_SIDE_PER_SIZE)
-            if min(clip.shape[-2:]) > limit:
-                clip = resize_short_side(clip, limit)
-            clip = self._randaugment(clip, rng)
-        clip = random_resized_crop(clip, self.size, self.augment.crop_scale, self.augment.crop_ratio, rng)
-        return flip(clip) if rng.random() < self.augment.flip else clip
-
-
 class TrainDataset:
     """Training samples. Sample i of step s depends on (seed, s, i) and the batch size alone."""
 
@@ -92,6 +52,7 @@ class TrainDataset:
         transform: TrainTransform,
         seed: int,
         on_error: OnError = "raise",
+        index_cache: IndexCache | None = None,
     ) -> None:
         """Args:
         rows: the videos.
@@ -99,13 +60,14 @@ class TrainDataset:
         transform: what happens to a clip.
         seed: not negative; another seed gives another order and other draws.
         on_error: "raise" stops at a broken video; "skip" takes another in its place and the sample says so.
+        index_cache: where to keep what the files' packets say.
         """
         _check_rows(rows)
         _check_on_error(on_error)
         if seed < 0:
             raise ValueError(f"seed = {seed}: must be 0 or more")
         self.rows, self.sampling, self.transform = tuple(rows), sampling, transform
-        self.seed, self.on_error = seed, on_error
+        self.seed, self.on_error, self.index_cache = seed, on_error, index_cache
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
 
     def __len__(self) -> int:
@@ -141,9 +103,11 @@ class TrainDataset:
             yield int(rng.integers(len(self.rows))), rng
 
     def _clip(self, path: Path, rng: np.random.Generator) -> Tensor:
-        with open_video(path) as video:
-            frames = video.frames(self.sampling.train(video.num_frames, rng))
-        return self.transform(frames, rng).contiguous()
+        with open_video(path, self.index_cache) as video:
+            indices = self.sampling.train(video.num_frames, rng)
+            transform = OneClip(self.transform, rng)
+            frames = video.frames(indices, transform.each)
+        return transform.finish(frames).contiguous()
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
@@ -165,6 +129,7 @@ class EvalDataset:
         spatial_crops: int = 1,
         size: int = 224,
         on_error: OnError = "raise",
+        index_cache: IndexCache | None = None,
     ) -> None:
         """Args:
         rows: the videos.
@@ -173,13 +138,14 @@ class EvalDataset:
         spatial_crops: crops per clip, spread along the longer side.
         size: S, side of a crop, and of the frames' shorter side.
         on_error: "raise" stops at a broken video; "skip" gives a sample without video.
+        index_cache: where to keep what the files' packets say.
         """
         _check_rows(rows)
         _check_on_error(on_error)
         _check_views(temporal_views, spatial_crops, size)
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
-        self.on_error = on_error
+        self.on_error, self.index_cache = on_error, index_cache
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -198,7 +164,8 @@ class EvalDataset:
         """
         row = self.rows[index]
         try:
-            video = load_views(row.path, self.sampling, self.temporal_views, self.spatial_crops, self.size)
+            views = self.temporal_views, self.spatial_crops, self.size
+            video = load_views(row.path, self.sampling, *views, index_cache=self.index_cache)
         except VideoError as error:
             if self.on_error == "raise":
                 raise _located(row, error) from error
@@ -212,6 +179,7 @@ def load_views(
     temporal_views: int = 3,
     spatial_crops: int = 1,
     size: int = 224,
+    index_cache: IndexCache | None = None,
 ) -> Tensor:
     """The test-time views of one video file.
 
@@ -222,11 +190,11 @@ def load_views(
         VideoError: the file cannot give the frames.
     """
     _check_views(temporal_views, spatial_crops, size)
-    with open_video(path) as video:
+    with open_video(path, index_cache) as video:
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)
-        frames = resize_short_side(video.frames(distinct), size)
+        frames = video.frames(distinct, partial(resize_short_side, size=size))
     crops = spatial_views(frames, size, spatial_crops)  # (crops, distinct frames, 3, S, S)
     views = crops[:, torch.from_numpy(places.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
     return views.transpose(0, 1).flatten(0, 1).contiguous()

@@ -78,6 +78,11 @@ class IndexCache:
         return json.dumps(facts).encode()
 
 
+def index_cache(folder: str) -> IndexCache | None:
+    """The cache that the setting `data.index_cache` names; None if it is empty."""
+    return IndexCache(folder) if folder else None
+
+
 def _pack(entry: Entry) -> bytes:
     if isinstance(entry, int):
         return json.dumps(entry).encode() + b"\n"

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
-from vitaclip.data import EvalDataset, VideoRow, eval_batches, frame_sampling
+from vitaclip.data import EvalDataset, VideoRow, eval_batches, frame_sampling, index_cache
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import score_videos
 from vitaclip.model import VitaCLIP
@@ -43,7 +43,7 @@ class Evaluation:
             class_names: the candidates, trained on or not.
             views: clips and crops of each video.
             runtime: precision.
-            data: worker processes, batch size, and what to do about videos that cannot be read.
+            data: worker processes, batch size, index cache, and what to do about videos that cannot be read.
             templates: hand-written texts instead of the learned context.
         """
         self.model, self.class_names, self.templates = model, tuple(class_names), templates
@@ -55,6 +55,7 @@ class Evaluation:
             spatial_crops=views.spatial,
             size=model.image_size,
             on_error=data.on_error,
+            index_cache=index_cache(data.index_cache),
         )
         self.num_videos = len(dataset)
         self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers)

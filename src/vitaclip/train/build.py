@@ -13,6 +13,7 @@ from vitaclip.data import (
     TrainDataset,
     TrainTransform,
     frame_sampling,
+    index_cache,
     read_videos,
     train_batches,
 )
@@ -29,7 +30,7 @@ CONFIG_FILE, METRICS_FILE, BAD_VIDEOS_FILE = "config.json", "metrics.jsonl", "ba
 MODEL_FOLDER, CHECKPOINT_FOLDER = "model", "checkpoints"
 MAY_CHANGE_ON_RESUME = frozenset(
     {"out", "runtime.device", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "views"}
-    | {"data.workers", "data.eval_batch_size", "data.val", "data.root"}
+    | {"data.workers", "data.eval_batch_size", "data.val", "data.root", "data.index_cache"}
 )
 """Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
 
@@ -78,6 +79,7 @@ def _batches(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> Calla
         TrainTransform(size=model.image_size, augment=config.data.augment),
         seed=config.seed,
         on_error=config.data.on_error,
+        index_cache=index_cache(config.data.index_cache),
     )
     return partial(train_batches, dataset, batch_size=config.optim.batch_size, workers=config.data.workers)
 
