@@ -11,10 +11,12 @@ from vitaclip.config import AugmentConfig
 from vitaclip.data import (
     EvalDataset,
     FrameSampling,
+    IndexCache,
     TrainDataset,
     TrainTransform,
     VideoError,
     load_views,
+    train_batches,
 )
 from vitaclip.data.dataset import OnError
 from vitaclip.data.train_transform import OneClip
@@ -195,6 +197,22 @@ def test_evaluation(video_folder: Path) -> None:
     assert sample.video.shape == dataset.video_shape == (3, 4, 3, 24, 24)
     assert (sample.label, sample.index, sample.skipped) == (1, 4, ())
     assert torch.equal(sample.video, load_views(video_folder / "clip4.mp4", SAMPLING, 3, 1, 24))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_kept_indices_change_no_sample(video_folder: Path, tmp_path: Path, workers: int) -> None:
+    cache = IndexCache(tmp_path / "cache")
+    for _ in range(2):  # the first time they are written, the second time read
+        plain = train_batches(train(video_folder), 0, 3, 4, workers)
+        kept = train_batches(
+            TrainDataset(rows_of(video_folder), SAMPLING, TRANSFORM, 0, index_cache=cache), 0, 3, 4, workers
+        )
+        for first, second in zip(plain, kept, strict=True):
+            assert torch.equal(first.video, second.video)
+    assert sum(file.is_file() for file in cache.folder.rglob("*")) == 10
+    evaluated = EvalDataset(rows_of(video_folder), SAMPLING, 3, 1, 24, index_cache=cache).sample(4).video
+    assert evaluated is not None
+    assert torch.equal(evaluated, load_views(video_folder / "clip4.mp4", SAMPLING, 3, 1, 24))
 
 
 def test_broken_video_in_evaluation(video_folder: Path) -> None:

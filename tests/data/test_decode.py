@@ -1,5 +1,6 @@
 """Decoding of chosen frames against decoding of everything."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,6 +152,23 @@ def test_fault_12_only_the_chosen_frames_are_converted(folder: Path, monkeypatch
         whole = video.frames([20, 3, 20, 31])
     assert converted == [(1, 3, 48, 64)] * 3
     assert torch.equal(frames, whole[..., :5])
+
+
+def frames_alive() -> int:
+    return sum(type(alive) is av.VideoFrame for alive in gc.get_objects())
+
+
+def test_no_frame_stays_in_memory(folder: Path) -> None:
+    path = write_video(folder / "memory.mp4", rotation=90)
+    with open_video(path) as video:
+        gc.collect()
+        gc.disable()
+        try:
+            before = frames_alive()
+            video.frames(range(40))
+            assert frames_alive() <= before + 1
+        finally:
+            gc.enable()
 
 
 def test_time_facts(folder: Path) -> None:

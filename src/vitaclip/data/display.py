@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from av.buffer import Buffer
+from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
@@ -52,10 +52,10 @@ class FrameConverter:
 
 def _oriented(pixels: Tensor, frame: VideoFrame) -> Tensor:
     """Turned and mirrored by the frame's display matrix, (3, H, W); to the nearest quarter turn."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
+    # `frame.side_data` would tie a knot of references, and frames stay in memory until Python's collector comes by.
+    matrix = SideDataContainer(frame).get(Type.DISPLAYMATRIX)  # type: ignore[call-arg]
     if matrix is None:
         return pixels
-    assert isinstance(matrix, Buffer)
     # A stored point (x, y) is shown at (a x + c y, b x + d y), y downwards.
     a, b, _, c, d = np.frombuffer(memoryview(matrix), dtype=np.int32)[:5].tolist()
     if abs(a) + abs(d) >= abs(b) + abs(c):
