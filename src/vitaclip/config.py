@@ -450,7 +450,7 @@ class DemoConfig:
     """Folder for the videos, the run and the page."""
     seed: int = 0
     """Another seed draws other videos and starts from other prompts."""
-    steps: int = 300
+    steps: int = 450
     """Training steps."""
     batch_size: int = 24
     """Clips of one step."""
