@@ -283,6 +283,9 @@ class DataConfig:
     on_error: Literal["raise", "skip"] = "skip"
     """A video that cannot be read: stop, or go on with another in training (counted in the log, listed in
     bad_videos.txt) and without it in evaluation (counted in the result)."""
+    index_cache: str = ""
+    """Folder that keeps where the frames of each video are, so that only the first epoch has to find out; may be
+    shared by runs. Pays for long videos, slow disks, and files whose frames have to be counted. Empty: none."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Training-time changes of a clip."""
 

@@ -16,16 +16,20 @@ from torch import Tensor
 
 
 @contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """A temporary neighbour of `path` to write to, put in its place on success and removed on failure."""
+def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
+    """A temporary neighbour of `path` to write to, put in its place on success and removed on failure.
+
+    `durable` waits until it is on the disk, so that it outlives a power cut.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         temporary.chmod(0o644)  # safetensors would keep its files to the user
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        if durable:
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -140,7 +140,8 @@ def test_eval_reports_supervised_and_zero_shot(
 ) -> None:
     out = tmp_path / "result.json"
     arguments = ["eval", str(world / "videos"), "--model", str(run_folder / "model"), "--workers", "0"]
-    assert main([*arguments, "--out", str(out)]) == 0
+    assert main([*arguments, "--out", str(out), "--index_cache", str(tmp_path / "index")]) == 0
+    assert sum(file.is_file() for file in (tmp_path / "index").rglob("*")) == 12
     printed = capsys.readouterr().out
     assert "0 of 3 classes never" in " ".join(printed.split())
     result = json.loads(out.read_text())

@@ -11,12 +11,15 @@ from vitaclip.config import AugmentConfig
 from vitaclip.data import (
     EvalDataset,
     FrameSampling,
+    IndexCache,
     TrainDataset,
     TrainTransform,
     VideoError,
     load_views,
+    train_batches,
 )
 from vitaclip.data.dataset import OnError
+from vitaclip.data.train_transform import OneClip
 from vitaclip.data.transforms import resize_short_side, spatial_views
 
 
@@ -123,6 +126,31 @@ def test_augmentation_sees_whole_frames_of_bounded_size(monkeypatch: pytest.Monk
     assert seen == [(90, 120), (100, 133)]
 
 
+@pytest.mark.parametrize("randaugment", ["", "rand-m7-n4-mstd0.5-inc1"])
+def test_a_clip_made_frame_by_frame_is_the_clip_made_at_once(
+    video_folder: Path, randaugment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    transform = TrainTransform(24, AugmentConfig(flip=0.5, randaugment=randaugment))
+    dataset = TrainDataset(rows_of(video_folder)[:1], SAMPLING, transform, 0)
+    everything = torch.from_numpy(decode_all(rows_of(video_folder)[0].path)).permute(0, 3, 1, 2)
+    sizes = []
+    each = OneClip.each
+
+    def record(self: OneClip, frames: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(frames))
+        return each(self, frames)
+
+    for step in range(12):
+        rng = next(dataset._tries(step, 0, 1))[1]
+        expected = transform(everything[SAMPLING.train(len(everything), rng)], rng)
+        with monkeypatch.context() as patch:
+            patch.setattr(OneClip, "each", record)
+            video = dataset.sample(step, 0, 1).video
+        assert video is not None
+        assert torch.equal(video[0], expected)
+    assert sizes == [1] * 48
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
@@ -169,6 +197,22 @@ def test_evaluation(video_folder: Path) -> None:
     assert sample.video.shape == dataset.video_shape == (3, 4, 3, 24, 24)
     assert (sample.label, sample.index, sample.skipped) == (1, 4, ())
     assert torch.equal(sample.video, load_views(video_folder / "clip4.mp4", SAMPLING, 3, 1, 24))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_kept_indices_change_no_sample(video_folder: Path, tmp_path: Path, workers: int) -> None:
+    cache = IndexCache(tmp_path / "cache")
+    for _ in range(2):  # the first time they are written, the second time read
+        plain = train_batches(train(video_folder), 0, 3, 4, workers)
+        kept = train_batches(
+            TrainDataset(rows_of(video_folder), SAMPLING, TRANSFORM, 0, index_cache=cache), 0, 3, 4, workers
+        )
+        for first, second in zip(plain, kept, strict=True):
+            assert torch.equal(first.video, second.video)
+    assert sum(file.is_file() for file in cache.folder.rglob("*")) == 10
+    evaluated = EvalDataset(rows_of(video_folder), SAMPLING, 3, 1, 24, index_cache=cache).sample(4).video
+    assert evaluated is not None
+    assert torch.equal(evaluated, load_views(video_folder / "clip4.mp4", SAMPLING, 3, 1, 24))
 
 
 def test_broken_video_in_evaluation(video_folder: Path) -> None:

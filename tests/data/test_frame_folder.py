@@ -60,6 +60,22 @@ def test_only_chosen_frames_are_read(tmp_path: Path) -> None:
             clip.frames([2, 8])
 
 
+def test_what_happens_to_each_picture_happens_as_it_is_read(tmp_path: Path) -> None:
+    folder, shapes = write_frames(tmp_path / "clip"), []
+
+    def shrink(pictures: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(pictures.shape))
+        return resize_short_side(pictures, 20)
+
+    with open_clip(folder) as clip:
+        shrunk = clip.frames([11, 0, 5, 0], shrink)
+    assert shapes == [(1, 3, 40, 56)] * 3  # each once, alone
+    assert torch.equal(shrunk, resize_short_side(read_all(folder)[[11, 0, 5, 0]], 20))
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(folder / "img_00002.jpg")
+    with pytest.raises(VideoError, match="holds pictures of several sizes"), open_clip(folder) as clip:
+        clip.frames([0, 1], lambda pictures: pictures[..., :8, :8])
+
+
 def test_data_sets_read_them(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "clip", 20)
     views = load_views(folder, FrameSampling("dense", 4, 3), 2, 1, 24)

@@ -57,6 +57,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
     parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
+    parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
     parser.add_argument(
         "--on_error",
         choices=("skip", "raise"),
@@ -69,7 +70,12 @@ def run(arguments: Namespace) -> int:
     """Evaluate and print."""
     if bool(arguments.videos) == bool(arguments.protocol):
         raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
-    data = DataConfig(workers=arguments.workers, eval_batch_size=arguments.batch_size, on_error=arguments.on_error)
+    data = DataConfig(
+        workers=arguments.workers,
+        eval_batch_size=arguments.batch_size,
+        on_error=arguments.on_error,
+        index_cache=arguments.index_cache,
+    )
     return _run_protocol(arguments, data) if arguments.protocol else _run_list(arguments, data)
 
 

@@ -4,10 +4,12 @@ Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model norma
 """
 
 from vitaclip.data.class_index import ClassIndex
-from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, TrainTransform, load_views
-from vitaclip.data.decode import Video, VideoError, open_video
+from vitaclip.data.container import VideoError
+from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, load_views
+from vitaclip.data.decode import Video, open_video
 from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.frame_folder import FrameFolder, open_clip
+from vitaclip.data.index_cache import IndexCache, index_cache
 from vitaclip.data.lists import (
     VIDEO_SUFFIXES,
     VideoList,
@@ -22,6 +24,7 @@ from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
 from vitaclip.data.selection import draw_shots, list_text
 from vitaclip.data.sources import NamedVideos, choose_classes, find_videos, read_videos
+from vitaclip.data.train_transform import TrainTransform
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -30,6 +33,7 @@ __all__ = [
     "EvalDataset",
     "FrameFolder",
     "FrameSampling",
+    "IndexCache",
     "NamedVideos",
     "Purpose",
     "RandAugment",
@@ -48,6 +52,7 @@ __all__ = [
     "find_videos",
     "frame_sampling",
     "generator",
+    "index_cache",
     "list_text",
     "load_views",
     "open_clip",

@@ -4,8 +4,8 @@ Axes: V views of a video, T frames, S x S pixels of a crop; videos are uint8 (V,
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,21 +13,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.config import AugmentConfig, require
-from vitaclip.data.decode import VideoError
+from vitaclip.data.container import VideoError
 from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.frame_folder import open_clip
+from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import VideoRow
-from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.selection import balanced_order
-from vitaclip.data.transforms import flip, random_resized_crop, resize_short_side, spatial_views
+from vitaclip.data.train_transform import OneClip, TrainTransform
+from vitaclip.data.transforms import resize_short_side, spatial_views
 
 OnError = Literal["raise", "skip"]
 
 _TRIES = 10
-# Augmentation works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
-_AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7
 
 
 @dataclass(frozen=True)
@@ -44,44 +42,6 @@ class Sample:
     """What was wrong with the videos passed over on the way, one line each."""
 
 
-@dataclass(frozen=True)
-class TrainTransform:
-    """What happens to a training clip: RandAugment on whole frames, random resized crop, flip.
-
-    One draw serves all frames of a clip.
-    """
-
-    size: int = 224
-    """Side of the result in pixels (S)."""
-    augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """How much, and which."""
-
-    def __post_init__(self) -> None:
-        require(self.size >= 1, self, "size", "must be at least 1 pixel")
-        if self.augment.randaugment:
-            parse_randaugment(self.augment.randaugment)
-
-    @cached_property
-    def _randaugment(self) -> RandAugment | None:
-        return parse_randaugment(self.augment.randaugment) if self.augment.randaugment else None
-
-    def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
-        """Args:
-            clip: uint8 (T, 3, H, W).
-            rng: source of every draw.
-
-        Returns:
-            uint8 (T, 3, S, S).
-        """
-        if self._randaugment is not None:
-            limit = round(self.size * _AUGMENTED_SHORT_SIDE_PER_SIZE)
-            if min(clip.shape[-2:]) > limit:
-                clip = resize_short_side(clip, limit)
-            clip = self._randaugment(clip, rng)
-        clip = random_resized_crop(clip, self.size, self.augment.crop_scale, self.augment.crop_ratio, rng)
-        return flip(clip) if rng.random() < self.augment.flip else clip
-
-
 class TrainDataset:
     """Training samples. Sample i of step s depends on (seed, s, i) and the batch size alone."""
 
@@ -93,6 +53,7 @@ class TrainDataset:
         seed: int,
         on_error: OnError = "raise",
         balance_classes: bool = False,
+        index_cache: IndexCache | None = None,
     ) -> None:
         """Args:
         rows: the videos.
@@ -101,6 +62,7 @@ class TrainDataset:
         seed: not negative; another seed gives another order and other draws.
         on_error: "raise" stops at a broken video; "skip" takes another in its place and the sample says so.
         balance_classes: show every class equally often in an epoch.
+        index_cache: where to keep what the files' packets say.
         """
         _check_rows(rows)
         _check_on_error(on_error)
@@ -108,6 +70,7 @@ class TrainDataset:
             raise ValueError(f"seed = {seed}: must be 0 or more")
         self.rows, self.sampling, self.transform = tuple(rows), sampling, transform
         self.seed, self.on_error, self.balance_classes = seed, on_error, balance_classes
+        self.index_cache = index_cache
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
 
     def __len__(self) -> int:
@@ -144,9 +107,11 @@ class TrainDataset:
             yield int(rng.integers(len(self.rows))), rng
 
     def _clip(self, path: Path, rng: np.random.Generator) -> Tensor:
-        with open_clip(path) as video:
-            frames = video.frames(self.sampling.train(video.num_frames, rng))
-        return self.transform(frames, rng).contiguous()
+        with open_clip(path, self.index_cache) as video:
+            indices = self.sampling.train(video.num_frames, rng)
+            transform = OneClip(self.transform, rng)
+            frames = video.frames(indices, transform.each)
+        return transform.finish(frames).contiguous()
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
@@ -171,6 +136,7 @@ class EvalDataset:
         size: int = 224,
         on_error: OnError = "raise",
         crop: float = 1.0,
+        index_cache: IndexCache | None = None,
     ) -> None:
         """Args:
         rows: the videos.
@@ -180,13 +146,14 @@ class EvalDataset:
         size: S, side of a crop.
         on_error: "raise" stops at a broken video; "skip" gives a sample without video.
         crop: side of a crop over the frames' shorter side.
+        index_cache: where to keep what the files' packets say.
         """
         _check_rows(rows)
         _check_on_error(on_error)
         _check_views(temporal_views, spatial_crops, size)
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
-        self.on_error, self.crop = on_error, crop
+        self.on_error, self.crop, self.index_cache = on_error, crop, index_cache
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -205,7 +172,8 @@ class EvalDataset:
         """
         row = self.rows[index]
         try:
-            video = load_views(row.path, self.sampling, self.temporal_views, self.spatial_crops, self.size, self.crop)
+            views = self.temporal_views, self.spatial_crops, self.size, self.crop
+            video = load_views(row.path, self.sampling, *views, index_cache=self.index_cache)
         except VideoError as error:
             if self.on_error == "raise":
                 raise _located(row, error) from error
@@ -220,6 +188,7 @@ def load_views(
     spatial_crops: int = 1,
     size: int = 224,
     crop: float = 1.0,
+    index_cache: IndexCache | None = None,
 ) -> Tensor:
     """The test-time views of one video file: frames resized so that a crop of S is `crop` of their shorter side.
 
@@ -230,11 +199,11 @@ def load_views(
         VideoError: the file cannot give the frames.
     """
     _check_views(temporal_views, spatial_crops, size)
-    with open_clip(path) as video:
+    with open_clip(path, index_cache) as video:
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)
-        frames = resize_short_side(video.frames(distinct), round(size / crop))
+        frames = video.frames(distinct, partial(resize_short_side, size=round(size / crop)))
     crops = spatial_views(frames, size, spatial_crops)  # (crops, distinct frames, 3, S, S)
     views = crops[:, torch.from_numpy(places.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
     return views.transpose(0, 1).flatten(0, 1).contiguous()

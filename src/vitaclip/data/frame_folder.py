@@ -17,7 +17,9 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from vitaclip.data.decode import Video, VideoError, open_video
+from vitaclip.data.container import VideoError
+from vitaclip.data.decode import FrameFunction, Video, open_video
+from vitaclip.data.index_cache import IndexCache
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]+)\.(?:jpe?g|png|webp|bmp)", re.IGNORECASE)
 # Pictures of optical flow often lie beside the frames.
@@ -32,13 +34,17 @@ def is_frame_folder(path: Path) -> bool:
         return any(_NUMBERED.fullmatch(entry.name) is not None for entry in entries)
 
 
-def open_clip(path: str | Path) -> "AbstractContextManager[Video | FrameFolder]":
+def open_clip(path: str | Path, cache: IndexCache | None = None) -> "AbstractContextManager[Video | FrameFolder]":
     """Opens a video file, or a folder of numbered pictures, for reading frames.
+
+    Args:
+        path: either.
+        cache: where to find, or else to put, what a video file's packets say; a folder has none.
 
     Raises:
         VideoError: it is neither.
     """
-    return _open_folder(Path(path)) if is_frame_folder(Path(path)) else open_video(path)
+    return _open_folder(Path(path)) if is_frame_folder(Path(path)) else open_video(path, cache)
 
 
 class FrameFolder:
@@ -66,14 +72,16 @@ class FrameFolder:
         """Pixels down."""
         return int(self._first_frame.shape[-2])
 
-    def frames(self, indices: Sequence[int] | np.ndarray) -> Tensor:
+    def frames(self, indices: Sequence[int] | np.ndarray, each: FrameFunction | None = None) -> Tensor:
         """Reads the pictures at these places of the order; each once.
 
         Args:
             indices: n places, each in 0..num_frames-1; any order, repeats allowed.
+            each: what happens to every picture, (1, 3, H, W), as soon as it is read, such as a resize: large
+                pictures are then never in memory together.
 
         Returns:
-            uint8 (n, 3, H, W), RGB, in the order of `indices`.
+            uint8 (n, 3, H, W), RGB, in the order of `indices`; H x W as `each` leaves them.
 
         Raises:
             VideoError: a place outside the folder, a damaged picture, or pictures of several sizes.
@@ -84,9 +92,15 @@ class FrameFolder:
         if min(numbers) < 0 or max(numbers) >= self.num_frames:
             asked = f"{min(numbers)}..{max(numbers)}"
             raise VideoError(f"{self.path} has frames 0..{self.num_frames - 1}, not {asked}: ask for those it has")
-        pixels = {number: _read_picture(self._files[number]) for number in sorted(set(numbers))}
-        if len({picture.shape for picture in pixels.values()}) > 1:
-            raise VideoError(f"{self.path} holds pictures of several sizes: convert them to one, or leave it out")
+        shape: torch.Size | None = None
+        pixels: dict[int, Tensor] = {}
+        for number in sorted(set(numbers)):
+            picture = _read_picture(self._files[number])
+            shape = shape or picture.shape
+            if picture.shape != shape:
+                raise VideoError(f"{self.path} holds pictures of several sizes: convert them to one, or leave it out")
+            picture = picture.permute(2, 0, 1).unsqueeze(0)
+            pixels[number] = (each(picture) if each else picture)[0].permute(1, 2, 0)
         # Stored as (n, H, W, 3), as the frames of a video file are.
         return torch.stack([pixels[number] for number in numbers]).permute(0, 3, 1, 2)
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from vitaclip.data.container import VideoError
 from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset
-from vitaclip.data.decode import VideoError
 
 BatchT = TypeVar("BatchT")
 

@@ -1,26 +1,44 @@
 """The image operations of RandAugment on whole clips, with Pillow's definitions.
 
 Axes: T frames, H x W pixels. Every clip is uint8 (T, 3, H, W) and stays so; statistics (histogram, mean) are
-those of each frame by itself, as Pillow would take them.
+those of each frame by itself, as Pillow would take them. Where values become floats, frames are worked on one after
+the other, so that what is in between stays in the processor's cache; a warp takes all frames at once, since they
+share its weights.
 """
 
 import math
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 Colour = tuple[int, int, int]
+Arguments = ParamSpec("Arguments")
 
-# Weights of red, green and blue in Pillow's grey, in 1/65536.
-_GREY_WEIGHTS = (19595, 38470, 7471)
-_GREY_SHIFT = 16
+# Weights of red, green and blue in Pillow's grey, and their sum.
+_RED, _GREEN, _BLUE, _UNIT = 19595, 38470, 7471, 65536
+
+
+def _frame_by_frame(
+    operation: Callable[Concatenate[Tensor, Arguments], Tensor],
+) -> Callable[Concatenate[Tensor, Arguments], Tensor]:
+    """An operation on a frame (3, H, W) as one on a clip (T, 3, H, W)."""
+
+    @wraps(operation)
+    def on_clip(clip: Tensor, /, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Tensor:
+        return torch.stack([operation(frame, *args, **kwargs) for frame in clip.contiguous()])
+
+    return on_clip
 
 
 def auto_contrast(clip: Tensor) -> Tensor:
     """Stretches every colour of every frame so that its darkest value is 0 and its brightest 255."""
-    low = clip.amin((-2, -1)).flatten().double().unsqueeze(1)
-    high = clip.amax((-2, -1)).flatten().double().unsqueeze(1)
+    low = clip.amin((-2, -1)).double().view(-1, 1)
+    high = clip.amax((-2, -1)).double().view(-1, 1)
     values = torch.arange(256, dtype=torch.float64).unsqueeze(0)
     scale = 255 / (high - low).clamp(min=1)
     table = (values * scale - low * scale).clamp(0, 255)
@@ -29,15 +47,13 @@ def auto_contrast(clip: Tensor) -> Tensor:
 
 def equalize(clip: Tensor) -> Tensor:
     """Makes the histogram of every colour of every frame flat."""
-    planes = clip.flatten(2).flatten(0, 1).long()  # (T*3, H*W)
-    offsets = torch.arange(len(planes)).unsqueeze(1) * 256
-    histogram = torch.bincount((planes + offsets).flatten(), minlength=256 * len(planes)).view(-1, 256)
-    brightest = clip.amax((-2, -1)).flatten().long().unsqueeze(1)
+    planes = clip.contiguous().flatten(2).flatten(0, 1)  # (T*3, H*W)
+    histogram = torch.stack([torch.bincount(plane, minlength=256) for plane in planes])
+    brightest = planes.amax(1).long().unsqueeze(1)
     step = (planes.shape[1] - histogram.gather(1, brightest)) // 255  # pixels per grey level of the result
     below = histogram.cumsum(1) - histogram
     table = (step // 2 + below) // step.clamp(min=1)
-    table = torch.where(step > 0, table.clamp(max=255), torch.arange(256))
-    return _look_up(clip, table)
+    return _look_up(clip, torch.where(step > 0, table.clamp(max=255), torch.arange(256)))
 
 
 def invert(clip: Tensor) -> Tensor:
@@ -52,39 +68,51 @@ def posterize(clip: Tensor, bits: int) -> Tensor:
 
 def solarize(clip: Tensor, threshold: int) -> Tensor:
     """Inverts the values from `threshold` (0 to 256) on."""
-    return torch.where(clip.short() >= threshold, 255 - clip, clip)
+    if threshold > 255:
+        return clip
+    # NumPy compares bytes several times faster than torch does. -1 in a byte has all bits set: xor inverts.
+    values = clip.numpy()
+    return torch.from_numpy(values ^ -(values >= threshold).view(np.uint8))
 
 
 def solarize_add(clip: Tensor, addition: int) -> Tensor:
-    """Adds `addition` to the values below 128."""
-    return torch.where(clip < 128, (clip.short() + addition).clamp(0, 255).to(torch.uint8), clip)
+    """Adds `addition` (0 to 127) to the values below 128."""
+    values = clip.numpy()
+    return torch.from_numpy(values + (values < 128).view(np.uint8) * np.uint8(addition))
 
 
-def color(clip: Tensor, factor: float) -> Tensor:
+@_frame_by_frame
+def color(frame: Tensor, factor: float) -> Tensor:
     """0 = grey, 1 = as it is, more = stronger colours."""
-    return _blend(_grey(clip).float(), clip, factor)
+    values = frame.float()
+    return _blend(_grey(values), values, factor)
 
 
-def contrast(clip: Tensor, factor: float) -> Tensor:
+@_frame_by_frame
+def contrast(frame: Tensor, factor: float) -> Tensor:
     """0 = the frame's mean grey, 1 = as it is, more = stronger contrast."""
-    mean = (_grey(clip).double().mean((-3, -2, -1), keepdim=True) + 0.5).floor()
-    return _blend(mean.float(), clip, factor)
+    values = frame.float()
+    return _blend((_grey(values).mean(dtype=torch.float64) + 0.5).floor().float(), values, factor)
 
 
-def brightness(clip: Tensor, factor: float) -> Tensor:
+@_frame_by_frame
+def brightness(frame: Tensor, factor: float) -> Tensor:
     """0 = black, 1 = as it is, more = brighter."""
-    return _blend(torch.zeros(()), clip, factor)
+    return frame.float().mul_(factor).clamp_(0, 255).to(torch.uint8)
 
 
-def sharpness(clip: Tensor, factor: float) -> Tensor:
+@_frame_by_frame
+def sharpness(frame: Tensor, factor: float) -> Tensor:
     """0 = smoothed, 1 = as it is, more = sharpened. The outermost pixels stay as they are."""
-    smooth = clip.float()
-    if min(clip.shape[-2:]) > 2:
-        inner = smooth[..., 1:-1, 1:-1]
-        total = F.avg_pool2d(smooth, 3, stride=1, divisor_override=1)
-        smoothed = ((total + 4 * inner) / 13 + 0.5).floor()  # Pillow's SMOOTH kernel: ones around a five
-        smooth[..., 1:-1, 1:-1] = smoothed
-    return _blend(smooth, clip, factor)
+    if min(frame.shape[1:]) < 3:
+        return frame
+    values = frame.float()
+    rows = values[:, :-2] + values[:, 1:-1] + values[:, 2:]
+    smooth = rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
+    inner = values[:, 1:-1, 1:-1]
+    smooth.add_(inner, alpha=4).mul_(1 / 13).add_(0.5).floor_()  # Pillow's SMOOTH kernel: ones around a five
+    inner.sub_(smooth).mul_(factor).add_(smooth)
+    return values.clamp_(0, 255).to(torch.uint8)
 
 
 def rotate(clip: Tensor, degrees: float, fill: Colour) -> Tensor:
@@ -151,18 +179,22 @@ def _cubic_taps(source: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return pixels[..., used], weights[..., used]
 
 
-def _grey(clip: Tensor) -> Tensor:
-    """Pillow's luma, int32 (T, 1, H, W) in 0..255."""
-    red, green, blue = (clip[:, colour].int() * weight for colour, weight in enumerate(_GREY_WEIGHTS))
-    return ((red + green + blue + (1 << (_GREY_SHIFT - 1))) >> _GREY_SHIFT).unsqueeze(1)
+def _grey(values: Tensor) -> Tensor:
+    """Pillow's luma of a float32 frame (3, H, W): whole numbers (H, W) in 0..255, exact (all sums are below 2**24)."""
+    red, green, blue = values
+    weighted = (red * _RED).add_(green, alpha=_GREEN).add_(blue, alpha=_BLUE)
+    return weighted.add_(_UNIT / 2).mul_(1 / _UNIT).floor_()
 
 
-def _blend(plain: Tensor, clip: Tensor, factor: float) -> Tensor:
-    """`plain + factor * (clip - plain)`, cut off at 0 and 255 and rounded down like Pillow's Image.blend."""
-    return (plain + factor * (clip - plain)).clamp_(0, 255).to(torch.uint8)
+def _blend(plain: Tensor, values: Tensor, factor: float) -> Tensor:
+    """`plain + factor * (values - plain)`, cut off at 0 and 255 and rounded down like Pillow's Image.blend."""
+    return values.sub_(plain).mul_(factor).add_(plain).clamp_(0, 255).to(torch.uint8)
 
 
 def _look_up(clip: Tensor, table: Tensor) -> Tensor:
     """Replaces the values of each colour plane by its own row of `table`, (T*3, 256)."""
-    planes = clip.flatten(2).flatten(0, 1).long()
-    return table.to(torch.uint8).gather(1, planes).view(clip.shape)
+    planes = clip.contiguous().flatten(0, 1).numpy()
+    replaced = np.empty_like(planes)
+    for plane, row, result in zip(planes, table.to(torch.uint8).numpy(), replaced, strict=True):
+        np.take(row, plane, out=result, mode="wrap")  # "wrap" spares the check of a byte's range
+    return torch.from_numpy(replaced).view(clip.shape)

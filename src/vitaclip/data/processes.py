@@ -17,7 +17,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 import torch
 
-from vitaclip.data.decode import VideoError
+from vitaclip.data.container import VideoError
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")

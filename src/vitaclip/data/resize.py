@@ -22,7 +22,8 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
 
 from vitaclip.config import ResizeConfig
-from vitaclip.data.decode import VideoError, open_video
+from vitaclip.data.container import VideoError
+from vitaclip.data.decode import open_video
 from vitaclip.data.lists import is_video_name
 from vitaclip.data.processes import Outcome, name_problem, run_in_processes
 from vitaclip.data.scan import count_cores

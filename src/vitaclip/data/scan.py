@@ -11,7 +11,8 @@ import av.error
 from av.container import InputContainer
 
 from vitaclip.config import ScanConfig
-from vitaclip.data.decode import VideoError, open_video
+from vitaclip.data.container import VideoError
+from vitaclip.data.decode import open_video
 from vitaclip.data.frame_folder import is_frame_folder, open_clip
 from vitaclip.data.lists import file_problems, is_video_name, read_rows
 from vitaclip.data.processes import name_problem, run_in_processes

@@ -87,24 +87,18 @@ def spatial_views(clip: Tensor, size: int, crops: int) -> Tensor:
     return torch.stack(views)
 
 
-def random_resized_crop(
-    clip: Tensor, size: int, scale: tuple[float, float], ratio: tuple[float, float], rng: np.random.Generator
-) -> Tensor:
-    """Inception's training crop: a box of random area and shape, resized to a square; one box for all frames.
-
-    Source: Szegedy et al. 2015; box algorithm as in torchvision's RandomResizedCrop.
+def resized_crop(clip: Tensor, box: tuple[int, int, int, int], size: int) -> Tensor:
+    """The same box (top, left, height, width) of all frames, resized to a square.
 
     Args:
         clip: uint8 (T, 3, H, W).
+        box: a part of the frames, as from `crop_box`.
         size: side of the result in pixels.
-        scale: range of the box's area, as a share of the frame's area.
-        ratio: range of width / height of the box (drawn log-uniformly).
-        rng: source of the box.
 
     Returns:
         uint8 (T, 3, size, size).
     """
-    top, left, height, width = crop_box(clip.shape[-2], clip.shape[-1], scale, ratio, rng)
+    top, left, height, width = box
     return resize(clip[..., top : top + height, left : left + width], size, size)
 
 
@@ -115,9 +109,17 @@ def crop_box(
     ratio: tuple[float, float],
     rng: np.random.Generator,
 ) -> tuple[int, int, int, int]:
-    """The box of `random_resized_crop`: (top, left, height, width), always inside the frame.
+    """Inception's training crop: a box (top, left, height, width) of random area and shape inside the frame.
 
     After ten boxes that do not fit: the largest central box whose shape lies in `ratio`.
+    Source: Szegedy et al. 2015; algorithm as in torchvision's RandomResizedCrop.
+
+    Args:
+        frame_height: in pixels.
+        frame_width: in pixels.
+        scale: range of the box's area, as a share of the frame's area.
+        ratio: range of the box's width over its height (drawn log-uniformly).
+        rng: source of the box.
     """
     area = frame_height * frame_width
     for _ in range(_CROP_TRIES):

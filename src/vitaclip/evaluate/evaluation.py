@@ -7,7 +7,7 @@ from functools import partial
 import torch
 
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
-from vitaclip.data import EvalDataset, VideoRow, eval_batches, view_sampling
+from vitaclip.data import EvalDataset, VideoRow, eval_batches, index_cache, view_sampling
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_features, score_videos
 from vitaclip.evaluate.wording import Wording, encode_names
@@ -46,7 +46,7 @@ class Evaluation:
             class_names: the candidates, trained on or not.
             views: clips and crops of each video, and how they become one answer.
             runtime: precision.
-            data: worker processes, batch size, and what to do about videos that cannot be read.
+            data: worker processes, batch size, index cache, and what to do about videos that cannot be read.
             wording: templates instead of the learned context, and descriptions.
             processes: those that share the videos; each gets the result of all.
         """
@@ -62,6 +62,7 @@ class Evaluation:
             size=model.image_size,
             on_error=data.on_error,
             crop=views.crop,
+            index_cache=index_cache(data.index_cache),
         )
         self.num_videos = len(dataset)
         share = (processes.rank, processes.count)

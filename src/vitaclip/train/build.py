@@ -16,6 +16,7 @@ from vitaclip.data import (
     TrainTransform,
     draw_shots,
     frame_sampling,
+    index_cache,
     list_text,
     read_videos,
     train_batches,
@@ -189,6 +190,7 @@ def _batches(
         seed=config.seed,
         on_error=config.data.on_error,
         balance_classes=config.data.balance_classes,
+        index_cache=index_cache(config.data.index_cache),
     )
     batch_size, workers = config.optim.batch_size, config.data.workers
     return partial(train_batches, dataset, batch_size=batch_size, workers=workers, places=places)

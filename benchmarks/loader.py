@@ -1,0 +1,270 @@
+"""Clips a second of the training loader, where the time goes, and how much memory a process takes.
+
+python benchmarks/loader.py --folder /tmp/clips --out loader.json
+python benchmarks/loader.py --folder /tmp/clips --operations         RandAugment's operations beside Pillow's
+python benchmarks/loader.py --folder /tmp/clips --memory             4K, and an hour long
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import clips
+import numpy as np
+import timing
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+from torch import Tensor
+
+from vitaclip.config import AugmentConfig
+from vitaclip.data import FrameSampling, Sample, TrainDataset, TrainTransform, VideoRow, open_video, pixel_ops
+from vitaclip.data import train_batches as load
+from vitaclip.data.train_transform import OneClip
+
+BATCH = 8
+RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
+SAMPLING = FrameSampling("dense", 8, 16)
+GREY = (128, 128, 128)
+
+# ----------------------------------------------------------------------------------------------------- clips a second
+
+
+class Ready(TrainDataset):
+    """Has every sample at once: what remains is the way to the main process."""
+
+    def sample(self, step: int, i: int, batch_size: int) -> Sample:
+        """Black."""
+        return Sample(torch.zeros(1, 8, 3, 224, 224, dtype=torch.uint8), 0, 0)
+
+
+def dataset(paths: list[Path], randaugment: str, kind: type[TrainDataset] = TrainDataset) -> TrainDataset:
+    """The training data of the published recipe."""
+    rows = [VideoRow(path, 0, str(path)) for path in paths]
+    return kind(rows, SAMPLING, TrainTransform(224, AugmentConfig(randaugment=randaugment)), seed=0)
+
+
+def measure_throughput(paths: list[Path], turns: int, batches: int) -> dict[str, timing.Times]:
+    """Seconds for a number of batches, the start of the workers included."""
+
+    def way(data: TrainDataset, workers: int) -> Callable[[int], object]:
+        return lambda run: [None for _ in load(data, run * batches, (run + 1) * batches, BATCH, workers)]
+
+    ways = {}
+    for name, randaugment in (("", ""), (", RandAugment", RANDAUGMENT)):
+        for workers in (0, 1, 2):
+            ways[f"{workers} workers{name}"] = way(dataset(paths, randaugment), workers)
+    ways["1 workers that have nothing to do"] = way(dataset(paths, "", Ready), 1)
+    return timing.measure(ways, range(turns))
+
+
+def print_throughput(times: dict[str, timing.Times], batches: int) -> None:
+    """Clips a second: the median, and the best run."""
+    print("\n| | clips/s, median | clips/s, best run |\n|---|---:|---:|")
+    for name, its in times.items():
+        rates = [BATCH * batches / seconds for seconds in its.wall]
+        print(f"| {name} | {statistics.median(rates):.1f} | {max(rates):.1f} |")
+
+
+# ------------------------------------------------------------------------------------------------ where the time goes
+
+
+class Stopwatch:
+    """Adds up processor time by name."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def time(self, name: str):
+        """Times a block."""
+        start = time.process_time()
+        yield
+        self.spent[name] += time.process_time() - start
+
+    def watch(self, name: str, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        """A function, timed."""
+
+        def timed(value: Tensor) -> Tensor:
+            with self.time(name):
+                return function(value)
+
+        return timed
+
+
+def make_sample(path: Path, transform: TrainTransform, rng: np.random.Generator, watch: Stopwatch) -> None:
+    """What TrainDataset does, step by step."""
+    with watch.time("open, read packets"):
+        context = open_video(path)
+        video = context.__enter__()
+    convert, one_clip = video._convert, OneClip(transform, rng)
+    video._convert = watch.watch("colour conversion", convert)  # type: ignore[assignment]
+    shrink = watch.watch("crop and resize", one_clip.each)
+    before = watch.spent["colour conversion"] + watch.spent["crop and resize"]
+    with watch.time("decode"):
+        frames = video.frames(SAMPLING.train(video.num_frames, rng), shrink)
+    watch.spent["decode"] -= watch.spent["colour conversion"] + watch.spent["crop and resize"] - before
+    context.__exit__(None, None, None)
+    if transform.randaugment:
+        with watch.time("augmentation"):
+            frames = transform.randaugment(frames, rng)
+        frames = watch.watch("crop and resize", one_clip._crop)(frames)
+    with watch.time("into the batch"):
+        frames.contiguous().clone()
+
+
+def print_stages(paths: list[Path], samples: int) -> None:
+    """Milliseconds of processor time per clip."""
+    columns = {}
+    for name, randaugment in (("plain", ""), ("RandAugment", RANDAUGMENT)):
+        transform = TrainTransform(224, AugmentConfig(randaugment=randaugment))
+        make_sample(paths[0], transform, np.random.default_rng(0), Stopwatch())
+        watch = Stopwatch()
+        for number in range(samples):
+            make_sample(paths[number % len(paths)], transform, np.random.default_rng(number), watch)
+        columns[name] = {stage: 1000 * seconds / samples for stage, seconds in watch.spent.items()}
+    print(f"\nCPU ms a clip, mean of {samples}:\n\n| | {' | '.join(columns)} |\n|---|---:|---:|")
+    for stage in (
+        "open, read packets",
+        "decode",
+        "colour conversion",
+        "augmentation",
+        "crop and resize",
+        "into the batch",
+    ):
+        print(f"| {stage} | {' | '.join(f'{spent.get(stage, 0):.2f}' for spent in columns.values())} |")
+    print(f"| sum | {' | '.join(f'{sum(spent.values()):.2f}' for spent in columns.values())} |")
+
+
+# --------------------------------------------------------------------------------------------- RandAugment and Pillow
+
+PillowOperation = Callable[[Image.Image], Image.Image]
+
+
+def _affine(*matrix: float) -> PillowOperation:
+    how = Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
+    return lambda image: image.transform(image.size, *how, fillcolor=GREY)
+
+
+BRIGHTENED = [min(255, value + 77) if value < 128 else value for value in range(256)] * 3
+OPERATIONS: dict[str, tuple[Callable[[Tensor], Tensor], PillowOperation]] = {
+    "auto_contrast": (pixel_ops.auto_contrast, ImageOps.autocontrast),
+    "equalize": (pixel_ops.equalize, ImageOps.equalize),
+    "invert": (pixel_ops.invert, ImageOps.invert),
+    "rotate": (
+        lambda clip: pixel_ops.rotate(clip, 21, GREY),
+        lambda image: image.rotate(21, Image.Resampling.BICUBIC, fillcolor=GREY),
+    ),
+    "posterize": (lambda clip: pixel_ops.posterize(clip, 2), lambda image: ImageOps.posterize(image, 2)),
+    "solarize": (lambda clip: pixel_ops.solarize(clip, 77), lambda image: ImageOps.solarize(image, 77)),
+    "solarize_add": (lambda clip: pixel_ops.solarize_add(clip, 77), lambda image: image.point(BRIGHTENED)),
+    "color": (lambda clip: pixel_ops.color(clip, 1.63), lambda image: ImageEnhance.Color(image).enhance(1.63)),
+    "contrast": (lambda clip: pixel_ops.contrast(clip, 1.63), lambda image: ImageEnhance.Contrast(image).enhance(1.63)),
+    "brightness": (
+        lambda clip: pixel_ops.brightness(clip, 1.63),
+        lambda image: ImageEnhance.Brightness(image).enhance(1.63),
+    ),
+    "sharpness": (
+        lambda clip: pixel_ops.sharpness(clip, 1.63),
+        lambda image: ImageEnhance.Sharpness(image).enhance(1.63),
+    ),
+    "shear_x": (lambda clip: pixel_ops.shear_x(clip, 0.21, GREY), _affine(1, 0.21, 0, 0, 1, 0)),
+    "shear_y": (lambda clip: pixel_ops.shear_y(clip, 0.21, GREY), _affine(1, 0, 0, 0.21, 1, 0)),
+    "translate_x": (lambda clip: pixel_ops.translate_x(clip, 0.315, GREY), _affine(1, 0, 107.1, 0, 1, 0)),
+    "translate_y": (lambda clip: pixel_ops.translate_y(clip, 0.315, GREY), _affine(1, 0, 0, 0, 1, 80.6)),
+}
+
+
+def print_operations(path: Path, turns: int) -> None:
+    """Each operation on a clip of 8 frames: ours on the tensor, Pillow's on images that are ready."""
+    with open_video(path) as video:
+        clip = video.frames(np.arange(8) * 16).contiguous()
+    images = [Image.fromarray(frame) for frame in clip.permute(0, 2, 3, 1).contiguous().numpy()]
+    sums = [0.0, 0.0]
+    print("\n| CPU ms for 8 frames of 340x256 | ours | Pillow | ratio |\n|---|---:|---:|---:|")
+    for name, (ours, pillows) in OPERATIONS.items():
+        ways = {"ours": lambda _: ours(clip), "Pillow": lambda _: [pillows(image) for image in images]}  # noqa: B023
+        times = timing.measure(ways, range(turns))
+        medians = [times[way].median_ms("cpu") for way in ways]
+        sums = [total + median for total, median in zip(sums, medians, strict=True)]
+        print(f"| {name} | {medians[0]:.2f} | {medians[1]:.2f} | {times['ours'].over(times['Pillow'], 'cpu'):.2f} |")
+    print(f"| all of them, once | {sums[0]:.1f} | {sums[1]:.1f} | {sums[0] / sums[1]:.2f} |")
+
+
+# ------------------------------------------------------------------------------------------------------------- memory
+
+MEMORY_CLIPS = (
+    clips.SHORT[0],
+    clips.Clip("4k", seconds=10, width=3840, height=2160, noise=0, preset="ultrafast", b_frames=0),
+    clips.Clip("one_hour", seconds=3600, width=160, height=120, noise=0, preset="veryfast"),
+)
+MEMORY_CASES = {
+    "nothing": "[]",
+    "a training clip": "load(TrainDataset(rows, sampling, TrainTransform(224), 0), 0, 1, 1)",
+    "a training clip, RandAugment": "load(TrainDataset(rows, sampling, TrainTransform(224, augment), 0), 0, 1, 1)",
+    "a test of 3 views": "eval_batches(EvalDataset(rows, sampling), 1)",
+    "16 frames spread over the video": "eval_batches(EvalDataset(rows, FrameSampling('segments', 16), 1), 1)",
+}
+MEMORY_PROGRAM = """
+import sys
+from pathlib import Path
+from vitaclip.config import AugmentConfig
+from vitaclip.data import *
+from vitaclip.data import train_batches as load
+rows, sampling = [VideoRow(Path(sys.argv[1]), 0, "")], FrameSampling("dense", 8, 16)
+augment = AugmentConfig(randaugment="rand-m7-n4-mstd0.5-inc1")
+for _ in {case}:
+    pass
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])
+"""
+
+
+def print_memory(folder: Path) -> None:
+    """Largest resident memory of a fresh process that reads one video, in MB."""
+    print(f"\n| MB at most | size, frames | {' | '.join(MEMORY_CASES)} |\n|---|---{'|---:' * len(MEMORY_CASES)}|")
+    for clip in MEMORY_CLIPS:
+        path = clips.make(clip, folder)
+        row = []
+        for case in MEMORY_CASES.values():
+            program = MEMORY_PROGRAM.replace("{case}", case)
+            run = subprocess.run([sys.executable, "-c", program, str(path)], check=True, capture_output=True, text=True)
+            row.append(f"{int(run.stdout) / 1024:.0f}")
+        print(f"| {clip.name} | {clip.width}x{clip.height}, {clip.frames} | {' | '.join(row)} |", flush=True)
+
+
+def main() -> None:
+    """Measure one thing or another."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="where the files are made and kept")
+    parser.add_argument("--out", type=Path, help="write the times of the loader to this .json file")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--batches", type=int, default=8, help="batches of 8 clips in a turn")
+    parser.add_argument("--operations", action="store_true", help="compare with Pillow instead")
+    parser.add_argument("--memory", action="store_true", help="measure memory instead")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    print(timing.machine())
+    if options.memory:
+        print_memory(options.folder)
+        return
+    paths = [clips.make(clip, options.folder) for clip in clips.SHORT]
+    if options.operations:
+        print_operations(paths[1], 15)
+        return
+    print_stages(paths, 60)
+    times = measure_throughput(paths, options.turns, options.batches)
+    print_throughput(times, options.batches)
+    if options.out:
+        timing.write_json(options.out, {"batches": options.batches, "batch": BATCH}, {"loader": times})
+
+
+if __name__ == "__main__":
+    main()

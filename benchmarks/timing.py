@@ -1,0 +1,65 @@
+"""Times of several ways to do the same, one after the other in changing order, so that disturbances hit all alike."""
+
+import json
+import platform
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of each run; run n of one way and of another did the same work, one soon after the other."""
+
+    wall: list[float]
+    cpu: list[float]
+    """Processor time of the whole process: what other programs on the machine disturb little."""
+
+    def median_ms(self, which: str) -> float:
+        """Median in milliseconds of `wall` or `cpu`."""
+        return 1000 * statistics.median(getattr(self, which))
+
+    def over(self, other: "Times", which: str) -> float:
+        """Median over the runs of this time divided by the other's."""
+        pairs = zip(getattr(self, which), getattr(other, which), strict=True)
+        return statistics.median(mine / yours for mine, yours in pairs)
+
+
+def measure(ways: Mapping[str, Callable[[int], object]], runs: Sequence[int]) -> dict[str, Times]:
+    """Does every run in every way, and once before without timing it."""
+    times = {name: Times([], []) for name in ways}
+    for way in ways.values():
+        way(runs[0])
+    for turn, run in enumerate(runs):
+        for name in np.random.default_rng(turn).permutation(list(ways)):
+            wall, cpu = time.perf_counter(), time.process_time()
+            ways[name](run)
+            times[name].cpu.append(time.process_time() - cpu)
+            times[name].wall.append(time.perf_counter() - wall)
+    return times
+
+
+def machine() -> str:
+    """Processor, number of cores, system."""
+    cores = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return f"{len(cores)} x {cores[0].split(': ')[1]}, {platform.system()} {platform.machine()}"
+
+
+def print_table(title: str, times: Mapping[str, Times], base: str) -> None:
+    """Medians, and ratios to the way called `base`."""
+    print(f"\n{title} ({len(times[base].cpu)} runs)\n")
+    print("| | CPU ms | wall ms | CPU, times ours | wall, times ours |\n|---|---:|---:|---:|---:|")
+    for name, its in times.items():
+        medians = f"{its.median_ms('cpu'):.1f} | {its.median_ms('wall'):.1f}"
+        print(f"| {name} | {medians} | {its.over(times[base], 'cpu'):.2f} | {its.over(times[base], 'wall'):.2f} |")
+
+
+def write_json(path: Path, settings: Mapping[str, object], cases: Mapping[str, Mapping[str, Times]]) -> None:
+    """All times of all cases."""
+    values = {case: {way: vars(times) for way, times in ways.items()} for case, ways in cases.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"machine": machine(), **settings, "seconds": values}, indent=1) + "\n")

@@ -1,0 +1,76 @@
+"""Opening a video file and choosing its stream."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer
+from av.stream import Discard, Disposition
+from av.video.stream import VideoStream
+
+_STILL_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
+# FFmpeg decodes the first frames of every stream to learn what a file does not state.
+_NO_PROBING = {"skip_frame": "all", "probesize": "32"}
+_MP4_SIGNATURE = b"ftyp"  # at byte 4
+
+
+class VideoError(ValueError):
+    """A video file that cannot give the frames asked for. One line: path, what is wrong, remedy."""
+
+
+@contextmanager
+def open_container(path: Path, probe: bool = True) -> Iterator[InputContainer]:
+    """Opens a file with FFmpeg; it is closed when the block ends.
+
+    Args:
+        path: the file.
+        probe: False spares mp4 files, which state nearly everything in their header, the decoding of some frames;
+            whether a decoder reorders frames may then be unknown.
+
+    Raises:
+        VideoError: missing, empty, a folder, not a video, or damaged beyond reading.
+    """
+    if not path.exists():
+        raise VideoError(f"{path} does not exist: check the path")
+    if path.is_dir():
+        raise VideoError(f"{path} is a folder, not a video: give the files in it")
+    try:
+        if path.stat().st_size == 0:
+            raise VideoError(f"{path} is empty (0 bytes): copy or download it again")
+        container = av.open(str(path), options={} if probe or not _is_mp4(path) else _NO_PROBING)
+    except (av.error.FFmpegError, OSError) as error:
+        reason = error.strerror or type(error).__name__
+        raise VideoError(
+            f"{path} cannot be read as a video ({reason}): damaged, incomplete or none; copy it again"
+        ) from error
+    with container:
+        yield container
+
+
+def _is_mp4(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8)[4:] == _MP4_SIGNATURE
+
+
+def video_stream(path: Path, container: InputContainer) -> VideoStream:
+    """The first video stream that is no cover picture, set to decode in one thread; all other streams are left unread.
+
+    More threads gain nothing on short clips, and workers share the processor already.
+
+    Raises:
+        VideoError: there is none, or FFmpeg has no decoder for it.
+    """
+    stream = next((s for s in container.streams.video if not s.disposition & _STILL_PICTURES), None)
+    if stream is None:
+        raise VideoError(f"{path} holds no video stream: leave it out")
+    context: object | None = stream.codec_context  # None where FFmpeg has no decoder
+    if context is None:
+        raise VideoError(f"{path} has a codec that FFmpeg cannot decode: convert it to H.264")
+    stream.codec_context.thread_count = 1
+    stream.codec_context.thread_type = "NONE"
+    for other in container.streams:
+        if other is not stream:
+            other.discard = Discard.all
+    return stream
