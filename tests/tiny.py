@@ -5,6 +5,7 @@ from functools import cache
 import torch
 
 from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.clip.bpe import WORD_END, bpe_of_merges
 from vitaclip.config import (
     CLIPConfig,
     ModelConfig,
@@ -13,7 +14,6 @@ from vitaclip.config import (
     VideoPromptConfig,
     VisionConfig,
 )
-from vitaclip.miniature.vocabulary import learn_tokenizer
 from vitaclip.model import VitaCLIP
 from vitaclip.weights.backbone import Backbone
 from vitaclip.weights.fingerprint import fingerprint
@@ -23,8 +23,29 @@ WORDS = "a video photo of . jump run sit stand up down very long name moving lef
 
 @cache
 def tiny_tokenizer() -> Tokenizer:
-    """Each of WORDS is a token; others fall into pieces."""
-    return learn_tokenizer(WORDS)
+    """Each of WORDS is a token; others fall into pieces. Built by hand: a trainer breaks ties anyhow."""
+    merges: list[tuple[str, str]] = []
+    for word in WORDS:
+        pieces = [*word[:-1], word[-1] + WORD_END]
+        for pair in merges:
+            pieces = merge(pieces, pair)
+        while len(pieces) > 1:
+            merges.append((pieces[0], pieces[1]))
+            pieces = merge(pieces, merges[-1])
+    tokenizer = Tokenizer(bpe_of_merges(merges))
+    assert all(len(tokenizer.encode(word)) == 1 for word in WORDS)
+    return tokenizer
+
+
+def merge(pieces: list[str], pair: tuple[str, str]) -> list[str]:
+    """The pieces of a word with every such neighbouring pair made one."""
+    merged: list[str] = []
+    for piece in pieces:
+        if merged and (merged[-1], piece) == pair:
+            merged[-1] += piece
+        else:
+            merged.append(piece)
+    return merged
 
 
 def tiny_clip_config(**vision: int) -> CLIPConfig:
