@@ -23,10 +23,7 @@ CLIPS_PER_CLASS = 4
 
 
 def write_small_world(folder: Path) -> Path:
-    """`backbone/`, and `videos/<class>/<n>.mp4`: 48 px, 12 frames each, the same bytes every time.
-
-    Smaller ones would not be: at 32 px x264 itself differs from one process to the next, on a CPU with AVX-512.
-    """
+    """`backbone/`, and `videos/<class>/<n>.mp4`: 48 px, 12 frames each."""
     backbone = tiny_backbone()
     save_backbone(backbone.clip, backbone.tokenizer, folder / "backbone")
     for label, name in enumerate(NAMES):

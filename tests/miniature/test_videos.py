@@ -55,11 +55,10 @@ def test_splits_share_no_clip(tmp_path: Path) -> None:
 
 
 def test_two_processes_write_the_same_files(tmp_path: Path) -> None:
-    """Of 48 px: at 32 px x264 itself gives other bytes from one process to the next, on a CPU with AVX-512."""
     reports: list[tuple[int, int]] = []
     for folder, processes in (("one", 1), ("two", 2)):
         videos.write_videos(
-            tmp_path / folder, "train", 1, seed=0, image_size=48, processes=processes,
+            tmp_path / folder, "train", 1, seed=0, processes=processes,
             progress=lambda done, total: reports.append((done, total)),
         )  # fmt: skip
     files = sorted((tmp_path / "one").rglob("*.mp4"))

@@ -103,7 +103,7 @@ class SpanDecoder:
                 if self._is_at(packet, key_place):
                     self._place = key_place
                     return packet
-                if packet.dts is None or packet.dts > decode_time:
+                if packet.dts is not None and packet.dts > decode_time:
                     break
         raise IndexMismatchError(f"no seek finds packet {key_place}")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vitaclip.config import TrainConfig
-from vitaclip.data import FrameSampling, NamedVideos, VideoError, VideoRow, frame_sampling, open_video, read_videos
+from vitaclip.data import FrameSampling, NamedVideos, VideoError, VideoRow, frame_sampling, open_clip, read_videos
 from vitaclip.processes import ALONE, Processes
 from vitaclip.train.build import build_trainer
 from vitaclip.train.checkpoint import Checkpoint, collect
@@ -117,6 +117,6 @@ def _problems_of_files(rows: Sequence[VideoRow], sampling: FrameSampling, which:
 
 def _length(path: Path) -> int:
     """Frames of a video whose last one can be read."""
-    with open_video(path) as video:
+    with open_clip(path) as video:
         video.frames([video.num_frames - 1])
         return video.num_frames
