@@ -13,6 +13,7 @@ from vitaclip import config as config_module
 SOURCE = Path(config_module.__file__).parent
 # A room may import the rooms that stand before it in its own row, and nothing else of the package.
 ALLOWED: dict[str, set[str]] = {
+    "version": set(),
     "config": set(),
     "files": set(),
     "runtime": {"config"},
@@ -24,15 +25,15 @@ ALLOWED: dict[str, set[str]] = {
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},
-    "evaluate": {"config", "files", "runtime", "processes", "catalog", "clip", "data", "model"},
+    "evaluate": {"version", "config", "files", "runtime", "processes", "catalog", "clip", "data", "model"},
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
     "train": {"config", "files", "runtime", "processes", "data", "weights", "model", "evaluate"},
     "miniature": {
-        *("config", "files", "recipes", "clip", "data", "weights"),
+        *("version", "config", "files", "recipes", "clip", "data", "weights"),
         *("model", "evaluate", "predictor", "train"),
     },
     "cli": {
-        *("config", "files", "runtime", "processes", "recipes", "catalog", "data", "weights"),
+        *("version", "config", "files", "runtime", "processes", "recipes", "catalog", "data", "weights"),
         *("model", "evaluate", "predictor", "train", "miniature"),
     },
 }

@@ -3,12 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from vitaclip.version import __version__
+
 if TYPE_CHECKING:
     from vitaclip.model import VitaCLIP
     from vitaclip.predictor import Predictor
 
 __all__ = ["Predictor", "VitaCLIP", "__version__"]
-__version__ = "0.1.0"
 
 _HOMES = {"VitaCLIP": "vitaclip.model", "Predictor": "vitaclip.predictor"}
 

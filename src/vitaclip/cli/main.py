@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from vitaclip import __version__
 from vitaclip.cli import classes, config, convert, data, demo, evaluate, predict, train
 from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, name_recipes
+from vitaclip.version import __version__
 
 DESCRIPTION = """\
 Recognise what happens in video with words: a frozen CLIP and a handful of learned prompts (Vita-CLIP).

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from vitaclip import __version__
 from vitaclip.evaluate.report.charts import Bar, BarGroup, bar_chart, format_percent, line_chart
 from vitaclip.evaluate.report.page import heat_table, page_environment
 from vitaclip.miniature.results import DemoResult, Example, SplitResult, Stage
 from vitaclip.miniature.world import MOTIONS
+from vitaclip.version import __version__
 
 NAMES_SHOWN = 3
 

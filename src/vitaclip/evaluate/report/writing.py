@@ -10,7 +10,6 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from vitaclip import __version__
 from vitaclip.data import FrameSampling, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import EvaluationResult
@@ -18,6 +17,7 @@ from vitaclip.evaluate.report.charts import share_chart
 from vitaclip.evaluate.report.findings import Findings, Pair, examine
 from vitaclip.evaluate.report.page import frame_to_jpeg_uri, heat_table, page_environment, shares_to_png_uri
 from vitaclip.files import replacing, write_json, write_text
+from vitaclip.version import __version__
 
 PAGE_FILE, RESULT_FILE, PREDICTIONS_FILE = "index.html", "result.json", "predictions.csv"
 TOP_NAMES = 5

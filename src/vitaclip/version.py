@@ -1,0 +1,3 @@
+"""The version of the package, saved with results."""
+
+__version__ = "0.1.0"
