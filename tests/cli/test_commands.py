@@ -243,3 +243,10 @@ def test_an_empty_class_file_is_refused(
     (tmp_path / "names.txt").write_text("\n\n")
     arguments = ("predict", str(world / "videos"), "--model", str(run_folder / "model"))
     assert "names.txt" in error_of(capsys, *arguments, "--classes", str(tmp_path / "names.txt"))
+
+
+def test_missing_arguments_are_named_as_the_command_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert error_of(capsys, "data", "prepare", "kinetics400", "--root", "x", "--out", "y") == (
+        "the following arguments are required: annotations (see: vitaclip data prepare --help)"
+    )
+    assert error_of(capsys, "predict").endswith("required: videos (see: vitaclip predict --help)")
