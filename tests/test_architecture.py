@@ -26,6 +26,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "files", "clip", "prompts", "weights"},
     "evaluate": {"config", "files", "runtime", "processes", "catalog", "clip", "data", "model"},
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
+    "explain": {"config", "clip", "data", "prompts", "model", "evaluate", "predictor"},
     "train": {"config", "files", "runtime", "processes", "data", "weights", "model", "evaluate"},
     "miniature": {
         *("config", "files", "recipes", "clip", "data", "weights"),
@@ -33,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         *("config", "files", "runtime", "processes", "recipes", "catalog", "data", "weights"),
-        *("model", "evaluate", "predictor", "train", "miniature"),
+        *("model", "evaluate", "predictor", "explain", "train", "miniature"),
     },
 }
 
