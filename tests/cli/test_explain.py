@@ -31,7 +31,7 @@ def test_prints_tables_and_writes_a_picture_and_figures(
     for share in (*written["hiding"]["one_hidden"], *written["hiding"]["curve"]):
         assert f"{share:.1%}" in printed
     assert written["clip"]["frames"] == [0, 11, 11, 11]  # it has 12
-    assert "shorter than" in printed
+    assert "too short for a clip of 4 frames" in printed
     assert Image.open(tmp_path / "0.png").format == "PNG"
 
 

@@ -93,11 +93,12 @@ def _print(console: Console, explanation: "Explanation") -> None:
         attention = [f"{float(share[t]):.0%}" for share in shares.values()]
         rows.append((str(frame), f"{hiding.one_hidden[t]:.1%}", *attention))
     print_table(console, "", ("frame", "when hidden", *shares), rows)
-    if len(set(explanation.frame_numbers)) < len(explanation.frame_numbers):
+    if len(set(explanation.frame_numbers)) < len(rows):
         console.print(
-            f"the video is shorter than the {len(explanation.frame_numbers)} frames that the model looks at, which"
-            " repeat: hiding one of those that are alike changes little",
+            f"the video is too short for a clip of {len(rows)} frames as this model takes them, so some come more than"
+            " once; hiding one of those changes little",
             style="yellow",
+            soft_wrap=True,
         )
     order = ", ".join(str(explanation.frame_numbers[t]) for t in hiding.order[:-1])
     curve = ", ".join(f"{share:.1%}" for share in hiding.curve)
