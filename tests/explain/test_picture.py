@@ -3,12 +3,14 @@
 import io
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFont
 
+from vitaclip.explain import canvas
 from vitaclip.explain.attention import ClsAttention
 from vitaclip.explain.canvas import Canvas, heat_over_frames, ramp
 from vitaclip.explain.explanation import Candidate, Explanation, Neighbour
@@ -89,11 +91,33 @@ def test_colours_get_brighter_all_the_way() -> None:
     assert float(colours.max()) <= 1
 
 
+def test_a_font_of_the_system_serves_other_scripts_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    own, truetype = ImageFont.load_default(40), ImageFont.truetype
+    asked: list[str] = []
+
+    def only_arial(font: object, *arguments: Any, **options: Any) -> object:
+        if not isinstance(font, str):  # Pillow's own, which comes as bytes
+            return truetype(font, *arguments, **options)  # type: ignore[arg-type]
+        asked.append(font)
+        if font == "arial.ttf":
+            return own
+        raise OSError("cannot open resource")
+
+    canvas._font.cache_clear()
+    monkeypatch.setattr(ImageFont, "truetype", only_arial)
+    page = Canvas(100, 30)
+    page.text(0, 15, "ascii", size=7)
+    assert asked == []
+    page.text(0, 15, "日本", size=7)
+    assert asked[-1] == "arial.ttf"
+    canvas._font.cache_clear()
+
+
 def test_text_stays_in_its_width() -> None:
     def inked(text: str, width: float | None) -> int:
-        canvas = Canvas(400, 30)
-        canvas.text(0, 15, text, width=width)
-        return int(np.nonzero((np.array(canvas.image) < 255).any(axis=(0, 2)))[0].max())
+        page = Canvas(400, 30)
+        page.text(0, 15, text, width=width)
+        return int(np.nonzero((np.array(page.image) < 255).any(axis=(0, 2)))[0].max())
 
     long = "a very long name of a class " * 3
     assert inked(long, None) > 2 * 150

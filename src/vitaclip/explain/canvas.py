@@ -3,6 +3,7 @@
 Axes: T frames, H x W pixels of a frame, S x S pixels as drawn.
 """
 
+from contextlib import suppress
 from functools import cache
 from typing import Literal
 
@@ -18,6 +19,8 @@ _RAMP = torch.tensor([(20, 22, 40), (110, 40, 70), (215, 85, 30), (250, 170, 40)
 """RGB of no attention up to the most, evenly spaced; brightness rises all the way, so it reads without colours."""
 _GREY = (0.299, 0.587, 0.114)
 """How bright R, G and B are to the eye."""
+
+_WIDER_FONTS = ("NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial Unicode.ttf", "arial.ttf")
 
 
 class Canvas:
@@ -39,7 +42,7 @@ class Canvas:
         width: float | None = None,
     ) -> None:
         """A line of text around the height y; cut with an ellipsis if it would be wider than `width`."""
-        font = _font(_pixels(size))
+        font = _font(_pixels(size), text.isascii())
         if width is not None and font.getlength(text) > _pixels(width):
             while text and font.getlength(text + "…") > _pixels(width):
                 text = text[:-1]
@@ -95,7 +98,11 @@ def ramp(strength: Tensor) -> Tensor:
 
 
 @cache
-def _font(pixels: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def _font(pixels: int, ascii_only: bool) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Pillow's own font, the same everywhere; it has little beyond ASCII, for which the system may have another."""
+    for name in () if ascii_only else _WIDER_FONTS:
+        with suppress(OSError):
+            return ImageFont.truetype(name, pixels)
     return ImageFont.load_default(pixels)
 
 

@@ -46,7 +46,7 @@ def draw_explanation(explanation: Explanation) -> bytes:
     _draw_curve(canvas, _MARGIN + _PANEL + _PANEL_GAP, panels, explanation)
     _draw_neighbours(canvas, _MARGIN + 2 * (_PANEL + _PANEL_GAP), panels, explanation)
     buffer = BytesIO()
-    canvas.image.save(buffer, "PNG", optimize=True)
+    canvas.image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -60,7 +60,7 @@ def _draw_head(canvas: Canvas, explanation: Explanation) -> None:
     if predicted.name != explanation.name:
         about.append(f"predicted: {predicted.name}, {predicted.probability:.1%}")
     canvas.text(_MARGIN, 42, f"{candidate.probability:.1%}  {explanation.name}", size=28, width=_WIDTH - 2 * _MARGIN)
-    canvas.text(_MARGIN, 74, "   ·   ".join(about), size=14, colour=SOFT, width=_WIDTH - 2 * _MARGIN)
+    canvas.text(_MARGIN, 74, "   |   ".join(about), size=14, colour=SOFT, width=_WIDTH - 2 * _MARGIN)
 
 
 def _draw_band(canvas: Canvas, top: float, explanation: Explanation, heated: Tensor, band: Sequence[int]) -> None:
@@ -107,8 +107,9 @@ def _draw_hidden(canvas: Canvas, x: float, top: float, whole: float, left: float
     canvas.box(x, bottom - _HIDING * left, _SIDE, _HIDING * left, _KEPT)
     canvas.box(x, bottom - _HIDING * whole, _SIDE, _HIDING * (whole - left), _LOST)
     canvas.line([(x, bottom - _HIDING * whole), (x + _SIDE - 1, bottom - _HIDING * whole)], INK)
+    points = round(100 * (left - whole), 1) + 0  # no minus zero
     canvas.text(x + _SIDE / 2, bottom + 13, f"{left:.1%}", size=12, align="middle")
-    canvas.text(x + _SIDE / 2, bottom + 29, f"{100 * (left - whole):+.1f} points", size=11, colour=SOFT, align="middle")
+    canvas.text(x + _SIDE / 2, bottom + 29, f"{points:+.1f} points", size=11, colour=SOFT, align="middle")
 
 
 def _label(canvas: Canvas, top: float, title: str, *notes: str) -> None:
