@@ -105,8 +105,8 @@ class Predictor:
         """
         if top_k < 1:
             raise ValueError(f"top_k = {top_k}: must be at least 1")
-        features = self.encode(self.load(path))
-        scores = fuse_views(self.model, features[None], self.text_features, self.views.average)[0]
+        text = self.text_features
+        scores = fuse_views(self.model, self.encode(self.load(path))[None], text, self.views.average)[0]
         best = scores.topk(min(top_k, len(scores)))
         names = tuple(self.class_names[i] for i in best.indices.tolist())
         return Prediction(Path(path), names, tuple(best.values.tolist()))

@@ -13,6 +13,7 @@ from vitaclip.config import RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoError, open_video
 from vitaclip.data.transforms import resize_short_side
 from vitaclip.explain import explain_video
+from vitaclip.explain.attention import last_attention
 from vitaclip.model import VitaCLIP
 from vitaclip.predictor import Predictor
 from vitaclip.weights.backbone import load_backbone
@@ -82,6 +83,15 @@ def test_another_name_can_be_asked_about(predictor: Predictor, world: Path) -> N
         assert found.hiding.curve[0] == pytest.approx(float(alone), rel=1e-5)
         assert len(found.neighbours) == 1
         assert found.neighbours[0].name != name
+
+
+def test_attention_is_that_on_the_pixels_that_the_model_is_given(world: Path, tmp_path: Path) -> None:
+    found = explain_video(make_predictor(world, tmp_path, ViewsConfig(pixels="imagenet")), world / VIDEO)
+    predictor = make_predictor(world, tmp_path, ViewsConfig())
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    pixels = (found.frames / 255 - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(found.attention.heat, last_attention(predictor.model, pixels).heat)
+    assert float((found.attention.heat - explain_video(predictor, world / VIDEO).attention.heat).abs().max()) > 1e-4
 
 
 def test_all_figures_go_into_json(predictor: Predictor, world: Path) -> None:

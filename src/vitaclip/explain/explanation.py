@@ -110,7 +110,7 @@ def explain_video(predictor: Predictor, path: str | Path, *, name: str = "", top
         parts = [predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)]
         return _probabilities(predictor, torch.cat(parts)[:, None])[:, target]
 
-    alone, cosines = _probabilities(predictor, feature[None, None])[0], text.cpu() @ feature
+    alone, cosines = _probabilities(predictor, feature[None, None])[0], (text @ feature.to(text)).cpu()
     best = fused.topk(min(top_k, len(names))).indices.tolist()
     of_texts = (text @ text[target]).cpu()
     nearest = [k for k in of_texts.argsort(descending=True).tolist() if k != target][:top_k]
