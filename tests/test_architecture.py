@@ -27,6 +27,7 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "files", "clip", "prompts", "weights"},
     "evaluate": {"version", "config", "files", "runtime", "processes", "catalog", "clip", "data", "model"},
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
+    "explain": {"config", "clip", "data", "prompts", "model", "evaluate", "predictor"},
     "train": {"config", "files", "runtime", "processes", "data", "weights", "model", "evaluate"},
     "miniature": {
         *("version", "config", "files", "recipes", "clip", "data", "weights"),
@@ -34,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "cli": {
         *("version", "config", "files", "runtime", "processes", "recipes", "catalog", "data", "weights"),
-        *("model", "evaluate", "predictor", "train", "miniature"),
+        *("model", "evaluate", "predictor", "explain", "train", "miniature"),
     },
 }
 

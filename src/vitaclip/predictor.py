@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import RuntimeConfig, ViewsConfig
-from vitaclip.data import check_class_names, load_views, view_sampling
+from vitaclip.data import FrameSampling, check_class_names, load_views, view_sampling
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
@@ -49,8 +49,8 @@ class Predictor:
         self.model = model.to(device).eval()
         self.views = views or ViewsConfig()
         self.class_names = model.class_names
+        self.autocast = partial(autocast, runtime, device)
         self._text_features: Tensor | None = None
-        self._autocast = partial(autocast, runtime, device)
 
     @torch.no_grad()
     def set_classes(self, names: Sequence[str], templates: Sequence[str] | None = None) -> None:
@@ -64,9 +64,38 @@ class Predictor:
             ValueError: for an empty list, a name that comes twice, or names that the model cannot serve.
         """
         names = check_class_names(names, "set_classes")
-        with self._autocast():
+        with self.autocast():
             self._text_features = self.model.encode_text(names, templates)
         self.class_names = tuple(names)
+
+    @property
+    def text_features(self) -> Tensor:
+        """(K, D) of the candidates, of unit length; the model's own names, if no others were set.
+
+        Raises:
+            ValueError: if the model has no names either.
+        """
+        if self._text_features is None:
+            if not self.model.class_names:
+                raise ValueError("no classes are set; call set_classes([...]) first")
+            self.set_classes(self.model.class_names)
+        assert self._text_features is not None
+        return self._text_features
+
+    @property
+    def sampling(self) -> FrameSampling:
+        """Which frames of a video are looked at."""
+        config = self.model.config
+        return view_sampling(config.sampling, config.video.num_frames, self.views)
+
+    def load(self, path: str | Path) -> Tensor:
+        """The views of a video file, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
+        views = self.views
+        return load_views(path, self.sampling, views.temporal, views.spatial, self.model.image_size, views.crop)
+
+    def encode(self, video: Tensor) -> Tensor:
+        """Embed views, uint8 (V, T, 3, H, W): (V, D) float32 of unit length, on the CPU."""
+        return encode_views(self.model, video[None], self.views.pixels, self.autocast)[0]
 
     def predict(self, path: str | Path, top_k: int = 5) -> Prediction:
         """The `top_k` most probable classes of a video file.
@@ -76,17 +105,8 @@ class Predictor:
         """
         if top_k < 1:
             raise ValueError(f"top_k = {top_k}: must be at least 1")
-        if self._text_features is None:
-            if not self.model.class_names:
-                raise ValueError("no classes are set; call set_classes([...]) first")
-            self.set_classes(self.model.class_names)
-        assert self._text_features is not None
-        config = self.model.config
-        sampling = view_sampling(config.sampling, config.video.num_frames, self.views)
-        views = self.views
-        video = load_views(path, sampling, views.temporal, views.spatial, self.model.image_size, views.crop)
-        features = encode_views(self.model, video[None], views.pixels, self._autocast)
-        scores = fuse_views(self.model, features, self._text_features, views.average)[0]
+        text = self.text_features
+        scores = fuse_views(self.model, self.encode(self.load(path))[None], text, self.views.average)[0]
         best = scores.topk(min(top_k, len(scores)))
         names = tuple(self.class_names[i] for i in best.indices.tolist())
         return Prediction(Path(path), names, tuple(best.values.tolist()))

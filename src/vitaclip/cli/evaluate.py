@@ -1,6 +1,7 @@
 """`vitaclip eval`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,13 +9,14 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import add_model_arguments, load_model, read_templates
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import DataConfig, ViewsConfig
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.data import NamedVideos
     from vitaclip.evaluate.metrics import EvaluationResult
     from vitaclip.evaluate.protocol import Protocol
     from vitaclip.evaluate.protocol_run import ProtocolResult
+    from vitaclip.evaluate.report.writing import Attend
     from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
 
@@ -110,7 +112,8 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
             "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
         }
         evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
-        _say_where(write_report(arguments.report, evaluatee, evaluated))
+        attend = _attention_of(model, arguments.views, arguments.runtime)
+        _say_where(write_report(arguments.report, evaluatee, evaluated, attend))
     return 0
 
 
@@ -127,6 +130,13 @@ def _describe_views(views: ViewsConfig) -> str:
     ]
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
     return ", ".join(parts + ([f"crop {views.crop:g}"] if views.crop < 1 else []))
+
+
+def _attention_of(model: "VitaCLIP", views: ViewsConfig, runtime: RuntimeConfig) -> "Attend":
+    from vitaclip.explain.strip import attended_frames
+    from vitaclip.predictor import Predictor
+
+    return partial(attended_frames, Predictor(model, views=views, runtime=runtime))
 
 
 def _say_where(page: Path) -> None:
@@ -212,11 +222,11 @@ def _run_protocol(arguments: Namespace, data: DataConfig) -> int:
     if arguments.out:
         write_json(arguments.out, result.to_dict())
     if arguments.report:
-        _report_protocol(Path(arguments.report), result)
+        _report_protocol(Path(arguments.report), result, models, arguments.runtime)
     return 0
 
 
-def _report_protocol(folder: Path, result: "ProtocolResult") -> None:
+def _report_protocol(folder: Path, result: "ProtocolResult", models: "_Models", runtime: RuntimeConfig) -> None:
     """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
     from vitaclip.evaluate.report.writing import Evaluatee, write_report
     from vitaclip.files import write_json
@@ -236,7 +246,8 @@ def _report_protocol(folder: Path, result: "ProtocolResult") -> None:
         }
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
         evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums)
-        _say_where(write_report(folder / name if len(result.parts) > 1 else folder, evaluatee, part.evaluated))
+        attend = _attention_of(models.load(part.values)[1], result.views, runtime)
+        _say_where(write_report(folder / name if len(result.parts) > 1 else folder, evaluatee, part.evaluated, attend))
 
 
 def _check(arguments: Namespace, protocol: "Protocol") -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from vitaclip.cli import classes, config, convert, data, demo, evaluate, predict, train
+from vitaclip.cli import classes, config, convert, data, demo, evaluate, explain, predict, train
 from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, name_recipes
 from vitaclip.version import __version__
 
@@ -24,6 +24,7 @@ COMMANDS = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "explain": explain,
     "data": data,
     "classes": classes,
     "convert": convert,

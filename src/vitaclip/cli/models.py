@@ -10,6 +10,7 @@ from vitaclip.config import RuntimeConfig, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.model import VitaCLIP
+    from vitaclip.predictor import Predictor
 
 
 def add_text_arguments(parser: ArgumentParser) -> None:
@@ -69,6 +70,25 @@ def load_model(arguments: Namespace) -> "VitaCLIP":
     if arguments.backbone:
         return VitaCLIP.from_backbone(arguments.backbone)
     return VitaCLIP.from_pretrained(arguments.model or "miniature")
+
+
+def load_predictor(arguments: Namespace) -> "Predictor":
+    """The model that the options name, with the candidates that they name or else its own.
+
+    Raises:
+        ValueError: as `load_model`, and if there are no candidates.
+    """
+    from vitaclip.data import choose_classes
+    from vitaclip.predictor import Predictor
+
+    templates = read_templates(arguments.template)
+    predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime)
+    names = choose_classes(arguments.classes) if arguments.classes else predictor.class_names
+    if not names:
+        raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
+    if arguments.classes or templates:
+        predictor.set_classes(names, templates or None)
+    return predictor
 
 
 def read_templates(given: Sequence[str] | None) -> tuple[str, ...]:

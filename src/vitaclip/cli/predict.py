@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import add_model_arguments, load_model, read_templates
+from vitaclip.cli.models import add_model_arguments, load_predictor
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
@@ -40,17 +40,10 @@ def run(arguments: Namespace) -> int:
         raise ValueError(f"--out {arguments.out}: name a file that ends in .csv or .json")
     if arguments.top_k < 1:
         raise ValueError(f"--top_k {arguments.top_k}: must be at least 1")
-    from vitaclip.data import VideoError, choose_classes, find_videos
-    from vitaclip.predictor import Predictor
+    from vitaclip.data import VideoError, find_videos
 
     paths = find_videos(arguments.videos)
-    templates = read_templates(arguments.template)
-    predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime)
-    names = choose_classes(arguments.classes) if arguments.classes else predictor.class_names
-    if not names:
-        raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
-    if arguments.classes or templates:
-        predictor.set_classes(names, templates or None)
+    predictor = load_predictor(arguments)
     predictions, failures = [], []
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "predicting", len(paths))

@@ -41,6 +41,15 @@ class VideoFeatures:
     """Place in the list and reason of each video that could not be read; these are not among the n."""
 
 
+def take_pixels(clips: Tensor, pixels: Pixels) -> Tensor:
+    """uint8 pixels (..., 3, H, W) as the model takes them: as they are, or float with ImageNet's mean and standard
+    deviation taken out."""
+    if pixels == "clip":
+        return clips
+    mean, std = (clips.new_tensor(values, dtype=torch.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (clips / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+
+
 @torch.no_grad()
 def encode_views(model: VitaCLIP, video: Tensor, pixels: Pixels = "clip", autocast: Autocast = nullcontext) -> Tensor:
     """Embed every view of some videos.
@@ -54,10 +63,7 @@ def encode_views(model: VitaCLIP, video: Tensor, pixels: Pixels = "clip", autoca
     Returns:
         (B, V, D) float32 of unit length, on the CPU.
     """
-    clips = video.flatten(end_dim=1).to(model.device)
-    if pixels == "imagenet":
-        mean, std = (clips.new_tensor(values, dtype=torch.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        clips = (clips / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    clips = take_pixels(video.flatten(end_dim=1).to(model.device), pixels)
     with autocast():
         features = model.encode_video(clips)
     return features.unflatten(0, video.shape[:2]).float().cpu()

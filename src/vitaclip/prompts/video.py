@@ -61,6 +61,12 @@ class BlockPrompts(nn.Module):
             context.append(summary[:, :, None])
         return context
 
+    @property
+    def context_kinds(self) -> tuple[str, ...]:
+        """What the groups that `forward` gives are, in their order."""
+        there = {"global": self.config.num_global > 0, "local": self.config.local, "summary": self.config.summary}
+        return tuple(kind for kind, is_there in there.items() if is_there)
+
     def parameters_by_kind(self) -> dict[str, list[nn.Parameter]]:
         """The parameters of each kind of prompt; a kind that is switched off has none."""
         kinds: dict[str, list[nn.Parameter]] = {"global": [], "local": [], "summary": [], "cls_proj": []}

@@ -121,6 +121,24 @@ def test_the_page_shows_the_figures_and_loads_nothing(rows: tuple[VideoRow, ...]
     assert [a.get("type") for tag, a in page.tags if tag == "input"] == ["search"]
 
 
+def test_shown_mistakes_carry_the_attention_that_is_drawn(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    asked: list[Path] = []
+
+    def attend(path: Path) -> torch.Tensor:
+        asked.append(path)
+        return torch.zeros(5, 3, 16, 16, dtype=torch.uint8)
+
+    evaluated = scored(rows)
+    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), evaluated, attend)
+    page = Page(file.read_text(encoding="utf-8"))
+    examples = [row for pair in examine(evaluated, NAMES).pairs for row in pair.examples]
+    assert asked == [rows[row].path for row in examples]
+    drawn = [a for tag, a in page.tags if tag == "img" and (a.get("alt") or "").startswith("attention on frame")]
+    assert len(drawn) == 5 * len(examples) > 0
+    assert "as the model looks at them" in page.text
+    assert "as the model looks at them" not in report(tmp_path, rows)[0].text
+
+
 def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
     report(tmp_path, rows)
     evaluated = scored(rows)

@@ -2,13 +2,14 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
+from torch import Tensor
 
 from vitaclip.data import FrameSampling, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
@@ -52,10 +53,16 @@ class Strip:
     true_probability: float
     frames: tuple[str, ...]
     """Pictures as data URIs, in order of time."""
+    attended: tuple[str, ...]
+    """Of the frames that the model looked at, with its attention over them; none if nobody draws it."""
 
 
-def write_report(folder: str | Path, evaluatee: Evaluatee, evaluated: Evaluated) -> Path:
-    """Write the report of an evaluation into a folder.
+Attend = Callable[[Path], Tensor]
+"""Draws a model's attention over frames of a video that it looks at: up to 8 of them, uint8 (T, 3, H, W)."""
+
+
+def write_report(folder: str | Path, evaluatee: Evaluatee, evaluated: Evaluated, attend: Attend | None = None) -> Path:
+    """Write the report of an evaluation into a folder, with what `attend` draws of the misnamed videos shown.
 
     Returns:
         The page.
@@ -68,7 +75,7 @@ def write_report(folder: str | Path, evaluatee: Evaluatee, evaluated: Evaluated)
     said = {"title": evaluatee.title, "about": dict(evaluatee.about), "sha256": dict(evaluatee.sha256)}
     write_json(folder / RESULT_FILE, said | {"version": __version__} | findings.to_dict())
     write_predictions(folder / PREDICTIONS_FILE, evaluatee, evaluated)
-    strips = [_strips(pair, evaluatee, evaluated) for pair in findings.pairs]
+    strips = [_strips(pair, evaluatee, evaluated, attend) for pair in findings.pairs]
     write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips))
     return folder / PAGE_FILE
 
@@ -133,7 +140,7 @@ def _coverage_chart(findings: Findings) -> Markup:
     return Markup(share_chart(findings.coverage, f"Accuracy over videos answered. {spoken}.", "videos answered"))
 
 
-def _strips(pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated) -> list[Strip]:
+def _strips(pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated, attend: Attend | None) -> list[Strip]:
     """Frames from all over the videos that stand for a pair."""
     scores, names = evaluated.scores, list(evaluatee.class_names)
     place = {row: n for n, row in enumerate(scores.rows.tolist())}
@@ -146,7 +153,8 @@ def _strips(pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated) -> list[Stri
                 path="/".join(path.parts[-2:]),
                 probability=float(probabilities[names.index(pair.chosen)]),
                 true_probability=float(probabilities[names.index(pair.truth)]),
-                frames=tuple(frame_to_jpeg_uri(frame) for frame in frames),
+                frames=tuple(map(frame_to_jpeg_uri, frames)),
+                attended=tuple(map(frame_to_jpeg_uri, attend(path))) if attend else (),
             )
         )
     return strips

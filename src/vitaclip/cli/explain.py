@@ -1,0 +1,107 @@
+"""`vitaclip explain`."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from vitaclip.cli.models import add_model_arguments, load_predictor
+from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+
+if TYPE_CHECKING:
+    from vitaclip.explain import Explanation
+
+HELP = "why a video is given its name: where the model looks, which frames it needs, which names are near"
+DESCRIPTION = """\
+Show why a video is given its name. For each frame of its middle clip: where the last block's cls token looks, how much
+of its attention goes to each kind of prompt, and the probability of the name when that frame is hidden (the nearest
+other frame stands in its place). Then the same as ever more frames are hidden, most important first, the next most
+probable names, and the names whose texts are nearest. Prints tables and writes a picture and a JSON file a video.
+
+examples:
+  vitaclip explain clip.mp4 --classes "red heart growing, red heart shrinking, red heart moving up"
+  vitaclip explain my_videos/ --model runs/own_videos/model --out explained
+  vitaclip explain clip.mp4 --model runs/own_videos/model --name "opening a door"
+  vitaclip explain clip.mp4 --backbone miniature --classes names.txt --views.temporal 1"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Files, model, classes, and where the pictures go."""
+    parser.add_argument("videos", nargs="+", help="video files, or folders that are searched for them")
+    add_model_arguments(parser)
+    parser.add_argument("--name", type=str, default="", help="the candidate to explain, instead of the predicted one")
+    parser.add_argument("--top_k", type=int, default=5, help="how many names to show")
+    parser.add_argument("--out", type=str, default="explained", help="folder for a .png and a .json file a video")
+
+
+def run(arguments: Namespace) -> int:
+    """Explain every file; 1 if some could not be read."""
+    from vitaclip.data import VideoError, find_videos
+    from vitaclip.explain import explain_video
+    from vitaclip.explain.picture import draw_explanation
+    from vitaclip.files import replacing, write_json
+
+    paths, folder = find_videos(arguments.videos), Path(arguments.out)
+    predictor = load_predictor(arguments)
+    explanations, failures = [], []
+    with progress_bars(terminal(stderr=True)) as progress:
+        done = counting_bar(progress, "explaining", len(paths))
+        for path, stem in zip(paths, _distinct_stems(paths), strict=True):
+            try:
+                explanation = explain_video(predictor, path, name=arguments.name, top_k=arguments.top_k)
+                write_json(folder / f"{stem}.json", explanation.to_dict())
+                with replacing(folder / f"{stem}.png") as temporary:
+                    temporary.write_bytes(draw_explanation(explanation))
+                explanations.append(explanation)
+            except VideoError as error:
+                failures.append(str(error))
+            done(1)
+    console = terminal()
+    for explanation in explanations:
+        _print(console, explanation)
+    if explanations:
+        console.print(f"pictures and figures: {folder.resolve()}", soft_wrap=True)
+    for failure in failures:
+        print(f"vitaclip: error: {failure}", file=sys.stderr)
+    return 1 if failures else 0
+
+
+def _distinct_stems(paths: Sequence[Path]) -> list[str]:
+    """A name for the files of each video: its own, with a number behind if others have it too."""
+    seen: Counter[str] = Counter()
+    stems = []
+    for path in paths:
+        seen[path.stem] += 1
+        stems.append(path.stem if seen[path.stem] == 1 else f"{path.stem}_{seen[path.stem]}")
+    return stems
+
+
+def _print(console: Console, explanation: "Explanation") -> None:
+    shares, hiding = explanation.attention.shares, explanation.hiding
+    number, clips = explanation.clip
+    candidates = [
+        (c.name, f"{c.probability:.1%}", f"{c.clip_probability:.1%}", f"{c.cosine:.3f}") for c in explanation.candidates
+    ]
+    title = f"{explanation.path}: {explanation.name}"
+    print_table(console, title, ("name", "all clips", f"clip {number + 1} of {clips}", "cosine"), candidates)
+    rows = []
+    for t, frame in enumerate(explanation.frame_numbers):
+        attention = [f"{float(share[t]):.0%}" for share in shares.values()]
+        rows.append((str(frame), f"{hiding.one_hidden[t]:.1%}", *attention))
+    print_table(console, "", ("frame", "when hidden", *shares), rows)
+    if len(set(explanation.frame_numbers)) < len(rows):
+        console.print(
+            f"the video is too short for a clip of {len(rows)} frames as this model takes them, so some come more than"
+            " once; hiding one of those changes little",
+            style="yellow",
+            soft_wrap=True,
+        )
+    order = ", ".join(str(explanation.frame_numbers[t]) for t in hiding.order[:-1])
+    curve = ", ".join(f"{share:.1%}" for share in hiding.curve)
+    console.print(f"hiding ever more (frames {order}): {curve}", soft_wrap=True)
+    nearest = ", ".join(f"{near.name} {near.cosine:.2f}" for near in explanation.neighbours)
+    console.print(f"nearest texts: {nearest}\n", soft_wrap=True)

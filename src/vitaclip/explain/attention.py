@@ -1,0 +1,84 @@
+"""Where the cls token of each frame looks in the last block, worked out in the open beside the model's fused forward.
+
+Axes: T frames, N patches in rows x columns, L tokens of a frame, S tokens looked at, C image width.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vitaclip.clip.transformer import Attention, Block
+from vitaclip.model import VitaCLIP
+from vitaclip.prompts import BlockPrompts
+
+
+@dataclass(frozen=True)
+class ClsAttention:
+    """The last block's attention from each frame's cls token, by what it looks at."""
+
+    weights: Mapping[str, Tensor]
+    """(heads, T, tokens of the kind) float32 on the CPU: `patches` (row by row) and `itself`, then the prompts that
+    the model has, `global`, `local` (one of each of the T frames) and `summary`. Over all kinds they sum to 1."""
+
+    @property
+    def heat(self) -> Tensor:
+        """(T, rows, columns): attention on each patch, mean of the heads."""
+        patches = self.weights["patches"].mean(dim=0)
+        side = round(patches.shape[-1] ** 0.5)  # frames are square
+        return patches.unflatten(-1, (side, side))
+
+    @property
+    def shares(self) -> dict[str, Tensor]:
+        """(T,) for each kind: how much of the attention goes there, mean of the heads. They sum to 1."""
+        return {kind: weights.sum(dim=-1).mean(dim=0) for kind, weights in self.weights.items()}
+
+
+@torch.no_grad()
+def last_attention(model: VitaCLIP, clip: Tensor) -> ClsAttention:
+    """Run a clip up to the last block of the image tower and work out where that block's cls tokens look.
+
+    Args:
+        model: with or without prompts.
+        clip: (T, 3, H, W), as `encode_video` takes pixels.
+    """
+    vision, prompts = model.clip.vision, model.prompts.video
+    clip = clip if clip.is_floating_point() else model.clip.normalize_pixels(clip)
+    x = vision.norm_pre(prompts.add_time(vision.embed(clip[None])))
+    *before, (last, last_prompts) = zip(vision.blocks, prompts.blocks, strict=True)
+    for block, block_prompts in before:
+        x = block(x, context=block_prompts(x[:, :, 0]))
+    assert isinstance(last, Block)
+    assert isinstance(last_prompts, BlockPrompts)
+    tokens, context = last.norm1(x), [last.norm1(group) for group in last_prompts(x[:, :, 0])]
+    batch = tokens.shape[:2]
+    looked_at = torch.cat([tokens, *(group.expand(*batch, -1, -1) for group in context)], dim=-2)[0]
+    weights = attention_weights(last.attention, tokens[0, :, :1], looked_at)[:, :, 0].transpose(0, 1).cpu()
+    sizes = [1, tokens.shape[-2] - 1, *(group.shape[-2] for group in context)]
+    itself, patches, *others = weights.split(sizes, dim=-1)
+    of_prompts = dict(zip(last_prompts.context_kinds, others, strict=True))
+    return ClsAttention({"patches": patches, "itself": itself} | of_prompts)
+
+
+def attention_weights(layer: Attention, tokens: Tensor, looked_at: Tensor) -> Tensor:
+    """The weights that the fused kernel keeps to itself, their softmax taken in float32 at least.
+
+    Args:
+        layer: holds the projections.
+        tokens: (..., L, C), normalised, that look.
+        looked_at: (..., S, C), normalised.
+
+    Returns:
+        (..., heads, L, S); each row sums to 1.
+    """
+    width = tokens.shape[-1]
+    projections = zip((tokens, looked_at), layer.qkv.weight.split(width), layer.qkv.bias.split(width), strict=False)
+    query, key = (
+        F.linear(x, weight, bias).unflatten(-1, (layer.heads, -1)).transpose(-3, -2) for x, weight, bias in projections
+    )
+    exact = torch.promote_types(query.dtype, torch.float32)
+    with torch.autocast(tokens.device.type, enabled=False):
+        scores = query.to(exact) @ key.to(exact).transpose(-2, -1) / query.shape[-1] ** 0.5
+    return scores.softmax(dim=-1)

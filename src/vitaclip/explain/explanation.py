@@ -1,0 +1,163 @@
+"""One clip of a video explained: where the model looks, which frames it needs, which names are near.
+
+Axes: V views, T frames, H x W pixels, K candidates, D embedding.
+"""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from vitaclip.config import ViewsConfig
+from vitaclip.data import open_clip
+from vitaclip.evaluate.scoring import fuse_views, take_pixels
+from vitaclip.explain.attention import ClsAttention, last_attention
+from vitaclip.explain.hiding import Hiding, hide_frames
+from vitaclip.predictor import Predictor
+
+_CLIPS_AT_A_TIME = 8
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What a candidate name got."""
+
+    name: str
+    probability: float
+    """From all views, as `predict` gives it."""
+    clip_probability: float
+    """From the explained clip alone."""
+    cosine: float
+    """Of the clip's feature and the name's text."""
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A name whose text is near that of the explained one."""
+
+    name: str
+    cosine: float
+    """Of the two texts."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a video was given its name, shown on one of the views that `predict` looks at: the middle crop of the middle
+    clip."""
+
+    path: Path
+    name: str
+    """The name explained: the predicted one, unless another was asked for."""
+    clip: tuple[int, int]
+    """Which clip of how many, from 0."""
+    frames: Tensor
+    """uint8 (T, 3, H, W), what the model saw."""
+    frame_numbers: tuple[int, ...]
+    """T, their places in the video, from 0. A video shorter than the clip repeats some."""
+    attention: ClsAttention
+    """Of the last block's cls tokens."""
+    hiding: Hiding
+    """Probability of the name from this clip, as frames are hidden."""
+    candidates: tuple[Candidate, ...]
+    """The most probable names, best first."""
+    neighbours: tuple[Neighbour, ...]
+    """Other candidates, nearest text first."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """All figures, ready for JSON; attention as the mean of the heads."""
+        return {
+            "path": str(self.path),
+            "name": self.name,
+            "clip": {"number": self.clip[0], "of": self.clip[1], "frames": list(self.frame_numbers)},
+            "candidates": [asdict(each) for each in self.candidates],
+            "neighbours": [asdict(each) for each in self.neighbours],
+            "hiding": asdict(self.hiding),
+            "attention": {
+                "shares": {kind: share.tolist() for kind, share in self.attention.shares.items()},
+                "patches": self.attention.heat.tolist(),
+            },
+        }
+
+
+@torch.no_grad()
+def explain_video(predictor: Predictor, path: str | Path, *, name: str = "", top_k: int = 5) -> Explanation:
+    """Explain what `predictor.predict` says of a video.
+
+    Args:
+        predictor: with its candidates set, at least two.
+        path: a video file or a folder of numbered pictures.
+        name: the candidate to explain; the predicted one if empty.
+        top_k: how many candidates and neighbours to tell.
+
+    Raises:
+        ValueError: for fewer than two candidates, a name that is not among them, clips of one frame, or a file that
+            is not a readable video (then a `VideoError`).
+    """
+    text, names = predictor.text_features, predictor.class_names
+    _check(names, name, top_k)
+    video = predictor.load(path)
+    features, view = predictor.encode(video), middle_view(predictor.views)
+    clip, feature = video[view], features[view]
+    fused = _probabilities(predictor, features[None])[0]
+    target = names.index(name) if name else int(fused.argmax())
+
+    def probability(clips: Tensor) -> Tensor:
+        """(n,) of clips (n, T, 3, H, W), each by itself."""
+        parts = [predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)]
+        return _probabilities(predictor, torch.cat(parts)[:, None])[:, target]
+
+    alone, cosines = _probabilities(predictor, feature[None, None])[0], (text @ feature.to(text)).cpu()
+    best = fused.topk(min(top_k, len(names))).indices.tolist()
+    of_texts = (text @ text[target]).cpu()
+    nearest = [k for k in of_texts.argsort(descending=True).tolist() if k != target][:top_k]
+    return Explanation(
+        path=Path(path),
+        name=names[target],
+        clip=(view // predictor.views.spatial, predictor.views.temporal),
+        frames=clip,
+        frame_numbers=_frame_numbers(predictor, path),
+        attention=attend(predictor, clip),
+        hiding=hide_frames(clip, probability),
+        candidates=tuple(
+            Candidate(names[k], float(fused[k]), float(alone[k]), float(cosines[k]))
+            for k in (best if target in best else [*best, target])
+        ),
+        neighbours=tuple(Neighbour(names[k], float(of_texts[k])) for k in nearest),
+    )
+
+
+def attend(predictor: Predictor, clip: Tensor) -> ClsAttention:
+    """Where the cls tokens look in a clip (T, 3, H, W) that the predictor has loaded."""
+    with predictor.autocast():
+        return last_attention(predictor.model, take_pixels(clip.to(predictor.model.device), predictor.views.pixels))
+
+
+def middle_view(views: ViewsConfig) -> int:
+    """Which of the V views is explained: the middle crop of the middle clip."""
+    return views.temporal // 2 * views.spatial + views.spatial // 2
+
+
+def _check(names: Sequence[str], name: str, top_k: int) -> None:
+    if len(names) < 2:
+        raise ValueError(f"the only candidate is {names[0]!r}, which is always 100 % probable; give two names or more")
+    if name and name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "choose one of them"
+        raise ValueError(f"the name to explain, {name!r}, is not among the {len(names)} candidates; {hint}")
+    if top_k < 1:
+        raise ValueError(f"top_k = {top_k}: must be at least 1")
+
+
+def _probabilities(predictor: Predictor, features: Tensor) -> Tensor:
+    """(n, K) of n videos with views (n, V, D)."""
+    return fuse_views(predictor.model, features, predictor.text_features, predictor.views.average)
+
+
+def _frame_numbers(predictor: Predictor, path: str | Path) -> tuple[int, ...]:
+    views = predictor.views
+    with open_clip(path) as video:
+        return tuple(predictor.sampling.views(video.num_frames, views.temporal)[views.temporal // 2].tolist())

@@ -1,0 +1,113 @@
+"""The attention shown is the attention computed: against what the fused kernel was given, one head and key at a time.
+
+Axes: T frames, S tokens looked at.
+"""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from tiny import tiny_backbone, tiny_model
+from vitaclip.config import VideoPromptConfig
+from vitaclip.explain.attention import attention_weights, last_attention
+from vitaclip.model import VitaCLIP
+
+T = 4
+PLAIN = VideoPromptConfig(num_frames=T, num_global=0, local=False, summary=False, time=False)
+SETTINGS = [
+    PLAIN,
+    VideoPromptConfig(num_frames=T, num_global=2),
+    VideoPromptConfig(num_frames=6, num_global=3, local=False),  # its time prompts are interpolated
+    VideoPromptConfig(num_frames=T, num_global=0, summary=False),
+    VideoPromptConfig(num_frames=T, num_global=0, local=False, time=False),
+]
+
+
+def double_model(video: VideoPromptConfig) -> VitaCLIP:
+    return tiny_model(video=video).double()
+
+
+def random_clip(size: int = 16) -> Tensor:
+    return torch.randn(T, 3, size, size, generator=torch.Generator().manual_seed(4), dtype=torch.float64)
+
+
+def plain_weights(query: Tensor, keys: Tensor) -> list[float]:
+    """Softmax of scaled products, number by number."""
+    scores = [sum(a * b for a, b in zip(query.tolist(), key.tolist(), strict=True)) for key in keys]
+    powers = [math.exp(score / math.sqrt(len(query))) for score in scores]
+    return [power / sum(powers) for power in powers]
+
+
+@pytest.mark.parametrize("config", SETTINGS, ids=lambda c: f"G{c.num_global}-L{c.local}-S{c.summary}-T{c.num_frames}")
+def test_weights_are_those_of_the_fused_kernel(config: VideoPromptConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, clip = double_model(config), random_clip()
+    ours = last_attention(model, clip).weights
+    calls: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+    fused = F.scaled_dot_product_attention
+
+    def recorded(query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False) -> Tensor:
+        mixed = fused(query, key, value, is_causal=is_causal)
+        calls.append((query, key, value, mixed))
+        return mixed
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", recorded)
+    with torch.no_grad():
+        model.encode_video(clip[None])
+    query, key, value, mixed = calls[-1]  # of the last block; its prompts were made before
+    weights = torch.cat([ours["itself"], *(part for kind, part in ours.items() if kind != "itself")], dim=-1)
+    heads = query.shape[1]
+    assert weights.shape == (heads, T, key.shape[-2])
+    for t in range(T):
+        for head in range(heads):
+            expected = plain_weights(query[t, head, 0], key[t, head])
+            assert weights[head, t].tolist() == pytest.approx(expected, rel=1e-9)
+            output = weights[head, t] @ value[t, head]
+            torch.testing.assert_close(output, mixed[t, head, 0], rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("config", SETTINGS, ids=lambda c: f"G{c.num_global}-L{c.local}-S{c.summary}-T{c.num_frames}")
+def test_every_kind_of_token_has_its_part(config: VideoPromptConfig) -> None:
+    attention = last_attention(double_model(config), random_clip())
+    there = {"global": config.num_global, "local": T * config.local, "summary": int(config.summary)}
+    counts = {"patches": 4, "itself": 1} | {kind: count for kind, count in there.items() if count}
+    assert {kind: weights.shape for kind, weights in attention.weights.items()} == {
+        kind: (2, T, count) for kind, count in counts.items()
+    }
+    torch.testing.assert_close(sum(attention.shares.values()), torch.ones(T, dtype=torch.float64))
+    for t in range(T):
+        assert float(attention.shares["patches"][t]) == pytest.approx(float(attention.heat[t].sum()))
+
+
+def test_heat_lies_where_the_patches_lie() -> None:
+    """Patches go row by row. In a tower of one block another content of a patch changes its own score alone, and all
+    others by the same factor."""
+    model = VitaCLIP(tiny_backbone(image_size=24, depth=1), double_model(PLAIN).config).double().eval()
+    clip = random_clip(24)
+    changed = clip.clone()
+    changed[1, :, 8:16, 16:24] += 9
+    before, after = last_attention(model, clip), last_attention(model, changed)
+    factors = after.weights["patches"] / before.weights["patches"]  # (heads, T, N)
+    assert torch.equal(factors[:, [0, 2, 3]], torch.ones_like(factors[:, [0, 2, 3]]))  # prompts alone join frames
+    others = torch.cat([factors[:, 1, :5], factors[:, 1, 6:]], dim=1)
+    torch.testing.assert_close(others, others[:, :1].expand(2, 8))
+    assert float((factors[:, 1, 5] / others[:, 0] - 1).abs().min()) > 0.01
+    assert float(after.heat[1, 1, 2]) == pytest.approx(float(after.weights["patches"][:, 1, 5].mean()))
+
+
+def test_bytes_are_normalised_as_the_model_does() -> None:
+    model = tiny_model()
+    pixels = (random_clip() * 60 + 120).clamp(0, 255).to(torch.uint8)
+    heat = last_attention(model, pixels).heat
+    torch.testing.assert_close(heat, last_attention(model, model.clip.normalize_pixels(pixels)).heat)
+
+
+def test_the_softmax_is_in_float32_under_autocast() -> None:
+    layer = tiny_model().clip.vision.blocks[-1].attention
+    tokens = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        weights = attention_weights(layer, tokens[:1], tokens)  # type: ignore[arg-type]
+    assert weights.dtype == torch.float32
+    torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2, 1), rtol=0, atol=1e-6)

@@ -1,0 +1,139 @@
+"""Explaining real video files with a tiny model: every figure as computed by hand from the model's own parts."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from plain_hiding import plain_hide
+from small_world import NAMES, train_config
+from vitaclip.config import RuntimeConfig, ViewsConfig
+from vitaclip.data import VideoError, open_video
+from vitaclip.data.transforms import resize_short_side
+from vitaclip.explain import explain_video
+from vitaclip.explain.attention import last_attention
+from vitaclip.model import VitaCLIP
+from vitaclip.predictor import Predictor
+from vitaclip.weights.backbone import load_backbone
+
+VIDEO = Path("videos/moving_left/1.mp4")
+
+
+@pytest.fixture
+def predictor(world: Path, tmp_path: Path) -> Predictor:
+    return make_predictor(world, tmp_path, ViewsConfig(temporal=3, spatial=3))
+
+
+def make_predictor(world: Path, tmp_path: Path, views: ViewsConfig) -> Predictor:
+    config = train_config(world, tmp_path).model
+    return Predictor(
+        VitaCLIP(load_backbone(config.backbone), config, NAMES), views=views, runtime=RuntimeConfig(precision="float32")
+    )
+
+
+def probabilities(predictor: Predictor, clip: Tensor) -> Tensor:
+    """(K,) of one clip (T, 3, H, W) by itself, straight from the model."""
+    with torch.no_grad():
+        return predictor.model(clip[None], predictor.text_features).softmax(dim=-1)[0]
+
+
+def test_figures_equal_those_worked_out_by_hand(predictor: Predictor, world: Path) -> None:
+    path = world / VIDEO
+    found, predicted = explain_video(predictor, path), predictor.predict(path)
+    clip = predictor.load(path)[4]  # of 3 clips x 3 crops the middle ones
+    assert torch.equal(found.frames, clip)
+    assert (found.name, found.clip) == (predicted.names[0], (1, 3))
+    assert [each.name for each in found.candidates] == list(predicted.names)
+    assert [each.probability for each in found.candidates] == pytest.approx(predicted.probabilities)
+    alone, feature = probabilities(predictor, clip), predictor.model.encode_video(clip[None])[0].detach()
+    for each in found.candidates:
+        k = NAMES.index(each.name)
+        assert each.clip_probability == pytest.approx(float(alone[k]), rel=1e-5)
+        assert each.cosine == pytest.approx(float(feature @ predictor.text_features[k]), rel=1e-5)
+    target = NAMES.index(found.name)
+    for t, value in enumerate(found.hiding.one_hidden):
+        assert value == pytest.approx(float(probabilities(predictor, plain_hide(clip, {t}))[target]), rel=1e-5)
+    for count, value in enumerate(found.hiding.curve):
+        hidden = plain_hide(clip, set(found.hiding.order[:count]))
+        assert value == pytest.approx(float(probabilities(predictor, hidden)[target]), rel=1e-5)
+    text = predictor.text_features
+    others = sorted(((float(text[k] @ text[target]), NAMES[k]) for k in range(3) if k != target), reverse=True)
+    assert [each.name for each in found.neighbours] == [name for _, name in others]
+    assert [each.cosine for each in found.neighbours] == pytest.approx([cosine for cosine, _ in others])
+
+
+def test_frame_numbers_are_places_in_the_video(world: Path, tmp_path: Path) -> None:
+    predictor = make_predictor(world, tmp_path, ViewsConfig(sampling="segments", frames=3))
+    found = explain_video(predictor, world / VIDEO)
+    assert found.frame_numbers == (2, 6, 10)  # the middles of 12 frames in 3 parts
+    with open_video(world / VIDEO) as video:
+        decoded = resize_short_side(video.frames(found.frame_numbers), 16)
+    assert torch.equal(found.frames, decoded)
+
+
+def test_another_name_can_be_asked_about(predictor: Predictor, world: Path) -> None:
+    for name in NAMES:
+        found = explain_video(predictor, world / VIDEO, name=name, top_k=1)
+        assert found.name == name
+        assert found.candidates[0].name == explain_video(predictor, world / VIDEO).name
+        assert name in [each.name for each in found.candidates]
+        alone = probabilities(predictor, found.frames)[NAMES.index(name)]
+        assert found.hiding.curve[0] == pytest.approx(float(alone), rel=1e-5)
+        assert len(found.neighbours) == 1
+        assert found.neighbours[0].name != name
+
+
+def test_attention_is_that_on_the_pixels_that_the_model_is_given(world: Path, tmp_path: Path) -> None:
+    found = explain_video(make_predictor(world, tmp_path, ViewsConfig(pixels="imagenet")), world / VIDEO)
+    predictor = make_predictor(world, tmp_path, ViewsConfig())
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    pixels = (found.frames / 255 - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(found.attention.heat, last_attention(predictor.model, pixels).heat)
+    assert float((found.attention.heat - explain_video(predictor, world / VIDEO).attention.heat).abs().max()) > 1e-4
+
+
+def test_all_figures_go_into_json(predictor: Predictor, world: Path) -> None:
+    found = explain_video(predictor, world / VIDEO)
+    written = json.loads(json.dumps(found.to_dict()))
+    shares = written["attention"]["shares"]
+    assert list(shares) == ["patches", "itself", "global", "local", "summary"]
+    for t in range(4):
+        assert sum(share[t] for share in shares.values()) == pytest.approx(1)
+        assert sum(sum(row) for row in written["attention"]["patches"][t]) == pytest.approx(shares["patches"][t])
+    assert written["hiding"]["curve"] == list(found.hiding.curve)
+    assert written["clip"] == {"number": 1, "of": 3, "frames": list(found.frame_numbers)}
+    assert [each["name"] for each in written["candidates"]] == [each.name for each in found.candidates]
+
+
+def test_plain_clip_has_no_prompts_to_look_at(world: Path) -> None:
+    predictor = Predictor(VitaCLIP.from_backbone(world / "backbone", num_frames=4))
+    predictor.set_classes(["jump", "run"])
+    found = explain_video(predictor, world / VIDEO)
+    assert list(found.attention.weights) == ["patches", "itself"]
+
+
+@pytest.mark.parametrize(
+    ("views", "names", "options", "problem"),
+    [
+        (ViewsConfig(), ["run"], {}, "only candidate is 'run'"),
+        (ViewsConfig(), NAMES, {"name": "moving leg"}, "'moving leg', is not among the 3.*'moving left'"),
+        (ViewsConfig(), NAMES, {"name": "xyz"}, "choose one of them"),
+        (ViewsConfig(), NAMES, {"top_k": 0}, "top_k = 0"),
+        (ViewsConfig(frames=1), NAMES, {}, "at least 2"),
+    ],
+)
+def test_mistakes_are_told(
+    views: ViewsConfig, names: list[str], options: dict[str, str], problem: str, world: Path, tmp_path: Path
+) -> None:
+    predictor = make_predictor(world, tmp_path, views)
+    predictor.set_classes(names)
+    with pytest.raises(ValueError, match=problem):
+        explain_video(predictor, world / VIDEO, **options)  # type: ignore[arg-type]
+
+
+def test_an_unreadable_file_is_named(predictor: Predictor, tmp_path: Path) -> None:
+    (tmp_path / "broken.mp4").write_bytes(b"no video")
+    with pytest.raises(VideoError, match=r"broken\.mp4"):
+        explain_video(predictor, tmp_path / "broken.mp4")
