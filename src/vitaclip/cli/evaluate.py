@@ -1,11 +1,13 @@
 """`vitaclip eval`."""
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vitaclip.cli.frames import print_frames_curve, print_protocol_frames, read_frames
 from vitaclip.cli.models import add_model_arguments, load_model, read_templates
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, ViewsConfig
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from vitaclip.data import NamedVideos
     from vitaclip.evaluate.metrics import EvaluationResult
     from vitaclip.evaluate.protocol import Protocol
-    from vitaclip.evaluate.protocol_run import ProtocolResult
+    from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
     from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
 
@@ -33,6 +35,7 @@ examples:
   vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
   vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
   vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
+  vitaclip eval test.csv --model runs/own_videos/model --report report/ --frames_curve 1,2,4,8,16
   vitaclip eval --protocol ucf101_zeroshot --root lists/ucf101 --model runs/k400/model --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
 
@@ -55,6 +58,20 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="",
         help="folder for a page (index.html, one file that needs no network), result.json and predictions.csv",
     )
+    parser.add_argument(
+        "--frames_curve",
+        type=str,
+        default="",
+        help="evaluate with these numbers of frames a clip too, such as 1,2,4,8,16, and draw top-1 over them; each"
+        " costs a pass over the videos",
+    )
+    parser.add_argument(
+        "--predictions",
+        type=str,
+        default="",
+        help="write what is said of each video to this .csv or .parquet file; the latter needs the `parquet` extra and"
+        " holds the probabilities of all classes. Of a protocol: a file for each part",
+    )
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
     parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
     parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
@@ -70,6 +87,10 @@ def run(arguments: Namespace) -> int:
     """Evaluate and print."""
     if bool(arguments.videos) == bool(arguments.protocol):
         raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
+    if arguments.predictions:
+        from vitaclip.evaluate.predictions import check_predictions_file
+
+        check_predictions_file(arguments.predictions)
     data = DataConfig(
         workers=arguments.workers,
         eval_batch_size=arguments.batch_size,
@@ -81,27 +102,36 @@ def run(arguments: Namespace) -> int:
 
 def _run_list(arguments: Namespace, data: DataConfig) -> int:
     from vitaclip.evaluate.evaluation import Evaluation
+    from vitaclip.evaluate.frames_curve import measure_frames
     from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
+    from vitaclip.evaluate.predictions import write_predictions
     from vitaclip.evaluate.report.writing import Evaluatee, write_report
     from vitaclip.evaluate.wording import plan_text
     from vitaclip.files import write_json
     from vitaclip.runtime import pick_device
 
-    wording = _wording(arguments)
+    frames, wording = read_frames(arguments.frames_curve), _wording(arguments)
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     videos = _read(arguments, model.class_names)
     evaluation = Evaluation(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording)
     plan = plan_text(model, videos.class_names, wording)
     with progress_bars(terminal(stderr=True)) as progress:
-        evaluated = evaluation.run(counting_bar(progress, "evaluating", evaluation.num_videos))
+        start = partial(counting_bar, progress, total=evaluation.num_videos)
+        evaluated = evaluation.run(start("evaluating"))
+        curve = measure_frames(evaluation, evaluated, frames, start) if frames else None
     unseen = sum(name not in model.class_names for name in videos.class_names)
     title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
     _print_result(title, plan.note, evaluated.result)
+    if curve:
+        print_frames_curve(curve)
     sums = text_hashes(videos.class_names, videos.class_names, plan, wording)
     if Path(arguments.videos).is_file():
         sums["list"] = sha256_of_file(Path(arguments.videos))
     if arguments.out:
-        write_json(arguments.out, evaluated.result.to_dict() | {"text": plan.note, "sha256": sums})
+        measured = evaluated.result.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
+        write_json(arguments.out, measured | {"text": plan.note, "sha256": sums})
+    if arguments.predictions:
+        write_predictions(arguments.predictions, videos.rows, videos.class_names, evaluated.scores)
     if arguments.report:
         about = {
             "model": _model_name(arguments),
@@ -110,7 +140,7 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
             "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
         }
         evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
-        _say_where(write_report(arguments.report, evaluatee, evaluated))
+        _say_where(write_report(arguments.report, evaluatee, evaluated, curve))
     return 0
 
 
@@ -188,6 +218,7 @@ def _run_protocol(arguments: Namespace, data: DataConfig) -> int:
     from vitaclip.files import write_json
 
     protocol, wording = load_protocol(arguments.protocol), _wording(arguments)
+    frames = read_frames(arguments.frames_curve)
     _check(arguments, protocol)
     lists = read_protocol_lists(protocol, arguments.root)
     console = terminal()
@@ -207,12 +238,17 @@ def _run_protocol(arguments: Namespace, data: DataConfig) -> int:
             data,
             wording,
             lambda what, total: counting_bar(progress, what, total),
+            frames,
         )
     _print_protocol(result)
+    if frames:
+        print_protocol_frames(result)
     if arguments.out:
         write_json(arguments.out, result.to_dict())
     if arguments.report:
         _report_protocol(Path(arguments.report), result)
+    if arguments.predictions:
+        _write_protocol_predictions(Path(arguments.predictions), result)
     return 0
 
 
@@ -223,7 +259,7 @@ def _report_protocol(folder: Path, result: "ProtocolResult") -> None:
 
     write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
-        name = "_".join([part.part, *(f"{word}{value}" for word, value in part.values.items())])
+        name = _part_name(part)
         sums = {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
         about = {
             "protocol": result.about,
@@ -236,7 +272,24 @@ def _report_protocol(folder: Path, result: "ProtocolResult") -> None:
         }
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
         evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums)
-        _say_where(write_report(folder / name if len(result.parts) > 1 else folder, evaluatee, part.evaluated))
+        _say_where(
+            write_report(
+                folder / name if len(result.parts) > 1 else folder, evaluatee, part.evaluated, part.frames_curve
+            )
+        )
+
+
+def _part_name(part: "PartRecord") -> str:
+    return "_".join([part.part, *(f"{word}{value}" for word, value in part.values.items())])
+
+
+def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:
+    """A file for each part, named after it if there are several: `predictions_list1.csv`."""
+    from vitaclip.evaluate.predictions import write_predictions
+
+    for part in result.parts:
+        place = file.with_stem(f"{file.stem}_{_part_name(part)}") if len(result.parts) > 1 else file
+        write_predictions(place, part.rows, part.class_names, part.evaluated.scores)
 
 
 def _check(arguments: Namespace, protocol: "Protocol") -> None:
