@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.frames import print_frames_curve, print_protocol_frames, read_frames
-from vitaclip.cli.models import add_model_arguments, load_model, read_templates
+from vitaclip.cli.models import (
+    add_model_arguments,
+    add_reading_arguments,
+    load_model,
+    read_templates,
+    reading_config,
+)
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, ViewsConfig
 
@@ -72,15 +78,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="write what is said of each video to this .csv or .parquet file; the latter needs the `parquet` extra and"
         " holds the probabilities of all classes. Of a protocol: a file for each part",
     )
-    parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
-    parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
-    parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
-    parser.add_argument(
-        "--on_error",
-        choices=("skip", "raise"),
-        default="skip",
-        help="a video that is not there or cannot be read: leave out, or stop",
-    )
+    add_reading_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -91,12 +89,7 @@ def run(arguments: Namespace) -> int:
         from vitaclip.evaluate.predictions import check_predictions_file
 
         check_predictions_file(arguments.predictions)
-    data = DataConfig(
-        workers=arguments.workers,
-        eval_batch_size=arguments.batch_size,
-        on_error=arguments.on_error,
-        index_cache=arguments.index_cache,
-    )
+    data = reading_config(arguments)
     return _run_protocol(arguments, data) if arguments.protocol else _run_list(arguments, data)
 
 

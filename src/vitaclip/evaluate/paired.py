@@ -52,7 +52,7 @@ def compare(right: Tensor, reference: Tensor) -> list[Difference]:
     scale = split.clamp(min=1).sqrt()
     observed = (gained.sum(dim=0) / scale).abs()
     largest = _largest_by_chance(gained[gained.any(dim=1)], scale)
-    p_values = (1 + (largest[:, None] >= observed - 1e-9).sum(dim=0)) / (1 + len(largest))
+    p_values = (1 + (largest[:, None] >= observed - 1e-9).double().sum(dim=0)) / (1 + len(largest))
     n = len(reference)
     mean = gained.mean(dim=0)
     variance = split / n - mean**2
