@@ -268,7 +268,11 @@ def test_missing_lists_and_videos_are_named_first(
     assert "1 videos are not there" in error_of(capsys, *arguments, "--root", str(tmp_path), "--on_error", "raise")
     for split in (1, 2, 3):
         (tmp_path / f"test{split}.csv").write_text(f"gone{split}.avi,{names[3]}\n")
-    assert "none of the videos of ucf101_zeroshot is there" in error_of(capsys, *arguments, "--root", str(tmp_path))
+    message = error_of(capsys, *arguments, "--root", str(tmp_path))
+    assert "test1.csv: none of the 1 videos of list1 is there, such as" in message
+    assert "gone1.avi; check --root" in message
+    (tmp_path / "test1.csv").write_text(good)  # what is there of another part does not help the second
+    assert "test2.csv: none of the 1 videos of list2 is there" in error_of(capsys, *arguments, "--root", str(tmp_path))
 
 
 def test_class_numbers_are_refused_in_lists_of_a_known_data_set(
@@ -325,6 +329,11 @@ def test_several_models_are_asked_for_and_a_plain_clip_serves_all(
     arguments = ["eval", "--protocol", "ucf101_base_to_novel", "--root", str(fake / "ucf101"), "--workers", "0"]
     message = error_of(capsys, *arguments, "--model", str(fake / "runs" / "1" / "model"))
     assert 'needs a model for each seed; write {seed} in --model, such as "runs/{seed}/model"' in message
+    message = error_of(capsys, *arguments, "--model", str(fake / "runs" / "{shots}" / "model"))
+    assert "{shots} stands for nothing; protocol ucf101_base_to_novel knows {seed}" in message
+    (tmp_path / "runs" / "2").mkdir(parents=True)  # only one of three
+    message = error_of(capsys, *arguments, "--model", str(tmp_path / "runs" / "{seed}"))
+    assert f"{tmp_path / 'runs' / '1'}, {tmp_path / 'runs' / '3'} not there" in message
     out = tmp_path / "out.json"
     assert main([*arguments, "--backbone", str(fake / "backbone"), "--out", str(out)]) == 0
     parts = json.loads(out.read_text())["parts"]

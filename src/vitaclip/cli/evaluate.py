@@ -1,5 +1,6 @@
 """`vitaclip eval`."""
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -290,10 +291,25 @@ def _check(arguments: Namespace, protocol: "Protocol") -> None:
         raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
     if arguments.classes:
         raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
+    _check_models(arguments.model, protocol)
     if protocol.views and arguments.views != ViewsConfig():
         raise ValueError(
             f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
         )
+
+
+def _check_models(model: str, protocol: "Protocol") -> None:
+    """Make sure that the folders of several models are all there before the first is used."""
+    from vitaclip.evaluate.protocol import fill
+
+    names = [fill(model, values) for values in protocol.values]
+    unknown = re.findall(r"\{\w+\}", names[0])
+    if unknown:
+        words = " or ".join(f"{{{word}}}" for word in protocol.models) or "no word in braces"
+        raise ValueError(f"--model {model}: {unknown[0]} stands for nothing; protocol {protocol.name} knows {words}")
+    lacking = [name for name in names if not Path(name).exists()]
+    if lacking and len(lacking) < len(names):
+        raise ValueError(f"--model {model}: {', '.join(lacking)} not there; protocol {protocol.name} needs all of them")
 
 
 class _Models:

@@ -111,14 +111,18 @@ def read_templates(given: Sequence[str] | None) -> tuple[str, ...]:
 def _templates(value: str) -> Sequence[str]:
     from vitaclip.catalog import load_templates
 
-    if "{}" in value:
-        return [value]
-    if not Path(value).is_file():
-        return load_templates(value)
-    texts = [line.strip() for line in Path(value).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    if "{}" not in value and not Path(value).is_file():
+        try:
+            return load_templates(value)
+        except ValueError as error:
+            raise ValueError(f"--template: {error}; a text needs {{}} where the class name goes") from error
+    texts, where = [value], "--template"
+    if "{}" not in value:
+        where, lines = value, Path(value).read_text(encoding="utf-8-sig").splitlines()
+        texts = [line.strip() for line in lines if line.strip()]
     for text in texts:
         if text.count("{}") != 1:
-            raise ValueError(f"{value}: template {text!r} must hold {{}} exactly once, where the class name goes")
+            raise ValueError(f"{where}: template {text!r} must hold {{}} exactly once, where the class name goes")
     if not texts:
         raise ValueError(f"{value}: holds no template; write one text with {{}} a line")
     return texts

@@ -108,7 +108,7 @@ def run_protocol(
         frames: numbers of frames a clip to evaluate with besides; each part then has its curve over them.
 
     Raises:
-        ValueError: see `check_training`; or no video of a part could be scored.
+        ValueError: see `check_training`; or no video of a part could be read.
     """
     protocol = lists.protocol
     views = protocol.views or views
@@ -164,9 +164,6 @@ def _score_part(
     protocol = lists.protocol
     candidates = protocol.candidates(part)
     rows = lists.rows(part, values)
-    if not rows:
-        names = ", ".join(_filled(protocol.parts[part].lists, values))
-        raise ValueError(f"{names}: no video is of one of the {len(candidates.names)} candidate classes of {part}")
     by_frames: dict[int, Evaluated] = {}
     for each in seen:
         selected = _relabel(_select(rows, each, lists), protocol.all_classes().names, candidates.names)
