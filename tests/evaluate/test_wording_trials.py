@@ -45,7 +45,7 @@ def top1_by_hand(model: VitaCLIP, videos: VideoFeatures, text: Tensor) -> float:
     right = 0
     for views, label in zip(videos.features, videos.labels.tolist(), strict=True):
         probabilities = [(model.prompts.logit_scale.exp() * text @ view).softmax(dim=0) for view in views]
-        right += int(sum(probabilities).argmax()) == label  # type: ignore[union-attr]
+        right += int(sum(probabilities).argmax()) == label
     return right / len(videos.labels)
 
 

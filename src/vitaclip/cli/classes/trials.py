@@ -69,8 +69,8 @@ def print_trials(trials: "WordingTrials") -> None:
     notes = [
         "s.e.: standard error; that of points from the present choice is paired. p: McNemar's test, adjusted for"
         f" looking at {len(trials.trials)} candidates.",
-        "The first row was picked on these very videos, so it looks better than it is. Picked on one half of them, the"
-        f" best has a top-1 of {trials.held_out_top1:.1%} on the other half (mean over random halves); the present"
+        "What comes first was picked on these very videos, so it looks better than it is. Picked on one half of them,"
+        f" the best has a top-1 of {trials.held_out_top1:.1%} on the other half (mean over random halves); the present"
         f" choice has {trials.present.top1:.1%}.",
     ]
     if not trials.suggestions_differ:

@@ -193,7 +193,7 @@ def count_chart(points: Sequence[tuple[int, float]], description: str, x_label: 
         _element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
         _text(svg, f"{count:,}", x, bottom + 17, "tick middle")
         _element(svg, "circle", "ring" if count == marked else "dot", cx=x, cy=y, r=4.0)
-        _text(svg, f"{100 * share:.1f}", x, y - 9, "value middle")
+        _text(svg, f"{100 * share:.1f}", x, y - 9, "value over middle")
     _text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
     return ET.tostring(svg, encoding="unicode")
 
