@@ -14,7 +14,7 @@ from vitaclip.cli import main
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
-from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, measure_frames
+from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, measure_frames, other_frames
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.model import VitaCLIP
 from vitaclip.weights.backbone import load_backbone
@@ -43,7 +43,7 @@ def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VitaCLIP) -
         begun.append(what)
         return lambda _: None
 
-    curve = measure_frames(evaluation, evaluation.run(), (1, 2, 4, 6), start)
+    curve = measure_frames(evaluation, evaluation.run(), other_frames(evaluation, (6, 1, 4, 2, 1)), start)
     assert begun == [f"evaluating, T = {frames}" for frames in (1, 2, 6)]  # the evaluation itself was with 4
     expected = {
         frames: Evaluation(model, rows, NAMES, replace(views, frames=frames), runtime, data).run().result.top1
@@ -107,6 +107,8 @@ def test_the_command_prints_writes_and_draws_it(
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "How many frames are enough" in page
     assert "; ".join(f"{frames} frames, {share:.1%} right" for frames, share in expected.items()) in page
+    assert main([*arguments, "--frames_curve", "4"]) == 2
+    assert "4 frames are the evaluation itself; give other numbers too" in capsys.readouterr().err
     for wrong in ("1,two", "0", "1,,2", "4-8"):
         assert main([*arguments, "--frames_curve", wrong]) == 2
         assert "give numbers of frames with commas between" in capsys.readouterr().err

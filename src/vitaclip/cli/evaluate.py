@@ -1,6 +1,5 @@
 """`vitaclip eval`."""
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from vitaclip.data import NamedVideos
     from vitaclip.evaluate.metrics import EvaluationResult
     from vitaclip.evaluate.protocol import Protocol
-    from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
+    from vitaclip.evaluate.protocol_run import ProtocolResult
     from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
 
@@ -96,7 +95,7 @@ def run(arguments: Namespace) -> int:
 
 def _run_list(arguments: Namespace, data: DataConfig) -> int:
     from vitaclip.evaluate.evaluation import Evaluation
-    from vitaclip.evaluate.frames_curve import measure_frames
+    from vitaclip.evaluate.frames_curve import measure_frames, other_frames
     from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
     from vitaclip.evaluate.predictions import write_predictions
     from vitaclip.evaluate.report.writing import Evaluatee, write_report
@@ -108,11 +107,12 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     videos = _read(arguments, model.class_names)
     evaluation = Evaluation(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording)
+    others = other_frames(evaluation, frames)
     plan = plan_text(model, videos.class_names, wording)
     with progress_bars(terminal(stderr=True)) as progress:
         start = partial(counting_bar, progress, total=evaluation.num_videos)
         evaluated = evaluation.run(start("evaluating"))
-        curve = measure_frames(evaluation, evaluated, frames, start) if frames else None
+        curve = measure_frames(evaluation, evaluated, others, start) if others else None
     unseen = sum(name not in model.class_names for name in videos.class_names)
     title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
     _print_result(title, plan.note, evaluated.result)
@@ -253,7 +253,7 @@ def _report_protocol(folder: Path, result: "ProtocolResult") -> None:
 
     write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
-        name = _part_name(part)
+        name = part.file_name
         sums = {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
         about = {
             "protocol": result.about,
@@ -273,43 +273,27 @@ def _report_protocol(folder: Path, result: "ProtocolResult") -> None:
         )
 
 
-def _part_name(part: "PartRecord") -> str:
-    return "_".join([part.part, *(f"{word}{value}" for word, value in part.values.items())])
-
-
 def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:
     """A file for each part, named after it if there are several: `predictions_list1.csv`."""
     from vitaclip.evaluate.predictions import write_predictions
 
     for part in result.parts:
-        place = file.with_stem(f"{file.stem}_{_part_name(part)}") if len(result.parts) > 1 else file
+        place = file.with_stem(f"{file.stem}_{part.file_name}") if len(result.parts) > 1 else file
         write_predictions(place, part.rows, part.class_names, part.evaluated.scores)
 
 
 def _check(arguments: Namespace, protocol: "Protocol") -> None:
+    from vitaclip.evaluate.protocol import check_models
+
     if not arguments.root:
         raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
     if arguments.classes:
         raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
-    _check_models(arguments.model, protocol)
+    check_models(protocol, arguments.model)
     if protocol.views and arguments.views != ViewsConfig():
         raise ValueError(
             f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
         )
-
-
-def _check_models(model: str, protocol: "Protocol") -> None:
-    """Make sure that the folders of several models are all there before the first is used."""
-    from vitaclip.evaluate.protocol import fill
-
-    names = [fill(model, values) for values in protocol.values]
-    unknown = re.findall(r"\{\w+\}", names[0])
-    if unknown:
-        words = " or ".join(f"{{{word}}}" for word in protocol.models) or "no word in braces"
-        raise ValueError(f"--model {model}: {unknown[0]} stands for nothing; protocol {protocol.name} knows {words}")
-    lacking = [name for name in names if not Path(name).exists()]
-    if lacking and len(lacking) < len(names):
-        raise ValueError(f"--model {model}: {', '.join(lacking)} not there; protocol {protocol.name} needs all of them")
 
 
 class _Models:
@@ -344,10 +328,9 @@ def _print_protocol(result: "ProtocolResult") -> None:
     console = terminal()
     rows = []
     for part in result.parts:
-        values = "".join(f", {name} {value}" for name, value in part.values.items())
         scored = f"{part.videos_scored} of {part.videos_listed}"
         shares = (f"{share:.2%}" for share in (part.top1, part.top5, part.mean_class_accuracy))
-        rows.append((f"{part.part}{values}", scored, str(len(part.class_names)), *shares))
+        rows.append((part.title, scored, str(len(part.class_names)), *shares))
     print_table(
         console,
         f"{result.protocol}: {result.about}",

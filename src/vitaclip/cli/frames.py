@@ -39,10 +39,9 @@ def print_protocol_frames(result: "ProtocolResult") -> None:
     """Top-1 of every part by the number of frames, and of the summary."""
     rows = []
     for part in result.parts:
-        values = "".join(f", {name} {value}" for name, value in part.values.items())
         curve = part.frames_curve.top1 if part.frames_curve else {}
-        shares = [f"{curve.get(frames, part.top1):.2%}" for frames in result.frames_summary]
-        rows.append((f"{part.part}{values}", *shares))
+        shares = [f"{curve[frames]:.2%}" for frames in result.frames_summary]
+        rows.append((part.title, *shares))
     for name in result.summary:
         rows.append((name, *(f"{summary[name]:.2%}" for summary in result.frames_summary.values())))
     headings = ("part", *(f"{frames} frames" for frames in result.frames_summary))

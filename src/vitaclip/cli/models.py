@@ -111,18 +111,21 @@ def read_templates(given: Sequence[str] | None) -> tuple[str, ...]:
 def _templates(value: str) -> Sequence[str]:
     from vitaclip.catalog import load_templates
 
-    if "{}" not in value and not Path(value).is_file():
-        try:
-            return load_templates(value)
-        except ValueError as error:
-            raise ValueError(f"--template: {error}; a text needs {{}} where the class name goes") from error
-    texts, where = [value], "--template"
-    if "{}" not in value:
-        where, lines = value, Path(value).read_text(encoding="utf-8-sig").splitlines()
-        texts = [line.strip() for line in lines if line.strip()]
-    for text in texts:
-        if text.count("{}") != 1:
-            raise ValueError(f"{where}: template {text!r} must hold {{}} exactly once, where the class name goes")
-    if not texts:
-        raise ValueError(f"{value}: holds no template; write one text with {{}} a line")
-    return texts
+    if "{}" in value:
+        return [_checked(value, "--template")]
+    if Path(value).is_file():
+        lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
+        texts = [_checked(line.strip(), value) for line in lines if line.strip()]
+        if not texts:
+            raise ValueError(f"{value}: holds no template; write one text with {{}} a line")
+        return texts
+    try:
+        return load_templates(value)
+    except ValueError as error:
+        raise ValueError(f"--template: {error}; a text needs {{}} where the class name goes") from error
+
+
+def _checked(text: str, where: str) -> str:
+    if text.count("{}") != 1:
+        raise ValueError(f"{where}: template {text!r} must hold {{}} exactly once, where the class name goes")
+    return text

@@ -132,7 +132,7 @@ def _read_plain(line: str, index: ClassIndex | None) -> tuple[str, int]:
     path, label = _only_path(match["path"], line, index), match["label"]
     named = _FILE_AND_NAME.fullmatch(line)
     if index is not None and named is not None and not label.lstrip("-").isdecimal():
-        label = named["label"]  # unknown, or it were found above: named whole, and not by its last word
+        label = named["label"]  # no class, or it were found above: named whole, not by its last word
     return path, _class_number(label, index)
 
 

@@ -63,22 +63,31 @@ class FramesCurve:
 
 
 def other_frames(evaluation: Evaluation, frames: Sequence[int]) -> list[Evaluation]:
-    """The evaluation with each of these numbers of frames that is not its own."""
-    return [evaluation.with_frames(number) for number in sorted(set(frames)) if number != evaluation.frames]
+    """The evaluation with each of these numbers of frames that is not its own; none if none are given.
+
+    Raises:
+        ValueError: if its own is the only one.
+    """
+    others = [evaluation.with_frames(number) for number in sorted(set(frames)) if number != evaluation.frames]
+    if frames and not others:
+        raise ValueError(f"frames curve: {evaluation.frames} frames are the evaluation itself; give other numbers too")
+    return others
 
 
 def measure_frames(
-    evaluation: Evaluation, evaluated: Evaluated, frames: Sequence[int], start: Callable[[str], Callable[[int], None]]
+    evaluation: Evaluation,
+    evaluated: Evaluated,
+    others: Sequence[Evaluation],
+    start: Callable[[str], Callable[[int], None]],
 ) -> FramesCurve:
-    """Evaluate with other numbers of frames.
+    """Run the evaluation with other numbers of frames.
 
     Args:
         evaluation: what the others are compared with.
         evaluated: what it came to.
-        frames: numbers of frames a clip.
+        others: from `other_frames`.
         start: hears what begins; returns what is to be called with the number of videos just done.
     """
-    others = other_frames(evaluation, frames)
     found = {each.frames: each.run(start(f"evaluating, T = {each.frames}")) for each in others}
     return frames_curve({evaluation.frames: evaluated, **found}, evaluation.frames)
 

@@ -48,6 +48,16 @@ class PartRecord:
     """The videos listed; `evaluated.scores.rows` counts through them."""
     class_names: tuple[str, ...] = field(repr=False)
 
+    @property
+    def title(self) -> str:
+        """The part, and what its model goes by."""
+        return ", ".join([self.part, *(f"{word} {value}" for word, value in self.values.items())])
+
+    @property
+    def file_name(self) -> str:
+        """The same, to name files after."""
+        return "_".join([self.part, *(f"{word}{value}" for word, value in self.values.items())])
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but scores and rows."""
         kept = replace(self, evaluated=None, rows=(), class_names=())  # type: ignore[arg-type]
