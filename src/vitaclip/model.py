@@ -102,7 +102,8 @@ class VitaCLIP(nn.Module):
             raise ValueError(
                 "this model learned one context for each of its own"
                 f" {len(self.class_names)} classes, which cannot serve other names;"
-                " pass templates, e.g. templates=['a video of {}.'], to use the frozen text tower"
+                " pass templates, e.g. templates=['a video of {}.'] (--template on the command line), to use the frozen"
+                " text tower"
             )
         layout = lay_out(names, self.tokenizer, self.config.text, self.clip.config.text.context_length)
         layout = layout.to(self.device)

@@ -175,6 +175,8 @@ def test_root_and_absolute_paths(write_list: WriteList, tmp_path: Path) -> None:
         ("a.mp4,-1", "label -1 is negative"),
         ("a.mp4,gitar", "no class is called 'gitar' (did you mean 'guitar'?)"),
         ("a.mp4,1.0", "no class is called '1.0'"),
+        ("my clip.mp4,playing the gitar", "no class is called 'playing the gitar'"),
+        ("a.mp4 playing the gitar", "no class is called 'playing the gitar'"),
         ("a.mp4", "'a.mp4' has no label; write 'path,label'"),
         ("none.mp4,0", "cannot be read (No such file or directory); check the path and the root"),
         ("empty.mp4,0", "is empty (0 bytes); copy it again"),

@@ -219,6 +219,27 @@ def test_a_protocol_of_ones_own(fake: Path, tmp_path: Path, capsys: pytest.Captu
     assert "no class is called 'archer' (did you mean 'archery'?)" in error_of(capsys, *arguments)
 
 
+def test_every_part_has_its_curve_over_the_frames(
+    fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--views.temporal", "2", "--report", str(tmp_path / "report"), "--predictions", str(tmp_path / "p.csv"))
+    out = tmp_path / "out.json"
+    found = evaluate(fake, "ucf101_base_to_novel", "{seed}", out, *more, "--frames_curve", "2,4,6")
+    assert "2 frames" in capsys.readouterr().out
+    for frames in (2, 4, 6):
+        alone = evaluate(fake, "ucf101_base_to_novel", "{seed}", out, *more[:2], "--views.frames", str(frames))
+        assert found["frames_summary"][str(frames)] == pytest.approx(alone["summary"])
+        for part, expected in zip(found["parts"], alone["parts"], strict=True):
+            points = {point["frames"]: point["top1"] for point in part["frames_curve"]["points"]}
+            assert points[frames] == pytest.approx(expected["top1"])
+            assert expected["frames_curve"] is None
+    for part in found["parts"]:
+        folder = tmp_path / "report" / f"{part['part']}_seed{part['values']['seed']}"
+        assert json.loads((folder / "result.json").read_text())["frames_curve"] == part["frames_curve"]
+        predictions = tmp_path / f"p_{folder.name}.csv"
+        assert predictions.read_bytes() == (folder / "predictions.csv").read_bytes()
+
+
 def test_missing_lists_and_videos_are_named_first(
     fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -247,7 +268,11 @@ def test_missing_lists_and_videos_are_named_first(
     assert "1 videos are not there" in error_of(capsys, *arguments, "--root", str(tmp_path), "--on_error", "raise")
     for split in (1, 2, 3):
         (tmp_path / f"test{split}.csv").write_text(f"gone{split}.avi,{names[3]}\n")
-    assert "none of the videos of ucf101_zeroshot is there" in error_of(capsys, *arguments, "--root", str(tmp_path))
+    message = error_of(capsys, *arguments, "--root", str(tmp_path))
+    assert "test1.csv: none of the 1 videos of list1 is there, such as" in message
+    assert "gone1.avi; check --root" in message
+    (tmp_path / "test1.csv").write_text(good)  # what is there of another part does not help the second
+    assert "test2.csv: none of the 1 videos of list2 is there" in error_of(capsys, *arguments, "--root", str(tmp_path))
 
 
 def test_class_numbers_are_refused_in_lists_of_a_known_data_set(
@@ -304,6 +329,11 @@ def test_several_models_are_asked_for_and_a_plain_clip_serves_all(
     arguments = ["eval", "--protocol", "ucf101_base_to_novel", "--root", str(fake / "ucf101"), "--workers", "0"]
     message = error_of(capsys, *arguments, "--model", str(fake / "runs" / "1" / "model"))
     assert 'needs a model for each seed; write {seed} in --model, such as "runs/{seed}/model"' in message
+    message = error_of(capsys, *arguments, "--model", str(fake / "runs" / "{shots}" / "model"))
+    assert "{shots} stands for nothing; protocol ucf101_base_to_novel knows {seed}" in message
+    (tmp_path / "runs" / "2").mkdir(parents=True)  # only one of three
+    message = error_of(capsys, *arguments, "--model", str(tmp_path / "runs" / "{seed}"))
+    assert f"{tmp_path / 'runs' / '1'}, {tmp_path / 'runs' / '3'} not there" in message
     out = tmp_path / "out.json"
     assert main([*arguments, "--backbone", str(fake / "backbone"), "--out", str(out)]) == 0
     parts = json.loads(out.read_text())["parts"]

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import add_model_arguments, load_model, read_templates
+from vitaclip.cli.frames import print_frames_curve, print_protocol_frames, read_frames
+from vitaclip.cli.models import (
+    add_model_arguments,
+    add_reading_arguments,
+    load_model,
+    read_templates,
+    reading_config,
+)
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 
@@ -35,6 +42,7 @@ examples:
   vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
   vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
   vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
+  vitaclip eval test.csv --model runs/own_videos/model --report report/ --frames_curve 1,2,4,8,16
   vitaclip eval --protocol ucf101_zeroshot --root lists/ucf101 --model runs/k400/model --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
 
@@ -57,53 +65,68 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="",
         help="folder for a page (index.html, one file that needs no network), result.json and predictions.csv",
     )
-    parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
-    parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
-    parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
     parser.add_argument(
-        "--on_error",
-        choices=("skip", "raise"),
-        default="skip",
-        help="a video that is not there or cannot be read: leave out, or stop",
+        "--frames_curve",
+        type=str,
+        default="",
+        help="evaluate with these numbers of frames a clip too, such as 1,2,4,8,16, and draw top-1 over them; each"
+        " costs a pass over the videos",
     )
+    parser.add_argument(
+        "--predictions",
+        type=str,
+        default="",
+        help="write what is said of each video to this .csv or .parquet file; the latter needs the `parquet` extra and"
+        " holds the probabilities of all classes. Of a protocol: a file for each part",
+    )
+    add_reading_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Evaluate and print."""
     if bool(arguments.videos) == bool(arguments.protocol):
         raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
-    data = DataConfig(
-        workers=arguments.workers,
-        eval_batch_size=arguments.batch_size,
-        on_error=arguments.on_error,
-        index_cache=arguments.index_cache,
-    )
+    if arguments.predictions:
+        from vitaclip.evaluate.predictions import check_predictions_file
+
+        check_predictions_file(arguments.predictions)
+    data = reading_config(arguments)
     return _run_protocol(arguments, data) if arguments.protocol else _run_list(arguments, data)
 
 
 def _run_list(arguments: Namespace, data: DataConfig) -> int:
     from vitaclip.evaluate.evaluation import Evaluation
+    from vitaclip.evaluate.frames_curve import measure_frames, other_frames
     from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
+    from vitaclip.evaluate.predictions import write_predictions
     from vitaclip.evaluate.report.writing import Evaluatee, write_report
     from vitaclip.evaluate.wording import plan_text
     from vitaclip.files import write_json
     from vitaclip.runtime import pick_device
 
-    wording = _wording(arguments)
+    frames, wording = read_frames(arguments.frames_curve), _wording(arguments)
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     videos = _read(arguments, model.class_names)
     evaluation = Evaluation(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording)
+    others = other_frames(evaluation, frames)
     plan = plan_text(model, videos.class_names, wording)
     with progress_bars(terminal(stderr=True)) as progress:
-        evaluated = evaluation.run(counting_bar(progress, "evaluating", evaluation.num_videos))
+        start = partial(counting_bar, progress, total=evaluation.num_videos)
+        evaluated = evaluation.run(start("evaluating"))
+        curve = measure_frames(evaluation, evaluated, others, start) if others else None
     unseen = sum(name not in model.class_names for name in videos.class_names)
     title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
     _print_result(title, plan.note, evaluated.result)
+    if curve:
+        print_frames_curve(curve)
     sums = text_hashes(videos.class_names, videos.class_names, plan, wording)
     if Path(arguments.videos).is_file():
         sums["list"] = sha256_of_file(Path(arguments.videos))
     if arguments.out:
-        write_json(arguments.out, evaluated.result.to_dict() | {"text": plan.note, "sha256": sums})
+        measured = evaluated.result.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
+        write_json(arguments.out, measured | {"text": plan.note, "sha256": sums})
+    if arguments.predictions:
+        write_predictions(arguments.predictions, videos.rows, videos.class_names, evaluated.scores)
     if arguments.report:
         about = {
             "model": _model_name(arguments),
@@ -113,7 +136,7 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
         }
         evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
         attend = _attention_of(model, arguments.views, arguments.runtime)
-        _say_where(write_report(arguments.report, evaluatee, evaluated, attend))
+        _say_where(write_report(arguments.report, evaluatee, evaluated, curve=curve, attend=attend))
     return 0
 
 
@@ -198,6 +221,7 @@ def _run_protocol(arguments: Namespace, data: DataConfig) -> int:
     from vitaclip.files import write_json
 
     protocol, wording = load_protocol(arguments.protocol), _wording(arguments)
+    frames = read_frames(arguments.frames_curve)
     _check(arguments, protocol)
     lists = read_protocol_lists(protocol, arguments.root)
     console = terminal()
@@ -217,12 +241,17 @@ def _run_protocol(arguments: Namespace, data: DataConfig) -> int:
             data,
             wording,
             lambda what, total: counting_bar(progress, what, total),
+            frames,
         )
     _print_protocol(result)
+    if frames:
+        print_protocol_frames(result)
     if arguments.out:
         write_json(arguments.out, result.to_dict())
     if arguments.report:
         _report_protocol(Path(arguments.report), result, models, arguments.runtime)
+    if arguments.predictions:
+        _write_protocol_predictions(Path(arguments.predictions), result)
     return 0
 
 
@@ -233,7 +262,7 @@ def _report_protocol(folder: Path, result: "ProtocolResult", models: "_Models", 
 
     write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
-        name = "_".join([part.part, *(f"{word}{value}" for word, value in part.values.items())])
+        name = part.file_name
         sums = {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
         about = {
             "protocol": result.about,
@@ -247,14 +276,27 @@ def _report_protocol(folder: Path, result: "ProtocolResult", models: "_Models", 
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
         evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums)
         attend = _attention_of(models.load(part.values)[1], result.views, runtime)
-        _say_where(write_report(folder / name if len(result.parts) > 1 else folder, evaluatee, part.evaluated, attend))
+        place = folder / name if len(result.parts) > 1 else folder
+        _say_where(write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, attend=attend))
+
+
+def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:
+    """A file for each part, named after it if there are several: `predictions_list1.csv`."""
+    from vitaclip.evaluate.predictions import write_predictions
+
+    for part in result.parts:
+        place = file.with_stem(f"{file.stem}_{part.file_name}") if len(result.parts) > 1 else file
+        write_predictions(place, part.rows, part.class_names, part.evaluated.scores)
 
 
 def _check(arguments: Namespace, protocol: "Protocol") -> None:
+    from vitaclip.evaluate.protocol import check_models
+
     if not arguments.root:
         raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
     if arguments.classes:
         raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
+    check_models(protocol, arguments.model)
     if protocol.views and arguments.views != ViewsConfig():
         raise ValueError(
             f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
@@ -293,10 +335,9 @@ def _print_protocol(result: "ProtocolResult") -> None:
     console = terminal()
     rows = []
     for part in result.parts:
-        values = "".join(f", {name} {value}" for name, value in part.values.items())
         scored = f"{part.videos_scored} of {part.videos_listed}"
         shares = (f"{share:.2%}" for share in (part.top1, part.top5, part.mean_class_accuracy))
-        rows.append((f"{part.part}{values}", scored, str(len(part.class_names)), *shares))
+        rows.append((part.title, scored, str(len(part.class_names)), *shares))
     print_table(
         console,
         f"{result.protocol}: {result.about}",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.config import RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.model import VitaCLIP
@@ -48,6 +48,11 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         help="candidates: a file with one name a line; if there is no such file, a data set that"
         " `vitaclip data classes` lists; else names with commas between",
     )
+    add_looking_arguments(parser)
+
+
+def add_looking_arguments(parser: ArgumentParser) -> None:
+    """How videos are looked at, and where to compute."""
     parser.add_class_arguments(
         ViewsConfig,
         "views",
@@ -55,6 +60,29 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         " file; the options below change a part of it",
     )
     parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
+
+
+def add_reading_arguments(parser: ArgumentParser) -> None:
+    """How the videos of a list are read."""
+    parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
+    parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
+    parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
+    parser.add_argument(
+        "--on_error",
+        choices=("skip", "raise"),
+        default="skip",
+        help="a video that is not there or cannot be read: leave out, or stop",
+    )
+
+
+def reading_config(arguments: Namespace) -> DataConfig:
+    """What the options of `add_reading_arguments` say."""
+    return DataConfig(
+        workers=arguments.workers,
+        eval_batch_size=arguments.batch_size,
+        on_error=arguments.on_error,
+        index_cache=arguments.index_cache,
+    )
 
 
 def load_model(arguments: Namespace) -> "VitaCLIP":
@@ -104,13 +132,20 @@ def _templates(value: str) -> Sequence[str]:
     from vitaclip.catalog import load_templates
 
     if "{}" in value:
-        return [value]
-    if not Path(value).is_file():
+        return [_checked(value, "--template")]
+    if Path(value).is_file():
+        lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
+        texts = [_checked(line.strip(), value) for line in lines if line.strip()]
+        if not texts:
+            raise ValueError(f"{value}: holds no template; write one text with {{}} a line")
+        return texts
+    try:
         return load_templates(value)
-    texts = [line.strip() for line in Path(value).read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-    for text in texts:
-        if text.count("{}") != 1:
-            raise ValueError(f"{value}: template {text!r} must hold {{}} exactly once, where the class name goes")
-    if not texts:
-        raise ValueError(f"{value}: holds no template; write one text with {{}} a line")
-    return texts
+    except ValueError as error:
+        raise ValueError(f"--template: {error}; a text needs {{}} where the class name goes") from error
+
+
+def _checked(text: str, where: str) -> str:
+    if text.count("{}") != 1:
+        raise ValueError(f"{where}: template {text!r} must hold {{}} exactly once, where the class name goes")
+    return text

@@ -21,6 +21,7 @@ _PATH_AND_LAST_FIELD = re.compile(rf"(?P<path>.+?){_SEPARATOR}(?P<label>[^\s,]+)
 _QUOTED_PATH = re.compile(rf'(?P<path>"(?:[^"]|"")*"){_SEPARATOR}(?P<label>.+)')
 _ENDING = r"\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{2,4}"
 _SEVERAL_NUMBERS = re.compile(rf'.+{_ENDING}"?[\s,]+(?P<labels>["\[(]?\s*\d+(?:\s*[\s,;|]\s*\d+)+\s*[\])"]?)')
+_FILE_AND_NAME = re.compile(rf'.+?{_ENDING}"?{_SEPARATOR}(?P<label>.+)')
 _FILE_AND_MORE = re.compile(rf'(?P<file>.+{_ENDING}"?)\s*,\s*(?P<more>.+)')
 
 Reader = Callable[[str], tuple[str, int]]
@@ -128,7 +129,11 @@ def _read_plain(line: str, index: ClassIndex | None) -> tuple[str, int]:
     match = _PATH_AND_LAST_FIELD.fullmatch(line)
     if match is None:
         raise ValueError(f"{line!r} has no label; write 'path,label'")
-    return _only_path(match["path"], line, index), _class_number(match["label"], index)
+    path, label = _only_path(match["path"], line, index), match["label"]
+    named = _FILE_AND_NAME.fullmatch(line)
+    if index is not None and named is not None and not label.lstrip("-").isdecimal():
+        label = named["label"]  # no class, or it were found above: named whole, not by its last word
+    return path, _class_number(label, index)
 
 
 def _only_path(path: str, line: str, index: ClassIndex | None) -> str:

@@ -1,7 +1,7 @@
 """Evaluation of a model on labelled videos: supervised with the names it was trained on, zero-shot with others."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
@@ -54,9 +54,14 @@ class Evaluation:
         self.model, self.class_names = model, tuple(class_names)
         self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
+        self._with_views = partial(
+            Evaluation, model, rows, class_names, runtime=runtime, data=data, wording=wording, processes=processes
+        )
+        sampling = view_sampling(model.config.sampling, model.config.video.num_frames, views)
+        self.frames = sampling.num_frames
         dataset = EvalDataset(
             rows,
-            view_sampling(model.config.sampling, model.config.video.num_frames, views),
+            sampling,
             temporal_views=views.temporal,
             spatial_crops=views.spatial,
             size=model.image_size,
@@ -67,6 +72,10 @@ class Evaluation:
         self.num_videos = len(dataset)
         share = (processes.rank, processes.count)
         self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers, *share)
+
+    def with_frames(self, frames: int) -> "Evaluation":
+        """The same evaluation with another number of frames a clip."""
+        return self._with_views(views=replace(self._views, frames=frames))
 
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:

@@ -136,6 +136,22 @@ def fill(text: str, values: Mapping[str, int]) -> str:
     return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[0])), text)
 
 
+def check_models(protocol: Protocol, model: str) -> None:
+    """Make sure that the folders of several models are all there before the first is used.
+
+    Raises:
+        ValueError: if some are there and some not, or a word in braces stands for nothing.
+    """
+    names = [fill(model, values) for values in protocol.values]
+    unknown = _PLACEHOLDER.search(names[0])
+    if unknown:
+        words = " or ".join(f"{{{word}}}" for word in protocol.models) or "no word in braces"
+        raise ValueError(f"--model {model}: {unknown[0]} stands for nothing; protocol {protocol.name} knows {words}")
+    lacking = [name for name in names if not Path(name).exists()]
+    if lacking and len(lacking) < len(names):
+        raise ValueError(f"--model {model}: {', '.join(lacking)} not there; protocol {protocol.name} needs all of them")
+
+
 def protocol_names() -> tuple[str, ...]:
     """The protocols that come with the package."""
     return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))

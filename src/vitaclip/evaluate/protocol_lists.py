@@ -57,7 +57,7 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
 
     Raises:
         ValueError: if a list is not there (all that are needed are named), a label is no class of the protocol or is
-            a number, a video is in a training list too, or none of the videos is there.
+            a number, a video is in a training list too, or a part has no video, or none that is there.
     """
     root = Path(root)
     lacking = [name for name in protocol.test_lists if not (root / name).is_file()]
@@ -77,15 +77,26 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
             files[name] = ListFile(rows, sha256_of_file(root / name))
     lists = ProtocolLists(protocol, root, files, {})
     missing: dict[Path, str] = {}
-    there: set[Path] = set()
     for values in protocol.values:
         tested = lists.test_rows(values)
-        there |= {row.path for row in tested}
         _refuse_overlap(tested, [(name, files[name].rows) for name in _train_lists(protocol, values) if name in files])
         missing |= {row.path: problem for row, problem in file_problems(tested)}
-    if missing and not there - set(missing):
-        raise ValueError(f"none of the videos of {protocol.name} is there, such as {next(iter(missing))}; check --root")
+        for part in protocol.parts:
+            _refuse_nothing(lists, part, values, missing)
     return ProtocolLists(protocol, root, files, missing)
+
+
+def _refuse_nothing(lists: ProtocolLists, part: str, values: Mapping[str, int], missing: Mapping[Path, str]) -> None:
+    """Refuse a part without videos, or of which none is there: it could not be scored."""
+    protocol, rows = lists.protocol, lists.rows(part, values)
+    named = ", ".join(fill(name, values) for name in protocol.parts[part].lists)
+    if not rows:
+        count = len(protocol.candidates(part).names)
+        raise ValueError(f"{named}: no video is of one of the {count} candidate classes of {part}")
+    if all(row.path in missing for row in rows):
+        raise ValueError(
+            f"{named}: none of the {len(rows)} videos of {part} is there, such as {rows[0].path}; check --root"
+        )
 
 
 def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) -> str:

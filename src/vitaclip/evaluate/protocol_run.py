@@ -10,6 +10,7 @@ import torch
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoRow
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
+from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, other_frames
 from vitaclip.evaluate.hashes import text_hashes
 from vitaclip.evaluate.protocol import Protocol, fill
 from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
@@ -40,10 +41,22 @@ class PartRecord:
     """What the text tower was given."""
     training: str
     """Whether a tested video is in a list that was trained on."""
+    frames_curve: FramesCurve | None
+    """Top-1 over the number of frames, if asked for."""
     evaluated: Evaluated = field(repr=False)
     rows: tuple[VideoRow, ...] = field(repr=False)
     """The videos listed; `evaluated.scores.rows` counts through them."""
     class_names: tuple[str, ...] = field(repr=False)
+
+    @property
+    def title(self) -> str:
+        """The part, and what its model goes by."""
+        return ", ".join([self.part, *(f"{word} {value}" for word, value in self.values.items())])
+
+    @property
+    def file_name(self) -> str:
+        """The same, to name files after."""
+        return "_".join([self.part, *(f"{word}{value}" for word, value in self.values.items())])
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but scores and rows."""
@@ -73,6 +86,8 @@ class ProtocolResult:
     summary: dict[str, float]
     """Top-1 in [0, 1]: empty, or `mean` and `std` (population), or `base`, `novel` and `harmonic_mean`."""
     parts: tuple[PartRecord, ...]
+    frames_summary: dict[int, dict[str, float]]
+    """The summary by the number of frames, if asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -88,6 +103,7 @@ def run_protocol(
     data: DataConfig,
     wording: Wording,
     start: Callable[[str, int], Callable[[int], None]] = lambda _what, _total: lambda _done: None,
+    frames: Sequence[int] = (),
 ) -> ProtocolResult:
     """Run a protocol whose lists have been read.
 
@@ -99,37 +115,47 @@ def run_protocol(
         data: worker processes and batch size; `on_error` is for files that are there and cannot be read.
         wording: templates go before those of the protocol.
         start: hears what begins and how many videos it has; returns what is to be called with the videos just done.
+        frames: numbers of frames a clip to evaluate with besides; each part then has its curve over them.
 
     Raises:
-        ValueError: see `check_training`; or no video of a part could be scored.
+        ValueError: see `check_training`; or no video of a part could be read.
     """
     protocol = lists.protocol
     views = protocol.views or views
     wording = replace(wording, templates=wording.templates or protocol.templates)
     parts: list[PartRecord] = []
-    seen: _Seen | None = None
+    seen: list[_Seen] = []
     for values in protocol.values:
         name, model = load_model(values)
         training = check_training(lists, values, name)
         rows = tuple(row for row in lists.test_rows(values) if row.path not in lists.missing)
-        if seen is None or seen.evaluation.model is not model or seen.rows != rows:
+        if not seen or seen[0].evaluation.model is not model or seen[0].rows != rows:
             evaluation = Evaluation(model, rows, protocol.all_classes().names, views, runtime, data, wording)
-            videos = evaluation.encode(start(_describe(values) or protocol.name, evaluation.num_videos))
-            seen = _Seen(evaluation, rows, videos)
+            seen = []
+            for each in (evaluation, *other_frames(evaluation, frames)):
+                what = (_describe(values) or protocol.name) + (f", T = {each.frames}" if frames else "")
+                seen.append(_Seen(each, rows, each.encode(start(what, each.num_videos))))
         for part in protocol.parts:
             parts.append(_score_part(lists, part, values, seen, wording, name, training))
     return ProtocolResult(
-        protocol.name, protocol.about, protocol.variant, views, summarize_parts(protocol, parts), tuple(parts)
+        protocol=protocol.name,
+        about=protocol.about,
+        variant=protocol.variant,
+        views=views,
+        summary=summarize_parts(protocol, parts),
+        parts=tuple(parts),
+        frames_summary={number: summarize_parts(protocol, parts, number) for number in sorted(set(frames))},
     )
 
 
-def summarize_parts(protocol: Protocol, parts: Sequence[PartRecord]) -> dict[str, float]:
-    """The figures that a protocol is quoted by."""
+def summarize_parts(protocol: Protocol, parts: Sequence[PartRecord], frames: int = 0) -> dict[str, float]:
+    """The figures that a protocol is quoted by; with `frames`, at this number of frames of the parts' curves."""
+    top1 = [part.frames_curve.top1[frames] if frames and part.frames_curve else part.top1 for part in parts]
     if protocol.summary == "mean":
-        each = [part.top1 for part in parts]
-        return {"mean": statistics.fmean(each), "std": statistics.pstdev(each)}
+        return {"mean": statistics.fmean(top1), "std": statistics.pstdev(top1)}
     if protocol.summary == "harmonic_mean":
-        means = {name: statistics.fmean(part.top1 for part in parts if part.part == name) for name in protocol.parts}
+        pairs = list(zip(parts, top1, strict=True))
+        means = {name: statistics.fmean(share for part, share in pairs if part.part == name) for name in protocol.parts}
         first, second = means.values()
         return means | {"harmonic_mean": 2 * first * second / (first + second) if first + second else 0.0}
     return {}
@@ -139,21 +165,22 @@ def _score_part(
     lists: ProtocolLists,
     part: str,
     values: Mapping[str, int],
-    seen: _Seen,
+    seen: Sequence[_Seen],
     wording: Wording,
     model: str,
     training: str,
 ) -> PartRecord:
+    """The record of a part; `seen` begins with the evaluation itself, others are with other numbers of frames."""
     protocol = lists.protocol
     candidates = protocol.candidates(part)
     rows = lists.rows(part, values)
-    if not rows:
-        names = ", ".join(_filled(protocol.parts[part].lists, values))
-        raise ValueError(f"{names}: no video is of one of the {len(candidates.names)} candidate classes of {part}")
-    selected, left_out = _select(rows, seen, lists)
-    selected = _relabel(selected, protocol.all_classes().names, candidates.names)
-    evaluated = seen.evaluation.score(selected, candidates.names, candidates.prompts)
-    plan = plan_text(seen.evaluation.model, candidates.prompts, wording)
+    by_frames: dict[int, Evaluated] = {}
+    for each in seen:
+        selected = _relabel(_select(rows, each, lists), protocol.all_classes().names, candidates.names)
+        by_frames[each.evaluation.frames] = each.evaluation.score(selected, candidates.names, candidates.prompts)
+    frames = seen[0].evaluation.frames
+    evaluated = by_frames[frames]
+    plan = plan_text(seen[0].evaluation.model, candidates.prompts, wording)
     result = evaluated.result
     return PartRecord(
         part=part,
@@ -161,7 +188,7 @@ def _score_part(
         model=model,
         videos_listed=len(rows),
         videos_scored=result.num_videos,
-        left_out=left_out,
+        left_out=result.left_out,
         top1=result.top1,
         top5=result.top5,
         mean_class_accuracy=result.mean_class_accuracy,
@@ -172,13 +199,14 @@ def _score_part(
         },
         text=plan.note,
         training=training,
+        frames_curve=frames_curve(by_frames, frames) if len(by_frames) > 1 else None,
         evaluated=evaluated,
         rows=rows,
         class_names=candidates.names,
     )
 
 
-def _select(rows: Sequence[VideoRow], seen: _Seen, lists: ProtocolLists) -> tuple[VideoFeatures, tuple[str, ...]]:
+def _select(rows: Sequence[VideoRow], seen: _Seen, lists: ProtocolLists) -> VideoFeatures:
     """The embedded videos among some rows, `rows` then counting through these, and why the others are not there."""
     videos = seen.videos
     places = {row.path: place for place, row in enumerate(seen.rows)}
@@ -194,8 +222,7 @@ def _select(rows: Sequence[VideoRow], seen: _Seen, lists: ProtocolLists) -> tupl
         else:
             left_out[number] = videos.left_out[place]
     numbers, chosen = torch.tensor(kept, dtype=torch.int64).view(-1, 2).unbind(dim=1)
-    selected = VideoFeatures(videos.features[chosen], videos.labels[chosen], numbers, left_out)
-    return selected, tuple(left_out.values())
+    return VideoFeatures(videos.features[chosen], videos.labels[chosen], numbers, left_out)
 
 
 def _relabel(videos: VideoFeatures, names: Sequence[str], candidates: Sequence[str]) -> VideoFeatures:

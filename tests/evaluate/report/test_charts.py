@@ -11,6 +11,7 @@ from vitaclip.evaluate.report.charts import (
     BarGroup,
     LinearScale,
     bar_chart,
+    count_chart,
     format_percent,
     line_chart,
     nice_ticks,
@@ -79,6 +80,21 @@ def test_a_curve_without_length_is_drawn(points: list[tuple[float, float]]) -> N
         assert "nan" not in svg
         assert "inf" not in svg
         assert len(elements(svg, "circle", "end")) == sum(math.isfinite(y) for _, y in points)
+
+
+def test_counts_stand_a_doubling_apart_with_their_share_above() -> None:
+    svg = count_chart([(1, 0.0), (2, 0.5), (8, 1.0)], "frames", "frames a clip", marked=2)
+    (line,) = elements(svg, "polyline", "mean")
+    (x0, y0), (x1, y1), (x2, y2) = [tuple(map(float, pair.split(","))) for pair in line.attrib["points"].split()]
+    assert x1 - x0 == pytest.approx((x2 - x0) / 3, abs=0.1)
+    (axis,) = [line for line in elements(svg, "line", "axis") if line.attrib["y1"] == line.attrib["y2"]]
+    assert y0 == float(axis.attrib["y1"])
+    assert y1 == pytest.approx((y0 + y2) / 2)
+    (ring,) = elements(svg, "circle", "ring")
+    assert float(ring.attrib["cx"]) == x1
+    assert len(elements(svg, "circle", "dot")) == 2
+    assert [text.text for text in elements(svg, "text", "value")] == ["0.0", "50.0", "100.0"]
+    assert "nan" not in count_chart([(4, 0.5)], "one", "frames a clip", marked=4)
 
 
 def test_bars_are_as_long_as_their_shares() -> None:

@@ -129,7 +129,7 @@ def test_shown_mistakes_carry_the_attention_that_is_drawn(rows: tuple[VideoRow, 
         return torch.zeros(5, 3, 16, 16, dtype=torch.uint8)
 
     evaluated = scored(rows)
-    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), evaluated, attend)
+    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), evaluated, attend=attend)
     page = Page(file.read_text(encoding="utf-8"))
     examples = [row for pair in examine(evaluated, NAMES).pairs for row in pair.examples]
     assert asked == [rows[row].path for row in examples]

@@ -7,10 +7,11 @@ from vitaclip.cli.parser import add_commands
 
 HELP = "what may be wrong with class names"
 DESCRIPTION = """\
-Look at class names before any video.
+Look at class names before any video, or try their wording on labelled ones.
 
 examples:
-  vitaclip classes check names.txt"""
+  vitaclip classes check names.txt
+  vitaclip classes check names.txt --videos val/"""
 
 COMMANDS = {"check": check}
 

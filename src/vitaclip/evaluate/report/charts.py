@@ -10,6 +10,7 @@ from xml.etree import ElementTree as ET
 
 WIDTH = 360.0
 """Width of every chart's view box; a phone shows it about 1:1."""
+_SHARE_TICKS = (0, 0.25, 0.5, 0.75, 1)
 
 
 @dataclass(frozen=True)
@@ -152,11 +153,10 @@ def share_chart(
     left, right, top, bottom = 40.0, WIDTH - 12, 12.0, 212.0
     x_scale, y_scale = LinearScale(0, 1, left, right), LinearScale(0, 1, bottom, top)
     svg = _svg(248, description)
-    for tick in (0, 0.25, 0.5, 0.75, 1):
-        x, y = x_scale(tick), y_scale(tick)
-        _element(svg, "line", "grid" if tick else "axis", x1=left, x2=right, y1=y, y2=y)
+    _share_axis(svg, x_scale, y_scale)
+    for tick in _SHARE_TICKS:
+        x = x_scale(tick)
         _element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
-        _text(svg, f"{100 * tick:g} %", left - 7, y + 4, "tick end")
         _text(svg, f"{100 * tick:g} %", x, bottom + 17, "tick middle")
     _text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
     if diagonal:
@@ -164,6 +164,37 @@ def share_chart(
     _element(svg, "polyline", "mean", points=polyline(points, x_scale, y_scale))
     for (x, y), radius in zip(points, radii, strict=True) if radii else ():
         _element(svg, "circle", "dot", cx=x_scale(x), cy=y_scale(y), r=float(radius))
+    return ET.tostring(svg, encoding="unicode")
+
+
+def count_chart(points: Sequence[tuple[int, float]], description: str, x_label: str, marked: int) -> str:
+    """Shares over counts, with the share written above each point; each doubling of the count is as wide.
+
+    Args:
+        points: (count, at least 1; share in [0, 1]) in order of the count.
+        description: what a reader who does not see the chart is told.
+        x_label: written under the x axis.
+        marked: the count whose point is drawn as a ring.
+
+    Returns:
+        An `svg` element.
+    """
+    left, right, top, bottom = 40.0, WIDTH - 12, 24.0, 172.0
+    inset = 22.0  # the first and the last figure are as wide
+    logarithms = [math.log2(count) for count, _ in points]
+    x_scale = LinearScale(logarithms[0], logarithms[-1], left + inset, right - inset)
+    y_scale = LinearScale(0, 1, bottom, top)
+    svg = _svg(208, description)
+    _share_axis(svg, LinearScale(0, 1, left, right), y_scale)
+    shares = [share for _, share in points]
+    _element(svg, "polyline", "mean", points=polyline(list(zip(logarithms, shares, strict=True)), x_scale, y_scale))
+    for (count, share), logarithm in zip(points, logarithms, strict=True):
+        x, y = x_scale(logarithm), y_scale(share)
+        _element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
+        _text(svg, f"{count:,}", x, bottom + 17, "tick middle")
+        _element(svg, "circle", "ring" if count == marked else "dot", cx=x, cy=y, r=4.0)
+        _text(svg, f"{100 * share:.1f}", x, y - 9, "value over middle")
+    _text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
     return ET.tostring(svg, encoding="unicode")
 
 
@@ -209,6 +240,14 @@ def bar_chart(groups: Sequence[BarGroup], description: str) -> str:
 
 
 # --- elements -----------------------------------------------------------------------------------------------
+
+
+def _share_axis(svg: ET.Element, x_scale: LinearScale, y_scale: LinearScale) -> None:
+    """Lines across the chart from 0 to 100 %."""
+    for tick in _SHARE_TICKS:
+        y = y_scale(tick)
+        _element(svg, "line", "grid" if tick else "axis", x1=x_scale.start, x2=x_scale.stop, y1=y, y2=y)
+        _text(svg, f"{100 * tick:g} %", x_scale.start - 7, y + 4, "tick end")
 
 
 def _svg(height: float, description: str) -> ET.Element:

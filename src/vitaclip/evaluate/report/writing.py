@@ -1,6 +1,5 @@
 """Writing a report: `index.html`, which holds all it shows, `result.json`, and `predictions.csv`."""
 
-import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,15 +12,17 @@ from torch import Tensor
 
 from vitaclip.data import FrameSampling, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
+from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import EvaluationResult
-from vitaclip.evaluate.report.charts import share_chart
+from vitaclip.evaluate.paired import standard_error
+from vitaclip.evaluate.predictions import write_predictions
+from vitaclip.evaluate.report.charts import count_chart, share_chart
 from vitaclip.evaluate.report.findings import Findings, Pair, examine
 from vitaclip.evaluate.report.page import frame_to_jpeg_uri, heat_table, page_environment, shares_to_png_uri
-from vitaclip.files import replacing, write_json, write_text
+from vitaclip.files import write_json, write_text
 from vitaclip.version import __version__
 
 PAGE_FILE, RESULT_FILE, PREDICTIONS_FILE = "index.html", "result.json", "predictions.csv"
-TOP_NAMES = 5
 LARGEST_TABLE = 24
 """Classes up to which the confusion matrix is drawn as a table; above, as a picture."""
 EXTREMES = 8
@@ -61,8 +62,22 @@ Attend = Callable[[Path], Tensor]
 """Draws a model's attention over frames of a video that it looks at: up to 8 of them, uint8 (T, 3, H, W)."""
 
 
-def write_report(folder: str | Path, evaluatee: Evaluatee, evaluated: Evaluated, attend: Attend | None = None) -> Path:
-    """Write the report of an evaluation into a folder, with what `attend` draws of the misnamed videos shown.
+def write_report(
+    folder: str | Path,
+    evaluatee: Evaluatee,
+    evaluated: Evaluated,
+    *,
+    curve: FramesCurve | None = None,
+    attend: Attend | None = None,
+) -> Path:
+    """Write the report of an evaluation into a folder.
+
+    Args:
+        folder: where to.
+        evaluatee: what was evaluated.
+        evaluated: how it went.
+        curve: how it went with other numbers of frames.
+        attend: draws what the model looked at in the misnamed videos that are shown.
 
     Returns:
         The page.
@@ -73,32 +88,17 @@ def write_report(folder: str | Path, evaluatee: Evaluatee, evaluated: Evaluated,
     folder = Path(folder)
     findings = examine(evaluated, evaluatee.class_names)
     said = {"title": evaluatee.title, "about": dict(evaluatee.about), "sha256": dict(evaluatee.sha256)}
-    write_json(folder / RESULT_FILE, said | {"version": __version__} | findings.to_dict())
-    write_predictions(folder / PREDICTIONS_FILE, evaluatee, evaluated)
+    measured = findings.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
+    write_json(folder / RESULT_FILE, said | {"version": __version__} | measured)
+    write_predictions(folder / PREDICTIONS_FILE, evaluatee.rows, evaluatee.class_names, evaluated.scores)
     strips = [_strips(pair, evaluatee, evaluated, attend) for pair in findings.pairs]
-    write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips))
+    write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips, curve))
     return folder / PAGE_FILE
 
 
-def write_predictions(file: Path, evaluatee: Evaluatee, evaluated: Evaluated) -> None:
-    """A row for each video: path, class, whether the first name is right, and the best five with probabilities."""
-    scores, names = evaluated.scores, evaluatee.class_names
-    best = scores.probabilities.topk(min(TOP_NAMES, len(names)), dim=1)
-    ranks = range(1, best.indices.shape[1] + 1)
-    with replacing(file) as temporary, temporary.open("w", newline="", encoding="utf-8") as text:
-        writer = csv.writer(text)
-        headings = [heading for rank in ranks for heading in (f"name{rank}", f"probability{rank}")]
-        writer.writerow(("path", "class", "right", *headings))
-        for row, label, places, values in zip(
-            scores.rows.tolist(), scores.labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
-        ):
-            named = [
-                cell for place, value in zip(places, values, strict=True) for cell in (names[place], f"{value:.6f}")
-            ]
-            writer.writerow((evaluatee.rows[row].path, names[label], int(places[0] == label), *named))
-
-
-def render_page(evaluatee: Evaluatee, findings: Findings, strips: Sequence[Sequence[Strip]]) -> str:
+def render_page(
+    evaluatee: Evaluatee, findings: Findings, strips: Sequence[Sequence[Strip]], curve: FramesCurve | None = None
+) -> str:
     """The page, as one HTML file; its script serves the search alone."""
     result, calibration = findings.result, findings.calibration
     ranked = sorted(findings.classes, key=lambda each: (-each.accuracy, each.name))
@@ -122,6 +122,8 @@ def render_page(evaluatee: Evaluatee, findings: Findings, strips: Sequence[Seque
             pairs=list(zip(findings.pairs, strips, strict=True)),
             reliability=_reliability_chart(reliability) if reliability else "",
             coverage=_coverage_chart(findings),
+            curve=curve,
+            frames=_frames_chart(curve) if curve else "",
             version=__version__,
         )
     )
@@ -138,6 +140,12 @@ def _reliability_chart(bins: Sequence[tuple[float, float, int]]) -> Markup:
 def _coverage_chart(findings: Findings) -> Markup:
     spoken = "; ".join(f"{share:.0%} answered, {accuracy:.0%} right" for share, accuracy in findings.coverage)
     return Markup(share_chart(findings.coverage, f"Accuracy over videos answered. {spoken}.", "videos answered"))
+
+
+def _frames_chart(curve: FramesCurve) -> Markup:
+    spoken = "; ".join(f"{point.frames} frames, {point.top1:.1%} right" for point in curve.points)
+    points = [(point.frames, point.top1) for point in curve.points]
+    return Markup(count_chart(points, f"Top-1 over frames a clip. {spoken}.", "frames a clip", curve.reference))
 
 
 def _strips(pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated, attend: Attend | None) -> list[Strip]:
@@ -167,4 +175,4 @@ def _row_shares(result: EvaluationResult) -> NDArray[np.float64]:
 
 def _margin(result: EvaluationResult) -> str:
     """Half width of the 95 % interval of top-1, for this many independent videos."""
-    return f"±{100 * 1.96 * math.sqrt(result.top1 * (1 - result.top1) / result.num_videos):.1f} points"
+    return f"±{100 * 1.96 * standard_error(result.top1, result.num_videos):.1f} points"

@@ -1,0 +1,48 @@
+"""`vitaclip eval --frames_curve`: its numbers of frames, and the tables it prints."""
+
+from typing import TYPE_CHECKING
+
+from vitaclip.cli.screen import print_table, terminal
+
+if TYPE_CHECKING:
+    from vitaclip.evaluate.frames_curve import FramesCurve
+    from vitaclip.evaluate.protocol_run import ProtocolResult
+
+
+def read_frames(given: str) -> tuple[int, ...]:
+    """The numbers of `--frames_curve`; none if it is not given.
+
+    Raises:
+        ValueError: for anything but numbers from 1 with commas between.
+    """
+    parts = [part.strip() for part in given.split(",")] if given else []
+    if not all(part.isdecimal() and int(part) for part in parts):
+        raise ValueError(f"--frames_curve {given}: give numbers of frames with commas between, such as 1,2,4,8,16")
+    return tuple(sorted({int(part) for part in parts}))
+
+
+def print_frames_curve(curve: "FramesCurve") -> None:
+    """A row for each number of frames."""
+    console = terminal()
+    rows = []
+    for point in curve.points:
+        compared = point.compared
+        difference = f"{100 * compared.difference:+.1f} ± {100 * compared.standard_error:.1f}"
+        asked = ("", "") if point.frames == curve.reference else (difference, f"{compared.p_value:.4f}")
+        rows.append((str(point.frames), f"{point.top1:.2%}", *asked))
+    title = f"frames a clip, on the same {curve.num_videos:,} videos"
+    print_table(console, title, ("frames", "top-1", f"points from {curve.reference}", "p"), rows)
+    console.print(f"{curve.verdict} p: McNemar's test, adjusted for {len(rows) - 1} comparisons", soft_wrap=True)
+
+
+def print_protocol_frames(result: "ProtocolResult") -> None:
+    """Top-1 of every part by the number of frames, and of the summary."""
+    rows = []
+    for part in result.parts:
+        curve = part.frames_curve.top1 if part.frames_curve else {}
+        shares = [f"{curve[frames]:.2%}" for frames in result.frames_summary]
+        rows.append((part.title, *shares))
+    for name in result.summary:
+        rows.append((name, *(f"{summary[name]:.2%}" for summary in result.frames_summary.values())))
+    headings = ("part", *(f"{frames} frames" for frames in result.frames_summary))
+    print_table(terminal(), "top-1 by frames a clip", headings, rows)

@@ -1,0 +1,114 @@
+"""Top-1 over the number of frames, against an evaluation of its own for each."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from small_world import NAMES, train_config
+from vitaclip.cli import main
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.data import read_folder
+from vitaclip.evaluate.evaluation import Evaluated, Evaluation
+from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, measure_frames, other_frames
+from vitaclip.evaluate.metrics import Scores, summarize
+from vitaclip.model import VitaCLIP
+from vitaclip.weights.backbone import load_backbone
+
+
+@pytest.fixture(scope="module")
+def model(world: Path) -> VitaCLIP:
+    config = train_config(world, world / "unused").model
+    return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
+
+
+def evaluated(choices: Tensor, labels: Tensor, rows: Tensor) -> Evaluated:
+    """Two classes, of which some are chosen."""
+    scores = Scores(torch.nn.functional.one_hot(choices, 2).float(), labels, rows)
+    return Evaluated(scores, summarize(scores, ["a", "b"]))
+
+
+def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VitaCLIP) -> None:
+    rows = read_folder(world / "videos").rows
+    views = ViewsConfig(temporal=2, average="logits")
+    runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
+    evaluation = Evaluation(model, rows, NAMES, views, runtime, data)
+    begun: list[str] = []
+
+    def start(what: str) -> Callable[[int], None]:
+        begun.append(what)
+        return lambda _: None
+
+    curve = measure_frames(evaluation, evaluation.run(), other_frames(evaluation, (6, 1, 4, 2, 1)), start)
+    assert begun == [f"evaluating, T = {frames}" for frames in (1, 2, 6)]  # the evaluation itself was with 4
+    expected = {
+        frames: Evaluation(model, rows, NAMES, replace(views, frames=frames), runtime, data).run().result.top1
+        for frames in (1, 2, 4, 6)
+    }
+    assert curve.top1 == pytest.approx(expected)
+    assert len(set(expected.values())) > 1
+    assert (curve.reference, curve.num_videos) == (4, 12)
+    for point in curve.points:
+        assert point.compared.difference == pytest.approx(expected[point.frames] - expected[4])
+
+
+def test_all_points_are_on_the_videos_that_all_could_read() -> None:
+    labels = torch.tensor([0, 1, 0, 1])
+    few = evaluated(torch.tensor([0, 1, 0, 0]), labels, torch.arange(4))
+    many = evaluated(torch.tensor([0, 0, 1]), labels[:3], torch.arange(3))  # the last could not be read
+    assert frames_curve({1: few, 8: many}, 8).top1 == {1: 1.0, 8: pytest.approx(1 / 3)}
+    with pytest.raises(ValueError, match="no video could be read with every number"):
+        frames_curve({1: few, 8: evaluated(labels[:1], labels[:1], torch.tensor([9]))}, 8)
+
+
+def curve_of(**right: int) -> FramesCurve:
+    """Of 60 videos, so many right with n4=, n8=, n16= frames."""
+    labels, rows = torch.zeros(60, dtype=torch.int64), torch.arange(60)
+    found = {
+        int(name[1:]): evaluated((torch.arange(60) >= count).long(), labels, rows) for name, count in right.items()
+    }
+    return frames_curve(found, 8)
+
+
+def test_what_is_enough_is_what_is_not_shown_to_be_worse() -> None:
+    curve = curve_of(n1=10, n4=49, n8=50, n16=52)
+    assert curve.enough == 4
+    assert curve.verdict == "4 frames are not shown to be worse than 8 by these 60 videos."
+    curve = curve_of(n4=20, n8=40, n16=60)
+    assert curve.enough == 8
+    assert curve.verdict == (
+        "All fewer frames that were tried are worse than 8 by more than chance. Better by more than chance: 16."
+    )
+
+
+def test_the_command_prints_writes_and_draws_it(
+    world: Path, model: VitaCLIP, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model.save_pretrained(tmp_path / "model")
+    arguments = ["eval", str(world / "videos"), "--model", str(tmp_path / "model"), "--workers", "0"]
+    arguments += ["--runtime.precision", "float32", "--out", str(tmp_path / "out.json")]
+    expected = {}
+    for frames in (1, 4, 8):
+        assert main([*arguments, "--views.frames", str(frames)]) == 0
+        expected[frames] = json.loads((tmp_path / "out.json").read_text())["top1"]
+    capsys.readouterr()
+    report = ["--report", str(tmp_path / "report"), "--predictions", str(tmp_path / "p.parquet")]
+    assert main([*arguments, "--frames_curve", "8, 1", *report]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "points from 4" in printed
+    assert (tmp_path / "p.parquet").exists()
+    for file in (tmp_path / "out.json", tmp_path / "report" / "result.json"):
+        points = json.loads(file.read_text())["frames_curve"]["points"]
+        assert {point["frames"]: point["top1"] for point in points} == pytest.approx(expected)
+    page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
+    assert "How many frames are enough" in page
+    assert "; ".join(f"{frames} frames, {share:.1%} right" for frames, share in expected.items()) in page
+    assert main([*arguments, "--frames_curve", "4"]) == 2
+    assert "4 frames are the evaluation itself; give other numbers too" in capsys.readouterr().err
+    for wrong in ("1,two", "0", "1,,2", "4-8"):
+        assert main([*arguments, "--frames_curve", wrong]) == 2
+        assert "give numbers of frames with commas between" in capsys.readouterr().err
