@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},
-    "evaluate": {"config", "files", "runtime", "processes", "catalog", "clip", "data", "model"},
+    "interpolation": {"config", "clip", "weights", "model"},
+    "evaluate": {"config", "files", "runtime", "processes", "catalog", "clip", "data", "model", "interpolation"},
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
     "train": {"config", "files", "runtime", "processes", "data", "weights", "model", "evaluate"},
     "miniature": {

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoRow
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.hashes import text_hashes
@@ -70,6 +70,7 @@ class ProtocolResult:
     variant: str
     """Empty, or what makes it another measurement, such as `as-published`."""
     views: ViewsConfig
+    interpolation: InterpolateConfig
     summary: dict[str, float]
     """Top-1 in [0, 1]: empty, or `mean` and `std` (population), or `base`, `novel` and `harmonic_mean`."""
     parts: tuple[PartRecord, ...]
@@ -88,6 +89,7 @@ def run_protocol(
     data: DataConfig,
     wording: Wording,
     start: Callable[[str, int], Callable[[int], None]] = lambda _what, _total: lambda _done: None,
+    interpolation: InterpolateConfig | None = None,
 ) -> ProtocolResult:
     """Run a protocol whose lists have been read.
 
@@ -99,6 +101,7 @@ def run_protocol(
         data: worker processes and batch size; `on_error` is for files that are there and cannot be read.
         wording: templates go before those of the protocol.
         start: hears what begins and how many videos it has; returns what is to be called with the videos just done.
+        interpolation: between frozen CLIP and each model.
 
     Raises:
         ValueError: see `check_training`; or no video of a part could be scored.
@@ -106,6 +109,7 @@ def run_protocol(
     protocol = lists.protocol
     views = protocol.views or views
     wording = replace(wording, templates=wording.templates or protocol.templates)
+    interpolation = interpolation or InterpolateConfig()
     parts: list[PartRecord] = []
     seen: _Seen | None = None
     for values in protocol.values:
@@ -113,13 +117,20 @@ def run_protocol(
         training = check_training(lists, values, name)
         rows = tuple(row for row in lists.test_rows(values) if row.path not in lists.missing)
         if seen is None or seen.evaluation.model is not model or seen.rows != rows:
-            evaluation = Evaluation(model, rows, protocol.all_classes().names, views, runtime, data, wording)
+            names = protocol.all_classes().names
+            evaluation = Evaluation(model, rows, names, views, runtime, data, wording, interpolation=interpolation)
             videos = evaluation.encode(start(_describe(values) or protocol.name, evaluation.num_videos))
             seen = _Seen(evaluation, rows, videos)
         for part in protocol.parts:
             parts.append(_score_part(lists, part, values, seen, wording, name, training))
     return ProtocolResult(
-        protocol.name, protocol.about, protocol.variant, views, summarize_parts(protocol, parts), tuple(parts)
+        protocol=protocol.name,
+        about=protocol.about,
+        variant=protocol.variant,
+        views=views,
+        interpolation=interpolation,
+        summary=summarize_parts(protocol, parts),
+        parts=tuple(parts),
     )
 
 
