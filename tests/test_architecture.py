@@ -28,13 +28,14 @@ ALLOWED: dict[str, set[str]] = {
     "evaluate": {"config", "files", "runtime", "processes", "catalog", "clip", "data", "model", "interpolation"},
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
     "train": {"config", "files", "runtime", "processes", "data", "weights", "model", "evaluate"},
+    "ablate": {"config", "files", "runtime", "data", "weights", "model", "evaluate", "train"},
     "miniature": {
         *("config", "files", "recipes", "clip", "data", "weights"),
         *("model", "evaluate", "predictor", "train"),
     },
     "cli": {
         *("config", "files", "runtime", "processes", "recipes", "catalog", "data", "weights"),
-        *("model", "evaluate", "predictor", "train", "miniature"),
+        *("model", "evaluate", "predictor", "train", "ablate", "miniature"),
     },
 }
 

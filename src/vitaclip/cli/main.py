@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from vitaclip import __version__
-from vitaclip.cli import classes, config, convert, data, demo, evaluate, predict, train
+from vitaclip.cli import ablate, classes, config, convert, data, demo, evaluate, predict, train
 from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, name_recipes
 
 DESCRIPTION = """\
@@ -24,6 +24,7 @@ COMMANDS = {
     "train": train,
     "eval": evaluate,
     "predict": predict,
+    "ablate": ablate,
     "data": data,
     "classes": classes,
     "convert": convert,

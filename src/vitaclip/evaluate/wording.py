@@ -59,8 +59,8 @@ def plan_text(model: VitaCLIP, names: Sequence[str], wording: Wording) -> TextPl
         if unseen:
             note = (
                 f"the model learned a {config.of_own_classes} for each of its {len(model.class_names)} classes, which"
-                f" cannot serve {len(unseen)} of these {len(names)} names (such as {unseen[0]!r}); all go through the frozen text"
-                f" tower instead, in {_count(templates)} of the model's config ({templates[0]!r})"
+                f" cannot serve {len(unseen)} of these {len(names)} names (such as {unseen[0]!r}); all go through the"
+                f" frozen text tower instead, in {_count(templates)} of the model's config ({templates[0]!r})"
             )
     if wording.descriptions:
         note += "; half of each vector is the mean of the class's descriptions"
