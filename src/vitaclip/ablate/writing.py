@@ -54,7 +54,9 @@ def format_spread(values: tuple[float, ...]) -> str:
 def format_verdict(verdict: Verdict) -> tuple[str, str, str, str]:
     """Claim with its list, what is compared, the difference in points, and the outcome."""
     claim, error = verdict.claim, verdict.standard_error
-    difference = f"{100 * verdict.difference:+.1f}" + ("" if math.isnan(error) else f" (± {100 * error:.1f})")
+    difference = f"{round(100 * verdict.difference, 1) + 0.0:+.1f}" + (
+        "" if math.isnan(error) else f" (± {100 * error:.1f})"
+    )
     return f"{claim.says} ({verdict.test})", f"{claim.better} - {claim.than}", difference, verdict.outcome
 
 

@@ -90,30 +90,30 @@ def run(arguments: Namespace) -> int:
 
         def loggers(started: "Run") -> "Sequence[Logger]":
             steps = started.config.optim.steps
-            return [TrainingBar(progress, steps)] if steps and started.variant.trains else []
+            return [TrainingBar(progress, steps, stays=False)] if steps and started.variant.trains else []
 
         result = run_ablation(
             config, comparison, list(seeds), tests, processes=arguments.processes, on_done=on_done, loggers=loggers
         )
     page = write_ablation(config.out, result)
-    print_ablation(result)
+    _print(result)
     console.print(f"the table: {Path(page).resolve()}", soft_wrap=True)
     return 0
 
 
-def print_ablation(result: "AblationResult") -> None:
-    """The table and the claims."""
+def _print(result: "AblationResult") -> None:
+    """The first figure of every list, and the claims; the page has all."""
     from vitaclip.ablate.claims import RULE
-    from vitaclip.ablate.writing import cells, format_verdict, headings
+    from vitaclip.ablate.writing import format_spread, format_verdict
 
-    console = terminal()
-    rows = [(row.name, *cells(result, row)) for row in result.rows]
+    console, figure = terminal(), result.figures[0]
+    rows = [(row.name, *(format_spread(row.values[test.name, figure]) for test in result.tests)) for row in result.rows]
     seeds = ", ".join(map(str, result.seeds))
-    print_table(console, f"per cent, mean ± standard deviation over seeds {seeds}", ["", *headings(result)], rows)
+    title = f"{figure} in per cent, mean ± population standard deviation over seeds {seeds}"
+    print_table(console, title, ["", *(test.name for test in result.tests)], rows)
     if result.verdicts:
-        print_table(
-            console, "", ["claim", "compared", "points", ""], [format_verdict(verdict) for verdict in result.verdicts]
-        )
+        told = [(claim, points, outcome) for claim, _, points, outcome in map(format_verdict, result.verdicts)]
+        print_table(console, "", ["claim", "points", "outcome"], told)
         console.print(RULE, soft_wrap=True)
 
 
