@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import numpy as np
 import pytest
 
 from small_world import NAMES, train_config
-from vitaclip.ablate import ablation as ablation_module
 from vitaclip.ablate.ablation import AblationResult, run_ablation
 from vitaclip.ablate.runs import ScoredList, read_scored_list
 from vitaclip.ablate.variants import Claim, Comparison, Variant
@@ -112,18 +110,14 @@ def test_finished_runs_are_kept_and_a_new_list_is_tested_without_training(
 def test_a_stopped_run_goes_on(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, lists = Comparison((LESS,), ()), lists_of(world)
     expected = run_ablation(config_of(world, tmp_path / "whole"), one, (0,), lists)
-    test, tested = ablation_module.execute, []
 
-    def stopped(*arguments: object) -> None:
-        tested.append(arguments)
+    def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vitaclip.ablate.runs._test", stopped)
-    with pytest.raises(KeyboardInterrupt):
-        run_ablation(config_of(world, tmp_path / "stopped"), one, (0,), lists)
-    monkeypatch.undo()
-    assert test is ablation_module.execute
-    assert tested
+    with monkeypatch.context() as before_the_tests:
+        before_the_tests.setattr("vitaclip.ablate.runs._test", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_ablation(config_of(world, tmp_path / "stopped"), one, (0,), lists)
     monkeypatch.setattr("vitaclip.train.trainer.Trainer.train_step", None)
     assert run_ablation(config_of(world, tmp_path / "stopped"), one, (0,), lists).rows == expected.rows
 
@@ -156,7 +150,8 @@ def test_what_is_written_says_what_was_found(finished: tuple[AblationResult, Pat
         assert f"{100 * np.mean(of_row):.1f} ± {100 * np.std(of_row):.1f}" in line_of(page, row.name)
     content = json.loads((tmp_path / "ablation.json").read_text())
     assert [claim["claim"]["says"] for claim in content["claims"]] == ["more is better"] * 2 + ["prompts help"]
-    assert content["tests"]["novel"] == {"videos_listed": 12, "videos_scored": 12, "candidates": 3} | sums(result)
+    counts = {"videos_listed": 12, "videos_scored": 12, "candidates": 3}
+    assert content["tests"]["novel"] == {**counts, "sha256": dict(result.tests[1].sha256)}
     assert "Synthetic data." in page
     assert page.count("](ablation.svg)") == 1
     assert (tmp_path / "ablation.svg").read_text().startswith("<svg")
@@ -164,10 +159,6 @@ def test_what_is_written_says_what_was_found(finished: tuple[AblationResult, Pat
 
 def line_of(page: str, row: str) -> str:
     return next(line for line in page.splitlines() if line.startswith(f"| {row} |"))
-
-
-def sums(result: AblationResult) -> Mapping[str, object]:
-    return {"sha256": dict(result.tests[1].sha256)}
 
 
 @pytest.mark.parametrize("text", ["test.csv", "=test.csv", "novel="])

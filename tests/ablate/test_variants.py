@@ -18,6 +18,7 @@ TRAINS: dict[str, set[str]] = {
     "global_only": {"global"},
     "linear_probe": {"linear"},
     "fine_tuning": {"towers"},
+    "fine_tuning_with_time": {"towers", "time"},
     "full": {"global", "local", "summary", "time", "cls_proj", "text"},
     "no_summary": {"global", "local", "time", "cls_proj", "text"},
     "no_local": {"global", "summary", "time", "cls_proj", "text"},
