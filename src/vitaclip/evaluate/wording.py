@@ -45,11 +45,12 @@ def plan_text(model: VitaCLIP, names: Sequence[str], wording: Wording) -> TextPl
     the templates of the model's config, since texts with and without learned context do not compare.
     """
     templates, config = wording.templates, model.config.text
+    tower = "trained text tower" if model.config.train_towers and not config.linear else "frozen text tower"
     if templates:
-        note = f"{_count(templates)} given, frozen text tower"
+        note = f"{_count(templates)} given, {tower}"
     elif model.prompts.text is None:
         templates = config.templates
-        note = f"{_count(templates)} of the model's config, frozen text tower"
+        note = f"{_count(templates)} of the model's config, {tower}"
     elif not config.of_own_classes:
         note = "the learned context, shared by all names"
     else:
@@ -60,7 +61,7 @@ def plan_text(model: VitaCLIP, names: Sequence[str], wording: Wording) -> TextPl
             note = (
                 f"the model learned a {config.of_own_classes} for each of its {len(model.class_names)} classes, which"
                 f" cannot serve {len(unseen)} of these {len(names)} names (such as {unseen[0]!r}); all go through the"
-                f" frozen text tower instead, in {_count(templates)} of the model's config ({templates[0]!r})"
+                f" {tower} instead, in {_count(templates)} of the model's config ({templates[0]!r})"
             )
     if wording.descriptions:
         note += "; half of each vector is the mean of the class's descriptions"
