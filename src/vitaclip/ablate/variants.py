@@ -114,7 +114,7 @@ def load_comparison(file: str = "", names: Sequence[str] = ()) -> Comparison:
         base = known.get(name, {})
         overrides = {**base.get("overrides", {}), **entry.get("overrides", {})}
         known[name] = {**base, **entry, "overrides": overrides}
-    chosen = names or tuple(own["variants"])
+    chosen = tuple(dict.fromkeys(names or own["variants"]))
     for name in chosen:
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)

@@ -27,7 +27,7 @@ examples:
   vitaclip ablate --config own_videos --data.train train.csv --data.classes names.txt --data.val val.csv --out ablation
   vitaclip ablate --config mine.yaml --out ablation --variants full no_summary frozen --seeds 0 1
   vitaclip ablate --config mine.yaml --out ablation --tests trained=test.csv:names.txt novel=new.csv:new_names.txt
-  vitaclip ablate --config mine.yaml --out ablation --variants_file mine_variants.yaml --processes 2"""
+  vitaclip ablate --config mine.yaml --out ablation --variants_file my_variants.yaml --processes 2"""
 _SEEDS = 3
 
 
