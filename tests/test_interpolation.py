@@ -152,3 +152,10 @@ def test_a_ratio_outside_is_refused() -> None:
         InterpolateConfig(ratio=1.5)
     with pytest.raises(ValueError, match="choose weights or scores"):
         InterpolateConfig(space="both")  # type: ignore[arg-type]
+
+
+def test_trained_towers_are_no_plain_clip(tuned: Path, tmp_path: Path) -> None:
+    model = VitaCLIP.from_pretrained(tuned)
+    assert not model.is_plain
+    with pytest.raises(ValueError, match="has no prompts, so there is no published checkpoint"):
+        model.save_published(tmp_path / "model.pth")

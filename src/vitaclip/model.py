@@ -152,8 +152,12 @@ class VitaCLIP(nn.Module):
     @property
     def is_plain(self) -> bool:
         """Whether nothing was learned anywhere: CLIP as it is."""
-        prompts = self.prompts.text is not None or any(True for _ in self.prompts.video.parameters())
-        return not prompts and not self.config.train_towers
+        return not self.has_prompts and not self.config.train_towers
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether there is anything but CLIP: prompts, a learned context, a linear probe."""
+        return self.prompts.text is not None or any(True for _ in self.prompts.video.parameters())
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""
@@ -191,7 +195,7 @@ class VitaCLIP(nn.Module):
             ValueError: if there are no prompts to write, if there is a linear probe, or if the backbone is of a kind
                 that the format cannot tell apart from OpenAI's: it holds neither activation nor heads.
         """
-        if self.is_plain:
+        if not self.has_prompts:
             raise ValueError("a plain CLIP has no prompts, so there is no published checkpoint to write")
         if self.config.text.linear:
             raise ValueError("the published format has no place for a linear probe's vectors; save a folder instead")
