@@ -2,6 +2,8 @@
 
     python benchmarks/miniature_world.py --out ablation --processes 2
     python benchmarks/miniature_world.py --out long --variants full frozen --steps 1200
+    python benchmarks/miniature_world.py --out rates --variants-file benchmarks/miniature_rates.yaml --world-seed 7 \\
+        --seeds 7
 
 Writes one world, OUT/world, and calls what is behind `vitaclip ablate`. What a seed changes is the prompts' start and
 the order of the videos. Finished runs are kept, and stopped ones go on.
@@ -57,14 +59,20 @@ def main() -> None:
     """Run what is missing, and write and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--variants", nargs="+", default=[], help="some of miniature_variants.yaml, or shipped ones")
+    parser.add_argument("--variants-file", default=str(VARIANTS))
+    parser.add_argument("--variants", nargs="+", default=[], help="some of the file's, or shipped ones")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--world-seed", type=int, default=0, help="another seed draws other videos")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--train-clips", type=int, default=12, help="training videos of each name")
     parser.add_argument("--processes", type=int, default=2, help="runs at a time, on one thread each")
     options = parser.parse_args()
     demo = DemoConfig(
-        out=str(options.out / "world"), steps=options.steps, train_clips=options.train_clips, test_clips=2
+        out=str(options.out / "world"),
+        seed=options.world_seed,
+        steps=options.steps,
+        train_clips=options.train_clips,
+        test_clips=2,
     )
     write_world(demo, Silent())
     config = training_config(demo)
@@ -74,7 +82,7 @@ def main() -> None:
         read_scored_list(f"{name}={videos}/test_{name}.csv:{videos}/classes_{name}.txt", DataConfig())
         for name in ("trained", "novel")
     ]
-    comparison = load_comparison(str(VARIANTS), options.variants)
+    comparison = load_comparison(options.variants_file, options.variants)
     result = run_ablation(
         config, comparison, options.seeds, tests, figures=figures, processes=options.processes, on_done=say
     )

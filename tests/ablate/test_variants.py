@@ -72,6 +72,18 @@ def test_ones_own_file_adds_to_the_package(tmp_path: Path) -> None:
     assert comparison.claims == load_comparison().claims
 
 
+def test_a_variant_may_be_like_another(tmp_path: Path) -> None:
+    mine = "variants:\n  slow: {like: fine_tuning, about: slowly, overrides: {optim.learning_rate: 1.0e-7}}\n"
+    mine += "  slower: {like: slow, overrides: {optim.learning_rate: 1.0e-8}}\n"
+    slow, slower = load_comparison(own_file(tmp_path, mine)).variants
+    (shipped,) = load_comparison(names=["fine_tuning"]).variants
+    assert slow.overrides == {**shipped.overrides, "optim.learning_rate": 1e-7}
+    assert slower.overrides == {**shipped.overrides, "optim.learning_rate": 1e-8}
+    assert (slow.about, slower.about, slow.weights) == ("slowly", "slowly", shipped.weights)
+    with pytest.raises(ValueError, match=r"no variant 'fine_tunin' \(did you mean fine_tuning\?\)"):
+        load_comparison(own_file(tmp_path, "variants: {a: {like: fine_tunin}}"))
+
+
 def test_names_choose_among_both_and_own_claims_take_the_place_of_the_packages(tmp_path: Path) -> None:
     mine = "variants: {mine: }\nclaims: [{says: mine is good, better: mine, than: frozen}]"
     comparison = load_comparison(own_file(tmp_path, mine), ["frozen", "mine"])

@@ -97,8 +97,8 @@ class Comparison:
 def load_comparison(file: str = "", names: Sequence[str] = ()) -> Comparison:
     """The variants that come with the package, or those of one's own file.
 
-    An entry of one's own file that is called like one of the package adds its overrides to that one; claims of the
-    file, if it has any, take the place of the package's.
+    An entry of one's own file that is called like one of the package, or says which one it is `like`, adds its
+    overrides to that one; claims of the file, if it has any, take the place of the package's.
 
     Args:
         file: YAML of the same form. Empty: the package's alone.
@@ -111,18 +111,22 @@ def load_comparison(file: str = "", names: Sequence[str] = ()) -> Comparison:
     own = _read(Path(file)) if file else shipped
     known = {**shipped["variants"]}
     for name, entry in own["variants"].items():
-        base = known.get(name, {})
+        like = entry.pop("like", "")
+        base = _find(like, known) if like else known.get(name, {})
         overrides = {**base.get("overrides", {}), **entry.get("overrides", {})}
         known[name] = {**base, **entry, "overrides": overrides}
     chosen = tuple(dict.fromkeys(names or own["variants"]))
-    for name in chosen:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {close[0]}?)" if close else ""
-            raise ValueError(f"there is no variant {name!r}{hint}; there is {', '.join(known)}")
-    variants = tuple(_build_variant(name, known[name], file or str(SHIPPED)) for name in chosen)
+    variants = tuple(_build_variant(name, _find(name, known), file or str(SHIPPED)) for name in chosen)
     claims = own.get("claims", shipped["claims"])
     return Comparison(variants, tuple(from_dict(Claim, claim) for claim in claims))
+
+
+def _find(name: str, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(f"there is no variant {name!r}{hint}; there is {', '.join(known)}")
+    return known[name]
 
 
 def _build_variant(name: str, entry: Mapping[str, Any], file: str) -> Variant:
