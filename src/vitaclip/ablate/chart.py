@@ -10,6 +10,8 @@ from vitaclip.evaluate.report.charts import LinearScale, chart_root, element, te
 COLOURS = ("#0b6e8a", "#c4521b", "#5b4aa5", "#3c7a2a")
 """One a test list, from the first again after the last."""
 _WIDTH, _PITCH, _TOP = 680.0, 26.0, 44.0
+_LETTER = 7.0
+"""Room for a letter of a row's name."""
 _STYLE = """
 text { font: 12px system-ui, sans-serif; fill: #222 }
 .end { text-anchor: end } .middle { text-anchor: middle } .tick { fill: #555; font-size: 11px }
@@ -46,7 +48,7 @@ def spread_chart(spreads: Sequence[Spread], description: str, x_label: str) -> s
     colours = {test: COLOURS[place % len(COLOURS)] for place, test in enumerate(tests)}
     ET.SubElement(svg, "style").text = _STYLE
     element(svg, "rect", "back", x=0, y=0, width=_WIDTH, height=bottom + 40)
-    scale = LinearScale(0, 1, 190, _WIDTH - 24)
+    scale = LinearScale(0, 1, 24 + _LETTER * max(map(len, rows)), _WIDTH - 24)
     for tick in (0, 0.25, 0.5, 0.75, 1):
         element(svg, "line", "grid", x1=scale(tick), x2=scale(tick), y1=_TOP - 8, y2=bottom)
         text(svg, f"{100 * tick:g} %", scale(tick), bottom + 15, "tick middle")
