@@ -63,7 +63,7 @@ def format_verdict(verdict: Verdict) -> tuple[str, str, str, str]:
 def markdown(result: AblationResult, note: str) -> str:
     """The table, the claims, and what was tested on what, as one page."""
     seeds = ", ".join(map(str, result.seeds))
-    spread = "mean ± population standard deviation over the seeds" if len(result.seeds) > 1 else "one seed"
+    spread = "mean ± population standard deviation over the seeds" if len(result.seeds) > 1 else "seed"
     lines = [f"# Ablation\n\n{note + ' ' if note else ''}Per cent, {spread} {seeds}.\n"]
     table = [[row.name, f"{row.trained:,}", *cells(result, row)] for row in result.rows]
     lines += _table(["variant", "numbers that train", *headings(result)], table)
