@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check format clean
+.PHONY: demo test ablation check format clean
 
 demo: $(READY)  ## write the miniature world, train on it, and draw the page demo/index.html
 	$(BIN)/vitaclip demo --out demo
 
 test: $(READY)  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
+
+ablation: $(READY)  ## every variant and baseline on the miniature world, three seeds each; hours
+	$(BIN)/python benchmarks/miniature_world.py --out ablation
 
 check: $(READY)  ## format, lint, types, tests
 	$(BIN)/ruff format --check

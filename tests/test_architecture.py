@@ -25,17 +25,21 @@ ALLOWED: dict[str, set[str]] = {
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},
-    "evaluate": {"version", "config", "files", "runtime", "processes", "catalog", "clip", "data", "model"},
+    "interpolation": {"config", "clip", "weights", "model"},
+    "evaluate": {
+        *("version", "config", "files", "runtime", "processes", "catalog", "clip", "data", "model", "interpolation")
+    },
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
     "explain": {"config", "clip", "data", "prompts", "model", "evaluate", "predictor"},
     "train": {"config", "files", "runtime", "processes", "data", "weights", "model", "evaluate"},
+    "ablate": {"config", "files", "runtime", "data", "weights", "model", "evaluate", "train"},
     "miniature": {
         *("version", "config", "files", "recipes", "clip", "data", "weights"),
         *("model", "evaluate", "predictor", "train"),
     },
     "cli": {
         *("version", "config", "files", "runtime", "processes", "recipes", "catalog", "data", "weights"),
-        *("model", "evaluate", "predictor", "explain", "train", "miniature"),
+        *("model", "evaluate", "predictor", "explain", "train", "ablate", "miniature"),
     },
 }
 

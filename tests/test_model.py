@@ -12,7 +12,7 @@ from tiny import tiny_backbone, tiny_model
 from vitaclip.clip.transformer import Attention, Block
 from vitaclip.config import ModelConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.model import VitaCLIP
-from vitaclip.prompts import BlockPrompts
+from vitaclip.prompts import BlockPrompts, TextPrompts
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
 NAMES = ("jump", "run up", "sit down")
@@ -200,7 +200,7 @@ def test_wrong_frame_size_is_refused() -> None:
 def test_context_stands_where_the_config_says(position: str, per_class: bool) -> None:
     text = TextPromptConfig(num_context=3, per_class=per_class, class_token_position=position)  # type: ignore[arg-type]
     model = scramble(tiny_model(NAMES, text=text))
-    assert model.prompts.text is not None
+    assert isinstance(model.prompts.text, TextPrompts)
     tower, tokenizer = model.clip.text, model.tokenizer
     features = []
     for k, name in enumerate(NAMES):
@@ -254,7 +254,7 @@ def test_per_class_context_refuses_other_names_and_says_what_to_do() -> None:
 def test_fault_5_context_words_are_counted_in_tokens_and_kept_per_class() -> None:
     text = TextPromptConfig(num_context=4, per_class=True, init_words="a_video of jump")
     model = tiny_model(NAMES, text=text)
-    assert model.prompts.text is not None
+    assert isinstance(model.prompts.text, TextPrompts)
     ids = model.tokenizer.encode("a video of jump")
     expected = model.clip.text.token_embed.weight[ids].expand(3, 4, 12)
     torch.testing.assert_close(model.prompts.text.context.data, expected)

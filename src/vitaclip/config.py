@@ -171,6 +171,9 @@ class TextPromptConfig:
     """Where the class name stands: after the context (end), inside it (middle), or before it (front)."""
     init_words: str = ""
     """Start the context from these words instead of at random; they must make exactly `num_context` tokens."""
+    linear: bool = False
+    """A linear probe: a learned vector for each class in place of its text, which starts from the text's features in
+    `templates`; there is no bias. It cannot serve classes it was not trained on. Needs num_context = 0."""
     templates: tuple[str, ...] = ("a video of {}.",)
     """Hand-written texts for names without a learned context; their unit vectors are averaged."""
 
@@ -179,9 +182,20 @@ class TextPromptConfig:
         positions = ("end", "middle", "front")
         require(self.class_token_position in positions, self, "class_token_position", f"choose one of {positions}")
         require(not self.init_words or self.num_context > 0, self, "init_words", "needs num_context > 0")
+        both = self.linear and self.num_context > 0
+        require(
+            not both, self, "linear", f"stands in place of texts, but num_context = {self.num_context}; set it to 0"
+        )
         require(len(self.templates) > 0, self, "templates", "give at least one template such as 'a video of {}.'")
         for template in self.templates:
             require(template.count("{}") == 1, self, "templates", f"{template!r} must hold {{}} exactly once")
+
+    @property
+    def of_own_classes(self) -> str:
+        """What is learned for each class alone, and so serves no other: `context`, `vector`, or nothing."""
+        if self.linear:
+            return "vector"
+        return "context" if self.per_class and self.num_context > 0 else ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +232,7 @@ class ModelConfig:
     """Which frames it is trained and tested on; travels with the model."""
     train_towers: bool = False
     """Train the backbone's towers as well as the prompts (full fine-tuning; switch the prompts off for the towers
-    alone). Checkpoints and the model folder then hold the towers."""
+    alone); with `text.linear` the image tower alone. Checkpoints and the model folder then hold the towers."""
 
     def __post_init__(self) -> None:
         require(self.image_size >= 0, self, "image_size", "must be 0 (the backbone's own) or more")
@@ -379,6 +393,23 @@ class ViewsConfig:
         averages, pixels = ("softmax", "logits", "features"), ("clip", "imagenet")
         require(self.average in averages, self, "average", f"choose one of {averages}")
         require(self.pixels in pixels, self, "pixels", f"choose one of {pixels}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateConfig:
+    """Between frozen CLIP and the model."""
+
+    space: Literal["", "weights", "scores"] = ""
+    """weights: of the towers, if they were trained; prompts stay. scores: the probabilities of the classes, after the
+    views are averaged; frozen CLIP has the names in templates. Empty: the model alone."""
+    ratio: float = 0.5
+    """The model's part: 0 is frozen CLIP, 1 is the model. Published codes differ in the direction."""
+    backbone: str = ""
+    """The CLIP that trained towers started from, if it is not where it was then."""
+
+    def __post_init__(self) -> None:
+        require(self.space in ("", "weights", "scores"), self, "space", "choose weights or scores, or leave it empty")
+        require(0 <= self.ratio <= 1, self, "ratio", "must be from 0 (frozen CLIP) to 1 (the model)")
 
 
 @dataclass(frozen=True, kw_only=True)

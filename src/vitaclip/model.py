@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from vitaclip.clip import CLIP
 from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.files import one_line, write_torch
-from vitaclip.prompts import Prompts, TextPrompts, VideoPrompts, lay_out
+from vitaclip.prompts import ClassVectors, Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.weights.architecture import HEAD_WIDTH, Activation
-from vitaclip.weights.backbone import Backbone, build_backbone, load_backbone, locate
+from vitaclip.weights.backbone import Backbone, Origin, build_backbone, load_backbone, locate
 from vitaclip.weights.fingerprint import fingerprint
 from vitaclip.weights.formats import read_clip
 from vitaclip.weights.hub import find_weights
@@ -33,27 +33,40 @@ class VitaCLIP(nn.Module):
     Attributes:
         clip: the towers, which are frozen unless the config says otherwise.
         prompts: all that trains beside a frozen CLIP.
-        class_names: the classes it was trained on; the only ones that a per-class context can serve.
+        class_names: the classes it was trained on; the only ones that a per-class context or a linear probe can serve.
+        origin: the CLIP that its towers started from; None if they were trained and nothing noted from what.
     """
 
-    def __init__(self, backbone: Backbone, config: ModelConfig, class_names: Sequence[str] = (), seed: int = 0) -> None:
-        """Build the prompts on a backbone; `seed` decides their random start.
+    def __init__(
+        self,
+        backbone: Backbone,
+        config: ModelConfig,
+        class_names: Sequence[str] = (),
+        seed: int = 0,
+        *,
+        saved: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        """Build the prompts on a backbone: from their start, whose chance `seed` decides, or with `saved` ones in it.
 
         Raises:
-            ValueError: if a per-class context is asked for without class names, or if the words that the context
-                starts from do not make `num_context` tokens.
+            ValueError: if what is learned for each class is asked for without class names, if the words that the
+                context starts from do not make `num_context` tokens, or if the saved prompts do not fit.
         """
         super().__init__()
         self.config = config
         self.class_names = tuple(class_names)
         self.tokenizer = backbone.tokenizer
         self.fingerprint = backbone.fingerprint
+        self.origin: Origin | None = Origin(config.backbone, backbone.fingerprint)
         self.clip: CLIP = backbone.clip.requires_grad_(config.train_towers)
+        self.clip.text.requires_grad_(config.train_towers and not config.text.linear)  # vectors in place of texts
         self.clip.logit_scale.requires_grad_(False)  # the prompts have the one that is used
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             video = VideoPrompts(config.video, self.clip.config.vision)
-            self.prompts = Prompts(video, self._build_text_prompts(), self.clip.logit_scale)
+            self.prompts = Prompts(video, self._build_text_prompts(saved), self.clip.logit_scale)
+        if saved is not None:
+            self.load_prompts(saved)
 
     # ------------------------------------------------------------------------------------------------ the method
 
@@ -82,33 +95,34 @@ class VitaCLIP(nn.Module):
     def encode_text(
         self, names: Sequence[str], templates: Sequence[str] | None = None, *, normalize: bool = True
     ) -> Tensor:
-        """Embed class names: in the learned context, or in hand-written templates (mean of unit vectors).
+        """Embed class names: in the learned context, in hand-written templates (mean of unit vectors), or, by a linear
+        probe, as the vectors that were learned in their place.
 
         Args:
             names: K class names; underscores count as blanks.
-            templates: texts with one `{}` each, for the frozen text tower. None: the learned context if the model
-                has one, else the templates of its config.
+            templates: texts with one `{}` each, for the frozen text tower. None: what the model has learned for texts,
+                or, if that is nothing, the templates of its config.
             normalize: give vectors of unit length. Averaged templates always have it.
 
         Returns:
             (K, D).
 
         Raises:
-            ValueError: for no names, a name too long, or names that a per-class context was not trained on.
+            ValueError: for no names, a name too long, or names that what is learned for each class does not serve.
         """
-        if templates is not None or self.prompts.text is None:
+        if not names:
+            raise ValueError("the list of class names is empty; give at least one")
+        prompts = self.prompts.text
+        if templates is not None or prompts is None:
             return self._encode_templates(names, templates or self.config.text.templates)
-        if self.config.text.per_class and tuple(names) != self.class_names:
-            raise ValueError(
-                "this model learned one context for each of its own"
-                f" {len(self.class_names)} classes, which cannot serve other names;"
-                " pass templates, e.g. templates=['a video of {}.'] (--template on the command line), to use the frozen"
-                " text tower"
-            )
-        layout = lay_out(names, self.tokenizer, self.config.text, self.clip.config.text.context_length)
-        layout = layout.to(self.device)
-        embeddings = self.prompts.text(layout, self.clip.text.token_embed)
-        features = self.clip.text(embeddings, layout.end)
+        places = self._own_places(names) if self.config.text.of_own_classes else None
+        if isinstance(prompts, ClassVectors):
+            features = prompts(places)
+        else:
+            layout = lay_out(names, self.tokenizer, self.config.text, self.clip.config.text.context_length)
+            layout = layout.to(self.device)
+            embeddings = prompts(layout, self.clip.text.token_embed, places)
+            features = self.clip.text(embeddings, layout.end)
         return unit(features) if normalize else features
 
     def forward(self, video: Tensor, text_features: Tensor) -> Tensor:
@@ -137,8 +151,13 @@ class VitaCLIP(nn.Module):
 
     @property
     def is_plain(self) -> bool:
-        """Whether there is no prompt anywhere: CLIP as it is."""
-        return self.prompts.text is None and not any(True for _ in self.prompts.video.parameters())
+        """Whether nothing was learned anywhere: CLIP as it is."""
+        return not self.has_prompts and not self.config.train_towers
+
+    @property
+    def has_prompts(self) -> bool:
+        """Whether there is anything but CLIP: prompts, a learned context, a linear probe."""
+        return self.prompts.text is not None or any(True for _ in self.prompts.video.parameters())
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""
@@ -163,7 +182,7 @@ class VitaCLIP(nn.Module):
             embed_backbone: put the towers and the tokenizer in as well, so that the folder is all one needs. Towers
                 that were trained are always put in.
         """
-        saved = SavedModel(self.config, self.class_names, self.fingerprint, self.prompts.state_dict())
+        saved = SavedModel(self.config, self.class_names, self.fingerprint, self.origin, self.prompts.state_dict())
         embedded = None
         if embed_backbone or self.config.train_towers:
             embedded = Backbone(self.clip, self.tokenizer, self.config.backbone, fingerprint(self.clip))
@@ -173,11 +192,13 @@ class VitaCLIP(nn.Module):
         """Write a checkpoint under the key names of the published Vita-CLIP code, which its `--checkpoint_path` loads.
 
         Raises:
-            ValueError: if there are no prompts to write, or if the backbone is of a kind that the format cannot tell
-                apart from OpenAI's: it holds neither activation nor heads.
+            ValueError: if there are no prompts to write, if there is a linear probe, or if the backbone is of a kind
+                that the format cannot tell apart from OpenAI's: it holds neither activation nor heads.
         """
-        if self.is_plain:
+        if not self.has_prompts:
             raise ValueError("a plain CLIP has no prompts, so there is no published checkpoint to write")
+        if self.config.text.linear:
+            raise ValueError("the published format has no place for a linear probe's vectors; save a folder instead")
         config = self.clip.config
         of_64 = all(tower.width == HEAD_WIDTH * tower.heads for tower in (config.vision, config.text))
         if config.activation != "quick_gelu" or not of_64:
@@ -299,8 +320,9 @@ class VitaCLIP(nn.Module):
                 f"{folder}: trained on a backbone with fingerprint {saved.fingerprint}, but"
                 f" {config.backbone!r} has {loaded.fingerprint}; use the backbone it was trained on"
             )
-        model = cls(loaded, config, saved.class_names)
-        model.load_prompts(saved.prompts)
+        model = cls(loaded, config, saved.class_names, saved=saved.prompts)
+        if config.train_towers:
+            model.origin = saved.origin
         return model.eval()
 
     @classmethod
@@ -311,9 +333,8 @@ class VitaCLIP(nn.Module):
                 f"{backbone.name}: has a context for each of {len(context)} classes, but {len(class_names)} class names"
                 " were given; give its class names in the order of its training"
             )
-        model = cls(backbone, ModelConfig(backbone=backbone.name, video=trained.video, text=trained.text), class_names)
-        model.load_prompts(trained.prompts_state)
-        return model.eval()
+        config = ModelConfig(backbone=backbone.name, video=trained.video, text=trained.text)
+        return cls(backbone, config, class_names, saved=trained.prompts_state).eval()
 
     def load_prompts(self, state: Mapping[str, Tensor]) -> None:
         """Put saved prompts in; every key must fit.
@@ -328,13 +349,43 @@ class VitaCLIP(nn.Module):
 
     # ---------------------------------------------------------------------------------------------- helpers
 
-    def _build_text_prompts(self) -> TextPrompts | None:
+    def _build_text_prompts(self, saved: Mapping[str, Tensor] | None) -> TextPrompts | ClassVectors | None:
         config = self.config.text
+        if config.of_own_classes and not self.class_names:
+            field = "linear" if config.linear else "per_class"
+            raise ValueError(
+                f"a {config.of_own_classes} per class needs the class names; give them, or set text.{field} = false"
+            )
+        if config.linear:
+            return ClassVectors(self._start_of_vectors(computed=saved is None))
         if config.num_context == 0:
             return None
-        if config.per_class and not self.class_names:
-            raise ValueError("a context per class needs the class names; give them, or set text.per_class = false")
         return TextPrompts(config, self.clip.config.text, len(self.class_names), self._context_from_words())
+
+    @torch.no_grad()
+    def _start_of_vectors(self, *, computed: bool) -> Tensor:
+        """A linear probe starts where CLIP is without training: at the features (K, D) of the classes' texts. They are
+        not computed where saved vectors will take their place.
+        """
+        if computed:
+            return self._encode_templates(self.class_names, self.config.text.templates)
+        return torch.zeros(len(self.class_names), self.clip.config.embed_dim)
+
+    def _own_places(self, names: Sequence[str]) -> Tensor:
+        """The numbers (K,) of names among the model's own classes.
+
+        Raises:
+            ValueError: if one is not among them.
+        """
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        if not numbers.keys() >= set(names):
+            raise ValueError(
+                f"this model learned one {self.config.text.of_own_classes} for each of its own"
+                f" {len(self.class_names)} classes, which cannot serve other names;"
+                " pass templates, e.g. templates=['a video of {}.'] (--template on the command line), to use the frozen"
+                " text tower"
+            )
+        return torch.tensor([numbers[name] for name in names], device=self.device)
 
     def _context_from_words(self) -> Tensor | None:
         """Token embeddings (M, W) of the words that the context starts from."""
@@ -351,15 +402,14 @@ class VitaCLIP(nn.Module):
 
     def _encode_templates(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
         """Mean over templates of unit text features, of unit length again: (K, D)."""
-        if not names:
-            raise ValueError("the list of class names is empty; give at least one")
-        total = torch.zeros((), device=self.device)
+        device = self.clip.logit_scale.device
+        total = torch.zeros((), device=device)
         for template in templates:
             if template.count("{}") != 1:
                 raise ValueError(f"template {template!r} must hold {{}} exactly once, where the class name goes")
             texts = [template.replace("{}", name.replace("_", " ")) for name in names]
             tokens = self.tokenizer(texts, self.clip.config.text.context_length)
-            features = self.clip.encode_text(tokens.ids.to(self.device), tokens.end.to(self.device))
+            features = self.clip.encode_text(tokens.ids.to(device), tokens.end.to(device))
             total = total + unit(features)
         return unit(total)
 

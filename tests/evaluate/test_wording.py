@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from tiny import tiny_model
 from vitaclip.config import TextPromptConfig
 from vitaclip.evaluate.wording import Wording, encode_names, plan_text, read_descriptions
+from vitaclip.prompts import TextPrompts
 
 TRAINED = ("jump up", "run", "sit down")
 
@@ -26,7 +27,8 @@ def test_a_shared_context_serves_any_name() -> None:
 
 def test_a_context_per_class_serves_some_of_its_classes_in_any_order() -> None:
     model = tiny_model(TRAINED, text=per_class())
-    torch.nn.init.normal_(model.prompts.text.context)  # type: ignore[union-attr]
+    assert isinstance(model.prompts.text, TextPrompts)
+    torch.nn.init.normal_(model.prompts.text.context)
     expected = model.encode_text(TRAINED)
     torch.testing.assert_close(encode_names(model, ["sit down", "jump up"]), expected[[2, 0]])
 

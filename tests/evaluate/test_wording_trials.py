@@ -30,7 +30,7 @@ SETS = {name: load_templates(name) for name in template_names()}
 
 def embedded(features: Tensor, labels: Tensor) -> VideoFeatures:
     """Videos of given vectors (n, V, D)."""
-    return VideoFeatures(F.normalize(features, dim=-1), labels, torch.arange(len(labels)), {})
+    return VideoFeatures(F.normalize(features, dim=-1).unsqueeze(1), labels, torch.arange(len(labels)), {})
 
 
 def random_videos(n: int, views: int, seed: int = 0) -> VideoFeatures:
@@ -43,7 +43,7 @@ def random_videos(n: int, views: int, seed: int = 0) -> VideoFeatures:
 def top1_by_hand(model: VitaCLIP, videos: VideoFeatures, text: Tensor) -> float:
     """One video and one view at a time."""
     right = 0
-    for views, label in zip(videos.features, videos.labels.tolist(), strict=True):
+    for views, label in zip(videos.features[:, 0], videos.labels.tolist(), strict=True):
         probabilities = [(model.prompts.logit_scale.exp() * text @ view).softmax(dim=0) for view in views]
         right += int(sum(probabilities).argmax()) == label
     return right / len(videos.labels)

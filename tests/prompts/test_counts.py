@@ -40,6 +40,7 @@ def test_vit_b16_with_400_classes_trains_as_many_as_published(train_cls_proj: bo
         "time": 8 * width,
         "cls_proj": blocks * width * (width + 1) if train_cls_proj else 0,
         "text": 400 * 8 * 512,
+        "linear": 0,
         "logit_scale": 1,
     }
     total = sum(counts.values())

@@ -1,6 +1,6 @@
 """`vitaclip eval`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from vitaclip.cli.models import (
     reading_config,
 )
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig, to_dict
 
 if TYPE_CHECKING:
     from vitaclip.data import NamedVideos
@@ -43,6 +43,7 @@ examples:
   vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
   vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
   vitaclip eval test.csv --model runs/own_videos/model --report report/ --frames_curve 1,2,4,8,16
+  vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.ratio 0.5
   vitaclip eval --protocol ucf101_zeroshot --root lists/ucf101 --model runs/k400/model --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
 
@@ -56,6 +57,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--protocol", type=str, default="", help="in place of videos: a protocol's name, or a YAML file"
     )
     add_model_arguments(parser)
+    parser.add_class_arguments(
+        InterpolateConfig,
+        "interpolate",
+        help="between frozen CLIP (ratio 0) and the model (ratio 1), in the towers' weights or in scores",
+    )
     parser.add_argument("--descriptions", type=str, default="", help="JSON file: class name, then sentences about it")
     parser.add_argument("--root", type=str, default="", help="folder of a protocol's lists; what paths are relative to")
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
@@ -95,7 +101,7 @@ def run(arguments: Namespace) -> int:
 
 
 def _run_list(arguments: Namespace, data: DataConfig) -> int:
-    from vitaclip.evaluate.evaluation import Evaluation
+    from vitaclip.evaluate.evaluation import Evaluation, describe_interpolation
     from vitaclip.evaluate.frames_curve import measure_frames, other_frames
     from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
     from vitaclip.evaluate.predictions import write_predictions
@@ -107,7 +113,11 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
     frames, wording = read_frames(arguments.frames_curve), _wording(arguments)
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     videos = _read(arguments, model.class_names)
-    evaluation = Evaluation(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording)
+    interpolation = arguments.interpolate
+    evaluation = Evaluation(
+        *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording),
+        interpolation=interpolation,
+    )
     others = other_frames(evaluation, frames)
     plan = plan_text(model, videos.class_names, wording)
     with progress_bars(terminal(stderr=True)) as progress:
@@ -116,7 +126,8 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
         curve = measure_frames(evaluation, evaluated, others, start) if others else None
     unseen = sum(name not in model.class_names for name in videos.class_names)
     title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
-    _print_result(title, plan.note, evaluated.result)
+    mixed = describe_interpolation(interpolation)
+    _print_result(title, [f"text: {plan.note}", *([f"interpolation: {mixed}"] if mixed else [])], evaluated.result)
     if curve:
         print_frames_curve(curve)
     sums = text_hashes(videos.class_names, videos.class_names, plan, wording)
@@ -124,7 +135,8 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
         sums["list"] = sha256_of_file(Path(arguments.videos))
     if arguments.out:
         measured = evaluated.result.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
-        write_json(arguments.out, measured | {"text": plan.note, "sha256": sums})
+        said = {"text": plan.note, "interpolation": to_dict(interpolation), "sha256": sums}
+        write_json(arguments.out, measured | said)
     if arguments.predictions:
         write_predictions(arguments.predictions, videos.rows, videos.class_names, evaluated.scores)
     if arguments.report:
@@ -132,6 +144,7 @@ def _run_list(arguments: Namespace, data: DataConfig) -> int:
             "model": _model_name(arguments),
             "views": _describe_views(arguments.views),
             "text": plan.note,
+            **({"interpolation": mixed} if mixed else {}),
             "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
         }
         evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
@@ -192,7 +205,7 @@ def _wording(arguments: Namespace) -> "Wording":
     return Wording(templates, read_descriptions(arguments.descriptions) if arguments.descriptions else {})
 
 
-def _print_result(title: str, text: str, result: "EvaluationResult") -> None:
+def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") -> None:
     console = terminal()
     rows = [
         ("top-1", f"{result.top1:.2%}"),
@@ -202,7 +215,8 @@ def _print_result(title: str, text: str, result: "EvaluationResult") -> None:
         ("videos left out", str(len(result.left_out))),
     ]
     print_table(console, title, ("accuracy", ""), rows)
-    console.print(f"text: {text}", soft_wrap=True)
+    for note in notes:
+        console.print(note, soft_wrap=True)
     ranked = sorted(result.class_accuracy.items(), key=lambda item: (-item[1], item[0]))
     shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
     heading = "class" if shown is ranked else "class (five best, five worst)"
@@ -241,7 +255,8 @@ def _run_protocol(arguments: Namespace, data: DataConfig) -> int:
             data,
             wording,
             lambda what, total: counting_bar(progress, what, total),
-            frames,
+            frames=frames,
+            interpolation=arguments.interpolate,
         )
     _print_protocol(result)
     if frames:
@@ -257,10 +272,12 @@ def _run_protocol(arguments: Namespace, data: DataConfig) -> int:
 
 def _report_protocol(folder: Path, result: "ProtocolResult", models: "_Models", runtime: RuntimeConfig) -> None:
     """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
+    from vitaclip.evaluate.evaluation import describe_interpolation
     from vitaclip.evaluate.report.writing import Evaluatee, write_report
     from vitaclip.files import write_json
 
     write_json(folder / "protocol.json", result.to_dict())
+    mixed = describe_interpolation(result.interpolation)
     for part in result.parts:
         name = part.file_name
         sums = {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
@@ -271,6 +288,7 @@ def _report_protocol(folder: Path, result: "ProtocolResult", models: "_Models", 
             "model": part.model,
             "views": _describe_views(result.views),
             "text": part.text,
+            **({"interpolation": mixed} if mixed else {}),
             "training videos": part.training,
         }
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
@@ -332,6 +350,8 @@ class _Models:
 
 
 def _print_protocol(result: "ProtocolResult") -> None:
+    from vitaclip.evaluate.evaluation import describe_interpolation
+
     console = terminal()
     rows = []
     for part in result.parts:
@@ -359,5 +379,7 @@ def _print_protocol(result: "ProtocolResult") -> None:
         )
     for note in dict.fromkeys(f"text: {part.text}" for part in result.parts):
         console.print(note, soft_wrap=True)
+    if mixed := describe_interpolation(result.interpolation):
+        console.print(f"interpolation: {mixed}", soft_wrap=True)
     for note in dict.fromkeys(f"training: {part.training}" for part in result.parts):
         console.print(note, soft_wrap=True)

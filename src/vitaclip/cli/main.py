@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
 
-from vitaclip.cli import classes, config, convert, data, demo, evaluate, explain, predict, train
+from vitaclip.cli import ablate, classes, config, convert, data, demo, evaluate, explain, predict, train
 from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, name_recipes
 from vitaclip.version import __version__
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "eval": evaluate,
     "predict": predict,
     "explain": explain,
+    "ablate": ablate,
     "data": data,
     "classes": classes,
     "convert": convert,

@@ -62,8 +62,9 @@ def progress_bars(console: Console) -> Iterator[Progress]:
 class TrainingBar:
     """A logger that moves a progress bar and shows loss and accuracy beside it."""
 
-    def __init__(self, progress: Progress, steps: int, done: int = 0) -> None:
-        self._progress = progress
+    def __init__(self, progress: Progress, steps: int, done: int = 0, *, stays: bool = True) -> None:
+        """`stays` keeps the bar on the screen when training is over."""
+        self._progress, self._stays = progress, stays
         self._task = progress.add_task("training", total=steps, completed=done, note="")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -81,7 +82,8 @@ class TrainingBar:
             )
 
     def close(self) -> None:
-        """The bar closes with its progress display."""
+        """The bar closes with its progress display, or goes."""
+        self._progress.update(self._task, visible=self._stays)
 
 
 def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], None]:

@@ -96,7 +96,7 @@ def check_classes(
 ) -> tuple[list[NameFinding], list[NearPair]]:
     """Check names against a model's tokenizer and text tower; near pairs are looked for if all names fit."""
     context = model.clip.config.text.context_length
-    learned = model.prompts.text is not None and not wording.templates
+    learned = model.config.text.num_context > 0 and not wording.templates
     templates = wording.templates or model.config.text.templates
     beside = model.config.text.num_context + 1 if learned else _longest_template(model.tokenizer, templates)
     findings = check_names(names, model.tokenizer, context - 2 - beside)

@@ -1,16 +1,21 @@
-"""Evaluation of a model on labelled videos: supervised with the names it was trained on, zero-shot with others."""
+"""Evaluation of a model on labelled videos: supervised with the names it was trained on, zero-shot with others.
+
+Axes: S models whose probabilities are mixed (mostly one), K classes, D embedding.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from torch import Tensor
 
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, index_cache, view_sampling
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_features, score_videos
 from vitaclip.evaluate.wording import Wording, encode_names
+from vitaclip.interpolation import frozen_clip, interpolate
 from vitaclip.model import VitaCLIP
 from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast
@@ -37,6 +42,7 @@ class Evaluation:
         data: DataConfig,
         wording: Wording | None = None,
         processes: Processes = ALONE,
+        interpolation: InterpolateConfig | None = None,
     ) -> None:
         """Put an evaluation together.
 
@@ -49,14 +55,22 @@ class Evaluation:
             data: worker processes, batch size, index cache, and what to do about videos that cannot be read.
             wording: templates instead of the learned context, and descriptions.
             processes: those that share the videos; each gets the result of all.
+            interpolation: between frozen CLIP and the model.
+
+        Raises:
+            ValueError: for an interpolation that the model does not have; see `vitaclip.interpolation`.
         """
         self.processes = processes
         self.model, self.class_names = model, tuple(class_names)
+        self._models, self._weights = _sides(model, interpolation or InterpolateConfig())
         self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
-        self._with_views = partial(
-            Evaluation, model, rows, class_names, runtime=runtime, data=data, wording=wording, processes=processes
-        )
+
+        def with_views(other: ViewsConfig) -> Evaluation:
+            everything_else = (runtime, data, wording, processes, interpolation)
+            return Evaluation(model, rows, class_names, other, *everything_else)
+
+        self._with_views = with_views
         sampling = view_sampling(model.config.sampling, model.config.video.num_frames, views)
         self.frames = sampling.num_frames
         dataset = EvalDataset(
@@ -75,7 +89,7 @@ class Evaluation:
 
     def with_frames(self, frames: int) -> "Evaluation":
         """The same evaluation with another number of frames a clip."""
-        return self._with_views(views=replace(self._views, frames=frames))
+        return self._with_views(replace(self._views, frames=frames))
 
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:
@@ -84,12 +98,43 @@ class Evaluation:
 
     def encode(self, on_progress: Callable[[int], None] = lambda _: None) -> VideoFeatures:
         """Embed every video, which is nearly all of the work; what comes out can be scored against many lists."""
-        own = encode_videos(self.model, self._batches(), self._views.pixels, self._autocast, on_progress)
+        own = encode_videos(self._models, self._batches(), self._views.pixels, self._autocast, on_progress)
         return gather_features(own, self.processes)
 
     def score(self, videos: VideoFeatures, names: Sequence[str], texts: Sequence[str] | None = None) -> Evaluated:
         """Compare embedded videos, whose labels count through `names`, with the candidates; see `encode_names`."""
+        return self._score(videos, names, self._encode_names(names, texts), self._weights)
+
+    def sweep(self, videos: VideoFeatures, names: Sequence[str], ratios: Sequence[float]) -> list[Evaluated]:
+        """`score` at several ratios between frozen CLIP's scores (0) and the model's (1), with no more to encode."""
+        assert len(self._models) == 2, "interpolation.space is not scores"
+        text_features = self._encode_names(names)
+        return [self._score(videos, names, text_features, (ratio, 1 - ratio)) for ratio in ratios]
+
+    def _encode_names(self, names: Sequence[str], texts: Sequence[str] | None = None) -> Tensor:
+        """Text features (S, K, D) of each model."""
         with self._autocast():
-            text_features = encode_names(self.model, names, self._wording, texts)
-        scores = score_videos(self.model, videos, text_features, self._views.average)
+            return torch.stack([encode_names(model, names, self._wording, texts) for model in self._models])
+
+    def _score(
+        self, videos: VideoFeatures, names: Sequence[str], text_features: Tensor, weights: Sequence[float]
+    ) -> Evaluated:
+        scores = score_videos(self._models, videos, text_features, self._views.average, weights)
         return Evaluated(scores, summarize(scores, names))
+
+
+def describe_interpolation(config: InterpolateConfig) -> str:
+    """In words; empty if there is none."""
+    if not config.space:
+        return ""
+    what = "weights" if config.space == "weights" else "probabilities"
+    return f"{what}: {config.ratio:g} x the model + {1 - config.ratio:g} x frozen CLIP"
+
+
+def _sides(model: VitaCLIP, config: InterpolateConfig) -> tuple[tuple[VitaCLIP, ...], tuple[float, ...]]:
+    """The models whose probabilities are mixed, and their weights."""
+    if config.space == "weights":
+        return (interpolate(model, config.ratio, config.backbone),), (1.0,)
+    if config.space == "scores":
+        return (model, frozen_clip(model, config.backbone)), (config.ratio, 1 - config.ratio)
+    return (model,), (1.0,)

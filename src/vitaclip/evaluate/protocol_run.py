@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoRow
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, other_frames
@@ -83,6 +83,7 @@ class ProtocolResult:
     variant: str
     """Empty, or what makes it another measurement, such as `as-published`."""
     views: ViewsConfig
+    interpolation: InterpolateConfig
     summary: dict[str, float]
     """Top-1 in [0, 1]: empty, or `mean` and `std` (population), or `base`, `novel` and `harmonic_mean`."""
     parts: tuple[PartRecord, ...]
@@ -104,6 +105,7 @@ def run_protocol(
     wording: Wording,
     start: Callable[[str, int], Callable[[int], None]] = lambda _what, _total: lambda _done: None,
     frames: Sequence[int] = (),
+    interpolation: InterpolateConfig | None = None,
 ) -> ProtocolResult:
     """Run a protocol whose lists have been read.
 
@@ -116,6 +118,7 @@ def run_protocol(
         wording: templates go before those of the protocol.
         start: hears what begins and how many videos it has; returns what is to be called with the videos just done.
         frames: numbers of frames a clip to evaluate with besides; each part then has its curve over them.
+        interpolation: between frozen CLIP and each model.
 
     Raises:
         ValueError: see `check_training`; or no video of a part could be read.
@@ -123,6 +126,7 @@ def run_protocol(
     protocol = lists.protocol
     views = protocol.views or views
     wording = replace(wording, templates=wording.templates or protocol.templates)
+    interpolation = interpolation or InterpolateConfig()
     parts: list[PartRecord] = []
     seen: list[_Seen] = []
     for values in protocol.values:
@@ -130,7 +134,8 @@ def run_protocol(
         training = check_training(lists, values, name)
         rows = tuple(row for row in lists.test_rows(values) if row.path not in lists.missing)
         if not seen or seen[0].evaluation.model is not model or seen[0].rows != rows:
-            evaluation = Evaluation(model, rows, protocol.all_classes().names, views, runtime, data, wording)
+            names = protocol.all_classes().names
+            evaluation = Evaluation(model, rows, names, views, runtime, data, wording, interpolation=interpolation)
             seen = []
             for each in (evaluation, *other_frames(evaluation, frames)):
                 what = (_describe(values) or protocol.name) + (f", T = {each.frames}" if frames else "")
@@ -142,6 +147,7 @@ def run_protocol(
         about=protocol.about,
         variant=protocol.variant,
         views=views,
+        interpolation=interpolation,
         summary=summarize_parts(protocol, parts),
         parts=tuple(parts),
         frames_summary={number: summarize_parts(protocol, parts, number) for number in sorted(set(frames))},

@@ -1,9 +1,10 @@
 """Videos in, probabilities out: each view is embedded once, then the views of a video become one answer.
 
-Axes: B or n videos, V views, T frames, H x W pixels, K classes, D embedding.
+Axes: B or n videos, S models whose probabilities are mixed (mostly one), V views, T frames, H x W pixels, K classes,
+D embedding.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -32,7 +33,7 @@ class VideoFeatures:
     """The embedded views of n videos; all that is needed of them to score any list of candidates."""
 
     features: Tensor
-    """(n, V, D) float32 of unit length, on the CPU."""
+    """(n, S, V, D) float32 of unit length, on the CPU."""
     labels: Tensor
     """(n,) class numbers."""
     rows: Tensor
@@ -93,46 +94,67 @@ def fuse_views(model: VitaCLIP, features: Tensor, text_features: Tensor, average
 
 
 def encode_videos(
-    model: VitaCLIP,
+    models: Sequence[VitaCLIP],
     batches: Iterable[EvalBatch],
     pixels: Pixels = "clip",
     autocast: Autocast = nullcontext,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> VideoFeatures:
-    """Embed each video of the batches once.
+    """Embed each video of the batches once with each of S models.
 
     Args:
-        model: any mode; it is in evaluation mode afterwards.
+        models: any mode; they are in evaluation mode afterwards.
         batches: from `vitaclip.data.eval_batches`.
         pixels: see `encode_views`.
         autocast: context of the forward pass.
         on_progress: called with the number of videos just done.
     """
-    model.eval()
+    for model in models:
+        model.eval()
     rows: list[int] = []
     labels: list[Tensor] = [torch.empty(0, dtype=torch.int64)]
-    features: list[Tensor] = [torch.empty(0, 0, 0)]
+    features: list[Tensor] = [torch.empty(0, len(models), 0, 0)]
     left_out: dict[int, str] = {}
     for batch in batches:
         left_out |= zip(batch.left_out, batch.skipped, strict=True)
         if len(batch.labels):
             rows += batch.rows
             labels.append(batch.labels)
-            features.append(encode_views(model, batch.video, pixels, autocast))
+            views = [encode_views(model, batch.video, pixels, autocast) for model in models]
+            features.append(torch.stack(views, dim=1))
         on_progress(len(batch.labels) + len(batch.skipped))
     embedded = torch.cat(features[1:] or features)
     return VideoFeatures(embedded, torch.cat(labels), torch.tensor(rows, dtype=torch.int64), left_out)
 
 
-def score_videos(model: VitaCLIP, videos: VideoFeatures, text_features: Tensor, average: Average = "softmax") -> Scores:
-    """Compare embedded videos with the candidates (K, D): from all views, and what the first 1, 2 .. V of them say."""
-    probabilities = [torch.empty(0, len(text_features))]
-    choices = [torch.empty(0, videos.features.shape[1], dtype=torch.int64)]
+def score_videos(
+    models: Sequence[VitaCLIP],
+    videos: VideoFeatures,
+    text_features: Tensor,
+    average: Average = "softmax",
+    weights: Sequence[float] = (1.0,),
+) -> Scores:
+    """Compare embedded videos with the candidates: from all views, and what the first 1, 2 .. V of them say.
+
+    Args:
+        models: S of them.
+        videos: embedded by each.
+        text_features: (S, K, D), the candidates likewise.
+        average: how the views become one answer.
+        weights: of the models' probabilities in the mean of them; their sum is 1.
+    """
+    num_views = videos.features.shape[2]
+    probabilities = [torch.empty(0, text_features.shape[1])]
+    choices = [torch.empty(0, num_views, dtype=torch.int64)]
+
+    def fuse(part: Tensor, views: int) -> Tensor:
+        """Probabilities (b, K) of some videos (b, S, V, D)."""
+        sides = zip(models, weights, part.unbind(dim=1), text_features, strict=True)
+        parts = [weight * fuse_views(model, seen[:, :views], text, average) for model, weight, seen, text in sides]
+        return torch.stack(parts).sum(dim=0)
+
     for part in videos.features.split(_VIDEOS_AT_A_TIME) if len(videos.features) else ():
-        fused = [
-            fuse_views(model, part[:, :views], text_features, average)
-            for views in range(1, 1 + videos.features.shape[1])
-        ]
+        fused = [fuse(part, views) for views in range(1, 1 + num_views)]
         probabilities.append(fused[-1])
         choices.append(torch.stack([each.argmax(dim=1) for each in fused], dim=1))
     return Scores(

@@ -32,7 +32,7 @@ class TextPlan:
     """What the text tower will be given, decided for one model and one list of names."""
 
     templates: tuple[str, ...]
-    """Empty: the learned context."""
+    """Empty: what the model has learned."""
     note: str
     """The decision in words, to be shown."""
 
@@ -40,27 +40,28 @@ class TextPlan:
 def plan_text(model: VitaCLIP, names: Sequence[str], wording: Wording) -> TextPlan:
     """Decide between learned context and templates.
 
-    Templates given go first. A shared context serves any name. A context for each class serves the classes it was
-    trained on; if one name is not among them, all names go through the frozen text tower, in the templates of the
-    model's config, since texts with and without learned context do not compare.
+    Templates given go first. A shared context serves any name. A context for each class, or a linear probe's vector,
+    serves the classes it was trained on; if one name is not among them, all names go through the frozen text tower, in
+    the templates of the model's config, since texts with and without learned context do not compare.
     """
     templates, config = wording.templates, model.config.text
+    tower = "trained text tower" if model.config.train_towers and not config.linear else "frozen text tower"
     if templates:
-        note = f"{_count(templates)} given, frozen text tower"
+        note = f"{_count(templates)} given, {tower}"
     elif model.prompts.text is None:
         templates = config.templates
-        note = f"{_count(templates)} of the model's config, frozen text tower"
-    elif not config.per_class:
+        note = f"{_count(templates)} of the model's config, {tower}"
+    elif not config.of_own_classes:
         note = "the learned context, shared by all names"
     else:
         unseen = [name for name in names if name not in model.class_names]
         templates = config.templates if unseen else ()
-        note = "the learned context of each class"
+        note = f"the learned {config.of_own_classes} of each class"
         if unseen:
             note = (
-                f"the model learned a context for each of its {len(model.class_names)} classes, which cannot serve"
-                f" {len(unseen)} of these {len(names)} names (such as {unseen[0]!r}); all go through the frozen text"
-                f" tower instead, in {_count(templates)} of the model's config ({templates[0]!r})"
+                f"the model learned a {config.of_own_classes} for each of its {len(model.class_names)} classes, which"
+                f" cannot serve {len(unseen)} of these {len(names)} names (such as {unseen[0]!r}); all go through the"
+                f" {tower} instead, in {_count(templates)} of the model's config ({templates[0]!r})"
             )
     if wording.descriptions:
         note += "; half of each vector is the mean of the class's descriptions"
@@ -86,12 +87,7 @@ def encode_names(
         ValueError: for names the text tower cannot take, or a class without a description where there are some.
     """
     wording, texts = wording or Wording(), names if texts is None else texts
-    templates = plan_text(model, texts, wording).templates
-    if templates or model.prompts.text is None or not model.config.text.per_class:
-        features = model.encode_text(texts, templates or None)
-    else:
-        places = {name: place for place, name in enumerate(model.class_names)}
-        features = model.encode_text(model.class_names)[[places[text] for text in texts]]
+    features = model.encode_text(texts, plan_text(model, texts, wording).templates or None)
     if not wording.descriptions:
         return features
     sentences = _sentences_of(wording.descriptions, names, texts)

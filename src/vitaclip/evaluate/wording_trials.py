@@ -135,15 +135,17 @@ def try_wordings(
         with autocast():
             encode_names(model, names, wording)  # says which name does not fit
 
+    (views,) = videos.features.unbind(dim=1)  # of one model: (n, V, D)
+
     def right(text_features: Tensor) -> Tensor:
-        return fuse_views(model, videos.features, text_features, average).argmax(dim=1) == videos.labels
+        return fuse_views(model, views, text_features, average).argmax(dim=1) == videos.labels
 
     # The present choice goes first, so that it wins among equals.
     candidates = sorted(features, key=lambda candidate: candidate != (AS_GIVEN, present))
     outcomes = torch.stack([right(features[candidate]) for candidate in candidates], dim=1)
     trials = _trials(candidates, texts, outcomes)
     best = candidates[int(outcomes.sum(dim=0).argmax())]
-    scores = score_videos(model, videos, features[best], average)
+    scores = score_videos([model], videos, features[best].unsqueeze(0), average)
     return WordingTrials(
         num_videos=len(videos.labels),
         num_classes=len(videos.labels.unique()),

@@ -103,6 +103,12 @@ def split_result(scores: Scores, class_names: Sequence[str]) -> SplitResult:
     )
 
 
+def figures(scores: Scores, class_names: Sequence[str]) -> dict[str, float]:
+    """What a table tells of the miniature world."""
+    result = split_result(scores, class_names)
+    return {"top1": result.top1, "appearance": result.appearance, "motion": result.motion}
+
+
 def _count_pairs(true: Tensor, chosen: Tensor) -> list[list[int]]:
     """Counts (motions, motions) of pairs."""
     count = len(MOTIONS)

@@ -89,9 +89,12 @@ class TextPrompts(nn.Module):
         start = torch.empty(shape).normal_(std=0.02) if init is None else init.expand(shape).clone()
         self.context = nn.Parameter(start)
 
-    def forward(self, layout: PromptLayout, token_embed: nn.Embedding) -> Tensor:
-        """Token embeddings (K, L, W) of the prompts, the context in its slots."""
+    def forward(self, layout: PromptLayout, token_embed: nn.Embedding, places: Tensor | None = None) -> Tensor:
+        """Token embeddings (K, L, W) of the prompts, the context in its slots; a context per class is found by its
+        class number, in `places` (K,).
+        """
         embeddings = token_embed(layout.ids)
         rows = torch.arange(len(layout.ids), device=embeddings.device)[:, None]
-        context = self.context.expand(len(layout.ids), -1, -1).to(embeddings.dtype)
+        context = self.context if places is None else self.context[places]
+        context = context.expand(len(layout.ids), -1, -1).to(embeddings.dtype)
         return embeddings.index_put((rows, layout.slots), context)

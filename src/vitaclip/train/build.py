@@ -130,7 +130,7 @@ def build_optimizer(model: VitaCLIP, config: OptimConfig) -> AdamW:
 
 
 def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callable[[], bool]) -> _Parts:
-    videos = _training_videos(config)
+    videos = training_videos(config)
     steps = total_steps(config.optim, len(videos.rows))
     places = share_of_step(config.optim.batch_size, processes.rank, processes.count)
     device = (
@@ -170,7 +170,7 @@ def _write_inputs(config: TrainConfig, videos: NamedVideos, warnings: Sequence[s
             file.writelines(f"{line}\n" for line in warnings)
 
 
-def _training_videos(config: TrainConfig) -> NamedVideos:
+def training_videos(config: TrainConfig) -> NamedVideos:
     """The videos of `data.train`, or those of each class that `data.shots` draws."""
     data = config.data
     videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes)

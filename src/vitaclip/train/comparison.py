@@ -27,10 +27,12 @@ def identity(config: TrainConfig, videos: NamedVideos) -> dict[str, Any]:
 def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str) -> None:
     """Refuse to go on with a run that was another one.
 
+    A setting that the saved run does not know, since there was none of that name yet, counts as left at its default.
+
     Raises:
         ValueError: with both values of all that differs.
     """
-    differences = sorted(_differences(saved["config"], now["config"]))
+    differences = sorted(_differences(_filled_up(saved["config"], to_dict(TrainConfig())), now["config"]))
     differences += list(_class_differences(saved["class_names"], now["class_names"]))
     if saved["videos"] != now["videos"]:
         differences.append(f"the training videos were {saved['videos']}, now {now['videos']}")
@@ -50,6 +52,15 @@ def _videos(rows: Sequence[VideoRow], data: DataConfig) -> str:
         path = row.path.relative_to(root) if row.path.is_relative_to(root) else row.path
         digest.update(f"{path.as_posix()}\0{row.label}\n".encode())
     return f"{len(rows)} (list {digest.hexdigest()[:8]})"
+
+
+def _filled_up(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved settings, and the defaults of those that are missing, at every depth."""
+    filled = {**defaults, **saved}
+    for key, value in defaults.items():
+        if isinstance(value, dict) and isinstance(filled[key], dict):
+            filled[key] = _filled_up(filled[key], value)
+    return filled
 
 
 def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:

@@ -33,6 +33,14 @@ class Backbone:
     fingerprint: str
 
 
+@dataclass(frozen=True)
+class Origin:
+    """The CLIP that towers started from: the name it was asked for by, and its fingerprint."""
+
+    backbone: str
+    fingerprint: str
+
+
 def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
     """Write a backbone folder; `dtype` is the precision of the stored weights."""
     folder = Path(folder)

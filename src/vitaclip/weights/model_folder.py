@@ -7,14 +7,15 @@ and fingerprint, `README.md` the model card. On request the backbone lies inside
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vitaclip.config import ModelConfig, from_dict, to_dict
+from vitaclip.config import ModelConfig, TextPromptConfig, from_dict, to_dict
 from vitaclip.files import one_line, write_json, write_safetensors, write_text
-from vitaclip.weights.backbone import Backbone, save_backbone
+from vitaclip.weights.backbone import Backbone, Origin, save_backbone
 from vitaclip.weights.formats import CONFIG_FILE, read_json
 from vitaclip.weights.hub import PROMPTS as PROMPTS_FILE
 from vitaclip.weights.hub import is_repository
@@ -34,12 +35,14 @@ class SavedModel:
         config: the settings; `config.backbone` is a path that exists, if the backbone lies inside.
         class_names: the classes it was trained on.
         fingerprint: of the backbone it was trained on.
+        origin: the CLIP that the towers started from, which others are only if they were trained. None: not noted.
         prompts: the state dict of what was trained.
     """
 
     config: ModelConfig
     class_names: tuple[str, ...]
     fingerprint: str
+    origin: Origin | None
     prompts: Mapping[str, Tensor]
 
 
@@ -58,17 +61,17 @@ def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | Non
         save_backbone(embedded.clip, embedded.tokenizer, folder / EMBEDDED)
         # The embedded towers have the model's input size already.
         config = replace(config, backbone=EMBEDDED, image_size=0)
-    elif not shipped_backbone(config.backbone) and Path(config.backbone).exists():
-        config = replace(config, backbone=str(Path(config.backbone).resolve()))
+    else:
+        config = replace(config, backbone=_full_path(config.backbone))
     write_safetensors(folder / PROMPTS_FILE, saved.prompts)
-    write_json(
-        folder / CONFIG_FILE,
-        {
-            "model": to_dict(config),
-            "backbone_fingerprint": embedded.fingerprint if embedded else saved.fingerprint,
-            "class_names": list(saved.class_names),
-        },
-    )
+    content: dict[str, Any] = {
+        "model": to_dict(config),
+        "backbone_fingerprint": embedded.fingerprint if embedded else saved.fingerprint,
+        "class_names": list(saved.class_names),
+    }
+    if config.train_towers and saved.origin is not None:
+        content["origin"] = {"backbone": _full_path(saved.origin.backbone), "fingerprint": saved.origin.fingerprint}
+    write_json(folder / CONFIG_FILE, content)
     write_text(folder / CARD_FILE, model_card(config, saved))
     return folder
 
@@ -84,11 +87,18 @@ def read_model_folder(folder: Path) -> SavedModel:
         prompts = load_file(folder / PROMPTS_FILE)
         config = from_dict(ModelConfig, saved["model"])
         names, fingerprint = tuple(saved["class_names"]), saved["backbone_fingerprint"]
+        origin = Origin(**saved["origin"]) if "origin" in saved else None
     except (SafetensorError, KeyError, TypeError) as error:
         raise ValueError(f"{folder}: damaged ({one_line(error)}); copy it again") from error
     if config.backbone == EMBEDDED:
         config = replace(config, backbone=str(folder / EMBEDDED))
-    return SavedModel(config, names, fingerprint, prompts)
+    return SavedModel(config, names, fingerprint, origin, prompts)
+
+
+def _full_path(backbone: str) -> str:
+    """The name of a backbone, or where it is if it is a file or folder."""
+    is_path = not shipped_backbone(backbone) and Path(backbone).exists()
+    return str(Path(backbone).resolve()) if is_path else backbone
 
 
 def model_card(config: ModelConfig, saved: SavedModel) -> str:
@@ -101,8 +111,7 @@ def model_card(config: ModelConfig, saved: SavedModel) -> str:
         else "from all over the video"
     )
     kinds = {"global": config.video.num_global > 0, "local": config.video.local, "summary": config.video.summary}
-    kinds |= {"time": config.video.time, "text": config.text.num_context > 0}
-    context = "one for each class" if config.text.per_class else "shared by all classes: other names work as well"
+    kinds |= {"time": config.video.time, "text": config.text.num_context > 0, "linear probe": config.text.linear}
     base_model = f"base_model: {config.backbone}\n" if is_repository(config.backbone) else ""
     return CARD.format(
         base_model=base_model,
@@ -110,11 +119,19 @@ def model_card(config: ModelConfig, saved: SavedModel) -> str:
         fingerprint=saved.fingerprint,
         parameters=f"{sum(tensor.numel() for tensor in saved.prompts.values()):,}",
         kinds=", ".join(kind for kind, there in kinds.items() if there) or "none",
-        context=context if config.text.num_context else "none: names go into templates",
+        context=_context_on_card(config.text),
         frames=frames,
         count=len(saved.class_names),
         names=f"{names}{more}" if names else "none recorded",
     )
+
+
+def _context_on_card(text: TextPromptConfig) -> str:
+    if text.of_own_classes == "vector":
+        return "none: a learned vector stands for each class"
+    if text.of_own_classes:
+        return "one for each class"
+    return "shared by all classes: other names work as well" if text.num_context else "none: names go into templates"
 
 
 CARD = """---

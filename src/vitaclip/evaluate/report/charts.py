@@ -96,22 +96,22 @@ def line_chart(points: Sequence[tuple[float, float]], description: str, x_label:
     x_high = max((x for x, _ in points), default=0.0)
     x_scale = LinearScale(0, x_high if x_high > 0 else 1, left, right)
     y_scale = LinearScale(0, y_ticks[-1], bottom, top)
-    svg = _svg(208, description)
+    svg = chart_root(208, description)
     for tick in y_ticks:
         y = y_scale(tick)
-        _element(svg, "line", "grid" if tick else "axis", x1=left, x2=right, y1=y, y2=y)
-        _text(svg, f"{100 * tick:g} %" if percent else f"{tick:g}", left - 7, y + 4, "tick end")
+        element(svg, "line", "grid" if tick else "axis", x1=left, x2=right, y1=y, y2=y)
+        text(svg, f"{100 * tick:g} %" if percent else f"{tick:g}", left - 7, y + 4, "tick end")
     for tick in x_ticks:
         x = x_scale(tick)
         if x <= right + 0.5:
-            _element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
-            _text(svg, f"{tick:,g}", x, bottom + 17, "tick middle")
-    _text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
+            element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
+            text(svg, f"{tick:,g}", x, bottom + 17, "tick middle")
+    text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
     if points:
         means = running_mean([y for _, y in points], window=max(len(points) // 12, 1))
         smooth = [(x, mean) for (x, _), mean in zip(points, means, strict=True)]
-        _element(svg, "polyline", "raw", points=polyline(points, x_scale, y_scale))
-        _element(svg, "polyline", "mean", points=polyline(smooth, x_scale, y_scale))
+        element(svg, "polyline", "raw", points=polyline(points, x_scale, y_scale))
+        element(svg, "polyline", "mean", points=polyline(smooth, x_scale, y_scale))
         _mark_end(svg, smooth, x_scale, y_scale, percent)
     return ET.tostring(svg, encoding="unicode")
 
@@ -125,9 +125,9 @@ def _mark_end(
 ) -> None:
     """A dot at the end of the running mean, with its value."""
     x, y = smooth[-1]
-    _element(svg, "circle", "end", cx=x_scale(x), cy=y_scale(y), r=3)
+    element(svg, "circle", "end", cx=x_scale(x), cy=y_scale(y), r=3)
     label = f"{100 * y:.0f} %" if percent else f"{y:.2f}"
-    _text(svg, label, x_scale(x) + 8, y_scale(y) + 4, "value")
+    text(svg, label, x_scale(x) + 8, y_scale(y) + 4, "value")
 
 
 def share_chart(
@@ -152,18 +152,18 @@ def share_chart(
     """
     left, right, top, bottom = 40.0, WIDTH - 12, 12.0, 212.0
     x_scale, y_scale = LinearScale(0, 1, left, right), LinearScale(0, 1, bottom, top)
-    svg = _svg(248, description)
+    svg = chart_root(248, description)
     _share_axis(svg, x_scale, y_scale)
     for tick in _SHARE_TICKS:
         x = x_scale(tick)
-        _element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
-        _text(svg, f"{100 * tick:g} %", x, bottom + 17, "tick middle")
-    _text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
+        element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
+        text(svg, f"{100 * tick:g} %", x, bottom + 17, "tick middle")
+    text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
     if diagonal:
-        _element(svg, "line", "chance", x1=left, x2=right, y1=bottom, y2=top)
-    _element(svg, "polyline", "mean", points=polyline(points, x_scale, y_scale))
+        element(svg, "line", "chance", x1=left, x2=right, y1=bottom, y2=top)
+    element(svg, "polyline", "mean", points=polyline(points, x_scale, y_scale))
     for (x, y), radius in zip(points, radii, strict=True) if radii else ():
-        _element(svg, "circle", "dot", cx=x_scale(x), cy=y_scale(y), r=float(radius))
+        element(svg, "circle", "dot", cx=x_scale(x), cy=y_scale(y), r=float(radius))
     return ET.tostring(svg, encoding="unicode")
 
 
@@ -184,17 +184,17 @@ def count_chart(points: Sequence[tuple[int, float]], description: str, x_label: 
     logarithms = [math.log2(count) for count, _ in points]
     x_scale = LinearScale(logarithms[0], logarithms[-1], left + inset, right - inset)
     y_scale = LinearScale(0, 1, bottom, top)
-    svg = _svg(208, description)
+    svg = chart_root(208, description)
     _share_axis(svg, LinearScale(0, 1, left, right), y_scale)
     shares = [share for _, share in points]
-    _element(svg, "polyline", "mean", points=polyline(list(zip(logarithms, shares, strict=True)), x_scale, y_scale))
+    element(svg, "polyline", "mean", points=polyline(list(zip(logarithms, shares, strict=True)), x_scale, y_scale))
     for (count, share), logarithm in zip(points, logarithms, strict=True):
         x, y = x_scale(logarithm), y_scale(share)
-        _element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
-        _text(svg, f"{count:,}", x, bottom + 17, "tick middle")
-        _element(svg, "circle", "ring" if count == marked else "dot", cx=x, cy=y, r=4.0)
-        _text(svg, f"{100 * share:.1f}", x, y - 9, "value over middle")
-    _text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
+        element(svg, "line", "axis", x1=x, x2=x, y1=bottom, y2=bottom + 4)
+        text(svg, f"{count:,}", x, bottom + 17, "tick middle")
+        element(svg, "circle", "ring" if count == marked else "dot", cx=x, cy=y, r=4.0)
+        text(svg, f"{100 * share:.1f}", x, y - 9, "value over middle")
+    text(svg, x_label, (left + right) / 2, bottom + 33, "tick middle")
     return ET.tostring(svg, encoding="unicode")
 
 
@@ -211,18 +211,18 @@ def bar_chart(groups: Sequence[BarGroup], description: str) -> str:
     scale = LinearScale(0, 1, 112, WIDTH - 52)
     title_height, bar_height, pitch, gap = 22.0, 12.0, 17.0, 16.0
     height = sum(title_height + pitch * len(group.bars) + gap for group in groups) - gap + 2
-    svg = _svg(height, description)
+    svg = chart_root(height, description)
     top = 0.0
     for group in groups:
-        _text(svg, group.title, 0, top + 13, "group")
-        _text(svg, f"chance {format_percent(group.chance)}", WIDTH, top + 13, "tick end")
+        text(svg, group.title, 0, top + 13, "group")
+        text(svg, f"chance {format_percent(group.chance)}", WIDTH, top + 13, "tick end")
         first = top + title_height
         for index, bar in enumerate(group.bars):
             y = first + index * pitch
             share = min(max(bar.share, 0.0), 1.0) if math.isfinite(bar.share) else 0.0
-            _text(svg, bar.label, scale.start - 8, y + 10, "tick end")
-            _element(svg, "rect", "track", x=scale.start, y=y, width=scale.stop - scale.start, height=bar_height)
-            _element(
+            text(svg, bar.label, scale.start - 8, y + 10, "tick end")
+            element(svg, "rect", "track", x=scale.start, y=y, width=scale.stop - scale.start, height=bar_height)
+            element(
                 svg,
                 "rect",
                 bar.style,
@@ -231,10 +231,10 @@ def bar_chart(groups: Sequence[BarGroup], description: str) -> str:
                 width=scale(share) - scale.start,
                 height=bar_height,
             )
-            _text(svg, format_percent(bar.share), WIDTH, y + 10, "value end")
+            text(svg, format_percent(bar.share), WIDTH, y + 10, "value end")
         x, last = scale(group.chance), first + pitch * len(group.bars)
         for style in ("halo", "chance"):
-            _element(svg, "line", style, x1=x, x2=x, y1=first - 3, y2=last - (pitch - bar_height) + 3)
+            element(svg, "line", style, x1=x, x2=x, y1=first - 3, y2=last - (pitch - bar_height) + 3)
         top = last + gap
     return ET.tostring(svg, encoding="unicode")
 
@@ -246,24 +246,27 @@ def _share_axis(svg: ET.Element, x_scale: LinearScale, y_scale: LinearScale) -> 
     """Lines across the chart from 0 to 100 %."""
     for tick in _SHARE_TICKS:
         y = y_scale(tick)
-        _element(svg, "line", "grid" if tick else "axis", x1=x_scale.start, x2=x_scale.stop, y1=y, y2=y)
-        _text(svg, f"{100 * tick:g} %", x_scale.start - 7, y + 4, "tick end")
+        element(svg, "line", "grid" if tick else "axis", x1=x_scale.start, x2=x_scale.stop, y1=y, y2=y)
+        text(svg, f"{100 * tick:g} %", x_scale.start - 7, y + 4, "tick end")
 
 
-def _svg(height: float, description: str) -> ET.Element:
+def chart_root(height: float, description: str, width: float = WIDTH) -> ET.Element:
+    """An empty chart."""
     attributes = {
         "class": "chart",
-        "viewBox": f"0 0 {WIDTH:g} {height:g}",
+        "viewBox": f"0 0 {width:g} {height:g}",
         "role": "img",
         "aria-label": description,
     }
     return ET.Element("svg", attributes)
 
 
-def _element(parent: ET.Element, tag: str, style: str, **attributes: float | str) -> ET.Element:
+def element(parent: ET.Element, tag: str, style: str, **attributes: float | str) -> ET.Element:
+    """Add an element of a CSS class; lengths are rounded to a tenth of a unit."""
     values = {name: f"{value:.1f}" if isinstance(value, float) else str(value) for name, value in attributes.items()}
     return ET.SubElement(parent, tag, {"class": style, **values})
 
 
-def _text(parent: ET.Element, content: str, x: float, y: float, style: str) -> None:
-    _element(parent, "text", style, x=x, y=y).text = content
+def text(parent: ET.Element, content: str, x: float, y: float, style: str) -> None:
+    """Add a line of text."""
+    element(parent, "text", style, x=x, y=y).text = content

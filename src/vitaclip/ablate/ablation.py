@@ -1,0 +1,141 @@
+"""The table: every variant with every seed, each run once, and what they come to."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+
+from vitaclip.ablate.claims import Verdict, judge
+from vitaclip.ablate.runs import Figures, Run, RunResult, ScoredList, accuracies, execute, find_result, plan_run
+from vitaclip.ablate.variants import Comparison
+from vitaclip.config import TrainConfig
+from vitaclip.train.loggers import Logger
+
+OneRun = tuple[str, int]
+"""A variant and a seed."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    name: str
+    about: str
+    trained: int
+    """Numbers that train."""
+    values: Mapping[tuple[str, str], tuple[float, ...]]
+    """(test list, figure): a share in [0, 1] for each seed."""
+
+
+@dataclass(frozen=True)
+class AblationResult:
+    """The whole table."""
+
+    config: TrainConfig
+    """What the variants change."""
+    seeds: tuple[int, ...]
+    tests: tuple[ScoredList, ...]
+    videos: Mapping[str, int]
+    """Videos of each test list that were scored."""
+    figures: tuple[str, ...]
+    rows: tuple[Row, ...]
+    verdicts: tuple[Verdict, ...]
+
+
+def run_ablation(
+    config: TrainConfig,
+    comparison: Comparison,
+    seeds: Sequence[int],
+    tests: Sequence[ScoredList],
+    *,
+    figures: Figures = accuracies,
+    processes: int = 1,
+    on_done: Callable[[Run, RunResult, bool], None] = lambda _run, _result, _found: None,
+    loggers: Callable[[Run], Iterable[Logger]] = lambda _run: (),
+) -> AblationResult:
+    """Train and test every variant with every seed; what an earlier call finished is kept, what stopped goes on.
+
+    Args:
+        config: what the variants change; `out` is the folder of all runs, `seed` is not read.
+        comparison: the variants and claims. A variant that does not train is tested once and stands for every seed.
+        seeds: at least one.
+        tests: at least one.
+        figures: what is told of the scores.
+        processes: runs at a time; from 2 on, each on one thread.
+        on_done: hears of each run, and whether it was found finished.
+        loggers: take the metrics of a run, if there is one at a time.
+
+    Raises:
+        ValueError: if something is wrong with a variant or a list, or a folder holds another run.
+    """
+    runs = {
+        (variant.name, seed): plan_run(variant, seed, config, tests, figures)
+        for seed in seeds
+        for variant in comparison.variants
+        if variant.trains or seed == seeds[0]
+    }
+    results: dict[OneRun, RunResult] = {}
+    for key, run in runs.items():
+        if found := find_result(run):
+            results[key] = found
+            on_done(run, found, True)
+    for key, result in _execute([key for key in runs if key not in results], runs, processes, loggers):
+        results[key] = result
+        on_done(runs[key], result, False)
+    return _gather(config, comparison, tuple(seeds), tuple(tests), results)
+
+
+def _execute(
+    todo: Sequence[OneRun], runs: Mapping[OneRun, Run], processes: int, loggers: Callable[[Run], Iterable[Logger]]
+) -> Iterator[tuple[OneRun, RunResult]]:
+    """The runs, as they finish."""
+    if processes == 1:
+        yield from ((key, execute(runs[key], loggers(runs[key]))) for key in todo)
+        return
+    os.environ["OMP_NUM_THREADS"] = "1"  # read by the new processes: two with more threads would stall each other
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(execute, runs[key]): key for key in todo}
+        try:
+            for future in as_completed(waiting):
+                yield waiting[future], future.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _gather(
+    config: TrainConfig,
+    comparison: Comparison,
+    seeds: tuple[int, ...],
+    tests: tuple[ScoredList, ...],
+    results: Mapping[OneRun, RunResult],
+) -> AblationResult:
+    first = results[comparison.variants[0].name, seeds[0]]
+    figures = tuple(first.rows[comparison.variants[0].name][tests[0].name])
+    rows: dict[str, Row] = {}
+    for variant in comparison.variants:
+        of_seeds = [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds]
+        for name in variant.rows:
+            between = name.removeprefix(variant.name)
+            values = {
+                (test.name, figure): tuple(result.rows[name][test.name][figure] for result in of_seeds)
+                for test in tests
+                for figure in figures
+            }
+            about = f"between frozen CLIP (0) and {variant.name} (1)" if between else variant.about
+            rows[name] = Row(name, about, of_seeds[0].trained, values)
+    verdicts = tuple(_judge_all(comparison, rows, [test.name for test in tests], figures))
+    return AblationResult(config, seeds, tests, first.videos, figures, tuple(rows.values()), verdicts)
+
+
+def _judge_all(
+    comparison: Comparison, rows: Mapping[str, Row], tests: Sequence[str], figures: Sequence[str]
+) -> Iterator[Verdict]:
+    """The claims whose rows, test lists and figures are there."""
+    for claim in comparison.claims:
+        if claim.better in rows and claim.than in rows and claim.figure in figures:
+            for test in tests:
+                if claim.test in ("", test):
+                    better, than = (rows[name].values[test, claim.figure] for name in (claim.better, claim.than))
+                    yield judge(claim, test, better, than)

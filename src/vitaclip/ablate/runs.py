@@ -1,0 +1,165 @@
+"""One variant with one seed: an ordinary run folder, and beside its model what was found on the test lists."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vitaclip.ablate.variants import Variant, row_name
+from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig, to_dict
+from vitaclip.data import NamedVideos, read_videos
+from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.hashes import sha256_of_file, sha256_of_lines
+from vitaclip.evaluate.metrics import Scores, summarize
+from vitaclip.files import write_json
+from vitaclip.model import VitaCLIP
+from vitaclip.runtime import pick_device
+from vitaclip.train.build import run_training, training_videos
+from vitaclip.train.comparison import check_same_run, identity
+from vitaclip.train.loggers import Logger
+from vitaclip.weights.backbone import load_backbone
+
+RESULT_FILE = "result.json"
+Figures = Callable[[Scores, Sequence[str]], Mapping[str, float]]
+"""What is told of the scores over some class names: shares in [0, 1] by name. Must be a function of a module."""
+
+
+def accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, float]:
+    """Top-1, top-5, and the mean over the classes' accuracies."""
+    result = summarize(scores, class_names)
+    return {"top1": result.top1, "top5": result.top5, "per_class": result.mean_class_accuracy}
+
+
+@dataclass(frozen=True)
+class ScoredList:
+    """Labelled videos with the candidates that they are scored against."""
+
+    name: str
+    videos: NamedVideos
+    sha256: Mapping[str, str]
+    """Of the list's bytes, if it is a file, and of the candidates' names, a line each."""
+
+
+def read_scored_list(text: str, data: DataConfig) -> ScoredList:
+    """Read `NAME=VIDEOS` or `NAME=VIDEOS:CLASSES`; without classes the candidates are those of `data`.
+
+    Raises:
+        ValueError: if it is written otherwise, or something is wrong with the list.
+    """
+    name, equals, source = text.partition("=")
+    if not name or not equals or not source:
+        raise ValueError(
+            f"--tests {text!r}: write NAME=VIDEOS or NAME=VIDEOS:CLASSES, such as novel=test.csv:names.txt"
+        )
+    videos, _, classes = source.partition(":")
+    found = read_videos(videos, f"--tests {name}", root=data.root, classes=classes or data.classes)
+    sums = {"candidates": sha256_of_lines(found.class_names)}
+    if Path(videos).is_file():
+        sums["list"] = sha256_of_file(Path(videos))
+    return ScoredList(name, found, sums)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A variant with a seed, and what it is to be tested on."""
+
+    variant: Variant
+    seed: int
+    config: TrainConfig
+    """With the variant's overrides, the seed, and a folder of its own as `out`."""
+    tests: tuple[ScoredList, ...]
+    figures: Figures
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to."""
+
+    trained: int
+    """Numbers that train."""
+    rows: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Row of the table, test list, figure: a share in [0, 1]."""
+    videos: Mapping[str, int]
+    """Videos of each test list that were scored."""
+
+
+def plan_run(variant: Variant, seed: int, base: TrainConfig, tests: Sequence[ScoredList], figures: Figures) -> Run:
+    """A run in `OUT/<variant>/seed<seed>`, where OUT is the base's folder."""
+    out = str(Path(base.out) / variant.name / f"seed{seed}")
+    return Run(variant, seed, replace(variant.config(base), out=out, seed=seed), tuple(tests), figures)
+
+
+def find_result(run: Run) -> RunResult | None:
+    """What an earlier call found, if it asked for the same.
+
+    Raises:
+        ValueError: if the folder holds a run with another config, class names or training videos.
+    """
+    file = Path(run.config.out) / RESULT_FILE
+    if not file.exists():
+        return None
+    saved = json.loads(file.read_text(encoding="utf-8"))
+    asked = _asked(run)
+    check_same_run(saved["asked"]["run"], asked["run"], run.config.out)
+    same_tests = all(saved["asked"][key] == asked[key] for key in ("tests", "views", "figures"))
+    if not same_tests or not set(run.variant.rows) <= saved["rows"].keys():
+        return None
+    return RunResult(saved["trained"], saved["rows"], saved["videos"])
+
+
+def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
+    """Train, or go on with a run that stopped, then test; leaves `result.json` in the run folder."""
+    model = run_training(run.config, loggers) if run.variant.trains else _untrained(run)
+    rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in run.variant.rows}
+    videos = {}
+    for test in run.tests:
+        of_test = dict(_test(run, model, test))
+        videos[test.name] = len(of_test[run.variant.name].labels)
+        for row, scores in of_test.items():
+            rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
+    result = RunResult(sum(model.trained_counts().values()) if run.variant.trains else 0, rows, videos)
+    write_json(Path(run.config.out) / RESULT_FILE, {"asked": _asked(run), **asdict(result)})
+    return result
+
+
+def _untrained(run: Run) -> VitaCLIP:
+    config = run.config
+    backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
+    model = VitaCLIP(backbone, config.model, training_videos(config).class_names, config.seed)
+    return model.to(pick_device(config.runtime.device)).eval()
+
+
+def _test(run: Run, model: VitaCLIP, test: ScoredList) -> Iterable[tuple[str, Scores]]:
+    """The scores of each row. Those between frozen CLIP and the model in scores need no further look at a video."""
+    variant, names = run.variant, test.videos.class_names
+    evaluation = _evaluation(run, model, test, InterpolateConfig(space="scores" if variant.scores else ""))
+    videos = evaluation.encode()
+    if variant.scores:
+        own, *between = evaluation.sweep(videos, names, (1.0, *variant.scores))
+        rows = [row_name(variant.name, "scores", ratio) for ratio in variant.scores]
+        yield from zip(rows, (each.scores for each in between), strict=True)
+    else:
+        own = evaluation.score(videos, names)
+    yield variant.name, own.scores
+    for ratio in variant.weights:
+        between_weights = _evaluation(run, model, test, InterpolateConfig(space="weights", ratio=ratio))
+        yield row_name(variant.name, "weights", ratio), between_weights.run().scores
+
+
+def _evaluation(run: Run, model: VitaCLIP, test: ScoredList, interpolation: InterpolateConfig) -> Evaluation:
+    config = run.config
+    return Evaluation(
+        *(model, test.videos.rows, test.videos.class_names, config.views, config.runtime, config.data),
+        interpolation=interpolation,
+    )
+
+
+def _asked(run: Run) -> dict[str, Any]:
+    """What a result belongs to, ready for JSON."""
+    return {
+        "run": identity(run.config, training_videos(run.config)),
+        "tests": {test.name: {"videos": len(test.videos.rows), **test.sha256} for test in run.tests},
+        "views": to_dict(run.config.views),
+        "figures": f"{run.figures.__module__}.{run.figures.__name__}",
+    }

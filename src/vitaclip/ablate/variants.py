@@ -1,0 +1,160 @@
+"""What is compared: variants of a config, and claims about them, as a YAML file."""
+
+import difflib
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vitaclip.config import TrainConfig, from_dict, require, to_dict
+
+SHIPPED = Path(str(files("vitaclip.ablate"))) / "variants.yaml"
+_SLUG = re.compile(r"[A-Za-z0-9_-]+")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Variant:
+    """A config with some fields changed."""
+
+    name: str
+    """Of its folder, and of its row."""
+    about: str = ""
+    """What it is, in a line."""
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    """Values of config fields, such as `model.video.summary`."""
+    trains: bool = True
+    """False: it is tested as it starts."""
+    weights: tuple[float, ...] = ()
+    """Ratios between frozen CLIP's weights (0) and its own (1) that get a row each; for towers that train."""
+    scores: tuple[float, ...] = ()
+    """Likewise of the scores, for any variant."""
+
+    def __post_init__(self) -> None:
+        require(
+            bool(_SLUG.fullmatch(self.name)), self, "name", "write letters, digits, _ and - only: it names a folder"
+        )
+        for name in ("weights", "scores"):
+            ratios = getattr(self, name)
+            fit = isinstance(ratios, tuple) and all(isinstance(r, int | float) and 0 <= r <= 1 for r in ratios)
+            require(fit, self, name, "give a list of ratios from 0 (frozen CLIP) to 1 (the variant)")
+
+    def config(self, base: TrainConfig) -> TrainConfig:
+        """The base with the overrides.
+
+        Raises:
+            ValueError: for a field that does not exist, or a value it refuses.
+        """
+        values = to_dict(base)
+        for path, value in self.overrides.items():
+            *parents, last = path.split(".")
+            place: Any = values
+            for key in parents:
+                place = place.get(key) if isinstance(place, dict) else None
+            if not isinstance(place, dict) or last not in place:
+                raise ValueError(f"variant {self.name}: the config has no field {path!r}; see `vitaclip train --help`")
+            place[last] = value
+        try:
+            return from_dict(TrainConfig, values)
+        except ValueError as error:
+            raise ValueError(f"variant {self.name}: {error}") from error
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """Its rows in the table: itself, then what lies between it and frozen CLIP."""
+        between = [row_name(self.name, space, r) for space in ("weights", "scores") for r in getattr(self, space)]
+        return (self.name, *between)
+
+
+def row_name(variant: str, space: str, ratio: float) -> str:
+    """The row of an interpolation, such as `full scores 0.5`."""
+    return f"{variant} {space} {ratio:g}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """That one row is better than another."""
+
+    says: str
+    better: str
+    than: str
+    test: str = ""
+    """Name of a test list. Empty: every list, each for itself."""
+    figure: str = "top1"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The variants of a table, in order, and what they are to decide."""
+
+    variants: tuple[Variant, ...]
+    claims: tuple[Claim, ...]
+
+
+def load_comparison(file: str = "", names: Sequence[str] = ()) -> Comparison:
+    """The variants that come with the package, or those of one's own file.
+
+    An entry of one's own file that is called like one of the package, or says which one it is `like`, adds its
+    overrides to that one; claims of the file, if it has any, take the place of the package's.
+
+    Args:
+        file: YAML of the same form. Empty: the package's alone.
+        names: choose some of the variants. Empty: all of the file, or of the package.
+
+    Raises:
+        ValueError: if the file is wrong, or there is no variant of a name.
+    """
+    shipped = _read(SHIPPED)
+    own = _read(Path(file)) if file else shipped
+    known = {**shipped["variants"]}
+    for name, entry in own["variants"].items():
+        like = entry.pop("like", "")
+        base = _find(like, known) if like else known.get(name, {})
+        overrides = {**base.get("overrides", {}), **entry.get("overrides", {})}
+        known[name] = {**base, **entry, "overrides": overrides}
+    chosen = tuple(dict.fromkeys(names or own["variants"]))
+    variants = tuple(_build_variant(name, _find(name, known), file or str(SHIPPED)) for name in chosen)
+    claims = own.get("claims", shipped["claims"])
+    return Comparison(variants, tuple(from_dict(Claim, claim) for claim in claims))
+
+
+def _find(name: str, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise ValueError(f"there is no variant {name!r}{hint}; there is {', '.join(known)}")
+    return known[name]
+
+
+def _build_variant(name: str, entry: Mapping[str, Any], file: str) -> Variant:
+    values = dict(entry)
+    try:
+        for space, ratios in values.pop("interpolate", {}).items():
+            values[space] = ratios
+        return from_dict(Variant, {**values, "name": name})
+    except (ValueError, AttributeError) as error:
+        raise ValueError(f"{file}: variant {name}: {error}") from error
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """The file's content, as mappings where mappings belong."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    variants = content.get("variants") if isinstance(content, dict) else None
+    if not isinstance(variants, dict) or not variants:
+        raise ValueError(f"{file}: write `variants:` and below it a name and its overrides; docs/ablation.md shows it")
+    entries = {name: entry or {} for name, entry in variants.items()}
+    for name, entry in entries.items():
+        if not isinstance(entry, dict) or not isinstance(entry.get("overrides", {}), dict):
+            raise ValueError(
+                f"{file}: variant {name}: write a mapping, such as {{overrides: {{model.video.local: false}}}}"
+            )
+    claims = content.get("claims", [])
+    if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
+        raise ValueError(f"{file}: claims: write a list of mappings {{says: ..., better: a, than: b}}")
+    return {**content, "variants": entries}
