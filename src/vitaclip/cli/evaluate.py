@@ -59,6 +59,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
     parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
     parser.add_argument(
+        "--feature_cache",
+        type=str,
+        default="",
+        help="folder that keeps the videos' features, of models without prompts in the image tower",
+    )
+    parser.add_argument(
         "--on_error",
         choices=("skip", "raise"),
         default="skip",
@@ -75,6 +81,7 @@ def run(arguments: Namespace) -> int:
         eval_batch_size=arguments.batch_size,
         on_error=arguments.on_error,
         index_cache=arguments.index_cache,
+        feature_cache=arguments.feature_cache,
     )
     return _run_protocol(arguments, data) if arguments.protocol else _run_list(arguments, data)
 

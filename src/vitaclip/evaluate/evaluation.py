@@ -6,8 +6,9 @@ from functools import partial
 
 import torch
 
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig, check_feature_cache
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, index_cache, view_sampling
+from vitaclip.evaluate.kept_features import kept_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_features, score_videos
 from vitaclip.evaluate.wording import Wording, encode_names
@@ -46,7 +47,7 @@ class Evaluation:
             class_names: the candidates, trained on or not.
             views: clips and crops of each video, and how they become one answer.
             runtime: precision.
-            data: worker processes, batch size, index cache, and what to do about videos that cannot be read.
+            data: worker processes, batch size, caches, and what to do about videos that cannot be read.
             wording: templates instead of the learned context, and descriptions.
             processes: those that share the videos; each gets the result of all.
         """
@@ -54,7 +55,9 @@ class Evaluation:
         self.model, self.class_names = model, tuple(class_names)
         self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
-        dataset = EvalDataset(
+        self._runtime, self._data = runtime, data
+        check_feature_cache(data, model.config)
+        self._dataset = EvalDataset(
             rows,
             view_sampling(model.config.sampling, model.config.video.num_frames, views),
             temporal_views=views.temporal,
@@ -64,9 +67,7 @@ class Evaluation:
             crop=views.crop,
             index_cache=index_cache(data.index_cache),
         )
-        self.num_videos = len(dataset)
-        share = (processes.rank, processes.count)
-        self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers, *share)
+        self.num_videos = len(self._dataset)
 
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:
@@ -75,8 +76,20 @@ class Evaluation:
 
     def encode(self, on_progress: Callable[[int], None] = lambda _: None) -> VideoFeatures:
         """Embed every video, which is nearly all of the work; what comes out can be scored against many lists."""
-        own = encode_videos(self.model, self._batches(), self._views.pixels, self._autocast, on_progress)
-        return gather_features(own, self.processes)
+        return gather_features(self._encode_share(on_progress), self.processes)
+
+    def _encode_share(self, on_progress: Callable[[int], None]) -> VideoFeatures:
+        """The videos of this process."""
+        pixels, data, processes = self._views.pixels, self._data, self.processes
+        if data.feature_cache:
+            share = processes.share(self.num_videos)
+            return kept_features(
+                self.model, self._dataset, data, self._runtime, pixels=pixels, share=share, on_progress=on_progress
+            )
+        batches = eval_batches(
+            self._dataset, data.eval_batch_size, data.workers, rank=processes.rank, count=processes.count
+        )
+        return encode_videos(self.model, batches, pixels, self._autocast, on_progress)
 
     def score(self, videos: VideoFeatures, names: Sequence[str], texts: Sequence[str] | None = None) -> Evaluated:
         """Compare embedded videos, whose labels count through `names`, with the candidates; see `encode_names`."""

@@ -3,7 +3,7 @@
 Axes: B or n videos, V views, T frames, H x W pixels, K classes, D embedding.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -103,19 +103,33 @@ def encode_videos(
         on_progress: called with the number of videos just done.
     """
     model.eval()
-    rows: list[int] = []
-    labels: list[Tensor] = [torch.empty(0, dtype=torch.int64)]
-    features: list[Tensor] = [torch.empty(0, 0, 0)]
-    left_out: dict[int, str] = {}
+    done: list[VideoFeatures] = []
     for batch in batches:
-        left_out |= zip(batch.left_out, batch.skipped, strict=True)
-        if len(batch.labels):
-            rows += batch.rows
-            labels.append(batch.labels)
-            features.append(encode_views(model, batch.video, pixels, autocast))
+        done.append(encode_batch(model, batch, pixels, autocast))
         on_progress(len(batch.labels) + len(batch.skipped))
-    embedded = torch.cat(features[1:] or features)
-    return VideoFeatures(embedded, torch.cat(labels), torch.tensor(rows, dtype=torch.int64), left_out)
+    return join(done)
+
+
+def encode_batch(
+    model: VitaCLIP, batch: EvalBatch, pixels: Pixels = "clip", autocast: Autocast = nullcontext
+) -> VideoFeatures:
+    """Embed the videos of one batch; see `encode_views`."""
+    whole = len(batch.labels) > 0
+    features = encode_views(model, batch.video, pixels, autocast) if whole else torch.empty(0, 0, 0)
+    left_out = dict(zip(batch.left_out, batch.skipped, strict=True))
+    return VideoFeatures(features, batch.labels, torch.tensor(batch.rows, dtype=torch.int64), left_out)
+
+
+def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
+    """The videos of several parts as one, in their order."""
+    # A part in which no video could be read does not know how many views there are.
+    filled = [part for part in parts if len(part.rows)]
+    return VideoFeatures(
+        features=torch.cat([part.features for part in filled] or [torch.empty(0, 0, 0)]),
+        labels=torch.cat([torch.empty(0, dtype=torch.int64), *(part.labels for part in filled)]),
+        rows=torch.cat([torch.empty(0, dtype=torch.int64), *(part.rows for part in filled)]),
+        left_out={row: reason for part in parts for row, reason in part.left_out.items()},
+    )
 
 
 def score_videos(model: VitaCLIP, videos: VideoFeatures, text_features: Tensor, average: Average = "softmax") -> Scores:
@@ -140,14 +154,4 @@ def score_videos(model: VitaCLIP, videos: VideoFeatures, text_features: Tensor, 
 
 def gather_features(own: VideoFeatures, processes: Processes) -> VideoFeatures:
     """The videos of all processes as one. Their shares follow each other, so the videos keep the order of the list."""
-    if processes.count == 1:
-        return own
-    shares = processes.gather(own)
-    # A share in which no video could be read does not know how many views there are.
-    filled = [share for share in shares if len(share.rows)] or shares[:1]
-    return VideoFeatures(
-        features=torch.cat([share.features for share in filled]),
-        labels=torch.cat([share.labels for share in filled]),
-        rows=torch.cat([share.rows for share in filled]),
-        left_out={row: reason for share in shares for row, reason in share.left_out.items()},
-    )
+    return own if processes.count == 1 else join(processes.gather(own))
