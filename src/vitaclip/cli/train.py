@@ -27,6 +27,7 @@ examples:
   vitaclip train --config own_videos --data.train my_videos/           a folder per class
   vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
   vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
+  vitaclip train --config coop_vitb16 --data.train my_videos/          the text alone; videos are embedded once
   vitaclip train --config mine.yaml --dry_run                       what it would cost, what is wrong with the data
   vitaclip config                                                   the recipes that --config takes by name"""
 
@@ -73,7 +74,7 @@ def _train(config: TrainConfig, processes: "Processes", asked_to_stop: Callable[
                 trainer.loggers.append(TrainingBar(progress, trainer.steps, trainer.step))
             train_and_save(trainer)
     except Terminated:
-        console.print(f"asked to stop: the state after step {trainer.step} is saved; the same command goes on")
+        console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")
         return EXIT_STATUS
     if trainer.validations.exhausted:
         best = trainer.validations.best_step

@@ -10,7 +10,8 @@ Axes: n videos, V views of a video, D embedding.
 import hashlib
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class FeatureStore:
                 f"feature_cache = {folder}: {error.strerror}; name a folder that can be written"
             ) from error
 
-    def read(self, wanted: Collection[FileState]) -> dict[FileState, Entry]:
+    def read(self, wanted: AbstractSet[FileState]) -> dict[FileState, Entry]:
         """What is known of the files as they are now. A damaged file of the store counts as missing."""
         known: dict[FileState, Entry] = {}
         for file in sorted(self.folder.glob("*.safetensors")):
@@ -83,7 +84,7 @@ class FeatureStore:
         write_safetensors(self.folder / f"{name}.safetensors", {"features": features}, metadata)
 
 
-def _read(file: Path, wanted: Collection[FileState]) -> dict[FileState, Entry]:
+def _read(file: Path, wanted: AbstractSet[FileState]) -> dict[FileState, Entry]:
     """Those entries of a file of the store that are wanted."""
     with safe_open(file, framework="pt") as opened:
         metadata = opened.metadata()

@@ -39,7 +39,7 @@ def kept_features(
 
     Args:
         model: without prompts in its image tower (see `check_feature_cache`); it is in evaluation mode afterwards.
-        dataset: the videos and how they are looked at.
+        dataset: the videos and how they are looked at; its own `on_error` is not read.
         data: the cache, and what to do about videos that cannot be read, which it remembers too.
         runtime: precision.
         pixels: see `encode_views`.

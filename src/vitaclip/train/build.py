@@ -29,7 +29,7 @@ from vitaclip.runtime import autocast, pick_device, pick_own_device
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
 from vitaclip.train.comparison import check_same_run, identity
-from vitaclip.train.features import feature_batches, kept
+from vitaclip.train.features import already_embedded, feature_batches
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics, read_metric, run_loggers
 from vitaclip.train.mixing import draw_mix, share_of_step
 from vitaclip.train.schedule import total_steps
@@ -104,7 +104,7 @@ def build_trainer(
         model=model,
         class_names=videos.class_names,
         rows=videos.rows,
-        embed=kept(model) if config.data.feature_cache else model.encode_video,
+        embed=already_embedded(model) if config.data.feature_cache else model.encode_video,
         batches=(
             feature_batches(config, model, videos, parts.places, processes, asked_to_stop, on_features)
             if config.data.feature_cache

@@ -92,8 +92,8 @@ def feature_batches(
     return batches
 
 
-def kept(model: VitaCLIP) -> Callable[[Tensor], Tensor]:
-    """What embeds features: they are embedded, so it only takes them to the precision of the prompts."""
+def already_embedded(model: VitaCLIP) -> Callable[[Tensor], Tensor]:
+    """What embeds features: it only takes them to the precision of the prompts."""
     return lambda features: features.to(model.prompts.logit_scale.dtype)
 
 
@@ -104,5 +104,5 @@ def _clips(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> EvalDat
     index = index_cache(data.index_cache)
     if data.feature_draws:
         transform = TrainTransform(size=model.image_size, augment=data.augment)
-        return DrawnDataset(videos.rows, sampling, transform, data.feature_draws, "skip", index)
-    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, "skip", index_cache=index)
+        return DrawnDataset(videos.rows, sampling, transform, data.feature_draws, index_cache=index)
+    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, index_cache=index)
