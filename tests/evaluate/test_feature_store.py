@@ -78,7 +78,7 @@ def test_the_state_of_a_file_or_folder_changes_with_it(tmp_path: Path) -> None:
         (folder / f"{number}.jpg").write_bytes(b"12")
     file, picture = tmp_path / "a.mp4", folder / "1.jpg"
     file.write_bytes(b"1234")
-    assert state_of(tmp_path / "none.mp4") == (str(tmp_path / "none.mp4"), -1, -1)
+    assert state_of(tmp_path / "none.mp4") == (str(tmp_path / "none.mp4"),)
     for path, part in ((file, file), (folder, picture)):
         states = [state_of(path)]
         os.utime(part, ns=(0, part.stat().st_mtime_ns + 10**10))

@@ -11,11 +11,22 @@ import torch
 
 from small_world import NAMES, train_config
 from tiny import tiny_backbone
-from vitaclip.config import DataConfig, RuntimeConfig, TextPromptConfig, VideoPromptConfig, ViewsConfig
+from vitaclip.clip import CLIP
+from vitaclip.config import (
+    DataConfig,
+    ModelConfig,
+    RuntimeConfig,
+    SamplingConfig,
+    TextPromptConfig,
+    VideoPromptConfig,
+    ViewsConfig,
+)
 from vitaclip.data import VideoRow, read_folder
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VitaCLIP
 from vitaclip.processes import Processes
+from vitaclip.weights.backbone import Backbone
+from vitaclip.weights.fingerprint import fingerprint
 
 NO_PROMPTS = VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False)
 RUNTIME = RuntimeConfig(precision="float32")
@@ -32,15 +43,14 @@ def rows(world: Path, tmp_path: Path) -> list[VideoRow]:
     ]
 
 
-def model_of(tmp_path: Path, world: Path, patch_size: int = 8) -> VitaCLIP:
-    config = train_config(world, tmp_path).model
-    text = TextPromptConfig(num_context=3)
-    return VitaCLIP(tiny_backbone(patch_size=patch_size), replace(config, video=NO_PROMPTS, text=text), NAMES).eval()
+def model_on(backbone: Backbone) -> VitaCLIP:
+    config = ModelConfig(video=NO_PROMPTS, text=TextPromptConfig(num_context=3), sampling=SamplingConfig(stride=2))
+    return VitaCLIP(backbone, config, NAMES).eval()
 
 
 @pytest.fixture
-def model(tmp_path: Path, world: Path) -> VitaCLIP:
-    return model_of(tmp_path, world)
+def model() -> VitaCLIP:
+    return model_on(tiny_backbone())
 
 
 def probabilities(
@@ -93,12 +103,29 @@ def test_what_changes_the_numbers_is_not_reused(
     assert len(opened) == 12
 
 
+def other_weights() -> Backbone:
+    backbone = tiny_backbone()
+    with torch.no_grad():
+        for parameter in backbone.clip.vision.parameters():
+            parameter.mul_(1.5)
+    return replace(backbone, fingerprint=fingerprint(backbone.clip))
+
+
+def other_activation() -> Backbone:
+    """The same weights, and so the same fingerprint."""
+    backbone = tiny_backbone()
+    other = CLIP(replace(backbone.clip.config, activation="gelu"))
+    other.load_state_dict(backbone.clip.state_dict())
+    return replace(backbone, clip=other)
+
+
+@pytest.mark.parametrize("backbone", [other_weights, other_activation, lambda: tiny_backbone(patch_size=4)])
 def test_another_backbone_is_not_served(
-    model: VitaCLIP, world: Path, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path], backbone: Callable[[], Backbone]
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
     opened.clear()
-    other = model_of(tmp_path, world, patch_size=4)
+    other = model_on(backbone())
     assert torch.equal(probabilities(other, rows, tmp_path / "cache"), probabilities(other, rows, None))
     assert len(opened) == 24
 

@@ -23,8 +23,8 @@ from vitaclip.files import write_json, write_safetensors
 
 ABOUT_FILE = "about.json"
 
-FileState = tuple[str, int, int]
-"""A file as it is now: its absolute path, bytes, and time of modification in ns; -1 twice if it is not there."""
+FileState = tuple[str | int, ...]
+"""A file as it is now: its absolute path, bytes, and time of modification in ns; the path alone if it is not there."""
 Entry = Tensor | str
 """What is known of a file: its features (V, D); or why it could not be read."""
 
@@ -35,7 +35,7 @@ def state_of(path: Path) -> FileState:
         files = [path, *(Path(entry) for entry in os.scandir(path))] if path.is_dir() else [path]
         facts = [file.stat() for file in files]
     except OSError:
-        return str(path.absolute()), -1, -1
+        return (str(path.absolute()),)
     return str(path.absolute()), sum(fact.st_size for fact in facts), max(fact.st_mtime_ns for fact in facts)
 
 
