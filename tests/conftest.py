@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).parent))
@@ -11,6 +12,7 @@ import pytest
 
 from small_world import write_small_world
 from video_files import write_video
+from vitaclip.data import open_clip
 
 
 @pytest.fixture(scope="session")
@@ -26,3 +28,17 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(10):
         write_video(folder / f"clip{number}.mp4", frames=20 + 2 * number, seed=number)
     return folder
+
+
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The videos that this process opens to make samples of them, from now on."""
+    paths: list[Path] = []
+
+    def counted(path: Path, *arguments: Any) -> Any:
+        paths.append(path)
+        return open_clip(path, *arguments)
+
+    for module in ("dataset", "drawn"):
+        monkeypatch.setattr(f"vitaclip.data.{module}.open_clip", counted)
+    return paths

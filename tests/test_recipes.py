@@ -70,7 +70,16 @@ def setting(config: dict[str, Any], path: str) -> Any:
 
 
 def test_every_recipe_has_its_table() -> None:
-    assert set(recipe_names()) == set(DIFFERENCES) | {"miniature", "own_videos"}
+    assert set(recipe_names()) == set(DIFFERENCES) | {"miniature", "own_videos", "coop_vitb16"}
+
+
+def test_coop_is_own_videos_with_the_text_context_alone() -> None:
+    coop, own = to_dict(load_recipe("coop_vitb16")), to_dict(load_recipe("own_videos"))
+    assert load_recipe("coop_vitb16").model.plain_video
+    assert (coop["model"]["text"]["num_context"], coop["data"]["feature_cache"]) == (16, "runs/features")
+    for part in ("optim", "views"):
+        assert coop[part] == own[part]
+    assert coop["data"]["augment"] == own["data"]["augment"]
 
 
 @pytest.mark.parametrize("name", DIFFERENCES)

@@ -237,6 +237,12 @@ class ModelConfig:
     def __post_init__(self) -> None:
         require(self.image_size >= 0, self, "image_size", "must be 0 (the backbone's own) or more")
 
+    @property
+    def plain_video(self) -> bool:
+        """Whether videos are embedded by the backbone as it is: without prompts, and without training its towers."""
+        video = self.video
+        return not (video.num_global or video.local or video.summary or video.time or self.train_towers)
+
 
 # ---------------------------------------------------------------------------------------------------------- a run
 
@@ -302,6 +308,13 @@ class DataConfig:
     shared by runs. Pays for long videos, slow disks, and files whose frames have to be counted. Empty: none."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Training-time changes of a clip."""
+    feature_cache: str = ""
+    """Folder that keeps the features of videos, for models without prompts in the image tower: each video, trained on
+    or validated on, is then decoded and embedded once for all runs, which may share the folder. Empty: none."""
+    feature_draws: int = 0
+    """Clips of each training video in the feature cache. 0: one, seen as in a test (the middle of the video, the centre
+    of the frames), whatever `augment` says. n: n clips drawn as for training, of which a step takes one; they depend
+    on the file's name alone, so that runs of all seeds share them."""
 
     def __post_init__(self) -> None:
         require(self.shots >= 0, self, "shots", "must be 0 (all) or more")
@@ -309,6 +322,12 @@ class DataConfig:
         require(self.workers >= 0, self, "workers", "must be 0 or more")
         require(self.eval_batch_size >= 1, self, "eval_batch_size", "must be at least 1")
         require(self.on_error in ("raise", "skip"), self, "on_error", "choose raise or skip")
+        require(self.feature_draws >= 0, self, "feature_draws", "must be 0 (the centre of each video) or more")
+        cached = bool(self.feature_cache)
+        require(cached or not self.feature_draws, self, "feature_draws", "needs a feature_cache; name a folder")
+        mixed = self.augment.mixup or self.augment.cutmix
+        remedy = "mixup and cutmix mix pixels, which features no longer have; set both to 0, or leave it empty"
+        require(not cached or not mixed, self, "feature_cache", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -471,6 +490,17 @@ class TrainConfig:
         require(can_stop, self, "early_stop_patience", "needs data.val and validate_every > 0")
         metrics = ("val/top1", "val/top5")
         require(self.early_stop_metric in metrics, self, "early_stop_metric", f"choose one of {metrics}")
+        check_feature_cache(self.data, self.model)
+
+
+def check_feature_cache(data: DataConfig, model: ModelConfig) -> None:
+    """Raise ValueError for a feature cache beside a model whose features of a video are not the backbone's own."""
+    remedy = (
+        "with prompts in the image tower, or towers that train, the features of a video are not the backbone's own and"
+        " cannot be kept; set model.video.num_global = 0, model.video.local, summary and time and model.train_towers ="
+        " false (then the text side alone learns), or leave it empty"
+    )
+    require(not data.feature_cache or model.plain_video, data, "feature_cache", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -42,6 +42,10 @@ class Processes:
         """Whether this process writes files and prints."""
         return self.rank == 0
 
+    def share(self, count: int) -> range:
+        """This process's part of `count` things in a row."""
+        return range(count * self.rank // self.count, count * (self.rank + 1) // self.count)
+
     def sum_(self, values: Tensor) -> None:
         """Put the sum of all processes' tensors (of one shape) into each, in place."""
         if self.count > 1:

@@ -56,7 +56,14 @@ def fast_bfloat16(device: torch.device) -> bool:
     return False
 
 
+def pick_precision(config: RuntimeConfig, device: torch.device) -> str:
+    """bfloat16 or float32; `auto` takes bfloat16 where the hardware is fast at it."""
+    if config.precision == "auto":
+        return "bfloat16" if fast_bfloat16(device) else "float32"
+    return config.precision
+
+
 def autocast(config: RuntimeConfig, device: torch.device) -> AbstractContextManager[object]:
     """The context that the towers run in: bfloat16 autocast, or nothing for float32."""
-    wanted = config.precision == "bfloat16" or (config.precision == "auto" and fast_bfloat16(device))
+    wanted = pick_precision(config, device) == "bfloat16"
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()

@@ -89,6 +89,30 @@ def test_train_takes_few_shots_counts_epochs_and_stops_early(
     assert "steps = 7 too" in error_of(capsys, *arguments, "--optim.steps", "7")
 
 
+def test_train_and_eval_keep_features(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    cache, videos = tmp_path / "cache", str(world / "videos")
+    off = [f"--model.video.{kind}" for kind in ("local=false", "summary=false", "time=false")]
+    arguments = ["train", "--config", "own_videos", "--data.train", videos, "--model.backbone", str(world / "backbone")]
+    arguments += ["--optim.steps", "3", "--optim.batch_size", "4", "--data.workers", "0", *off]
+    arguments += ["--data.feature_cache", str(cache)]
+    refused = error_of(capsys, *arguments, "--out", str(tmp_path / "refused"))
+    assert "model.video.num_global = 0" in refused
+    arguments += ["--model.video.num_global", "0"]
+    for name in ("first", "second"):
+        assert main([*arguments, "--out", str(tmp_path / name)]) == 0
+        assert "features ━━━━━━━━━━ 12/12" in capsys.readouterr().out
+    prompts = [(tmp_path / name / "model" / "prompts.safetensors").read_bytes() for name in ("first", "second")]
+    assert prompts[0] == prompts[1]
+    assert main([*arguments, "--out", str(tmp_path / "rehearsed"), "--dry_run"]) == 0
+    assert "hours to make the features, once" in capsys.readouterr().out
+    evaluation = ["eval", videos, "--model", str(tmp_path / "first" / "model"), "--workers", "0"]
+    results = [tmp_path / "kept.json", tmp_path / "plain.json"]
+    assert main([*evaluation, "--feature_cache", str(cache), "--out", str(results[0])]) == 0
+    assert len(list(cache.iterdir())) == 2  # the centre of each video, and the three views of a test
+    assert main([*evaluation, "--out", str(results[1])]) == 0
+    assert results[0].read_text() == results[1].read_text()
+
+
 def test_predict_prints_a_table(run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video = world / "videos" / "jump_up" / "0.mp4"
     assert main(["predict", str(video), "--model", str(run_folder / "model")]) == 0

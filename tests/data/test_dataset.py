@@ -18,7 +18,7 @@ from vitaclip.data import (
     load_views,
     train_batches,
 )
-from vitaclip.data.dataset import OnError
+from vitaclip.data.samples import OnError
 from vitaclip.data.train_transform import OneClip
 from vitaclip.data.transforms import resize_short_side, spatial_views
 

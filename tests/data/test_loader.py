@@ -18,7 +18,7 @@ from vitaclip.data import (
     eval_batches,
     train_batches,
 )
-from vitaclip.data.dataset import OnError
+from vitaclip.data.samples import OnError
 
 
 def train(folder: Path, broken: tuple[int, ...] = (), on_error: OnError = "skip") -> TrainDataset:

@@ -68,6 +68,12 @@ def add_reading_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
     parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
     parser.add_argument(
+        "--feature_cache",
+        type=str,
+        default="",
+        help="folder that keeps the videos' features, of models without prompts in the image tower",
+    )
+    parser.add_argument(
         "--on_error",
         choices=("skip", "raise"),
         default="skip",
@@ -82,6 +88,7 @@ def reading_config(arguments: Namespace) -> DataConfig:
         eval_batch_size=arguments.batch_size,
         on_error=arguments.on_error,
         index_cache=arguments.index_cache,
+        feature_cache=arguments.feature_cache,
     )
 
 

@@ -1,12 +1,13 @@
 """`vitaclip train`."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import TrainingBar, print_table, progress_bars, terminal
+from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ examples:
   vitaclip train --config own_videos --data.train my_videos/           a folder per class
   vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
   vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
+  vitaclip train --config coop_vitb16 --data.train my_videos/          the text alone; videos are embedded once
   vitaclip train --config mine.yaml --dry_run                       what it would cost, what is wrong with the data
   vitaclip config                                                   the recipes that --config takes by name"""
 
@@ -61,17 +63,18 @@ def _train(config: TrainConfig, processes: "Processes", asked_to_stop: Callable[
     from vitaclip.train.build import build_trainer, train_and_save
     from vitaclip.train.stopping import EXIT_STATUS, Terminated
 
-    trainer = build_trainer(config, processes=processes, asked_to_stop=asked_to_stop)
-    for warning in trainer.warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    _show_counts(trainer.model.trained_counts(), console)
     try:
         with progress_bars(console) as progress:
+            show_features = partial(counting_bar, progress, "features")
+            trainer = build_trainer(config, processes=processes, asked_to_stop=asked_to_stop, on_features=show_features)
+            for warning in trainer.warnings:
+                console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+            _show_counts(trainer.model.trained_counts(), console)
             if processes.is_first:
                 trainer.loggers.append(TrainingBar(progress, trainer.steps, trainer.step))
             train_and_save(trainer)
     except Terminated:
-        console.print(f"asked to stop: the state after step {trainer.step} is saved; the same command goes on")
+        console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")
         return EXIT_STATUS
     if trainer.validations.exhausted:
         best = trainer.validations.best_step
@@ -88,7 +91,8 @@ def _show_counts(counts: Mapping[str, int], console: "Console") -> None:
 
 def _show(rehearsal: "Rehearsal", config: TrainConfig, console: "Console") -> None:
     _show_counts(rehearsal.trained, console)
-    hours = rehearsal.steps * rehearsal.step_seconds / 3600
+    hours = rehearsal.clips / config.optim.batch_size * rehearsal.step_seconds / 3600
+    what = "to make the features, once" if config.data.feature_cache else "in all"
     rows = [
         ("frozen parameters", f"{rehearsal.frozen:,}"),
         ("training videos", f"{rehearsal.videos:,}"),
@@ -96,7 +100,7 @@ def _show(rehearsal: "Rehearsal", config: TrainConfig, console: "Console") -> No
         ("steps", f"{rehearsal.steps:,}"),
         ("passes over the videos", f"{rehearsal.steps * config.optim.batch_size / rehearsal.videos:.1f}"),
         ("seconds a step (median of 3)", f"{rehearsal.step_seconds:.2f}"),
-        ("hours in all, without validation", f"{hours:.2f}"),
+        (f"hours {what}, without validation", f"{hours:.2f}"),
         ("peak memory of the 3 steps, GiB", f"{rehearsal.memory_bytes / 2**30:.2f}"),
         ("a checkpoint, MiB", f"{rehearsal.checkpoint_bytes / 2**20:.2f}"),
     ]

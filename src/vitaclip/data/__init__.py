@@ -5,8 +5,9 @@ Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model norma
 
 from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.container import VideoError
-from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset, load_views
+from vitaclip.data.dataset import EvalDataset, TrainDataset, load_views
 from vitaclip.data.decode import Video, open_video
+from vitaclip.data.drawn import DrawnDataset
 from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.frame_folder import FrameFolder, open_clip
 from vitaclip.data.index_cache import IndexCache, index_cache
@@ -21,6 +22,7 @@ from vitaclip.data.lists import (
 )
 from vitaclip.data.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.randaugment import RandAugment, parse_randaugment
+from vitaclip.data.samples import Sample, TrainSamples, located
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
 from vitaclip.data.selection import draw_shots, list_text
 from vitaclip.data.sources import NamedVideos, choose_classes, find_videos, read_videos
@@ -29,6 +31,7 @@ from vitaclip.data.train_transform import TrainTransform
 __all__ = [
     "VIDEO_SUFFIXES",
     "ClassIndex",
+    "DrawnDataset",
     "EvalBatch",
     "EvalDataset",
     "FrameFolder",
@@ -40,6 +43,7 @@ __all__ = [
     "Sample",
     "TrainBatch",
     "TrainDataset",
+    "TrainSamples",
     "TrainTransform",
     "Video",
     "VideoError",
@@ -55,6 +59,7 @@ __all__ = [
     "index_cache",
     "list_text",
     "load_views",
+    "located",
     "open_clip",
     "open_video",
     "parse_randaugment",

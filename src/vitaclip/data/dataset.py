@@ -3,47 +3,31 @@
 Axes: V views of a video, T frames, S x S pixels of a crop; videos are uint8 (V, T, 3, S, S).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Self
 
+import av
 import numpy as np
 import torch
 from torch import Tensor
 
 from vitaclip.data.container import VideoError
-from vitaclip.data.draws import Purpose, generator
-from vitaclip.data.frame_folder import open_clip
+from vitaclip.data.decode import Video
+from vitaclip.data.frame_folder import FrameFolder, open_clip
 from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import VideoRow
+from vitaclip.data.samples import OnError, Sample, TrainSamples, check_on_error, check_rows, located
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.selection import balanced_order
 from vitaclip.data.train_transform import OneClip, TrainTransform
 from vitaclip.data.transforms import resize_short_side, spatial_views
 
-OnError = Literal["raise", "skip"]
 
-_TRIES = 10
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One video, ready to be put into a batch."""
-
-    video: Tensor | None
-    """uint8 (V, T, 3, S, S); None for a broken video in an evaluation that leaves those out."""
-    label: int
-    """Class number."""
-    index: int
-    """Number of the row it comes from."""
-    skipped: tuple[str, ...] = ()
-    """What was wrong with the videos passed over on the way, one line each."""
-
-
-class TrainDataset:
-    """Training samples. Sample i of step s depends on (seed, s, i) and the batch size alone."""
+class TrainDataset(TrainSamples):
+    """Training samples whose clips are drawn and changed anew each time: uint8 (T, 3, S, S)."""
 
     def __init__(
         self,
@@ -56,72 +40,26 @@ class TrainDataset:
         index_cache: IndexCache | None = None,
     ) -> None:
         """Args:
-        rows: the videos.
+        rows, seed, on_error, balance_classes: see `TrainSamples`.
         sampling: which frames make a clip.
         transform: what happens to a clip.
-        seed: not negative; another seed gives another order and other draws.
-        on_error: "raise" stops at a broken video; "skip" takes another in its place and the sample says so.
-        balance_classes: show every class equally often in an epoch.
         index_cache: where to keep what the files' packets say.
         """
-        _check_rows(rows)
-        _check_on_error(on_error)
-        if seed < 0:
-            raise ValueError(f"seed = {seed}: must be 0 or more")
-        self.rows, self.sampling, self.transform = tuple(rows), sampling, transform
-        self.seed, self.on_error, self.balance_classes = seed, on_error, balance_classes
-        self.index_cache = index_cache
-        self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
+        super().__init__(rows, seed, on_error, balance_classes)
+        self.sampling, self.transform, self.index_cache = sampling, transform, index_cache
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def clip(self, index: int, rng: np.random.Generator) -> Tensor:
+        with open_clip(self.rows[index].path, self.index_cache) as video:
+            return draw_clip(video, self.sampling, self.transform, rng)
 
-    def sample(self, step: int, i: int, batch_size: int) -> Sample:
-        """Sample `i` of the `batch_size` ones of optimiser step `step`, with video (1, T, 3, S, S).
 
-        Positions `step * batch_size + i` run through epochs of all rows (or of as many, balanced), each in a random
-        order of its own.
-
-        Raises:
-            VideoError: the video is broken and `on_error` is "raise"; or ten videos in a row are broken.
-        """
-        skipped: list[str] = []
-        for index, rng in self._tries(step, i, batch_size):
-            row = self.rows[index]
-            try:
-                clip = self._clip(row.path, rng)
-            except VideoError as error:
-                if self.on_error == "raise":
-                    raise _located(row, error) from error
-                skipped.append(str(_located(row, error)))
-                continue
-            return Sample(clip.unsqueeze(0), row.label, index, tuple(skipped))
-        raise VideoError(f"{_TRIES} videos in a row are broken, check the data; the last: {skipped[-1]}")
-
-    def _tries(self, step: int, i: int, batch_size: int) -> Iterator[tuple[int, np.random.Generator]]:
-        """The row that is due with its generator, then the rows that stand in for broken ones."""
-        epoch, position = divmod(step * batch_size + i, len(self.rows))
-        yield int(self._epoch_order(epoch)[position]), generator(self.seed, Purpose.SAMPLE, step, i, 0)
-        for attempt in range(1, _TRIES):
-            rng = generator(self.seed, Purpose.SAMPLE, step, i, attempt)
-            yield int(rng.integers(len(self.rows))), rng
-
-    def _clip(self, path: Path, rng: np.random.Generator) -> Tensor:
-        with open_clip(path, self.index_cache) as video:
-            indices = self.sampling.train(video.num_frames, rng)
-            transform = OneClip(self.transform, rng)
-            frames = video.frames(indices, transform.each)
-        return transform.finish(frames).contiguous()
-
-    def _epoch_order(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
-            rng = generator(self.seed, Purpose.ORDER, epoch)
-            if self.balance_classes:
-                order = balanced_order(np.array([row.label for row in self.rows]), rng)
-            else:
-                order = rng.permutation(len(self.rows))
-            self._order = epoch, order
-        return self._order[1]
+def draw_clip(
+    video: Video | FrameFolder, sampling: FrameSampling, transform: TrainTransform, rng: np.random.Generator
+) -> Tensor:
+    """A training clip of an open video, uint8 (T, 3, S, S)."""
+    indices = sampling.train(video.num_frames, rng)
+    one_clip = OneClip(transform, rng)
+    return one_clip.finish(video.frames(indices, one_clip.each)).contiguous()
 
 
 class EvalDataset:
@@ -148,8 +86,8 @@ class EvalDataset:
         crop: side of a crop over the frames' shorter side.
         index_cache: where to keep what the files' packets say.
         """
-        _check_rows(rows)
-        _check_on_error(on_error)
+        check_rows(rows)
+        check_on_error(on_error)
         _check_views(temporal_views, spatial_crops, size)
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
@@ -172,13 +110,39 @@ class EvalDataset:
         """
         row = self.rows[index]
         try:
-            views = self.temporal_views, self.spatial_crops, self.size, self.crop
-            video = load_views(row.path, self.sampling, *views, index_cache=self.index_cache)
+            video = self.views(row.path)
         except VideoError as error:
             if self.on_error == "raise":
-                raise _located(row, error) from error
-            return Sample(None, row.label, index, (str(_located(row, error)),))
+                raise located(row, error) from error
+            return Sample(None, row.label, index, (str(located(row, error)),))
         return Sample(video, row.label, index)
+
+    def views(self, path: Path) -> Tensor:
+        """The views of a video, uint8 (V, T, 3, S, S).
+
+        Raises:
+            VideoError: the video is broken.
+        """
+        views = self.temporal_views, self.spatial_crops, self.size, self.crop
+        return load_views(path, self.sampling, *views, index_cache=self.index_cache)
+
+    def of(self, rows: Sequence[VideoRow]) -> Self:
+        """The same views of other videos; a broken one gives a sample without video."""
+        other = copy.copy(self)
+        other.rows, other.on_error = tuple(rows), "skip"
+        return other
+
+    @property
+    def looks(self) -> dict[str, Any]:
+        """All that decides what the views of a file look like, ready for JSON."""
+        return {
+            "decoder": f"PyAV {av.__version__}",
+            "sampling": asdict(self.sampling),
+            "temporal_views": self.temporal_views,
+            "spatial_crops": self.spatial_crops,
+            "size": self.size,
+            "crop": self.crop,
+        }
 
 
 def load_views(
@@ -207,21 +171,6 @@ def load_views(
     crops = spatial_views(frames, size, spatial_crops)  # (crops, distinct frames, 3, S, S)
     views = crops[:, torch.from_numpy(places.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
     return views.transpose(0, 1).flatten(0, 1).contiguous()
-
-
-def _located(row: VideoRow, error: VideoError) -> VideoError:
-    """The error with the row's place in front, unless the place is the path that it begins with."""
-    return error if row.source == str(row.path) else VideoError(f"{row.source}: {error}")
-
-
-def _check_rows(rows: Sequence[VideoRow]) -> None:
-    if not rows:
-        raise ValueError("the list of videos is empty: give at least one")
-
-
-def _check_on_error(on_error: str) -> None:
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"on_error = {on_error!r}: choose raise or skip")
 
 
 def _check_views(temporal_views: int, spatial_crops: int, size: int) -> None:

@@ -16,6 +16,8 @@ class Purpose(IntEnum):
     """How the clips of a step are mixed; numbered by step."""
     SHOTS = 3
     """The few videos of a class that are trained on; numbered by class."""
+    DRAWN = 4
+    """Training clips that are drawn once for all runs; numbered by a sum over the file's name, and by draw."""
 
 
 def generator(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vitaclip.data.container import VideoError
-from vitaclip.data.dataset import EvalDataset, Sample, TrainDataset
+from vitaclip.data.dataset import EvalDataset
+from vitaclip.data.samples import Sample, TrainSamples
 
 BatchT = TypeVar("BatchT")
 
@@ -24,7 +25,7 @@ class TrainBatch:
 
     step: int
     video: Tensor
-    """uint8 (B, 1, T, 3, S, S)."""
+    """uint8 (B, 1, T, 3, S, S), or what stands for it in a training on features."""
     labels: Tensor
     """int64 (B,), class numbers."""
     rows: tuple[int, ...]
@@ -50,7 +51,7 @@ class EvalBatch:
 
 
 def train_batches(
-    dataset: TrainDataset,
+    dataset: TrainSamples,
     first_step: int,
     last_step: int,
     batch_size: int,
@@ -111,7 +112,7 @@ class _Maker(Dataset[BatchT | VideoError], Generic[BatchT]):
 
 
 class _TrainMaker(_Maker[TrainBatch]):
-    def __init__(self, dataset: TrainDataset, batch_size: int, places: range) -> None:
+    def __init__(self, dataset: TrainSamples, batch_size: int, places: range) -> None:
         self.dataset, self.batch_size, self.places = dataset, batch_size, places
 
     def make(self, number: int) -> TrainBatch:

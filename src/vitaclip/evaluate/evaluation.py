@@ -10,8 +10,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig, check_feature_cache
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, index_cache, view_sampling
+from vitaclip.evaluate.kept_features import kept_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_features, score_videos
 from vitaclip.evaluate.wording import Wording, encode_names
@@ -52,7 +53,7 @@ class Evaluation:
             class_names: the candidates, trained on or not.
             views: clips and crops of each video, and how they become one answer.
             runtime: precision.
-            data: worker processes, batch size, index cache, and what to do about videos that cannot be read.
+            data: worker processes, batch size, caches, and what to do about videos that cannot be read.
             wording: templates instead of the learned context, and descriptions.
             processes: those that share the videos; each gets the result of all.
             interpolation: between frozen CLIP and the model.
@@ -65,15 +66,17 @@ class Evaluation:
         self._models, self._weights = _sides(model, interpolation or InterpolateConfig())
         self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
+        self._runtime, self._data = runtime, data
 
         def with_views(other: ViewsConfig) -> Evaluation:
             everything_else = (runtime, data, wording, processes, interpolation)
             return Evaluation(model, rows, class_names, other, *everything_else)
 
         self._with_views = with_views
+        check_feature_cache(data, model.config)
         sampling = view_sampling(model.config.sampling, model.config.video.num_frames, views)
         self.frames = sampling.num_frames
-        dataset = EvalDataset(
+        self._dataset = EvalDataset(
             rows,
             sampling,
             temporal_views=views.temporal,
@@ -83,9 +86,7 @@ class Evaluation:
             crop=views.crop,
             index_cache=index_cache(data.index_cache),
         )
-        self.num_videos = len(dataset)
-        share = (processes.rank, processes.count)
-        self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers, *share)
+        self.num_videos = len(self._dataset)
 
     def with_frames(self, frames: int) -> "Evaluation":
         """The same evaluation with another number of frames a clip."""
@@ -98,8 +99,22 @@ class Evaluation:
 
     def encode(self, on_progress: Callable[[int], None] = lambda _: None) -> VideoFeatures:
         """Embed every video, which is nearly all of the work; what comes out can be scored against many lists."""
-        own = encode_videos(self._models, self._batches(), self._views.pixels, self._autocast, on_progress)
-        return gather_features(own, self.processes)
+        return gather_features(self._encode_share(on_progress), self.processes)
+
+    def _encode_share(self, on_progress: Callable[[int], None]) -> VideoFeatures:
+        """The videos of this process."""
+        pixels, data, processes = self._views.pixels, self._data, self.processes
+        if data.feature_cache:
+            share = processes.share(self.num_videos)
+            kept = kept_features(
+                self.model, self._dataset, data, self._runtime, pixels=pixels, share=share, on_progress=on_progress
+            )
+            # Models without prompts in the image tower see a video alike.
+            return replace(kept, features=kept.features.expand(-1, len(self._models), -1, -1))
+        batches = eval_batches(
+            self._dataset, data.eval_batch_size, data.workers, rank=processes.rank, count=processes.count
+        )
+        return encode_videos(self._models, batches, pixels, self._autocast, on_progress)
 
     def score(self, videos: VideoFeatures, names: Sequence[str], texts: Sequence[str] | None = None) -> Evaluated:
         """Compare embedded videos, whose labels count through `names`, with the candidates; see `encode_names`."""

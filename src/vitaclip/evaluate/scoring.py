@@ -111,20 +111,35 @@ def encode_videos(
     """
     for model in models:
         model.eval()
-    rows: list[int] = []
-    labels: list[Tensor] = [torch.empty(0, dtype=torch.int64)]
-    features: list[Tensor] = [torch.empty(0, len(models), 0, 0)]
-    left_out: dict[int, str] = {}
+    done: list[VideoFeatures] = []
     for batch in batches:
-        left_out |= zip(batch.left_out, batch.skipped, strict=True)
-        if len(batch.labels):
-            rows += batch.rows
-            labels.append(batch.labels)
-            views = [encode_views(model, batch.video, pixels, autocast) for model in models]
-            features.append(torch.stack(views, dim=1))
+        done.append(encode_batch(models, batch, pixels, autocast))
         on_progress(len(batch.labels) + len(batch.skipped))
-    embedded = torch.cat(features[1:] or features)
-    return VideoFeatures(embedded, torch.cat(labels), torch.tensor(rows, dtype=torch.int64), left_out)
+    return join(done)
+
+
+def encode_batch(
+    models: Sequence[VitaCLIP], batch: EvalBatch, pixels: Pixels = "clip", autocast: Autocast = nullcontext
+) -> VideoFeatures:
+    """Embed the videos of one batch with each of S models; see `encode_views`."""
+    if len(batch.labels):
+        features = torch.stack([encode_views(model, batch.video, pixels, autocast) for model in models], dim=1)
+    else:
+        features = torch.empty(0, len(models), 0, 0)
+    left_out = dict(zip(batch.left_out, batch.skipped, strict=True))
+    return VideoFeatures(features, batch.labels, torch.tensor(batch.rows, dtype=torch.int64), left_out)
+
+
+def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
+    """The videos of several parts as one, in their order."""
+    # A part in which no video could be read does not know how many views there are.
+    filled = [part for part in parts if len(part.rows)]
+    return VideoFeatures(
+        features=torch.cat([part.features for part in filled or parts[:1]] or [torch.empty(0, 1, 0, 0)]),
+        labels=torch.cat([torch.empty(0, dtype=torch.int64), *(part.labels for part in filled)]),
+        rows=torch.cat([torch.empty(0, dtype=torch.int64), *(part.rows for part in filled)]),
+        left_out={row: reason for part in parts for row, reason in part.left_out.items()},
+    )
 
 
 def score_videos(
@@ -168,14 +183,4 @@ def score_videos(
 
 def gather_features(own: VideoFeatures, processes: Processes) -> VideoFeatures:
     """The videos of all processes as one. Their shares follow each other, so the videos keep the order of the list."""
-    if processes.count == 1:
-        return own
-    shares = processes.gather(own)
-    # A share in which no video could be read does not know how many views there are.
-    filled = [share for share in shares if len(share.rows)] or shares[:1]
-    return VideoFeatures(
-        features=torch.cat([share.features for share in filled]),
-        labels=torch.cat([share.labels for share in filled]),
-        rows=torch.cat([share.rows for share in filled]),
-        left_out={row: reason for share in shares for row, reason in share.left_out.items()},
-    )
+    return own if processes.count == 1 else join(processes.gather(own))

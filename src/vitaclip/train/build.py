@@ -29,6 +29,7 @@ from vitaclip.runtime import autocast, pick_device, pick_own_device
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
 from vitaclip.train.comparison import check_same_run, identity
+from vitaclip.train.features import already_embedded, feature_batches
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics, read_metric, run_loggers
 from vitaclip.train.mixing import draw_mix, share_of_step
 from vitaclip.train.schedule import total_steps
@@ -67,6 +68,7 @@ def build_trainer(
     extra_loggers: Iterable[Logger] = (),
     processes: Processes = ALONE,
     asked_to_stop: Callable[[], bool] = lambda: False,
+    on_features: Callable[[int], Callable[[int], None]] = lambda _total: lambda _done: None,
 ) -> Trainer:
     """Read the lists, load the backbone, and put a trainer together; resumes from the run folder's newest checkpoint.
 
@@ -75,6 +77,8 @@ def build_trainer(
         extra_loggers: take metrics besides those of the run folder.
         processes: those that share the run; the first one alone reads and writes the run folder.
         asked_to_stop: whether the run is to save its state and end.
+        on_features: where there is a feature cache, hears how many videos it is asked for when training starts;
+            returns what is to be called with those just done.
 
     Raises:
         ValueError: for anything wrong with the config, the lists or the backbone, before training starts; and when
@@ -100,7 +104,12 @@ def build_trainer(
         model=model,
         class_names=videos.class_names,
         rows=videos.rows,
-        batches=_batches(config, model, videos, parts.places),
+        embed=already_embedded(model) if config.data.feature_cache else model.encode_video,
+        batches=(
+            feature_batches(config, model, videos, parts.places, processes, asked_to_stop, on_features)
+            if config.data.feature_cache
+            else _batches(config, model, videos, parts.places)
+        ),
         validate=parts.validate,
         optimizer=optimizer,
         autocast=partial(autocast, config.runtime, model.device),

@@ -13,6 +13,8 @@ MAY_CHANGE_ON_RESUME = frozenset(
     | {"data.workers", "data.eval_batch_size", "data.val", "data.root", "data.index_cache", "wandb_project"}
 )
 """Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
+MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache"})
+"""Folders whose place does not change what is learned; whether there is one does."""
 
 
 def identity(config: TrainConfig, videos: NamedVideos) -> dict[str, Any]:
@@ -65,7 +67,7 @@ def _filled_up(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
 
 def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:
     """`field: saved value there, new value here` for every leaf that differs and may not."""
-    if path in MAY_CHANGE_ON_RESUME or saved == now:
+    if path in MAY_CHANGE_ON_RESUME or saved == now or (path in MAY_MOVE_ON_RESUME and saved and now):
         return
     if isinstance(saved, dict) and isinstance(now, dict):
         for key in sorted(saved.keys() | now.keys()):

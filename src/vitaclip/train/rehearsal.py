@@ -14,6 +14,7 @@ from vitaclip.processes import ALONE, Processes
 from vitaclip.train.build import build_trainer
 from vitaclip.train.checkpoint import Checkpoint, collect
 from vitaclip.train.pace import peak_memory_bytes
+from vitaclip.train.trainer import Trainer
 
 STEPS = 3
 LOOKED_AT = 64
@@ -31,6 +32,8 @@ class Rehearsal:
     videos: int
     classes: int
     steps: int
+    clips: int
+    """Clips that go through the image tower: those of every step, or each that is kept in the feature cache, once."""
     step_seconds: float
     """Median of the steps made, data included."""
     memory_bytes: int
@@ -48,7 +51,9 @@ def rehearse(config: TrainConfig, processes: Processes = ALONE) -> Rehearsal:
         ValueError: for whatever `build_trainer` refuses, such as a list with missing files.
     """
     with TemporaryDirectory() as folder:
-        trainer = build_trainer(replace(config, out=folder, wandb_project=""), processes=processes)
+        # On pixels also where features would be kept: making them is what such a run costs.
+        data = replace(config.data, feature_cache="", feature_draws=0)
+        trainer = build_trainer(replace(config, out=folder, data=data, wandb_project=""), processes=processes)
         batches = iter(trainer.batches(0, min(STEPS, trainer.steps)))
         seconds = list(_seconds_of_steps(lambda: trainer.train_step(next(batches)), min(STEPS, trainer.steps)))
         tensors = collect(trainer.model, trainer.optimizer, trainer.average)
@@ -62,11 +67,18 @@ def rehearse(config: TrainConfig, processes: Processes = ALONE) -> Rehearsal:
             videos=len(trained.rows),
             classes=len(trained.class_names),
             steps=trainer.steps,
+            clips=_clips_to_embed(config, trainer),
             step_seconds=statistics.median(seconds),
             memory_bytes=peak_memory_bytes(trainer.model.device),
             checkpoint_bytes=checkpoint.stat().st_size,
             problems=tuple(dict.fromkeys([*trainer.bad_videos.lines, *data_problems(config, trained)])),
         )
+
+
+def _clips_to_embed(config: TrainConfig, trainer: Trainer) -> int:
+    if config.data.feature_cache:
+        return len(trainer.rows) * max(1, config.data.feature_draws)
+    return trainer.steps * config.optim.batch_size
 
 
 def _seconds_of_steps(step: Callable[[], object], count: int) -> Iterator[float]:

@@ -41,6 +41,7 @@ class Trainer:
         model: VitaCLIP,
         class_names: Sequence[str],
         rows: Sequence[VideoRow],
+        embed: Callable[[Tensor], Tensor],
         batches: Callable[[int, int], Iterable[TrainBatch]],
         validate: Callable[[], Metrics] | None,
         optimizer: AdamW,
@@ -65,6 +66,7 @@ class Trainer:
             model: the model, on its device.
             class_names: the K classes that labels count through.
             rows: the training videos.
+            embed: features (b, D) of unit length of what the batches hold of b clips: pixels, or features already.
             batches: gives the batches of the steps from a first to a last one (excluded); of several processes each
                 gets its share of every batch.
             validate: scores the model on the validation videos.
@@ -87,6 +89,7 @@ class Trainer:
         self.model = model
         self.class_names = class_names
         self.rows = rows
+        self.embed = embed
         self.batches = batches
         self.validate = validate
         self.optimizer = optimizer
@@ -148,7 +151,7 @@ class Trainer:
         losses, correct = [], []
         for video, labels, targets in self._micro_batches(batch):
             with self.autocast():
-                logits = self.model(video, leaf)
+                logits = self.model.compare(self.embed(video), leaf)
             loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=optim.label_smoothing)
             loss.backward()
             losses.append(loss.detach())
@@ -192,8 +195,8 @@ class Trainer:
     def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """Parts of a batch on the model's device: (b, T, 3, H, W), their labels (b,), and what to aim at.
 
-        The pixels are uint8, the aim is the label; mixed with their neighbours the aim is (b, K), and pixels that
-        were blended come normalised.
+        The pixels are uint8, or features (b, D) stand for them; the aim is the label; mixed with their neighbours the
+        aim is (b, K), and pixels that were blended come normalised.
         """
         device, mix = self.model.device, self.draw_mix(self.step)
         others = neighbours(len(batch.labels))

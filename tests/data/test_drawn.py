@@ -1,0 +1,62 @@
+"""Clips that are drawn once: against drawing each by hand, whatever the list."""
+
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from video_files import decode_all
+from vitaclip.config import AugmentConfig
+from vitaclip.data import DrawnDataset, FrameSampling, Purpose, TrainTransform, VideoRow, eval_batches, generator
+
+SAMPLING = FrameSampling("dense", 4, 3)
+TRANSFORM = TrainTransform(24, AugmentConfig(crop_scale=(0.3, 1.0), flip=0.5, randaugment="rand-m7-n2-mstd0.5-inc1"))
+
+
+def rows_of(folder: Path) -> list[VideoRow]:
+    return [VideoRow(path, number % 3, f"list:{number}") for number, path in enumerate(sorted(folder.glob("*.mp4")))]
+
+
+def views_of(dataset: DrawnDataset, index: int) -> torch.Tensor:
+    video = dataset.sample(index).video
+    assert video is not None
+    return video
+
+
+def test_clips_are_those_of_training_with_generators_of_their_own(video_folder: Path) -> None:
+    rows = rows_of(video_folder)
+    views = views_of(DrawnDataset(rows, SAMPLING, TRANSFORM, 3), 2)
+    frames = torch.from_numpy(decode_all(rows[2].path)).permute(0, 3, 1, 2)
+    for draw, view in enumerate(views):
+        rng = generator(0, Purpose.DRAWN, zlib.crc32(b"clip2.mp4"), draw)
+        clip = frames[SAMPLING.train(len(frames), rng)]
+        assert torch.equal(view, TRANSFORM(clip, rng))
+
+
+def test_clips_differ_by_video_and_draw_but_not_by_list(video_folder: Path) -> None:
+    rows = rows_of(video_folder)
+    dataset = DrawnDataset(rows, SAMPLING, TRANSFORM, 3)
+    views = [view for index in (0, 1) for view in views_of(dataset, index)]
+    assert not any(torch.equal(views[a], views[b]) for a in range(6) for b in range(a))
+    assert torch.equal(views_of(DrawnDataset(rows[1:], SAMPLING, TRANSFORM, 3), 0), torch.stack(views[3:]))
+    (batch,) = eval_batches(dataset.of(rows[:2]), 2)
+    assert torch.equal(batch.video.flatten(end_dim=1), torch.stack(views))
+
+
+def test_other_augmentation_looks_otherwise(video_folder: Path) -> None:
+    rows = rows_of(video_folder)
+    unlike = replace(TRANSFORM, augment=replace(TRANSFORM.augment, flip=0.0))
+    datasets = [DrawnDataset(rows, SAMPLING, transform, n) for transform, n in ((TRANSFORM, 3), (TRANSFORM, 2))]
+    datasets.append(DrawnDataset(rows, SAMPLING, unlike, 3))
+    looks = [dataset.looks for dataset in datasets]
+    assert looks[0] not in looks[1:]
+
+
+def test_a_broken_video_is_left_out(video_folder: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "bad.mp4"
+    bad.write_text("text")
+    dataset = DrawnDataset([VideoRow(bad, 0, "list.csv:1"), *rows_of(video_folder)], SAMPLING, TRANSFORM, 2, "skip")
+    batch = next(iter(eval_batches(dataset, 2)))
+    assert (batch.rows, batch.left_out) == ((1,), (0,))
+    assert "list.csv:1" in batch.skipped[0]

@@ -1,0 +1,97 @@
+"""Kept features: they come back as they were, and none is believed wrongly."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from vitaclip.evaluate.feature_store import Entry, FeatureStore, FileState, state_of
+
+ABOUT = {"backbone": "tiny", "views": {"crop": 1.0}}
+
+
+def some_entries() -> dict[FileState, Entry]:
+    features = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(0))
+    names = ["/a, b.mp4", os.fsdecode(b"/\xff.mp4"), "/日本.mp4"]
+    entries: dict[FileState, Entry] = {(name, 7, 9): each for name, each in zip(names, features, strict=True)}
+    return entries | {("/bad.mp4", 1, 2): "/bad.mp4 is broken: copy it again"}
+
+
+def same(first: dict[FileState, Entry], second: dict[FileState, Entry]) -> bool:
+    def equal(a: Entry, b: Entry) -> bool:
+        return torch.equal(a, b) if isinstance(a, torch.Tensor) and isinstance(b, torch.Tensor) else a == b
+
+    return first.keys() == second.keys() and all(equal(first[state], second[state]) for state in first)
+
+
+def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
+    entries = some_entries()
+    states = list(entries)
+    FeatureStore(tmp_path, ABOUT).write({state: entries[state] for state in states[:2]})
+    FeatureStore(tmp_path, ABOUT).write({state: entries[state] for state in states[2:]})
+    store = FeatureStore(tmp_path, ABOUT)
+    assert same(store.read(set(states)), entries)
+    assert same(store.read({states[1], states[3]}), {state: entries[state] for state in (states[1], states[3])})
+
+
+def test_broken_files_alone_can_be_kept(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, ABOUT)
+    store.write({("/bad.mp4", 1, 2): "broken"})
+    assert store.read({("/bad.mp4", 1, 2)}) == {("/bad.mp4", 1, 2): "broken"}
+
+
+def test_a_file_that_changed_is_not_found(tmp_path: Path) -> None:
+    entries = some_entries()
+    store = FeatureStore(tmp_path, ABOUT)
+    store.write(entries)
+    assert store.read({("/a, b.mp4", 8, 9), ("/a, b.mp4", 7, 10), ("/b.mp4", 7, 9)}) == {}
+
+
+def test_what_is_made_otherwise_is_not_found(tmp_path: Path) -> None:
+    entries = some_entries()
+    FeatureStore(tmp_path, ABOUT).write(entries)
+    other = FeatureStore(tmp_path, {**ABOUT, "views": {"crop": 0.9}})
+    assert other.read(set(entries)) == {}
+    told = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("*/about.json"))]
+    assert len(told) == 2
+    assert ABOUT in told
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", None])
+def test_a_damaged_file_counts_as_missing_and_is_written_anew(tmp_path: Path, content: bytes | None) -> None:
+    entries = some_entries()
+    store = FeatureStore(tmp_path, ABOUT)
+    store.write(entries)
+    (file,) = store.folder.glob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-8] if content is None else content)
+    assert store.read(set(entries)) == {}
+    store.write(entries)
+    assert same(store.read(set(entries)), entries)
+
+
+def test_the_state_of_a_file_or_folder_changes_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for number in range(3):
+        (folder / f"{number}.jpg").write_bytes(b"12")
+    file, picture = tmp_path / "a.mp4", folder / "1.jpg"
+    file.write_bytes(b"1234")
+    assert state_of(tmp_path / "none.mp4") == (str(tmp_path / "none.mp4"),)
+    for path, part in ((file, file), (folder, picture)):
+        states = [state_of(path)]
+        os.utime(part, ns=(0, part.stat().st_mtime_ns + 10**10))
+        states.append(state_of(path))
+        inside = part.stat()
+        part.write_bytes(b"123456")
+        os.utime(part, ns=(0, inside.st_mtime_ns))
+        states.append(state_of(path))
+        assert len(set(states)) == 3
+        assert state_of(path) == states[-1]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"feature_cache = .*file: Not a directory; name a folder"):
+        FeatureStore(tmp_path / "file", ABOUT)

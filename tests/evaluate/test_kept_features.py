@@ -1,0 +1,229 @@
+"""The feature cache in evaluation: the same scores, and no video opened twice that has not changed."""
+
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from small_world import NAMES, train_config
+from tiny import tiny_backbone
+from vitaclip.clip import CLIP
+from vitaclip.config import (
+    DataConfig,
+    ModelConfig,
+    RuntimeConfig,
+    SamplingConfig,
+    TextPromptConfig,
+    VideoPromptConfig,
+    ViewsConfig,
+)
+from vitaclip.data import VideoRow, read_folder
+from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.model import VitaCLIP
+from vitaclip.processes import Processes
+from vitaclip.weights.backbone import Backbone
+from vitaclip.weights.fingerprint import fingerprint
+
+NO_PROMPTS = VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False)
+RUNTIME = RuntimeConfig(precision="float32")
+
+
+@pytest.fixture
+def rows(world: Path, tmp_path: Path) -> list[VideoRow]:
+    """The small world's videos, to be changed at will, each under a name of its own."""
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    return [
+        replace(row, path=Path(shutil.copy2(row.path, folder / f"{number:02}.mp4")), source=f"list.csv:{number + 1}")
+        for number, row in enumerate(read_folder(world / "videos").rows)
+    ]
+
+
+def model_on(backbone: Backbone) -> VitaCLIP:
+    config = ModelConfig(video=NO_PROMPTS, text=TextPromptConfig(num_context=3), sampling=SamplingConfig(stride=2))
+    return VitaCLIP(backbone, config, NAMES).eval()
+
+
+@pytest.fixture
+def model() -> VitaCLIP:
+    return model_on(tiny_backbone())
+
+
+def probabilities(
+    model: VitaCLIP,
+    rows: Sequence[VideoRow],
+    cache: Path | None,
+    views: ViewsConfig | None = None,
+    runtime: RuntimeConfig = RUNTIME,
+) -> torch.Tensor:
+    data = DataConfig(workers=0, eval_batch_size=5, feature_cache=str(cache or ""))
+    return Evaluation(model, rows, NAMES, views or ViewsConfig(), runtime, data).run().scores.probabilities
+
+
+def test_scores_are_the_same_and_videos_are_opened_once(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+) -> None:
+    expected = probabilities(model, rows, None)
+    opened.clear()
+    assert torch.equal(probabilities(model, rows, tmp_path / "cache"), expected)
+    assert sorted(opened) == [row.path for row in rows]
+    opened.clear()
+    assert torch.equal(probabilities(model, rows, tmp_path / "cache"), expected)
+    # Another list of the same videos, with one twice and other labels.
+    other = [replace(rows[number], label=2) for number in (7, 1, 7)]
+    assert torch.equal(probabilities(model, other, tmp_path / "cache"), expected[[7, 1, 7]])
+    assert opened == []
+
+
+VARIATIONS: dict[str, Callable[[VitaCLIP, list[VideoRow], Path], object]] = {
+    "stride": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(stride=1)),
+    "frames": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(frames=3)),
+    "kind": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(sampling="segments")),
+    "temporal": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(temporal=1)),
+    "spatial": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(spatial=3)),
+    "crop": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(crop=0.8)),
+    "pixels": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(pixels="imagenet")),
+    "precision": lambda model, rows, cache: probabilities(
+        model, rows, cache, runtime=RuntimeConfig(precision="bfloat16", device="cpu")
+    ),
+}
+
+
+@pytest.mark.parametrize("name", VARIATIONS)
+def test_what_changes_the_numbers_is_not_reused(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path], name: str
+) -> None:
+    probabilities(model, rows, tmp_path / "cache")
+    opened.clear()
+    VARIATIONS[name](model, rows, tmp_path / "cache")
+    assert len(opened) == 12
+
+
+def other_weights() -> Backbone:
+    backbone = tiny_backbone()
+    with torch.no_grad():
+        for parameter in backbone.clip.vision.parameters():
+            parameter.mul_(1.5)
+    return replace(backbone, fingerprint=fingerprint(backbone.clip))
+
+
+def other_activation() -> Backbone:
+    """The same weights, and so the same fingerprint."""
+    backbone = tiny_backbone()
+    other = CLIP(replace(backbone.clip.config, activation="gelu"))
+    other.load_state_dict(backbone.clip.state_dict())
+    return replace(backbone, clip=other)
+
+
+@pytest.mark.parametrize("backbone", [other_weights, other_activation, lambda: tiny_backbone(patch_size=4)])
+def test_another_backbone_is_not_served(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path], backbone: Callable[[], Backbone]
+) -> None:
+    probabilities(model, rows, tmp_path / "cache")
+    opened.clear()
+    other = model_on(backbone())
+    assert torch.equal(probabilities(other, rows, tmp_path / "cache"), probabilities(other, rows, None))
+    assert len(opened) == 24
+
+
+def test_how_views_are_averaged_does_not_matter(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+) -> None:
+    probabilities(model, rows, tmp_path / "cache")
+    opened.clear()
+    views = ViewsConfig(average="logits")
+    kept = probabilities(model, rows, tmp_path / "cache", views)
+    assert opened == []
+    assert torch.equal(kept, probabilities(model, rows, None, views))
+
+
+def test_a_changed_video_alone_is_opened_again(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+) -> None:
+    before = probabilities(model, rows, tmp_path / "cache")
+    time = rows[3].path.stat().st_mtime_ns
+    shutil.copy(rows[11].path, rows[3].path)
+    os.utime(rows[3].path, ns=(time + 10**9, time + 10**9))
+    opened.clear()
+    after = probabilities(model, rows, tmp_path / "cache")
+    assert opened == [rows[3].path]
+    assert torch.equal(after[3], before[11])
+    assert not torch.equal(after[3], before[3])
+
+
+def test_broken_videos_are_remembered_and_named_by_their_list(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+) -> None:
+    rows[4].path.write_text("text")
+    rows[6].path.unlink()
+    data = DataConfig(workers=0, feature_cache=str(tmp_path / "cache"))
+
+    def left_out(data: DataConfig) -> tuple[str, ...]:
+        return tuple(Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data).run().result.left_out)
+
+    expected = left_out(replace(data, feature_cache=""))
+    assert left_out(data) == expected
+    assert [line.split()[0] for line in expected] == ["list.csv:5:", "list.csv:7:"]
+    opened.clear()
+    assert left_out(data) == expected
+    assert opened == []
+    with pytest.raises(ValueError, match=r"^list.csv:5: .*04.mp4"):
+        left_out(replace(data, on_error="raise"))
+
+
+def test_what_was_made_before_an_interruption_stays(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+) -> None:
+    data = DataConfig(workers=0, eval_batch_size=2, feature_cache=str(tmp_path / "cache"))
+    evaluation = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data)
+    done: list[int] = []
+
+    def interrupt(videos: int) -> None:
+        done.append(videos)
+        if sum(done) == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        evaluation.run(interrupt)
+    opened.clear()
+    done.clear()
+    evaluated = evaluation.run(done.append)
+    assert sorted(opened) == [row.path for row in rows[6:]]
+    assert done == [6, 2, 2, 2]
+    assert torch.equal(evaluated.scores.probabilities, probabilities(model, rows, None))
+
+
+def test_a_file_of_the_store_holds_so_many_videos(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitaclip.evaluate.kept_features._VIDEOS_PER_FILE", 5)
+    expected = probabilities(model, rows, tmp_path / "cache")
+    assert len(list(tmp_path.glob("cache/*/*.safetensors"))) == 3
+    assert torch.equal(probabilities(model, rows, tmp_path / "cache"), expected)
+
+
+def test_processes_share_the_videos(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value])  # what this process has alone
+    whole = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(workers=0)).encode()
+    opened.clear()
+    data = DataConfig(workers=0, feature_cache=str(tmp_path / "cache"))
+    parts = [
+        Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data, processes=Processes(rank, 3)).encode()
+        for rank in range(3)
+    ]
+    assert len(opened) == 12
+    assert [len(part.rows) for part in parts] == [4, 4, 4]
+    assert torch.equal(torch.cat([part.rows for part in parts]), whole.rows)
+    assert torch.equal(torch.cat([part.features for part in parts]), whole.features)
+
+
+def test_prompts_in_the_image_tower_are_refused(world: Path, rows: list[VideoRow], tmp_path: Path) -> None:
+    model = VitaCLIP(tiny_backbone(), train_config(world, tmp_path).model, NAMES).eval()
+    with pytest.raises(ValueError, match=r"feature_cache = 'cache': .*model.video.num_global = 0.* or leave it empty"):
+        Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(feature_cache="cache"))

@@ -1,0 +1,241 @@
+"""Training on kept features: against training on the same clips as pixels, and against embedding clips by hand."""
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import torchrun
+from small_world import train_config
+from vitaclip.config import AugmentConfig, RuntimeConfig, SamplingConfig, TrainConfig, VideoPromptConfig, to_dict
+from vitaclip.data import DrawnDataset, Purpose, TrainBatch, TrainTransform, frame_sampling, generator
+from vitaclip.train.build import build_trainer, run_training
+from vitaclip.train.rehearsal import rehearse
+from vitaclip.train.stopping import Terminated
+
+NO_PROMPTS = VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False)
+WHOLE_FRAMES = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
+
+
+def with_data(config: TrainConfig, **values: Any) -> TrainConfig:
+    return replace(config, data=replace(config.data, **values))
+
+
+def text_alone(world: Path, out: Path, cache: Path | None, **data: Any) -> TrainConfig:
+    """Text context alone. A clip spans 13 frames of videos that have 12: it is the same at training as at test."""
+    config = train_config(world, out, micro_batch_size=3)
+    model = replace(config.model, video=NO_PROMPTS, sampling=SamplingConfig(stride=4))
+    config = replace(config, model=model, runtime=RuntimeConfig(device="cpu", precision="float32"))
+    return with_data(config, **{"augment": WHOLE_FRAMES, "feature_cache": str(cache or ""), **data})
+
+
+def prompts_of(out: str | Path) -> dict[str, Tensor]:
+    return load_file(Path(out) / "model" / "prompts.safetensors")
+
+
+def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def metrics_of(out: str | Path) -> list[dict[str, float]]:
+    lines = [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
+    kept = ("step", "train/loss", "train/top1", "train/bad_videos", "val/top1", "val/left_out")
+    return [{name: line[name] for name in kept if name in line} for line in lines]
+
+
+@pytest.fixture
+def videos(world: Path, tmp_path: Path) -> Path:
+    """The small world's videos, one of them broken."""
+    folder = tmp_path / "videos"
+    shutil.copytree(world / "videos", folder)
+    (folder / "moving_left" / "2.mp4").write_text("text")
+    return folder
+
+
+@pytest.mark.parametrize("balance", [False, True])
+def test_the_same_bits_are_learned_as_from_pixels(
+    world: Path, videos: Path, tmp_path: Path, opened: list[Path], balance: bool
+) -> None:
+    """A broken video in the list, for which others stand in, and validation."""
+    values = {"train": str(videos), "val": str(videos), "balance_classes": balance}
+    run_training(text_alone(world, tmp_path / "pixels", None, **values))
+    opened.clear()
+    run_training(text_alone(world, tmp_path / "first", tmp_path / "cache", **values))
+    assert len(opened) == 24  # a test of three views is another way to look at them
+    opened.clear()
+    run_training(text_alone(world, tmp_path / "second", tmp_path / "cache", **values))
+    assert opened == []
+    for name in ("first", "second"):
+        assert same(prompts_of(tmp_path / name), prompts_of(tmp_path / "pixels"))
+        assert metrics_of(tmp_path / name) == metrics_of(tmp_path / "pixels")
+    assert metrics_of(tmp_path / "first")[-1]["val/left_out"] == 1
+    bad = [(tmp_path / name / "bad_videos.txt").read_text() for name in ("pixels", "first", "second")]
+    assert bad[0] == bad[1] == bad[2]
+    assert bad[0].count("2.mp4") == 1
+
+
+def test_validation_of_the_training_view_finds_it_there(world: Path, tmp_path: Path, opened: list[Path]) -> None:
+    config = text_alone(world, tmp_path / "run", tmp_path / "cache", val=str(world / "videos"))
+    run_training(replace(config, views=replace(config.views, temporal=1), validate_every=2))
+    assert len(opened) == 12
+
+
+def test_a_step_takes_one_of_the_draws(world: Path, tmp_path: Path) -> None:
+    """Against embedding the drawn clips one by one; which of them is due comes from the generator of the sample."""
+    augment = AugmentConfig(crop_scale=(0.3, 1.0), flip=0.5)
+    config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=3, augment=augment)
+    trainer = build_trainer(config)
+    batches = list(trainer.batches(0, 6))
+    model = trainer.model.eval()
+    sampling = frame_sampling(config.model.sampling, 4)
+    dataset = DrawnDataset(trainer.rows, sampling, TrainTransform(model.image_size, augment), 3)
+    taken = set()
+    for batch in batches:
+        assert batch.video.shape == (4, 1, 8)
+        for i, (row, features) in enumerate(zip(batch.rows, batch.video[:, 0], strict=True)):
+            draw = int(generator(0, Purpose.SAMPLE, batch.step, i, 0).integers(3))
+            clips = dataset.sample(row).video
+            assert clips is not None
+            with torch.no_grad():
+                torch.testing.assert_close(features, model.encode_video(clips[draw : draw + 1])[0])
+            taken.add((row, draw))
+    assert len(taken) > 12  # two passes over 12 videos
+
+
+def test_seeds_and_shots_share_the_draws(world: Path, tmp_path: Path, opened: list[Path]) -> None:
+    config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=2)
+    run_training(config)
+    assert len(opened) == 12
+    opened.clear()
+    run_training(with_data(replace(config, out=str(tmp_path / "few"), seed=1), shots=2))
+    assert opened == []
+
+
+def test_a_run_that_was_stopped_goes_on_exactly_even_with_the_cache_elsewhere(world: Path, tmp_path: Path) -> None:
+    whole = text_alone(world, tmp_path / "whole", tmp_path / "cache", feature_draws=2)
+    run_training(whole)
+    stopped = replace(whole, out=str(tmp_path / "stopped"))
+    trainer = build_trainer(stopped)
+    step = trainer.train_step
+
+    def killed(batch: TrainBatch) -> dict[str, float]:
+        if trainer.step == 3:
+            raise KeyboardInterrupt
+        return step(batch)
+
+    trainer.train_step = killed  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    run_training(with_data(stopped, feature_cache=str(tmp_path / "moved")))
+    assert same(prompts_of(stopped.out), prompts_of(whole.out))
+    assert metrics_of(stopped.out) == metrics_of(whole.out)
+    with pytest.raises(ValueError, match=r"data.feature_cache was '.*moved', now ''; data.feature_draws was 2, now 0"):
+        build_trainer(with_data(stopped, feature_cache="", feature_draws=0))
+
+
+def test_a_finished_run_makes_no_features(world: Path, tmp_path: Path) -> None:
+    config = text_alone(world, tmp_path / "run", tmp_path / "cache")
+    run_training(config)
+    run_training(with_data(config, feature_cache=str(tmp_path / "other")))
+    assert not (tmp_path / "other").exists()
+
+
+def test_asked_to_stop_while_features_are_made_it_keeps_them(world: Path, tmp_path: Path, opened: list[Path]) -> None:
+    config = text_alone(world, tmp_path / "run", tmp_path / "cache", eval_batch_size=2)
+    shown: list[int] = []
+
+    def on_features(total: int) -> Callable[[int], None]:
+        assert total == 12
+        return shown.append
+
+    trainer = build_trainer(config, asked_to_stop=lambda: sum(shown) >= 6, on_features=on_features)
+    with pytest.raises(Terminated):
+        trainer.train()
+    assert shown == [0, 2, 2, 2]
+    opened.clear()
+    run_training(config)
+    assert len(opened) == 6
+
+
+def test_a_changed_video_is_embedded_again(world: Path, videos: Path, tmp_path: Path, opened: list[Path]) -> None:
+    config = text_alone(world, tmp_path / "first", tmp_path / "cache", train=str(videos))
+    run_training(config)
+    bad, good = videos / "moving_left" / "2.mp4", videos / "moving_left" / "1.mp4"
+    time = bad.stat().st_mtime_ns + 10**9
+    shutil.copy(good, bad)
+    os.utime(bad, ns=(time, time))
+    opened.clear()
+    run_training(replace(config, out=str(tmp_path / "second")))
+    assert opened == [bad]
+    run_training(with_data(replace(config, out=str(tmp_path / "pixels")), feature_cache=""))
+    assert same(prompts_of(tmp_path / "second"), prompts_of(tmp_path / "pixels"))
+
+
+def test_a_broken_video_stops_the_run_if_that_is_asked(world: Path, videos: Path, tmp_path: Path) -> None:
+    config = text_alone(world, tmp_path / "run", tmp_path / "cache", train=str(videos), on_error="raise")
+    with pytest.raises(ValueError, match=r"moving_left/2.mp4"):
+        run_training(config)
+
+
+def test_two_processes_learn_what_one_does(world: Path, videos: Path, tmp_path: Path) -> None:
+    for count in (1, 2):
+        values = {"train": str(videos), "val": str(videos), "feature_draws": 2}
+        config = text_alone(world, tmp_path / str(count), tmp_path / f"cache{count}", **values)
+        file = tmp_path / f"{count}.json"
+        file.write_text(json.dumps(to_dict(config)))
+        if count == 1:
+            torchrun.train_in_float64(str(file))
+        else:
+            ended = torchrun.launch(count, torchrun.__file__, str(file))
+            assert ended.returncode == 0, ended.stderr
+    one, two = prompts_of(tmp_path / "1"), prompts_of(tmp_path / "2")
+    for name, value in one.items():
+        assert value.dtype == torch.float64
+        torch.testing.assert_close(two[name], value, rtol=1e-12, atol=1e-12, msg=name)
+    assert [line["step"] for line in metrics_of(tmp_path / "2")] == [*range(1, 7), 6]
+
+
+def test_a_dry_run_makes_no_features_and_says_how_many_it_would(world: Path, tmp_path: Path) -> None:
+    config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=5)
+    assert rehearse(config).clips == 12 * 5
+    assert not (tmp_path / "cache").exists()
+    assert rehearse(with_data(config, feature_draws=0)).clips == 12
+    assert rehearse(with_data(config, feature_cache="", feature_draws=0)).clips == 6 * 4
+
+
+@pytest.mark.parametrize(
+    ("part", "values"),
+    [
+        ("video", {"num_global": 1}),
+        ("video", {"local": True}),
+        ("video", {"summary": True}),
+        ("video", {"time": True}),
+        ("", {"train_towers": True}),
+    ],
+)
+def test_what_changes_the_features_of_a_video_is_refused(
+    world: Path, tmp_path: Path, part: str, values: dict[str, Any]
+) -> None:
+    config = text_alone(world, tmp_path, tmp_path / "cache")
+    model = replace(config.model, video=replace(NO_PROMPTS, **values)) if part else replace(config.model, **values)
+    with pytest.raises(ValueError, match=r"DataConfig.feature_cache = .*model.video.num_global = 0.* leave it empty"):
+        replace(config, model=model)
+
+
+def test_what_features_cannot_do_is_refused(world: Path, tmp_path: Path) -> None:
+    config = text_alone(world, tmp_path, tmp_path / "cache")
+    for augment in (replace(WHOLE_FRAMES, mixup=0.5), replace(WHOLE_FRAMES, cutmix=0.5)):
+        with pytest.raises(ValueError, match=r"feature_cache = .*mix pixels, which features no longer have; set both"):
+            with_data(config, augment=augment)
+    with pytest.raises(ValueError, match=r"feature_draws = 2: needs a feature_cache"):
+        with_data(config, feature_cache="", feature_draws=2)
+    with pytest.raises(ValueError, match=r"feature_draws = -1: must be 0"):
+        with_data(config, feature_draws=-1)
