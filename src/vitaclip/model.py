@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from vitaclip.clip import CLIP
 from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.files import one_line, write_torch
-from vitaclip.prompts import Prompts, TextPrompts, VideoPrompts, lay_out
+from vitaclip.prompts import PromptLayout, Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.weights.architecture import HEAD_WIDTH, Activation
 from vitaclip.weights.backbone import Backbone, build_backbone, load_backbone, locate
 from vitaclip.weights.fingerprint import fingerprint
@@ -54,6 +54,7 @@ class VitaCLIP(nn.Module):
             torch.manual_seed(seed)
             video = VideoPrompts(config.video, self.clip.config.vision)
             self.prompts = Prompts(video, self._build_text_prompts(), self.clip.logit_scale)
+        self._last_layout: tuple[tuple[str, ...], PromptLayout] | None = None
 
     # ------------------------------------------------------------------------------------------------ the method
 
@@ -74,8 +75,8 @@ class VitaCLIP(nn.Module):
         if not video.is_floating_point():
             video = self.clip.normalize_pixels(video)
         x = vision.norm_pre(prompts.add_time(vision.embed(video)))
-        for block, block_prompts in zip(vision.blocks, prompts.blocks, strict=True):
-            x = block(x, context=block_prompts(x[:, :, 0]))
+        for block, block_prompts, keep in zip(vision.blocks, prompts.blocks, vision.kept, strict=True):
+            x = block(x, context=block_prompts(x[:, :, 0]), keep=keep)
         features = vision.project(x[:, :, 0]).mean(dim=1)
         return unit(features) if normalize else features
 
@@ -104,8 +105,7 @@ class VitaCLIP(nn.Module):
                 f" {len(self.class_names)} classes, which cannot serve other names;"
                 " pass templates, e.g. templates=['a video of {}.'], to use the frozen text tower"
             )
-        layout = lay_out(names, self.tokenizer, self.config.text, self.clip.config.text.context_length)
-        layout = layout.to(self.device)
+        layout = self._lay_out(tuple(names))
         embeddings = self.prompts.text(layout, self.clip.text.token_embed)
         features = self.clip.text(embeddings, layout.end)
         return unit(features) if normalize else features
@@ -347,6 +347,15 @@ class VitaCLIP(nn.Module):
                 f" set num_context = {len(ids)}"
             )
         return self.clip.text.token_embed.weight[ids].detach()
+
+    def _lay_out(self, names: tuple[str, ...]) -> PromptLayout:
+        """The layout of these names, on the model's device; the last one is kept, since every training step asks again."""
+        if self._last_layout is None or self._last_layout[0] != names:
+            context_length = self.clip.config.text.context_length
+            self._last_layout = names, lay_out(names, self.tokenizer, self.config.text, context_length)
+        layout = self._last_layout[1].to(self.device)
+        self._last_layout = names, layout
+        return layout
 
     def _encode_templates(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
         """Mean over templates of unit text features, of unit length again: (K, D)."""

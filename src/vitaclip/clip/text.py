@@ -5,9 +5,16 @@ Axes: K texts, L tokens, W channels, D embedding.
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from vitaclip.clip.transformer import Block
 from vitaclip.config import CLIPConfig
+
+TOGETHER = 128
+"""Texts that go through the tower at a time, of like length, so that few carry padding."""
+KEPT = 1024
+"""Texts whose activations are kept for the way back. Those beyond are computed again when it comes to them: any number
+of texts trains in the memory of so many, for at most half as much work again."""
 
 
 class TextTower(nn.Module):
@@ -37,6 +44,20 @@ class TextTower(nn.Module):
         Returns:
             (K, D) features, not of unit length.
         """
+        order = end.argsort()
+        lengths = (end[order] + 1).tolist()
+        features = []
+        for first in range(0, len(order), TOGETHER):
+            rows = order[first : first + TOGETHER]
+            texts = embeddings[rows, : lengths[first : first + TOGETHER][-1]]
+            if torch.is_grad_enabled() and first >= KEPT:
+                features.append(checkpoint(self._encode, texts, end[rows], use_reentrant=False))
+            else:
+                features.append(self._encode(texts, end[rows]))
+        return torch.cat(features)[order.argsort()]
+
+    def _encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
+        """All texts at once."""
         x = embeddings + self.pos_embed[: embeddings.shape[1]]
         for block in self.blocks:
             x = block(x, causal=True)
