@@ -1,6 +1,6 @@
 """Blocks of the two towers under the published parameter names.
 
-Axes: n images (frames of all videos), B videos, T frames, L tokens, K texts, G global prompts, C and W channels, h heads.
+Axes: n frames of all videos, B videos, T frames, L tokens, K texts, G global prompts, C and W channels, h heads.
 """
 
 import torch

@@ -1,16 +1,40 @@
 """The published model with the weights of one of ours.
 
-Axes: B videos, T frames, H x W pixels, N patches, K classes, L = 77 tokens, M context tokens, C and W channels, D embedding.
+Axes: B videos, T frames, H x W pixels, N patches, K classes, L = 77 tokens, C and W channels, D embedding.
 """
 
 import torch
-from published.layers import ImageBlock, Norm, TextBlock
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from published.layers import ImageBlock, Norm, TextBlock
 from vitaclip.model import VitaCLIP
 from vitaclip.prompts import PromptLayout, lay_out
 from vitaclip.weights.published import to_published
+
+
+class Patches(nn.Module):
+    """The layer that takes patches to tokens, under its published name."""
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, patch_size, stride=patch_size)
+
+
+class Blocks(nn.Module):
+    """The text tower's blocks, under their published name."""
+
+    def __init__(self, width: int, heads: int, depth: int) -> None:
+        super().__init__()
+        self.resblocks = nn.ModuleList(TextBlock(width, heads) for _ in range(depth))
+
+
+class Context(nn.Module):
+    """The learned context, under its published name."""
+
+    def __init__(self, start: Tensor) -> None:
+        super().__init__()
+        self.ctx = nn.Parameter(torch.empty_like(start))
 
 
 class ImageTower(nn.Module):
@@ -20,8 +44,7 @@ class ImageTower(nn.Module):
         super().__init__()
         vision, prompts = model.clip.config.vision, model.config.video
         self.num_frames = prompts.num_frames
-        self.patch_embed = nn.Module()
-        self.patch_embed.proj = nn.Conv2d(3, vision.width, vision.patch_size, stride=vision.patch_size)
+        self.patch_embed = Patches(vision.width, vision.patch_size)
         self.cls_token = nn.Parameter(torch.empty(vision.width))
         self.pos_embed = nn.Parameter(torch.empty(1 + vision.num_patches, vision.width))
         self.time_embed = nn.Parameter(torch.empty(prompts.num_frames, vision.width)) if prompts.time else None
@@ -62,8 +85,7 @@ class TextTower(nn.Module):
         text = model.clip.config.text
         self.token_embedding = nn.Embedding(text.vocab_size, text.width)
         self.positional_embedding = nn.Parameter(torch.empty(text.context_length, text.width))
-        self.transformer = nn.Module()
-        self.transformer.resblocks = nn.ModuleList(TextBlock(text.width, text.heads) for _ in range(text.depth))
+        self.transformer = Blocks(text.width, text.heads, text.depth)
         self.ln_final = Norm(text.width)
         self.text_projection = nn.Parameter(torch.empty(text.width, model.clip.config.embed_dim))
         mask = torch.full((text.context_length, text.context_length), float("-inf")).triu(1)
@@ -89,8 +111,7 @@ class PublishedModel(nn.Module):
         assert model.prompts.text is not None
         context = model.prompts.text.context
         self.visual, self.textual = ImageTower(model), TextTower(model)
-        self.prompt_learner = nn.Module()
-        self.prompt_learner.ctx = nn.Parameter(torch.empty_like(context))
+        self.prompt_learner = Context(context)
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.to(context)
         self.load_state_dict(to_published(model.clip.state_dict(), model.prompts.state_dict()))

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from published.model import PublishedModel
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 from torch.optim import Optimizer
+
+from published.model import PublishedModel
 
 
 def train_step(

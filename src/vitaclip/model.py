@@ -349,7 +349,7 @@ class VitaCLIP(nn.Module):
         return self.clip.text.token_embed.weight[ids].detach()
 
     def _lay_out(self, names: tuple[str, ...]) -> PromptLayout:
-        """The layout of these names, on the model's device; the last one is kept, since every training step asks again."""
+        """The layout of names, on the model's device; the last one is kept, since every training step asks again."""
         if self._last_layout is None or self._last_layout[0] != names:
             context_length = self.clip.config.text.context_length
             self._last_layout = names, lay_out(names, self.tokenizer, self.config.text, context_length)

@@ -1,4 +1,4 @@
-"""What training is timed against computes the same numbers as the package: else the comparison would be worth nothing."""
+"""What training is timed against computes the numbers of the package: else the comparison would be worth nothing."""
 
 import sys
 from pathlib import Path
@@ -9,8 +9,9 @@ import torch.nn.functional as F
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from parity_case import CASES, load_case, relative_error
 from published import PublishedModel, score_video, train_step
+
+from parity_case import CASES, load_case, relative_error
 from tiny import tiny_model
 from vitaclip.config import TextPromptConfig, VideoPromptConfig
 from vitaclip.evaluate.scoring import encode_views, fuse_views
