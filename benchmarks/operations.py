@@ -5,6 +5,7 @@ Axes: T frames, N patches, G global prompts, K texts, L tokens, C and W channels
 
 from collections.abc import Sequence
 
+from vitaclip.clip.text import KEPT
 from vitaclip.config import TextConfig
 from vitaclip.model import VitaCLIP
 
@@ -29,6 +30,19 @@ def of_texts(text: TextConfig, lengths: Sequence[int]) -> int:
 
 
 def of_step(model: VitaCLIP, clips: int, lengths: Sequence[int]) -> int:
-    """A train step. Behind frozen weights the way back takes as much as the way there; what prompts add is left out."""
-    there = clips * of_video(model, model.config.video.num_frames) + of_texts(model.clip.config.text, lengths)
-    return 2 * there
+    """A train step. Behind frozen weights the way back takes as much as the way there; what prompts add is left out.
+    Texts beyond those whose activations are kept go there twice."""
+    text = model.clip.config.text
+    there = clips * of_video(model, model.config.video.num_frames) + of_texts(text, lengths)
+    return 2 * there + of_texts(text, sorted(lengths)[KEPT:])
+
+
+def kept_numbers(model: VitaCLIP, clips: int, lengths: Sequence[int]) -> int:
+    """Numbers that a step keeps for the way back: of each token and block what came in, q, k, v, what attention gave,
+    what went into the MLP and its hidden layer; of texts, those that are not computed again."""
+    vision, prompts, text = model.clip.config.vision, model.config.video, model.clip.config.text
+    frames, tokens = prompts.num_frames, 1 + vision.num_patches
+    seen = tokens + prompts.num_global + frames * prompts.local + prompts.summary
+    per_block = tokens * (4 + vision.mlp_ratio) * vision.width + 2 * seen * vision.width
+    kept = sum(sorted(lengths)[:KEPT]) * text.depth * (6 + 4) * text.width
+    return round(clips * frames * vision.depth * per_block) + kept

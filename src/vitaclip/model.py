@@ -14,7 +14,8 @@ from huggingface_hub import HfApi
 from torch import Tensor, nn
 
 from vitaclip.clip import CLIP
-from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
+from vitaclip.clip.transformer import Block
+from vitaclip.config import ModelConfig, RuntimeConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.files import one_line, write_torch
 from vitaclip.prompts import PromptLayout, Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.weights.architecture import HEAD_WIDTH, Activation
@@ -138,6 +139,15 @@ class VitaCLIP(nn.Module):
     def is_plain(self) -> bool:
         """Whether there is no prompt anywhere: CLIP as it is."""
         return self.prompts.text is None and not any(True for _ in self.prompts.video.parameters())
+
+    def prepare(self, runtime: RuntimeConfig) -> "VitaCLIP":
+        """Have the image tower's blocks compiled, or computed twice in training, as the config says; returns itself."""
+        for block in self.clip.vision.blocks:
+            assert isinstance(block, Block)
+            block.recompute = runtime.checkpoint_activations
+            if runtime.compile and block._compiled_call_impl is None:
+                block.compile()
+        return self
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""

@@ -51,7 +51,9 @@ class TextTower(nn.Module):
             rows = order[first : first + TOGETHER]
             texts = embeddings[rows, : lengths[first : first + TOGETHER][-1]]
             if torch.is_grad_enabled() and first >= KEPT:
-                features.append(checkpoint(self._encode, texts, end[rows], use_reentrant=False))
+                features.append(
+                    checkpoint(self._encode, texts, end[rows], use_reentrant=False, preserve_rng_state=False)
+                )
             else:
                 features.append(self._encode(texts, end[rows]))
         return torch.cat(features)[order.argsort()]

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -95,7 +96,13 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """x + Attention(norm1(x)), then x + MLP(norm2(x)); context tokens serve as keys and values only."""
+    """x + Attention(norm1(x)), then x + MLP(norm2(x)); context tokens serve as keys and values only.
+
+    Attributes:
+        recompute: keep for the way back only what comes in, and compute the rest again when it comes to it.
+    """
+
+    recompute = False
 
     def __init__(self, width: int, heads: int, mlp_hidden: int, activation: Literal["quick_gelu", "gelu"]) -> None:
         super().__init__()
@@ -108,6 +115,12 @@ class Block(nn.Module):
         self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False, keep: int | None = None
     ) -> Tensor:
         """Run the block; see `Attention.forward` for shapes. With `keep` the other tokens are not computed further."""
+        if self.recompute and torch.is_grad_enabled():
+            options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
+            return checkpoint(self._run, x, context, causal, keep, **options)
+        return self._run(x, context, causal, keep)
+
+    def _run(self, x: Tensor, context: Sequence[Tensor], causal: bool, keep: int | None) -> Tensor:
         normed = [self.norm1(group) for group in context]
         x = x[..., :keep, :] + self.attention(self.norm1(x), normed, causal=causal, keep=keep)
         return x + self.mlp(self.norm2(x))

@@ -51,7 +51,7 @@ class Evaluation:
             processes: those that share the videos; each gets the result of all.
         """
         self.processes = processes
-        self.model, self.class_names = model, tuple(class_names)
+        self.model, self.class_names = model.prepare(runtime), tuple(class_names)
         self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
         dataset = EvalDataset(
