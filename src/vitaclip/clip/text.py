@@ -45,17 +45,17 @@ class TextTower(nn.Module):
             (K, D) features, not of unit length.
         """
         order = end.argsort()
-        lengths = (end[order] + 1).tolist()
+        end = end[order]
+        lengths = (end + 1).tolist()
         features = []
-        for first in range(0, len(order), TOGETHER):
-            rows = order[first : first + TOGETHER]
-            texts = embeddings[rows, : lengths[first : first + TOGETHER][-1]]
-            if torch.is_grad_enabled() and first >= KEPT:
-                features.append(
-                    checkpoint(self._encode, texts, end[rows], use_reentrant=False, preserve_rng_state=False)
-                )
+        for number, texts in enumerate(embeddings[order].split(TOGETHER)):
+            places = slice(number * TOGETHER, number * TOGETHER + len(texts))
+            inputs = texts[:, : lengths[places][-1]], end[places]
+            if torch.is_grad_enabled() and places.start >= KEPT:
+                options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
+                features.append(checkpoint(self._encode, *inputs, **options))
             else:
-                features.append(self._encode(texts, end[rows]))
+                features.append(self._encode(*inputs))
         return torch.cat(features)[order.argsort()]
 
     def _encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
