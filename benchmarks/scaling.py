@@ -29,6 +29,7 @@ import timing
 import torch
 
 from vitaclip.config import RuntimeConfig
+from vitaclip.runtime import keep_freed_memory
 
 VALUES = {
     "frames": ((4, 8, 16), (4, 8, 16, 32, 64)),
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--point", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.device = torch.device(options.device)
+    keep_freed_memory()  # as `vitaclip train` does
     if options.point:
         print(json.dumps(asdict(measure(options.point[0], int(options.point[1]), options))))
         return

@@ -5,9 +5,8 @@ Axes: K texts, L tokens, W channels, D embedding.
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
-from vitaclip.clip.transformer import Block
+from vitaclip.clip.transformer import Block, run_twice
 from vitaclip.config import CLIPConfig
 
 TOGETHER = 128
@@ -52,8 +51,7 @@ class TextTower(nn.Module):
             places = slice(number * TOGETHER, number * TOGETHER + len(texts))
             inputs = texts[:, : lengths[places][-1]], end[places]
             if torch.is_grad_enabled() and places.start >= KEPT:
-                options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
-                features.append(checkpoint(self._encode, *inputs, **options))
+                features.append(run_twice(self._encode, *inputs))
             else:
                 features.append(self._encode(*inputs))
         return torch.cat(features)[order.argsort()]

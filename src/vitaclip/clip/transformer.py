@@ -23,6 +23,11 @@ def quick_gelu(x: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, "gelu": F.gelu}
 
 
+def run_twice(run: Callable[..., Tensor], *inputs: object) -> Tensor:
+    """`run(*inputs)`, of which nothing is kept for the way back: it runs again then. It must not be random."""
+    return checkpoint(run, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
 class Attention(nn.Module):
     """Multi-head attention in which extra context tokens may be looked at but do not look.
 
@@ -116,8 +121,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """Run the block; see `Attention.forward` for shapes. With `keep` the other tokens are not computed further."""
         if self.recompute and torch.is_grad_enabled():
-            options = {"use_reentrant": False, "preserve_rng_state": False}  # nothing here is random
-            return checkpoint(self._run, x, context, causal, keep, **options)
+            return run_twice(self._run, x, context, causal, keep)
         return self._run(x, context, causal, keep)
 
     def _run(self, x: Tensor, context: Sequence[Tensor], causal: bool, keep: int | None) -> Tensor:
