@@ -119,9 +119,8 @@ def text_lengths(model: VitaCLIP) -> list[int]:
 class Ours:
     """The package's way to train a step and to test a video."""
 
-    def __init__(self, model: VitaCLIP, batch: TrainBatch, micro_batches: int, precision: str) -> None:
-        runtime = RuntimeConfig(precision=precision)  # type: ignore[arg-type]
-        self.model, self.batch = model, batch
+    def __init__(self, model: VitaCLIP, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
+        self.model, self.batch = model.prepare(runtime), batch
         self.autocast = partial(autocast, runtime, model.device)
         self.trainer = build_trainer(model, len(batch.labels), len(batch.labels) // micro_batches, runtime)
         with torch.no_grad(), self.autocast():
@@ -141,8 +140,7 @@ class Ours:
 class Published:
     """The published way to do the same."""
 
-    def __init__(self, model: VitaCLIP, batch: TrainBatch, micro_batches: int, precision: str) -> None:
-        runtime = RuntimeConfig(precision=precision)  # type: ignore[arg-type]
+    def __init__(self, model: VitaCLIP, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
         self.model = PublishedModel(model, model.class_names)
         self.normalize = model.clip.normalize_pixels
         self.device, self.autocast = model.device, partial(autocast, runtime, model.device)

@@ -16,6 +16,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ import operations as counting
 import timing
 import torch
 
+from vitaclip.config import RuntimeConfig
 from vitaclip.runtime import keep_freed_memory
 
 PRECISIONS = ("float32", "bfloat16")
@@ -52,7 +54,8 @@ def build(way: str, options: argparse.Namespace, frames: int) -> full_size.Ours 
     model = full_size.build_model(frames=frames, classes=options.classes, image_size=side(options), small=options.small)
     model = model.to(options.device)
     batch = full_size.random_batch(model, options.micro_batches * options.micro_batch_size)
-    return full_size.PROCEDURES[procedure](model, batch, options.micro_batches, precision)
+    runtime = RuntimeConfig(precision=precision, compile=options.compile)
+    return full_size.PROCEDURES[procedure](model, batch, options.micro_batches, runtime)
 
 
 def job(way: str, options: argparse.Namespace, what: str, frames: int) -> Callable[[int], None]:
@@ -105,6 +108,14 @@ def print_ratios(times: dict[str, timing.Times]) -> None:
             print(f"| {title} | {cpu:.2f} | {wall:.2f} |")
 
 
+def print_first_runs(title: str, jobs: dict[str, Callable[[int], None]]) -> None:
+    """How long our first runs take, in which code is made."""
+    for way in (way for way in jobs if way.startswith("ours")):
+        started = time.perf_counter()
+        jobs[way](0)
+        print(f"{title}, first run of {way}: {time.perf_counter() - started:.1f} s")
+
+
 def print_memory(what: str, frames: int, ways: list[str]) -> dict[str, int]:
     """Peak over the resident model of each way, in a process of its own: bytes."""
     found = {}
@@ -149,6 +160,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--runs", type=int, default=1, help="timed runs of each way, after one that is not")
     parser.add_argument("--precisions", nargs="+", choices=PRECISIONS, default=list(PRECISIONS))
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--compile", action="store_true", help="with runtime.compile")
     parser.add_argument("--small", action="store_true", help="a model of next to no size, to try this program out")
     parser.add_argument("--profile", action="store_true", help="print where our time goes, and nothing else")
     parser.add_argument("--memory-of", nargs=3, help=argparse.SUPPRESS)
@@ -171,7 +183,10 @@ def main() -> None:
         return
     card = torch.cuda.get_device_name(options.device) if options.device.type == "cuda" else "CPU"
     settings = {
-        **{name: getattr(options, name) for name in ("classes", "micro_batches", "micro_batch_size", "views", "runs")},
+        **{
+            name: getattr(options, name)
+            for name in ("classes", "micro_batches", "micro_batch_size", "views", "runs", "compile")
+        },
         **{"device": card, "threads": torch.get_num_threads(), "torch": torch.__version__},
         **{"python": platform.python_version(), "small": options.small},
     }
@@ -190,6 +205,8 @@ def main() -> None:
         for what in options.jobs:
             title = f"{what}, {frames} frames"
             jobs = {way: job(way, options, what, frames) for way in ways}
+            if options.compile:
+                print_first_runs(title, jobs)
             times = timing.measure(jobs, range(options.runs))
             if what == "test":
                 times |= timing.measure(others(options, frames), range(options.runs))

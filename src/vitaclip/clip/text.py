@@ -13,7 +13,7 @@ TOGETHER = 128
 """Texts that go through the tower at a time, of like length, so that few carry padding."""
 KEPT = 1024
 """Texts whose activations are kept for the way back. Those beyond are computed again when it comes to them: any number
-of texts trains in the memory of so many, for at most half as much work again."""
+of texts trains with the activations of so many, for at most half as much work again."""
 
 
 class TextTower(nn.Module):
