@@ -116,14 +116,14 @@ def print_first_runs(title: str, jobs: dict[str, Callable[[int], None]]) -> None
         print(f"{title}, first run of {way}: {time.perf_counter() - started:.1f} s")
 
 
-def print_memory(what: str, frames: int, ways: list[str]) -> dict[str, int]:
+def print_memory(title: str, what: str, frames: int, ways: list[str]) -> dict[str, int]:
     """Peak over the resident model of each way, in a process of its own: bytes."""
     found = {}
     for way in ways:
         command = [sys.executable, *sys.argv, "--memory-of", way, what, str(frames)]
         run = subprocess.run(command, check=True, capture_output=True, text=True)
         found[way] = int(run.stdout.splitlines()[-1])
-    print("\n| peak over the resident model | MiB | times ours |\n|---|---:|---:|")
+    print(f"\n| {title}: peak over the resident model | MiB | times ours |\n|---|---:|---:|")
     for way, count in found.items():
         print(f"| {way} | {count / 2**20:.0f} | {count / found[f'ours {way.split()[1]}']:.2f} |")
     return found
@@ -199,23 +199,23 @@ def main() -> None:
                 breakdown.print_kinds(f"{what}, {precision}", partial(run, 0), options.device)
         return
     full_size.assert_equal_logits()
-    cases, peaks, shares = {}, {}, {}
+    # Memory first: later this process holds models, and what it has freed.
+    wanted = [(f"{what}, {frames} frames", what, frames) for frames in options.frames for what in options.jobs]
+    peaks = {title: print_memory(title, what, frames, ways) for title, what, frames in wanted}
+    cases, shares = {}, {}
     rate = breakdown.matrix_rate(options.device, small=options.small)
-    for frames in options.frames:
-        for what in options.jobs:
-            title = f"{what}, {frames} frames"
-            jobs = {way: job(way, options, what, frames) for way in ways}
-            if options.compile:
-                print_first_runs(title, jobs)
-            times = timing.measure(jobs, range(options.runs))
-            if what == "test":
-                times |= timing.measure(others(options, frames), range(options.runs))
-            timing.print_table(title, times, ways[0])
-            print_ratios(times)
-            del jobs
-            shares[title] = print_shares(options, what, frames, times, rate)
-            peaks[title] = print_memory(what, frames, ways)
-            cases[title] = times
+    for title, what, frames in wanted:
+        jobs = {way: job(way, options, what, frames) for way in ways}
+        if options.compile:
+            print_first_runs(title, jobs)
+        times = timing.measure(jobs, range(options.runs))
+        if what == "test":
+            times |= timing.measure(others(options, frames), range(options.runs))
+        timing.print_table(title, times, ways[0])
+        print_ratios(times)
+        del jobs
+        shares[title] = print_shares(options, what, frames, times, rate)
+        cases[title] = times
     if options.out:
         figures = {
             "settings": settings,
