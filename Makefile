@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test ablation check format clean
+.PHONY: demo test ablation bench check format clean
 
 demo: $(READY)  ## write the miniature world, train on it, and draw the page demo/index.html
 	$(BIN)/vitaclip demo --out demo
@@ -14,6 +14,14 @@ test: $(READY)  ## run the tests
 
 ablation: $(READY)  ## every variant and baseline on the miniature world, three seeds each; hours
 	$(BIN)/python benchmarks/miniature_world.py --out ablation
+
+bench: $(READY)  ## measure speed, memory, growth and exactness: tables on the screen, all times in bench/*.json
+	$(BIN)/python benchmarks/parity.py
+	$(BIN)/python benchmarks/training_speed.py --out bench/training_speed.json
+	$(BIN)/python benchmarks/scaling.py --out bench/scaling.json
+	$(BIN)/python benchmarks/decoding.py --folder bench/clips --runs 2 --long-runs 1 --out bench/decoding.json
+	$(BIN)/python benchmarks/loader.py --folder bench/clips --turns 2 --out bench/loader.json
+	$(BIN)/python benchmarks/many_processes.py
 
 check: $(READY)  ## format, lint, types, tests
 	$(BIN)/ruff format --check
@@ -26,7 +34,7 @@ format: $(READY)
 	$(BIN)/ruff check --fix
 
 clean:
-	rm -rf $(VENV) demo runs
+	rm -rf $(VENV) demo runs bench
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -65,8 +65,12 @@ def test_weights_at_the_ends_are_frozen_clip_and_the_model(world: Path, tuned: P
     start = load_backbone(world / "backbone")
     frozen = VitaCLIP(start, replace(model.config, train_towers=False)).eval()
     assert not torch.allclose(logits(model), logits(frozen))
-    assert torch.equal(logits(interpolate(model, 0)), logits(frozen))
-    assert torch.equal(logits(interpolate(model, 1)), logits(model))
+    for ratio, end in ((0, frozen), (1, model)):
+        at_end = interpolate(model, ratio)
+        weights, expected = at_end.clip.state_dict(), end.clip.state_dict()
+        assert all(torch.equal(weights[name], expected[name]) for name in expected)
+        # Not by bits: where weights lie in memory decides which kernels add them up.
+        torch.testing.assert_close(logits(at_end), logits(end))
 
 
 def test_weights_between_are_on_the_line(world: Path, tuned: Path) -> None:
@@ -83,7 +87,7 @@ def test_what_lies_between_is_a_model_that_is_saved_and_interpolated_again(tuned
     between = interpolate(VitaCLIP.from_pretrained(tuned), 0.5)
     loaded = VitaCLIP.from_pretrained(between.save_pretrained(tmp_path / "between"))
     assert torch.equal(logits(loaded), logits(between))
-    assert torch.equal(logits(interpolate(loaded, 0)), logits(frozen_clip(between)))
+    torch.testing.assert_close(logits(interpolate(loaded, 0)), logits(frozen_clip(between)))
 
 
 def test_prompts_stay_in_weight_space(world: Path, tmp_path: Path) -> None:

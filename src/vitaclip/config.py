@@ -439,6 +439,12 @@ class RuntimeConfig:
     """`auto` takes CUDA, then MPS, then the CPU; or name one, such as cuda:1."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 runs the towers under autocast. `auto` takes it where the hardware is fast at it."""
+    compile: bool = False
+    """Compile the image tower's blocks with torch.compile: code is made at the first step, and at the first of each new
+    shape, which are slow. Results differ by rounding. Needs a C++ compiler on a CPU."""
+    checkpoint_activations: bool = False
+    """Training keeps only what goes into each block of the image tower and computes the rest again on the way back:
+    the same numbers in a fraction of the memory, for up to half as much time again."""
 
     def __post_init__(self) -> None:
         choices = ("auto", "float32", "bfloat16")

@@ -14,9 +14,10 @@ from huggingface_hub import HfApi
 from torch import Tensor, nn
 
 from vitaclip.clip import CLIP
-from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
+from vitaclip.clip.transformer import Block
+from vitaclip.config import ModelConfig, RuntimeConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.files import one_line, write_torch
-from vitaclip.prompts import ClassVectors, Prompts, TextPrompts, VideoPrompts, lay_out
+from vitaclip.prompts import ClassVectors, PromptLayout, Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.weights.architecture import HEAD_WIDTH, Activation
 from vitaclip.weights.backbone import Backbone, Origin, build_backbone, load_backbone, locate
 from vitaclip.weights.fingerprint import fingerprint
@@ -65,6 +66,7 @@ class VitaCLIP(nn.Module):
             torch.manual_seed(seed)
             video = VideoPrompts(config.video, self.clip.config.vision)
             self.prompts = Prompts(video, self._build_text_prompts(saved), self.clip.logit_scale)
+        self._last_layout: tuple[tuple[str, ...], PromptLayout] | None = None
         if saved is not None:
             self.load_prompts(saved)
 
@@ -87,8 +89,8 @@ class VitaCLIP(nn.Module):
         if not video.is_floating_point():
             video = self.clip.normalize_pixels(video)
         x = vision.norm_pre(prompts.add_time(vision.embed(video)))
-        for block, block_prompts in zip(vision.blocks, prompts.blocks, strict=True):
-            x = block(x, context=block_prompts(x[:, :, 0]))
+        for block, block_prompts, keep in zip(vision.blocks, prompts.blocks, vision.kept, strict=True):
+            x = block(x, context=block_prompts(x[:, :, 0]), keep=keep)
         features = vision.project(x[:, :, 0]).mean(dim=1)
         return unit(features) if normalize else features
 
@@ -119,8 +121,7 @@ class VitaCLIP(nn.Module):
         if isinstance(prompts, ClassVectors):
             features = prompts(places)
         else:
-            layout = lay_out(names, self.tokenizer, self.config.text, self.clip.config.text.context_length)
-            layout = layout.to(self.device)
+            layout = self._lay_out(tuple(names))
             embeddings = prompts(layout, self.clip.text.token_embed, places)
             features = self.clip.text(embeddings, layout.end)
         return unit(features) if normalize else features
@@ -158,6 +159,15 @@ class VitaCLIP(nn.Module):
     def has_prompts(self) -> bool:
         """Whether there is anything but CLIP: prompts, a learned context, a linear probe."""
         return self.prompts.text is not None or any(True for _ in self.prompts.video.parameters())
+
+    def prepare(self, runtime: RuntimeConfig) -> "VitaCLIP":
+        """Have the image tower's blocks compiled, or computed twice in training, as the config says; returns itself."""
+        for block in self.clip.vision.blocks:
+            assert isinstance(block, Block)
+            block.recompute = runtime.checkpoint_activations
+            if runtime.compile and block._compiled_call_impl is None:
+                block.compile()
+        return self
 
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name."""
@@ -399,6 +409,15 @@ class VitaCLIP(nn.Module):
                 f" set num_context = {len(ids)}"
             )
         return self.clip.text.token_embed.weight[ids].detach()
+
+    def _lay_out(self, names: tuple[str, ...]) -> PromptLayout:
+        """The layout of names, on the model's device; the last one is kept, since every training step asks again."""
+        if self._last_layout is None or self._last_layout[0] != names:
+            context_length = self.clip.config.text.context_length
+            self._last_layout = names, lay_out(names, self.tokenizer, self.config.text, context_length)
+        layout = self._last_layout[1].to(self.device)
+        self._last_layout = names, layout
+        return layout
 
     def _encode_templates(self, names: Sequence[str], templates: Sequence[str]) -> Tensor:
         """Mean over templates of unit text features, of unit length again: (K, D)."""

@@ -46,7 +46,7 @@ class Predictor:
         """Take a model into use; the candidates are its own class names, if it has any, until others are set."""
         runtime = runtime or RuntimeConfig()
         device = pick_device(runtime.device)
-        self.model = model.to(device).eval()
+        self.model = model.to(device).prepare(runtime).eval()
         self.views = views or ViewsConfig()
         self.class_names = model.class_names
         self.autocast = partial(autocast, runtime, device)

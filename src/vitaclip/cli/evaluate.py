@@ -90,6 +90,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Evaluate and print."""
+    from vitaclip.runtime import keep_freed_memory
+
+    keep_freed_memory()
     if bool(arguments.videos) == bool(arguments.protocol):
         raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
     if arguments.predictions:

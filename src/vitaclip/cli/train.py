@@ -46,9 +46,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Say what trains, and train to the end; or rehearse."""
     from vitaclip.processes import connected
+    from vitaclip.runtime import keep_freed_memory
     from vitaclip.train.rehearsal import rehearse
     from vitaclip.train.stopping import termination
 
+    keep_freed_memory()
     config = as_dataclass(TrainConfig, arguments)
     with connected() as processes:
         console = terminal(quiet=not processes.is_first)

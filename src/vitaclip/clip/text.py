@@ -6,8 +6,14 @@ Axes: K texts, L tokens, W channels, D embedding.
 import torch
 from torch import Tensor, nn
 
-from vitaclip.clip.transformer import Block
+from vitaclip.clip.transformer import Block, run_twice
 from vitaclip.config import CLIPConfig
+
+TOGETHER = 128
+"""Texts that go through the tower at a time, of like length, so that few carry padding."""
+KEPT = 1024
+"""Texts whose activations are kept for the way back. Those beyond are computed again when it comes to them: any number
+of texts trains with the activations of so many, for at most half as much work again."""
 
 
 class TextTower(nn.Module):
@@ -37,6 +43,21 @@ class TextTower(nn.Module):
         Returns:
             (K, D) features, not of unit length.
         """
+        order = end.argsort()
+        end = end[order]
+        lengths = (end + 1).tolist()
+        features = []
+        for number, texts in enumerate(embeddings[order].split(TOGETHER)):
+            places = slice(number * TOGETHER, number * TOGETHER + len(texts))
+            inputs = texts[:, : lengths[places][-1]], end[places]
+            if torch.is_grad_enabled() and places.start >= KEPT:
+                features.append(run_twice(self._encode, *inputs))
+            else:
+                features.append(self._encode(*inputs))
+        return torch.cat(features)[order.argsort()]
+
+    def _encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
+        """All texts at once."""
         x = embeddings + self.pos_embed[: embeddings.shape[1]]
         for block in self.blocks:
             x = block(x, causal=True)

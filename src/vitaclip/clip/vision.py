@@ -28,6 +28,11 @@ class VisionTower(nn.Module):
         self.norm_post = nn.LayerNorm(vision.width)
         self.proj = nn.Parameter(torch.empty(vision.width, config.embed_dim))
 
+    @property
+    def kept(self) -> list[int | None]:
+        """Tokens that each block has to give: all, but for the last one, of which only the cls token is read."""
+        return [None] * (len(self.blocks) - 1) + [1]
+
     def embed(self, images: Tensor) -> Tensor:
         """Cut images into tokens with positions.
 
@@ -54,6 +59,6 @@ class VisionTower(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Image features (..., D), not of unit length, of images (..., 3, H, W)."""
         x = self.norm_pre(self.embed(images))
-        for block in self.blocks:
-            x = block(x)
+        for block, keep in zip(self.blocks, self.kept, strict=True):
+            x = block(x, keep=keep)
         return self.project(x[..., 0, :])

@@ -63,7 +63,8 @@ class Evaluation:
         """
         self.processes = processes
         self.model, self.class_names = model, tuple(class_names)
-        self._models, self._weights = _sides(model, interpolation or InterpolateConfig())
+        models, self._weights = _sides(model, interpolation or InterpolateConfig())
+        self._models = tuple(each.prepare(runtime) for each in models)
         self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
         self._runtime, self._data = runtime, data

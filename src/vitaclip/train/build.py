@@ -148,7 +148,7 @@ def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callab
         else pick_own_device(config.runtime.device, processes.local_rank)
     )
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
-    model = VitaCLIP(backbone, config.model, videos.class_names, config.seed).to(device)
+    model = VitaCLIP(backbone, config.model, videos.class_names, config.seed).to(device).prepare(config.runtime)
     validate = _validation(config, model, videos.class_names, processes, asked_to_stop)
     return _Parts(videos, steps, model, validate, places)
 

@@ -1,0 +1,180 @@
+"""Models of full size with random weights, and random pixels: speed does not depend on what they are.
+
+Axes: B videos, T frames, H x W pixels, K classes.
+"""
+
+import sys
+from functools import partial
+from importlib.metadata import distribution
+from pathlib import Path
+from tempfile import mkdtemp
+
+import torch
+from published import PublishedModel, score_video
+from published import train_step as published_step
+from torch import Tensor
+from torch.optim import AdamW
+
+from vitaclip.catalog import load_dataset_classes
+from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.config import (
+    CLIPConfig,
+    ModelConfig,
+    OptimConfig,
+    RuntimeConfig,
+    TextConfig,
+    TextPromptConfig,
+    TrainConfig,
+    VideoPromptConfig,
+    VisionConfig,
+)
+from vitaclip.data import TrainBatch
+from vitaclip.evaluate.scoring import encode_views, fuse_views
+from vitaclip.model import VitaCLIP
+from vitaclip.processes import ALONE
+from vitaclip.prompts import lay_out
+from vitaclip.runtime import autocast
+from vitaclip.train.build import build_optimizer
+from vitaclip.train.checkpoint import CheckpointStore
+from vitaclip.train.loggers import BadVideoList
+from vitaclip.train.trainer import Trainer
+from vitaclip.train.validations import Validations
+from vitaclip.weights.backbone import Backbone
+
+
+def class_names(count: int) -> tuple[str, ...]:
+    """The 400 names of Kinetics-400; beyond those the same again with a number behind."""
+    names = load_dataset_classes("kinetics400").names
+    return tuple(names[i % len(names)] + (f" {i // len(names)}" if i >= len(names) else "") for i in range(count))
+
+
+def build_model(
+    *,
+    classes: int = 400,
+    frames: int = 8,
+    num_global: int = 8,
+    num_context: int = 8,
+    image_size: int = 224,
+    small: bool = False,
+    prompts: bool = True,
+) -> VitaCLIP:
+    """ViT-B/16 with a context for each class; `small`: a CLIP of next to no size, to try a benchmark out."""
+    torch.manual_seed(0)
+    width, depth, text_width = (64, 2, 64) if small else (768, 12, 512)
+    vision = VisionConfig(image_size=image_size, patch_size=16, width=width, depth=depth, heads=width // 64)
+    text = TextConfig(vocab_size=49408, context_length=77, width=text_width, depth=depth, heads=text_width // 64)
+    clip = CLIP(CLIPConfig(vision=vision, text=text, embed_dim=text_width)).eval()
+    vocabulary = Path(str(distribution("openai-clip").locate_file("clip"))) / "bpe_simple_vocab_16e6.txt.gz"
+    backbone = Backbone(clip, Tokenizer.from_file(vocabulary), "random", "random")
+    off = VideoPromptConfig(num_frames=frames, num_global=0, local=False, summary=False, time=False)
+    video = VideoPromptConfig(num_frames=frames, num_global=num_global) if prompts else off
+    context = TextPromptConfig(num_context=num_context if prompts else 0, per_class=prompts)
+    names = class_names(classes)
+    return VitaCLIP(backbone, ModelConfig(backbone="random", video=video, text=context), names)
+
+
+def random_pixels(*leading: int, size: int = 224) -> Tensor:
+    """uint8 (*leading, 3, size, size)."""
+    return torch.randint(0, 256, (*leading, 3, size, size), dtype=torch.uint8)
+
+
+def random_batch(model: VitaCLIP, batch_size: int) -> TrainBatch:
+    """As the loader gives it."""
+    video = random_pixels(batch_size, 1, model.config.video.num_frames, size=model.image_size)
+    labels = torch.arange(batch_size) % len(model.class_names)
+    return TrainBatch(0, video, labels, tuple(range(batch_size)), ())
+
+
+def build_trainer(model: VitaCLIP, batch_size: int, micro_batch_size: int, runtime: RuntimeConfig) -> Trainer:
+    """The package's own training loop around a model, with nothing to read and nowhere to write."""
+    optim = OptimConfig(batch_size=batch_size, micro_batch_size=micro_batch_size)
+    return Trainer(
+        model=model,
+        class_names=model.class_names,
+        rows=(),
+        batches=lambda first, last: (),
+        validate=None,
+        optimizer=build_optimizer(model, optim),
+        autocast=partial(autocast, runtime, model.device),
+        checkpoints=CheckpointStore(Path(mkdtemp()), 1),
+        loggers=(),
+        bad_videos=BadVideoList(None, []),
+        draw_mix=lambda step: None,
+        average=None,
+        validations=Validations(),
+        config=TrainConfig(optim=optim, runtime=runtime),
+        identity={},
+        processes=ALONE,
+        asked_to_stop=lambda: False,
+        steps=optim.steps,
+    )
+
+
+def text_lengths(model: VitaCLIP) -> list[int]:
+    """Tokens of each prompt, start and end included."""
+    layout = lay_out(model.class_names, model.tokenizer, model.config.text, model.clip.config.text.context_length)
+    return (layout.end + 1).tolist()
+
+
+class Ours:
+    """The package's way to train a step and to test a video."""
+
+    def __init__(self, model: VitaCLIP, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
+        self.model, self.batch = model.prepare(runtime), batch
+        self.autocast = partial(autocast, runtime, model.device)
+        self.trainer = build_trainer(model, len(batch.labels), len(batch.labels) // micro_batches, runtime)
+        with torch.no_grad(), self.autocast():
+            self.text_features = model.encode_text(model.class_names)
+
+    def train(self) -> None:
+        """One step."""
+        self.trainer.train_step(self.batch)
+
+    def test(self, views: Tensor) -> None:
+        """One video, uint8 (V, T, 3, H, W); the text features are there, as in an evaluation."""
+        self.model.eval()
+        features = encode_views(self.model, views[None], autocast=self.autocast).to(self.model.device)
+        fuse_views(self.model, features, self.text_features)
+
+
+class Published:
+    """The published way to do the same."""
+
+    def __init__(self, model: VitaCLIP, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
+        self.model = PublishedModel(model, model.class_names)
+        self.normalize = model.clip.normalize_pixels
+        self.device, self.autocast = model.device, partial(autocast, runtime, model.device)
+        self.batch, self.micro_batches = batch, micro_batches
+        self.optimizer = AdamW([p for p in self.model.parameters() if p.requires_grad], lr=4e-4, weight_decay=0.05)
+
+    def train(self) -> None:
+        """One step; as published the whole batch is on the device, normalised."""
+        self.model.train()
+        video = self.normalize(self.batch.video[:, 0].to(self.device))
+        labels = self.batch.labels.to(self.device)
+        published_step(self.model, self.optimizer, video, labels, self.micro_batches, self.autocast)
+
+    def test(self, views: Tensor) -> None:
+        """One video, uint8 (V, T, 3, H, W)."""
+        self.model.eval()
+        score_video(self.model, self.normalize(views.to(self.device)), self.autocast).cpu()
+
+
+PROCEDURES: dict[str, type[Ours] | type[Published]] = {"ours": Ours, "published": Published}
+
+
+def assert_equal_logits() -> None:
+    """Both procedures compute the same before they are timed: logits in float64 (gradients: tests/benchmarks).
+
+    Raises:
+        SystemExit: if they do not.
+    """
+    model = build_model(classes=5, frames=2, image_size=32, small=True).double()
+    video = random_pixels(2, 2, size=32)
+    with torch.no_grad():
+        ours = model(video, model.encode_text(model.class_names))
+        published = PublishedModel(model, model.class_names)(model.clip.normalize_pixels(video))
+    difference = float((ours - published).abs().max() / ours.abs().max())
+    print(f"logits of both procedures, small model, float64: {difference:.0e} apart")
+    if not difference < 1e-10:
+        sys.exit("they compute different things: no comparison")

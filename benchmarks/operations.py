@@ -1,0 +1,48 @@
+"""How many floating-point operations the method takes, by its formulas; a multiplication and an addition count as two.
+
+Axes: T frames, N patches, G global prompts, K texts, L tokens, C and W channels.
+"""
+
+from collections.abc import Sequence
+
+from vitaclip.clip.text import KEPT
+from vitaclip.config import TextConfig
+from vitaclip.model import VitaCLIP
+
+
+def of_video(model: VitaCLIP, frames: int) -> int:
+    """Forward pass of one clip; of the last block the cls tokens alone."""
+    vision, prompts = model.clip.config.vision, model.config.video
+    width, tokens = vision.width, 1 + vision.num_patches
+    per_frame = int(prompts.summary) + (frames if prompts.local else 0)
+    seen = tokens + prompts.num_global + per_frame
+    hidden = 2 * round(vision.mlp_ratio * width) * width
+    whole = 2 * tokens * (4 * width**2 + hidden) + 4 * tokens * seen * width
+    last = 2 * tokens * 2 * width**2 + 2 * (2 * width**2 + hidden) + 4 * seen * width
+    context = 2 * width**2 * (3 * (prompts.local or prompts.summary) + 6 * prompts.summary)
+    embedding = 2 * vision.num_patches * 3 * vision.patch_size**2 * width
+    return frames * ((vision.depth - 1) * whole + last + vision.depth * context + embedding)
+
+
+def of_texts(text: TextConfig, lengths: Sequence[int]) -> int:
+    """Forward pass of texts of these lengths, without padding."""
+    return sum(text.depth * (2 * length * 12 * text.width**2 + 4 * length**2 * text.width) for length in lengths)
+
+
+def of_step(model: VitaCLIP, clips: int, lengths: Sequence[int]) -> int:
+    """A train step. Behind frozen weights the way back takes as much as the way there; what prompts add is left out.
+    Texts beyond those whose activations are kept go there twice."""
+    text = model.clip.config.text
+    there = clips * of_video(model, model.config.video.num_frames) + of_texts(text, lengths)
+    return 2 * there + of_texts(text, sorted(lengths)[KEPT:])
+
+
+def kept_numbers(model: VitaCLIP, clips: int, lengths: Sequence[int]) -> int:
+    """Numbers that a step keeps for the way back: of each token and block what came in, q, k, v, what attention gave,
+    what went into the MLP and its hidden layer; of texts, those that are not computed again."""
+    vision, prompts, text = model.clip.config.vision, model.config.video, model.clip.config.text
+    frames, tokens = prompts.num_frames, 1 + vision.num_patches
+    seen = tokens + prompts.num_global + frames * prompts.local + prompts.summary
+    per_block = tokens * (4 + vision.mlp_ratio) * vision.width + 2 * seen * vision.width
+    kept = sum(sorted(lengths)[:KEPT]) * text.depth * (6 + 4) * text.width
+    return round(clips * frames * vision.depth * per_block) + kept

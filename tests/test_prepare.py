@@ -1,0 +1,98 @@
+"""Settings that change how fast and in how much memory, and not what is computed."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from small_world import train_config
+from tiny import tiny_model
+from vitaclip.clip.transformer import Block
+from vitaclip.config import RuntimeConfig
+from vitaclip.model import VitaCLIP
+from vitaclip.predictor import Predictor
+from vitaclip.train.build import run_training
+
+NAMES = ("jump", "run up", "sit down")
+
+
+def random_video() -> Tensor:
+    return torch.randn(2, 4, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def gradients(model: VitaCLIP) -> dict[str, Tensor]:
+    """Of the loss of two clips, by parameter."""
+    loss = F.cross_entropy(model(random_video(), model.encode_text(NAMES)), torch.tensor([0, 2]))
+    names, parameters = zip(*model.trainable_parameters().items(), strict=True)
+    return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
+
+
+def kept_bytes(model: VitaCLIP) -> int:
+    """What a forward pass keeps for the way back, weights aside."""
+    kept: dict[int, int] = {}
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        features = model.encode_video(random_video())  # held, so that no storage is used twice
+    assert features.requires_grad
+    return sum(kept.values())
+
+
+def test_activations_computed_twice_give_the_same_gradients_from_less_memory() -> None:
+    model = tiny_model(NAMES).double()
+    expected, needed = gradients(model), kept_bytes(model)
+    model.prepare(RuntimeConfig(checkpoint_activations=True))
+    for name, gradient in gradients(model).items():
+        torch.testing.assert_close(gradient, expected[name], rtol=1e-12, atol=1e-14, msg=name)
+    assert kept_bytes(model) < 0.5 * needed
+    model.prepare(RuntimeConfig())
+    assert kept_bytes(model) == needed
+
+
+def test_a_run_with_checkpointed_activations_ends_with_the_same_bits(world: Path, tmp_path: Path) -> None:
+    for setting in (False, True):
+        config = train_config(world, tmp_path / str(setting))
+        run_training(replace(config, runtime=replace(config.runtime, checkpoint_activations=setting)))
+    kept, twice = (load_file(tmp_path / name / "model" / "prompts.safetensors") for name in ("False", "True"))
+    assert all(torch.equal(value, twice[name]) for name, value in kept.items())
+    assert json.loads((tmp_path / "True" / "config.json").read_text())["runtime"]["checkpoint_activations"]
+
+
+def test_compile_is_for_the_blocks_of_the_image_tower_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[nn.Module] = []
+
+    def note(self: nn.Module) -> None:
+        compiled.append(self)
+        self._compiled_call_impl = self._call_impl
+
+    monkeypatch.setattr(nn.Module, "compile", note)
+    model = tiny_model(NAMES)
+    model.prepare(RuntimeConfig())
+    assert compiled == []
+    Predictor(model, runtime=RuntimeConfig(device="cpu", compile=True))
+    model.prepare(RuntimeConfig(compile=True))
+    assert compiled == list(model.clip.vision.blocks)
+
+
+def test_a_compiled_block_gives_the_same_numbers() -> None:
+    """Through torch's own tracing and differentiation, without the code generator, which takes minutes."""
+    block = tiny_model(NAMES).clip.vision.blocks[0]
+    assert isinstance(block, Block)
+    x = random_video().flatten(-2)[..., :2, :16].float().requires_grad_()
+    context = [torch.ones(3, 16), x[:, :, 0].detach()[:, None]]
+    compiled = torch.compile(block, backend="aot_eager", fullgraph=True)
+    for keep in (None, 1):
+        plain, traced = (run(x, context, keep=keep) for run in (block, compiled))
+        torch.testing.assert_close(traced, plain)
+        torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), x) for y in (traced, plain)))
