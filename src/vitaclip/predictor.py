@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitaclip.config import RuntimeConfig, ViewsConfig
+from vitaclip.config import RuntimeConfig, VideoLimits, ViewsConfig
 from vitaclip.data import check_class_names, load_views, view_sampling
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VitaCLIP
@@ -41,13 +41,18 @@ class Predictor:
     """
 
     def __init__(
-        self, model: VitaCLIP, *, views: ViewsConfig | None = None, runtime: RuntimeConfig | None = None
+        self,
+        model: VitaCLIP,
+        *,
+        views: ViewsConfig | None = None,
+        runtime: RuntimeConfig | None = None,
+        limits: VideoLimits | None = None,
     ) -> None:
         """Take a model into use; the candidates are its own class names, if it has any, until others are set."""
         runtime = runtime or RuntimeConfig()
         device = pick_device(runtime.device)
         self.model = model.to(device).eval()
-        self.views = views or ViewsConfig()
+        self.views, self.limits = views or ViewsConfig(), limits or VideoLimits()
         self.class_names = model.class_names
         self._text_features: Tensor | None = None
         self._autocast = partial(autocast, runtime, device)
@@ -84,7 +89,8 @@ class Predictor:
         config = self.model.config
         sampling = view_sampling(config.sampling, config.video.num_frames, self.views)
         views = self.views
-        video = load_views(path, sampling, views.temporal, views.spatial, self.model.image_size, views.crop)
+        looked_at = views.temporal, views.spatial, self.model.image_size, views.crop
+        video = load_views(path, sampling, *looked_at, limits=self.limits)
         features = encode_views(self.model, video[None], views.pixels, self._autocast)
         scores = fuse_views(self.model, features, self._text_features, views.average)[0]
         best = scores.topk(min(top_k, len(scores)))

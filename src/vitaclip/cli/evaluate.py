@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import add_model_arguments, load_model, read_templates
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import DataConfig, ViewsConfig
+from vitaclip.config import DataConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.data import NamedVideos
@@ -64,6 +64,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         default="skip",
         help="a video that is not there or cannot be read: leave out, or stop",
     )
+    parser.add_argument(
+        "--time_limit_seconds",
+        type=float,
+        default=DataConfig.time_limit_seconds,
+        help="a video that takes a worker longer cannot be read; 0: no limit",
+    )
+    parser.add_class_arguments(VideoLimits, "limits", help="what a video may be at most")
 
 
 def run(arguments: Namespace) -> int:
@@ -75,6 +82,8 @@ def run(arguments: Namespace) -> int:
         eval_batch_size=arguments.batch_size,
         on_error=arguments.on_error,
         index_cache=arguments.index_cache,
+        time_limit_seconds=arguments.time_limit_seconds,
+        limits=arguments.limits,
     )
     return _run_protocol(arguments, data) if arguments.protocol else _run_list(arguments, data)
 

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import add_model_arguments, load_model, read_templates
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.config import VideoLimits
 
 if TYPE_CHECKING:
     from vitaclip.predictor import Prediction
@@ -30,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Files, model, classes, and where the answer goes."""
     parser.add_argument("videos", nargs="+", help="video files, or folders that are searched for them")
     add_model_arguments(parser)
+    parser.add_class_arguments(VideoLimits, "limits", help="what a video may be at most")
     parser.add_argument("--top_k", type=int, default=3, help="how many names for each video")
     parser.add_argument("--out", type=str, default="", help="write to this .csv or .json file instead of a table")
 
@@ -45,7 +47,9 @@ def run(arguments: Namespace) -> int:
 
     paths = find_videos(arguments.videos)
     templates = read_templates(arguments.template)
-    predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime)
+    predictor = Predictor(
+        load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=arguments.limits
+    )
     names = choose_classes(arguments.classes) if arguments.classes else predictor.class_names
     if not names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')

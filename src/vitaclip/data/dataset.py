@@ -13,9 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.data.container import VideoError
+from vitaclip.config import VideoLimits
+from vitaclip.data.container import DEFAULT_LIMITS, VideoError
 from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.frame_folder import open_clip
+from vitaclip.data.guard import Guard
 from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.sampling import FrameSampling
@@ -54,6 +56,7 @@ class TrainDataset:
         on_error: OnError = "raise",
         balance_classes: bool = False,
         index_cache: IndexCache | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         """Args:
         rows: the videos.
@@ -63,6 +66,7 @@ class TrainDataset:
         on_error: "raise" stops at a broken video; "skip" takes another in its place and the sample says so.
         balance_classes: show every class equally often in an epoch.
         index_cache: where to keep what the files' packets say.
+        limits: what a video may be at most.
         """
         _check_rows(rows)
         _check_on_error(on_error)
@@ -70,7 +74,7 @@ class TrainDataset:
             raise ValueError(f"seed = {seed}: must be 0 or more")
         self.rows, self.sampling, self.transform = tuple(rows), sampling, transform
         self.seed, self.on_error, self.balance_classes = seed, on_error, balance_classes
-        self.index_cache = index_cache
+        self.index_cache, self.limits, self.guard = index_cache, limits, Guard(self.rows)
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
 
     def __len__(self) -> int:
@@ -89,7 +93,8 @@ class TrainDataset:
         for index, rng in self._tries(step, i, batch_size):
             row = self.rows[index]
             try:
-                clip = self._clip(row.path, rng)
+                with self.guard.reading(index):
+                    clip = self._clip(row.path, rng)
             except VideoError as error:
                 if self.on_error == "raise":
                     raise _located(row, error) from error
@@ -107,7 +112,7 @@ class TrainDataset:
             yield int(rng.integers(len(self.rows))), rng
 
     def _clip(self, path: Path, rng: np.random.Generator) -> Tensor:
-        with open_clip(path, self.index_cache) as video:
+        with open_clip(path, self.index_cache, self.limits) as video:
             indices = self.sampling.train(video.num_frames, rng)
             transform = OneClip(self.transform, rng)
             frames = video.frames(indices, transform.each)
@@ -137,6 +142,7 @@ class EvalDataset:
         on_error: OnError = "raise",
         crop: float = 1.0,
         index_cache: IndexCache | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         """Args:
         rows: the videos.
@@ -147,6 +153,7 @@ class EvalDataset:
         on_error: "raise" stops at a broken video; "skip" gives a sample without video.
         crop: side of a crop over the frames' shorter side.
         index_cache: where to keep what the files' packets say.
+        limits: what a video may be at most.
         """
         _check_rows(rows)
         _check_on_error(on_error)
@@ -154,6 +161,7 @@ class EvalDataset:
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
         self.on_error, self.crop, self.index_cache = on_error, crop, index_cache
+        self.limits, self.guard = limits, Guard(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -173,7 +181,8 @@ class EvalDataset:
         row = self.rows[index]
         try:
             views = self.temporal_views, self.spatial_crops, self.size, self.crop
-            video = load_views(row.path, self.sampling, *views, index_cache=self.index_cache)
+            with self.guard.reading(index):
+                video = load_views(row.path, self.sampling, *views, self.index_cache, self.limits)
         except VideoError as error:
             if self.on_error == "raise":
                 raise _located(row, error) from error
@@ -189,6 +198,7 @@ def load_views(
     size: int = 224,
     crop: float = 1.0,
     index_cache: IndexCache | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
 ) -> Tensor:
     """The test-time views of one video file: frames resized so that a crop of S is `crop` of their shorter side.
 
@@ -199,7 +209,7 @@ def load_views(
         VideoError: the file cannot give the frames.
     """
     _check_views(temporal_views, spatial_crops, size)
-    with open_clip(path, index_cache) as video:
+    with open_clip(path, index_cache, limits) as video:
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)

@@ -46,7 +46,7 @@ class Evaluation:
             class_names: the candidates, trained on or not.
             views: clips and crops of each video, and how they become one answer.
             runtime: precision.
-            data: worker processes, batch size, index cache, and what to do about videos that cannot be read.
+            data: worker processes, batch size, index cache, limits, and what to do about videos that cannot be read.
             wording: templates instead of the learned context, and descriptions.
             processes: those that share the videos; each gets the result of all.
         """
@@ -63,10 +63,13 @@ class Evaluation:
             on_error=data.on_error,
             crop=views.crop,
             index_cache=index_cache(data.index_cache),
+            limits=data.limits,
         )
         self.num_videos = len(dataset)
         share = (processes.rank, processes.count)
-        self._batches = partial(eval_batches, dataset, data.eval_batch_size, data.workers, *share)
+        self._batches = partial(
+            eval_batches, dataset, data.eval_batch_size, data.workers, *share, data.time_limit_seconds
+        )
 
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:

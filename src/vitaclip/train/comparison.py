@@ -11,6 +11,7 @@ from vitaclip.data import NamedVideos, VideoRow
 MAY_CHANGE_ON_RESUME = frozenset(
     {"out", "runtime.device", "log_every", "validate_every", "checkpoint_every", "keep_checkpoints", "views"}
     | {"data.workers", "data.eval_batch_size", "data.val", "data.root", "data.index_cache", "wandb_project"}
+    | {"data.time_limit_seconds", "data.limits"}
 )
 """Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
 
