@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import av
 import av.error
 from av.container import InputContainer
+from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
@@ -82,6 +84,21 @@ def video_stream(path: Path, container: InputContainer, limits: VideoLimits) -> 
         if other is not stream:
             other.discard = Discard.all
     return stream
+
+
+def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator["Packet[Any]"]:
+    """Packets of the streams, or of all, from where the container is on, with empty ones at the end.
+
+    Raises:
+        av.error.FFmpegError: what follows cannot be read.
+    """
+    while True:
+        try:
+            yield from container.demux(*streams)
+            return
+        except IndexError:
+            # A packet of a stream that was not there when the file was opened; PyAV stumbles over it, and can go on.
+            continue
 
 
 def beyond(path: Path, what: str, limit: str, limits: VideoLimits) -> VideoError:

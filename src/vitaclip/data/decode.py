@@ -21,7 +21,7 @@ from av.video.frame import VideoFrame
 from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data.container import DEFAULT_LIMITS, VideoError, beyond, open_container, video_stream
+from vitaclip.data.container import DEFAULT_LIMITS, VideoError, beyond, open_container, read_packets, video_stream
 from vitaclip.data.display import FrameConverter
 from vitaclip.data.frame_index import FrameIndex, read_index
 from vitaclip.data.index_cache import IndexCache
@@ -183,10 +183,10 @@ class Video:
         """All frames that decode, in display order, from a newly opened file; damaged ones are left out."""
         with open_container(self.path, self._limits) as container:
             stream = video_stream(self.path, container, self._limits)
-            packets = container.demux(stream)
+            rest = read_packets(container, stream)
             while True:
                 try:
-                    packet = next(packets, None)
+                    packet = next(rest, None)
                 except av.error.FFmpegError:
                     packet = None  # the container itself is cut short: nothing can follow
                 if packet is None:

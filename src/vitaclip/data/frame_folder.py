@@ -154,5 +154,7 @@ def _read_picture(file: Path, limits: VideoLimits) -> Tensor:
             return torch.from_numpy(np.array(picture.convert("RGB")))
     except VideoError:
         raise
+    except Image.DecompressionBombError as error:
+        raise beyond(file, "far too many pixels", "pixels", limits) from error
     except Exception as error:  # damaged pictures make Pillow fail in every way there is
         raise VideoError(f"{file} cannot be read as a picture: copy it again or leave its folder out") from error

@@ -17,7 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vitaclip.config import VideoLimits
-from vitaclip.data.container import beyond, open_container, video_stream
+from vitaclip.data.container import beyond, open_container, read_packets, video_stream
 
 Integers = NDArray[np.int64]
 
@@ -157,7 +157,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> 
     name = stream.codec_context.name
     packets = []
     try:
-        for packet in container.demux(stream):
+        for packet in read_packets(container, stream):
             time, decode_time, size = packet.pts, packet.dts, packet.size
             if size == 0 and time is None:
                 continue  # the end-of-stream mark

@@ -12,7 +12,7 @@ import av.error
 from av.container import InputContainer
 
 from vitaclip.config import ScanConfig, VideoLimits
-from vitaclip.data.container import DEFAULT_LIMITS, VideoError
+from vitaclip.data.container import DEFAULT_LIMITS, VideoError, read_packets
 from vitaclip.data.decode import open_video
 from vitaclip.data.frame_folder import is_frame_folder, open_clip
 from vitaclip.data.lists import file_problems, is_video_name, read_rows
@@ -167,7 +167,7 @@ def _read_packets(container: InputContainer, video: int) -> tuple[int, dict[int,
     start = (container.start_time or 0) / av.time_base
     packets, ends = 0, dict[int, float]()
     with suppress(av.error.FFmpegError):  # a file that breaks off may end in an error
-        for packet in container.demux():
+        for packet in read_packets(container):
             packets += packet.stream_index == video and packet.size > 0
             time = packet.dts if packet.pts is None else packet.pts
             if time is not None and packet.time_base is not None:
