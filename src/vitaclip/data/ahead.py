@@ -51,7 +51,8 @@ def make_ahead(
 
     Raises:
         VideoError: as the maker does.
-        RuntimeError: the maker fails otherwise, or too many processes are lost over one batch.
+        ValueError: too many processes are lost over one batch.
+        RuntimeError: the maker fails otherwise.
     """
     pool = _Pool(maker)
     waiting, made = deque(numbers), dict[int, BatchT | Exception]()
