@@ -26,7 +26,8 @@ def send_and_die(item: int, mark: Mark) -> object:
 
 def nap(item: int, mark: Mark) -> str:
     with mark.at(item):
-        time.sleep(0.2)
+        for _ in range(20):  # a single sleep would be over at once after a stop
+            time.sleep(0.01)
     return "slept"
 
 
