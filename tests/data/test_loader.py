@@ -241,7 +241,7 @@ def test_the_time_limit_is_for_one_video(video_folder: Path, monkeypatch: pytest
     assert batch.skipped == ()
 
 
-@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGSEGV])
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGHUP])
 def test_a_worker_killed_from_outside_is_replaced(video_folder: Path, sent: signal.Signals) -> None:
     """Whenever: reading or not. Only the batches' order and number can be the same: a video may be blamed for it."""
     batches = eval_batches(evaluation(video_folder), 1, 2)
