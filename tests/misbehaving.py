@@ -1,11 +1,15 @@
 """Tasks that misbehave; in a module of their own, because other processes import them."""
 
+import ctypes
+import faulthandler
 import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
-from vitaclip.data import VideoError
+from vitaclip.config import VideoLimits
+from vitaclip.data import VideoError, open_clip
 from vitaclip.data.scan import VideoFacts, check_video
 
 
@@ -14,8 +18,9 @@ def misbehave(how: str) -> str:
     if how == "hang":
         for number in (signal.SIGTERM, signal.SIGALRM):
             signal.signal(number, signal.SIG_IGN)
-        time.sleep(3600)
+        ctypes.PyDLL(None).sleep(3600)  # as a codec that never comes back: no other thread of Python runs either
     elif how == "segfault":
+        faulthandler.disable()  # pytest's would print where
         os.kill(os.getpid(), signal.SIGSEGV)
     elif how == "exit":
         os._exit(3)
@@ -26,7 +31,19 @@ def misbehave(how: str) -> str:
     return how.upper()
 
 
-def check_or_misbehave(path: Path) -> VideoFacts:
+def check_or_misbehave(path: Path, limits: VideoLimits) -> VideoFacts:
     """`check_video`, but a file whose name says so hangs or kills the process."""
     misbehave(path.stem)
-    return check_video(path)
+    return check_video(path, limits)
+
+
+def open_or_misbehave(path: Path, *arguments: Any) -> Any:
+    """`open_clip`, but a file whose name says so hangs or kills the process."""
+    misbehave(path.stem)
+    return open_clip(path, *arguments)
+
+
+def open_slowly(path: Path, *arguments: Any) -> Any:
+    """`open_clip`, after a fifth of a second."""
+    time.sleep(0.2)
+    return open_clip(path, *arguments)

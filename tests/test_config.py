@@ -16,6 +16,7 @@ from vitaclip.config import (
     SamplingConfig,
     TextPromptConfig,
     TrainConfig,
+    VideoLimits,
     VideoPromptConfig,
     ViewsConfig,
     VisionConfig,
@@ -36,6 +37,10 @@ WRONG = [
     (AugmentConfig, {"flip": 2.0}, "probability"),
     (DataConfig, {"workers": -1}, "0 or more"),
     (DataConfig, {"on_error": "ignore"}, "raise or skip"),
+    (DataConfig, {"time_limit_seconds": -1.0}, "0 .none. or more"),
+    (VideoLimits, {"frames": 0}, "VideoLimits.frames = 0: must be at least 1"),
+    (VideoLimits, {"pixels": 0}, "at least 1"),
+    (VideoLimits, {"hours": 0.0}, "above 0"),
     (OptimConfig, {"steps": 0}, "at least 1"),
     (OptimConfig, {"learning_rate": 0.0}, "positive"),
     (OptimConfig, {"decayed": "none"}, "all or matrices"),
@@ -80,6 +85,9 @@ def test_unknown_fields_are_named() -> None:
 
 
 def test_configs_survive_json_and_yaml() -> None:
-    config = TrainConfig(model=ModelConfig(text=TextPromptConfig(num_context=2, templates=("{}", "a {}."))))
+    config = TrainConfig(
+        model=ModelConfig(text=TextPromptConfig(num_context=2, templates=("{}", "a {}."))),
+        data=DataConfig(limits=VideoLimits(frames=5)),
+    )
     assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config
     assert from_dict(TrainConfig, yaml.safe_load(json.dumps(to_dict(config)))) == config

@@ -277,6 +277,23 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VideoLimits:
+    """What a video may state or hold at most. One beyond that cannot be read; no memory is spent on it."""
+
+    frames: int = 2_592_000
+    """Frames; for a folder, pictures. The default is a day at 30 a second."""
+    pixels: int = 35_651_584
+    """Width times height of a frame. The default is 8192 x 4352, the most at level 6 of H.264, HEVC and AV1."""
+    hours: float = 24.0
+    """Length."""
+
+    def __post_init__(self) -> None:
+        for name in ("frames", "pixels"):
+            require(getattr(self, name) >= 1, self, name, "must be at least 1")
+        require(self.hours > 0, self, "hours", "must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Videos and labels."""
 
@@ -303,6 +320,11 @@ class DataConfig:
     on_error: Literal["raise", "skip"] = "skip"
     """A video that cannot be read: stop, or go on with another in training (counted in the log, listed in
     bad_videos.txt) and without it in evaluation (counted in the result)."""
+    time_limit_seconds: float = 120.0
+    """A video that takes longer cannot be read; the process that reads it is killed and replaced, also when the codec
+    hangs. With `workers` 0 nothing can interrupt a codec, and the limit does not hold. 0: none."""
+    limits: VideoLimits = field(default_factory=VideoLimits)
+    """What a video may be at most."""
     index_cache: str = ""
     """Folder that keeps where the frames of each video are, so that only the first epoch has to find out; may be
     shared by runs. Pays for long videos, slow disks, and files whose frames have to be counted. Empty: none."""
@@ -328,6 +350,7 @@ class DataConfig:
         mixed = self.augment.mixup or self.augment.cutmix
         remedy = "mixup and cutmix mix pixels, which features no longer have; set both to 0, or leave it empty"
         require(not cached or not mixed, self, "feature_cache", remedy)
+        require(self.time_limit_seconds >= 0, self, "time_limit_seconds", "must be 0 (none) or more")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -546,6 +569,8 @@ class ScanConfig:
     """Files that are read at a time, each in a process of its own; 0 = as many as there are cores."""
     time_limit_seconds: float = 60.0
     """A file that takes longer is bad; the process that reads it is killed, also when the codec hangs."""
+    limits: VideoLimits = field(default_factory=VideoLimits)
+    """What a video may be at most."""
 
     def __post_init__(self) -> None:
         require(self.workers >= 0, self, "workers", "must be 0 (all cores) or more")
@@ -582,6 +607,8 @@ _NESTED: dict[tuple[str, str], type[Any]] = {
     ("ModelConfig", "text"): TextPromptConfig,
     ("ModelConfig", "sampling"): SamplingConfig,
     ("DataConfig", "augment"): AugmentConfig,
+    ("DataConfig", "limits"): VideoLimits,
+    ("ScanConfig", "limits"): VideoLimits,
     ("TrainConfig", "model"): ModelConfig,
     ("TrainConfig", "data"): DataConfig,
     ("TrainConfig", "optim"): OptimConfig,

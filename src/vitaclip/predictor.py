@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitaclip.config import RuntimeConfig, ViewsConfig
+from vitaclip.config import RuntimeConfig, VideoLimits, ViewsConfig
 from vitaclip.data import FrameSampling, check_class_names, load_views, view_sampling
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VitaCLIP
@@ -41,13 +41,18 @@ class Predictor:
     """
 
     def __init__(
-        self, model: VitaCLIP, *, views: ViewsConfig | None = None, runtime: RuntimeConfig | None = None
+        self,
+        model: VitaCLIP,
+        *,
+        views: ViewsConfig | None = None,
+        runtime: RuntimeConfig | None = None,
+        limits: VideoLimits | None = None,
     ) -> None:
         """Take a model into use; the candidates are its own class names, if it has any, until others are set."""
         runtime = runtime or RuntimeConfig()
         device = pick_device(runtime.device)
         self.model = model.to(device).prepare(runtime).eval()
-        self.views = views or ViewsConfig()
+        self.views, self.limits = views or ViewsConfig(), limits or VideoLimits()
         self.class_names = model.class_names
         self.autocast = partial(autocast, runtime, device)
         self._text_features: Tensor | None = None
@@ -91,7 +96,8 @@ class Predictor:
     def load(self, path: str | Path) -> Tensor:
         """The views of a video file, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
         views = self.views
-        return load_views(path, self.sampling, views.temporal, views.spatial, self.model.image_size, views.crop)
+        looked_at = views.temporal, views.spatial, self.model.image_size, views.crop
+        return load_views(path, self.sampling, *looked_at, limits=self.limits)
 
     def encode(self, video: Tensor) -> Tensor:
         """Embed views, uint8 (V, T, 3, H, W): (V, D) float32 of unit length, on the CPU."""

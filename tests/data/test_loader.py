@@ -2,12 +2,17 @@
 
 import multiprocessing
 import os
+import re
 import signal
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from misbehaving import open_or_misbehave, open_slowly
 from video_files import SAMPLING, TRANSFORM, rows_of
 from vitaclip.data import (
     EvalBatch,
@@ -15,10 +20,12 @@ from vitaclip.data import (
     TrainBatch,
     TrainDataset,
     VideoError,
+    VideoRow,
     eval_batches,
     train_batches,
 )
 from vitaclip.data.samples import OnError
+from vitaclip.data.worker import Worker
 
 
 def train(folder: Path, broken: tuple[int, ...] = (), on_error: OnError = "skip") -> TrainDataset:
@@ -146,3 +153,114 @@ def test_wrong_sizes_fail_at_the_call(video_folder: Path) -> None:
         train_batches(train(video_folder), -1, 1, 1)
     with pytest.raises(ValueError, match="workers = -1"):
         eval_batches(evaluation(video_folder), 1, -1)
+
+
+# ------------------------------------------------------------------------ videos that hang the codec or end its process
+
+HANGS = r"/hang\.mp4 took longer than the time limit: leave it out, or raise time_limit_seconds"
+DIES = r"/segfault\.mp4 ended the process that read it \(SIGSEGV\): leave it out"
+EXITS = r"/exit\.mp4 ended the process that read it \(exit code 3\): leave it out"
+
+
+@pytest.fixture
+def misbehaving(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files called hang.mp4, segfault.mp4 and exit.mp4 do."""
+    monkeypatch.setattr("vitaclip.data.dataset.open_clip", open_or_misbehave)
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
+    """The worker processes that were started."""
+    found = []
+    start = Worker.__init__
+
+    def record(worker: Worker, *arguments: Any) -> None:
+        found.append(worker)
+        start(worker, *arguments)
+
+    monkeypatch.setattr(Worker, "__init__", record)
+    return found
+
+
+def rows_with(folder: Path, names: Mapping[int, str]) -> list[VideoRow]:
+    """The ten rows, some with other files."""
+    return [replace(row, path=folder / f"{names.get(n, row.path.stem)}.mp4") for n, row in enumerate(rows_of(folder))]
+
+
+@pytest.mark.usefixtures("misbehaving")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_deadly_video_is_passed_over_like_a_broken_one(
+    video_folder: Path, workers: int, started: list[Worker]
+) -> None:
+    rows = rows_with(video_folder, {2: "hang", 5: "segfault", 7: "exit"})
+    expected = list(train_batches(train(video_folder, broken=(2, 5, 7)), 0, 6, 4))
+    dataset = TrainDataset(rows, SAMPLING, TRANSFORM, 0, "skip")
+    got = list(train_batches(dataset, 0, 6, 4, workers, time_limit_seconds=1.5))
+    for first, second in zip(expected, got, strict=True):
+        assert torch.equal(first.video, second.video)
+        assert (first.step, first.rows, first.labels.tolist()) == (second.step, second.rows, second.labels.tolist())
+        assert len(first.skipped) == len(second.skipped)
+    lines = sorted({line for batch in got for line in batch.skipped})
+    patterns = f"list.csv:3: .*{HANGS}", f"list.csv:6: .*{DIES}", f"list.csv:8: .*{EXITS}"
+    for line, pattern in zip(lines, patterns, strict=True):
+        assert re.match(pattern, line), line
+    # Seen again and again in three epochs, each costs a process once, or twice where two read it at the same time.
+    assert workers + 3 <= len(started) <= workers + 3 * workers
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.usefixtures("misbehaving")
+def test_evaluation_leaves_deadly_videos_out_and_remembers_them(video_folder: Path, started: list[Worker]) -> None:
+    dataset = EvalDataset(rows_with(video_folder, {3: "hang", 4: "segfault"}), SAMPLING, 2, 1, 24, "skip")
+    expected = list(eval_batches(evaluation(video_folder, broken=(3, 4)), 3))
+    for _ in range(2):
+        got = list(eval_batches(dataset, 3, 2, time_limit_seconds=1.0))
+        for first, second in zip(expected, got, strict=True):
+            assert torch.equal(first.video, second.video)
+            assert (first.rows, first.left_out) == (second.rows, second.left_out)
+        lines = [line for batch in got for line in batch.skipped]
+        assert re.match(f"list.csv:4: .*{HANGS}", lines[0])
+        assert re.match(f"list.csv:5: .*{DIES}", lines[1])
+        assert len(lines) == 2
+    assert len(started) == (2 + 2) + 2
+
+
+@pytest.mark.usefixtures("misbehaving")
+@pytest.mark.parametrize(("name", "message"), [("hang", HANGS), ("segfault", DIES)])
+def test_a_deadly_video_can_stop_training(video_folder: Path, name: str, message: str) -> None:
+    dataset = TrainDataset(rows_with(video_folder, {1: name}), SAMPLING, TRANSFORM, 0, "raise")
+    with pytest.raises(VideoError, match=f"^list.csv:2: .*{message}") as caught:
+        list(train_batches(dataset, 0, 5, 4, 2, time_limit_seconds=1.0))
+    assert "\n" not in str(caught.value)
+    assert multiprocessing.active_children() == []
+
+
+def test_the_time_limit_is_for_one_video(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitaclip.data.dataset.open_clip", open_slowly)  # 0.2 s each
+    (batch,) = train_batches(train(video_folder), 0, 1, 20, 1, time_limit_seconds=1.5)
+    assert batch.skipped == ()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGKILL, signal.SIGHUP])
+def test_a_worker_killed_from_outside_is_replaced(video_folder: Path, sent: signal.Signals) -> None:
+    """Whenever: reading or not. Only the batches' order and number can be the same: a video may be blamed for it."""
+    batches = eval_batches(evaluation(video_folder), 1, 2)
+    seen = [next(batches)]
+    for worker in multiprocessing.active_children():
+        assert worker.pid is not None
+        os.kill(worker.pid, sent)
+    seen += list(batches)
+    assert sorted(row for batch in seen for row in (*batch.rows, *batch.left_out)) == list(range(10))
+
+
+def test_processes_lost_again_and_again_end_the_run(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitaclip.data.loader._labels", lambda _: os._exit(7))  # while no video is being read
+    with pytest.raises(ValueError, match=r"10 processes were lost over one batch; .* \(exit code 7\)\. Use fewer"):
+        list(train_batches(train(video_folder), 0, 1, 2, 1))
+    assert multiprocessing.active_children() == []
+
+
+def test_a_mistake_of_ours_is_shown_where_it_was_made(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitaclip.data.loader._labels", lambda _: 1 // 0)
+    with pytest.raises(RuntimeError, match=r"(?s)a process that makes batches failed:.*loader\.py.*ZeroDivisionError"):
+        list(train_batches(train(video_folder), 0, 1, 2, 1))

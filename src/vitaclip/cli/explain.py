@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from vitaclip.cli.models import add_model_arguments, load_predictor
+from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Files, model, classes, and where the pictures go."""
     parser.add_argument("videos", nargs="+", help="video files, or folders that are searched for them")
     add_model_arguments(parser)
+    add_limits(parser)
     parser.add_argument("--name", type=str, default="", help="the candidate to explain, instead of the predicted one")
     parser.add_argument("--top_k", type=int, default=5, help="how many names to show")
     parser.add_argument("--out", type=str, default="explained", help="folder for a .png and a .json file a video")

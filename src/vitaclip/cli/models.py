@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.model import VitaCLIP
@@ -79,6 +79,18 @@ def add_reading_arguments(parser: ArgumentParser) -> None:
         default="skip",
         help="a video that is not there or cannot be read: leave out, or stop",
     )
+    parser.add_argument(
+        "--time_limit_seconds",
+        type=float,
+        default=DataConfig.time_limit_seconds,
+        help="a video that takes a worker longer cannot be read; 0: no limit",
+    )
+    add_limits(parser)
+
+
+def add_limits(parser: ArgumentParser) -> None:
+    """`--limits.frames` and so on."""
+    parser.add_class_arguments(VideoLimits, "limits", help="what a video may be at most")
 
 
 def reading_config(arguments: Namespace) -> DataConfig:
@@ -89,6 +101,8 @@ def reading_config(arguments: Namespace) -> DataConfig:
         on_error=arguments.on_error,
         index_cache=arguments.index_cache,
         feature_cache=arguments.feature_cache,
+        time_limit_seconds=arguments.time_limit_seconds,
+        limits=arguments.limits,
     )
 
 
@@ -117,7 +131,9 @@ def load_predictor(arguments: Namespace) -> "Predictor":
     from vitaclip.predictor import Predictor
 
     templates = read_templates(arguments.template)
-    predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime)
+    predictor = Predictor(
+        load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=arguments.limits
+    )
     names = choose_classes(arguments.classes) if arguments.classes else predictor.class_names
     if not names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import add_model_arguments, load_predictor
+from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Files, model, classes, and where the answer goes."""
     parser.add_argument("videos", nargs="+", help="video files, or folders that are searched for them")
     add_model_arguments(parser)
+    add_limits(parser)
     parser.add_argument("--top_k", type=int, default=3, help="how many names for each video")
     parser.add_argument("--out", type=str, default="", help="write to this .csv or .json file instead of a table")
 

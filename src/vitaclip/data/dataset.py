@@ -15,9 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.data.container import VideoError
+from vitaclip.config import VideoLimits
+from vitaclip.data.container import DEFAULT_LIMITS, VideoError
 from vitaclip.data.decode import Video
 from vitaclip.data.frame_folder import FrameFolder, open_clip
+from vitaclip.data.guard import Guard
 from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.samples import OnError, Sample, TrainSamples, check_on_error, check_rows, located
@@ -38,18 +40,20 @@ class TrainDataset(TrainSamples):
         on_error: OnError = "raise",
         balance_classes: bool = False,
         index_cache: IndexCache | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         """Args:
         rows, seed, on_error, balance_classes: see `TrainSamples`.
         sampling: which frames make a clip.
         transform: what happens to a clip.
         index_cache: where to keep what the files' packets say.
+        limits: what a video may be at most.
         """
         super().__init__(rows, seed, on_error, balance_classes)
-        self.sampling, self.transform, self.index_cache = sampling, transform, index_cache
+        self.sampling, self.transform, self.index_cache, self.limits = sampling, transform, index_cache, limits
 
     def clip(self, index: int, rng: np.random.Generator) -> Tensor:
-        with open_clip(self.rows[index].path, self.index_cache) as video:
+        with open_clip(self.rows[index].path, self.index_cache, self.limits) as video:
             return draw_clip(video, self.sampling, self.transform, rng)
 
 
@@ -75,6 +79,7 @@ class EvalDataset:
         on_error: OnError = "raise",
         crop: float = 1.0,
         index_cache: IndexCache | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         """Args:
         rows: the videos.
@@ -85,6 +90,7 @@ class EvalDataset:
         on_error: "raise" stops at a broken video; "skip" gives a sample without video.
         crop: side of a crop over the frames' shorter side.
         index_cache: where to keep what the files' packets say.
+        limits: what a video may be at most.
         """
         check_rows(rows)
         check_on_error(on_error)
@@ -92,6 +98,7 @@ class EvalDataset:
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
         self.on_error, self.crop, self.index_cache = on_error, crop, index_cache
+        self.limits, self.guard = limits, Guard(self.rows)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -110,7 +117,8 @@ class EvalDataset:
         """
         row = self.rows[index]
         try:
-            video = self.views(row.path)
+            with self.guard.reading(index):
+                video = self.views(row.path)
         except VideoError as error:
             if self.on_error == "raise":
                 raise located(row, error) from error
@@ -124,12 +132,13 @@ class EvalDataset:
             VideoError: the video is broken.
         """
         views = self.temporal_views, self.spatial_crops, self.size, self.crop
-        return load_views(path, self.sampling, *views, index_cache=self.index_cache)
+        return load_views(path, self.sampling, *views, self.index_cache, self.limits)
 
     def of(self, rows: Sequence[VideoRow]) -> Self:
         """The same views of other videos; a broken one gives a sample without video."""
         other = copy.copy(self)
         other.rows, other.on_error = tuple(rows), "skip"
+        other.guard = Guard(other.rows)
         return other
 
     @property
@@ -153,6 +162,7 @@ def load_views(
     size: int = 224,
     crop: float = 1.0,
     index_cache: IndexCache | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
 ) -> Tensor:
     """The test-time views of one video file: frames resized so that a crop of S is `crop` of their shorter side.
 
@@ -163,7 +173,7 @@ def load_views(
         VideoError: the file cannot give the frames.
     """
     _check_views(temporal_views, spatial_crops, size)
-    with open_clip(path, index_cache) as video:
+    with open_clip(path, index_cache, limits) as video:
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)

@@ -20,7 +20,8 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from vitaclip.data.container import VideoError, open_container, video_stream
+from vitaclip.config import VideoLimits
+from vitaclip.data.container import DEFAULT_LIMITS, VideoError, beyond, open_container, read_packets, video_stream
 from vitaclip.data.display import FrameConverter
 from vitaclip.data.frame_index import FrameIndex, read_index
 from vitaclip.data.index_cache import IndexCache
@@ -32,42 +33,48 @@ FrameFunction = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def open_video(path: str | Path, cache: IndexCache | None = None) -> Iterator["Video"]:
+def open_video(
+    path: str | Path, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
+) -> Iterator["Video"]:
     """Opens a video file for reading frames.
 
     Args:
         path: any file that FFmpeg reads.
         cache: where to find, or else to put, what the file's packets say.
+        limits: what the video may be at most.
 
     Yields:
         The `Video`; it is closed when the block ends.
 
     Raises:
-        VideoError: missing, empty, a folder, not a video, damaged beyond reading, or without a video stream.
+        VideoError: missing, empty, a folder, not a video, damaged beyond reading, without a video stream, or beyond the
+            limits.
     """
     path = Path(path)
-    with open_container(path, probe=False) as container:
-        yield Video(path, container, cache)
+    with open_container(path, limits, probe=False) as container:
+        yield Video(path, container, cache, limits)
 
 
 class Video:
     """An open video file. Made by `open_video`."""
 
-    def __init__(self, path: Path, container: InputContainer, cache: IndexCache | None = None) -> None:
+    def __init__(self, path: Path, container: InputContainer, cache: IndexCache | None, limits: VideoLimits) -> None:
         self.path = path
-        self._stream = video_stream(path, container)
+        self._limits = limits
+        self._stream = video_stream(path, container, limits)
         self._convert = FrameConverter(path, self._stream)
         self._cache = cache
         known = cache.load(path) if cache else None
-        index = read_index(path, container, self._stream) if known is None else known
+        index = read_index(path, container, self._stream, limits) if known is None else known
         self._spans: SpanDecoder | None = None
         if isinstance(index, FrameIndex):
             self._spans = SpanDecoder(container, self._stream, index, at_start=known is not None)
-            self.num_frames = len(index.times)
             if cache and known is None:
                 cache.store(path, index)
-        elif index is not None:
-            self.num_frames = index
+        if index is not None:
+            self.num_frames = len(index.times) if isinstance(index, FrameIndex) else index
+            if self.num_frames > limits.frames:  # kept under other limits
+                raise beyond(path, f"{self.num_frames} frames", "frames", limits)
 
     @cached_property
     def num_frames(self) -> int:
@@ -76,7 +83,10 @@ class Video:
         Read from the packets where they can be trusted, else counted by decoding; a file damaged inside may hold
         fewer, and asking for those it lacks is a VideoError.
         """
-        count = sum(1 for _ in self._decode_everything())
+        count = 0
+        for count, _ in enumerate(self._decode_everything(), 1):
+            if count > self._limits.frames:
+                raise beyond(self.path, f"at least {count} frames", "frames", self._limits)
         if count == 0:
             raise self._error("holds no frame that can be decoded: copy it again or leave it out")
         if self._cache:
@@ -171,12 +181,12 @@ class Video:
 
     def _decode_everything(self) -> Iterator[VideoFrame]:
         """All frames that decode, in display order, from a newly opened file; damaged ones are left out."""
-        with open_container(self.path) as container:
-            stream = video_stream(self.path, container)
-            packets = container.demux(stream)
+        with open_container(self.path, self._limits) as container:
+            stream = video_stream(self.path, container, self._limits)
+            rest = read_packets(container, stream)
             while True:
                 try:
-                    packet = next(packets, None)
+                    packet = next(rest, None)
                 except av.error.FFmpegError:
                     packet = None  # the container itself is cut short: nothing can follow
                 if packet is None:

@@ -6,6 +6,7 @@ Axes: H x W pixels.
 from fractions import Fraction
 from pathlib import Path
 
+import av.error
 import numpy as np
 import torch
 from av.sidedata.sidedata import SideDataContainer, Type
@@ -32,9 +33,14 @@ class FrameConverter:
         """uint8 (3, H, W), H and W as displayed; stored as (H, W, 3), the layout in which resizing is fastest.
 
         Raises:
-            VideoError: the file states an impossible shape of its pixels.
+            VideoError: the file states an impossible shape of its pixels, or FFmpeg cannot convert their format.
         """
-        plane = self._reformatter.reformat(frame, format="rgb24", threads=1).planes[0]
+        try:
+            plane = self._reformatter.reformat(frame, format="rgb24", threads=1).planes[0]
+        except av.error.FFmpegError as error:
+            raise VideoError(
+                f"{self._path} has pixels of a kind ({frame.format.name}) that FFmpeg cannot convert: leave it out"
+            ) from error
         rows = torch.from_numpy(np.frombuffer(memoryview(plane), dtype=np.uint8)).view(plane.height, plane.line_size)
         pixels = rows[:, : 3 * frame.width].unflatten(1, (frame.width, 3)).permute(2, 0, 1)
         aspect = self._pixel_aspect()

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitaclip.config import VideoLimits
+from vitaclip.data.container import DEFAULT_LIMITS
 from vitaclip.data.dataset import EvalDataset, draw_clip
 from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.frame_folder import open_clip
@@ -36,19 +38,20 @@ class DrawnDataset(EvalDataset):
         draws: int,
         on_error: OnError = "raise",
         index_cache: IndexCache | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
     ) -> None:
         """Args:
-        rows, on_error, index_cache: see `EvalDataset`.
+        rows, on_error, index_cache, limits: see `EvalDataset`.
         sampling: which frames make a clip.
         transform: what happens to a clip.
         draws: V, clips of each video.
         """
-        super().__init__(rows, sampling, draws, 1, transform.size, on_error, index_cache=index_cache)
+        super().__init__(rows, sampling, draws, 1, transform.size, on_error, index_cache=index_cache, limits=limits)
         self.transform = transform
 
     def views(self, path: Path) -> Tensor:
         name = zlib.crc32(path.name.encode(errors="surrogateescape"))
-        with open_clip(path, self.index_cache) as video:
+        with open_clip(path, self.index_cache, self.limits) as video:
             return torch.stack(
                 [
                     draw_clip(video, self.sampling, self.transform, generator(0, Purpose.DRAWN, name, draw))

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from vitaclip.data.container import VideoError
+from vitaclip.config import VideoLimits
+from vitaclip.data.container import DEFAULT_LIMITS, VideoError, beyond
 from vitaclip.data.decode import FrameFunction, Video, open_video
 from vitaclip.data.index_cache import IndexCache
 
@@ -34,17 +35,22 @@ def is_frame_folder(path: Path) -> bool:
         return any(_NUMBERED.fullmatch(entry.name) is not None for entry in entries)
 
 
-def open_clip(path: str | Path, cache: IndexCache | None = None) -> "AbstractContextManager[Video | FrameFolder]":
+def open_clip(
+    path: str | Path, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
+) -> "AbstractContextManager[Video | FrameFolder]":
     """Opens a video file, or a folder of numbered pictures, for reading frames.
 
     Args:
         path: either.
         cache: where to find, or else to put, what a video file's packets say; a folder has none.
+        limits: what it may be at most.
 
     Raises:
-        VideoError: it is neither.
+        VideoError: it is neither, or beyond the limits.
     """
-    return _open_folder(Path(path)) if is_frame_folder(Path(path)) else open_video(path, cache)
+    if is_frame_folder(Path(path)):
+        return _open_folder(Path(path), limits)
+    return open_video(path, cache, limits)
 
 
 class FrameFolder:
@@ -53,9 +59,11 @@ class FrameFolder:
     Read like a `Video`; pictures state no rate, so there is no `fps`.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, limits: VideoLimits) -> None:
+        self.path, self._limits = path, limits
         self._files = _frame_files(path)
+        if len(self._files) > limits.frames:
+            raise beyond(path, f"{len(self._files)} pictures", "frames", limits)
 
     @property
     def num_frames(self) -> int:
@@ -95,7 +103,7 @@ class FrameFolder:
         shape: torch.Size | None = None
         pixels: dict[int, Tensor] = {}
         for number in sorted(set(numbers)):
-            picture = _read_picture(self._files[number])
+            picture = _read_picture(self._files[number], self._limits)
             shape = shape or picture.shape
             if picture.shape != shape:
                 raise VideoError(f"{self.path} holds pictures of several sizes: convert them to one, or leave it out")
@@ -110,8 +118,8 @@ class FrameFolder:
 
 
 @contextmanager
-def _open_folder(path: Path) -> Iterator[FrameFolder]:
-    yield FrameFolder(path)
+def _open_folder(path: Path, limits: VideoLimits) -> Iterator[FrameFolder]:
+    yield FrameFolder(path, limits)
 
 
 def _frame_files(path: Path) -> list[Path]:
@@ -137,10 +145,16 @@ def _frame_files(path: Path) -> list[Path]:
     return [file for _, file in numbered]
 
 
-def _read_picture(file: Path) -> Tensor:
+def _read_picture(file: Path, limits: VideoLimits) -> Tensor:
     """uint8 (H, W, 3)."""
     try:
         with Image.open(file) as picture:
+            if picture.width * picture.height > limits.pixels:
+                raise beyond(file, f"{picture.width} x {picture.height} pixels", "pixels", limits)
             return torch.from_numpy(np.array(picture.convert("RGB")))
-    except (OSError, UnidentifiedImageError, SyntaxError, Image.DecompressionBombError) as error:
+    except VideoError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise beyond(file, "far too many pixels", "pixels", limits) from error
+    except Exception as error:  # damaged pictures make Pillow fail in every way there is
         raise VideoError(f"{file} cannot be read as a picture: copy it again or leave its folder out") from error

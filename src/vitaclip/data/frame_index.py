@@ -16,7 +16,8 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vitaclip.data.container import open_container, video_stream
+from vitaclip.config import VideoLimits
+from vitaclip.data.container import beyond, open_container, read_packets, video_stream
 
 Integers = NDArray[np.int64]
 
@@ -99,27 +100,33 @@ class FrameIndex:
         return int(self.key_places[key])
 
 
-def read_index(path: Path, container: InputContainer, stream: VideoStream) -> FrameIndex | None:
+def read_index(path: Path, container: InputContainer, stream: VideoStream, limits: VideoLimits) -> FrameIndex | None:
     """Reads all packets of a newly opened file without decoding any.
 
     Args:
         path: the file.
         container: the same, opened.
         stream: its video stream.
+        limits: what it may be at most.
 
     Returns:
         The index; None where the packets cannot stand for the frames, so that these must be counted by decoding.
+
+    Raises:
+        VideoError: more packets than the limits allow frames.
     """
     if not _one_frame_per_packet(stream):
         return None
-    packets = _read_packets(container, stream)
+    packets = _read_packets(container, stream, limits.frames)
+    if len(packets) > limits.frames:
+        raise beyond(path, f"at least {len(packets)} packets", "frames", limits)
     if not packets:
         return None
     stored = [packet.time for packet in packets]
     if len(set(stored)) < len(stored):
         return None
     # Frames stored out of display order whose times rise all the same: not display times (H.264 in avi).
-    if len(stored) > 2 and stored == sorted(stored) and _reorders(path, stream):
+    if len(stored) > 2 and stored == sorted(stored) and _reorders(path, stream, limits):
         return None
     shown = sorted((packet.time, place) for place, packet in enumerate(packets) if packet.is_shown)
     keys = [(place, packet) for place, packet in enumerate(packets) if packet.is_key]
@@ -144,12 +151,13 @@ class _PacketFacts(NamedTuple):
     is_shown: bool
 
 
-def _read_packets(container: InputContainer, stream: VideoStream) -> list[_PacketFacts]:
-    """All packets in storage order; none at all if one is damaged, without a time, or gives no frame."""
+def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> list[_PacketFacts]:
+    """All packets in storage order, or `most` and one; none at all if one is damaged, without a time, or gives no
+    frame."""
     name = stream.codec_context.name
     packets = []
     try:
-        for packet in container.demux(stream):
+        for packet in read_packets(container, stream):
             time, decode_time, size = packet.pts, packet.dts, packet.size
             if size == 0 and time is None:
                 continue  # the end-of-stream mark
@@ -158,6 +166,8 @@ def _read_packets(container: InputContainer, stream: VideoStream) -> list[_Packe
             is_shown = not packet.is_discard and (name != "vp8" or bool(memoryview(packet)[0] & _VP8_SHOWN))
             decode_time = time if decode_time is None else decode_time
             packets.append(_PacketFacts(time, decode_time, size, packet.is_keyframe, is_shown))
+            if len(packets) > most:
+                break
     except av.error.FFmpegError:
         return []
     return packets
@@ -171,12 +181,12 @@ def _emits_nothing(size: int, codec: str) -> bool:
     return size == 0 or (codec == "mpeg4" and size <= _MPEG4_HEADER_BYTES)
 
 
-def _reorders(path: Path, stream: VideoStream) -> bool:
+def _reorders(path: Path, stream: VideoStream, limits: VideoLimits) -> bool:
     """Whether the stream's frames are stored out of display order; decodes some of them to find out."""
     if stream.codec_context.name not in _REORDERING:
         return False
-    with open_container(path) as container:
-        return bool(video_stream(path, container).codec_context.has_b_frames)
+    with open_container(path, limits) as container:
+        return bool(video_stream(path, container, limits).codec_context.has_b_frames)
 
 
 def _one_frame_per_packet(stream: VideoStream) -> bool:

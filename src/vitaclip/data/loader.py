@@ -3,17 +3,17 @@
 Axes: B videos, V views of a video, T frames, S x S pixels.
 """
 
-import signal
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 
-from vitaclip.data.container import VideoError
+from vitaclip.data.ahead import Maker, make_ahead
 from vitaclip.data.dataset import EvalDataset
+from vitaclip.data.guard import Guard
 from vitaclip.data.samples import Sample, TrainSamples
 
 BatchT = TypeVar("BatchT")
@@ -57,6 +57,7 @@ def train_batches(
     batch_size: int,
     workers: int = 0,
     places: range | None = None,
+    time_limit_seconds: float = 0.0,
 ) -> Iterator[TrainBatch]:
     """Batches of steps `first_step .. last_step - 1`, in this order.
 
@@ -69,51 +70,51 @@ def train_batches(
         batch_size: B of the whole step.
         workers: processes that decode ahead; 0 = decode here.
         places: those of the step's places that are made here, in `0 .. B - 1`. None: all.
+        time_limit_seconds: for one video. One that takes a worker longer, or ends it, is broken. 0: none.
 
     Raises:
-        ValueError: a size that makes no sense.
+        ValueError: a size that makes no sense; later, if worker processes end again and again.
         VideoError: a broken video, as the data set's `on_error` says.
     """
     _check_sizes(batch_size, workers)
     if first_step < 0:
         raise ValueError(f"first_step = {first_step}: must be 0 or more")
     maker = _TrainMaker(dataset, batch_size, range(batch_size) if places is None else places)
-    return _load(maker, range(first_step, last_step), workers)
+    return _load(maker, range(first_step, last_step), workers, time_limit_seconds)
 
 
 def eval_batches(
-    dataset: EvalDataset, batch_size: int, workers: int = 0, rank: int = 0, count: int = 1
+    dataset: EvalDataset,
+    batch_size: int,
+    workers: int = 0,
+    rank: int = 0,
+    count: int = 1,
+    time_limit_seconds: float = 0.0,
 ) -> Iterator[EvalBatch]:
     """All rows of the data set, each once, in their order; the last batch may be smaller.
 
-    Of `count` processes number `rank` gets its share: whole batches that follow each other, perhaps none.
+    Of `count` processes number `rank` gets its share: whole batches that follow each other, perhaps none. The other
+    arguments are those of `train_batches`.
 
     Raises:
-        ValueError: a size that makes no sense.
+        ValueError: a size that makes no sense; later, if worker processes end again and again.
         VideoError: a broken video, as the data set's `on_error` says.
     """
     _check_sizes(batch_size, workers)
     batches = -(-len(dataset) // batch_size)
     own = range(batches * rank // count, batches * (rank + 1) // count)
-    return _load(_EvalMaker(dataset, batch_size), own, workers)
+    return _load(_EvalMaker(dataset, batch_size), own, workers, time_limit_seconds)
 
 
-class _Maker(Dataset[BatchT | VideoError], Generic[BatchT]):
-    """Makes batch number n. A broken video is returned: raised in a worker it would lose its one line."""
+@dataclass(frozen=True)
+class _TrainMaker:
+    dataset: TrainSamples
+    batch_size: int
+    places: range
 
-    def make(self, number: int) -> BatchT:
-        raise NotImplementedError
-
-    def __getitem__(self, number: int) -> BatchT | VideoError:
-        try:
-            return self.make(number)
-        except VideoError as error:
-            return VideoError(str(error))
-
-
-class _TrainMaker(_Maker[TrainBatch]):
-    def __init__(self, dataset: TrainSamples, batch_size: int, places: range) -> None:
-        self.dataset, self.batch_size, self.places = dataset, batch_size, places
+    @property
+    def guard(self) -> Guard:
+        return self.dataset.guard
 
     def make(self, number: int) -> TrainBatch:
         samples = [self.dataset.sample(number, i, self.batch_size) for i in self.places]
@@ -121,9 +122,14 @@ class _TrainMaker(_Maker[TrainBatch]):
         return TrainBatch(number, torch.stack(videos), _labels(samples), _rows(samples), _skipped(samples))
 
 
-class _EvalMaker(_Maker[EvalBatch]):
-    def __init__(self, dataset: EvalDataset, batch_size: int) -> None:
-        self.dataset, self.batch_size = dataset, batch_size
+@dataclass(frozen=True)
+class _EvalMaker:
+    dataset: EvalDataset
+    batch_size: int
+
+    @property
+    def guard(self) -> Guard:
+        return self.dataset.guard
 
     def make(self, number: int) -> EvalBatch:
         start = number * self.batch_size
@@ -137,32 +143,10 @@ class _EvalMaker(_Maker[EvalBatch]):
         return EvalBatch(video, _labels(whole), _rows(whole), left_out, _skipped(samples))
 
 
-def _load(maker: _Maker[BatchT], numbers: Sequence[int], workers: int) -> Iterator[BatchT]:
-    loader = DataLoader(
-        maker,
-        batch_size=None,  # the maker makes whole batches
-        sampler=numbers,
-        num_workers=workers,
-        collate_fn=_as_it_is,
-        worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # else each pass would draw from the global generator
-    )
-    for made in loader:
-        if isinstance(made, VideoError):
-            raise made
-        yield made
-
-
-def _as_it_is(batch: BatchT) -> BatchT:
-    return batch
-
-
-def _start_worker(worker: int) -> None:
-    torch.set_num_threads(1)
-    # Ctrl-C, and on clusters SIGTERM, reaches the whole process group; the main process alone answers it: it may need
-    # the batches on their way, and then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+def _load(maker: Maker[BatchT], numbers: Sequence[int], workers: int, time_limit_seconds: float) -> Iterator[BatchT]:
+    if workers:
+        return make_ahead(maker, numbers, workers, time_limit_seconds or math.inf)
+    return map(maker.make, numbers)
 
 
 def _labels(samples: Sequence[Sample]) -> Tensor:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitaclip.data.container import VideoError
 from vitaclip.data.draws import Purpose, generator
+from vitaclip.data.guard import Guard
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.selection import balanced_order
 
@@ -52,6 +53,7 @@ class TrainSamples:
         if seed < 0:
             raise ValueError(f"seed = {seed}: must be 0 or more")
         self.rows, self.seed, self.on_error, self.balance_classes = tuple(rows), seed, on_error, balance_classes
+        self.guard = Guard(self.rows)
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
 
     def clip(self, index: int, rng: np.random.Generator) -> Tensor:
@@ -78,7 +80,8 @@ class TrainSamples:
         for index, rng in self._tries(step, i, batch_size):
             row = self.rows[index]
             try:
-                clip = self.clip(index, rng)
+                with self.guard.reading(index):
+                    clip = self.clip(index, rng)
             except VideoError as error:
                 if self.on_error == "raise":
                     raise located(row, error) from error

@@ -4,14 +4,15 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import av
 import av.error
 from av.container import InputContainer
 
-from vitaclip.config import ScanConfig
-from vitaclip.data.container import VideoError
+from vitaclip.config import ScanConfig, VideoLimits
+from vitaclip.data.container import DEFAULT_LIMITS, VideoError, read_packets
 from vitaclip.data.decode import open_video
 from vitaclip.data.frame_folder import is_frame_folder, open_clip
 from vitaclip.data.lists import file_problems, is_video_name, read_rows
@@ -62,15 +63,15 @@ class Scan:
     bad: tuple[BadVideo, ...]
 
 
-def check_video(path: Path) -> VideoFacts:
+def check_video(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoFacts:
     """Opens a video, decodes its first, middle and last frame, and sees whether the file goes on to its stated end.
 
     Raises:
-        VideoError: it cannot give the frames, or is cut off.
+        VideoError: it cannot give the frames, is beyond the limits, or is cut off.
     """
     if path.is_file():
-        _check_end(path)
-    with open_clip(path) as video:
+        _check_end(path, limits)
+    with open_clip(path, limits=limits) as video:
         last = video.num_frames - 1
         frames = video.frames([0, last // 2, last])  # (3, 3, H, W)
     return VideoFacts(last + 1, frames.shape[-1], frames.shape[-2])
@@ -103,20 +104,21 @@ def scan_videos(
     targets: Sequence[Target],
     config: ScanConfig | None = None,
     on_done: Callable[[BadVideo | None], None] = lambda bad: None,
-    check: Callable[[Path], VideoFacts] = check_video,
+    check: Callable[..., VideoFacts] = check_video,
 ) -> Scan:
     """Checks all videos, several at a time, each in a way that neither a hang nor a crash of the codec can stop.
 
     Args:
         targets: the videos, each path once.
-        config: processes and time limit.
+        config: processes and limits.
         on_done: called after each video, with what is wrong with it.
-        check: what is done with a file; importable by name.
+        check: what is done with a file and `limits`; importable by name.
     """
     config = config or ScanConfig()
     bad: dict[Path, BadVideo] = {}
     paths = [target.path for target in targets]
-    for outcome in run_in_processes(check, paths, config.workers or count_cores(), config.time_limit_seconds):
+    task = partial(check, limits=config.limits)
+    for outcome in run_in_processes(task, paths, config.workers or count_cores(), config.time_limit_seconds):
         found = None
         if outcome.ending != "done":
             problem = name_problem(outcome.item, outcome.problem)
@@ -140,10 +142,10 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check_end(path: Path) -> None:
+def _check_end(path: Path, limits: VideoLimits) -> None:
     """Raises VideoError if the file ends long before its stated end: a download that broke off often reads well as far
     as it goes."""
-    with open_video(path):
+    with open_video(path, limits=limits):
         pass  # so that what cannot be read is said in the usual words
     with av.open(str(path)) as container:
         video = container.streams.video[0]
@@ -165,7 +167,7 @@ def _read_packets(container: InputContainer, video: int) -> tuple[int, dict[int,
     start = (container.start_time or 0) / av.time_base
     packets, ends = 0, dict[int, float]()
     with suppress(av.error.FFmpegError):  # a file that breaks off may end in an error
-        for packet in container.demux():
+        for packet in read_packets(container):
             packets += packet.stream_index == video and packet.size > 0
             time = packet.dts if packet.pts is None else packet.pts
             if time is not None and packet.time_base is not None:

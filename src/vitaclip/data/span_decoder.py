@@ -9,6 +9,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from vitaclip.data.container import read_packets
 from vitaclip.data.frame_index import FrameIndex, Span
 
 # Decoders that leave out, when told so before a packet, a frame that no other refers to.
@@ -32,7 +33,7 @@ class SpanDecoder:
         """
         self._container, self._stream, self._index = container, stream, index
         self._skips = _can_skip(stream)
-        self._packets = container.demux(stream)
+        self._packets = read_packets(container, stream)
         self._place = -1 if at_start else len(index.packet_times)  # of the packet read last
 
     def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
@@ -98,7 +99,7 @@ class SpanDecoder:
         # Containers seek by display time or by decoding time. Those that find neither can go back to the start.
         for target in dict.fromkeys((time, decode_time, int(self._index.packet_times[0]))):
             self._container.seek(target, stream=self._stream)
-            self._packets = self._container.demux(self._stream)
+            self._packets = read_packets(self._container, self._stream)
             for packet in self._packets:
                 if self._is_at(packet, key_place):
                     self._place = key_place

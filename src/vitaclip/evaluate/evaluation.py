@@ -53,7 +53,7 @@ class Evaluation:
             class_names: the candidates, trained on or not.
             views: clips and crops of each video, and how they become one answer.
             runtime: precision.
-            data: worker processes, batch size, caches, and what to do about videos that cannot be read.
+            data: worker processes, batch size, caches, limits, and what to do about videos that cannot be read.
             wording: templates instead of the learned context, and descriptions.
             processes: those that share the videos; each gets the result of all.
             interpolation: between frozen CLIP and the model.
@@ -86,6 +86,7 @@ class Evaluation:
             on_error=data.on_error,
             crop=views.crop,
             index_cache=index_cache(data.index_cache),
+            limits=data.limits,
         )
         self.num_videos = len(self._dataset)
 
@@ -113,7 +114,8 @@ class Evaluation:
             # Models without prompts in the image tower see a video alike.
             return replace(kept, features=kept.features.expand(-1, len(self._models), -1, -1))
         batches = eval_batches(
-            self._dataset, data.eval_batch_size, data.workers, rank=processes.rank, count=processes.count
+            *(self._dataset, data.eval_batch_size, data.workers, processes.rank, processes.count),
+            time_limit_seconds=data.time_limit_seconds,
         )
         return encode_videos(self._models, batches, pixels, self._autocast, on_progress)
 

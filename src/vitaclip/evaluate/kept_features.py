@@ -94,10 +94,14 @@ def _make(
     kept: dict[FileState, Entry] = {}
     fresh: dict[FileState, Entry] = {}
     try:
-        for batch in eval_batches(dataset, data.eval_batch_size, data.workers):
+        for batch in eval_batches(
+            dataset, data.eval_batch_size, data.workers, time_limit_seconds=data.time_limit_seconds
+        ):
             videos = encode_batch([model], batch, pixels, partial(autocast, runtime, model.device))
             fresh |= {states[row]: each for row, each in zip(batch.rows, videos.features[:, 0], strict=True)}
-            fresh |= {states[row]: reason for row, reason in videos.left_out.items()}
+            for row, reason in videos.left_out.items():
+                # A video that was only too slow, or read when memory ran out, is tried again by the next run.
+                (kept if row in dataset.guard.deadly else fresh)[states[row]] = reason
             if len(fresh) >= _VIDEOS_PER_FILE:
                 store.write(fresh)
                 kept, fresh = kept | fresh, {}

@@ -200,9 +200,16 @@ def _batches(
         on_error=config.data.on_error,
         balance_classes=config.data.balance_classes,
         index_cache=index_cache(config.data.index_cache),
+        limits=config.data.limits,
     )
-    batch_size, workers = config.optim.batch_size, config.data.workers
-    return partial(train_batches, dataset, batch_size=batch_size, workers=workers, places=places)
+    return partial(
+        train_batches,
+        dataset,
+        batch_size=config.optim.batch_size,
+        workers=config.data.workers,
+        places=places,
+        time_limit_seconds=config.data.time_limit_seconds,
+    )
 
 
 def _validation(

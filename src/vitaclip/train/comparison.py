@@ -21,6 +21,7 @@ MAY_CHANGE_ON_RESUME = frozenset(
         "views",
     }
     | {"data.workers", "data.eval_batch_size", "data.val", "data.root", "data.index_cache", "wandb_project"}
+    | {"data.time_limit_seconds", "data.limits"}
 )
 """Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
 MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache"})

@@ -104,5 +104,5 @@ def _clips(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> EvalDat
     index = index_cache(data.index_cache)
     if data.feature_draws:
         transform = TrainTransform(size=model.image_size, augment=data.augment)
-        return DrawnDataset(videos.rows, sampling, transform, data.feature_draws, index_cache=index)
-    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, index_cache=index)
+        return DrawnDataset(videos.rows, sampling, transform, data.feature_draws, index_cache=index, limits=data.limits)
+    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, index_cache=index, limits=data.limits)

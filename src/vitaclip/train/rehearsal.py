@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from vitaclip.config import TrainConfig
+from vitaclip.config import TrainConfig, VideoLimits
 from vitaclip.data import FrameSampling, NamedVideos, VideoError, VideoRow, frame_sampling, open_clip, read_videos
 from vitaclip.processes import ALONE, Processes
 from vitaclip.train.build import build_trainer
@@ -97,7 +97,7 @@ def data_problems(config: TrainConfig, trained: NamedVideos) -> list[str]:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         problems.append(f"{len(missing)} of {len(trained.class_names)} classes have no training video: {shown}")
     sampling = frame_sampling(config.model.sampling, config.model.video.num_frames)
-    problems += _problems_of_files(trained.rows, sampling, "training")
+    problems += _problems_of_files(trained.rows, sampling, config.data.limits, "training")
     if config.data.val:
         validation = read_videos(
             config.data.val, "data.val", root=config.data.root, class_names=trained.class_names
@@ -105,18 +105,18 @@ def data_problems(config: TrainConfig, trained: NamedVideos) -> list[str]:
         shared = {row.path.resolve() for row in trained.rows} & {row.path.resolve() for row in validation}
         if shared:
             problems.append(f"{len(shared)} of {len(validation)} validation videos are trained on: {min(shared)}")
-        problems += _problems_of_files(validation, sampling, "validation")
+        problems += _problems_of_files(validation, sampling, config.data.limits, "validation")
     return problems
 
 
-def _problems_of_files(rows: Sequence[VideoRow], sampling: FrameSampling, which: str) -> list[str]:
+def _problems_of_files(rows: Sequence[VideoRow], sampling: FrameSampling, limits: VideoLimits, which: str) -> list[str]:
     """Which of up to `LOOKED_AT` videos, spread over the list, cannot be read, and how many are too short."""
     looked_at = [rows[i * len(rows) // LOOKED_AT] for i in range(LOOKED_AT)] if len(rows) > LOOKED_AT else list(rows)
     span = (sampling.num_frames - 1) * sampling.stride + 1 if sampling.kind == "dense" else sampling.num_frames
     problems, short = [], 0
     for row in looked_at:
         try:
-            short += _length(row.path) < span
+            short += _length(row.path, limits) < span
         except VideoError as error:
             problems.append(str(error) if row.source == str(row.path) else f"{row.source}: {error}")
     if short:
@@ -127,8 +127,8 @@ def _problems_of_files(rows: Sequence[VideoRow], sampling: FrameSampling, which:
     return problems
 
 
-def _length(path: Path) -> int:
+def _length(path: Path, limits: VideoLimits) -> int:
     """Frames of a video whose last one can be read."""
-    with open_clip(path) as video:
+    with open_clip(path, limits=limits) as video:
         video.frames([video.num_frames - 1])
         return video.num_frames

@@ -1,0 +1,69 @@
+"""Commands on files that hang the codec or end the process that reads them: the work is done, the files are listed."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from misbehaving import open_or_misbehave
+from vitaclip.cli import main
+
+
+@pytest.fixture
+def deadly_world(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The small world with a video more that hangs the codec."""
+    monkeypatch.setattr("vitaclip.data.dataset.open_clip", open_or_misbehave)
+    shutil.copytree(world, tmp_path / "world")
+    shutil.copy(world / "videos" / "jump_up" / "0.mp4", tmp_path / "world" / "videos" / "jump_up" / "hang.mp4")
+    return tmp_path / "world"
+
+
+def train(world: Path, out: Path, *options: str) -> int:
+    arguments = ["train", "--config", "own_videos", "--data.train", str(world / "videos"), "--out", str(out)]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "8", "--optim.batch_size", "4"]
+    return main([*arguments, "--log_every", "1", *options])
+
+
+def test_training_goes_on_as_if_the_file_were_broken(deadly_world: Path, tmp_path: Path) -> None:
+    limit = ("--data.workers", "2", "--data.time_limit_seconds", "1")
+    assert train(deadly_world, tmp_path / "run", *limit, "--data.val", str(deadly_world / "videos")) == 0
+    hanging = deadly_world / "videos" / "jump_up" / "hang.mp4"
+    (line,) = (tmp_path / "run" / "bad_videos.txt").read_text().splitlines()
+    assert line == f"{hanging} took longer than the time limit: leave it out, or raise time_limit_seconds"
+    metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [values["train/bad_videos"] for values in metrics if "train/bad_videos" in values][-1] == 1
+    assert metrics[-1]["val/left_out"] == 1
+
+    hanging.write_text("no video")
+    hanging = hanging.rename(hanging.with_name("text.mp4"))  # keeps its place among the videos
+    assert train(deadly_world, tmp_path / "broken", "--data.workers", "0") == 0
+    prompts = [tmp_path / run / "model" / "prompts.safetensors" for run in ("run", "broken")]
+    assert prompts[0].read_bytes() == prompts[1].read_bytes()
+
+
+def test_training_can_stop_at_it(deadly_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(deadly_world, tmp_path / "run", "--data.time_limit_seconds", "1", "--data.on_error", "raise") == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitaclip: error: ")]
+    assert "jump_up/hang.mp4 took longer than the time limit: leave it out" in line
+
+
+def test_evaluation_leaves_it_out(deadly_world: Path, tmp_path: Path) -> None:
+    arguments = ["eval", str(deadly_world / "videos"), "--backbone", str(deadly_world / "backbone")]
+    arguments += ["--time_limit_seconds", "1", "--limits.frames", "12", "--out", str(tmp_path / "result.json")]
+    assert main(arguments) == 0
+    (line,) = json.loads((tmp_path / "result.json").read_text())["left_out"]
+    assert "hang.mp4 took longer than the time limit" in line
+
+
+def test_limits_are_settings_of_the_commands(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    video, backbone = str(world / "videos" / "jump_up" / "0.mp4"), str(world / "backbone")  # 12 frames
+    predict = ["predict", video, "--backbone", backbone, "--classes", "jump, run", "--limits.frames"]
+    assert main([*predict, "12"]) == 0
+    assert main([*predict, "11"]) == 1
+    assert f"{video} has 12 frames, beyond limits.frames = 11: copy it again, or raise the limit" in (
+        capsys.readouterr().err
+    )
+    assert main(["data", "scan", str(world / "videos"), "--limits.frames", "12"]) == 0
+    assert main(["data", "scan", str(world / "videos"), "--limits.frames", "11"]) == 1
+    assert train(world, tmp_path / "run", "--data.limits.frames", "12") == 0

@@ -1,0 +1,184 @@
+"""Damaged video files of every kind, made from good ones; and what reading them comes to."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from video_files import moving_texture
+from video_kinds import KINDS
+from vitaclip.config import AugmentConfig
+from vitaclip.data import FrameSampling, TrainDataset, TrainTransform, VideoError, VideoRow, load_views
+from vitaclip.data.processes import Outcome, run_in_processes
+
+GOOD = """
+    h264_b_frames.mp4 h264_b_frames.mkv h264_b_frames.flv h264_no_container_index.ts h264_open_gop.avi
+    h264_no_times.h264 h264_interlaced.mp4 h264_fragmented.mp4 h264_10_bit.mp4 hevc.mp4 hevc.ts mpeg4.avi
+    mpeg4_packed_b_frames.avi mpeg1.mpg mpeg2.mpg vp8_hidden_frames.webm vp9_hidden_frames.webm av1.mp4 mjpeg.avi
+    gif.gif ffv1.mkv cut_by_edit_list.mp4 sound.mp4 two_videos.mkv""".split()  # noqa: SIM905 - a list of words reads best
+PICTURES = ("picture.png", "picture.jpg", "picture.webp", "picture.bmp")
+"""These are damaged too, and put in a folder of pictures in the place of a frame."""
+
+_HUGE = (0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 1_000_000_000, 100_000_000, 0xFFFF, 0x7FFF)
+_MP4_BOXES = b"mvhd tkhd elst mdhd stsd stts ctts stsc stsz stco stss avc1 hvc1 avcC hvcC tfhd trun".split()
+_HEADER_BYTES = 600
+
+Damage = Callable[[bytes, bytes, np.random.Generator], bytes]
+"""Takes a good file's content and another's."""
+
+
+def _overwrite(content: bytes, place: int, part: bytes) -> bytes:
+    return content[:place] + part + content[place + len(part) :]
+
+
+def _flip_bits(content: bytes, _: bytes, rng: np.random.Generator, share: float = 0.0) -> bytes:
+    damaged = np.frombuffer(content, np.uint8).copy()
+    places = rng.integers(len(damaged), size=max(int(rng.integers(1, 9)), int(share * len(damaged))))
+    damaged[places] ^= (1 << rng.integers(8, size=len(places))).astype(np.uint8)
+    return damaged.tobytes()
+
+
+def _flip_header_bits(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    return _flip_bits(content[:_HEADER_BYTES], other, rng) + content[_HEADER_BYTES:]
+
+
+def _state_huge_sizes(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
+    """One to three fields of the header; of mp4 files those after the name of a box."""
+    boxes = [content.rindex(box) + len(box) for box in _MP4_BOXES if box in content]
+    for _field in range(rng.integers(1, 4)):
+        start = boxes[rng.integers(len(boxes))] if boxes else 0
+        place = start + int(rng.integers(0, 40 if boxes else min(_HEADER_BYTES, len(content))))
+        value = int(rng.choice(_HUGE))
+        size, order = (2 if value <= 0xFFFF else 4), "little" if rng.integers(2) and not boxes else "big"
+        content = _overwrite(content, place, value.to_bytes(size, order))  # type: ignore[arg-type]
+    return content
+
+
+def _zero_a_stretch(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
+    start, end = sorted(rng.integers(len(content), size=2).tolist())
+    return content[:start] + bytes(end - start) + content[end:]
+
+
+def _splice(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    return content[: rng.integers(len(content))] + other[rng.integers(len(other)) :]
+
+
+def _leave_out_or_repeat(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
+    first, second = rng.integers(len(content), size=2)
+    return content[:first] + content[second:]
+
+
+DAMAGES: dict[str, Damage] = {
+    "a few bits flipped": _flip_bits,
+    "a few bits of the header flipped": _flip_header_bits,
+    "one byte in a hundred with a bit flipped": partial(_flip_bits, share=0.01),
+    "cut off": lambda content, _, rng: content[: rng.integers(1, len(content))],
+    "the beginning lost": lambda content, _, rng: content[rng.integers(1, len(content)) :],
+    "another file's header": lambda content, other, rng: (
+        other[: (size := int(rng.integers(8, _HEADER_BYTES)))] + content[size:]
+    ),
+    "huge sizes stated": _state_huge_sizes,
+    "a stretch of zeros": _zero_a_stretch,
+    "spliced with another file": _splice,
+    "a part left out or repeated": _leave_out_or_repeat,
+    "empty": lambda *_: b"",
+    "a text": lambda content, _, rng: b"not a video at all\n" * int(rng.integers(1, 500)),
+    "random bytes": lambda content, _, rng: rng.bytes(len(content)),
+}
+
+
+@dataclass(frozen=True)
+class Damaged:
+    """A file, or a folder of pictures one of which is damaged."""
+
+    path: Path
+    damage: str
+
+
+def write_damaged(folder: Path, count: int, seed: int = 0) -> Iterator[Damaged]:
+    """Writes damaged files, each kind of damage as often as the others."""
+    good = folder / "good"
+    good.mkdir(parents=True, exist_ok=True)
+    for name in GOOD:
+        KINDS[name].make(good / name)
+    picture = next(moving_texture(1, 48, 64))
+    for name in PICTURES:
+        Image.fromarray(picture).save(good / name)
+    contents = {name: (good / name).read_bytes() for name in (*GOOD, *PICTURES)}
+    names = list(contents)
+    for number in range(count):
+        rng = np.random.default_rng((seed, number))
+        damage = list(DAMAGES)[number % len(DAMAGES)]
+        name, other = (names[place] for place in rng.choice(len(names), 2, replace=False))
+        content = DAMAGES[damage](contents[name], contents[other], rng)
+        path = folder / f"{number:05d}_{name}"
+        if name in PICTURES:
+            path.mkdir()
+            for frame in range(4):
+                frame_content = content if frame == 0 else contents[name]
+                (path / f"{frame}{Path(name).suffix}").write_bytes(frame_content)
+        else:
+            path.write_bytes(content)
+        yield Damaged(path, damage)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What reading a file came to."""
+
+    error: str
+    """In one line that names it; empty if it gave frames."""
+    seconds: float
+    peak_bytes: int
+    """Most memory of the process meanwhile; 0 where the system does not tell."""
+
+
+def read(path: Path) -> Reading:
+    """Makes a training clip and test views.
+
+    Raises:
+        AssertionError: these have other shapes than they must, or the error is not one line that names the file.
+    """
+    _forget_peak()
+    started, error = time.monotonic(), ""
+    try:
+        sampling = FrameSampling("dense", 8, 4)
+        transform = TrainTransform(32, AugmentConfig(randaugment="rand-m7-n2"))
+        clip = TrainDataset([VideoRow(path, 0, str(path))], sampling, transform, 0).sample(0, 0, 1).video
+        assert clip is not None
+        assert clip.shape == (1, 8, 3, 32, 32)
+        assert load_views(path, sampling, 3, 1, 32).shape == (3, 8, 3, 32, 32)
+    except VideoError as found:
+        error = str(found)
+        assert error
+        assert str(path) in error
+        assert "\n" not in error
+    return Reading(error, time.monotonic() - started, _peak_bytes())
+
+
+def read_all(
+    files: list[Damaged], processes: int, time_limit_seconds: float
+) -> Iterator[tuple[Damaged, str, Outcome[Path, Reading]]]:
+    """Each with what it came to: frames, named error, or how its process ended."""
+    by_path = {file.path: file for file in files}
+    for outcome in run_in_processes(read, list(by_path), processes, time_limit_seconds):
+        fate: str = outcome.ending
+        if outcome.result is not None:
+            fate = "named error" if outcome.result.error else "frames"
+        yield by_path[outcome.item], fate, outcome
+
+
+def _forget_peak() -> None:
+    refs = Path("/proc/self/clear_refs")
+    if refs.exists():
+        refs.write_text("5")
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
