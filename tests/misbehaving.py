@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from vitaclip.data import VideoError
+from vitaclip.data import VideoError, VideoPath
 from vitaclip.data.scan import VideoFacts, check_video
 
 
@@ -26,7 +26,7 @@ def misbehave(how: str) -> str:
     return how.upper()
 
 
-def check_or_misbehave(path: Path) -> VideoFacts:
+def check_or_misbehave(path: VideoPath) -> VideoFacts:
     """`check_video`, but a file whose name says so hangs or kills the process."""
-    misbehave(path.stem)
+    misbehave(Path(str(path)).stem)
     return check_video(path)

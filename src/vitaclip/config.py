@@ -508,6 +508,21 @@ class ResizeConfig:
         require(self.time_limit_seconds > 0, self, "time_limit_seconds", "must be above 0")
 
 
+@dataclass(frozen=True, kw_only=True)
+class ShardConfig:
+    """How videos are packed into tar files."""
+
+    max_gib: float = 1.0
+    """Size of a tar file, at most, in GiB (2**30 bytes); a video that is larger has one to itself."""
+    seed: int = 0
+    """Decides the order of the videos, which is random: readers that go through a tar file from its start to its end
+    then meet all classes."""
+
+    def __post_init__(self) -> None:
+        require(self.max_gib > 0, self, "max_gib", "must be above 0")
+        require(self.seed >= 0, self, "seed", "must be 0 or more")
+
+
 _NESTED: dict[tuple[str, str], type[Any]] = {
     ("CLIPConfig", "vision"): VisionConfig,
     ("CLIPConfig", "text"): TextConfig,

@@ -6,13 +6,12 @@ Axes: V views, T frames, H x W pixels, K classes, D embedding.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vitaclip.config import RuntimeConfig, ViewsConfig
-from vitaclip.data import check_class_names, load_views, view_sampling
+from vitaclip.data import VideoPath, check_class_names, load_views, to_video_path, view_sampling
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
@@ -22,7 +21,7 @@ from vitaclip.runtime import autocast, pick_device
 class Prediction:
     """The most probable classes of one video, best first; probabilities in [0, 1] over all candidate classes."""
 
-    path: Path
+    path: VideoPath
     names: tuple[str, ...]
     probabilities: tuple[float, ...]
 
@@ -68,7 +67,7 @@ class Predictor:
             self._text_features = self.model.encode_text(names, templates)
         self.class_names = tuple(names)
 
-    def predict(self, path: str | Path, top_k: int = 5) -> Prediction:
+    def predict(self, path: str | VideoPath, top_k: int = 5) -> Prediction:
         """The `top_k` most probable classes of a video file.
 
         Raises:
@@ -89,8 +88,8 @@ class Predictor:
         scores = fuse_views(self.model, features, self._text_features, views.average)[0]
         best = scores.topk(min(top_k, len(scores)))
         names = tuple(self.class_names[i] for i in best.indices.tolist())
-        return Prediction(Path(path), names, tuple(best.values.tolist()))
+        return Prediction(to_video_path(path), names, tuple(best.values.tolist()))
 
-    def predict_many(self, paths: Sequence[str | Path], top_k: int = 5) -> list[Prediction]:
+    def predict_many(self, paths: Sequence[str | VideoPath], top_k: int = 5) -> list[Prediction]:
         """`predict` for each of several files, in order."""
         return [self.predict(path, top_k) for path in paths]

@@ -135,7 +135,7 @@ def _say_where(page: Path) -> None:
 
 def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
-    from vitaclip.data import ClassIndex, read_videos
+    from vitaclip.data import ClassIndex, names_shards, read_videos
 
     def read(class_names: tuple[str, ...] | None) -> "NamedVideos":
         return read_videos(
@@ -146,7 +146,7 @@ def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
             class_names=class_names,
         )
 
-    if Path(arguments.videos).is_dir() and not arguments.classes:
+    if Path(arguments.videos).is_dir() and not arguments.classes and not names_shards(arguments.videos):
         videos, index = read(None), ClassIndex(known)
         return videos if None in map(index.find, videos.class_names) else read(known)
     return read(known or None)

@@ -6,7 +6,6 @@ Axes: V views of a video, T frames, S x S pixels of a crop; videos are uint8 (V,
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -20,6 +19,7 @@ from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.selection import balanced_order
+from vitaclip.data.shards.member import VideoPath
 from vitaclip.data.train_transform import OneClip, TrainTransform
 from vitaclip.data.transforms import resize_short_side, spatial_views
 
@@ -106,7 +106,7 @@ class TrainDataset:
             rng = generator(self.seed, Purpose.SAMPLE, step, i, attempt)
             yield int(rng.integers(len(self.rows))), rng
 
-    def _clip(self, path: Path, rng: np.random.Generator) -> Tensor:
+    def _clip(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
         with open_clip(path, self.index_cache) as video:
             indices = self.sampling.train(video.num_frames, rng)
             transform = OneClip(self.transform, rng)
@@ -182,7 +182,7 @@ class EvalDataset:
 
 
 def load_views(
-    path: str | Path,
+    path: str | VideoPath,
     sampling: FrameSampling,
     temporal_views: int = 3,
     spatial_crops: int = 1,
@@ -190,7 +190,7 @@ def load_views(
     crop: float = 1.0,
     index_cache: IndexCache | None = None,
 ) -> Tensor:
-    """The test-time views of one video file: frames resized so that a crop of S is `crop` of their shorter side.
+    """The test-time views of one video: frames resized so that a crop of S is `crop` of their shorter side.
 
     Returns:
         uint8 (V, T, 3, S, S), V = temporal_views * spatial_crops; the crops of the first clip come first.

@@ -11,7 +11,6 @@ Axes: n frames, H x W pixels as displayed.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from pathlib import Path
 
 import av.error
 import numpy as np
@@ -24,6 +23,8 @@ from vitaclip.data.container import VideoError, open_container, video_stream
 from vitaclip.data.display import FrameConverter
 from vitaclip.data.frame_index import FrameIndex, read_index
 from vitaclip.data.index_cache import IndexCache
+from vitaclip.data.shards.member import VideoPath
+from vitaclip.data.shards.tar import to_video_path
 from vitaclip.data.span_decoder import IndexMismatchError, SpanDecoder
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
@@ -32,11 +33,11 @@ FrameFunction = Callable[[Tensor], Tensor]
 
 
 @contextmanager
-def open_video(path: str | Path, cache: IndexCache | None = None) -> Iterator["Video"]:
+def open_video(path: str | VideoPath, cache: IndexCache | None = None) -> Iterator["Video"]:
     """Opens a video file for reading frames.
 
     Args:
-        path: any file that FFmpeg reads.
+        path: any file that FFmpeg reads, on its own or in a tar file.
         cache: where to find, or else to put, what the file's packets say.
 
     Yields:
@@ -45,7 +46,7 @@ def open_video(path: str | Path, cache: IndexCache | None = None) -> Iterator["V
     Raises:
         VideoError: missing, empty, a folder, not a video, damaged beyond reading, or without a video stream.
     """
-    path = Path(path)
+    path = to_video_path(path)
     with open_container(path, probe=False) as container:
         yield Video(path, container, cache)
 
@@ -53,7 +54,7 @@ def open_video(path: str | Path, cache: IndexCache | None = None) -> Iterator["V
 class Video:
     """An open video file. Made by `open_video`."""
 
-    def __init__(self, path: Path, container: InputContainer, cache: IndexCache | None = None) -> None:
+    def __init__(self, path: VideoPath, container: InputContainer, cache: IndexCache | None = None) -> None:
         self.path = path
         self._stream = video_stream(path, container)
         self._convert = FrameConverter(path, self._stream)

@@ -20,6 +20,8 @@ from torch import Tensor
 from vitaclip.data.container import VideoError
 from vitaclip.data.decode import FrameFunction, Video, open_video
 from vitaclip.data.index_cache import IndexCache
+from vitaclip.data.shards.member import VideoPath
+from vitaclip.data.shards.tar import to_video_path
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]+)\.(?:jpe?g|png|webp|bmp)", re.IGNORECASE)
 # Pictures of optical flow often lie beside the frames.
@@ -34,17 +36,20 @@ def is_frame_folder(path: Path) -> bool:
         return any(_NUMBERED.fullmatch(entry.name) is not None for entry in entries)
 
 
-def open_clip(path: str | Path, cache: IndexCache | None = None) -> "AbstractContextManager[Video | FrameFolder]":
+def open_clip(path: str | VideoPath, cache: IndexCache | None = None) -> "AbstractContextManager[Video | FrameFolder]":
     """Opens a video file, or a folder of numbered pictures, for reading frames.
 
     Args:
-        path: either.
+        path: either; or a video in a tar file.
         cache: where to find, or else to put, what a video file's packets say; a folder has none.
 
     Raises:
         VideoError: it is neither.
     """
-    return _open_folder(Path(path)) if is_frame_folder(Path(path)) else open_video(path, cache)
+    path = to_video_path(path)
+    if isinstance(path, Path) and is_frame_folder(path):
+        return _open_folder(path)
+    return open_video(path, cache)
 
 
 class FrameFolder:

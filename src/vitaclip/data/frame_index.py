@@ -7,7 +7,6 @@ of a packet in the file; frames are stored in decoding order, which is not the o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import av.error
@@ -17,6 +16,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vitaclip.data.container import open_container, video_stream
+from vitaclip.data.shards.member import VideoPath
 
 Integers = NDArray[np.int64]
 
@@ -99,7 +99,7 @@ class FrameIndex:
         return int(self.key_places[key])
 
 
-def read_index(path: Path, container: InputContainer, stream: VideoStream) -> FrameIndex | None:
+def read_index(path: VideoPath, container: InputContainer, stream: VideoStream) -> FrameIndex | None:
     """Reads all packets of a newly opened file without decoding any.
 
     Args:
@@ -171,7 +171,7 @@ def _emits_nothing(size: int, codec: str) -> bool:
     return size == 0 or (codec == "mpeg4" and size <= _MPEG4_HEADER_BYTES)
 
 
-def _reorders(path: Path, stream: VideoStream) -> bool:
+def _reorders(path: VideoPath, stream: VideoStream) -> bool:
     """Whether the stream's frames are stored out of display order; decodes some of them to find out."""
     if stream.codec_context.name not in _REORDERING:
         return False

@@ -12,12 +12,12 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
 
 from vitaclip.data.container import VideoError
+from vitaclip.data.shards.member import VideoPath
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -43,7 +43,7 @@ class Outcome(Generic[ItemT, ResultT]):
     """What went wrong, in one line."""
 
 
-def name_problem(path: Path, problem: str) -> str:
+def name_problem(path: VideoPath, problem: str) -> str:
     """The problem with the path in front, unless it names it already."""
     return problem if str(path) in problem else f"{path}: {problem}"
 

@@ -1,12 +1,12 @@
 """What a protocol needs on disk, looked at before anything is computed: lists, videos, and no video on both sides."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.data.lists import VideoRow, file_problems, read_rows
+from vitaclip.data.shards.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
 from vitaclip.evaluate.protocol import ALL, Protocol, fill
 
@@ -33,7 +33,7 @@ class ProtocolLists:
     root: Path
     files: Mapping[str, ListFile]
     """By name; training lists that are not there are not in it."""
-    missing: Mapping[Path, str]
+    missing: Mapping[VideoPath, str]
     """Videos to be tested that are not there, or empty, with what is wrong."""
 
     def rows(self, part: str, values: Mapping[str, int]) -> tuple[VideoRow, ...]:
@@ -76,8 +76,8 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
                 _refuse_numbers(root / name, names, rows)
             files[name] = ListFile(rows, sha256_of_file(root / name))
     lists = ProtocolLists(protocol, root, files, {})
-    missing: dict[Path, str] = {}
-    there: set[Path] = set()
+    missing: dict[VideoPath, str] = {}
+    there: set[VideoPath] = set()
     for values in protocol.values:
         tested = lists.test_rows(values)
         there |= {row.path for row in tested}
@@ -158,5 +158,5 @@ def _refuse_overlap(rows: Iterable[VideoRow], train: Iterable[tuple[str, Iterabl
             )
 
 
-def _place(path: Path) -> str:
-    return os.path.realpath(path)
+def _place(path: VideoPath) -> str:
+    return str(path.resolve())
