@@ -5,7 +5,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -71,7 +71,7 @@ def plan_packing(videos: VideoList, target: str | Path, config: ShardConfig) -> 
     return Packing(waiting, len(shards) - len(waiting), settings, videos.class_names)
 
 
-def pack(packing: Packing, target: str | Path) -> Iterator[Shard]:
+def pack(packing: Packing, target: str | Path) -> Generator[Shard, None, None]:
     """Writes the tar files of a plan, each of which appears complete or not at all; yields it when it is there.
 
     Raises:
