@@ -261,7 +261,8 @@ class DataConfig:
     """Videos and labels."""
 
     train: str = ""
-    """Training videos: a list file (`path,label` or `path label` a line) or a folder with one folder per class."""
+    """Training videos: a list file (`path,label` or `path label` a line), a folder with one folder per class, or tar
+    files: a folder of them, a pattern, a range such as `shards/train-{000..009}.tar`, or an address of these."""
     val: str = ""
     """Validation videos, likewise. Empty: train without validation."""
     root: str = ""

@@ -20,7 +20,7 @@ BETWEEN = "::"
 
 _READ_AHEAD_BYTES = 1 << 22
 _SECONDS_BEFORE_TRIES = (0.0, 0.5, 2.0)
-_LASTING = (FileNotFoundError, PermissionError, ImportError, ValueError, EOFError)  # trying again does not help
+_LASTING = (FileNotFoundError, PermissionError, ImportError, ValueError)  # trying again does not help
 
 ResultT = TypeVar("ResultT")
 
@@ -130,7 +130,7 @@ class MemberFile(io.RawIOBase):
         self._file.seek(self._member.offset + self._place)
         content: bytes = self._file.read(length)
         if len(content) < length:
-            raise EOFError("the tar file has become shorter")
+            raise ShardError("is no longer whole: the tar file has become shorter; start again")
         return content
 
 
@@ -151,7 +151,7 @@ def insist(ask: Callable[[], ResultT]) -> ResultT:
             failure = error
             if isinstance(error, _LASTING):
                 break
-    reason = getattr(failure, "strerror", None) or one_line(failure) or type(failure).__name__
+    reason = getattr(failure, "strerror", None) or f"{type(failure).__name__}: {one_line(failure)}"
     raise ShardError(f"cannot be read ({reason}): check the address") from failure
 
 

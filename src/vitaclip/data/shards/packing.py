@@ -19,7 +19,7 @@ from vitaclip.files import check_made_with, remove_leftovers, replacing, write_t
 
 SETTINGS_FILE = "shards.json"
 CLASSES_FILE = "classes.txt"
-_LABEL_BYTES = 2 * tarfile.BLOCKSIZE
+_END_BYTES = 2 * tarfile.BLOCKSIZE + tarfile.RECORDSIZE  # its marks, and what rounds it up
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,10 @@ def plan_packing(videos: VideoList, target: str | Path, config: ShardConfig) -> 
     room = 0
     for number in order:
         row = videos.rows[number]
-        size = _member_bytes(_size(row.path)) + _LABEL_BYTES
+        size = sum(map(_member_bytes, _headers(number, row, _size(row.path))))
         if size > room:
             groups.append([])
-            room = int(config.max_gib * 2**30)
+            room = int(config.max_gib * 2**30) - _END_BYTES
         groups[-1].append((number, row))
         room -= size
     shards = [Shard(target / f"shard-{place:06d}.tar", tuple(group)) for place, group in enumerate(groups)]
@@ -90,20 +90,19 @@ def pack(packing: Packing, target: str | Path) -> Generator[Shard, None, None]:
 def _write(shard: Shard) -> None:
     with replacing(shard.file) as temporary, tarfile.open(temporary, "w") as tar:
         for number, row in shard.rows:
-            key = _key(number, row.path)
             with row.path.open("rb") as video:
-                size = video.seek(0, io.SEEK_END)
+                video_header, label_header = _headers(number, row, video.seek(0, io.SEEK_END))
                 video.seek(0)
-                tar.addfile(_header(f"{key}{_suffix(row.path)}", size), video)
-            label = str(row.label).encode()
-            tar.addfile(_header(f"{key}.cls", len(label)), io.BytesIO(label))
+                tar.addfile(video_header, video)
+            tar.addfile(label_header, io.BytesIO(str(row.label).encode()))
 
 
-def _header(name: str, size: int) -> tarfile.TarInfo:
-    """Nothing but name and size, so that the same videos give the same bytes."""
-    header = tarfile.TarInfo(name)
-    header.size = size
-    return header
+def _headers(number: int, row: VideoRow, size: int) -> tuple[tarfile.TarInfo, tarfile.TarInfo]:
+    """Of the video and of its label: nothing but name and size, so that the same videos give the same bytes."""
+    key = _key(number, row.path)
+    video, label = tarfile.TarInfo(f"{key}{_suffix(row.path)}"), tarfile.TarInfo(f"{key}.cls")
+    video.size, label.size = size, len(str(row.label))
+    return video, label
 
 
 def _key(number: int, path: VideoPath) -> str:
@@ -127,9 +126,9 @@ def _size(path: VideoPath) -> int:
     return path.size if isinstance(path, ShardMember) else path.stat().st_size
 
 
-def _member_bytes(size: int) -> int:
-    """Bytes that content takes in a tar file, its header included."""
-    return tarfile.BLOCKSIZE * (1 + -(-size // tarfile.BLOCKSIZE))
+def _member_bytes(header: tarfile.TarInfo) -> int:
+    """Bytes that a member takes in a tar file, its header included."""
+    return len(header.tobuf()) + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
 
 
 def _digest(videos: VideoList) -> str:
