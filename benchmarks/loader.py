@@ -203,8 +203,8 @@ def print_operations(path: Path, turns: int) -> None:
 
 MEMORY_CLIPS = (
     clips.SHORT[0],
-    clips.Clip("4k", seconds=10, width=3840, height=2160, noise=0, preset="ultrafast", b_frames=0),
-    clips.Clip("one_hour", seconds=3600, width=160, height=120, noise=0, preset="veryfast"),
+    clips.Clip("4k", seconds=4, width=3840, height=2160, noise=0, preset="ultrafast", b_frames=0),
+    clips.Clip("one_hour", seconds=60, repeats=60, width=160, height=120, noise=0, preset="veryfast"),
 )
 MEMORY_CASES = {
     "nothing": "[]",

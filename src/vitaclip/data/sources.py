@@ -10,6 +10,7 @@ from vitaclip.data.container import VIDEO_SUFFIXES
 from vitaclip.data.frame_folder import is_frame_folder
 from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import (
+    VideoList,
     VideoRow,
     check_class_names,
     is_video_name,
@@ -60,18 +61,27 @@ def read_videos(
         raise ValueError(f"{setting} is not set; give a list file or a folder with one folder per class")
     if classes:
         class_names = choose_classes(classes)
-    are_shards, path = names_shards(source), Path(source)
-    if path.is_dir() and not are_shards:
-        found = read_folder(path, class_names)
-    elif class_names is None:
-        what = "tar files need" if are_shards else "a list needs"
+    if class_names is None and (names_shards(source) or not Path(source).is_dir()):
+        what = "tar files need" if names_shards(source) else "a list needs"
         raise ValueError(f"{setting} = {source}: {what} class names; {_CLASSES_REMEDY}")
-    elif are_shards:
-        found = read_shards(source, class_names, cache)
-    else:
-        found = read_list(path, root or None, class_names)
+    found = read_source(source, root, class_names, cache)
     assert found.class_names is not None
     return NamedVideos(found.rows, found.class_names)
+
+
+def read_source(
+    source: str, root: str = "", class_names: Sequence[str] | None = None, cache: IndexCache | None = None
+) -> VideoList:
+    """Read and check videos as `read_videos` does; without class names, labels of lists and tar files are numbers.
+
+    Raises:
+        ValueError: for any bad row.
+    """
+    if names_shards(source):
+        return read_shards(source, class_names, cache)
+    if Path(source).is_dir():
+        return read_folder(source, class_names)
+    return read_list(source, root or None, class_names)
 
 
 def choose_classes(classes: str) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ register_implementation("counted", Counted, clobber=True)
 @pytest.fixture
 def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Address of a tar file with a large member, a video, and another large member."""
-    monkeypatch.setattr("vitaclip.data.shards.member._SECONDS_BEFORE_TRIES", (0, 0, 0))
+    monkeypatch.setattr("vitaclip.data.shards.member._SECONDS_BETWEEN_TRIES", (0, 0))
     video = write_video(tmp_path / "a.mp4").read_bytes()
     members = {"0.bin": bytes(2_000_000), "a.mp4": video, "a.cls": b"1", "b.bin": bytes(9_000_000)}
     tar_of(tmp_path / "x.tar", members)

@@ -38,18 +38,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Pack and count."""
-    from vitaclip.data.lists import read_folder, read_list
     from vitaclip.data.shards.packing import pack, plan_packing
-    from vitaclip.data.shards.source import names_shards, read_shards
-    from vitaclip.data.sources import choose_classes
+    from vitaclip.data.sources import choose_classes, read_source
 
     names = choose_classes(arguments.classes) if arguments.classes else None
-    if names_shards(arguments.videos):
-        videos = read_shards(arguments.videos, names)
-    elif Path(arguments.videos).is_dir():
-        videos = read_folder(arguments.videos, names)
-    else:
-        videos = read_list(arguments.videos, arguments.root or None, names)
+    videos = read_source(arguments.videos, arguments.root, names)
     packing = plan_packing(videos, arguments.out, as_dataclass(ShardConfig, arguments))
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "packing videos", sum(len(shard.rows) for shard in packing.shards))

@@ -19,7 +19,7 @@ BETWEEN = "::"
 """Stands between a tar file and what is in it."""
 
 _READ_AHEAD_BYTES = 1 << 22
-_SECONDS_BEFORE_TRIES = (0.0, 0.5, 2.0)
+_SECONDS_BETWEEN_TRIES = (0.5, 2.0)
 _LASTING = (FileNotFoundError, PermissionError, ImportError, ValueError)  # trying again does not help
 
 ResultT = TypeVar("ResultT")
@@ -140,19 +140,17 @@ def insist(ask: Callable[[], ResultT]) -> ResultT:
     Raises:
         ShardError: it fails for good.
     """
-    failure = Exception()
-    for seconds in _SECONDS_BEFORE_TRIES:
-        time.sleep(seconds)
+    for seconds in (*_SECONDS_BETWEEN_TRIES, None):
         try:
             return ask()
         except ShardError:
             raise
         except Exception as error:  # every storage has errors of its own
-            failure = error
-            if isinstance(error, _LASTING):
-                break
-    reason = getattr(failure, "strerror", None) or f"{type(failure).__name__}: {one_line(failure)}"
-    raise ShardError(f"cannot be read ({reason}): check the address") from failure
+            if seconds is None or isinstance(error, _LASTING):
+                reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {one_line(error)}"
+                raise ShardError(f"cannot be read ({reason}): check the address") from error
+            time.sleep(seconds)
+    raise AssertionError("the last try returns or raises")
 
 
 def is_local(address: str) -> bool:

@@ -4,13 +4,13 @@ The layout is webdataset's: `key.mp4` beside `key.cls`, `key.json` or `key.txt`.
 behind the last slash.
 """
 
+import functools
 import json
 import re
 import tarfile
 from collections import defaultdict
 from contextlib import closing
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -94,7 +94,7 @@ def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
     return member
 
 
-@cache
+@functools.cache
 def _members(address: str) -> dict[str, ShardMember]:
     try:
         return {sample.video.name: sample.video for sample in read_shard(address).samples}
