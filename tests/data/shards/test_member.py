@@ -82,6 +82,18 @@ def test_every_kind_of_file_gives_the_same_frames_inside_a_tar_file(name: str, t
             np.testing.assert_array_equal(video.frames(list(chosen)).permute(0, 2, 3, 1), everything[list(chosen)])
 
 
+def test_a_kept_index_holds_for_the_tar_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = IndexCache(tmp_path / "cache")
+    for frames in (20, 30):
+        content = write_video(tmp_path / "a.mp4", frames=frames).read_bytes()
+        member = member_of(str(tar_of(tmp_path / "x.tar", {"a.mp4": content, "a.cls": b"0"})))
+        with open_video(member, cache) as video:
+            assert video.num_frames == frames
+    monkeypatch.setattr("vitaclip.data.decode.read_index", None)
+    with open_video(member, cache) as video:
+        assert video.num_frames == 30
+
+
 def test_a_member_is_a_file_that_begins_and_ends_where_it_does(tmp_path: Path) -> None:
     member = member_of(str(tar_of(tmp_path / "x.tar", {"a.mp4": b"0123456789", "a.cls": b"0"})))
     with member.open() as file:

@@ -55,6 +55,8 @@ def test_what_names_tar_files(tmp_path: Path) -> None:
     (tmp_path / "folder" / "class").mkdir(parents=True)
     assert not any(map(names_shards, (str(tmp_path / "folder"), "list.csv", "none", "tar", "x.mp4", "{0..3}.csv")))
     tar_of(tmp_path / "folder" / "x.tar", {})
+    assert not names_shards(str(tmp_path / "folder"))  # what the class folders were unpacked from
+    (tmp_path / "folder" / "class").rmdir()
     assert all(map(names_shards, (str(tmp_path / "folder"), "x.tar", "x.TAR", "{0..3}.tar", "*.tar", "x.tar.gz")))
     assert all(map(names_shards, ("x.tgz", "s3://bucket/folder", "https://host/x.tar")))
 

@@ -23,10 +23,12 @@ _AT_A_TIME = 16  # tar files whose headers are read at a time; most of it is wai
 
 
 def names_shards(source: str) -> bool:
-    """Whether a source of videos is tar files: by its ending, a protocol in front, or a folder with tar files in it."""
+    """Whether a source of videos is tar files: by its ending, a protocol in front, or a folder with tar files and no
+    folders in it (beside class folders, a tar file is what they were unpacked from)."""
     if _TAR_NAME.search(source) or "://" in source:
         return True
-    return Path(source).is_dir() and any(Path(source).glob("*.tar"))
+    folder = Path(source)
+    return folder.is_dir() and any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir())
 
 
 def find_shards(source: str) -> list[str]:
