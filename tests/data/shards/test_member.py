@@ -110,7 +110,7 @@ def test_a_member_has_what_is_asked_of_paths(tmp_path: Path, monkeypatch: pytest
     Path("link.tar").symlink_to("x.tar")
     member = member_of("link.tar")
     assert str(member) == "link.tar::sub/a.mp4"
-    assert member.parts == ("link.tar::sub", "a.mp4")
+    assert member.parts == ("link.tar", "sub", "a.mp4")
     assert str(member.absolute()) == f"{tmp_path}/link.tar::sub/a.mp4"
     assert str(member.resolve()) == f"{tmp_path.resolve()}/x.tar::sub/a.mp4"
     remote = ShardMember("s3://bucket/x.tar", "a.mp4", 0, 1, "")

@@ -49,8 +49,8 @@ class ShardMember:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Folders, and the name last."""
-        return tuple(str(self).split("/"))
+        """Folders, the tar file, and what leads to the member in it, its own name last."""
+        return (*self.shard.split("/"), *self.name.split("/"))
 
     def absolute(self) -> "ShardMember":
         """The same, from the root of the file system; addresses stay."""
