@@ -26,11 +26,13 @@ class Clip:
     preset: str = "medium"
     b_frames: int = 3
     seed: int = 0
+    repeats: int = 1
+    """How often what was encoded is stored, one after the other: a quick way to a long file."""
 
     @property
     def frames(self) -> int:
         """Frames of the file."""
-        return self.seconds * FPS
+        return self.seconds * FPS * self.repeats
 
 
 # Ten seconds as Kinetics is usually kept; about 400 to 550 kbit/s.
@@ -59,11 +61,23 @@ def make(clip: Clip, folder: Path) -> Path:
         stream.width, stream.height, stream.pix_fmt = clip.width, clip.height, "yuv420p"
         stream.codec_context.thread_count = 1
         stream.max_b_frames = clip.b_frames
+        packets = []
         for picture in _pictures(clip):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+            packets += stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
+        packets += stream.encode()
+        for number in range(clip.repeats):
+            container.mux(_later(packet, number * clip.seconds) for packet in packets)
     part.rename(path)
     return path
+
+
+def _later(packet: av.Packet, seconds: int) -> av.Packet:
+    """The same packet at a later time; muxing changes the one it is given."""
+    copy = av.Packet(bytes(packet))
+    copy.stream, copy.time_base, copy.is_keyframe = packet.stream, packet.time_base, packet.is_keyframe
+    shift = round(seconds / packet.time_base)
+    copy.pts, copy.dts, copy.duration = packet.pts + shift, packet.dts + shift, packet.duration
+    return copy
 
 
 def _pictures(clip: Clip) -> Iterator[np.ndarray]:
@@ -71,8 +85,9 @@ def _pictures(clip: Clip) -> Iterator[np.ndarray]:
     rng = np.random.default_rng(clip.seed)
     height, width = clip.height, clip.width
     noises = [rng.normal(size=(height, width, 1)) * clip.noise for _ in range(16)]
-    scene_length = -(-clip.frames // (clip.cuts + 1))
-    for number in range(clip.frames):
+    frames = clip.seconds * FPS
+    scene_length = -(-frames // (clip.cuts + 1))
+    for number in range(frames):
         if number % scene_length == 0:
             coarse = -(-height // 720)  # the random picture is made smaller than a large frame, and enlarged
             scene = _relief(2 * height // coarse + 1, 3 * width // coarse + 1, rng)

@@ -3,7 +3,8 @@
     python benchmarks/decoding.py --folder /tmp/clips --out decoding.json
     python benchmarks/decoding.py --folder /tmp/clips --table      is every kind of file read exactly?
 
-TorchCodec, OpenCV (opencv-python-headless) and decord take part if they can be imported.
+TorchCodec (torchcodec==0.13.*, and FFmpeg's libraries), OpenCV (opencv-python-headless) and decord take part if they
+can be imported; the others are named as not measured.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib import metadata, util
 from pathlib import Path
 
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -26,9 +28,18 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from vitaclip.data import FrameSampling, IndexCache, open_video
+from vitaclip.data.container import open_container, video_stream
+from vitaclip.data.frame_index import read_index
 from vitaclip.data.transforms import center_crop, resize_short_side
 
 Reader = Callable[[Path, np.ndarray], Tensor]
+DISTRIBUTIONS = {
+    "av": "av",
+    "torch": "torch",
+    "torchcodec": "torchcodec",
+    "opencv-python-headless": "cv2",
+    "decord": "decord",
+}
 TRAINING = FrameSampling("dense", 8, 16)
 MEAN, STD = torch.tensor([0.481, 0.458, 0.408]), torch.tensor([0.269, 0.261, 0.276])
 
@@ -80,13 +91,14 @@ def _decode_and_keep(container: av.container.InputContainer) -> list[av.VideoFra
     return [frames[time] for time in sorted(frames)]
 
 
-def optional_readers() -> dict[str, Reader]:
-    """The peers that can be imported, and a line about each that cannot."""
+def optional_readers() -> tuple[dict[str, Reader], list[str]]:
+    """The peers that can be imported, and the names of those that cannot, with the reason."""
     readers: dict[str, Reader] = {}
+    missing: list[str] = []
     try:
         from torchcodec.decoders import VideoDecoder
     except (ImportError, RuntimeError) as error:
-        print("left out: TorchCodec:", str(error).splitlines()[0])
+        missing.append(f"TorchCodec ({str(error).splitlines()[0]})")
     else:
 
         def torchcodec(path: Path, indices: np.ndarray, seek_mode: str) -> Tensor:
@@ -97,7 +109,7 @@ def optional_readers() -> dict[str, Reader]:
     try:
         import cv2
     except ImportError as error:
-        print("left out: OpenCV:", error)
+        missing.append(f"OpenCV ({error})")
     else:
         cv2.setNumThreads(1)
 
@@ -114,7 +126,7 @@ def optional_readers() -> dict[str, Reader]:
     try:
         import decord
     except (ImportError, OSError) as error:
-        print("left out: decord:", error)
+        missing.append(f"decord ({error})")
     else:
 
         def read_by_decord(path: Path, indices: np.ndarray) -> Tensor:
@@ -122,7 +134,23 @@ def optional_readers() -> dict[str, Reader]:
             return torch.from_numpy(frames).permute(0, 3, 1, 2)
 
         readers["decord"] = read_by_decord
-    return readers
+    return readers, missing
+
+
+def versions() -> str:
+    """What is compared, each with its version."""
+    found = {name: util.find_spec(module) for name, module in DISTRIBUTIONS.items()}
+    return ", ".join(f"{name} {metadata.version(name)}" for name, spec in found.items() if spec is not None)
+
+
+def what_is_read(path: Path, indices: np.ndarray) -> str:
+    """How much of a file has to be decoded for some frames."""
+    with open_container(path) as container:
+        index = read_index(path, container, video_stream(path, container))
+    assert index is not None
+    spans = index.spans(np.unique(indices).tolist())
+    packets = sum(span.last_place - span.key_place + 1 for span in spans)
+    return f"{len(spans)} stretches from a key frame on, {packets} of {len(index.packet_times)} frames"
 
 
 def views(read: Reader, path: Path) -> Tensor:
@@ -141,7 +169,8 @@ def compare(options: argparse.Namespace) -> None:
     """All cases, printed and written."""
     torch.set_num_threads(1)
     short = [clips.make(clip, options.folder) for clip in clips.SHORT]
-    readers = {"ours": ours, "PyAV": pyav, **optional_readers()}
+    peers, missing = optional_readers()
+    readers = {"ours": ours, "PyAV": pyav, **peers}
     with tempfile.TemporaryDirectory() as folder:
         readers["ours, index kept"] = partial(ours, cache=IndexCache(folder))
         starts = [TRAINING.train(300, np.random.default_rng(run)) for run in range(options.runs * len(short))]
@@ -161,12 +190,15 @@ def compare(options: argparse.Namespace) -> None:
             path = clips.make(clip, options.folder)
             indices = FrameSampling("segments", 16).views(clip.frames, 1)[0]
             ways = {name: _same_each_time(read, path, indices) for name, read in readers.items()}
-            cases[f"16 frames spread over {clip.seconds // 60} min"] = timing.measure(ways, range(options.long_runs))
-    print(f"\n{timing.machine()}; one thread; {', '.join(clip.name for clip in clips.SHORT)}")
+            title = f"16 frames spread over {clip.seconds // 60} min: {what_is_read(path, indices)}"
+            cases[title] = timing.measure(ways, range(options.long_runs))
+    print(f"\n{timing.machine()}; {versions()}; one thread; {', '.join(clip.name for clip in clips.SHORT)}")
+    print(f"not measured: {', '.join(missing) or 'none'}")
     for title, times in cases.items():
         timing.print_table(title, times, "ours")
     if options.out:
-        timing.write_json(options.out, {"runs": options.runs, "long_runs": options.long_runs}, cases)
+        settings = {"runs": options.runs, "long_runs": options.long_runs, "threads": 1}
+        timing.write_json(options.out, {**settings, "versions": versions(), "not_measured": missing}, cases)
 
 
 def print_kinds(folder: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import VideoError, open_clip
+from vitaclip.data import VideoError, VideoPath, open_clip
 from vitaclip.data.scan import VideoFacts, check_video
 
 
@@ -31,19 +31,19 @@ def misbehave(how: str) -> str:
     return how.upper()
 
 
-def check_or_misbehave(path: Path, limits: VideoLimits) -> VideoFacts:
+def check_or_misbehave(path: VideoPath, limits: VideoLimits) -> VideoFacts:
     """`check_video`, but a file whose name says so hangs or kills the process."""
-    misbehave(path.stem)
+    misbehave(Path(str(path)).stem)
     return check_video(path, limits)
 
 
-def open_or_misbehave(path: Path, *arguments: Any) -> Any:
+def open_or_misbehave(path: VideoPath, *arguments: Any) -> Any:
     """`open_clip`, but a file whose name says so hangs or kills the process."""
-    misbehave(path.stem)
+    misbehave(Path(str(path)).stem)
     return open_clip(path, *arguments)
 
 
-def open_slowly(path: Path, *arguments: Any) -> Any:
+def open_slowly(path: VideoPath, *arguments: Any) -> Any:
     """`open_clip`, after a fifth of a second."""
     time.sleep(0.2)
     return open_clip(path, *arguments)

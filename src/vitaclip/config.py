@@ -298,7 +298,8 @@ class DataConfig:
     """Videos and labels."""
 
     train: str = ""
-    """Training videos: a list file (`path,label` or `path label` a line) or a folder with one folder per class."""
+    """Training videos: a list file (`path,label` or `path label` a line), a folder with one folder per class, or tar
+    files: a folder of them, a pattern, a range such as `shards/train-{000..009}.tar`, or an address of these."""
     val: str = ""
     """Validation videos, likewise. Empty: train without validation."""
     root: str = ""
@@ -598,6 +599,21 @@ class ResizeConfig:
         require(1 <= self.quality <= 51, self, "quality", "choose from 1 (best) to 51")
         require(self.workers >= 0, self, "workers", "must be 0 (all cores) or more")
         require(self.time_limit_seconds > 0, self, "time_limit_seconds", "must be above 0")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardConfig:
+    """How videos are packed into tar files."""
+
+    max_gib: float = 1.0
+    """Size of a tar file, at most, in GiB (2**30 bytes); a video that is larger has one to itself."""
+    seed: int = 0
+    """Decides the order of the videos, which is random: readers that go through a tar file from its start to its end
+    then meet all classes."""
+
+    def __post_init__(self) -> None:
+        require(self.max_gib > 0, self, "max_gib", "must be above 0")
+        require(self.seed >= 0, self, "seed", "must be 0 or more")
 
 
 _NESTED: dict[tuple[str, str], type[Any]] = {

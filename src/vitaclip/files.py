@@ -47,6 +47,26 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def check_made_with(file: Path, settings: str) -> None:
+    """Make sure that the folder of a file that says how the folder was made is new, empty, or was made in this way.
+
+    Raises:
+        ValueError: it was made in another way, or holds something else altogether.
+    """
+    folder = file.parent
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder}: is a file; name a new folder")
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not file.exists():
+        raise ValueError(f"{folder}: holds other things; name a new folder")
+    made = file.read_text(encoding="utf-8")
+    if made != settings:
+        raise ValueError(
+            f"{folder}: was made with {made.strip()}, not {settings.strip()}; use these or name another folder"
+        )
+
+
 def write_json(path: str | Path, value: Any) -> None:
     """Write a value as readable JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

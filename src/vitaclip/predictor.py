@@ -6,13 +6,12 @@ Axes: V views, T frames, H x W pixels, K classes, D embedding.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from vitaclip.config import RuntimeConfig, VideoLimits, ViewsConfig
-from vitaclip.data import FrameSampling, check_class_names, load_views, view_sampling
+from vitaclip.data import FrameSampling, VideoPath, check_class_names, load_views, to_video_path, view_sampling
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
@@ -22,7 +21,7 @@ from vitaclip.runtime import autocast, pick_device
 class Prediction:
     """The most probable classes of one video, best first; probabilities in [0, 1] over all candidate classes."""
 
-    path: Path
+    path: VideoPath
     names: tuple[str, ...]
     probabilities: tuple[float, ...]
 
@@ -93,7 +92,7 @@ class Predictor:
         config = self.model.config
         return view_sampling(config.sampling, config.video.num_frames, self.views)
 
-    def load(self, path: str | Path) -> Tensor:
+    def load(self, path: str | VideoPath) -> Tensor:
         """The views of a video file, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
         views = self.views
         looked_at = views.temporal, views.spatial, self.model.image_size, views.crop
@@ -103,7 +102,7 @@ class Predictor:
         """Embed views, uint8 (V, T, 3, H, W): (V, D) float32 of unit length, on the CPU."""
         return encode_views(self.model, video[None], self.views.pixels, self.autocast)[0]
 
-    def predict(self, path: str | Path, top_k: int = 5) -> Prediction:
+    def predict(self, path: str | VideoPath, top_k: int = 5) -> Prediction:
         """The `top_k` most probable classes of a video file.
 
         Raises:
@@ -115,8 +114,8 @@ class Predictor:
         scores = fuse_views(self.model, self.encode(self.load(path))[None], text, self.views.average)[0]
         best = scores.topk(min(top_k, len(scores)))
         names = tuple(self.class_names[i] for i in best.indices.tolist())
-        return Prediction(Path(path), names, tuple(best.values.tolist()))
+        return Prediction(to_video_path(path), names, tuple(best.values.tolist()))
 
-    def predict_many(self, paths: Sequence[str | Path], top_k: int = 5) -> list[Prediction]:
+    def predict_many(self, paths: Sequence[str | VideoPath], top_k: int = 5) -> list[Prediction]:
         """`predict` for each of several files, in order."""
         return [self.predict(path, top_k) for path in paths]

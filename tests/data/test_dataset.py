@@ -132,7 +132,7 @@ def test_a_clip_made_frame_by_frame_is_the_clip_made_at_once(
 ) -> None:
     transform = TrainTransform(24, AugmentConfig(flip=0.5, randaugment=randaugment))
     dataset = TrainDataset(rows_of(video_folder)[:1], SAMPLING, transform, 0)
-    everything = torch.from_numpy(decode_all(rows_of(video_folder)[0].path)).permute(0, 3, 1, 2)
+    everything = torch.from_numpy(decode_all(video_folder / "clip0.mp4")).permute(0, 3, 1, 2)
     sizes = []
     each = OneClip.each
 

@@ -113,5 +113,5 @@ def test_data_sets_and_scans_have_limits(video_folder: Path) -> None:
     testing = EvalDataset(rows, SAMPLING, 1, 1, 24, "skip", limits=limits)
     assert [testing.sample(n).video is not None for n in range(10)] == [True] * 7 + [False] * 3
     scan = scan_videos([Target(row.path, None) for row in rows], ScanConfig(workers=2, limits=limits))
-    assert [target.path.stem for target in scan.good] == [f"clip{n}" for n in range(7)]
+    assert [Path(str(target.path)).stem for target in scan.good] == [f"clip{n}" for n in range(7)]
     assert all("beyond limits.frames = 33" in bad.problem for bad in scan.bad)

@@ -184,7 +184,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
 
 def rows_with(folder: Path, names: Mapping[int, str]) -> list[VideoRow]:
     """The ten rows, some with other files."""
-    return [replace(row, path=folder / f"{names.get(n, row.path.stem)}.mp4") for n, row in enumerate(rows_of(folder))]
+    return [replace(row, path=folder / f"{names.get(n, f'clip{n}')}.mp4") for n, row in enumerate(rows_of(folder))]
 
 
 @pytest.mark.usefixtures("misbehaving")

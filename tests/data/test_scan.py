@@ -111,7 +111,7 @@ def test_files_that_hang_or_crash_are_recorded_and_the_others_checked(video_fold
     targets, _ = find_targets(tmp_path)
     seen: list[object] = []
     scan = scan_videos(targets, ScanConfig(workers=2, time_limit_seconds=3), seen.append, check_or_misbehave)
-    assert [target.path.stem for target in scan.good] == ["a", "b", "c"]
+    assert [Path(str(target.path)).stem for target in scan.good] == ["a", "b", "c"]
     assert [(bad.path, bad.kind) for bad in scan.bad] == [
         (tmp_path / "hang.mp4", "timed out"),
         (tmp_path / "segfault.mp4", "died"),

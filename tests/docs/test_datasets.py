@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from vitaclip.cli.main import build_parser
+from vitaclip.cli.parser import name_recipes
 from vitaclip.config import ResizeConfig
 from vitaclip.data.prepare import DATASETS
 
@@ -12,10 +13,10 @@ PAGE = (Path(__file__).parents[2] / "docs" / "datasets.md").read_text(encoding="
 
 
 def test_every_command_parses() -> None:
-    commands = re.findall(r"^vitaclip (data .*)$", PAGE, re.MULTILINE)
-    assert len(commands) == 3
+    commands = re.findall(r"^vitaclip (.*)$", PAGE, re.MULTILINE)
+    assert len(commands) == 5
     for command in commands:
-        assert build_parser().parse_args(shlex.split(command)).command == "data"
+        assert build_parser().parse_args(name_recipes(shlex.split(command))).command in ("data", "train")
 
 
 def test_every_data_set_is_in_the_table() -> None:

@@ -2,11 +2,13 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from vitaclip.data import ShardMember
 from vitaclip.evaluate.feature_store import Entry, FeatureStore, FileState, state_of
 
 ABOUT = {"backbone": "tiny", "views": {"crop": 1.0}}
@@ -95,3 +97,10 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"feature_cache = .*file: Not a directory; name a folder"):
         FeatureStore(tmp_path / "file", ABOUT)
+
+
+def test_the_state_of_a_video_in_a_tar_file_changes_with_the_tar_file() -> None:
+    member = ShardMember(shard="/data/train-000.tar", name="a.mp4", offset=512, size=99, version="1")
+    assert state_of(member) == state_of(replace(member))
+    for other in (replace(member, version="2"), replace(member, offset=1024), replace(member, name="b.mp4")):
+        assert state_of(other) != state_of(member)

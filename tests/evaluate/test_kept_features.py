@@ -38,7 +38,9 @@ def rows(world: Path, tmp_path: Path) -> list[VideoRow]:
     folder = tmp_path / "videos"
     folder.mkdir()
     return [
-        replace(row, path=Path(shutil.copy2(row.path, folder / f"{number:02}.mp4")), source=f"list.csv:{number + 1}")
+        replace(
+            row, path=Path(shutil.copy2(str(row.path), folder / f"{number:02}.mp4")), source=f"list.csv:{number + 1}"
+        )
         for number, row in enumerate(read_folder(world / "videos").rows)
     ]
 
@@ -145,9 +147,10 @@ def test_a_changed_video_alone_is_opened_again(
     model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
 ) -> None:
     before = probabilities(model, rows, tmp_path / "cache")
-    time = rows[3].path.stat().st_mtime_ns
-    shutil.copy(rows[11].path, rows[3].path)
-    os.utime(rows[3].path, ns=(time + 10**9, time + 10**9))
+    changed, other = Path(str(rows[3].path)), Path(str(rows[11].path))
+    time = changed.stat().st_mtime_ns
+    shutil.copy(other, changed)
+    os.utime(changed, ns=(time + 10**9, time + 10**9))
     opened.clear()
     after = probabilities(model, rows, tmp_path / "cache")
     assert opened == [rows[3].path]
@@ -158,8 +161,8 @@ def test_a_changed_video_alone_is_opened_again(
 def test_broken_videos_are_remembered_and_named_by_their_list(
     model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
 ) -> None:
-    rows[4].path.write_text("text")
-    rows[6].path.unlink()
+    Path(str(rows[4].path)).write_text("text")
+    Path(str(rows[6].path)).unlink()
     data = DataConfig(workers=0, feature_cache=str(tmp_path / "cache"))
 
     def left_out(data: DataConfig) -> tuple[str, ...]:

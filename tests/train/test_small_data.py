@@ -249,13 +249,13 @@ def test_a_validation_that_a_kill_cost_is_made_up_for(world: Path, tmp_path: Pat
 
 
 def test_shots_are_drawn_once_and_the_draw_is_left_in_the_run_folder(world: Path, tmp_path: Path) -> None:
-    def drawn(name: str, **values: Any) -> tuple[list[tuple[Path, int]], set[int]]:
+    def drawn(name: str, **values: Any) -> tuple[list[tuple[str, int]], set[int]]:
         config = with_data(train_config(world, tmp_path / name, batch_size=6), shots=2, **values)
         trainer = build_trainer(config if name != "other" else replace(config, seed=1))
         rows = read_list(tmp_path / name / "train_list.csv", class_names=NAMES).rows
         (batch,) = trainer.batches(0, 1)
         assert sorted(batch.labels.tolist()) == [0, 0, 1, 1, 2, 2]
-        return [(row.path, row.label) for row in rows], set(batch.rows)
+        return [(str(row.path), row.label) for row in rows], set(batch.rows)
 
     first, numbers = drawn("first")
     assert [label for _, label in first] == [0, 0, 1, 1, 2, 2]

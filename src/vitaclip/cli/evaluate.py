@@ -51,7 +51,7 @@ examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Videos or protocol, model, classes, views."""
     parser.add_argument(
-        "videos", nargs="?", default="", help="a list file, or a folder with one folder of videos per class"
+        "videos", nargs="?", default="", help="a list file, a folder with one folder of videos per class, or tar files"
     )
     parser.add_argument(
         "--protocol", type=str, default="", help="in place of videos: a protocol's name, or a YAML file"
@@ -184,7 +184,7 @@ def _say_where(page: Path) -> None:
 
 def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
-    from vitaclip.data import ClassIndex, read_videos
+    from vitaclip.data import ClassIndex, index_cache, names_shards, read_videos
 
     def read(class_names: tuple[str, ...] | None) -> "NamedVideos":
         return read_videos(
@@ -193,9 +193,10 @@ def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
             root=arguments.root,
             classes=arguments.classes,
             class_names=class_names,
+            cache=index_cache(arguments.index_cache),
         )
 
-    if Path(arguments.videos).is_dir() and not arguments.classes:
+    if Path(arguments.videos).is_dir() and not arguments.classes and not names_shards(arguments.videos):
         videos, index = read(None), ClassIndex(known)
         return videos if None in map(index.find, videos.class_names) else read(known)
     return read(known or None)

@@ -13,6 +13,7 @@ from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
+    from vitaclip.data import VideoPath
     from vitaclip.explain import Explanation
 
 HELP = "why a video is given its name: where the model looks, which frames it needs, which names are near"
@@ -71,13 +72,14 @@ def run(arguments: Namespace) -> int:
     return 1 if failures else 0
 
 
-def _distinct_stems(paths: Sequence[Path]) -> list[str]:
+def _distinct_stems(paths: Sequence["VideoPath"]) -> list[str]:
     """A name for the files of each video: its own, with a number behind if others have it too."""
     seen: Counter[str] = Counter()
     stems = []
     for path in paths:
-        seen[path.stem] += 1
-        stems.append(path.stem if seen[path.stem] == 1 else f"{path.stem}_{seen[path.stem]}")
+        stem = Path(path.parts[-1]).stem
+        seen[stem] += 1
+        stems.append(stem if seen[stem] == 1 else f"{stem}_{seen[stem]}")
     return stems
 
 

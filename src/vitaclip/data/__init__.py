@@ -4,7 +4,7 @@ Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model norma
 """
 
 from vitaclip.data.class_index import ClassIndex
-from vitaclip.data.container import VideoError
+from vitaclip.data.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.dataset import EvalDataset, TrainDataset, load_views
 from vitaclip.data.decode import Video, open_video
 from vitaclip.data.drawn import DrawnDataset
@@ -12,7 +12,6 @@ from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.frame_folder import FrameFolder, open_clip
 from vitaclip.data.index_cache import IndexCache, index_cache
 from vitaclip.data.lists import (
-    VIDEO_SUFFIXES,
     VideoList,
     VideoRow,
     check_class_names,
@@ -25,6 +24,9 @@ from vitaclip.data.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.samples import Sample, TrainSamples, located
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
 from vitaclip.data.selection import draw_shots, list_text
+from vitaclip.data.shards.member import ShardMember, VideoPath
+from vitaclip.data.shards.source import names_shards
+from vitaclip.data.shards.tar import to_video_path
 from vitaclip.data.sources import NamedVideos, choose_classes, find_videos, read_videos
 from vitaclip.data.train_transform import TrainTransform
 
@@ -41,6 +43,7 @@ __all__ = [
     "Purpose",
     "RandAugment",
     "Sample",
+    "ShardMember",
     "TrainBatch",
     "TrainDataset",
     "TrainSamples",
@@ -48,6 +51,7 @@ __all__ = [
     "Video",
     "VideoError",
     "VideoList",
+    "VideoPath",
     "VideoRow",
     "check_class_names",
     "choose_classes",
@@ -60,6 +64,7 @@ __all__ = [
     "list_text",
     "load_views",
     "located",
+    "names_shards",
     "open_clip",
     "open_video",
     "parse_randaugment",
@@ -67,6 +72,7 @@ __all__ = [
     "read_folder",
     "read_list",
     "read_videos",
+    "to_video_path",
     "train_batches",
     "view_sampling",
 ]

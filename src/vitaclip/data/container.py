@@ -1,7 +1,7 @@
 """Opening a video file and choosing its stream."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,15 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from vitaclip.config import VideoLimits
+from vitaclip.data.shards.member import ShardError, VideoPath
 
 DEFAULT_LIMITS = VideoLimits()
+
+VIDEO_SUFFIXES = frozenset(
+    """.3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts
+    .ogv .ts .vob .webm .wmv .y4m""".split()  # noqa: SIM905 - a list of words reads best
+)
+"""File endings that count as videos in folders and tar files. A list may name any file."""
 
 _STILL_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 # FFmpeg decodes the first frames of every stream to learn what a file does not state.
@@ -27,11 +34,11 @@ class VideoError(ValueError):
 
 
 @contextmanager
-def open_container(path: Path, limits: VideoLimits, probe: bool = True) -> Iterator[InputContainer]:
+def open_container(path: VideoPath, limits: VideoLimits, probe: bool = True) -> Iterator[InputContainer]:
     """Opens a file with FFmpeg; it is closed when the block ends.
 
     Args:
-        path: the file.
+        path: the file, or member of a tar file.
         limits: larger pictures are not decoded to learn about the file.
         probe: False spares mp4 files, which state nearly everything in their header, the decoding of some frames;
             whether a decoder reorders frames may then be unknown.
@@ -39,30 +46,43 @@ def open_container(path: Path, limits: VideoLimits, probe: bool = True) -> Itera
     Raises:
         VideoError: missing, empty, a folder, not a video, or damaged beyond reading.
     """
+    with ExitStack() as opened:
+        try:
+            yield _open(path, limits, probe, opened)
+        except ShardError as error:  # while opening, or later while the block reads
+            raise VideoError(f"{path} {error}") from error
+
+
+def _check_is_file(path: Path) -> None:
+    if not path.exists():
+        raise VideoError(f"{path} does not exist: check the path")
+    if path.is_dir():
+        raise VideoError(f"{path} is a folder, not a video: give the files in it")
+
+
+def _open(path: VideoPath, limits: VideoLimits, probe: bool, opened: ExitStack) -> InputContainer:
+    """FFmpeg opens files by itself; what lies in a tar file it reads through us."""
     try:
-        if not path.exists():
-            raise VideoError(f"{path} does not exist: check the path")
-        if path.is_dir():
-            raise VideoError(f"{path} is a folder, not a video: give the files in it")
-        if path.stat().st_size == 0:
+        if isinstance(path, Path):
+            _check_is_file(path)
+        file = opened.enter_context(path.open("rb"))
+        start = file.read(8)
+        if not start:
             raise VideoError(f"{path} is empty (0 bytes): copy or download it again")
-        options = _codec_options(limits) | ({} if probe or not _is_mp4(path) else _NO_PROBING)
-        container = av.open(str(path), options=options, metadata_errors="replace")
+        file.seek(0)
+        options = _codec_options(limits) | ({} if probe or start[4:] != _MP4_SIGNATURE else _NO_PROBING)
+        source = str(path) if isinstance(path, Path) else file
+        return opened.enter_context(av.open(source, "r", options=options, metadata_errors="replace"))
+    except ShardError:
+        raise
     except (av.error.FFmpegError, OSError) as error:
         reason = error.strerror or type(error).__name__
         raise VideoError(
             f"{path} cannot be read as a video ({reason}): damaged, incomplete or none; copy it again"
         ) from error
-    with container:
-        yield container
 
 
-def _is_mp4(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(8)[4:] == _MP4_SIGNATURE
-
-
-def video_stream(path: Path, container: InputContainer, limits: VideoLimits) -> VideoStream:
+def video_stream(path: VideoPath, container: InputContainer, limits: VideoLimits) -> VideoStream:
     """The first video stream that is no cover picture, set to decode in one thread; all other streams are left unread.
 
     More threads gain nothing on short clips, and workers share the processor already.
@@ -101,14 +121,14 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator["
             continue
 
 
-def beyond(path: Path, what: str, limit: str, limits: VideoLimits) -> VideoError:
+def beyond(path: VideoPath, what: str, limit: str, limits: VideoLimits) -> VideoError:
     """The error for a video that has more of something than the limit of this name."""
     return VideoError(
         f"{path} has {what}, beyond limits.{limit} = {getattr(limits, limit)}: copy it again, or raise the limit"
     )
 
 
-def _check_stated(path: Path, container: InputContainer, stream: VideoStream, limits: VideoLimits) -> None:
+def _check_stated(path: VideoPath, container: InputContainer, stream: VideoStream, limits: VideoLimits) -> None:
     width, height = stream.codec_context.width, stream.codec_context.height
     if width * height > limits.pixels:
         raise beyond(path, f"frames of {width} x {height} pixels", "pixels", limits)

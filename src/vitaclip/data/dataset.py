@@ -7,7 +7,6 @@ import copy
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
-from pathlib import Path
 from typing import Any, Self
 
 import av
@@ -24,6 +23,7 @@ from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.samples import OnError, Sample, TrainSamples, check_on_error, check_rows, located
 from vitaclip.data.sampling import FrameSampling
+from vitaclip.data.shards.member import VideoPath
 from vitaclip.data.train_transform import OneClip, TrainTransform
 from vitaclip.data.transforms import resize_short_side, spatial_views
 
@@ -125,7 +125,7 @@ class EvalDataset:
             return Sample(None, row.label, index, (str(located(row, error)),))
         return Sample(video, row.label, index)
 
-    def views(self, path: Path) -> Tensor:
+    def views(self, path: VideoPath) -> Tensor:
         """The views of a video, uint8 (V, T, 3, S, S).
 
         Raises:
@@ -155,7 +155,7 @@ class EvalDataset:
 
 
 def load_views(
-    path: str | Path,
+    path: str | VideoPath,
     sampling: FrameSampling,
     temporal_views: int = 3,
     spatial_crops: int = 1,
@@ -164,7 +164,7 @@ def load_views(
     index_cache: IndexCache | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
 ) -> Tensor:
-    """The test-time views of one video file: frames resized so that a crop of S is `crop` of their shorter side.
+    """The test-time views of one video: frames resized so that a crop of S is `crop` of their shorter side.
 
     Returns:
         uint8 (V, T, 3, S, S), V = temporal_views * spatial_crops; the crops of the first clip come first.

@@ -11,7 +11,6 @@ Axes: n frames, H x W pixels as displayed.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
-from pathlib import Path
 
 import av.error
 import numpy as np
@@ -25,6 +24,8 @@ from vitaclip.data.container import DEFAULT_LIMITS, VideoError, beyond, open_con
 from vitaclip.data.display import FrameConverter
 from vitaclip.data.frame_index import FrameIndex, read_index
 from vitaclip.data.index_cache import IndexCache
+from vitaclip.data.shards.member import VideoPath
+from vitaclip.data.shards.tar import to_video_path
 from vitaclip.data.span_decoder import IndexMismatchError, SpanDecoder
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
@@ -34,12 +35,12 @@ FrameFunction = Callable[[Tensor], Tensor]
 
 @contextmanager
 def open_video(
-    path: str | Path, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
+    path: str | VideoPath, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
 ) -> Iterator["Video"]:
     """Opens a video file for reading frames.
 
     Args:
-        path: any file that FFmpeg reads.
+        path: any file that FFmpeg reads, on its own or in a tar file.
         cache: where to find, or else to put, what the file's packets say.
         limits: what the video may be at most.
 
@@ -50,7 +51,7 @@ def open_video(
         VideoError: missing, empty, a folder, not a video, damaged beyond reading, without a video stream, or beyond the
             limits.
     """
-    path = Path(path)
+    path = to_video_path(path)
     with open_container(path, limits, probe=False) as container:
         yield Video(path, container, cache, limits)
 
@@ -58,7 +59,9 @@ def open_video(
 class Video:
     """An open video file. Made by `open_video`."""
 
-    def __init__(self, path: Path, container: InputContainer, cache: IndexCache | None, limits: VideoLimits) -> None:
+    def __init__(
+        self, path: VideoPath, container: InputContainer, cache: IndexCache | None, limits: VideoLimits
+    ) -> None:
         self.path = path
         self._limits = limits
         self._stream = video_stream(path, container, limits)

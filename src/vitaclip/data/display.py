@@ -4,7 +4,6 @@ Axes: H x W pixels.
 """
 
 from fractions import Fraction
-from pathlib import Path
 
 import av.error
 import numpy as np
@@ -16,6 +15,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from vitaclip.data.container import VideoError
+from vitaclip.data.shards.member import VideoPath
 from vitaclip.data.transforms import resize
 
 _MOST_ANAMORPHIC = 10  # beyond, a pixel's stated shape is a mistake
@@ -24,7 +24,7 @@ _MOST_ANAMORPHIC = 10  # beyond, a pixel's stated shape is a mistake
 class FrameConverter:
     """Makes decoded frames of one stream into pixels."""
 
-    def __init__(self, path: Path, stream: VideoStream) -> None:
+    def __init__(self, path: VideoPath, stream: VideoStream) -> None:
         self._path, self._stream = path, stream
         # One converter for all frames, in one thread: to start either anew costs more than the conversion.
         self._reformatter = VideoReformatter()

@@ -6,7 +6,6 @@ Axes: V draws of a video, T frames, S x S pixels.
 import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,6 +20,7 @@ from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import VideoRow
 from vitaclip.data.samples import OnError
 from vitaclip.data.sampling import FrameSampling
+from vitaclip.data.shards.member import VideoPath
 from vitaclip.data.train_transform import TrainTransform
 
 
@@ -49,8 +49,8 @@ class DrawnDataset(EvalDataset):
         super().__init__(rows, sampling, draws, 1, transform.size, on_error, index_cache=index_cache, limits=limits)
         self.transform = transform
 
-    def views(self, path: Path) -> Tensor:
-        name = zlib.crc32(path.name.encode(errors="surrogateescape"))
+    def views(self, path: VideoPath) -> Tensor:
+        name = zlib.crc32(path.parts[-1].encode(errors="surrogateescape"))
         with open_clip(path, self.index_cache, self.limits) as video:
             return torch.stack(
                 [

@@ -21,6 +21,8 @@ from vitaclip.config import VideoLimits
 from vitaclip.data.container import DEFAULT_LIMITS, VideoError, beyond
 from vitaclip.data.decode import FrameFunction, Video, open_video
 from vitaclip.data.index_cache import IndexCache
+from vitaclip.data.shards.member import VideoPath
+from vitaclip.data.shards.tar import to_video_path
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]+)\.(?:jpe?g|png|webp|bmp)", re.IGNORECASE)
 # Pictures of optical flow often lie beside the frames.
@@ -36,20 +38,21 @@ def is_frame_folder(path: Path) -> bool:
 
 
 def open_clip(
-    path: str | Path, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
+    path: str | VideoPath, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
 ) -> "AbstractContextManager[Video | FrameFolder]":
     """Opens a video file, or a folder of numbered pictures, for reading frames.
 
     Args:
-        path: either.
+        path: either; or a video in a tar file.
         cache: where to find, or else to put, what a video file's packets say; a folder has none.
         limits: what it may be at most.
 
     Raises:
         VideoError: it is neither, or beyond the limits.
     """
-    if is_frame_folder(Path(path)):
-        return _open_folder(Path(path), limits)
+    path = to_video_path(path)
+    if isinstance(path, Path) and is_frame_folder(path):
+        return _open_folder(path, limits)
     return open_video(path, cache, limits)
 
 

@@ -7,7 +7,6 @@ of a packet in the file; frames are stored in decoding order, which is not the o
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 
 import av.error
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 
 from vitaclip.config import VideoLimits
 from vitaclip.data.container import beyond, open_container, read_packets, video_stream
+from vitaclip.data.shards.member import VideoPath
 
 Integers = NDArray[np.int64]
 
@@ -100,7 +100,9 @@ class FrameIndex:
         return int(self.key_places[key])
 
 
-def read_index(path: Path, container: InputContainer, stream: VideoStream, limits: VideoLimits) -> FrameIndex | None:
+def read_index(
+    path: VideoPath, container: InputContainer, stream: VideoStream, limits: VideoLimits
+) -> FrameIndex | None:
     """Reads all packets of a newly opened file without decoding any.
 
     Args:
@@ -181,7 +183,7 @@ def _emits_nothing(size: int, codec: str) -> bool:
     return size == 0 or (codec == "mpeg4" and size <= _MPEG4_HEADER_BYTES)
 
 
-def _reorders(path: Path, stream: VideoStream, limits: VideoLimits) -> bool:
+def _reorders(path: VideoPath, stream: VideoStream, limits: VideoLimits) -> bool:
     """Whether the stream's frames are stored out of display order; decodes some of them to find out."""
     if stream.codec_context.name not in _REORDERING:
         return False

@@ -10,6 +10,7 @@ import json
 import os
 import warnings
 import zlib
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -17,6 +18,7 @@ import av
 import numpy as np
 
 from vitaclip.data.frame_index import FrameIndex
+from vitaclip.data.shards.member import ShardMember, VideoPath
 from vitaclip.files import replacing
 
 _FORMAT = 1
@@ -27,8 +29,12 @@ Entry = FrameIndex | int
 """What is known of a file: its index; or, where its packets cannot stand for its frames, how many it gives."""
 
 
+State = Sequence[str | int]
+"""What differs once a file has changed."""
+
+
 class IndexCache:
-    """A folder of frame indices."""
+    """A folder of frame indices, and of what the headers of tar files say."""
 
     def __init__(self, folder: str | Path) -> None:
         """Raises:
@@ -40,25 +46,37 @@ class IndexCache:
         except OSError as error:
             raise ValueError(f"index_cache = {folder}: {error.strerror}; name a folder that can be written") from error
 
-    def load(self, path: Path) -> Entry | None:
+    def load(self, path: VideoPath) -> Entry | None:
         """What is kept about a video file; None if nothing, or nothing that still holds."""
         try:
-            content = self._place(path).read_bytes()
+            state = _state(path)
         except OSError:
             return None
+        body = self.load_bytes(str(path.absolute()), state)
+        if body is None:
+            return None
+        lengths, _, numbers = body.partition(b"\n")
         try:
-            header, _, body = zlib.decompress(content).partition(b"\n")
-            if header != self._header(path):
-                return None
-            lengths, _, numbers = body.partition(b"\n")
             return _unpack(json.loads(lengths), numbers)
-        except (zlib.error, ValueError):
+        except ValueError:
             return None
 
-    def store(self, path: Path, entry: Entry) -> None:
+    def store(self, path: VideoPath, entry: Entry) -> None:
         """Keeps what is known about a video file. Warns, and goes on, if the folder does not take it."""
-        content = zlib.compress(self._header(path) + b"\n" + _pack(entry), _COMPRESSION)
-        place = self._place(path)
+        self.store_bytes(str(path.absolute()), _state(path), _pack(entry))
+
+    def load_bytes(self, name: str, state: State) -> bytes | None:
+        """What is kept under a name; None if nothing, or if it was kept in another state."""
+        try:
+            header, _, body = zlib.decompress(self._place(name).read_bytes()).partition(b"\n")
+        except (OSError, zlib.error):
+            return None
+        return body if header == _header(name, state) else None
+
+    def store_bytes(self, name: str, state: State, body: bytes) -> None:
+        """Keeps bytes under a name. Warns, and goes on, if the folder does not take them."""
+        content = zlib.compress(_header(name, state) + b"\n" + body, _COMPRESSION)
+        place = self._place(name)
         try:
             with replacing(place, durable=False) as temporary:
                 temporary.write_bytes(content)
@@ -67,15 +85,22 @@ class IndexCache:
                 f"{place} cannot be written ({error.strerror}): going on without it", RuntimeWarning, stacklevel=2
             )
 
-    def _place(self, path: Path) -> Path:
-        name = hashlib.sha256(os.fsencode(path.absolute())).hexdigest()[:32]
-        return self.folder / name[:2] / name
+    def _place(self, name: str) -> Path:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+        return self.folder / digest[:2] / digest
 
-    def _header(self, path: Path) -> bytes:
-        """The file as it is now, and who reads it."""
-        state = path.stat()
-        facts = [_FORMAT, av.__version__, str(path.absolute()), state.st_size, state.st_mtime_ns]
-        return json.dumps(facts).encode()
+
+def _state(path: VideoPath) -> State:
+    """A video file as it is now."""
+    if isinstance(path, ShardMember):
+        return path.version, path.offset, path.size
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _header(name: str, state: State) -> bytes:
+    """What is described, and who describes it."""
+    return json.dumps([_FORMAT, av.__version__, name, *state]).encode()
 
 
 def index_cache(folder: str) -> IndexCache | None:

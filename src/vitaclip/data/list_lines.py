@@ -93,7 +93,7 @@ def _read_columns(
         raise ValueError(f"has {len(cells)} columns, the heading {len(columns)}; quote what holds the separator")
     if not cells[path] or not cells[label]:
         raise ValueError(f"no {columns[path] if not cells[path] else columns[label]}; fill it in or remove the line")
-    return cells[path], _class_number(cells[label], index)
+    return cells[path], class_number(cells[label], index)
 
 
 def _read_json(line: str, index: ClassIndex | None) -> tuple[str, int]:
@@ -106,24 +106,47 @@ def _read_json(line: str, index: ClassIndex | None) -> tuple[str, int]:
     if path_at is None or label_at is None:
         raise ValueError('has no path or no label; write {"path": "a.mp4", "label": 3}')
     path, label = (entry[list(keys.values())[at]] for at in (path_at, label_at))
+    if not isinstance(path, str):
+        raise ValueError(f"path {path!r} must be text")
+    return path, class_number(_label_text(label), index)
+
+
+def label_of_entry(text: str) -> str | None:
+    """The label in a JSON text, itself a label or an object with one of the usual names for it; None without.
+
+    Raises:
+        ValueError: no JSON, several labels, or something else than a number or a name.
+    """
+    try:
+        entry: Any = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"its json is no JSON ({error.msg}); write it anew") from error
+    if not isinstance(entry, dict):
+        return _label_text(entry)
+    values = {str(key).casefold(): value for key, value in entry.items()}
+    return next((_label_text(values[name]) for name in _LABEL_COLUMNS if name in values), None)
+
+
+def _label_text(label: object) -> str:
+    """A label out of JSON."""
     if isinstance(label, list) and len(label) == 1:
         label = label[0]
     if isinstance(label, list):
         raise _several_labels(", ".join(map(str, label)))
-    if not isinstance(path, str) or isinstance(label, bool) or not isinstance(label, str | int):
-        raise ValueError(f"path {path!r} must be text, label {label!r} a number or a name")
-    return path, _class_number(str(label), index)
+    if isinstance(label, bool) or not isinstance(label, str | int):
+        raise ValueError(f"label {label!r} must be a number or a name")
+    return str(label)
 
 
 def _read_plain(line: str, index: ClassIndex | None) -> tuple[str, int]:
     quoted = _QUOTED_PATH.fullmatch(line)
     if quoted is not None:
-        return _unquote(quoted["path"]), _class_number(_unquote(quoted["label"]), index)
+        return _unquote(quoted["path"]), class_number(_unquote(quoted["label"]), index)
     for find in (index.exact, index.find) if index else ():
         for separator in re.finditer(_SEPARATOR, line):  # from the left: the longest name is met first
             label = line[separator.end() :]
             if separator.start() > 0 and find(label) is not None:
-                return _only_path(line[: separator.start()], line, index), _class_number(label, index)
+                return _only_path(line[: separator.start()], line, index), class_number(label, index)
             if index is not None and index.find(label) is None and _means_several(label, index):
                 raise _several_labels(label)
     match = _PATH_AND_LAST_FIELD.fullmatch(line)
@@ -133,7 +156,7 @@ def _read_plain(line: str, index: ClassIndex | None) -> tuple[str, int]:
     named = _FILE_AND_NAME.fullmatch(line)
     if index is not None and named is not None and not label.lstrip("-").isdecimal():
         label = named["label"]  # no class, or it were found above: named whole, not by its last word
-    return path, _class_number(label, index)
+    return path, class_number(label, index)
 
 
 def _only_path(path: str, line: str, index: ClassIndex | None) -> str:
@@ -153,8 +176,12 @@ def _unquote(text: str) -> str:
     return text[1:-1].replace('""', '"') if quoted else text
 
 
-def _class_number(label: str, index: ClassIndex | None) -> int:
-    """The class that a label means: by the names of `index`, or None when only numbers are known."""
+def class_number(label: str, index: ClassIndex | None) -> int:
+    """The class that a label means: by the names of `index`, which is None when only numbers are known.
+
+    Raises:
+        ValueError: no such class, several, or a number where a name is needed.
+    """
     named = index.exact(label) if index else None
     if named is not None:
         if label.isdecimal() and int(label) != named:

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.data.class_index import ClassIndex
+from vitaclip.data.container import VIDEO_SUFFIXES
 from vitaclip.data.frame_folder import is_frame_folder
 from vitaclip.data.list_lines import content_lines, line_reader, similar
-
-VIDEO_SUFFIXES = frozenset(
-    """.3gp .avi .flv .gif .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts
-    .ogv .ts .vob .webm .wmv .y4m""".split()  # noqa: SIM905 - a list of words reads best
-)
-"""File endings that count as videos in folders. A list may name any file."""
+from vitaclip.data.shards.member import VideoPath
+from vitaclip.data.shards.tar import to_video_path
 
 _SHOWN_PROBLEMS = 10
 _FOLDER_AND_COUNT = re.compile(r"(?P<folder>.+?)[\s,]+[0-9]+")
@@ -25,8 +22,8 @@ _FOLDER_AND_COUNT = re.compile(r"(?P<folder>.+?)[\s,]+[0-9]+")
 class VideoRow:
     """One video of a data set."""
 
-    path: Path
-    """The file."""
+    path: VideoPath
+    """The file, or the member of a tar file."""
     label: int
     """Number of its class, from 0."""
     source: str
@@ -49,7 +46,8 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
     the longest name that ends the line is taken), spelled as `ClassIndex` allows. Blank lines, lines that begin
     with `#` and a first line `path,label` are passed over. A first line that names further or other columns
     (`video_path,split,class`) makes it a csv file, one that begins with `{` JSON lines: {"path": "a.mp4", "label": 3}.
-    A path may be a folder of numbered pictures; `folder frames label` is understood.
+    A path may be a folder of numbered pictures; `folder frames label` is understood. `train-000.tar::key.mp4` is a
+    video in a tar file.
 
     Args:
         file: the list, UTF-8.
@@ -63,7 +61,7 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
     """
     rows, problems, names = read_rows(file, root, class_names)
     problems += [problem for _, problem in file_problems(rows)]
-    _raise_problems(problems, f"{file}")
+    raise_problems(problems, f"{file}")
     return VideoList(tuple(rows), names)
 
 
@@ -134,7 +132,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> V
         else:
             rows += [VideoRow(path, label, str(path)) for path in videos]
     problems += [problem for _, problem in file_problems(rows)]
-    _raise_problems(problems, f"{root}")
+    raise_problems(problems, f"{root}")
     return VideoList(tuple(rows), names)
 
 
@@ -183,8 +181,10 @@ def file_problems(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
     problems: list[tuple[VideoRow, str]] = []
     first: dict[str, VideoRow] = {}
     for row in rows:
-        earlier = first.setdefault(os.path.normpath(row.path), row)
-        problem = _file_problem(row.path) if earlier is row else _listed_twice(row, earlier)
+        earlier = first.setdefault(os.path.normpath(str(row.path)), row)
+        problem = _listed_twice(row, earlier) if earlier is not row else ""
+        if not problem and isinstance(row.path, Path):
+            problem = _file_problem(row.path)
         if problem:
             problems.append((row, f"{row.source}: {row.path} {problem}"))
     return problems
@@ -209,15 +209,17 @@ def _file_problem(path: Path) -> str:
     return "is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else ""
 
 
-def _resolve(root: Path, path: str) -> Path:
-    """The file or folder of a row; of `folder frames`, which lists of frame folders have, the folder."""
+def _resolve(root: Path, path: str) -> VideoPath:
+    """The file or folder of a row; of `folder frames`, which lists of frame folders have, the folder; of
+    `shard.tar::member`, the member."""
     counted = _FOLDER_AND_COUNT.fullmatch(path)
     if counted is not None and not (root / path).exists() and (root / counted["folder"]).is_dir():
         return root / counted["folder"]
-    return root / path
+    return to_video_path(path, root)
 
 
-def _raise_problems(problems: Sequence[str], where: str) -> None:
+def raise_problems(problems: Sequence[str], where: str) -> None:
+    """Raises ValueError with the first problems, if there are any."""
     if not problems:
         return
     lines = [f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found"]

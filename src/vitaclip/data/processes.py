@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from vitaclip.data.container import VideoError
+from vitaclip.data.shards.member import VideoPath
 from vitaclip.data.worker import Lost, Mark, Worker, answers, end
 
 ItemT = TypeVar("ItemT")
@@ -35,7 +35,7 @@ class Outcome(Generic[ItemT, ResultT]):
     """What went wrong, in one line."""
 
 
-def name_problem(path: Path, problem: str) -> str:
+def name_problem(path: VideoPath, problem: str) -> str:
     """The problem with the path in front, unless it names it already."""
     return problem if str(path) in problem else f"{path}: {problem}"
 

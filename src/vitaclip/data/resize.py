@@ -27,7 +27,7 @@ from vitaclip.data.decode import open_video
 from vitaclip.data.lists import is_video_name
 from vitaclip.data.processes import Outcome, name_problem, run_in_processes
 from vitaclip.data.scan import count_cores
-from vitaclip.files import csv_text, replacing, write_text
+from vitaclip.files import check_made_with, csv_text, replacing, write_text
 
 SETTINGS_FILE = "resize.json"
 FAILURES_FILE = "failures.csv"
@@ -66,8 +66,6 @@ def plan_resize(source: str | Path, target: str | Path, config: ResizeConfig) ->
     here, there = source.resolve(), target.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise ValueError(f"{target}: lies in {source}, or the other way round; name a folder beside it")
-    if target.exists() and not target.is_dir():
-        raise ValueError(f"{target}: is a file; name a new folder")
     videos = sorted(path for path in source.rglob("*") if is_video_name(path))
     if not videos:
         raise ValueError(f"{source}: holds no video, at any depth; give the folder of the videos")
@@ -77,7 +75,7 @@ def plan_resize(source: str | Path, target: str | Path, config: ResizeConfig) ->
         earlier = jobs.setdefault(job.target, job)
         if earlier is not job:
             raise ValueError(f"{earlier.source} and {video}: both would become {job.target}; rename one")
-    _check_settings(target, config)
+    check_made_with(target / SETTINGS_FILE, _settings(config))
     waiting = tuple(job for job in jobs.values() if not job.target.exists())
     return ResizePlan(waiting, len(jobs) - len(waiting))
 
@@ -222,19 +220,6 @@ def _turn(frame: VideoFrame, quarter_turns: int) -> VideoFrame:
     turned = [np.rot90(luma, quarter_turns), *np.rot90(colours, quarter_turns, (1, 2))]
     rows = np.concatenate([np.ascontiguousarray(plane).reshape(-1, turned[0].shape[1]) for plane in turned])
     return VideoFrame.from_ndarray(rows, format="yuv420p")
-
-
-def _check_settings(target: Path, config: ResizeConfig) -> None:
-    """Raises ValueError if the folder holds copies made with other settings, or something else altogether."""
-    if not target.exists() or not any(target.iterdir()):
-        return
-    file = target / SETTINGS_FILE
-    if not file.exists():
-        raise ValueError(f"{target}: holds other things; name a new folder")
-    settings = file.read_text(encoding="utf-8")
-    if settings != _settings(config):
-        made, wanted = settings.strip(), _settings(config).strip()
-        raise ValueError(f"{target}: was made with {made}, not {wanted}; use these or name another folder")
 
 
 def _settings(config: ResizeConfig) -> str:

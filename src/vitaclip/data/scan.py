@@ -12,11 +12,13 @@ import av.error
 from av.container import InputContainer
 
 from vitaclip.config import ScanConfig, VideoLimits
-from vitaclip.data.container import DEFAULT_LIMITS, VideoError, read_packets
+from vitaclip.data.container import DEFAULT_LIMITS, VideoError, open_container, read_packets
 from vitaclip.data.decode import open_video
 from vitaclip.data.frame_folder import is_frame_folder, open_clip
 from vitaclip.data.lists import file_problems, is_video_name, read_rows
 from vitaclip.data.processes import name_problem, run_in_processes
+from vitaclip.data.shards.member import ShardMember, VideoPath
+from vitaclip.data.shards.source import names_shards, read_shard_rows
 from vitaclip.files import csv_text, write_text
 
 # A file that lacks more than this of its stated length is cut off; headers are a little wrong in many files.
@@ -28,8 +30,8 @@ _MISSING = {"seconds": 0.2, "frames": 3}
 class Target:
     """A video to be checked."""
 
-    path: Path
-    """The file, or folder of pictures."""
+    path: VideoPath
+    """The file, folder of pictures, or member of a tar file."""
     label: str | None
     """Class number or name, as the clean list will have it; None where nothing says it."""
 
@@ -38,7 +40,7 @@ class Target:
 class BadVideo:
     """A video, or a line of a list, that cannot be used."""
 
-    path: Path | None
+    path: VideoPath | None
     """None for a line that names no path."""
     kind: str
     """`list` (the line or the file it names), or how reading ended: refused, failed, timed out, died."""
@@ -63,13 +65,13 @@ class Scan:
     bad: tuple[BadVideo, ...]
 
 
-def check_video(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoFacts:
+def check_video(path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS) -> VideoFacts:
     """Opens a video, decodes its first, middle and last frame, and sees whether the file goes on to its stated end.
 
     Raises:
         VideoError: it cannot give the frames, is beyond the limits, or is cut off.
     """
-    if path.is_file():
+    if isinstance(path, ShardMember) or path.is_file():
         _check_end(path, limits)
     with open_clip(path, limits=limits) as video:
         last = video.num_frames - 1
@@ -80,19 +82,22 @@ def check_video(path: Path, limits: VideoLimits = DEFAULT_LIMITS) -> VideoFacts:
 def find_targets(
     source: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None
 ) -> tuple[list[Target], list[BadVideo]]:
-    """The videos of a list, or all those of a folder at any depth; and the lines and files that are bad at first sight.
+    """The videos of a list or of tar files, or all those of a folder at any depth; and the lines and files that are
+    bad at first sight.
 
     Labels of a folder of class folders are the names of these; other folders say no labels.
 
     Raises:
         ValueError: a list that cannot be read, or nothing there.
     """
-    source = Path(source)
-    if source.is_dir():
-        return _folder_targets(source), []
-    if not source.exists():
+    if names_shards(str(source)):
+        rows, unread, names = read_shard_rows(str(source), class_names)
+    elif Path(source).is_dir():
+        return _folder_targets(Path(source)), []
+    elif not Path(source).exists():
         raise ValueError(f"{source}: does not exist; give a list file or a folder of videos")
-    rows, unread, names = read_rows(source, root, class_names)
+    else:
+        rows, unread, names = read_rows(source, root, class_names)
     wrong = dict(file_problems(rows))
     bad = [BadVideo(None, "list", problem) for problem in unread]
     bad += [BadVideo(row.path, "list", problem) for row, problem in wrong.items()]
@@ -115,7 +120,7 @@ def scan_videos(
         check: what is done with a file and `limits`; importable by name.
     """
     config = config or ScanConfig()
-    bad: dict[Path, BadVideo] = {}
+    bad: dict[VideoPath, BadVideo] = {}
     paths = [target.path for target in targets]
     task = partial(check, limits=config.limits)
     for outcome in run_in_processes(task, paths, config.workers or count_cores(), config.time_limit_seconds):
@@ -142,12 +147,12 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _check_end(path: Path, limits: VideoLimits) -> None:
+def _check_end(path: VideoPath, limits: VideoLimits) -> None:
     """Raises VideoError if the file ends long before its stated end: a download that broke off often reads well as far
     as it goes."""
     with open_video(path, limits=limits):
         pass  # so that what cannot be read is said in the usual words
-    with av.open(str(path)) as container:
+    with open_container(path, limits) as container:
         video = container.streams.video[0]
         packets, ends = _read_packets(container, video.index)
         if container.format.name == "avi" and video.frames:

@@ -1,4 +1,4 @@
-"""Where videos come from: a list file, or a folder of class folders; always with the names of the classes."""
+"""Where videos come from: a list file, a folder of class folders, tar files; always with the names of the classes."""
 
 import difflib
 from collections.abc import Sequence
@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.catalog import dataset_names, load_dataset_classes
+from vitaclip.data.container import VIDEO_SUFFIXES
 from vitaclip.data.frame_folder import is_frame_folder
+from vitaclip.data.index_cache import IndexCache
 from vitaclip.data.lists import (
-    VIDEO_SUFFIXES,
+    VideoList,
     VideoRow,
     check_class_names,
     is_video_name,
@@ -16,6 +18,9 @@ from vitaclip.data.lists import (
     read_folder,
     read_list,
 )
+from vitaclip.data.shards.member import VideoPath
+from vitaclip.data.shards.source import names_shards, read_shards
+from vitaclip.data.shards.tar import to_video_path
 
 _CLASSES_REMEDY = (
     "give a file with one name a line, a name that `vitaclip data classes` lists, or names with commas between"
@@ -31,16 +36,23 @@ class NamedVideos:
 
 
 def read_videos(
-    source: str, setting: str, *, root: str = "", classes: str = "", class_names: Sequence[str] | None = None
+    source: str,
+    setting: str,
+    *,
+    root: str = "",
+    classes: str = "",
+    class_names: Sequence[str] | None = None,
+    cache: IndexCache | None = None,
 ) -> NamedVideos:
     """Read and check the videos of a setting.
 
     Args:
-        source: a list file or a folder of class folders.
+        source: a list file, a folder of class folders, or what `find_shards` takes.
         setting: what the user calls it, for messages, such as `data.train`.
         root: folder that paths of a list are relative to; empty: the list's own.
         classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders.
         class_names: class names already known.
+        cache: where to find, or else to put, what tar files hold.
 
     Raises:
         ValueError: if there is nothing there, if a list comes without class names, or for any bad row.
@@ -49,15 +61,27 @@ def read_videos(
         raise ValueError(f"{setting} is not set; give a list file or a folder with one folder per class")
     if classes:
         class_names = choose_classes(classes)
-    path = Path(source)
-    if path.is_dir():
-        found = read_folder(path, class_names)
-    elif class_names is None:
-        raise ValueError(f"{setting} = {source}: a list needs class names; {_CLASSES_REMEDY}")
-    else:
-        found = read_list(path, root or None, class_names)
+    if class_names is None and (names_shards(source) or not Path(source).is_dir()):
+        what = "tar files need" if names_shards(source) else "a list needs"
+        raise ValueError(f"{setting} = {source}: {what} class names; {_CLASSES_REMEDY}")
+    found = read_source(source, root, class_names, cache)
     assert found.class_names is not None
     return NamedVideos(found.rows, found.class_names)
+
+
+def read_source(
+    source: str, root: str = "", class_names: Sequence[str] | None = None, cache: IndexCache | None = None
+) -> VideoList:
+    """Read and check videos as `read_videos` does; without class names, labels of lists and tar files are numbers.
+
+    Raises:
+        ValueError: for any bad row.
+    """
+    if names_shards(source):
+        return read_shards(source, class_names, cache)
+    if Path(source).is_dir():
+        return read_folder(source, class_names)
+    return read_list(source, root or None, class_names)
 
 
 def choose_classes(classes: str) -> tuple[str, ...]:
@@ -85,16 +109,16 @@ def _is_file(path: str) -> bool:
         return False
 
 
-def find_videos(paths: Sequence[str | Path]) -> list[Path]:
+def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
     """Video files as given, and all those with a video's ending anywhere below given folders, sorted. A folder without
     any whose own content is numbered pictures is itself one video.
 
     Raises:
         ValueError: if a folder holds no video. A missing file is named when it is opened, like other bad ones.
     """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
+    found: list[VideoPath] = []
+    for path in map(to_video_path, paths):
+        if isinstance(path, Path) and path.is_dir():
             inside = sorted(file for file in path.rglob("*") if is_video_name(file))
             if not inside and is_frame_folder(path):
                 inside = [path]

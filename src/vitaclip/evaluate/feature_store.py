@@ -19,18 +19,22 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from vitaclip.data import ShardMember, VideoPath
 from vitaclip.files import write_json, write_safetensors
 
 ABOUT_FILE = "about.json"
 
 FileState = tuple[str | int, ...]
-"""A file as it is now: its absolute path, bytes, and time of modification in ns; the path alone if it is not there."""
+"""A file as it is now: its absolute path, bytes, and time of modification in ns; the path alone if it is not there.
+Of a video in a tar file: where it is, and the version of the tar file."""
 Entry = Tensor | str
 """What is known of a file: its features (V, D); or why it could not be read."""
 
 
-def state_of(path: Path) -> FileState:
+def state_of(path: VideoPath) -> FileState:
     """The state of a video file, or of a folder of pictures: then their bytes together, and the newest time."""
+    if isinstance(path, ShardMember):
+        return str(path.absolute()), path.offset, path.size, path.version
     try:
         files = [path, *(Path(entry) for entry in os.scandir(path))] if path.is_dir() else [path]
         facts = [file.stat() for file in files]

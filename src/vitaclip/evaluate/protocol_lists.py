@@ -1,12 +1,12 @@
 """What a protocol needs on disk, looked at before anything is computed: lists, videos, and no video on both sides."""
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.data.lists import VideoRow, file_problems, read_rows
+from vitaclip.data.shards.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
 from vitaclip.evaluate.protocol import ALL, Protocol, fill
 
@@ -33,7 +33,7 @@ class ProtocolLists:
     root: Path
     files: Mapping[str, ListFile]
     """By name; training lists that are not there are not in it."""
-    missing: Mapping[Path, str]
+    missing: Mapping[VideoPath, str]
     """Videos to be tested that are not there, or empty, with what is wrong."""
 
     def rows(self, part: str, values: Mapping[str, int]) -> tuple[VideoRow, ...]:
@@ -76,7 +76,7 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
                 _refuse_numbers(root / name, names, rows)
             files[name] = ListFile(rows, sha256_of_file(root / name))
     lists = ProtocolLists(protocol, root, files, {})
-    missing: dict[Path, str] = {}
+    missing: dict[VideoPath, str] = {}
     for values in protocol.values:
         tested = lists.test_rows(values)
         _refuse_overlap(tested, [(name, files[name].rows) for name in _train_lists(protocol, values) if name in files])
@@ -86,7 +86,9 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
     return ProtocolLists(protocol, root, files, missing)
 
 
-def _refuse_nothing(lists: ProtocolLists, part: str, values: Mapping[str, int], missing: Mapping[Path, str]) -> None:
+def _refuse_nothing(
+    lists: ProtocolLists, part: str, values: Mapping[str, int], missing: Mapping[VideoPath, str]
+) -> None:
     """Refuse a part without videos, or of which none is there: it could not be scored."""
     protocol, rows = lists.protocol, lists.rows(part, values)
     named = ", ".join(fill(name, values) for name in protocol.parts[part].lists)
@@ -169,5 +171,5 @@ def _refuse_overlap(rows: Iterable[VideoRow], train: Iterable[tuple[str, Iterabl
             )
 
 
-def _place(path: Path) -> str:
-    return os.path.realpath(path)
+def _place(path: VideoPath) -> str:
+    return str(path.resolve())

@@ -6,14 +6,13 @@ Axes: V views, T frames, H x W pixels, K candidates, D embedding.
 import difflib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from vitaclip.config import ViewsConfig
-from vitaclip.data import open_clip
+from vitaclip.data import VideoPath, open_clip, to_video_path
 from vitaclip.evaluate.scoring import fuse_views, take_pixels
 from vitaclip.explain.attention import ClsAttention, last_attention
 from vitaclip.explain.hiding import Hiding, hide_frames
@@ -49,7 +48,7 @@ class Explanation:
     """Why a video was given its name, shown on one of the views that `predict` looks at: the middle crop of the middle
     clip."""
 
-    path: Path
+    path: VideoPath
     name: str
     """The name explained: the predicted one, unless another was asked for."""
     clip: tuple[int, int]
@@ -84,7 +83,7 @@ class Explanation:
 
 
 @torch.no_grad()
-def explain_video(predictor: Predictor, path: str | Path, *, name: str = "", top_k: int = 5) -> Explanation:
+def explain_video(predictor: Predictor, path: str | VideoPath, *, name: str = "", top_k: int = 5) -> Explanation:
     """Explain what `predictor.predict` says of a video.
 
     Args:
@@ -115,7 +114,7 @@ def explain_video(predictor: Predictor, path: str | Path, *, name: str = "", top
     of_texts = (text @ text[target]).cpu()
     nearest = [k for k in of_texts.argsort(descending=True).tolist() if k != target][:top_k]
     return Explanation(
-        path=Path(path),
+        path=to_video_path(path),
         name=names[target],
         clip=(view // predictor.views.spatial, predictor.views.temporal),
         frames=clip,
@@ -157,7 +156,7 @@ def _probabilities(predictor: Predictor, features: Tensor) -> Tensor:
     return fuse_views(predictor.model, features, predictor.text_features, predictor.views.average)
 
 
-def _frame_numbers(predictor: Predictor, path: str | Path) -> tuple[int, ...]:
+def _frame_numbers(predictor: Predictor, path: str | VideoPath) -> tuple[int, ...]:
     views = predictor.views
     with open_clip(path) as video:
         return tuple(predictor.sampling.views(video.num_frames, views.temporal)[views.temporal // 2].tolist())

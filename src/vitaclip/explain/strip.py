@@ -1,10 +1,9 @@
 """A strip of frames with the model's attention over them, for pages that show many videos."""
 
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
+from vitaclip.data import VideoPath
 from vitaclip.explain.canvas import heat_over_frames
 from vitaclip.explain.explanation import attend, middle_view
 from vitaclip.predictor import Predictor
@@ -12,7 +11,7 @@ from vitaclip.predictor import Predictor
 _FRAMES, _SIDE = 8, 112
 
 
-def attended_frames(predictor: Predictor, path: Path) -> Tensor:
+def attended_frames(predictor: Predictor, path: VideoPath) -> Tensor:
     """Frames of the middle view of a video with the attention of the last block's cls tokens over them.
 
     Returns:

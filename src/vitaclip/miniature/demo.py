@@ -16,7 +16,7 @@ from typing import Protocol
 import torch
 
 from vitaclip.config import DemoConfig, TrainConfig
-from vitaclip.data import NamedVideos, frame_sampling, load_views, read_videos
+from vitaclip.data import NamedVideos, VideoPath, frame_sampling, load_views, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.report.page import frame_to_png_uri
 from vitaclip.files import write_json, write_text
@@ -168,7 +168,7 @@ def _examples(tests: Tests, frozen: Predictor, trained: Predictor, count: int) -
     return examples
 
 
-def _film_strip(path: Path, model: VitaCLIP) -> list[str]:
+def _film_strip(path: VideoPath, model: VitaCLIP) -> list[str]:
     """The frames that the model sees, as pictures."""
     sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
     return [frame_to_png_uri(frame) for frame in load_views(path, sampling, 1, 1, model.image_size)[0]]

@@ -182,7 +182,9 @@ def _write_inputs(config: TrainConfig, videos: NamedVideos, warnings: Sequence[s
 def training_videos(config: TrainConfig) -> NamedVideos:
     """The videos of `data.train`, or those of each class that `data.shots` draws."""
     data = config.data
-    videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes)
+    videos = read_videos(
+        data.train, "data.train", root=data.root, classes=data.classes, cache=index_cache(data.index_cache)
+    )
     if not data.shots:
         return videos
     seed = config.seed if data.shots_seed is None else data.shots_seed
@@ -221,7 +223,13 @@ def _validation(
 ) -> Callable[[], Metrics] | None:
     if not config.data.val:
         return None
-    videos = read_videos(config.data.val, "data.val", root=config.data.root, class_names=class_names)
+    videos = read_videos(
+        config.data.val,
+        "data.val",
+        root=config.data.root,
+        class_names=class_names,
+        cache=index_cache(config.data.index_cache),
+    )
     evaluation = Evaluation(
         model, videos.rows, class_names, config.views, config.runtime, config.data, processes=processes
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.config import DataConfig, TrainConfig, to_dict
-from vitaclip.data import NamedVideos, VideoRow
+from vitaclip.data import NamedVideos, ShardMember, VideoPath, VideoRow
 
 MAY_CHANGE_ON_RESUME = frozenset(
     {
@@ -62,8 +62,7 @@ def _videos(rows: Sequence[VideoRow], data: DataConfig) -> str:
     root = Path(data.root) if data.root else (source if source.is_dir() else source.parent)
     digest = hashlib.sha256()
     for row in rows:
-        path = row.path.relative_to(root) if row.path.is_relative_to(root) else row.path
-        digest.update(f"{path.as_posix()}\0{row.label}\n".encode())
+        digest.update(f"{_below(root, row.path)}\0{row.label}\n".encode())
     return f"{len(rows)} (list {digest.hexdigest()[:8]})"
 
 
@@ -74,6 +73,13 @@ def _filled_up(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
         if isinstance(value, dict) and isinstance(filled[key], dict):
             filled[key] = _filled_up(filled[key], value)
     return filled
+
+
+def _below(root: Path, path: VideoPath) -> str:
+    """A path without the root, if it is there; forward slashes."""
+    if isinstance(path, ShardMember):
+        return str(path).removeprefix(f"{root.as_posix()}/")
+    return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:

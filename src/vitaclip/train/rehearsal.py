@@ -5,11 +5,20 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from vitaclip.config import TrainConfig, VideoLimits
-from vitaclip.data import FrameSampling, NamedVideos, VideoError, VideoRow, frame_sampling, open_clip, read_videos
+from vitaclip.data import (
+    FrameSampling,
+    NamedVideos,
+    VideoError,
+    VideoPath,
+    VideoRow,
+    frame_sampling,
+    index_cache,
+    open_clip,
+    read_videos,
+)
 from vitaclip.processes import ALONE, Processes
 from vitaclip.train.build import build_trainer
 from vitaclip.train.checkpoint import Checkpoint, collect
@@ -100,11 +109,17 @@ def data_problems(config: TrainConfig, trained: NamedVideos) -> list[str]:
     problems += _problems_of_files(trained.rows, sampling, config.data.limits, "training")
     if config.data.val:
         validation = read_videos(
-            config.data.val, "data.val", root=config.data.root, class_names=trained.class_names
+            config.data.val,
+            "data.val",
+            root=config.data.root,
+            class_names=trained.class_names,
+            cache=index_cache(config.data.index_cache),
         ).rows
         shared = {row.path.resolve() for row in trained.rows} & {row.path.resolve() for row in validation}
         if shared:
-            problems.append(f"{len(shared)} of {len(validation)} validation videos are trained on: {min(shared)}")
+            problems.append(
+                f"{len(shared)} of {len(validation)} validation videos are trained on: {min(map(str, shared))}"
+            )
         problems += _problems_of_files(validation, sampling, config.data.limits, "validation")
     return problems
 
@@ -127,7 +142,7 @@ def _problems_of_files(rows: Sequence[VideoRow], sampling: FrameSampling, limits
     return problems
 
 
-def _length(path: Path, limits: VideoLimits) -> int:
+def _length(path: VideoPath, limits: VideoLimits) -> int:
     """Frames of a video whose last one can be read."""
     with open_clip(path, limits=limits) as video:
         video.frames([video.num_frames - 1])

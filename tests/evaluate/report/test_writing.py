@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from small_world import NAMES
-from vitaclip.data import VideoRow, read_folder
+from vitaclip.data import VideoPath, VideoRow, read_folder
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.evaluate.report.findings import examine
@@ -122,9 +122,9 @@ def test_the_page_shows_the_figures_and_loads_nothing(rows: tuple[VideoRow, ...]
 
 
 def test_shown_mistakes_carry_the_attention_that_is_drawn(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
-    asked: list[Path] = []
+    asked: list[VideoPath] = []
 
-    def attend(path: Path) -> torch.Tensor:
+    def attend(path: VideoPath) -> torch.Tensor:
         asked.append(path)
         return torch.zeros(5, 3, 16, 16, dtype=torch.uint8)
 

@@ -2,10 +2,10 @@
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.data import classes, prepare, protocols, resize, scan, templates
+from vitaclip.cli.data import classes, prepare, protocols, resize, scan, shard, templates
 from vitaclip.cli.parser import add_commands
 
-HELP = "data sets: class names, templates and protocols, and making lists, checking and shrinking what you have"
+HELP = "data sets: class names, templates and protocols, and making lists, checking, shrinking and packing"
 DESCRIPTION = """\
 Class names, their wording, text templates and protocols of the standard data sets; and the way from a downloaded data
 set to checked lists.
@@ -17,7 +17,8 @@ examples:
   vitaclip data protocols
   vitaclip data prepare ucf101 --root UCF-101 --annotations ucfTrainTestlist --out lists/ucf101
   vitaclip data scan lists/ucf101/train1.csv --classes ucf101 --out scanned
-  vitaclip data resize UCF-101 UCF-101_small --short_side 128"""
+  vitaclip data resize UCF-101 UCF-101_small --short_side 128
+  vitaclip data shard lists/ucf101/train1.csv --classes ucf101 --out shards/train1"""
 
 COMMANDS = {
     "classes": classes,
@@ -26,6 +27,7 @@ COMMANDS = {
     "prepare": prepare,
     "scan": scan,
     "resize": resize,
+    "shard": shard,
 }
 
 

@@ -26,7 +26,7 @@ examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Videos, how their list is to be read, and how they are checked."""
-    parser.add_argument("videos", help="a list file, or a folder that is searched at any depth")
+    parser.add_argument("videos", help="a list file, a folder that is searched at any depth, or tar files")
     parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
     parser.add_argument(
         "--classes",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.data.class_index import ClassIndex
-from vitaclip.data.lists import VIDEO_SUFFIXES
+from vitaclip.data.container import VIDEO_SUFFIXES
 from vitaclip.data.prepare.annotations import Clip, Times
 
 _PARTIAL_SUFFIXES = frozenset({".part", ".ytdl", ".crdownload", ".download", ".tmp", ".aria2"})

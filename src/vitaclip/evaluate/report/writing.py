@@ -10,7 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vitaclip.data import FrameSampling, VideoRow, load_views
+from vitaclip.data import FrameSampling, VideoPath, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import EvaluationResult
@@ -58,7 +58,7 @@ class Strip:
     """Of the frames that the model looked at, with its attention over them; none if nobody draws it."""
 
 
-Attend = Callable[[Path], Tensor]
+Attend = Callable[[VideoPath], Tensor]
 """Draws a model's attention over frames of a video that it looks at: up to 8 of them, uint8 (T, 3, H, W)."""
 
 

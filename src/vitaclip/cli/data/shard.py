@@ -1,0 +1,59 @@
+"""`vitaclip data shard`."""
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+
+from vitaclip.cli.parser import as_dataclass
+from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.config import ShardConfig
+
+HELP = "pack videos into tar files, for storages that many machines read from"
+DESCRIPTION = """\
+Pack the videos of a list, or of a folder with a folder per class, into tar files of about equal size, in random order:
+KEY.mp4 (or whatever the ending is) and KEY.cls, the class number, as webdataset has it. The videos stay as they are.
+With class names, --out also holds classes.txt. Tar files are trained on by their folder, their address or a range of
+them. A run that was stopped goes on: tar files that are there are finished.
+
+examples:
+  vitaclip data shard train.csv --classes names.txt --out shards/train
+  vitaclip data shard my_videos/ --out shards/my_videos --max_gib 0.5
+  vitaclip train --config own_videos --data.train "shards/train/shard-{000000..000041}.tar" \\
+    --data.classes shards/train/classes.txt --out runs/sharded"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Which videos, to where, and how."""
+    parser.add_argument("videos", help="a list file, a folder with one folder per class, or tar files to pack anew")
+    parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
+    parser.add_argument(
+        "--classes",
+        type=str,
+        default="",
+        help="class names, where labels of the list are names: as `vitaclip eval` takes them",
+    )
+    parser.add_argument("--out", type=str, required=True, help="folder for the tar files of this list alone")
+    parser.add_class_arguments(ShardConfig)
+
+
+def run(arguments: Namespace) -> int:
+    """Pack and count."""
+    from vitaclip.data.shards.packing import pack, plan_packing
+    from vitaclip.data.sources import choose_classes, read_source
+
+    names = choose_classes(arguments.classes) if arguments.classes else None
+    videos = read_source(arguments.videos, arguments.root, names)
+    packing = plan_packing(videos, arguments.out, as_dataclass(ShardConfig, arguments))
+    with progress_bars(terminal(stderr=True)) as progress:
+        done = counting_bar(progress, "packing videos", sum(len(shard.rows) for shard in packing.shards))
+        for shard in pack(packing, arguments.out):
+            done(len(shard.rows))
+    files = sorted(Path(arguments.out).glob("*.tar"))
+    rows = [
+        ("videos", str(len(videos.rows))),
+        ("tar files", str(len(files))),
+        ("there already", str(packing.finished)),
+        ("gigabytes", f"{sum(file.stat().st_size for file in files) / 1e9:.3f}"),
+    ]
+    print_table(terminal(), arguments.out, ("packed", ""), rows)
+    return 0

@@ -1,0 +1,101 @@
+"""Training from tar files is training from the same files: step by step, over a stop, and in what it refuses."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from shard_files import write_shard
+from small_world import CLIPS_PER_CLASS, NAMES, train_config
+from vitaclip.cli import main
+from vitaclip.config import TrainConfig
+from vitaclip.train.build import build_trainer, run_training
+from vitaclip.train.rehearsal import rehearse
+
+
+@pytest.fixture
+def shards(world: Path, tmp_path: Path) -> Path:
+    """The videos of the world, in the order of its folders, in two tar files."""
+    videos = [
+        {"__key__": f"{name}/{n}", "mp4": (world / "videos" / name / f"{n}.mp4").read_bytes(), "txt": name}
+        for name in (name.replace(" ", "_") for name in NAMES)
+        for n in range(CLIPS_PER_CLASS)
+    ]
+    for number, part in enumerate((videos[:5], videos[5:])):
+        write_shard(tmp_path / "shards" / f"{number:03d}.tar", part)
+    return tmp_path / "shards"
+
+
+def sharded(config: TrainConfig, shards: Path, **data: object) -> TrainConfig:
+    """The same training from tar files."""
+    settings = {"train": f"{shards}/{{000..001}}.tar", "classes": ", ".join(NAMES), **data}
+    return replace(config, data=replace(config.data, **settings))  # type: ignore[arg-type]
+
+
+class StopsAtStep3:
+    """A logger that interrupts the run, which has a checkpoint of step 2."""
+
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        if step == 3:
+            raise KeyboardInterrupt
+
+    def close(self) -> None:
+        pass
+
+
+def prompts(config: TrainConfig) -> dict[str, Tensor]:
+    """What is trained at the end of a run."""
+    model = run_training(config)
+    return {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
+
+
+def test_a_run_ends_with_the_same_prompts_also_after_a_stop(world: Path, shards: Path, tmp_path: Path) -> None:
+    expected = prompts(train_config(world, tmp_path / "files"))
+    config = sharded(train_config(world, tmp_path / "tars"), shards, workers=1, index_cache=str(tmp_path / "cache"))
+    with pytest.raises(KeyboardInterrupt):
+        build_trainer(config, [StopsAtStep3()]).train()
+    found = prompts(config)
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_other_videos_or_labels_in_the_tar_files_are_refused(world: Path, shards: Path, tmp_path: Path) -> None:
+    config = sharded(train_config(world, tmp_path / "run", steps=2), shards)
+    run_training(config)
+    shutil.move(shards / "001.tar", shards / "002.tar")
+    write_shard(shards / "001.tar", [{"__key__": "a", "mp4": b"0", "cls": 1}])
+    with pytest.raises(ValueError, match=r"the training videos were 12 \(list \w+\), now 6 \(list \w+\)"):
+        build_trainer(config)
+
+
+def test_a_rehearsal_notices_videos_on_both_sides(world: Path, shards: Path, tmp_path: Path) -> None:
+    config = sharded(train_config(world, tmp_path / "run"), shards, train=str(shards), val=f"{shards}/000.tar")
+    overlap, *others = rehearse(config).problems
+    assert overlap.startswith(f"5 of 5 validation videos are trained on: {shards}/000.tar::jump_up/0.mp4")
+    assert not others
+
+
+def test_the_folder_of_tar_files_may_lie_elsewhere(world: Path, shards: Path, tmp_path: Path) -> None:
+    """As for other videos: what counts are the names below the folder that is named."""
+    first = build_trainer(sharded(train_config(world, tmp_path / "run"), shards, train=str(shards)))
+    moved = shutil.move(shards, tmp_path / "elsewhere")
+    again = build_trainer(sharded(train_config(world, tmp_path / "run2"), Path(moved), train=str(moved)))
+    assert first.identity["videos"] == again.identity["videos"]
+
+
+def test_evaluation_and_prediction_take_tar_files(
+    world: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_training(sharded(train_config(world, tmp_path / "run", steps=2), shards, train=str(shards)))
+    model = str(tmp_path / "run" / "model")
+    for videos in (str(world / "videos"), str(shards)):
+        assert main(["eval", videos, "--model", model, "--workers", "0", "--report", f"{tmp_path}/report"]) == 0
+    first, second = (part.split("└")[0] for part in capsys.readouterr().out.split("top-1")[1:3])
+    assert first == second
+    assert (tmp_path / "report" / "predictions.csv").read_text().count("001.tar::moving_right/3.mp4") == 1
+    assert main(["predict", f"{shards}/001.tar::moving_right/3.mp4", "--model", model]) == 0
+    assert "moving_right/3.mp4" in capsys.readouterr().out
