@@ -179,14 +179,14 @@ def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names
 ) -> None:
     config = train_config(world, tmp_path, micro_batch_size=2)
     trainer = build_trainer(config)
-    forward = VitaCLIP.forward
+    compare = VitaCLIP.compare
     calls = iter(range(100))
 
-    def infinite_once(self: VitaCLIP, video: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+    def infinite_once(self: VitaCLIP, features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
         second_of_step_3 = next(calls) == 2 * 3 + 1
-        return forward(self, video, text_features) * (float("inf") if second_of_step_3 else 1.0)
+        return compare(self, features, text_features) * (float("inf") if second_of_step_3 else 1.0)
 
-    monkeypatch.setattr(VitaCLIP, "forward", infinite_once)
+    monkeypatch.setattr(VitaCLIP, "compare", infinite_once)
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 3; ") as caught:
         trainer.train()
     (batch,) = trainer.batches(3, 4)

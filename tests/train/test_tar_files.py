@@ -97,5 +97,6 @@ def test_evaluation_and_prediction_take_tar_files(
     first, second = (part.split("└")[0] for part in capsys.readouterr().out.split("top-1")[1:3])
     assert first == second
     assert (tmp_path / "report" / "predictions.csv").read_text().count("001.tar::moving_right/3.mp4") == 1
-    assert main(["predict", f"{shards}/001.tar::moving_right/3.mp4", "--model", model]) == 0
-    assert "moving_right/3.mp4" in capsys.readouterr().out
+    said = str(tmp_path / "said.csv")
+    assert main(["predict", f"{shards}/001.tar::moving_right/3.mp4", "--model", model, "--out", said]) == 0
+    assert f"{shards}/001.tar::moving_right/3.mp4" in Path(said).read_text()
