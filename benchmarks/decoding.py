@@ -28,7 +28,7 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from vitaclip.data import FrameSampling, IndexCache, open_video
-from vitaclip.data.container import open_container, video_stream
+from vitaclip.data.container import DEFAULT_LIMITS, open_container, video_stream
 from vitaclip.data.frame_index import read_index
 from vitaclip.data.transforms import center_crop, resize_short_side
 
@@ -145,8 +145,9 @@ def versions() -> str:
 
 def what_is_read(path: Path, indices: np.ndarray) -> str:
     """How much of a file has to be decoded for some frames."""
-    with open_container(path) as container:
-        index = read_index(path, container, video_stream(path, container))
+    with open_container(path, DEFAULT_LIMITS) as container:
+        stream = video_stream(path, container, DEFAULT_LIMITS)
+        index = read_index(path, container, stream, DEFAULT_LIMITS)
     assert index is not None
     spans = index.spans(np.unique(indices).tolist())
     packets = sum(span.last_place - span.key_place + 1 for span in spans)

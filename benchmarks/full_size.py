@@ -99,6 +99,7 @@ def build_trainer(model: VitaCLIP, batch_size: int, micro_batch_size: int, runti
         checkpoints=CheckpointStore(Path(mkdtemp()), 1),
         loggers=(),
         bad_videos=BadVideoList(None, []),
+        embed=model.encode_video,
         draw_mix=lambda step: None,
         average=None,
         validations=Validations(),
