@@ -10,6 +10,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vitaclip.config import VideoLimits
 from vitaclip.data import FrameSampling, VideoPath, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
@@ -69,6 +70,7 @@ def write_report(
     *,
     curve: FramesCurve | None = None,
     attend: Attend | None = None,
+    limits: VideoLimits | None = None,
 ) -> Path:
     """Write the report of an evaluation into a folder.
 
@@ -78,6 +80,7 @@ def write_report(
         evaluated: how it went.
         curve: how it went with other numbers of frames.
         attend: draws what the model looked at in the misnamed videos that are shown.
+        limits: those that the videos were read with.
 
     Returns:
         The page.
@@ -91,7 +94,7 @@ def write_report(
     measured = findings.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
     write_json(folder / RESULT_FILE, said | {"version": __version__} | measured)
     write_predictions(folder / PREDICTIONS_FILE, evaluatee.rows, evaluatee.class_names, evaluated.scores)
-    strips = [_strips(pair, evaluatee, evaluated, attend) for pair in findings.pairs]
+    strips = [_strips(pair, evaluatee, evaluated, attend, limits or VideoLimits()) for pair in findings.pairs]
     write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips, curve))
     return folder / PAGE_FILE
 
@@ -148,14 +151,16 @@ def _frames_chart(curve: FramesCurve) -> Markup:
     return Markup(count_chart(points, f"Top-1 over frames a clip. {spoken}.", "frames a clip", curve.reference))
 
 
-def _strips(pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated, attend: Attend | None) -> list[Strip]:
+def _strips(
+    pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated, attend: Attend | None, limits: VideoLimits
+) -> list[Strip]:
     """Frames from all over the videos that stand for a pair."""
     scores, names = evaluated.scores, list(evaluatee.class_names)
     place = {row: n for n, row in enumerate(scores.rows.tolist())}
     strips = []
     for row in pair.examples:
         path, probabilities = evaluatee.rows[row].path, scores.probabilities[place[row]]
-        frames = load_views(path, _STRIP, 1, 1, _STRIP_SIDE)[0]
+        frames = load_views(path, _STRIP, 1, 1, _STRIP_SIDE, limits=limits)[0]
         strips.append(
             Strip(
                 path="/".join(path.parts[-2:]),

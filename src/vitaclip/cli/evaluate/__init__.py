@@ -1,0 +1,83 @@
+"""`vitaclip eval`."""
+
+from jsonargparse import ArgumentParser, Namespace
+
+from vitaclip.cli.evaluate.protocols import evaluate_protocol
+from vitaclip.cli.evaluate.videos import evaluate_videos
+from vitaclip.cli.models import add_model_arguments, add_reading_arguments, reading_config
+from vitaclip.config import InterpolateConfig
+
+HELP = "accuracy on a list of videos or by a protocol, on trained or never-trained classes"
+DESCRIPTION = """\
+Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates are the
+names in --classes, else the model's own, or those of the folders if the model does not know them: names that were
+never trained on make it a zero-shot evaluation. Folders and labels find their class by name, whatever its capitals,
+blanks and underscores.
+
+With --protocol: a protocol of the literature (`vitaclip data protocols` lists them) or one's own YAML file, on the
+lists in --root. Where it needs several models, a word in braces stands for what tells them apart.
+
+examples:
+  vitaclip eval val/ --model runs/own_videos/model
+  vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
+  vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
+  vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
+  vitaclip eval test.csv --model runs/own_videos/model --report report/ --frames_curve 1,2,4,8,16
+  vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.ratio 0.5
+  vitaclip eval --protocol ucf101_zeroshot --root lists/ucf101 --model runs/k400/model --out ucf101.json
+  vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Videos or protocol, model, classes, views."""
+    parser.add_argument(
+        "videos", nargs="?", default="", help="a list file, a folder with one folder of videos per class, or tar files"
+    )
+    parser.add_argument(
+        "--protocol", type=str, default="", help="in place of videos: a protocol's name, or a YAML file"
+    )
+    add_model_arguments(parser)
+    parser.add_class_arguments(
+        InterpolateConfig,
+        "interpolate",
+        help="between frozen CLIP (ratio 0) and the model (ratio 1), in the towers' weights or in scores",
+    )
+    parser.add_argument("--descriptions", type=str, default="", help="JSON file: class name, then sentences about it")
+    parser.add_argument("--root", type=str, default="", help="folder of a protocol's lists; what paths are relative to")
+    parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
+    parser.add_argument(
+        "--report",
+        type=str,
+        default="",
+        help="folder for a page (index.html, one file that needs no network), result.json and predictions.csv",
+    )
+    parser.add_argument(
+        "--frames_curve",
+        type=str,
+        default="",
+        help="evaluate with these numbers of frames a clip too, such as 1,2,4,8,16, and draw top-1 over them; each"
+        " costs a pass over the videos",
+    )
+    parser.add_argument(
+        "--predictions",
+        type=str,
+        default="",
+        help="write what is said of each video to this .csv or .parquet file; the latter needs the `parquet` extra and"
+        " holds the probabilities of all classes. Of a protocol: a file for each part",
+    )
+    add_reading_arguments(parser)
+
+
+def run(arguments: Namespace) -> int:
+    """Evaluate and print."""
+    from vitaclip.runtime import keep_freed_memory
+
+    keep_freed_memory()
+    if bool(arguments.videos) == bool(arguments.protocol):
+        raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
+    if arguments.predictions:
+        from vitaclip.evaluate.predictions import check_predictions_file
+
+        check_predictions_file(arguments.predictions)
+    data = reading_config(arguments)
+    return evaluate_protocol(arguments, data) if arguments.protocol else evaluate_videos(arguments, data)

@@ -1,0 +1,178 @@
+"""`vitaclip eval --protocol NAME`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from vitaclip.cli.evaluate.frames import print_protocol_frames, read_frames
+from vitaclip.cli.evaluate.telling import attention_of, describe_views, read_wording, say_where
+from vitaclip.cli.models import load_model
+from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
+
+if TYPE_CHECKING:
+    from vitaclip.evaluate.protocol import Protocol
+    from vitaclip.evaluate.protocol_run import ProtocolResult
+    from vitaclip.model import VitaCLIP
+
+
+def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
+    """Evaluate by a protocol and print."""
+    from vitaclip.evaluate.protocol import load_protocol
+    from vitaclip.evaluate.protocol_lists import describe_missing, read_protocol_lists
+    from vitaclip.evaluate.protocol_run import run_protocol
+    from vitaclip.files import write_json
+
+    protocol, wording = load_protocol(arguments.protocol), read_wording(arguments)
+    frames = read_frames(arguments.frames_curve)
+    _check(arguments, protocol)
+    lists = read_protocol_lists(protocol, arguments.root)
+    console = terminal()
+    for line in describe_missing(lists):
+        console.print(f"not there: {line}", style="yellow", soft_wrap=True)
+    if lists.missing and data.on_error == "raise":
+        raise ValueError(
+            f"{len(lists.missing)} videos are not there; copy them, or leave them out with --on_error skip"
+        )
+    models = _Models(arguments, protocol)
+    with progress_bars(terminal(stderr=True)) as progress:
+        result = run_protocol(
+            lists,
+            models.load,
+            arguments.views,
+            arguments.runtime,
+            data,
+            wording,
+            lambda what, total: counting_bar(progress, what, total),
+            frames=frames,
+            interpolation=arguments.interpolate,
+        )
+    _print_protocol(result)
+    if frames:
+        print_protocol_frames(result)
+    if arguments.out:
+        write_json(arguments.out, result.to_dict())
+    if arguments.report:
+        _report_protocol(Path(arguments.report), result, models, arguments.runtime, data.limits)
+    if arguments.predictions:
+        _write_protocol_predictions(Path(arguments.predictions), result)
+    return 0
+
+
+def _report_protocol(
+    folder: Path, result: "ProtocolResult", models: "_Models", runtime: RuntimeConfig, limits: VideoLimits
+) -> None:
+    """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
+    from vitaclip.evaluate.evaluation import describe_interpolation
+    from vitaclip.evaluate.report.writing import Evaluatee, write_report
+    from vitaclip.files import write_json
+
+    write_json(folder / "protocol.json", result.to_dict())
+    mixed = describe_interpolation(result.interpolation)
+    for part in result.parts:
+        name = part.file_name
+        sums = {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
+        about = {
+            "protocol": result.about,
+            **({"variant": f"{result.variant}: labels meet the wording of another order"} if result.variant else {}),
+            **{f"top-1, {key}": f"{share:.2%}" for key, share in result.summary.items()},
+            "model": part.model,
+            "views": describe_views(result.views),
+            "text": part.text,
+            **({"interpolation": mixed} if mixed else {}),
+            "training videos": part.training,
+        }
+        title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
+        evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums)
+        attend = attention_of(models.load(part.values)[1], result.views, runtime, limits)
+        place = folder / name if len(result.parts) > 1 else folder
+        say_where(write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, attend=attend, limits=limits))
+
+
+def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:
+    """A file for each part, named after it if there are several: `predictions_list1.csv`."""
+    from vitaclip.evaluate.predictions import write_predictions
+
+    for part in result.parts:
+        place = file.with_stem(f"{file.stem}_{part.file_name}") if len(result.parts) > 1 else file
+        write_predictions(place, part.rows, part.class_names, part.evaluated.scores)
+
+
+def _check(arguments: Namespace, protocol: "Protocol") -> None:
+    from vitaclip.evaluate.protocol import check_models
+
+    if not arguments.root:
+        raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
+    if arguments.classes:
+        raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
+    check_models(protocol, arguments.model)
+    if protocol.views and arguments.views != ViewsConfig():
+        raise ValueError(
+            f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
+        )
+
+
+class _Models:
+    """Loads the models of a protocol; one that serves all values is loaded once."""
+
+    def __init__(self, arguments: Namespace, protocol: "Protocol") -> None:
+        self._arguments, self._protocol = arguments, protocol
+        self._loaded: dict[str, VitaCLIP] = {}
+
+    def load(self, values: Mapping[str, int]) -> tuple[str, "VitaCLIP"]:
+        """The model for some values, with its name."""
+        from vitaclip.evaluate.protocol import fill
+        from vitaclip.runtime import pick_device
+
+        given = self._arguments
+        name = fill(given.model, values)
+        if name not in self._loaded:
+            arguments = given.clone()
+            arguments.model = name
+            self._loaded = {name: load_model(arguments).to(pick_device(given.runtime.device))}
+        model = self._loaded[name]
+        if values and name == given.model and not model.is_plain:
+            word = next(iter(values))
+            raise ValueError(
+                f"protocol {self._protocol.name} needs a model for each {word}; write {{{word}}} in --model,"
+                f' such as "runs/{{{word}}}/model"'
+            )
+        return name or given.backbone or "miniature", model
+
+
+def _print_protocol(result: "ProtocolResult") -> None:
+    from vitaclip.evaluate.evaluation import describe_interpolation
+
+    console = terminal()
+    rows = []
+    for part in result.parts:
+        scored = f"{part.videos_scored} of {part.videos_listed}"
+        shares = (f"{share:.2%}" for share in (part.top1, part.top5, part.mean_class_accuracy))
+        rows.append((part.title, scored, str(len(part.class_names)), *shares))
+    print_table(
+        console,
+        f"{result.protocol}: {result.about}",
+        ("part", "videos", "candidates", "top-1", "top-5", "per class"),
+        rows,
+    )
+    if result.variant:
+        console.print(
+            f"variant {result.variant}: labels meet the wording of another order, as published", style="yellow"
+        )
+    if "std" in result.summary:
+        mean, std = result.summary["mean"], result.summary["std"]
+        console.print(
+            f"top-1 {mean:.2%}, population standard deviation {std:.2%} over {len(result.parts)}", style="bold"
+        )
+    elif result.summary:
+        console.print(
+            "top-1: " + ", ".join(f"{name} {share:.2%}" for name, share in result.summary.items()), style="bold"
+        )
+    for note in dict.fromkeys(f"text: {part.text}" for part in result.parts):
+        console.print(note, soft_wrap=True)
+    if mixed := describe_interpolation(result.interpolation):
+        console.print(f"interpolation: {mixed}", soft_wrap=True)
+    for note in dict.fromkeys(f"training: {part.training}" for part in result.parts):
+        console.print(note, soft_wrap=True)

@@ -1,0 +1,112 @@
+"""`vitaclip eval VIDEOS`: a list or a folder."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from jsonargparse import Namespace
+
+from vitaclip.cli.evaluate.frames import print_frames_curve, read_frames
+from vitaclip.cli.evaluate.telling import attention_of, describe_views, model_name, read_wording, say_where
+from vitaclip.cli.models import load_model
+from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.config import DataConfig, to_dict
+
+if TYPE_CHECKING:
+    from vitaclip.data import NamedVideos
+    from vitaclip.evaluate.metrics import EvaluationResult
+
+
+def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
+    """Evaluate on a list or a folder and print."""
+    from vitaclip.evaluate.evaluation import Evaluation, describe_interpolation
+    from vitaclip.evaluate.frames_curve import measure_frames, other_frames
+    from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
+    from vitaclip.evaluate.predictions import write_predictions
+    from vitaclip.evaluate.report.writing import Evaluatee, write_report
+    from vitaclip.evaluate.wording import plan_text
+    from vitaclip.files import write_json
+    from vitaclip.runtime import pick_device
+
+    frames, wording = read_frames(arguments.frames_curve), read_wording(arguments)
+    model = load_model(arguments).to(pick_device(arguments.runtime.device))
+    videos = _read(arguments, model.class_names)
+    interpolation = arguments.interpolate
+    evaluation = Evaluation(
+        *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording),
+        interpolation=interpolation,
+    )
+    others = other_frames(evaluation, frames)
+    plan = plan_text(model, videos.class_names, wording)
+    with progress_bars(terminal(stderr=True)) as progress:
+        start = partial(counting_bar, progress, total=evaluation.num_videos)
+        evaluated = evaluation.run(start("evaluating"))
+        curve = measure_frames(evaluation, evaluated, others, start) if others else None
+    unseen = sum(name not in model.class_names for name in videos.class_names)
+    title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
+    mixed = describe_interpolation(interpolation)
+    _print_result(title, [f"text: {plan.note}", *([f"interpolation: {mixed}"] if mixed else [])], evaluated.result)
+    if curve:
+        print_frames_curve(curve)
+    sums = text_hashes(videos.class_names, videos.class_names, plan, wording)
+    if Path(arguments.videos).is_file():
+        sums["list"] = sha256_of_file(Path(arguments.videos))
+    if arguments.out:
+        measured = evaluated.result.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
+        said = {"text": plan.note, "interpolation": to_dict(interpolation), "sha256": sums}
+        write_json(arguments.out, measured | said)
+    if arguments.predictions:
+        write_predictions(arguments.predictions, videos.rows, videos.class_names, evaluated.scores)
+    if arguments.report:
+        about = {
+            "model": model_name(arguments),
+            "views": describe_views(arguments.views),
+            "text": plan.note,
+            **({"interpolation": mixed} if mixed else {}),
+            "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
+        }
+        evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
+        attend = attention_of(model, arguments.views, arguments.runtime, data.limits)
+        say_where(write_report(arguments.report, evaluatee, evaluated, curve=curve, attend=attend, limits=data.limits))
+    return 0
+
+
+def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
+    """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
+    from vitaclip.data import ClassIndex, index_cache, names_shards, read_videos
+
+    def read(class_names: tuple[str, ...] | None) -> "NamedVideos":
+        return read_videos(
+            arguments.videos,
+            "the list of videos",
+            root=arguments.root,
+            classes=arguments.classes,
+            class_names=class_names,
+            cache=index_cache(arguments.index_cache),
+        )
+
+    if Path(arguments.videos).is_dir() and not arguments.classes and not names_shards(arguments.videos):
+        videos, index = read(None), ClassIndex(known)
+        return videos if None in map(index.find, videos.class_names) else read(known)
+    return read(known or None)
+
+
+def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") -> None:
+    console = terminal()
+    rows = [
+        ("top-1", f"{result.top1:.2%}"),
+        ("top-5", f"{result.top5:.2%}"),
+        ("mean per-class", f"{result.mean_class_accuracy:.2%}"),
+        ("videos scored", str(result.num_videos)),
+        ("videos left out", str(len(result.left_out))),
+    ]
+    print_table(console, title, ("accuracy", ""), rows)
+    for note in notes:
+        console.print(note, soft_wrap=True)
+    ranked = sorted(result.class_accuracy.items(), key=lambda item: (-item[1], item[0]))
+    shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
+    heading = "class" if shown is ranked else "class (five best, five worst)"
+    print_table(console, "", (heading, "accuracy"), [(name, f"{share:.1%}") for name, share in shown])
+    for line in result.left_out:
+        console.print(f"left out: {line}", style="yellow")
