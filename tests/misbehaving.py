@@ -8,9 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from vitaclip.config import VideoLimits
 from vitaclip.data import VideoError, VideoPath, open_clip
 from vitaclip.data.scan import VideoFacts, check_video
+from vitaclip.data.worker import Mark
 
 
 def misbehave(how: str) -> str:
@@ -47,3 +50,11 @@ def open_slowly(path: VideoPath, *arguments: Any) -> Any:
     """`open_clip`, after a fifth of a second."""
     time.sleep(0.2)
     return open_clip(path, *arguments)
+
+
+def send_and_die(item: int, mark: Mark) -> object:
+    """Large and small tensors; the item after them is the last. Here, where a started process can import it."""
+    del mark
+    if item == 2:
+        os._exit(1)
+    return {"large": torch.full((300, 100), item), "small": torch.tensor([item]), "none": torch.empty(0, 3)}

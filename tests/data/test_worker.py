@@ -11,17 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from misbehaving import misbehave
+from misbehaving import misbehave, send_and_die
 from vitaclip.data.worker import Lost, Mark, Worker, answers, end
 
 TESTS = Path(__file__).parents[1]
-
-
-def send_and_die(item: int, mark: Mark) -> object:
-    """Large and small tensors; the item after them is the last."""
-    if item == 2:
-        os._exit(1)
-    return {"large": torch.full((300, 100), item), "small": torch.tensor([item]), "none": torch.empty(0, 3)}
 
 
 def nap(item: int, mark: Mark) -> str:
@@ -85,8 +78,9 @@ def test_a_job_that_was_stopped_for_a_while_blames_nobody() -> None:
 # ------------------------------------------------------------------------------------------ the end of the main process
 
 PROGRAM = """
-import os, sys, threading, time
+import os, signal, sys, threading, time
 sys.path.insert(0, sys.argv[1])
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore it
 from dataclasses import replace
 from pathlib import Path
 import vitaclip.data.dataset
