@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from tiny import tiny_backbone
 from vitaclip.config import (
     AugmentConfig,
@@ -15,7 +17,9 @@ from vitaclip.config import (
     VideoPromptConfig,
     ViewsConfig,
 )
+from vitaclip.data import TrainBatch
 from vitaclip.miniature.videos import write_clip
+from vitaclip.train.build import build_trainer
 from vitaclip.weights.backbone import save_backbone
 
 NAMES = ("jump up", "moving left", "moving right")
@@ -50,3 +54,18 @@ def train_config(world: Path, out: Path, **optim: float) -> TrainConfig:
         log_every=1,
         checkpoint_every=2,
     )
+
+
+def train_until(config: TrainConfig, step: int) -> None:
+    """A run that is interrupted when a step is due."""
+    trainer = build_trainer(config)
+    train_step = trainer.train_step
+
+    def interrupted(batch: TrainBatch) -> dict[str, float]:
+        if trainer.step == step:
+            raise KeyboardInterrupt
+        return train_step(batch)
+
+    trainer.train_step = interrupted  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()

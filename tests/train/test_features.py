@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import torchrun
-from small_world import train_config
+from small_world import train_config, train_until
 from vitaclip.config import AugmentConfig, RuntimeConfig, SamplingConfig, TrainConfig, VideoPromptConfig, to_dict
-from vitaclip.data import DrawnDataset, Purpose, TrainBatch, TrainTransform, frame_sampling, generator
+from vitaclip.data import DrawnDataset, Purpose, TrainTransform, frame_sampling, generator
 from vitaclip.train.build import build_trainer, run_training
 from vitaclip.train.rehearsal import rehearse
 from vitaclip.train.stopping import Terminated
@@ -123,17 +123,7 @@ def test_a_run_that_was_stopped_goes_on_exactly_even_with_the_cache_elsewhere(wo
     whole = text_alone(world, tmp_path / "whole", tmp_path / "cache", feature_draws=2)
     run_training(whole)
     stopped = replace(whole, out=str(tmp_path / "stopped"))
-    trainer = build_trainer(stopped)
-    step = trainer.train_step
-
-    def killed(batch: TrainBatch) -> dict[str, float]:
-        if trainer.step == 3:
-            raise KeyboardInterrupt
-        return step(batch)
-
-    trainer.train_step = killed  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train()
+    train_until(stopped, step=3)
     run_training(with_data(stopped, feature_cache=str(tmp_path / "moved")))
     assert same(prompts_of(stopped.out), prompts_of(whole.out))
     assert metrics_of(stopped.out) == metrics_of(whole.out)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from small_world import NAMES, train_config
+from small_world import NAMES, train_config, train_until
 from vitaclip.config import TextPromptConfig, TrainConfig, VideoPromptConfig
 from vitaclip.data import TrainBatch
 from vitaclip.model import VitaCLIP
@@ -80,17 +80,7 @@ def test_the_model_folder_holds_the_towers_and_loads(world: Path, tmp_path: Path
 def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: Path) -> None:
     whole, stopped = (towers_config(world, tmp_path / name, average_decay=0.9) for name in ("whole", "stopped"))
     run_training(whole)
-    trainer = build_trainer(stopped)
-    step = trainer.train_step
-
-    def killed(batch: TrainBatch) -> dict[str, float]:
-        if trainer.step == 3:
-            raise KeyboardInterrupt
-        return step(batch)
-
-    trainer.train_step = killed  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train()
+    train_until(stopped, step=3)
     run_training(stopped)
     for file in ("checkpoints/step_00000006.safetensors", "model/backbone/model.safetensors"):
         first, second = (load_file(tmp_path / name / file) for name in ("whole", "stopped"))

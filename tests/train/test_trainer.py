@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from small_world import NAMES, train_config
+from small_world import NAMES, train_config, train_until
 from vitaclip.config import AugmentConfig, DataConfig, TextPromptConfig, TrainConfig
 from vitaclip.data import TrainBatch
 from vitaclip.model import VitaCLIP
@@ -96,17 +96,7 @@ def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: 
     whole, stopped = (train_config(world, tmp_path / name) for name in ("whole", "stopped"))
     run_training(whole)
 
-    trainer = build_trainer(stopped)
-    step = trainer.train_step
-
-    def killed(batch: TrainBatch) -> dict[str, float]:
-        if trainer.step == 3:
-            raise KeyboardInterrupt
-        return step(batch)
-
-    trainer.train_step = killed  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train()
+    train_until(stopped, step=3)
     assert len(lines_of(Path(stopped.out))) == 3
 
     # What does not change the result may change on the way, such as keeping the videos' frame indices.

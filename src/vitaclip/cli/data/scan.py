@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vitaclip.cli.data.lists import add_list_arguments
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import ScanConfig
@@ -27,13 +28,7 @@ examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Videos, how their list is to be read, and how they are checked."""
     parser.add_argument("videos", help="a list file, a folder that is searched at any depth, or tar files")
-    parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
-    parser.add_argument(
-        "--classes",
-        type=str,
-        default="",
-        help="class names, where labels of the list are names: as `vitaclip eval` takes them",
-    )
+    add_list_arguments(parser)
     parser.add_argument("--out", type=str, default="", help="folder for clean.csv and bad.csv")
     parser.add_class_arguments(ScanConfig)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vitaclip.cli.data.lists import add_list_arguments
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import ShardConfig
@@ -25,13 +26,7 @@ examples:
 def add_arguments(parser: ArgumentParser) -> None:
     """Which videos, to where, and how."""
     parser.add_argument("videos", help="a list file, a folder with one folder per class, or tar files to pack anew")
-    parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
-    parser.add_argument(
-        "--classes",
-        type=str,
-        default="",
-        help="class names, where labels of the list are names: as `vitaclip eval` takes them",
-    )
+    add_list_arguments(parser)
     parser.add_argument("--out", type=str, required=True, help="folder for the tar files of this list alone")
     parser.add_class_arguments(ShardConfig)
 
