@@ -28,9 +28,9 @@ from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
 from vitaclip.data import FrameSampling, IndexCache, open_video
-from vitaclip.data.container import DEFAULT_LIMITS, open_container, video_stream
-from vitaclip.data.frame_index import read_index
-from vitaclip.data.transforms import center_crop, resize_short_side
+from vitaclip.data.reading.container import DEFAULT_LIMITS, open_container, video_stream
+from vitaclip.data.reading.frame_index import read_index
+from vitaclip.data.transforms.geometry import center_crop, resize_short_side
 
 Reader = Callable[[Path, np.ndarray], Tensor]
 DISTRIBUTIONS = {

@@ -26,9 +26,10 @@ from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig
-from vitaclip.data import FrameSampling, Sample, TrainDataset, TrainTransform, VideoRow, open_video, pixel_ops
+from vitaclip.data import FrameSampling, Sample, TrainDataset, TrainTransform, VideoRow, open_video
 from vitaclip.data import train_batches as load
-from vitaclip.data.train_transform import OneClip
+from vitaclip.data.transforms import pixel_ops
+from vitaclip.data.transforms.train import OneClip
 
 BATCH = 8
 RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"

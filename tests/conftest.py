@@ -40,5 +40,5 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         return open_clip(path, *arguments)
 
     for module in ("dataset", "drawn"):
-        monkeypatch.setattr(f"vitaclip.data.{module}.open_clip", counted)
+        monkeypatch.setattr(f"vitaclip.data.loading.{module}.open_clip", counted)
     return paths

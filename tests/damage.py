@@ -13,7 +13,7 @@ from video_files import moving_texture
 from video_kinds import KINDS
 from vitaclip.config import AugmentConfig
 from vitaclip.data import FrameSampling, TrainDataset, TrainTransform, VideoError, VideoRow, load_views
-from vitaclip.data.processes import Outcome, run_in_processes
+from vitaclip.data.workers.processes import Outcome, run_in_processes
 
 GOOD = """
     h264_b_frames.mp4 h264_b_frames.mkv h264_b_frames.flv h264_no_container_index.ts h264_open_gop.avi

@@ -12,8 +12,8 @@ import torch
 
 from vitaclip.config import VideoLimits
 from vitaclip.data import VideoError, VideoPath, open_clip
-from vitaclip.data.scan import VideoFacts, check_video
-from vitaclip.data.worker import Mark
+from vitaclip.data.upkeep.scan import VideoFacts, check_video
+from vitaclip.data.workers.worker import Mark
 
 
 def misbehave(how: str) -> str:

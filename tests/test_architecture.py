@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 
 
-def imported_rooms(file: Path) -> set[str]:
+def imported_rooms(file: Path, house: str = "vitaclip.") -> set[str]:
     """Rooms of the package that a file imports, at its top or inside its functions."""
     rooms = set()
     for node in ast.walk(ast.parse(file.read_text())):
@@ -52,7 +52,7 @@ def imported_rooms(file: Path) -> set[str]:
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: write imports in full"
             names = [node.module or ""]
-        rooms |= {name.split(".")[1] for name in names if name.startswith("vitaclip.")}
+        rooms |= {name.removeprefix(house).split(".")[0] for name in names if name.startswith(house)}
     return rooms
 
 
@@ -64,9 +64,29 @@ def test_imports_run_one_way(room: str) -> None:
         assert imported_rooms(file) - {room} <= ALLOWED[room], file.relative_to(SOURCE)
 
 
+# The same of what is in `data`, after the single files, which need nothing of it.
+ALLOWED_IN_DATA: dict[str, set[str]] = {
+    "transforms": set(),
+    "reading": {"transforms"},
+    "lists": {"reading"},
+    "workers": {"reading"},
+    "loading": {"reading", "transforms", "lists", "workers"},
+    "prepare": {"reading"},
+    "upkeep": {"reading", "lists", "workers"},
+}
+
+
+@pytest.mark.parametrize("room", sorted(ALLOWED_IN_DATA))
+def test_imports_within_data_run_one_way(room: str) -> None:
+    for file in sorted((SOURCE / "data" / room).rglob("*.py")):
+        assert imported_rooms(file, "vitaclip.data.") & set(ALLOWED_IN_DATA) - {room} <= ALLOWED_IN_DATA[room], file
+
+
 def test_every_room_is_known() -> None:
     rooms = {path.stem for path in SOURCE.iterdir() if not path.name.startswith("_")}
     assert rooms == set(ALLOWED)
+    in_data = {path.name for path in (SOURCE / "data").iterdir() if path.is_dir() and not path.name.startswith("_")}
+    assert in_data == set(ALLOWED_IN_DATA)
 
 
 def test_every_setting_is_documented_and_read_somewhere() -> None:

@@ -11,7 +11,7 @@ import pytest
 from video_files import write_video
 from video_kinds import KINDS
 from vitaclip.config import TrainConfig, to_dict
-from vitaclip.data.span_decoder import _CAN_SKIP
+from vitaclip.data.reading.span_decoder import _CAN_SKIP
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "reading_video.md").read_text(encoding="utf-8")

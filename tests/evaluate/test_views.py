@@ -12,7 +12,7 @@ from torch import Tensor
 from small_world import NAMES, train_config
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import FrameSampling, frame_sampling, load_views, open_video, read_folder
-from vitaclip.data.transforms import resize_short_side
+from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VitaCLIP
 from vitaclip.predictor import Predictor

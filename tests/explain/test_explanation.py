@@ -11,7 +11,7 @@ from plain_hiding import plain_hide
 from small_world import NAMES, train_config
 from vitaclip.config import RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoError, open_video
-from vitaclip.data.transforms import resize_short_side
+from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention
 from vitaclip.model import VitaCLIP

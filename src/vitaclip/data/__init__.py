@@ -1,17 +1,13 @@
 """Video files to batches of bytes: lists, decoding, sampling, transforms, data sets, loader.
 
-Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model normalises them.
+Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model normalises them. A row of `lists` says which
+video; `sampling` says which frames; `reading` decodes them; `transforms` crops and augments; `loading` makes batches of
+them, in `workers`. `prepare` and `upkeep` are about data sets before any training.
 """
 
 from vitaclip.data.class_index import ClassIndex
-from vitaclip.data.container import VIDEO_SUFFIXES, VideoError
-from vitaclip.data.dataset import EvalDataset, TrainDataset, load_views
-from vitaclip.data.decode import Video, open_video
-from vitaclip.data.drawn import DrawnDataset
 from vitaclip.data.draws import Purpose, generator
-from vitaclip.data.frame_folder import FrameFolder, open_clip
-from vitaclip.data.index_cache import IndexCache, index_cache
-from vitaclip.data.lists import (
+from vitaclip.data.lists.rows import (
     VideoList,
     VideoRow,
     check_class_names,
@@ -19,16 +15,22 @@ from vitaclip.data.lists import (
     read_folder,
     read_list,
 )
-from vitaclip.data.loader import EvalBatch, TrainBatch, eval_batches, train_batches
-from vitaclip.data.randaugment import RandAugment, parse_randaugment
-from vitaclip.data.samples import Sample, TrainSamples, located
+from vitaclip.data.lists.selection import draw_shots, list_text
+from vitaclip.data.lists.shards import names_shards
+from vitaclip.data.lists.sources import NamedVideos, choose_classes, find_videos, read_videos
+from vitaclip.data.loading.dataset import EvalDataset, TrainDataset, load_views
+from vitaclip.data.loading.drawn import DrawnDataset
+from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
+from vitaclip.data.loading.samples import Sample, TrainSamples, located
+from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
+from vitaclip.data.reading.decode import Video, open_video
+from vitaclip.data.reading.frame_folder import FrameFolder, open_clip
+from vitaclip.data.reading.index_cache import IndexCache, index_cache
+from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.reading.tar import to_video_path
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
-from vitaclip.data.selection import draw_shots, list_text
-from vitaclip.data.shards.member import ShardMember, VideoPath
-from vitaclip.data.shards.source import names_shards
-from vitaclip.data.shards.tar import to_video_path
-from vitaclip.data.sources import NamedVideos, choose_classes, find_videos, read_videos
-from vitaclip.data.train_transform import TrainTransform
+from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
+from vitaclip.data.transforms.train import TrainTransform
 
 __all__ = [
     "VIDEO_SUFFIXES",

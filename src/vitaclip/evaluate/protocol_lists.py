@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.lists import VideoRow, file_problems, read_rows
-from vitaclip.data.shards.member import VideoPath
+from vitaclip.data.lists.rows import VideoRow, file_problems, read_rows
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
 from vitaclip.evaluate.protocol import ALL, Protocol, fill
 

@@ -11,7 +11,7 @@ from vitaclip.cli.screen import counting_bar, print_table, progress_bars, termin
 from vitaclip.config import ScanConfig
 
 if TYPE_CHECKING:
-    from vitaclip.data.scan import BadVideo
+    from vitaclip.data.upkeep.scan import BadVideo
 
 HELP = "which videos of a list or folder can be read"
 DESCRIPTION = """\
@@ -35,8 +35,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Check and print; 1 if something is bad."""
-    from vitaclip.data.scan import Scan, find_targets, scan_videos, write_scan
-    from vitaclip.data.sources import choose_classes
+    from vitaclip.data.lists.sources import choose_classes
+    from vitaclip.data.upkeep.scan import Scan, find_targets, scan_videos, write_scan
 
     names = choose_classes(arguments.classes) if arguments.classes else None
     targets, bad_lines = find_targets(arguments.videos, arguments.root or None, names)

@@ -1,0 +1,234 @@
+"""Which videos there are, and of which class: list files and folders, each row checked before training."""
+
+import os
+import re
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vitaclip.data.class_index import ClassIndex
+from vitaclip.data.list_lines import content_lines, line_reader, similar
+from vitaclip.data.reading.container import VIDEO_SUFFIXES
+from vitaclip.data.reading.frame_folder import is_frame_folder
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.tar import to_video_path
+
+_SHOWN_PROBLEMS = 10
+_FOLDER_AND_COUNT = re.compile(r"(?P<folder>.+?)[\s,]+[0-9]+")
+
+
+@dataclass(frozen=True)
+class VideoRow:
+    """One video of a data set."""
+
+    path: VideoPath
+    """The file, or the member of a tar file."""
+    label: int
+    """Number of its class, from 0."""
+    source: str
+    """Where the row comes from, for messages: `list.csv:17`."""
+
+
+@dataclass(frozen=True)
+class VideoList:
+    """Videos and, where known, the names of their classes."""
+
+    rows: tuple[VideoRow, ...]
+    class_names: tuple[str, ...] | None
+
+
+def read_list(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:
+    """Reads and checks a list of videos, one a line: `path,label` or `path label`.
+
+    The label is what follows the last comma or blank, so paths may hold both; a path may also stand in
+    "quotes". Labels are class numbers from 0 or, with `class_names`, names (which may hold blanks and commas:
+    the longest name that ends the line is taken), spelled as `ClassIndex` allows. Blank lines, lines that begin
+    with `#` and a first line `path,label` are passed over. A first line that names further or other columns
+    (`video_path,split,class`) makes it a csv file, one that begins with `{` JSON lines: {"path": "a.mp4", "label": 3}.
+    A path may be a folder of numbered pictures; `folder frames label` is understood. `train-000.tar::key.mp4` is a
+    video in a tar file.
+
+    Args:
+        file: the list, UTF-8.
+        root: folder that paths are relative to; default: the list's own.
+        class_names: names in the order of the class numbers; also sets the range that labels must lie in.
+
+    Raises:
+        ValueError: the list cannot be read or is empty; or, for all rows at once (the first ten shown): no
+            label, several labels, unknown class, label out of range, missing or empty file, a path listed twice.
+            Each line says `list.csv:17: what is wrong and what to do`.
+    """
+    rows, problems, names = read_rows(file, root, class_names)
+    problems += [problem for _, problem in file_problems(rows)]
+    raise_problems(problems, f"{file}")
+    return VideoList(tuple(rows), names)
+
+
+def read_rows(
+    file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None
+) -> tuple[list[VideoRow], list[str], tuple[str, ...] | None]:
+    """Reads a list as `read_list` does, without a look at the files: rows, problems with other lines, class names.
+
+    Raises:
+        ValueError: the list cannot be read or is empty.
+    """
+    file = Path(file)
+    root = file.parent if root is None else Path(root)
+    names = None if class_names is None else check_class_names(class_names, "class_names")
+    index = None if names is None else ClassIndex(names)
+    problems: list[str] = []
+    rows: list[VideoRow] = []
+    lines = list(content_lines(file))
+    try:
+        read, has_heading = line_reader(lines[0][1] if lines else "", index)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    for source, line in lines[has_heading:]:
+        try:
+            path, label = read(line)
+            rows.append(VideoRow(_resolve(root, path), label, source))
+        except ValueError as error:
+            problems.append(f"{source}: {error}")
+    if not rows and not problems:
+        raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
+    return rows, problems, names
+
+
+def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> VideoList:
+    """Reads and checks a folder that holds one folder of videos for each class.
+
+    A class is named like its folder, with blanks for underscores; classes are numbered in the order of the
+    sorted folder names, or in that of `class_names` (which may name more classes than there are folders, and spell
+    them otherwise: see ClassIndex).
+    Files without a video's ending and names that begin with a dot are passed over.
+
+    Raises:
+        ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, a folder
+            that `class_names` does not name, or two folders of one class.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; give the folder that holds the class folders")
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
+    found = [folder.name.replace("_", " ") for folder in folders]
+    names = check_class_names(found if class_names is None else class_names, str(root))
+    index = ClassIndex(names)
+    problems: list[str] = []
+    rows: list[VideoRow] = []
+    folder_of: dict[int, Path] = {}
+    for folder, name in zip(folders, found, strict=True):
+        label = index.find(folder.name)
+        videos = sorted(path for path in folder.iterdir() if is_video_name(path) or is_frame_folder(path))
+        if label is None:
+            hint = similar(name, names)
+            problems.append(f"{folder}: no class is called {name!r}{hint}; rename or remove the folder")
+        elif folder_of.setdefault(label, folder) != folder:
+            problems.append(f"{folder}: is class {names[label]!r} like {folder_of[label]}; move the videos into one")
+        elif not videos:
+            problems.append(f"{folder}: holds no video; add some or remove the folder")
+        else:
+            rows += [VideoRow(path, label, str(path)) for path in videos]
+    problems += [problem for _, problem in file_problems(rows)]
+    raise_problems(problems, f"{root}")
+    return VideoList(tuple(rows), names)
+
+
+def read_class_names(file: str | Path) -> tuple[str, ...]:
+    """Reads class names, one a line, in the order of the class numbers. Blank lines and `#` lines are passed
+    over.
+
+    Raises:
+        ValueError: the file cannot be read, holds no name, or holds one twice (capitals make no difference).
+    """
+    file = Path(file)
+    lines = list(content_lines(file))
+    return check_class_names([name for _, name in lines], str(file), [source for source, _ in lines])
+
+
+def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Class names as a tuple, made sure to be some, not blank, and distinct (capitals make no difference).
+
+    Args:
+        names: the class names.
+        where: what they come from, for messages.
+        sources: place of each name, for messages (`names.txt:3`); default: its number.
+
+    Raises:
+        ValueError: no name, a blank one, or one that occurs twice.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"{where}: {names!r} is one text; give a list of class names")
+    if not names:
+        raise ValueError(f"{where}: no class names; give at least one, one a line")
+    places = [f"{where}, class {number}" for number in range(len(names))] if sources is None else sources
+    first_place: dict[str, int] = {}
+    for number, name in enumerate(names):
+        if not name.strip():
+            raise ValueError(f"{places[number]}: blank class name; write a name or remove it")
+        earlier = first_place.setdefault(name.strip().casefold(), number)
+        if earlier != number:
+            kind = "the same as" if names[earlier] == name else "but for capitals or blanks the same as"
+            other = f"{names[earlier]!r} ({places[earlier]})"
+            raise ValueError(f"{places[number]}: class {name!r} is {kind} {other}; rename or remove one")
+    return tuple(names)
+
+
+def file_problems(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
+    """What is wrong with the files of the rows, in the order of the rows."""
+    problems: list[tuple[VideoRow, str]] = []
+    first: dict[str, VideoRow] = {}
+    for row in rows:
+        earlier = first.setdefault(os.path.normpath(str(row.path)), row)
+        problem = _listed_twice(row, earlier) if earlier is not row else ""
+        if not problem and isinstance(row.path, Path):
+            problem = _file_problem(row.path)
+        if problem:
+            problems.append((row, f"{row.source}: {row.path} {problem}"))
+    return problems
+
+
+def _listed_twice(row: VideoRow, earlier: VideoRow) -> str:
+    if row.label == earlier.label:
+        return f"is listed already at {earlier.source}; remove one of the two"
+    return (
+        f"is listed already at {earlier.source} with another class: lists with several classes a video are not"
+        " supported; remove one of the two"
+    )
+
+
+def _file_problem(path: Path) -> str:
+    try:
+        status = path.stat()
+    except OSError as error:
+        return f"cannot be read ({error.strerror}); check the path and the root"
+    if stat.S_ISDIR(status.st_mode):
+        return "" if is_frame_folder(path) else "is a folder; name a video file, or a folder of numbered pictures"
+    return "is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else ""
+
+
+def _resolve(root: Path, path: str) -> VideoPath:
+    """The file or folder of a row; of `folder frames`, which lists of frame folders have, the folder; of
+    `shard.tar::member`, the member."""
+    counted = _FOLDER_AND_COUNT.fullmatch(path)
+    if counted is not None and not (root / path).exists() and (root / counted["folder"]).is_dir():
+        return root / counted["folder"]
+    return to_video_path(path, root)
+
+
+def raise_problems(problems: Sequence[str], where: str) -> None:
+    """Raises ValueError with the first problems, if there are any."""
+    if not problems:
+        return
+    lines = [f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found"]
+    lines += problems[:_SHOWN_PROBLEMS]
+    if len(problems) > _SHOWN_PROBLEMS:
+        lines.append(f"... and {len(problems) - _SHOWN_PROBLEMS} more")
+    raise ValueError("\n".join(lines))
+
+
+def is_video_name(path: Path) -> bool:
+    """Whether a file of a folder counts as a video: by its ending, and not hidden."""
+    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()

@@ -1,0 +1,62 @@
+"""Which rows of a list are trained on: a few of each class, or all classes equally often."""
+
+import csv
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vitaclip.data.draws import Purpose, generator
+from vitaclip.data.lists.rows import VideoRow
+
+
+def draw_shots(rows: Sequence[VideoRow], class_names: Sequence[str], shots: int, seed: int) -> tuple[VideoRow, ...]:
+    """`shots` random videos of every class, in the order of the list.
+
+    The draw of a class depends on the seed and on the rows of that class alone; fewer shots are among those of more.
+
+    Raises:
+        ValueError: a class has fewer videos.
+    """
+    labels = np.array([row.label for row in rows])
+    chosen: set[int] = set()
+    for label, name in enumerate(class_names):
+        of_class = np.flatnonzero(labels == label)
+        if len(of_class) < shots:
+            videos = f"{len(of_class)} video{'' if len(of_class) == 1 else 's'}"
+            raise ValueError(f"data.shots = {shots}: class {name!r} has {videos}; lower data.shots or add videos")
+        order = generator(seed, Purpose.SHOTS, label).permutation(len(of_class))
+        chosen.update(of_class[order[:shots]].tolist())
+    return tuple(row for index, row in enumerate(rows) if index in chosen)
+
+
+def list_text(rows: Sequence[VideoRow]) -> str:
+    """A list file of the rows, with full paths, as `read_list` takes it."""
+    text = io.StringIO()
+    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    writer.writerows((str(row.path.absolute()), row.label) for row in rows)
+    return text.getvalue()
+
+
+def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """An epoch of as many row numbers as there are rows, every class equally often (to one), in random order.
+
+    Rows of small classes repeat, each as often as the others of its class (to one); of large ones some sit out.
+
+    Args:
+        labels: (N,) class number of each row.
+        rng: source of the draws.
+
+    Returns:
+        (N,) row numbers.
+    """
+    classes = np.unique(labels)
+    share, rest = divmod(len(labels), len(classes))
+    one_more = set(rng.permutation(classes)[:rest].tolist())
+    drawn: list[NDArray[np.int64]] = []
+    for label in classes.tolist():
+        of_class = np.flatnonzero(labels == label)
+        repeats, remainder = divmod(share + (label in one_more), len(of_class))
+        drawn += [np.tile(of_class, repeats), rng.choice(of_class, remainder, replace=False)]
+    return rng.permutation(np.concatenate(drawn))

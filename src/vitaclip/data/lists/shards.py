@@ -1,0 +1,122 @@
+"""Which tar files an address means, and the rows of the videos in them."""
+
+import glob
+import re
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+
+from fsspec.core import url_to_fs
+
+from vitaclip.data.class_index import ClassIndex
+from vitaclip.data.list_lines import class_number
+from vitaclip.data.lists.rows import VideoList, VideoRow, check_class_names, raise_problems
+from vitaclip.data.reading.index_cache import IndexCache
+from vitaclip.data.reading.member import ShardError, insist, is_local
+from vitaclip.data.reading.tar import ShardContent, read_shard
+
+_TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|tbz2|txz)$", re.IGNORECASE)
+_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_WILDCARD = re.compile(r"[*?\[]")
+_AT_A_TIME = 16  # tar files whose headers are read at a time; most of it is waiting
+
+
+def names_shards(source: str) -> bool:
+    """Whether a source of videos is tar files: by its ending, a protocol in front, or a folder with tar files and no
+    folders in it (beside class folders, a tar file is what they were unpacked from)."""
+    if _TAR_NAME.search(source) or "://" in source:
+        return True
+    folder = Path(source)
+    return folder.is_dir() and any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir())
+
+
+def find_shards(source: str) -> list[str]:
+    """Paths or addresses of tar files: one, a range `train-{000..009}.tar`, a pattern `*.tar`, or a folder of them.
+
+    Raises:
+        ValueError: nothing there, a range that runs backwards, or a storage that cannot be asked.
+    """
+    try:
+        found = [shard for address in _expand(source) for shard in insist(partial(_look, address))]
+    except ShardError as error:
+        raise ValueError(f"{source}: {error}") from error
+    if not found:
+        raise ValueError(f"{source}: no tar file is there; check the path")
+    return found
+
+
+def read_shards(source: str, class_names: Sequence[str] | None = None, cache: IndexCache | None = None) -> VideoList:
+    """Reads and checks the videos of tar files: headers and labels, nothing else.
+
+    Args:
+        source: as `find_shards` takes it.
+        class_names: names in the order of the class numbers; also sets the range that labels must lie in.
+        cache: where to find, or else to put, what tar files hold, so that later runs need not read their headers.
+
+    Raises:
+        ValueError: as `find_shards`; or, for all videos at once (the first ten shown): a tar file that is not there,
+            compressed or cut short, a video without label, an unknown class.
+    """
+    rows, problems, names = read_shard_rows(source, class_names, cache)
+    raise_problems(problems, source)
+    return VideoList(tuple(rows), names)
+
+
+def read_shard_rows(
+    source: str, class_names: Sequence[str] | None = None, cache: IndexCache | None = None
+) -> tuple[list[VideoRow], list[str], tuple[str, ...] | None]:
+    """Reads tar files as `read_shards` does: rows, problems with other videos, class names.
+
+    Raises:
+        ValueError: as `find_shards`.
+    """
+    names = None if class_names is None else check_class_names(class_names, "class_names")
+    index = None if names is None else ClassIndex(names)
+    rows: list[VideoRow] = []
+    problems: list[str] = []
+    with ThreadPoolExecutor(_AT_A_TIME) as threads:
+        for content in threads.map(partial(_content_or_problem, cache=cache), find_shards(source)):
+            problems += content.problems
+            for sample in content.samples:
+                try:
+                    rows.append(VideoRow(sample.video, class_number(sample.label, index), str(sample.video)))
+                except ValueError as error:
+                    problems.append(f"{sample.video}: {error}")
+    return rows, problems, names
+
+
+def _content_or_problem(address: str, cache: IndexCache | None) -> ShardContent:
+    try:
+        return read_shard(address, cache)
+    except ValueError as error:
+        return ShardContent(problems=[str(error)])
+
+
+def _expand(address: str) -> list[str]:
+    """The addresses of a range of numbers in braces, or of several, the last running fastest."""
+    match = _RANGE.search(address)
+    if match is None:
+        return [address]
+    first, last = match.groups()
+    if int(first) > int(last):
+        raise ValueError(f"{address}: the range {match[0]} runs backwards; write the smaller number first")
+    width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 0
+    before, after = address[: match.start()], _expand(address[match.end() :])
+    return [f"{before}{number:0{width}}{rest}" for number in range(int(first), int(last) + 1) for rest in after]
+
+
+def _look(address: str) -> list[str]:
+    """The tar files that an address without ranges means, sorted; one that names no pattern is taken at its word."""
+    if is_local(address):
+        pattern = str(Path(address) / "*.tar") if Path(address).is_dir() else address
+        # Path.glob would want the place where the pattern begins.
+        return sorted(glob.glob(pattern)) if _WILDCARD.search(pattern) else [pattern]  # noqa: PTH207
+    system, path = url_to_fs(address)
+    if _WILDCARD.search(path):
+        pattern = path
+    elif not _TAR_NAME.search(path) and system.isdir(path):
+        pattern = f"{path.rstrip('/')}/*.tar"
+    else:
+        return [address]
+    return sorted(str(system.unstrip_protocol(found)) for found in system.glob(pattern))

@@ -1,0 +1,189 @@
+"""From rows of a list to samples: which frames, decoded, cropped, augmented.
+
+Axes: V views of a video, T frames, S x S pixels of a crop; videos are uint8 (V, T, 3, S, S).
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import Any, Self
+
+import av
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitaclip.config import VideoLimits
+from vitaclip.data.lists.rows import VideoRow
+from vitaclip.data.loading.guard import Guard
+from vitaclip.data.loading.samples import OnError, Sample, TrainSamples, check_on_error, check_rows, located
+from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError
+from vitaclip.data.reading.decode import Video
+from vitaclip.data.reading.frame_folder import FrameFolder, open_clip
+from vitaclip.data.reading.index_cache import IndexCache
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.sampling import FrameSampling
+from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
+from vitaclip.data.transforms.train import OneClip, TrainTransform
+
+
+class TrainDataset(TrainSamples):
+    """Training samples whose clips are drawn and changed anew each time: uint8 (T, 3, S, S)."""
+
+    def __init__(
+        self,
+        rows: Sequence[VideoRow],
+        sampling: FrameSampling,
+        transform: TrainTransform,
+        seed: int,
+        on_error: OnError = "raise",
+        balance_classes: bool = False,
+        index_cache: IndexCache | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
+    ) -> None:
+        """Args:
+        rows, seed, on_error, balance_classes: see `TrainSamples`.
+        sampling: which frames make a clip.
+        transform: what happens to a clip.
+        index_cache: where to keep what the files' packets say.
+        limits: what a video may be at most.
+        """
+        super().__init__(rows, seed, on_error, balance_classes)
+        self.sampling, self.transform, self.index_cache, self.limits = sampling, transform, index_cache, limits
+
+    def clip(self, index: int, rng: np.random.Generator) -> Tensor:
+        with open_clip(self.rows[index].path, self.index_cache, self.limits) as video:
+            return draw_clip(video, self.sampling, self.transform, rng)
+
+
+def draw_clip(
+    video: Video | FrameFolder, sampling: FrameSampling, transform: TrainTransform, rng: np.random.Generator
+) -> Tensor:
+    """A training clip of an open video, uint8 (T, 3, S, S)."""
+    indices = sampling.train(video.num_frames, rng)
+    one_clip = OneClip(transform, rng)
+    return one_clip.finish(video.frames(indices, one_clip.each)).contiguous()
+
+
+class EvalDataset:
+    """Test samples: the same fixed views of every video, every time."""
+
+    def __init__(
+        self,
+        rows: Sequence[VideoRow],
+        sampling: FrameSampling,
+        temporal_views: int = 3,
+        spatial_crops: int = 1,
+        size: int = 224,
+        on_error: OnError = "raise",
+        crop: float = 1.0,
+        index_cache: IndexCache | None = None,
+        limits: VideoLimits = DEFAULT_LIMITS,
+    ) -> None:
+        """Args:
+        rows: the videos.
+        sampling: which frames make a clip.
+        temporal_views: clips per video, spread over its length.
+        spatial_crops: crops per clip, spread along the longer side.
+        size: S, side of a crop.
+        on_error: "raise" stops at a broken video; "skip" gives a sample without video.
+        crop: side of a crop over the frames' shorter side.
+        index_cache: where to keep what the files' packets say.
+        limits: what a video may be at most.
+        """
+        check_rows(rows)
+        check_on_error(on_error)
+        _check_views(temporal_views, spatial_crops, size)
+        self.rows, self.sampling = tuple(rows), sampling
+        self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
+        self.on_error, self.crop, self.index_cache = on_error, crop, index_cache
+        self.limits, self.guard = limits, Guard(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def video_shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, 3, S, S) of every sample."""
+        views = self.temporal_views * self.spatial_crops
+        return views, self.sampling.num_frames, 3, self.size, self.size
+
+    def sample(self, index: int) -> Sample:
+        """Row `index` with video (V, T, 3, S, S), V = temporal views x crops, clip by clip.
+
+        Raises:
+            VideoError: the video is broken and `on_error` is "raise".
+        """
+        row = self.rows[index]
+        try:
+            with self.guard.reading(index):
+                video = self.views(row.path)
+        except VideoError as error:
+            if self.on_error == "raise":
+                raise located(row, error) from error
+            return Sample(None, row.label, index, (str(located(row, error)),))
+        return Sample(video, row.label, index)
+
+    def views(self, path: VideoPath) -> Tensor:
+        """The views of a video, uint8 (V, T, 3, S, S).
+
+        Raises:
+            VideoError: the video is broken.
+        """
+        views = self.temporal_views, self.spatial_crops, self.size, self.crop
+        return load_views(path, self.sampling, *views, self.index_cache, self.limits)
+
+    def of(self, rows: Sequence[VideoRow]) -> Self:
+        """The same views of other videos; a broken one gives a sample without video."""
+        other = copy.copy(self)
+        other.rows, other.on_error = tuple(rows), "skip"
+        other.guard = Guard(other.rows)
+        return other
+
+    @property
+    def looks(self) -> dict[str, Any]:
+        """All that decides what the views of a file look like, ready for JSON."""
+        return {
+            "decoder": f"PyAV {av.__version__}",
+            "sampling": asdict(self.sampling),
+            "temporal_views": self.temporal_views,
+            "spatial_crops": self.spatial_crops,
+            "size": self.size,
+            "crop": self.crop,
+        }
+
+
+def load_views(
+    path: str | VideoPath,
+    sampling: FrameSampling,
+    temporal_views: int = 3,
+    spatial_crops: int = 1,
+    size: int = 224,
+    crop: float = 1.0,
+    index_cache: IndexCache | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
+) -> Tensor:
+    """The test-time views of one video: frames resized so that a crop of S is `crop` of their shorter side.
+
+    Returns:
+        uint8 (V, T, 3, S, S), V = temporal_views * spatial_crops; the crops of the first clip come first.
+
+    Raises:
+        VideoError: the file cannot give the frames.
+    """
+    _check_views(temporal_views, spatial_crops, size)
+    with open_clip(path, index_cache, limits) as video:
+        indices = sampling.views(video.num_frames, temporal_views)
+        # Clips may share frames: each is decoded and resized once.
+        distinct, places = np.unique(indices, return_inverse=True)
+        frames = video.frames(distinct, partial(resize_short_side, size=round(size / crop)))
+    crops = spatial_views(frames, size, spatial_crops)  # (crops, distinct frames, 3, S, S)
+    views = crops[:, torch.from_numpy(places.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
+    return views.transpose(0, 1).flatten(0, 1).contiguous()
+
+
+def _check_views(temporal_views: int, spatial_crops: int, size: int) -> None:
+    for name, value in (("temporal_views", temporal_views), ("spatial_crops", spatial_crops), ("size", size)):
+        if value < 1:
+            raise ValueError(f"{name} = {value}: must be at least 1")

@@ -1,0 +1,214 @@
+"""Exactly the wanted frames of a video file, as bytes.
+
+Frame times are read from the packets without decoding. Then each stretch from a key frame to the last wanted frame
+that needs it is decoded, less the frames in it that nobody wants and no other frame refers to; packets in between
+are not decoded at all. Whatever looks unusual (no times, repeated times, interlaced fields, damage, frames that are
+not those the packets told of) is decoded from the first packet on instead: slower, same frames.
+
+Axes: n frames, H x W pixels as displayed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from functools import cached_property
+
+import av.error
+import numpy as np
+import torch
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from torch import Tensor
+
+from vitaclip.config import VideoLimits
+from vitaclip.data.reading.container import (
+    DEFAULT_LIMITS,
+    VideoError,
+    beyond,
+    open_container,
+    read_packets,
+    video_stream,
+)
+from vitaclip.data.reading.display import FrameConverter
+from vitaclip.data.reading.frame_index import FrameIndex, read_index
+from vitaclip.data.reading.index_cache import IndexCache
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.span_decoder import IndexMismatchError, SpanDecoder
+from vitaclip.data.reading.tar import to_video_path
+
+_FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
+
+FrameFunction = Callable[[Tensor], Tensor]
+
+
+@contextmanager
+def open_video(
+    path: str | VideoPath, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
+) -> Iterator["Video"]:
+    """Opens a video file for reading frames.
+
+    Args:
+        path: any file that FFmpeg reads, on its own or in a tar file.
+        cache: where to find, or else to put, what the file's packets say.
+        limits: what the video may be at most.
+
+    Yields:
+        The `Video`; it is closed when the block ends.
+
+    Raises:
+        VideoError: missing, empty, a folder, not a video, damaged beyond reading, without a video stream, or beyond the
+            limits.
+    """
+    path = to_video_path(path)
+    with open_container(path, limits, probe=False) as container:
+        yield Video(path, container, cache, limits)
+
+
+class Video:
+    """An open video file. Made by `open_video`."""
+
+    def __init__(
+        self, path: VideoPath, container: InputContainer, cache: IndexCache | None, limits: VideoLimits
+    ) -> None:
+        self.path = path
+        self._limits = limits
+        self._stream = video_stream(path, container, limits)
+        self._convert = FrameConverter(path, self._stream)
+        self._cache = cache
+        known = cache.load(path) if cache else None
+        index = read_index(path, container, self._stream, limits) if known is None else known
+        self._spans: SpanDecoder | None = None
+        if isinstance(index, FrameIndex):
+            self._spans = SpanDecoder(container, self._stream, index, at_start=known is not None)
+            if cache and known is None:
+                cache.store(path, index)
+        if index is not None:
+            self.num_frames = len(index.times) if isinstance(index, FrameIndex) else index
+            if self.num_frames > limits.frames:  # kept under other limits
+                raise beyond(path, f"{self.num_frames} frames", "frames", limits)
+
+    @cached_property
+    def num_frames(self) -> int:
+        """Number of frames that decoding the whole file gives, at least 1.
+
+        Read from the packets where they can be trusted, else counted by decoding; a file damaged inside may hold
+        fewer, and asking for those it lacks is a VideoError.
+        """
+        count = 0
+        for count, _ in enumerate(self._decode_everything(), 1):
+            if count > self._limits.frames:
+                raise beyond(self.path, f"at least {count} frames", "frames", self._limits)
+        if count == 0:
+            raise self._error("holds no frame that can be decoded: copy it again or leave it out")
+        if self._cache:
+            self._cache.store(self.path, count)
+        return count
+
+    @cached_property
+    def fps(self) -> float:
+        """Average frames per second as the file states them (25 if it says nothing)."""
+        rate = self._stream.average_rate or self._stream.guessed_rate
+        return float(rate) if rate else _FALLBACK_FPS
+
+    @property
+    def duration_seconds(self) -> float:
+        """`num_frames / fps`."""
+        return self.num_frames / self.fps
+
+    @property
+    def width(self) -> int:
+        """Pixels across as displayed: pixels made square, rotation applied."""
+        return int(self._first_frame.shape[-1])
+
+    @property
+    def height(self) -> int:
+        """Pixels down as displayed: pixels made square, rotation applied."""
+        return int(self._first_frame.shape[-2])
+
+    def frames(self, indices: Sequence[int] | np.ndarray, each: FrameFunction | None = None) -> Tensor:
+        """Decodes the frames with these numbers.
+
+        Args:
+            indices: n frame numbers in display order, each in 0..num_frames-1; any order, repeats allowed.
+            each: what happens to every frame, (1, 3, H, W), as soon as it is decoded, such as a resize: large
+                frames are then never in memory together.
+
+        Returns:
+            uint8 (n, 3, H, W), RGB, in the order of `indices`; without `each` bit-equal to decoding the whole file.
+
+        Raises:
+            VideoError: a number outside the video, or a frame that the file, being damaged, does not give.
+        """
+        numbers = [int(index) for index in indices]
+        if not numbers:
+            raise ValueError("frames() got an empty list: ask for at least one frame")
+        if min(numbers) < 0 or max(numbers) >= self.num_frames:
+            asked = f"{min(numbers)}..{max(numbers)}"
+            raise self._error(f"has frames 0..{self.num_frames - 1}, not {asked}: ask for those it has")
+        wanted = sorted(set(numbers))
+        if self._spans is not None:
+            try:
+                return self._collect(numbers, self._spans.frames(wanted), each)
+            except IndexMismatchError:
+                self._spans = None  # from here on the slow way, which needs no index
+        return self._collect(numbers, self._from_start(wanted), each)
+
+    def _collect(
+        self, numbers: list[int], frames: Iterator[tuple[int, VideoFrame]], each: FrameFunction | None
+    ) -> Tensor:
+        """Converts numbered frames one at a time and puts each wherever its number is asked for."""
+        shape: torch.Size | None = None
+        collected: Tensor | None = None
+        for number, frame in frames:
+            pixels = self._convert(frame).unsqueeze(0)
+            shape = shape or pixels.shape
+            if pixels.shape != shape:
+                raise self._error("changes its frame size midway: convert it to one size, or leave it out")
+            pixels = each(pixels) if each else pixels
+            if collected is None:
+                # Stored as (n, H, W, 3): the layout in which resizing is fastest.
+                height, width = pixels.shape[-2:]
+                collected = torch.empty((len(numbers), height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
+            for position, asked in enumerate(numbers):
+                if asked == number:
+                    collected[position] = pixels[0]
+        assert collected is not None
+        return collected
+
+    @cached_property
+    def _first_frame(self) -> Tensor:
+        return self.frames([0])[0]
+
+    def _from_start(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """The wanted frames by decoding from the first packet on, counting the frames that come out."""
+        remaining = set(wanted)
+        for number, frame in enumerate(self._decode_everything()):
+            if number in remaining:
+                yield number, frame
+                remaining.remove(number)
+            if not remaining:
+                return
+        raise self._error(f"is damaged: frame {wanted[-1]} cannot be decoded; copy it again or leave it out")
+
+    def _decode_everything(self) -> Iterator[VideoFrame]:
+        """All frames that decode, in display order, from a newly opened file; damaged ones are left out."""
+        with open_container(self.path, self._limits) as container:
+            stream = video_stream(self.path, container, self._limits)
+            rest = read_packets(container, stream)
+            while True:
+                try:
+                    packet = next(rest, None)
+                except av.error.FFmpegError:
+                    packet = None  # the container itself is cut short: nothing can follow
+                if packet is None:
+                    break
+                try:
+                    frames = packet.decode()
+                except av.error.FFmpegError:
+                    continue
+                yield from frames
+            # Where the container ended early, the decoder still holds the frames it was about to give.
+            with suppress(av.error.FFmpegError):
+                yield from stream.codec_context.decode(None)
+
+    def _error(self, message: str) -> VideoError:
+        return VideoError(f"{self.path} {message}")

@@ -1,0 +1,123 @@
+"""Frame indices kept in a folder, so that a file's packets are read once and not every time it is opened.
+
+One small file per video. Any number of processes may share the folder: entries appear whole, by a rename; two
+processes that make the same entry write the same. An entry that is damaged or cannot be read, that another version
+wrote, or whose video has changed since (size or time of modification) counts as missing and is written anew.
+"""
+
+import hashlib
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+
+import av
+import numpy as np
+
+from vitaclip.data.reading.frame_index import FrameIndex
+from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.files import replacing
+
+_FORMAT = 1
+_COMPRESSION = 1
+_FIELDS = tuple(field.name for field in fields(FrameIndex))
+
+Entry = FrameIndex | int
+"""What is known of a file: its index; or, where its packets cannot stand for its frames, how many it gives."""
+
+
+State = Sequence[str | int]
+"""What differs once a file has changed."""
+
+
+class IndexCache:
+    """A folder of frame indices, and of what the headers of tar files say."""
+
+    def __init__(self, folder: str | Path) -> None:
+        """Raises:
+        ValueError: the folder cannot be made.
+        """
+        self.folder = Path(folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ValueError(f"index_cache = {folder}: {error.strerror}; name a folder that can be written") from error
+
+    def load(self, path: VideoPath) -> Entry | None:
+        """What is kept about a video file; None if nothing, or nothing that still holds."""
+        try:
+            state = _state(path)
+        except OSError:
+            return None
+        body = self.load_bytes(str(path.absolute()), state)
+        if body is None:
+            return None
+        lengths, _, numbers = body.partition(b"\n")
+        try:
+            return _unpack(json.loads(lengths), numbers)
+        except ValueError:
+            return None
+
+    def store(self, path: VideoPath, entry: Entry) -> None:
+        """Keeps what is known about a video file. Warns, and goes on, if the folder does not take it."""
+        self.store_bytes(str(path.absolute()), _state(path), _pack(entry))
+
+    def load_bytes(self, name: str, state: State) -> bytes | None:
+        """What is kept under a name; None if nothing, or if it was kept in another state."""
+        try:
+            header, _, body = zlib.decompress(self._place(name).read_bytes()).partition(b"\n")
+        except (OSError, zlib.error):
+            return None
+        return body if header == _header(name, state) else None
+
+    def store_bytes(self, name: str, state: State, body: bytes) -> None:
+        """Keeps bytes under a name. Warns, and goes on, if the folder does not take them."""
+        content = zlib.compress(_header(name, state) + b"\n" + body, _COMPRESSION)
+        place = self._place(name)
+        try:
+            with replacing(place, durable=False) as temporary:
+                temporary.write_bytes(content)
+        except OSError as error:
+            warnings.warn(
+                f"{place} cannot be written ({error.strerror}): going on without it", RuntimeWarning, stacklevel=2
+            )
+
+    def _place(self, name: str) -> Path:
+        digest = hashlib.sha256(os.fsencode(name)).hexdigest()[:32]
+        return self.folder / digest[:2] / digest
+
+
+def _state(path: VideoPath) -> State:
+    """A video file as it is now."""
+    if isinstance(path, ShardMember):
+        return path.version, path.offset, path.size
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _header(name: str, state: State) -> bytes:
+    """What is described, and who describes it."""
+    return json.dumps([_FORMAT, av.__version__, name, *state]).encode()
+
+
+def index_cache(folder: str) -> IndexCache | None:
+    """The cache that the setting `data.index_cache` names; None if it is empty."""
+    return IndexCache(folder) if folder else None
+
+
+def _pack(entry: Entry) -> bytes:
+    if isinstance(entry, int):
+        return json.dumps(entry).encode() + b"\n"
+    arrays = [getattr(entry, name) for name in _FIELDS]
+    lengths = [len(array) for array in arrays]
+    return json.dumps(lengths).encode() + b"\n" + np.concatenate(arrays).astype("<i8").tobytes()
+
+
+def _unpack(lengths: list[int] | int, numbers: bytes) -> Entry:
+    if isinstance(lengths, int):
+        return lengths
+    arrays = np.split(np.frombuffer(numbers, dtype="<i8"), np.cumsum(lengths)[:-1])
+    return FrameIndex(*arrays)

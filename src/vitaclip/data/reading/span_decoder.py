@@ -1,0 +1,137 @@
+"""Decoding the wanted frames of a stream by its index: from key frames on, and no more than is needed."""
+
+from collections.abc import Iterator, Sequence
+
+import av.error
+import numpy as np
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vitaclip.data.reading.container import read_packets
+from vitaclip.data.reading.frame_index import FrameIndex, Span
+
+# Decoders that leave out, when told so before a packet, a frame that no other refers to.
+_CAN_SKIP = frozenset(("h264", "mpeg4", "mpeg1video", "mpeg2video"))
+_READ_ON_PACKETS = 64  # as far ahead, reading past packets costs no more than a seek
+
+
+class IndexMismatchError(Exception):
+    """The stream gave other frames than its index told. Decoding from the first packet on gives the right ones."""
+
+
+class SpanDecoder:
+    """Decodes stretches of one stream. Remembers where in the file it is, to seek no more than needed."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, index: FrameIndex, at_start: bool) -> None:
+        """Args:
+        container: an open file.
+        stream: its video stream.
+        index: the stream's index.
+        at_start: no packet has been read yet; else, all have.
+        """
+        self._container, self._stream, self._index = container, stream, index
+        self._skips = _can_skip(stream)
+        self._packets = read_packets(container, stream)
+        self._place = -1 if at_start else len(index.packet_times)  # of the packet read last
+
+    def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """The wanted frames with their numbers, as they come out of the decoder.
+
+        Args:
+            wanted: frame numbers, ascending, all different.
+
+        Raises:
+            IndexMismatchError: a frame did not come out, or others than the index tells; those yielded may be wrong.
+        """
+        try:
+            for span in self._index.spans(wanted):
+                yield from self._wanted_frames(span)
+        except av.error.FFmpegError as error:
+            raise IndexMismatchError(str(error)) from error
+
+    def _wanted_frames(self, span: Span) -> Iterator[tuple[int, VideoFrame]]:
+        """Decodes a span and compares all frames that come out with the index."""
+        shown = slice(span.first, span.wanted[-1] + 1)
+        times = self._index.times[shown].tolist()
+        number_of = {time: number for number, time in enumerate(times, span.first)}
+        key_time, last_time = int(self._index.packet_times[span.key_place]), times[-1]
+        wanted = set(span.wanted)
+        decoded = np.flatnonzero(self._index.places[shown] <= span.last_place) + span.first
+        due = set(span.wanted if self._skips else decoded.tolist())
+        for frame in self._decode(span):
+            time = frame.pts
+            # Frames shown before the key frame but stored after it lack what they refer to. Nobody asked for them.
+            if time is not None and not key_time <= time <= last_time:
+                continue
+            number = number_of.get(time)
+            if number is None or frame.is_corrupt or (time == key_time and not frame.key_frame):
+                raise IndexMismatchError(f"an unknown or damaged frame or a false key frame at {time}")
+            due.discard(number)
+            if number in wanted:
+                yield number, frame
+        if due:
+            raise IndexMismatchError(f"no frame {min(due)}")
+
+    def _decode(self, span: Span) -> Iterator[VideoFrame]:
+        """All frames that the packets of a span give, the decoder emptied at its end."""
+        context = self._stream.codec_context
+        wanted_places = set(self._index.places[list(span.wanted)].tolist())
+        context.flush_buffers()
+        packet = self._go_to(span.key_place)
+        while True:
+            context.skip_frame = "NONREF" if self._skips and self._place not in wanted_places else "DEFAULT"
+            yield from packet.decode()
+            if self._place == span.last_place:
+                yield from context.decode(None)
+                return
+            packet = self._next()
+
+    def _go_to(self, key_place: int) -> "Packet[VideoStream]":
+        """Reads the packet of a key frame, by reading on or by seeking."""
+        if 0 < key_place - self._place <= _READ_ON_PACKETS:
+            while self._place < key_place - 1:
+                self._next()
+            return self._next()
+        key = int(np.searchsorted(self._index.key_places, key_place))
+        time, decode_time = int(self._index.packet_times[key_place]), int(self._index.key_decode_times[key])
+        # Containers seek by display time or by decoding time. Those that find neither can go back to the start.
+        for target in dict.fromkeys((time, decode_time, int(self._index.packet_times[0]))):
+            self._container.seek(target, stream=self._stream)
+            self._packets = read_packets(self._container, self._stream)
+            for packet in self._packets:
+                if self._is_at(packet, key_place):
+                    self._place = key_place
+                    return packet
+                if packet.dts is not None and packet.dts > decode_time:
+                    break
+        raise IndexMismatchError(f"no seek finds packet {key_place}")
+
+    def _next(self) -> "Packet[VideoStream]":
+        """Reads the next packet."""
+        packet = next(self._packets, None)
+        if packet is None or not self._is_at(packet, self._place + 1):
+            raise IndexMismatchError(f"packet {self._place + 1} is another than before")
+        self._place += 1
+        return packet
+
+    def _is_at(self, packet: "Packet[VideoStream]", place: int) -> bool:
+        index = self._index
+        return packet.pts == index.packet_times[place] and packet.size == index.packet_sizes[place]
+
+
+def _can_skip(stream: VideoStream) -> bool:
+    name = stream.codec_context.name
+    return name in _CAN_SKIP or (name == "hevc" and _temporal_layers(stream.codec_context.extradata) == 1)
+
+
+def _temporal_layers(extradata: bytes | None) -> int | None:
+    """Temporal sub-layers of an HEVC stream, where its container states them (mp4, mkv); None if not.
+
+    Among several, a frame that its own layer does not refer to may still be referred to by the layer above.
+    Source: HEVCDecoderConfigurationRecord, ISO/IEC 14496-15.
+    """
+    if extradata is None or len(extradata) < 22 or extradata[0] != 1:
+        return None
+    return (extradata[21] >> 3) & 7

@@ -1,0 +1,185 @@
+"""What a tar file holds, read from its headers: videos, where each begins, and what is said of their labels.
+
+The layout is webdataset's: `key.mp4` beside `key.cls`, `key.json` or `key.txt`. A key is the name up to the first dot
+behind the last slash.
+"""
+
+import functools
+import json
+import re
+import tarfile
+from collections import defaultdict
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from fsspec.core import url_to_fs
+
+from vitaclip.data.list_lines import label_of_entry
+from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
+from vitaclip.data.reading.index_cache import IndexCache
+from vitaclip.data.reading.member import (
+    BETWEEN,
+    ShardError,
+    ShardMember,
+    VideoPath,
+    absolute_address,
+    insist,
+    is_local,
+)
+
+_KEY_AND_ENDING = re.compile(r"(?P<key>(?:.*/)?[^/.]+)\.(?P<ending>[^/]+)")
+_TAR_AND_MEMBER = re.compile(rf"(?P<shard>.+?\.tar){BETWEEN}(?P<member>.+)", re.IGNORECASE)
+_LABEL_ENDINGS = ("cls", "json", "txt")  # the first that says a label counts
+_BLOCK_BYTES = tarfile.BLOCKSIZE
+_READ_AHEAD_BYTES = 1 << 16  # a header, the small members after it, and mostly the next header
+_COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
+
+
+@dataclass(frozen=True)
+class ShardSample:
+    """A video of a tar file and what the members beside it say."""
+
+    video: ShardMember
+    label: str
+    """Class number or name."""
+
+
+@dataclass
+class ShardContent:
+    """What was found in a tar file."""
+
+    samples: list[ShardSample] = field(default_factory=list)
+    """In the order of the videos in the file."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong with the others, a line each."""
+
+
+def read_shard(address: str, cache: IndexCache | None = None) -> ShardContent:
+    """Reads the headers of a tar file and the labels in it, or takes what was kept of them.
+
+    Args:
+        address: its path or address.
+        cache: where to find, or else to put, what is read.
+
+    Raises:
+        ValueError: it is not there, is no tar file, is compressed, or ends early.
+    """
+    try:
+        return insist(lambda: _read(address, cache))
+    except ShardError as error:
+        raise ValueError(f"{address}: {error}") from error
+
+
+def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
+    """What is meant by a text: `shard.tar::member` is a video in a tar file, all else a path.
+
+    The headers of a tar file are read once in the life of the process.
+
+    Args:
+        path: the text; what is none stays as it is.
+        root: folder that paths are relative to.
+
+    Raises:
+        VideoError: the tar file cannot be read, or does not hold the member.
+    """
+    inside = _TAR_AND_MEMBER.fullmatch(path) if isinstance(path, str) else None
+    if inside is None:
+        return path if isinstance(path, ShardMember) else (root or Path()) / path
+    shard = str((root or Path()) / inside["shard"]) if is_local(inside["shard"]) else inside["shard"]
+    member = _members(shard).get(inside["member"])
+    if member is None:
+        raise VideoError(f"{path} is not there: the tar file holds no such video, or none with a label")
+    return member
+
+
+@functools.cache
+def _members(address: str) -> dict[str, ShardMember]:
+    try:
+        return {sample.video.name: sample.video for sample in read_shard(address).samples}
+    except ValueError as error:
+        raise VideoError(str(error)) from error
+
+
+def _read(address: str, cache: IndexCache | None) -> ShardContent:
+    system, path = url_to_fs(address)
+    version = f"{system.info(path)['size']} {system.ukey(path)}"
+    known = cache.load_bytes(absolute_address(address), [version]) if cache else None
+    if known is not None:
+        return ShardContent(
+            [
+                ShardSample(ShardMember(address, name, offset, size, version), label)
+                for name, offset, size, label in json.loads(known)
+            ]
+        )
+    with closing(system.open(path, "rb", block_size=_READ_AHEAD_BYTES)) as file:
+        content = _read_headers(file, address, version)
+    if cache and not content.problems:
+        facts = [(s.video.name, s.video.offset, s.video.size, s.label) for s in content.samples]
+        cache.store_bytes(absolute_address(address), [version], json.dumps(facts).encode())
+    return content
+
+
+def _read_headers(file: IO[bytes], address: str, version: str) -> ShardContent:
+    start = file.read(_BLOCK_BYTES)
+    for mark, name in _COMPRESSED.items():
+        if start.startswith(mark):
+            raise ShardError(f"is compressed ({name}), so no part of it can be read by itself: unpack it to a .tar")
+    file.seek(0)
+    try:
+        with tarfile.open(fileobj=file, mode="r:") as tar:
+            content = _sort(tar, address, version)
+            end = tar.offset
+    except tarfile.TarError as error:
+        raise ShardError(f"is no tar file, or cut short ({error}): copy it again") from error
+    # tarfile takes whatever is no header for the end; the true one is a block of zeros.
+    file.seek(end)
+    if file.read(_BLOCK_BYTES) != bytes(_BLOCK_BYTES):
+        raise ShardError(f"is cut short or damaged at byte {end}: copy it again")
+    return content
+
+
+def _sort(tar: tarfile.TarFile, address: str, version: str) -> ShardContent:
+    """Videos and labels by their keys."""
+    videos: dict[str, list[ShardMember]] = defaultdict(list)
+    labels: dict[str, dict[str, bytes]] = defaultdict(dict)
+    for entry in tar:
+        match = _KEY_AND_ENDING.fullmatch(entry.name)
+        if match is None or not entry.isreg() or entry.issparse():
+            continue
+        key, ending = match["key"], match["ending"].lower()
+        if PurePosixPath(f"video.{ending}").suffix in VIDEO_SUFFIXES:
+            videos[key].append(ShardMember(address, entry.name, entry.offset_data, entry.size, version))
+        elif ending in _LABEL_ENDINGS and (member := tar.extractfile(entry)) is not None:
+            labels[key][ending] = member.read()
+    content = ShardContent()
+    for key, (video, *others) in videos.items():
+        try:
+            content.samples.append(ShardSample(video, _label(key, labels[key], others)))
+        except ValueError as error:
+            content.problems.append(f"{video}: {error}")
+    if not videos:
+        content.problems.append(f"{address}: holds no video; its members are to be named key.mp4, key.cls")
+    return content
+
+
+def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember]) -> str:
+    """What the members of a key say of its class.
+
+    Raises:
+        ValueError: nothing, nothing that can be read, or there are several videos.
+    """
+    if other_videos:
+        raise ValueError(f"the key has another video, {other_videos[0].name}; give each a key of its own")
+    for ending in _LABEL_ENDINGS:
+        if ending not in texts:
+            continue
+        try:
+            text = texts[ending].decode("utf-8-sig").strip()
+        except UnicodeDecodeError as error:
+            raise ValueError(f"its {ending} is not UTF-8 text; write it anew") from error
+        label = label_of_entry(text) if ending == "json" else text
+        if label:
+            return label
+    raise ValueError(f"no label; put {key}.cls with the class number beside it, or .txt or .json with number or name")

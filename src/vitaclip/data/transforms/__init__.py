@@ -1,0 +1,1 @@
+"""What happens to decoded clips: sizes, crops, RandAugment; the same for all frames of a clip."""

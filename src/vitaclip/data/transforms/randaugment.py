@@ -1,0 +1,220 @@
+"""RandAugment for clips: one draw of operations and strengths serves all frames of a clip.
+
+Source: Cubuk et al., RandAugment, 2019. The setting strings, the operations and their strengths are those of timm,
+which the published recipe names (`rand-m7-n4-mstd0.5-inc1`): a string that is accepted here means the same there.
+Turns, shears and shifts are bicubic and leave grey behind, as in the published code.
+
+Axes: T frames, H x W pixels; a clip is uint8 (T, 3, H, W).
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vitaclip.config import require
+from vitaclip.data.transforms import pixel_ops
+from vitaclip.data.transforms.pixel_ops import Colour
+
+GREY: Colour = (128, 128, 128)
+
+_UNIT = 10.0  # the magnitude at which a strength is whole
+_UNIFORM_FROM = 100.0  # a standard deviation above this one means a uniform draw
+_MAX_DEGREES, _MAX_SHEAR, _MAX_SHIFT = 30.0, 0.3, 0.45
+
+
+@dataclass(frozen=True)
+class RandAugment:
+    """Random image operations, the same ones for all frames of a clip. See `parse_randaugment`."""
+
+    magnitude: float = 10.0
+    """Mean strength, 0 to `max_magnitude`."""
+    num_layers: int = 2
+    """Operations drawn per clip: with replacement, but for weighted ones."""
+    probability: float = 0.5
+    """Chance that a drawn operation is applied."""
+    magnitude_std: float = 0.0
+    """Standard deviation of the strength, drawn anew for each operation; the result is cut to 0..max_magnitude.
+    Above 100: the strength is uniform between 0 and `magnitude`."""
+    max_magnitude: float = 10.0
+    """Greatest strength. At 10 the operations have the ranges of the paper."""
+    increasing: bool = False
+    """Strengths of all operations grow with the magnitude (for some the classic set has it the other way)."""
+    weighted: bool = False
+    """Draw operations by `WEIGHTS`, each at most once, instead of all alike; needs `increasing`."""
+    fill: Colour = GREY
+    """Red, green, blue (0 to 255) of the places that a turn, shear or shift leaves empty."""
+
+    def __post_init__(self) -> None:
+        require(self.max_magnitude > 0, self, "max_magnitude", "must be positive")
+        in_range = 0 <= self.magnitude <= self.max_magnitude
+        require(in_range, self, "magnitude", f"must lie in 0..{self.max_magnitude:g}, or raise mmax")
+        require(self.num_layers >= 1, self, "num_layers", "must be at least 1")
+        if self.weighted:
+            require(self.num_layers <= len(OPERATIONS), self, "num_layers", f"must be at most {len(OPERATIONS)}")
+            require(self.increasing, self, "increasing", "weighted operations are the increasing ones: give True")
+        require(0 <= self.probability <= 1, self, "probability", "is a probability: give 0 to 1")
+        require(self.magnitude_std >= 0, self, "magnitude_std", "must be 0 or more")
+        fill_is_colour = len(self.fill) == 3 and all(0 <= value <= 255 for value in self.fill)
+        require(fill_is_colour, self, "fill", "give red, green and blue, each in 0..255")
+
+    def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
+        """Draws once and applies the draw to all frames.
+
+        Args:
+            clip: uint8 (T, 3, H, W).
+            rng: source of every draw.
+
+        Returns:
+            uint8 (T, 3, H, W).
+        """
+        operations = list(OPERATIONS.values())
+        for number in self._draw_operations(rng):
+            # The same draws are made whether or not the operation is applied.
+            applied = rng.random() < self.probability
+            level = self._draw_magnitude(rng) / _UNIT
+            sign = 1 if rng.random() < 0.5 else -1
+            if applied:
+                clip = operations[number](clip, level, sign, self)
+        return clip
+
+    def _draw_operations(self, rng: np.random.Generator) -> NDArray[np.int64]:
+        if not self.weighted:
+            return rng.integers(len(OPERATIONS), size=self.num_layers)
+        weights = np.array([WEIGHTS[name] for name in OPERATIONS])
+        return rng.choice(len(weights), size=self.num_layers, replace=False, p=weights / weights.sum())
+
+    def _draw_magnitude(self, rng: np.random.Generator) -> float:
+        if self.magnitude_std > _UNIFORM_FROM:
+            drawn = rng.uniform(0, self.magnitude)
+        else:
+            drawn = rng.normal(self.magnitude, self.magnitude_std)
+        return float(np.clip(drawn, 0, self.max_magnitude))
+
+
+_NUMBER, _WHOLE = r"\d+(\.\d+)?", r"\d+"
+_PARTS = {
+    "mstd": (_NUMBER, "mstd0.5 (spread of the strength, above 100: uniform from 0 to m)"),
+    "mmax": (_WHOLE, "mmax10 (greatest strength)"),
+    "m": (_WHOLE, "m7 (strength, a whole number)"),
+    "n": (_WHOLE, "n4 (operations per clip, a whole number)"),
+    "p": (_NUMBER, "p0.5 (chance of each operation)"),
+    "inc": ("[01]", "inc1 or inc0 (growing strengths or not)"),
+    "t": ("weights", "tweights (weighted choice)"),
+}
+_ALLOWED = "allowed are " + ", ".join(meaning for _, meaning in _PARTS.values())
+
+
+def parse_randaugment(text: str, fill: Colour = GREY) -> RandAugment:
+    """Reads a setting string of timm: `rand` and parts joined by `-`, in any order.
+
+    `m7` magnitude, `n4` operations per clip, `p0.5` chance of each, `mstd0.5` standard deviation of the magnitude
+    (above 100: uniform from 0 to the magnitude), `mmax10` greatest magnitude, `inc1` or `inc0` increasing strengths
+    on or off, `tweights` weighted choice (which has the increasing strengths). Defaults are those of `RandAugment`.
+
+    Raises:
+        ValueError: a part that is none of these, that is given twice, or out of range. timm passes over some of
+            them; its sets `t3a` and `t3aw` are not offered.
+    """
+    place = f"randaugment = {text!r}"
+    head, *parts = text.split("-")
+    if head != "rand":
+        raise ValueError(f"{place}: must begin with 'rand', e.g. rand-m7-n4-mstd0.5-inc1; {_ALLOWED}")
+    values: dict[str, str] = {}
+    for part in parts:
+        match = re.fullmatch(rf"({'|'.join(_PARTS)})(.*)", part)
+        if match is None or not re.fullmatch(_PARTS[match[1]][0], match[2]):
+            raise ValueError(f"{place}: part {part!r} is not one of its settings; {_ALLOWED}")
+        key, value = match.groups()
+        if key in values:
+            raise ValueError(f"{place}: part {part!r} gives {key} a second time; remove one")
+        values[key] = value
+    weighted = "t" in values
+    if weighted and values.get("inc") == "0":
+        raise ValueError(f"{place}: part 'inc0' has no effect, tweights has increasing strengths; remove one")
+    try:
+        return RandAugment(
+            magnitude=float(values.get("m", RandAugment.magnitude)),
+            num_layers=int(values.get("n", RandAugment.num_layers)),
+            probability=float(values.get("p", RandAugment.probability)),
+            magnitude_std=float(values.get("mstd", RandAugment.magnitude_std)),
+            max_magnitude=float(values.get("mmax", RandAugment.max_magnitude)),
+            increasing=weighted or values.get("inc") == "1",
+            weighted=weighted,
+            fill=fill,
+        )
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from error
+
+
+# Each takes a clip, a level (1 at magnitude 10), a sign (+1 or -1) and the settings.
+Operation = Callable[[Tensor, float, int, RandAugment], Tensor]
+
+
+def _plain(function: Callable[[Tensor], Tensor], clip: Tensor, level: float, sign: int, _: RandAugment) -> Tensor:
+    return function(clip)
+
+
+def _enhance(
+    function: Callable[[Tensor, float], Tensor], clip: Tensor, level: float, sign: int, settings: RandAugment
+) -> Tensor:
+    factor = max(0.1, 1 + sign * level * 0.9) if settings.increasing else level * 1.8 + 0.1
+    return function(clip, factor)
+
+
+def _geometric(
+    function: Callable[[Tensor, float, Colour], Tensor],
+    largest: float,
+    clip: Tensor,
+    level: float,
+    sign: int,
+    settings: RandAugment,
+) -> Tensor:
+    return function(clip, sign * level * largest, settings.fill)
+
+
+def _posterize(clip: Tensor, level: float, sign: int, settings: RandAugment) -> Tensor:
+    bits = int(level * 4)
+    return pixel_ops.posterize(clip, max(0, 4 - bits) if settings.increasing else min(8, bits))
+
+
+def _solarize(clip: Tensor, level: float, sign: int, settings: RandAugment) -> Tensor:
+    threshold = min(256, int(level * 256))
+    return pixel_ops.solarize(clip, 256 - threshold if settings.increasing else threshold)
+
+
+def _solarize_add(clip: Tensor, level: float, sign: int, settings: RandAugment) -> Tensor:
+    return pixel_ops.solarize_add(clip, min(128, int(level * 110)))
+
+
+OPERATIONS: dict[str, Operation] = {
+    "AutoContrast": partial(_plain, pixel_ops.auto_contrast),
+    "Equalize": partial(_plain, pixel_ops.equalize),
+    "Invert": partial(_plain, pixel_ops.invert),
+    "Rotate": partial(_geometric, pixel_ops.rotate, _MAX_DEGREES),
+    "Posterize": _posterize,
+    "Solarize": _solarize,
+    "SolarizeAdd": _solarize_add,
+    "Color": partial(_enhance, pixel_ops.color),
+    "Contrast": partial(_enhance, pixel_ops.contrast),
+    "Brightness": partial(_enhance, pixel_ops.brightness),
+    "Sharpness": partial(_enhance, pixel_ops.sharpness),
+    "ShearX": partial(_geometric, pixel_ops.shear_x, _MAX_SHEAR),
+    "ShearY": partial(_geometric, pixel_ops.shear_y, _MAX_SHEAR),
+    "TranslateXRel": partial(_geometric, pixel_ops.translate_x, _MAX_SHIFT),
+    "TranslateYRel": partial(_geometric, pixel_ops.translate_y, _MAX_SHIFT),
+}
+"""timm's fifteen operations, by its names."""
+
+WEIGHTS = {
+    "Rotate": 3.0,
+    **dict.fromkeys(("ShearX", "ShearY"), 2.0),
+    **dict.fromkeys(("TranslateXRel", "TranslateYRel"), 1.0),
+    **dict.fromkeys(("Color", "Sharpness", "AutoContrast"), 0.25),
+    **dict.fromkeys(("Solarize", "SolarizeAdd", "Contrast", "Brightness", "Equalize", "Posterize", "Invert"), 0.05),
+}
+"""How often weighted choice draws each operation, relative to the others."""

@@ -1,0 +1,84 @@
+"""What happens to a training clip between decoding and the batch.
+
+Axes: T frames, H x W pixels as decoded, S x S pixels of a crop.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from torch import Tensor
+
+from vitaclip.config import AugmentConfig, require
+from vitaclip.data.transforms.geometry import crop_box, flip, resize_short_side, resized_crop
+from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
+
+# RandAugment works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
+_AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7
+
+
+@dataclass(frozen=True)
+class TrainTransform:
+    """What happens to a training clip: RandAugment on whole frames, random resized crop, flip.
+
+    One draw serves all frames of a clip.
+    """
+
+    size: int = 224
+    """Side of the result in pixels (S)."""
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    """How much, and which."""
+
+    def __post_init__(self) -> None:
+        require(self.size >= 1, self, "size", "must be at least 1 pixel")
+        if self.augment.randaugment:
+            parse_randaugment(self.augment.randaugment)
+
+    @cached_property
+    def randaugment(self) -> RandAugment | None:
+        """The setting as a function; None if there is none."""
+        return parse_randaugment(self.augment.randaugment) if self.augment.randaugment else None
+
+    def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
+        """Args:
+            clip: uint8 (T, 3, H, W).
+            rng: source of every draw.
+
+        Returns:
+            uint8 (T, 3, S, S).
+        """
+        one_clip = OneClip(self, rng)
+        return one_clip.finish(one_clip.each(clip))
+
+
+class OneClip:
+    """A transform of one clip in two steps, so that a clip of large frames is never in memory as a whole."""
+
+    def __init__(self, transform: TrainTransform, rng: np.random.Generator) -> None:
+        """Args:
+        transform: what to do.
+        rng: source of every draw; nobody else may draw from it until the clip is finished.
+        """
+        self._transform, self._rng = transform, rng
+        self._box: tuple[int, int, int, int] | None = None
+
+    def each(self, frames: Tensor) -> Tensor:
+        """What can be done to frames one at a time, uint8 (n, 3, H, W): they become as small as the rest allows."""
+        if self._transform.randaugment is None:
+            return self._crop(frames)
+        limit = round(self._transform.size * _AUGMENTED_SHORT_SIDE_PER_SIZE)
+        return resize_short_side(frames, limit) if min(frames.shape[-2:]) > limit else frames
+
+    def finish(self, clip: Tensor) -> Tensor:
+        """The rest, on all frames that `each` has been through; uint8 (T, 3, S, S)."""
+        if self._transform.randaugment is not None:
+            clip = self._crop(self._transform.randaugment(clip, self._rng))
+        return flip(clip) if self._rng.random() < self._transform.augment.flip else clip
+
+    def _crop(self, frames: Tensor) -> Tensor:
+        """The same box of all frames."""
+        if self._box is None:
+            height, width = frames.shape[-2:]
+            augment = self._transform.augment
+            self._box = crop_box(height, width, augment.crop_scale, augment.crop_ratio, self._rng)
+        return resized_crop(frames, self._box, self._transform.size)

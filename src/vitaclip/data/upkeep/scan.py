@@ -1,0 +1,189 @@
+"""Which files of a data set can be read, and what is wrong with the others."""
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import av
+import av.error
+from av.container import InputContainer
+
+from vitaclip.config import ScanConfig, VideoLimits
+from vitaclip.data.lists.rows import file_problems, is_video_name, read_rows
+from vitaclip.data.lists.shards import names_shards, read_shard_rows
+from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, open_container, read_packets
+from vitaclip.data.reading.decode import open_video
+from vitaclip.data.reading.frame_folder import is_frame_folder, open_clip
+from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.workers.processes import name_problem, run_in_processes
+from vitaclip.files import csv_text, write_text
+
+# A file that lacks more than this of its stated length is cut off; headers are a little wrong in many files.
+_SHARE_MISSING = 0.1
+_MISSING = {"seconds": 0.2, "frames": 3}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A video to be checked."""
+
+    path: VideoPath
+    """The file, folder of pictures, or member of a tar file."""
+    label: str | None
+    """Class number or name, as the clean list will have it; None where nothing says it."""
+
+
+@dataclass(frozen=True)
+class BadVideo:
+    """A video, or a line of a list, that cannot be used."""
+
+    path: VideoPath | None
+    """None for a line that names no path."""
+    kind: str
+    """`list` (the line or the file it names), or how reading ended: refused, failed, timed out, died."""
+    problem: str
+    """What is wrong, in one line that names the file."""
+
+
+@dataclass(frozen=True)
+class VideoFacts:
+    """What a check found."""
+
+    num_frames: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Scan:
+    """The result, in the order of the list or folder."""
+
+    good: tuple[Target, ...]
+    bad: tuple[BadVideo, ...]
+
+
+def check_video(path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS) -> VideoFacts:
+    """Opens a video, decodes its first, middle and last frame, and sees whether the file goes on to its stated end.
+
+    Raises:
+        VideoError: it cannot give the frames, is beyond the limits, or is cut off.
+    """
+    if isinstance(path, ShardMember) or path.is_file():
+        _check_end(path, limits)
+    with open_clip(path, limits=limits) as video:
+        last = video.num_frames - 1
+        frames = video.frames([0, last // 2, last])  # (3, 3, H, W)
+    return VideoFacts(last + 1, frames.shape[-1], frames.shape[-2])
+
+
+def find_targets(
+    source: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None
+) -> tuple[list[Target], list[BadVideo]]:
+    """The videos of a list or of tar files, or all those of a folder at any depth; and the lines and files that are
+    bad at first sight.
+
+    Labels of a folder of class folders are the names of these; other folders say no labels.
+
+    Raises:
+        ValueError: a list that cannot be read, or nothing there.
+    """
+    if names_shards(str(source)):
+        rows, unread, names = read_shard_rows(str(source), class_names)
+    elif Path(source).is_dir():
+        return _folder_targets(Path(source)), []
+    elif not Path(source).exists():
+        raise ValueError(f"{source}: does not exist; give a list file or a folder of videos")
+    else:
+        rows, unread, names = read_rows(source, root, class_names)
+    wrong = dict(file_problems(rows))
+    bad = [BadVideo(None, "list", problem) for problem in unread]
+    bad += [BadVideo(row.path, "list", problem) for row, problem in wrong.items()]
+    label_of = names or [str(number) for number in range(max((row.label for row in rows), default=-1) + 1)]
+    return [Target(row.path, label_of[row.label]) for row in rows if row not in wrong], bad
+
+
+def scan_videos(
+    targets: Sequence[Target],
+    config: ScanConfig | None = None,
+    on_done: Callable[[BadVideo | None], None] = lambda bad: None,
+    check: Callable[..., VideoFacts] = check_video,
+) -> Scan:
+    """Checks all videos, several at a time, each in a way that neither a hang nor a crash of the codec can stop.
+
+    Args:
+        targets: the videos, each path once.
+        config: processes and limits.
+        on_done: called after each video, with what is wrong with it.
+        check: what is done with a file and `limits`; importable by name.
+    """
+    config = config or ScanConfig()
+    bad: dict[VideoPath, BadVideo] = {}
+    paths = [target.path for target in targets]
+    task = partial(check, limits=config.limits)
+    for outcome in run_in_processes(task, paths, config.workers or count_cores(), config.time_limit_seconds):
+        found = None
+        if outcome.ending != "done":
+            problem = name_problem(outcome.item, outcome.problem)
+            found = bad[outcome.item] = BadVideo(outcome.item, outcome.ending, problem)
+        on_done(found)
+    good = tuple(target for target in targets if target.path not in bad)
+    return Scan(good, tuple(bad[path] for path in paths if path in bad))
+
+
+def write_scan(scan: Scan, out: str | Path) -> None:
+    """Writes `bad.csv` (path, kind, problem) and, if any video is good, `clean.csv`: full path and, if known, class."""
+    rows = [(bad.path or "", bad.kind, bad.problem) for bad in scan.bad]
+    write_text(Path(out) / "bad.csv", csv_text([("path", "kind", "problem"), *rows]))
+    clean = [(target.path.absolute(), *([] if target.label is None else [target.label])) for target in scan.good]
+    if clean:
+        write_text(Path(out) / "clean.csv", csv_text(clean))
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _check_end(path: VideoPath, limits: VideoLimits) -> None:
+    """Raises VideoError if the file ends long before its stated end: a download that broke off often reads well as far
+    as it goes."""
+    with open_video(path, limits=limits):
+        pass  # so that what cannot be read is said in the usual words
+    with open_container(path, limits) as container:
+        video = container.streams.video[0]
+        packets, ends = _read_packets(container, video.index)
+        if container.format.name == "avi" and video.frames:
+            # The length of an avi file without its end is a guess; but it states frames. Those that it repeats by
+            # leaving them out are among them.
+            has = max(packets, ends.get(video.index, 0.0) * float(video.average_rate or 0))
+            of, what = float(video.frames), "frames"
+        else:
+            # Of all streams: sound may go on after the pictures. Frames would not do: edit lists hide some.
+            has, of, what = max(ends.values(), default=0.0), (container.duration or 0) / av.time_base, "seconds"
+    if ends and of - has > max(_SHARE_MISSING * of, _MISSING[what]):
+        raise VideoError(f"{path} is cut off ({has:.4g} of {of:.4g} {what}): copy it again or leave it out")
+
+
+def _read_packets(container: InputContainer, video: int) -> tuple[int, dict[int, float]]:
+    """Number of packets of the stream `video`; and the end of every stream in seconds, by its number."""
+    start = (container.start_time or 0) / av.time_base
+    packets, ends = 0, dict[int, float]()
+    with suppress(av.error.FFmpegError):  # a file that breaks off may end in an error
+        for packet in read_packets(container):
+            packets += packet.stream_index == video and packet.size > 0
+            time = packet.dts if packet.pts is None else packet.pts
+            if time is not None and packet.time_base is not None:
+                end = float((time + (packet.duration or 0)) * packet.time_base) - start
+                ends[packet.stream_index] = max(end, ends.get(packet.stream_index, 0.0))
+    return packets, ends
+
+
+def _folder_targets(folder: Path) -> list[Target]:
+    paths = sorted(path for path in folder.rglob("*") if is_video_name(path) or is_frame_folder(path))
+    if not paths:
+        raise ValueError(f"{folder}: holds no video, at any depth; give the folder of the videos")
+    in_class_folders = all(path.parent.parent == folder for path in paths)
+    return [Target(path, path.parent.name.replace("_", " ") if in_class_folders else None) for path in paths]

@@ -1,0 +1,109 @@
+"""One task on many items, in processes that may hang or die without taking the run with them.
+
+A process has one item at a time. One that exceeds the time limit is killed, one that dies is noticed; either is
+replaced, and its item is reported.
+"""
+
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Generic, Literal, TypeVar
+
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+Ending = Literal["done", "refused", "failed", "timed out", "died"]
+"""done: a result. refused: the task raised VideoError. failed: it raised something else. timed out, died: the process
+had to be killed, or ended by itself (a signal of the codec, or the system short of memory)."""
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[ItemT, ResultT]):
+    """How one item fared."""
+
+    item: ItemT
+    ending: Ending
+    result: ResultT | None = None
+    """There if and only if `ending` is done."""
+    problem: str = ""
+    """What went wrong, in one line."""
+
+
+def name_problem(path: VideoPath, problem: str) -> str:
+    """The problem with the path in front, unless it names it already."""
+    return problem if str(path) in problem else f"{path}: {problem}"
+
+
+def run_in_processes(
+    task: Callable[[ItemT], ResultT], items: Iterable[ItemT], processes: int, time_limit_seconds: float
+) -> Generator[Outcome[ItemT, ResultT], None, None]:
+    """Outcomes of all items, in the order in which they are done.
+
+    Args:
+        task: importable by name; it, the items and the results travel between processes.
+        items: what to do.
+        processes: how many at a time, at least 1.
+        time_limit_seconds: for one item; a process that exceeds it is killed.
+
+    Raises:
+        ValueError: no process, or no time.
+        RuntimeError: processes cannot be started at all.
+    """
+    if processes < 1 or time_limit_seconds <= 0:
+        raise ValueError(f"processes = {processes}, time_limit_seconds = {time_limit_seconds}: both must be above 0")
+    queue = deque(items)
+    busy: dict[Worker, ItemT] = {}
+
+    def give_next(worker: Worker) -> None:
+        busy[worker] = queue.popleft()
+        worker.give(busy[worker])
+
+    try:
+        for _ in range(min(processes, len(queue))):
+            give_next(_start(task))
+        while busy:
+            for worker, answer in answers(list(busy), time_limit_seconds):
+                item = busy[worker]
+                lost = isinstance(answer, Lost)
+                if lost and worker.mark.untouched:
+                    raise RuntimeError(
+                        "processes cannot be started; a script needs `if __name__ == '__main__':` around its call"
+                    )
+                if lost or not queue:
+                    del busy[worker]
+                    end([worker])
+                if queue:
+                    give_next(_start(task) if lost else worker)
+                yield _ended(item, answer) if lost else Outcome(item, *answer)
+    finally:
+        end(list(busy))
+
+
+def _start(task: Callable[[Any], Any]) -> Worker:
+    # Not plain fork: threads of this process (progress bars, torch) would leave locks behind that nobody opens.
+    kinds = multiprocessing.get_all_start_methods()
+    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
+    if "forkserver" in kinds:
+        context.set_forkserver_preload([__name__])  # so that a replacement starts in milliseconds
+    return Worker(context, partial(_attempt, task))
+
+
+def _ended(item: ItemT, lost: Lost) -> Outcome[ItemT, Any]:
+    return Outcome(item, "timed out" if lost.late else "died", None, lost.problem)
+
+
+def _attempt(task: Callable[[Any], Any], item: Any, mark: Mark) -> tuple[Ending, Any, str]:
+    """Ending, result, problem."""
+    try:
+        with mark.at(0):
+            return "done", task(item), ""
+    except VideoError as error:
+        return "refused", None, str(error)
+    except Exception as error:  # reported with its item; the other items go on
+        return "failed", None, f"{type(error).__name__}: {' '.join(str(error).split())}"

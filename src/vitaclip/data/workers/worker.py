@@ -1,0 +1,169 @@
+"""A process that may hang, in code that no signal of Python's interrupts, or die: it is watched from outside.
+
+It has one item at a time and says in shared memory what it is at and since when. One that is late is killed, one that
+ends by itself is noticed; both are reported with what they were at, and whoever started them starts others.
+"""
+
+import atexit
+import ctypes
+import math
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any
+
+import torch
+
+from vitaclip.data.workers import shared_tensors
+
+_SECONDS_TO_END = 5.0
+_SECOND_LOOK_SECONDS = 2.0
+_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
+
+
+class Mark:
+    """What a process is at, in memory shared with the one that started it: legible while it hangs and after its end."""
+
+    def __init__(self, context: Any) -> None:
+        self._item, self._since = context.RawValue("q", -1), context.RawValue("d", 0.0)
+
+    @contextmanager
+    def at(self, item: int) -> Iterator[None]:
+        """The process is at `item`, a number from 0, while the block runs."""
+        self._item.value = item
+        self._since.value = time.monotonic()
+        try:
+            yield
+        finally:
+            self._since.value = 0.0
+
+    @property
+    def since(self) -> float:
+        """When it began what it is at, on the system's monotonic clock; 0 if it is at nothing."""
+        since: float = self._since.value
+        return since
+
+    @property
+    def item(self) -> int | None:
+        """What it is at."""
+        return self._item.value if self.since else None
+
+    @property
+    def untouched(self) -> bool:
+        """Whether it never was at anything."""
+        return bool(self._item.value < 0)
+
+
+@dataclass(frozen=True)
+class Lost:
+    """In place of an answer: the process had to be killed, or ended by itself."""
+
+    item: int | None
+    """What it was at; None if at nothing."""
+    late: bool
+    """Whether it was killed for being late."""
+    problem: str
+    """What the item did, without naming it."""
+
+
+Task = Callable[[Any, Mark], Any]
+"""Turns an item into an answer; both travel between processes."""
+
+
+class Worker:
+    """A process, and our end of the line to it. Ends with the one that started it (on Linux: with that thread)."""
+
+    def __init__(self, context: Any, task: Task) -> None:
+        """`context`: of multiprocessing, decides how it starts; `task`: what it does with each item."""
+        self.mark = Mark(context)
+        self.connection: Connection
+        self.connection, theirs = context.Pipe()
+        self._second_look: tuple[float, float] | None = None  # since when it was at something, when to look again
+        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, self.mark, task), daemon=True)
+        self._process.start()
+        theirs.close()  # so that the line breaks when the process ends
+        atexit.register(self._process.kill)  # else the interpreter would wait for it for ever
+
+    def give(self, item: Any) -> None:
+        """Sends an item. One that has ended does not get it; `answers` tells."""
+        with suppress(OSError):
+            self.connection.send(item)
+
+    def seconds_left(self, time_limit_seconds: float) -> float:
+        """How long it may go on before it is looked at again; none if it is late."""
+        now, since = time.monotonic(), self.mark.since
+        if not since:
+            return time_limit_seconds
+        if now < since + time_limit_seconds:
+            return since + time_limit_seconds - now
+        # It may have been stopped along with us (Ctrl-Z, a cluster that suspends jobs), and be done in a moment.
+        if self._second_look is None or self._second_look[0] != since:
+            self._second_look = since, now + min(time_limit_seconds, _SECOND_LOOK_SECONDS)
+        return self._second_look[1] - now
+
+    def answer(self) -> Any:
+        """What it has sent; `Lost` if it has ended instead."""
+        try:
+            return shared_tensors.receive(self.connection)
+        except (EOFError, OSError):
+            return self._lost(late=False)
+
+    def stop_late(self) -> Lost:
+        """Kills it for being late."""
+        since = self.mark.since
+        self._process.kill()
+        lost = self._lost(late=True)
+        # In the last moment it may have gone on to another item, which is not to blame.
+        return lost if self.mark.since == since else Lost(None, True, lost.problem)
+
+    def _lost(self, late: bool) -> Lost:
+        self._process.join(_SECONDS_TO_END)
+        code = self._process.exitcode or 0
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        ended = f"ended the process that read it ({cause})"
+        return Lost(self.mark.item, late, "took longer than the time limit" if late else ended)
+
+
+def answers(workers: Sequence[Worker], time_limit_seconds: float = math.inf) -> Iterator[tuple[Worker, Any]]:
+    """Waits until some have something to say, are late or have ended; each with its answer or `Lost`.
+
+    Args:
+        workers: at least one.
+        time_limit_seconds: for what a process says it is at.
+    """
+    seconds = max(0.0, min(worker.seconds_left(time_limit_seconds) for worker in workers))
+    ready = wait([worker.connection for worker in workers], None if seconds == math.inf else seconds)
+    for worker in workers:
+        if worker.connection in ready:
+            yield worker, worker.answer()
+        elif worker.seconds_left(time_limit_seconds) <= 0:
+            yield worker, worker.stop_late()
+
+
+def end(workers: Sequence[Worker]) -> None:
+    """Ends processes at once, whatever they are doing."""
+    for worker in workers:
+        worker._process.kill()
+    for worker in workers:
+        worker._process.join()
+        worker.connection.close()
+        atexit.unregister(worker._process.kill)
+
+
+def _serve(connection: Connection, mark: Mark, task: Task) -> None:
+    """What runs in the process: item in, answer out, until the line is closed."""
+    # Ctrl-C, and on clusters SIGTERM, reaches all processes of a job; the main process alone answers it: it may need
+    # what is on its way, and then ends its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if sys.platform == "linux":  # elsewhere the line's end is noticed between two items
+        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+    torch.set_num_threads(1)
+    with suppress(EOFError, OSError):
+        while True:
+            shared_tensors.send(connection, task(connection.recv(), mark))

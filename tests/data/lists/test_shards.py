@@ -1,0 +1,196 @@
+"""Which tar files are meant, and that their videos are rows like any others."""
+
+from pathlib import Path
+
+import braceexpand
+import fsspec
+import pytest
+import torch
+from fsspec.implementations.memory import MemoryFileSystem
+
+from shard_files import tar_of, write_shard, write_shards
+from video_files import SAMPLING, TRANSFORM
+from vitaclip.config import ScanConfig
+from vitaclip.data import (
+    EvalDataset,
+    IndexCache,
+    ShardMember,
+    TrainDataset,
+    VideoRow,
+    eval_batches,
+    find_videos,
+    list_text,
+    read_list,
+    read_videos,
+    train_batches,
+)
+from vitaclip.data.lists import shards as shard_lists
+from vitaclip.data.lists.shards import find_shards, names_shards, read_shards
+from vitaclip.data.upkeep.scan import find_targets, scan_videos, write_scan
+
+NAMES = ("opening", "closing", "neither of both")
+
+
+@pytest.fixture(scope="module")
+def shards(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ten clips in three tar files, clip n with label n modulo 3."""
+    folder = tmp_path_factory.mktemp("shards")
+    write_shards(folder, sorted(video_folder.glob("*.mp4")))
+    return folder
+
+
+def as_files(video_folder: Path) -> list[VideoRow]:
+    return [VideoRow(path, n % 3, str(path)) for n, path in enumerate(sorted(video_folder.glob("*.mp4")))]
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["t-{000..012}.tar", "t-{8..11}.tar", "{1..2}/t-{09..10}.tar", "s3://b/{3..3}.tar", "t-{0..010}.tar", "t"],
+)
+def test_ranges_are_those_of_braceexpand(address: str) -> None:
+    assert shard_lists._expand(address) == list(braceexpand.braceexpand(address))
+
+
+def test_what_names_tar_files(tmp_path: Path) -> None:
+    (tmp_path / "folder" / "class").mkdir(parents=True)
+    assert not any(map(names_shards, (str(tmp_path / "folder"), "list.csv", "none", "tar", "x.mp4", "{0..3}.csv")))
+    tar_of(tmp_path / "folder" / "x.tar", {})
+    assert not names_shards(str(tmp_path / "folder"))  # what the class folders were unpacked from
+    (tmp_path / "folder" / "class").rmdir()
+    assert all(map(names_shards, (str(tmp_path / "folder"), "x.tar", "x.TAR", "{0..3}.tar", "*.tar", "x.tar.gz")))
+    assert all(map(names_shards, ("x.tgz", "s3://bucket/folder", "https://host/x.tar")))
+
+
+def test_tar_files_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("b", "a", "c1", "c2"):
+        tar_of(tmp_path / f"{name}.tar", {})
+    (tmp_path / "other.txt").touch()
+    assert find_shards(".") == ["a.tar", "b.tar", "c1.tar", "c2.tar"]
+    assert find_shards("c?.tar") == find_shards("c{1..2}.tar") == ["c1.tar", "c2.tar"]
+    assert find_shards(f"{tmp_path}/[ab].tar") == [f"{tmp_path}/a.tar", f"{tmp_path}/b.tar"]
+    assert find_shards(f"file://{tmp_path}/c*.tar") == [f"file://{tmp_path}/c1.tar", f"file://{tmp_path}/c2.tar"]
+    assert find_shards(f"file://{tmp_path}/") == [f"file://{tmp_path}/{n}.tar" for n in ("a", "b", "c1", "c2")]
+    with pytest.raises(ValueError, match=r"d\*\.tar: no tar file is there; check the path"):
+        find_shards("d*.tar")
+    with pytest.raises(ValueError, match=r"the range \{3\.\.1\} runs backwards; write the smaller number first"):
+        find_shards("c{3..1}.tar")
+    with pytest.raises(ValueError, match=r"gone://x/: cannot be read \(ValueError: Protocol not known: gone"):
+        find_shards("gone://x/")
+
+
+def test_rows_are_in_the_order_of_the_tar_files(shards: Path) -> None:
+    rows = read_videos(str(shards), "data.train", class_names=NAMES).rows
+    assert [str(row.path) for row in rows] == [
+        f"{shards}/train-{n // 4:03d}.tar::{n:04d}_clip{n}.mp4" for n in range(10)
+    ]
+    assert [row.label for row in rows] == [n % 3 for n in range(10)]
+    assert all(row.source == str(row.path) for row in rows)
+
+
+def test_training_and_evaluation_are_those_of_the_same_files(shards: Path, video_folder: Path, tmp_path: Path) -> None:
+    """What sample i of step s is depends on the seed, s and i alone; also in worker processes, from any step on."""
+    files = as_files(video_folder)
+    rows = read_shards(f"{shards}/train-{{000..002}}.tar", NAMES).rows
+    cache = IndexCache(tmp_path)
+    expected = list(train_batches(TrainDataset(files, SAMPLING, TRANSFORM, seed=3), 0, 5, 4))
+    for first, workers, places in ((0, 0, None), (2, 2, None), (0, 1, range(1, 3))):
+        data = TrainDataset(rows, SAMPLING, TRANSFORM, seed=3, index_cache=cache)
+        batches = list(train_batches(data, first, 5, 4, workers, places))
+        chosen = list(places or range(4))
+        for batch, whole in zip(batches, expected[first:], strict=True):
+            assert torch.equal(batch.video, whole.video[chosen])
+            assert torch.equal(batch.labels, whole.labels[chosen])
+    tested = list(eval_batches(EvalDataset(rows, SAMPLING, size=24), 4, workers=2))
+    assert [row for batch in tested for row in batch.rows] == list(range(10))
+    for made, right in zip(tested, eval_batches(EvalDataset(files, SAMPLING, size=24), 4), strict=True):
+        assert torch.equal(made.video, right.video)
+        assert torch.equal(made.labels, right.labels)
+
+
+@pytest.mark.parametrize(
+    "address", ["memory://bucket/train-{000..002}.tar", "memory://bucket", "memory://bucket/*.tar"]
+)
+def test_tar_files_in_another_storage(address: str, shards: Path, video_folder: Path) -> None:
+    system = fsspec.filesystem("memory")
+    assert isinstance(system, MemoryFileSystem)
+    for tar in shards.glob("*.tar"):
+        system.pipe(f"/bucket/{tar.name}", tar.read_bytes())
+    found = read_videos(address, "data.train", class_names=NAMES)
+    assert [row.label for row in found.rows] == [n % 3 for n in range(10)]
+    assert str(found.rows[0].path) == (
+        f"memory://{'' if 'train' in address else '/'}bucket/train-000.tar::0000_clip0.mp4"
+    )
+    (batch, *_) = eval_batches(EvalDataset(found.rows, SAMPLING, size=24), 4)
+    (whole, *_) = eval_batches(EvalDataset(as_files(video_folder), SAMPLING, size=24), 4)
+    assert torch.equal(batch.video, whole.video)
+
+
+def test_labels_are_numbers_or_names(tmp_path: Path) -> None:
+    labels = {"cls": "2", "txt": "neither of both", "json": '{"label": "Neither_of_both"}'}
+    for ending, label in labels.items():
+        tar_of(tmp_path / f"{ending}.tar", {"a.mp4": b"0", f"a.{ending}": label.encode()})
+    assert [row.label for row in read_shards(str(tmp_path), NAMES).rows] == [2, 2, 2]
+    with pytest.raises(ValueError, match=r"txt\.tar::a\.mp4: label 'neither of both' is no class number"):
+        read_shards(str(tmp_path / "txt.tar"))
+    with pytest.raises(ValueError, match=r"data\.val = x\.tar: tar files need class names; give a file with one name"):
+        read_videos("x.tar", "data.val")
+
+
+def test_all_that_is_wrong_is_said_at_once(shards: Path, tmp_path: Path) -> None:
+    whole = (shards / "train-000.tar").read_bytes()
+    (tmp_path / "t-1.tar").write_bytes(whole[:5000])
+    write_shard(tmp_path / "t-2.tar", [{"__key__": "a", "mp4": b"0", "cls": 3}, {"__key__": "b", "mp4": b"0"}])
+    with pytest.raises(ValueError, match=r"t-\{0\.\.2\}\.tar: 4 problems found") as caught:
+        read_shards(f"{tmp_path}/t-{{0..2}}.tar", NAMES)
+    lines = str(caught.value).splitlines()[1:]
+    for line, expected in zip(
+        lines,
+        (
+            "t-0.tar: cannot be read (No such file",
+            "t-1.tar: is ",
+            "t-2.tar::b.mp4: no label",
+            "t-2.tar::a.mp4: label 3",
+        ),
+        strict=True,
+    ):
+        assert line.startswith(f"{tmp_path}/{expected}")
+
+
+def test_a_scan_of_tar_files_gives_a_list_that_training_takes(shards: Path, tmp_path: Path) -> None:
+    bad = {"__key__": "bad", "mp4": b"text", "cls": 1}
+    write_shard(tmp_path / "t-1.tar", [bad, {"__key__": "unlabelled", "mp4": b"0"}])
+    (tmp_path / "t-0.tar").write_bytes((shards / "train-000.tar").read_bytes())
+    targets, lines = find_targets(str(tmp_path), None, NAMES)
+    assert [bad.problem.rsplit("/")[-1][:30] for bad in lines] == ["t-1.tar::unlabelled.mp4: no label"[:30]]
+    scan = scan_videos(targets, ScanConfig(workers=2))
+    assert [str(bad.path) for bad in scan.bad] == [f"{tmp_path}/t-1.tar::bad.mp4"]
+    write_scan(scan, tmp_path / "scanned")
+    clean = read_list(tmp_path / "scanned" / "clean.csv", class_names=NAMES).rows
+    rows = read_shards(str(tmp_path / "t-0.tar"), NAMES).rows
+    assert [(row.path, row.label) for row in clean] == [(row.path, row.label) for row in rows]
+
+
+def test_lists_name_videos_in_tar_files(shards: Path, tmp_path: Path) -> None:
+    rows = read_shards(str(shards), NAMES).rows[3:6]
+    (tmp_path / "list.csv").write_text(list_text(rows))
+    again = read_list(tmp_path / "list.csv").rows
+    assert [(row.path, row.label, row.source) for row in again] == [
+        (row.path, row.label, f"list.csv:{n}") for n, row in enumerate(rows, 1)
+    ]
+    (tmp_path / "list.csv").write_text(
+        "train-000.tar::0001_clip1.mp4 0\ntrain-000.tar::none.mp4 1\nnone.tar::a.mp4 1\n"
+    )
+    with pytest.raises(ValueError, match="2 problems found") as caught:
+        read_list(tmp_path / "list.csv", root=shards)
+    assert "list.csv:2: train-000.tar::none.mp4 is not there: the tar file holds no such video" in str(caught.value)
+    assert f"list.csv:3: {shards}/none.tar: cannot be read (No such file or directory)" in str(caught.value)
+    (tmp_path / "list.csv").write_text("train-000.tar::0001_clip1.mp4 0\n./train-000.tar::0001_clip1.mp4 0\n")
+    with pytest.raises(ValueError, match=r"is listed already at list\.csv:1; remove one of the two"):
+        read_list(tmp_path / "list.csv", root=shards)
+
+
+def test_a_video_in_a_tar_file_can_be_named_by_hand(shards: Path) -> None:
+    (found,) = find_videos([f"{shards}/train-001.tar::0004_clip4.mp4"])
+    assert isinstance(found, ShardMember)
+    assert found == read_shards(str(shards), NAMES).rows[4].path

@@ -1,0 +1,198 @@
+"""Decoding of chosen frames against decoding of everything."""
+
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from video_files import decode_all, write_video
+from video_kinds import KINDS, write_streams
+from vitaclip.data import Video, VideoError, open_video
+from vitaclip.data.reading.span_decoder import SpanDecoder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kinds")
+
+
+def file_of(folder: Path, name: str) -> Path:
+    """The file of a kind, made when it is first asked for."""
+    if not (folder / name).exists():
+        KINDS[name].make(folder / name)
+    return folder / name
+
+
+def as_stored(frames: Tensor) -> np.ndarray:
+    """(n, 3, H, W) to (n, H, W, 3)."""
+    return frames.permute(0, 2, 3, 1).numpy()
+
+
+def refuse(*_: object, **__: object) -> None:
+    raise AssertionError("decoded in another way than expected")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_any_frames_equal_full_decoding(name: str, folder: Path) -> None:
+    path = file_of(folder, name)
+    everything = decode_all(path)
+    rng = np.random.default_rng(0)
+    with open_video(path) as video:
+        assert video.num_frames == len(everything)
+        assert (video.height, video.width) == everything.shape[1:3]
+    single = [np.array([number]) for number in range(len(everything))]
+    several = [rng.integers(len(everything), size=size) for size in (2, 3, 5, 5, 16)]
+    for chosen in [*single, *several, np.arange(len(everything))]:
+        with open_video(path) as video:
+            frames = video.frames(chosen)
+        assert frames.dtype == torch.uint8
+        np.testing.assert_array_equal(as_stored(frames), everything[chosen])
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_one_open_video_gives_frames_again_and_again(name: str, folder: Path) -> None:
+    path = file_of(folder, name)
+    everything = decode_all(path)
+    rng = np.random.default_rng(1)
+    with open_video(path) as video:
+        for _ in range(12):
+            chosen = rng.integers(len(everything), size=rng.integers(1, 4))
+            np.testing.assert_array_equal(as_stored(video.frames(chosen)), everything[chosen])
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.decoded_from == "key frame"])
+def test_fault_12_only_what_the_wanted_frames_need_is_decoded(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(folder, name)
+    everything = decode_all(path)
+    monkeypatch.setattr(Video, "_decode_everything", refuse)
+    for chosen in {0, len(everything) // 3, len(everything) * 2 // 3, len(everything) - 1}:
+        with open_video(path) as video:
+            np.testing.assert_array_equal(as_stored(video.frames([chosen]))[0], everything[chosen])
+
+
+@pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.decoded_from == "start"])
+def test_files_whose_packets_do_not_stand_for_frames_are_decoded_from_the_start(
+    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = file_of(folder, name)
+    monkeypatch.setattr(SpanDecoder, "frames", refuse)
+    with open_video(path) as video:
+        np.testing.assert_array_equal(as_stored(video.frames([11]))[0], decode_all(path)[11])
+
+
+@pytest.fixture(scope="module")
+def long_gop(folder: Path) -> Iterator[tuple[Video, np.ndarray]]:
+    path = write_video(folder / "long_gop.mp4", frames=60, gop=17, b_frames=4)
+    with open_video(path) as video:
+        yield video, decode_all(path)
+
+
+@settings(max_examples=60, deadline=None)
+@given(indices=st.lists(st.integers(0, 59), min_size=1, max_size=6))
+def test_any_order_and_repeats(long_gop: tuple[Video, np.ndarray], indices: list[int]) -> None:
+    video, everything = long_gop
+    np.testing.assert_array_equal(as_stored(video.frames(indices)), everything[indices])
+
+
+@settings(max_examples=30, deadline=None)
+@given(index=st.one_of(st.integers(-(10**12), -1), st.integers(60, 10**12)), others=st.lists(st.integers(0, 59)))
+def test_any_frame_outside_is_a_named_error(long_gop: tuple[Video, np.ndarray], index: int, others: list[int]) -> None:
+    with pytest.raises(VideoError, match=r"long_gop\.mp4 has frames 0\.\.59, not .*: ask for those it has"):
+        long_gop[0].frames([*others, index])
+
+
+def count_decoded(monkeypatch: pytest.MonkeyPatch, path: Path, indices: list[int]) -> int:
+    """How many frames the decoder is made to give for `indices`."""
+    given_out: list[int | None] = []
+    decode = SpanDecoder._decode
+
+    def record(self: SpanDecoder, *args: object) -> Iterator[av.VideoFrame]:
+        for frame in decode(self, *args):  # type: ignore[arg-type]
+            given_out.append(frame.pts)
+            yield frame
+
+    monkeypatch.setattr(Video, "_decode_everything", refuse)
+    monkeypatch.setattr(SpanDecoder, "_decode", record)
+    with open_video(path) as video:
+        video.frames(indices)
+    return len(given_out)
+
+
+def test_frames_that_nobody_wants_or_refers_to_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"x264-params": "b-adapt=0:bframes=3:b-pyramid=none:keyint=100"}
+    path = write_video(folder / "unreferenced.mp4", frames=60, options=options)
+    # Three in four frames are B-frames that no other refers to.
+    assert count_decoded(monkeypatch, path, [50]) <= 16
+
+
+def test_what_lies_between_distant_frames_is_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(folder / "distant.mp4", frames=400, gop=10, b_frames=0, options={"x264-params": "scenecut=0"})
+    assert count_decoded(monkeypatch, path, [0, 13, 14, 391]) == 1 + 5 + 2
+
+
+def test_fault_12_only_the_chosen_frames_are_converted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_video(folder / "converted.mp4")
+    converted = []
+
+    def record(tensor: Tensor) -> Tensor:
+        converted.append(tensor.shape)
+        return tensor[..., :5]
+
+    with open_video(path) as video:
+        frames = video.frames([20, 3, 20, 31], each=record)
+        whole = video.frames([20, 3, 20, 31])
+    assert converted == [(1, 3, 48, 64)] * 3
+    assert torch.equal(frames, whole[..., :5])
+
+
+def frames_alive() -> int:
+    return sum(type(alive) is av.VideoFrame for alive in gc.get_objects())
+
+
+def test_no_frame_stays_in_memory(folder: Path) -> None:
+    path = write_video(folder / "memory.mp4", rotation=90)
+    with open_video(path) as video:
+        gc.collect()
+        gc.disable()
+        try:
+            before = frames_alive()
+            video.frames(range(40))
+            assert frames_alive() <= before + 1
+        finally:
+            gc.enable()
+
+
+def test_time_facts(folder: Path) -> None:
+    path = write_video(folder / "facts.mp4", frames=50)
+    with open_video(path) as video:
+        assert video.fps == 25
+        assert video.duration_seconds == 2
+
+
+@pytest.mark.parametrize("index", [0, 20])
+def test_a_change_of_size_midway_is_a_named_error(folder: Path, index: int) -> None:
+    first = write_video(folder / "first.h264", frames=20)
+    second = write_video(folder / "second.h264", frames=20, width=32)
+    (folder / "both.h264").write_bytes(first.read_bytes() + second.read_bytes())
+    with open_video(folder / "both.h264") as video:
+        assert video.frames([index]).shape[-1] == (64 if index == 0 else 32)
+        with pytest.raises(VideoError, match=r"both\.h264 changes its frame size midway: convert it"):
+            video.frames([19, 20])
+
+
+def test_a_cover_picture_is_no_video(folder: Path) -> None:
+    path = folder / "song.mp4"
+    write_streams(path, cover=True, videos=(), sound=True)
+    with av.open(str(path)) as container:
+        assert len(container.streams.video) == 1
+    with pytest.raises(VideoError, match=r"song\.mp4 holds no video stream: leave it out"), open_video(path):
+        pass

@@ -1,0 +1,103 @@
+"""Frames as displayed: turned, mirrored, with square pixels."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from av.buffer import Buffer
+from PIL import Image
+
+from video_files import decode_all, write_video
+from vitaclip.data import VideoError, open_video
+from vitaclip.data.reading.display import FrameConverter
+
+
+def shown(path: Path, number: int) -> np.ndarray:
+    """(H, W, 3)."""
+    with open_video(path) as video:
+        frame = video.frames([number])[0]
+        assert (video.height, video.width) == frame.shape[1:]
+    return frame.permute(1, 2, 0).numpy()
+
+
+def moved_by_matrix(path: Path, number: int) -> np.ndarray:
+    """Every stored pixel of a frame put where the display matrix says, one at a time; (H, W, 3)."""
+    with av.open(str(path)) as container:
+        frame = list(container.decode(video=0))[number]
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    assert isinstance(matrix, Buffer)
+    a, b, _, c, d = np.frombuffer(memoryview(matrix), dtype=np.int32)[:5] / 65536
+    stored = frame.to_ndarray(format="rgb24")
+    places = {
+        (round(b * x + d * y), round(a * x + c * y)): stored[y, x]
+        for y in range(stored.shape[0])
+        for x in range(stored.shape[1])
+    }
+    rows, columns = sorted({row for row, _ in places}), sorted({column for _, column in places})
+    return np.array([[places[row, column] for column in columns] for row in rows])
+
+
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("rotation", [0, 90, -90, 180])
+def test_turned_and_mirrored_as_the_file_says(tmp_path: Path, rotation: int, mirror: bool) -> None:
+    path = write_video(tmp_path / "turned.mp4", rotation=rotation, mirror=mirror, frames=8)
+    if not rotation and not mirror:
+        np.testing.assert_array_equal(shown(path, 7), decode_all(path)[7])
+        return
+    np.testing.assert_array_equal(shown(path, 7), moved_by_matrix(path, 7))
+    assert shown(path, 7).shape[:2] == ((64, 48) if rotation in (90, -90) else (48, 64))
+
+
+def test_rotation_of_a_phone_puts_the_top_on_top(tmp_path: Path) -> None:
+    """A display matrix of -90 (counter-clockwise) shows it turned clockwise: the stored left is on top."""
+    path = tmp_path / "phone.mp4"
+    stored = np.zeros((32, 64, 3), dtype=np.uint8)
+    stored[:, :16] = 255
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        stream.set_display_rotation(-90)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(stored, format="rgb24")))
+        container.mux(stream.encode())
+    frame = shown(path, 0)
+    assert frame.shape == (64, 32, 3)
+    assert frame[:12].mean() > 240
+    assert frame[20:].mean() < 15
+
+
+@pytest.mark.parametrize("name", ["wide.mp4", "wide.mkv", "wide.ts", "wide.mpg"])
+def test_anamorphic_pixels_are_made_square(tmp_path: Path, name: str) -> None:
+    codec = "mpeg2video" if name.endswith("mpg") else "libx264"
+    path = write_video(tmp_path / name, codec, frames=8, pixel_aspect=Fraction(4, 3))
+    frame = shown(path, 5)
+    # MPEG-2 states the shape of the picture, here 16:9, instead of that of a pixel.
+    assert frame.shape == (48, 85, 3)
+    stored = Image.fromarray(decode_all(path)[5])
+    expected = np.asarray(stored.resize((85, 48), Image.Resampling.BICUBIC)).astype(int)
+    assert np.abs(frame - expected).max() <= 2
+
+
+def test_narrow_pixels(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "narrow.mp4", frames=2, pixel_aspect=Fraction(1, 2))
+    assert shown(path, 1).shape == (48, 32, 3)
+
+
+def test_pixels_are_made_square_before_the_picture_is_turned(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "both.mp4", frames=2, pixel_aspect=Fraction(2), rotation=90)
+    assert shown(path, 1).shape == (128, 48, 3)
+
+
+def test_an_impossible_shape_of_pixels_is_a_named_error(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "strange.mp4", frames=2, pixel_aspect=Fraction(40))
+    with open_video(path) as video, pytest.raises(VideoError, match=r"strange\.mp4 states pixels 40 times as wide"):
+        video.frames([0])
+
+
+def test_pixels_that_cannot_be_converted(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4")
+    with av.open(str(path)) as container:
+        convert = FrameConverter(path, container.streams.video[0])
+        with pytest.raises(VideoError, match=r"a\.mp4 has pixels of a kind \(gray32le\) that FFmpeg cannot convert"):
+            convert(av.VideoFrame(16, 16, "gray32le"))

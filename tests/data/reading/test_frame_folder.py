@@ -1,0 +1,158 @@
+"""Folders of numbered pictures: the chosen ones alone are read, and equal those of reading all."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from video_files import SAMPLING, TRANSFORM
+from vitaclip.config import AugmentConfig
+from vitaclip.data import (
+    EvalDataset,
+    FrameSampling,
+    TrainDataset,
+    TrainTransform,
+    VideoError,
+    VideoRow,
+    find_videos,
+    load_views,
+    read_folder,
+)
+from vitaclip.data.reading.frame_folder import is_frame_folder, open_clip
+from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
+
+
+def write_frames(folder: Path, count: int = 12, name: str = "img_{:05d}.jpg", first: int = 1, step: int = 1) -> Path:
+    """Pictures that all differ."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(0)
+    for number in range(first, first + count * step, step):
+        pixels = rng.integers(0, 255, (40, 56, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / name.format(number))
+    return folder
+
+
+def read_all(folder: Path) -> torch.Tensor:
+    """Oracle: all pictures, uint8 (n, 3, H, W)."""
+    files = sorted((file for file in folder.iterdir()), key=lambda file: int("".join(filter(str.isdigit, file.stem))))
+    return torch.stack([torch.from_numpy(np.array(Image.open(file).convert("RGB"))) for file in files]).permute(
+        0, 3, 1, 2
+    )
+
+
+@pytest.mark.parametrize("name", ["img_{:05d}.jpg", "{}.png", "frame{:06d}.JPEG", "image_{:04d}.webp"])
+def test_frames_equal_reading_all(tmp_path: Path, name: str) -> None:
+    folder = write_frames(tmp_path / "clip", 12, name)
+    with open_clip(folder) as clip:
+        assert (clip.num_frames, clip.width, clip.height) == (12, 56, 40)
+        assert torch.equal(clip.frames([11, 0, 5, 0]), read_all(folder)[[11, 0, 5, 0]])
+
+
+def test_only_chosen_frames_are_read(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "clip")
+    for number in (1, 2, 9):
+        (folder / f"img_{number:05d}.jpg").write_text("no picture")
+    with open_clip(folder) as clip:
+        assert clip.frames([2, 5]).shape == (2, 3, 40, 56)
+        with pytest.raises(VideoError, match=r"img_00009\.jpg cannot be read as a picture: copy it again"):
+            clip.frames([2, 8])
+
+
+def test_what_happens_to_each_picture_happens_as_it_is_read(tmp_path: Path) -> None:
+    folder, shapes = write_frames(tmp_path / "clip"), []
+
+    def shrink(pictures: torch.Tensor) -> torch.Tensor:
+        shapes.append(tuple(pictures.shape))
+        return resize_short_side(pictures, 20)
+
+    with open_clip(folder) as clip:
+        shrunk = clip.frames([11, 0, 5, 0], shrink)
+    assert shapes == [(1, 3, 40, 56)] * 3  # each once, alone
+    assert torch.equal(shrunk, resize_short_side(read_all(folder)[[11, 0, 5, 0]], 20))
+    Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(folder / "img_00002.jpg")
+    with pytest.raises(VideoError, match="holds pictures of several sizes"), open_clip(folder) as clip:
+        clip.frames([0, 1], lambda pictures: pictures[..., :8, :8])
+
+
+def test_data_sets_read_them(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "clip", 20)
+    views = load_views(folder, FrameSampling("dense", 4, 3), 2, 1, 24)
+    chosen = read_all(folder)[[0, 3, 6, 9, 10, 13, 16, 19]]
+    expected = spatial_views(resize_short_side(chosen, 24), 24, 1)[0].reshape(2, 4, 3, 24, 24)
+    assert torch.equal(views, expected)
+    rows = [VideoRow(folder, 1, "list.csv:1")]
+    assert torch.equal(EvalDataset(rows, FrameSampling("dense", 4, 3), 2, 1, 24).sample(0).video, expected)  # type: ignore[arg-type]
+    sample = TrainDataset(rows, SAMPLING, TRANSFORM, 0).sample(0, 0, 1)
+    assert sample.video is not None
+    assert sample.video.shape == (1, 4, 3, 24, 24)
+
+
+def test_a_lossless_video_and_its_pictures_are_the_same_sample(video_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "clip").mkdir()
+    with open_clip(video_folder / "clip3.mp4") as video:
+        for number, frame in enumerate(video.frames(range(video.num_frames))):
+            Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / "clip" / f"{number}.png")
+    transform = TrainTransform(24, AugmentConfig(flip=0.5, randaugment="rand-m7-n4-mstd0.5-inc1"))
+    for step in range(3):
+        samples = [
+            TrainDataset([VideoRow(path, 0, "list.csv:1")], SAMPLING, transform, 0).sample(step, 0, 1).video
+            for path in (video_folder / "clip3.mp4", tmp_path / "clip")
+        ]
+        assert torch.equal(samples[0], samples[1])  # type: ignore[arg-type]
+
+
+def test_what_counts_as_a_frame_folder(tmp_path: Path, video_folder: Path) -> None:
+    write_frames(tmp_path / "root" / "tai_chi" / "clip1")
+    (tmp_path / "root" / "tai_chi" / "clip2.mp4").write_bytes((video_folder / "clip0.mp4").read_bytes())
+    (tmp_path / "root" / "tai_chi" / "notes").mkdir()
+    write_frames(tmp_path / "root" / "tai_chi" / ".cache")
+    rows = read_folder(tmp_path / "root").rows
+    assert [row.path.name for row in rows] == ["clip1", "clip2.mp4"]
+    assert find_videos([tmp_path / "root" / "tai_chi" / "clip1"]) == [tmp_path / "root" / "tai_chi" / "clip1"]
+    assert not is_frame_folder(tmp_path / "none")
+
+
+def test_optical_flow_beside_the_frames_is_left_alone(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "clip", 5)
+    frames = read_all(folder)
+    for name in ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg"):
+        write_frames(folder, 4, name)
+    with open_clip(folder) as clip:
+        assert torch.equal(clip.frames(range(5)), frames)
+
+
+def test_every_tenth_frame_is_no_gap(tmp_path: Path) -> None:
+    with open_clip(write_frames(tmp_path / "clip", 5, first=0, step=10)) as clip:
+        assert clip.num_frames == 5
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("gap", r"gaps in the numbers of its pictures: extract the frames again"),
+        ("twice", r"two pictures of one number"),
+        ("kinds", r"several kinds of numbered pictures \(img_\*, other_\*\): leave one kind"),
+        ("sizes", r"pictures of several sizes"),
+        ("outside", r"has frames 0\.\.11, not 0\.\.12"),
+        ("cut", r"img_00003\.jpg cannot be read as a picture"),
+    ],
+)
+def test_bad_folders(tmp_path: Path, change: str, message: str) -> None:
+    folder = write_frames(tmp_path / "clip")
+    third = folder / "img_00003.jpg"
+    if change == "gap":
+        third.unlink()
+    elif change == "twice":
+        write_frames(folder, 1, "img_{:04d}.jpg", first=3)
+    elif change == "kinds":
+        write_frames(folder, 3, "other_{}.jpg")
+    elif change == "sizes":
+        Image.new("RGB", (8, 8)).save(third)
+    elif change == "cut":
+        third.write_bytes(third.read_bytes()[:700])
+    with pytest.raises(VideoError, match=message) as caught, open_clip(folder) as clip:
+        clip.frames(range(13 if change == "outside" else 12))
+    assert "\n" not in str(caught.value)
+    assert str(folder) in str(caught.value)

@@ -1,0 +1,154 @@
+"""Kept frame indices: the same frames, packets read once, and no entry that is believed wrongly."""
+
+import multiprocessing
+import os
+import shutil
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from video_files import decode_all, write_video
+from video_kinds import KINDS
+from vitaclip.data import IndexCache, Video, open_video
+from vitaclip.data.reading.frame_index import FrameIndex
+
+NAMES = ["h264_open_gop.mp4", "vp8_hidden_frames.webm", "hevc.ts", "mpeg2.mpg", "h264_open_gop.avi", "gif.gif"]
+
+
+def entries(cache: IndexCache) -> list[Path]:
+    return [file for file in cache.folder.rglob("*") if file.is_file()]
+
+
+def same(first: object, second: object) -> bool:
+    return (
+        isinstance(first, FrameIndex)
+        and isinstance(second, FrameIndex)
+        and all(np.array_equal(getattr(first, f.name), getattr(second, f.name)) for f in fields(FrameIndex))
+    )
+
+
+def check_frames(path: Path, cache: IndexCache) -> None:
+    everything = decode_all(path)
+    for chosen in ([0], [len(everything) - 1, 3], list(range(len(everything)))):
+        with open_video(path, cache) as video:
+            assert video.num_frames == len(everything)
+            np.testing.assert_array_equal(video.frames(chosen).permute(0, 2, 3, 1).numpy(), everything[chosen])
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("read or counted again")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_second_time_no_packet_is_read_and_no_frame_counted(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    KINDS[name].make(tmp_path / name)
+    cache = IndexCache(tmp_path / "cache")
+    check_frames(tmp_path / name, cache)
+    assert len(entries(cache)) == 1
+    monkeypatch.setattr("vitaclip.data.reading.decode.read_index", refuse)
+    check_frames(tmp_path / name, cache)
+    monkeypatch.setattr(Video, "_decode_everything", refuse)
+    with open_video(tmp_path / name, cache) as video:
+        assert video.num_frames == 40
+
+
+def test_an_index_comes_back_as_it_was(tmp_path: Path) -> None:
+    path, cache = tmp_path / "some.mp4", IndexCache(tmp_path / "cache")
+    path.write_bytes(b"content")
+    index = FrameIndex(*(np.arange(-start, 2**40, 2**37 + start) for start in range(5)))
+    cache.store(path, index)
+    assert same(cache.load(path), index)
+    assert not same(cache.load(path), replace(index, places=index.places + 1))
+    cache.store(path, 17)
+    assert cache.load(path) == 17
+    assert cache.load(tmp_path / "other.mp4") is None
+
+
+@pytest.mark.parametrize("change", ["content", "time", "version"])
+def test_an_entry_of_a_changed_file_is_not_believed(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, cache = tmp_path / "video.mp4", IndexCache(tmp_path / "cache")
+    write_video(path, frames=20)
+    check_frames(path, cache)
+    if change == "content":
+        times = path.stat().st_atime_ns, path.stat().st_mtime_ns
+        write_video(path, frames=30, gop=7)
+        os.utime(path, ns=times)
+    elif change == "time":
+        os.utime(path, ns=(0, 0))
+    else:
+        monkeypatch.setattr("av.__version__", "0.1")
+    assert cache.load(path) is None
+    check_frames(path, cache)
+    assert cache.load(path) is not None
+    assert len(entries(cache)) == 1
+
+
+def test_a_file_moved_into_the_place_of_another_is_noticed(tmp_path: Path) -> None:
+    path, cache = tmp_path / "video.mp4", IndexCache(tmp_path / "cache")
+    write_video(path, frames=20)
+    check_frames(path, cache)
+    shutil.move(write_video(tmp_path / "new.mp4", frames=25, b_frames=0), path)
+    check_frames(path, cache)
+
+
+def test_any_damage_to_an_entry_makes_it_missing(tmp_path: Path) -> None:
+    path, cache = write_video(tmp_path / "video.mp4", frames=20), IndexCache(tmp_path / "cache")
+    check_frames(path, cache)
+    (entry,) = entries(cache)
+    whole, index = entry.read_bytes(), cache.load(path)
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        damaged = bytearray(whole)
+        damaged[rng.integers(len(whole))] ^= 1 << rng.integers(8)
+        entry.write_bytes(damaged)
+        loaded = cache.load(path)  # a bit that means nothing may change without harm
+        assert loaded is None or same(loaded, index)
+    for length in (0, 1, 5, len(whole) // 2, len(whole) - 1):
+        entry.write_bytes(whole[:length])
+        assert cache.load(path) is None
+    check_frames(path, cache)
+    assert entry.read_bytes() == whole
+
+
+def _fill(folder: Path, paths: list[Path]) -> None:
+    cache = IndexCache(folder)
+    for _ in range(20):
+        for path in paths:
+            with open_video(path, cache) as video:
+                assert video.frames([3]).shape == (1, 3, 48, 64)
+                cache.store(path, video.num_frames)
+
+
+def test_many_processes_share_a_folder(tmp_path: Path) -> None:
+    paths = [write_video(tmp_path / f"{n}.mp4", frames=8, seed=n) for n in range(3)]
+    context = multiprocessing.get_context("fork")
+    processes = [context.Process(target=_fill, args=(tmp_path / "cache", paths)) for _ in range(4)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0, 0]
+    cache = IndexCache(tmp_path / "cache")
+    assert len(entries(cache)) == 3  # and nothing half-written beside them
+    for path in paths:
+        assert cache.load(path) is not None
+
+
+def test_a_folder_that_takes_no_more_entries_is_a_warning(tmp_path: Path) -> None:
+    path, cache = write_video(tmp_path / "video.mp4", frames=20), IndexCache(tmp_path / "cache")
+    shutil.rmtree(cache.folder)
+    cache.folder.write_text("in the way")
+    with pytest.warns(RuntimeWarning, match="cannot be written"):
+        check_frames(path, cache)
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=r"index_cache = .*file/cache: Not a directory; name a folder"):
+        IndexCache(tmp_path / "file" / "cache")

@@ -1,0 +1,117 @@
+"""Files that state or hold more than the limits allow: one line with the limit, before memory is spent."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from video_files import SAMPLING, TRANSFORM, rows_of, write_video
+from vitaclip.config import ScanConfig, VideoLimits
+from vitaclip.data import EvalDataset, IndexCache, TrainDataset, VideoError, open_clip, open_video
+from vitaclip.data.upkeep.scan import Target, scan_videos
+
+LIMITS = VideoLimits()
+JUST_ENOUGH = VideoLimits(frames=40, pixels=64 * 48, hours=0.0005)
+
+
+def read(path: Path, limits: VideoLimits) -> int:
+    with open_clip(path, limits=limits) as clip:
+        clip.frames([0])
+        return clip.num_frames
+
+
+TOO_LARGE = VideoLimits(pixels=3071), r"has frames of 64 x 48 pixels, beyond limits\.pixels = 3071: copy it again"
+TOO_MANY = VideoLimits(frames=39), r"has (at least )?40 (frames|packets), beyond limits\.frames = 39: copy it again"
+TOO_LONG = (
+    VideoLimits(hours=0.0004),
+    r"has 0\.0 hours, beyond limits\.hours = 0\.0004: copy it again, or raise",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "beyond"),
+    [(f"a.{kind}", beyond) for kind in ("mp4", "avi", "ts") for beyond in (TOO_LARGE, TOO_MANY, TOO_LONG)]
+    + [("a.h264", TOO_LARGE), ("a.h264", TOO_MANY)],  # states no length
+)
+def test_what_is_beyond_a_limit_is_named_with_it(tmp_path: Path, name: str, beyond: tuple[VideoLimits, str]) -> None:
+    path = write_video(tmp_path / name)  # 64 x 48, 40 frames, 1.6 s = 0.00044 h
+    limits, message = beyond
+    with pytest.raises(VideoError, match=message) as caught:
+        read(path, limits)
+    assert str(caught.value).startswith(str(path))
+    assert read(path, JUST_ENOUGH) == 40
+
+
+def test_a_billion_frames_stated(tmp_path: Path) -> None:
+    content = bytearray(write_video(tmp_path / "a.mp4").read_bytes())
+    struct.pack_into(">I", content, content.index(b"stts") + 12, 1_000_000_000)
+    (tmp_path / "b.mp4").write_bytes(content)
+    with pytest.raises(VideoError, match=r"b\.mp4 has 1000000000 frames, beyond limits\.frames = 2592000"):
+        read(tmp_path / "b.mp4", LIMITS)
+
+
+def test_a_huge_picture_stated(tmp_path: Path) -> None:
+    content = bytearray(write_video(tmp_path / "a.avi", "mjpeg", pix_fmt="yuvj420p", b_frames=0).read_bytes())
+    start = content.index(b"\xff\xc0")  # where a JPEG states its size, in each frame
+    while start >= 0:
+        struct.pack_into(">HH", content, start + 5, 60_000, 60_000)
+        start = content.find(b"\xff\xc0", start + 1)
+    (tmp_path / "b.avi").write_bytes(content)
+    with pytest.raises(VideoError, match=r"b\.avi "):
+        read(tmp_path / "b.avi", LIMITS)
+
+
+def test_a_picture_that_grows_midway_is_not_decoded(tmp_path: Path) -> None:
+    small, large = write_video(tmp_path / "a.h264"), write_video(tmp_path / "b.h264", width=640, height=480)
+    path = tmp_path / "both.h264"
+    path.write_bytes(small.read_bytes() + large.read_bytes())
+    assert read(path, LIMITS) == 80
+    assert read(path, VideoLimits(pixels=64 * 48)) == 40
+
+
+def test_pictures_in_a_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "clip"
+    folder.mkdir()
+    for number in range(1, 13):
+        Image.new("RGB", (56, 40)).save(folder / f"img_{number:05d}.jpg")
+    assert read(folder, VideoLimits(frames=12, pixels=56 * 40)) == 12
+    with pytest.raises(VideoError, match=r"clip has 12 pictures, beyond limits\.frames = 11"):
+        read(folder, VideoLimits(frames=11))
+    with pytest.raises(VideoError, match=r"img_00001\.jpg has 56 x 40 pixels, beyond limits\.pixels = 2239"):
+        read(folder, VideoLimits(pixels=56 * 40 - 1))
+
+
+@pytest.mark.parametrize("side", [8_000, 100_000])
+def test_a_huge_picture_in_a_folder(tmp_path: Path, side: int) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    content = bytearray((tmp_path / "1.png").read_bytes())
+    struct.pack_into(">II", content, 16, side, side)
+    struct.pack_into(">I", content, 29, zlib.crc32(content[12:29]))
+    (tmp_path / "1.png").write_bytes(content)
+    with pytest.raises(VideoError, match=r"1\.png has .* pixels, beyond limits\.pixels = 35651584"):
+        read(tmp_path, LIMITS)
+
+
+def test_an_index_that_was_kept_under_other_limits(video_folder: Path, tmp_path: Path) -> None:
+    path, cache = video_folder / "clip3.mp4", IndexCache(tmp_path)
+    with open_video(path, cache):
+        pass
+    with (
+        pytest.raises(VideoError, match=r"has 26 frames, beyond limits\.frames = 25"),
+        open_video(path, cache, VideoLimits(frames=25)),
+    ):
+        pass
+
+
+def test_data_sets_and_scans_have_limits(video_folder: Path) -> None:
+    rows, limits = rows_of(video_folder), VideoLimits(frames=33)  # those from clip7 on have more
+    training = TrainDataset(rows, SAMPLING, TRANSFORM, 0, "skip", limits=limits)
+    samples = [training.sample(0, i, 10) for i in range(10)]
+    assert all(sample.index < 7 for sample in samples)
+    testing = EvalDataset(rows, SAMPLING, 1, 1, 24, "skip", limits=limits)
+    assert [testing.sample(n).video is not None for n in range(10)] == [True] * 7 + [False] * 3
+    scan = scan_videos([Target(row.path, None) for row in rows], ScanConfig(workers=2, limits=limits))
+    assert [Path(str(target.path)).stem for target in scan.good] == [f"clip{n}" for n in range(7)]
+    assert all("beyond limits.frames = 33" in bad.problem for bad in scan.bad)

@@ -1,0 +1,179 @@
+"""Videos read in their tar file: the same bytes and frames as from a file of their own."""
+
+import io
+import pickle
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+from fsspec import AbstractFileSystem, register_implementation
+from fsspec.spec import AbstractBufferedFile
+
+from shard_files import tar_of
+from video_files import decode_all, write_video
+from video_kinds import KINDS
+from vitaclip.data import VIDEO_SUFFIXES, IndexCache, ShardMember, VideoError, open_video, to_video_path
+from vitaclip.data.reading.member import ShardError
+from vitaclip.data.reading.tar import read_shard
+
+
+class Counted(AbstractFileSystem):  # type: ignore[misc]
+    """The local files, as a storage that counts what is fetched and can be made to falter."""
+
+    protocol = "counted"
+    cachable = False
+    fetched: ClassVar[list[tuple[int, int]]] = []
+    failures: ClassVar[list[Exception]] = []
+
+    def info(self, path: str, **_: Any) -> dict[str, Any]:
+        return {"name": path, "size": Path(self._strip_protocol(path)).stat().st_size, "type": "file"}
+
+    def _open(self, path: str, mode: str = "rb", block_size: int = 0, **settings: Any) -> "CountedFile":
+        return CountedFile(self, path, mode, block_size, **settings)
+
+
+class CountedFile(AbstractBufferedFile):  # type: ignore[misc]
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        if Counted.failures:
+            raise Counted.failures.pop()
+        Counted.fetched.append((start, end))
+        with Path(self.path).open("rb") as file:
+            file.seek(start)
+            return file.read(end - start)
+
+
+register_implementation("counted", Counted, clobber=True)
+
+
+@pytest.fixture
+def counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address of a tar file with a large member, a video, and another large member."""
+    monkeypatch.setattr("vitaclip.data.reading.member._SECONDS_BETWEEN_TRIES", (0, 0))
+    video = write_video(tmp_path / "a.mp4").read_bytes()
+    members = {"0.bin": bytes(2_000_000), "a.mp4": video, "a.cls": b"1", "b.bin": bytes(9_000_000)}
+    tar_of(tmp_path / "x.tar", members)
+    Counted.fetched.clear()
+    Counted.failures.clear()
+    yield f"counted://{tmp_path}/x.tar"
+    Counted.failures.clear()
+
+
+def member_of(address: str) -> ShardMember:
+    (sample,) = read_shard(address).samples
+    return sample.video
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_file_gives_the_same_frames_inside_a_tar_file(name: str, tmp_path: Path) -> None:
+    KINDS[name].make(tmp_path / name)
+    everything = decode_all(tmp_path / name)
+    suffix = Path(name).suffix if Path(name).suffix in VIDEO_SUFFIXES else ".mkv"
+    alone = (tmp_path / name).read_bytes()
+    members = {f"0{suffix}": b"not asked for", "0.cls": b"0", f"1{suffix}": alone, "1.cls": b"0", "2.txt": b"more"}
+    tar = tar_of(tmp_path / "x.tar", members)
+    path = read_shard(str(tar)).samples[1].video
+    assert path.open().read() == alone
+    cache = IndexCache(tmp_path / "cache")
+    for chosen in ([0], [len(everything) - 1, len(everything) // 3], range(len(everything))):
+        with open_video(path, cache) as video:
+            assert video.num_frames == len(everything)
+            np.testing.assert_array_equal(video.frames(list(chosen)).permute(0, 2, 3, 1), everything[list(chosen)])
+
+
+def test_a_kept_index_holds_for_the_tar_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = IndexCache(tmp_path / "cache")
+    for frames in (20, 30):
+        content = write_video(tmp_path / "a.mp4", frames=frames).read_bytes()
+        member = member_of(str(tar_of(tmp_path / "x.tar", {"a.mp4": content, "a.cls": b"0"})))
+        with open_video(member, cache) as video:
+            assert video.num_frames == frames
+    monkeypatch.setattr("vitaclip.data.reading.decode.read_index", None)
+    with open_video(member, cache) as video:
+        assert video.num_frames == 30
+
+
+def test_a_member_is_a_file_that_begins_and_ends_where_it_does(tmp_path: Path) -> None:
+    member = member_of(str(tar_of(tmp_path / "x.tar", {"a.mp4": b"0123456789", "a.cls": b"0"})))
+    with member.open() as file:
+        assert (file.read(3), file.tell(), file.read()) == (b"012", 3, b"3456789")
+        assert (file.seek(-2, io.SEEK_END), file.read(100), file.read()) == (8, b"89", b"")
+        assert (file.seek(2), file.seek(3, io.SEEK_CUR), file.read(1)) == (2, 5, b"5")
+        assert (file.seek(99), file.read()) == (99, b"")
+    assert file.closed
+
+
+def test_a_member_has_what_is_asked_of_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    tar_of(tmp_path / "x.tar", {"sub/a.mp4": b"0", "sub/a.cls": b"0"})
+    Path("link.tar").symlink_to("x.tar")
+    member = member_of("link.tar")
+    assert str(member) == "link.tar::sub/a.mp4"
+    assert member.parts == ("link.tar", "sub", "a.mp4")
+    assert str(member.absolute()) == f"{tmp_path}/link.tar::sub/a.mp4"
+    assert str(member.resolve()) == f"{tmp_path.resolve()}/x.tar::sub/a.mp4"
+    remote = ShardMember("s3://bucket/x.tar", "a.mp4", 0, 1, "")
+    assert remote.absolute() == remote.resolve() == remote
+    assert pickle.loads(pickle.dumps(member)) == member
+    assert to_video_path("link.tar::sub/a.mp4") == member
+    assert to_video_path("x.tar::sub/a.mp4", tmp_path) == member.resolve()
+    assert to_video_path("some.mp4", tmp_path) == tmp_path / "some.mp4"
+
+
+def test_of_a_remote_tar_file_only_the_video_is_fetched_and_at_once(counted: str) -> None:
+    member = member_of(counted)
+    Counted.fetched.clear()
+    with open_video(member) as video:
+        video.frames([5, 30])
+    (start, end), *others = Counted.fetched
+    assert not others
+    assert start == member.offset
+    assert end - start < 2 * member.size + 40_000
+
+
+def test_headers_are_read_without_what_is_between(counted: str) -> None:
+    member_of(counted)
+    assert sum(end - start for start, end in Counted.fetched) < 500_000  # of 11 million
+
+
+def test_a_storage_that_falters_is_asked_again(counted: str, tmp_path: Path) -> None:
+    member = member_of(counted)
+    Counted.failures += [ConnectionResetError("gone"), TimeoutError()]
+    assert member.open().read() == (tmp_path / "a.mp4").read_bytes()
+
+
+def test_a_storage_that_fails_is_a_named_error(counted: str) -> None:
+    member = member_of(counted)
+    Counted.failures += [ConnectionResetError("gone\naway")] * 3
+    with pytest.raises(
+        VideoError, match=r"x\.tar::a\.mp4 cannot be read \(ConnectionResetError: gone away\): check the address"
+    ):
+        open_video(member).__enter__()
+    with open_video(member) as video:
+        Counted.failures += [ConnectionResetError("gone")] * 99
+        video._spans = None
+        with pytest.raises(VideoError, match=r"x\.tar::a\.mp4 cannot be read \(ConnectionResetError: gone\)"):
+            video.frames([3])
+
+
+def test_a_tar_file_that_is_gone_or_has_shrunk_is_a_named_error(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"a.mp4": write_video(tmp_path / "a.mp4").read_bytes(), "a.cls": b"0"})
+    member = member_of(str(tar))
+    tar.write_bytes(tar.read_bytes()[: member.offset + member.size // 2])
+    with pytest.raises(VideoError, match=r"::a\.mp4 is no longer whole: the tar file has become shorter"):
+        open_video(member).__enter__()
+    tar.unlink()
+    with pytest.raises(VideoError, match=r"::a\.mp4 cannot be read \(No such file or directory\): check the address"):
+        open_video(member).__enter__()
+    with pytest.raises(ShardError):
+        member.open()
+
+
+def test_what_is_no_video_is_a_named_error(tmp_path: Path) -> None:
+    tar = tar_of(tmp_path / "x.tar", {"a.mp4": b"text", "a.cls": b"0", "b.mp4": b"", "b.cls": b"0"})
+    bad, empty = (sample.video for sample in read_shard(str(tar)).samples)
+    with pytest.raises(VideoError, match=r"x\.tar::a\.mp4 cannot be read as a video \(Invalid data"):
+        open_video(bad).__enter__()
+    with pytest.raises(VideoError, match=r"x\.tar::b\.mp4 is empty \(0 bytes\)"):
+        open_video(empty).__enter__()

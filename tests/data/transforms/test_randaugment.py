@@ -1,0 +1,313 @@
+"""RandAugment: its setting strings; every operation stated anew with Pillow; its draws; one draw for a clip."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+
+from vitaclip.data import RandAugment, parse_randaugment
+from vitaclip.data.transforms.randaugment import OPERATIONS, WEIGHTS
+
+NAMES = [
+    *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize", "SolarizeAdd", "Color", "Contrast"),
+    *("Brightness", "Sharpness", "ShearX", "ShearY", "TranslateXRel", "TranslateYRel"),
+]
+
+
+def noise(frames: int = 1) -> torch.Tensor:
+    values = np.random.default_rng(0).integers(0, 256, (1, 3, 20, 26), dtype=np.uint8)
+    return torch.from_numpy(values).expand(frames, -1, -1, -1)
+
+
+def smooth(frames: int = 3) -> torch.Tensor:
+    """uint8 (frames, 3, 36, 50), all frames different."""
+    small = np.random.default_rng(1).integers(10, 240, (frames, 5, 6, 3), dtype=np.uint8)
+    large = [np.asarray(Image.fromarray(frame).resize((50, 36), Image.Resampling.BICUBIC)) for frame in small]
+    return torch.from_numpy(np.stack(large)).permute(0, 3, 1, 2)
+
+
+# ------------------------------------------------------------------------------------------------ setting strings
+
+
+def test_published_setting() -> None:
+    expected = RandAugment(magnitude=7, num_layers=4, probability=0.5, magnitude_std=0.5, increasing=True)
+    assert parse_randaugment("rand-m7-n4-mstd0.5-inc1") == expected
+
+
+def test_parts_in_any_order_and_timms_defaults() -> None:
+    defaults = RandAugment(
+        magnitude=10, num_layers=2, probability=0.5, magnitude_std=0, max_magnitude=10, increasing=False
+    )
+    assert parse_randaugment("rand") == defaults
+    assert parse_randaugment("rand-inc0-n3-m2") == RandAugment(magnitude=2, num_layers=3)
+    every = parse_randaugment("rand-p0.25-mmax30-mstd101-tweights-n5-m20-inc1")
+    assert every == RandAugment(20, 5, 0.25, 101, 30, increasing=True, weighted=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rnd-m7", "must begin with 'rand'"),
+        ("rand-m7-k4", "part 'k4'"),
+        ("rand-m", "part 'm'"),
+        ("rand-m7-", "part ''"),
+        ("rand-m-7", "part 'm'"),
+        ("rand-m7.5", "part 'm7.5'"),
+        ("rand-m7-m8", "'m8' gives m a second time"),
+        ("rand-mmax12-m13", r"magnitude = 13.0: must lie in 0\.\.12"),
+        ("rand-m11", r"magnitude = 11.0: must lie in 0\.\.10, or raise mmax"),
+        ("rand-mmax0", "max_magnitude = 0.0: must be positive"),
+        ("rand-n0", "num_layers = 0: must be at least 1"),
+        ("rand-n1.5", "part 'n1.5'"),
+        ("rand-p1.5", "probability = 1.5: is a probability"),
+        ("rand-mstdinf", "part 'mstdinf'"),
+        ("rand-mstd0,5", "part 'mstd0,5'"),
+        ("rand-inc2", "part 'inc2'"),
+        ("rand-inc", "part 'inc'"),
+        ("rand-w0", "part 'w0'"),
+        ("rand-t3a", "part 't3a'"),
+        ("rand-tweights-n16", "num_layers = 16: must be at most 15"),
+        ("rand-tweights-inc0", "part 'inc0' has no effect"),
+        ("rand-m7_n4", "part 'm7_n4'"),
+    ],
+)
+def test_fault_16_a_typo_is_an_error_that_shows_the_part(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message) as caught:
+        parse_randaugment(text)
+    assert text in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["rand-x1", "rand-mstdd1", "rnd"])
+def test_fault_16_a_typo_lists_what_is_allowed(text: str) -> None:
+    with pytest.raises(ValueError, match="allowed are") as caught:
+        parse_randaugment(text)
+    for part in ("m7 ", "n4 ", "p0.5 ", "mstd0.5 ", "mmax10 ", "inc1 or inc0 ", "tweights "):
+        assert part in str(caught.value)
+
+
+def test_fault_16_inc0_means_off() -> None:
+    assert not parse_randaugment("rand-m9-inc0").increasing
+    assert parse_randaugment("rand-m9-inc1").increasing
+
+
+def test_fill_is_checked() -> None:
+    with pytest.raises(ValueError, match=r"RandAugment\.fill"):
+        RandAugment(fill=(0, 0, 256))
+
+
+# ---------------------------------------------------------------------------- the operations, stated with Pillow
+
+GREY = (128, 128, 128)
+PillowOp = Callable[[Image.Image, float, int, bool], Image.Image]
+
+
+def enhanced(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> PillowOp:
+    """`factor` runs from 0.1 to 1.9; or away from 1, either way, when strengths increase."""
+
+    def apply(image: Image.Image, magnitude: float, sign: int, increasing: bool) -> Image.Image:
+        factor = 1 + sign * 0.09 * magnitude if increasing else 0.1 + 0.18 * magnitude
+        return kind(image).enhance(max(factor, 0.1))
+
+    return apply
+
+
+def warped(matrix: Callable[[float, Image.Image], tuple[float, ...]]) -> PillowOp:
+    def apply(image: Image.Image, magnitude: float, sign: int, increasing: bool) -> Image.Image:
+        del increasing
+        six = matrix(sign * magnitude / 10, image)
+        return image.transform(image.size, Image.Transform.AFFINE, six, Image.Resampling.BICUBIC, fillcolor=GREY)
+
+    return apply
+
+
+def posterized(image: Image.Image, magnitude: float, sign: int, increasing: bool) -> Image.Image:
+    bits = 4 - int(0.4 * magnitude) if increasing else int(0.4 * magnitude)
+    keep = [value >> (8 - bits) << (8 - bits) if bits > 0 else 0 for value in range(256)]
+    return image.point(keep * 3)
+
+
+def solarized(image: Image.Image, magnitude: float, sign: int, increasing: bool) -> Image.Image:
+    threshold = min(256, int(25.6 * magnitude))
+    return ImageOps.solarize(image, 256 - threshold if increasing else threshold)
+
+
+def brightened_below_middle(image: Image.Image, magnitude: float, sign: int, increasing: bool) -> Image.Image:
+    add = min(128, int(11 * magnitude))
+    return image.point([min(255, value + add) if value < 128 else value for value in range(256)] * 3)
+
+
+ORACLE: dict[str, PillowOp] = {
+    "AutoContrast": lambda image, *_: ImageOps.autocontrast(image),
+    "Equalize": lambda image, *_: ImageOps.equalize(image),
+    "Invert": lambda image, *_: ImageOps.invert(image),
+    "Rotate": lambda image, magnitude, sign, _: image.rotate(
+        3 * magnitude * sign, Image.Resampling.BICUBIC, fillcolor=GREY
+    ),
+    "Posterize": posterized,
+    "Solarize": solarized,
+    "SolarizeAdd": brightened_below_middle,
+    "Color": enhanced(ImageEnhance.Color),
+    "Contrast": enhanced(ImageEnhance.Contrast),
+    "Brightness": enhanced(ImageEnhance.Brightness),
+    "Sharpness": enhanced(ImageEnhance.Sharpness),
+    "ShearX": warped(lambda level, _: (1, 0.3 * level, 0, 0, 1, 0)),
+    "ShearY": warped(lambda level, _: (1, 0, 0, 0.3 * level, 1, 0)),
+    "TranslateXRel": warped(lambda level, image: (1, 0, 0.45 * level * image.width, 0, 1, 0)),
+    "TranslateYRel": warped(lambda level, image: (1, 0, 0, 0, 1, 0.45 * level * image.height)),
+}
+
+
+def test_the_operations_are_timms_fifteen() -> None:
+    assert list(OPERATIONS) == NAMES
+    assert set(ORACLE) == set(NAMES) == set(WEIGHTS)
+
+
+@pytest.mark.parametrize("increasing", [False, True])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("magnitude", [0.0, 1.0, 3.5, 7.0, 10.0, 16.0])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_operation_equals_its_statement_in_pillow(
+    name: str, magnitude: float, sign: int, increasing: bool
+) -> None:
+    clip = smooth()
+    settings = RandAugment(increasing=increasing, max_magnitude=20)
+    result = OPERATIONS[name](clip, magnitude / 10, sign, settings)
+    frames = [Image.fromarray(frame) for frame in clip.permute(0, 2, 3, 1).contiguous().numpy()]
+    expected = np.stack([np.asarray(ORACLE[name](frame, magnitude, sign, increasing)) for frame in frames])
+    difference = np.abs(result.permute(0, 2, 3, 1).numpy().astype(int) - expected.astype(int)).max(-1)
+    # One grey level where arithmetic on fractions ends just below a whole number; and a pixel that falls exactly on
+    # the picture's edge may be inside for one and outside for the other.
+    on_edge = 0.02 if name.startswith(("Rotate", "Shear", "Translate")) else 0
+    assert (difference > 1).mean() <= on_edge
+
+
+def test_geometry_is_bicubic_and_leaves_the_fill_behind() -> None:
+    """A line of 200 on black, moved by half a pixel: Pillow's bicubic kernel gives it 0.625, bilinear 0.5."""
+    clip = torch.zeros(1, 3, 9, 9, dtype=torch.uint8)
+    clip[..., 4] = 200
+    shifted = OPERATIONS["TranslateXRel"](clip, 0.5 / 9 / 0.45, 1, RandAugment(fill=(1, 2, 3)))
+    row = shifted[0, 0, 4].tolist()
+    assert row[3] == row[4] == 125
+    assert row[2] == row[5] == 0
+    assert shifted[0, :, 4, 8].tolist() == [1, 2, 3]
+
+
+# -------------------------------------------------------------------------------------------------------- draws
+
+
+class Recorder:
+    """Stands in for the operations and notes what is applied."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.applied: list[tuple[str, float, int]] = []
+        operations = {name: self._recording(name) for name in NAMES}
+        monkeypatch.setattr("vitaclip.data.transforms.randaugment.OPERATIONS", operations)
+
+    def _recording(self, name: str) -> object:
+        def record(clip: torch.Tensor, level: float, sign: int, settings: RandAugment) -> torch.Tensor:
+            self.applied.append((name, level, sign))
+            return clip
+
+        return record
+
+    def run(self, text: str, clips: int = 1500) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Names, strengths (1 at magnitude 10) and signs of all that `clips` clips went through."""
+        augment, rng = parse_randaugment(text), np.random.default_rng(0)
+        self.applied.clear()
+        for _ in range(clips):
+            augment(noise(), rng)
+        names, levels, signs = zip(*self.applied, strict=True)
+        return list(names), np.array(levels), np.array(signs)
+
+
+@pytest.fixture
+def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
+    return Recorder(monkeypatch)
+
+
+def shares(names: list[str]) -> np.ndarray:
+    return np.array([names.count(name) for name in NAMES]) / len(names)
+
+
+def test_every_operation_is_drawn_alike_and_applied_half_the_time(recorder: Recorder) -> None:
+    names, _, signs = recorder.run("rand-m7-n4-mstd0.5-inc1")
+    assert len(names) / 6000 == pytest.approx(0.5, abs=0.03)
+    assert shares(names) == pytest.approx(np.full(15, 1 / 15), abs=0.02)
+    assert signs.mean() == pytest.approx(0, abs=0.06)
+
+
+@pytest.mark.parametrize("probability", [0.1, 1.0])
+def test_p_is_the_chance_of_each_operation(recorder: Recorder, probability: float) -> None:
+    names, _, _ = recorder.run(f"rand-n4-p{probability}")
+    assert len(names) / 6000 == pytest.approx(probability, abs=0.02)
+
+
+def test_mstd_spreads_the_strength_normally(recorder: Recorder) -> None:
+    _, levels, _ = recorder.run("rand-m5-n4-mstd1-p1")
+    assert levels.mean() == pytest.approx(0.5, abs=0.005)
+    assert levels.std() == pytest.approx(0.1, abs=0.005)
+    assert np.quantile(levels, [0.1587, 0.8413]) == pytest.approx([0.4, 0.6], abs=0.01)
+
+
+def test_without_mstd_the_strength_is_fixed(recorder: Recorder) -> None:
+    _, levels, _ = recorder.run("rand-m7-p1", clips=50)
+    assert set(levels) == {0.7}
+
+
+def test_strengths_are_cut_to_the_range(recorder: Recorder) -> None:
+    _, levels, _ = recorder.run("rand-m9-n4-mstd3-p1")
+    assert (levels.min(), levels.max()) == (0, 1)
+    assert (levels == 1).mean() == pytest.approx(0.3694, abs=0.03)  # a normal variable above (10 - 9) / 3
+    _, levels, _ = recorder.run("rand-m9-n4-mstd3-p1-mmax12")
+    assert levels.max() == pytest.approx(1.2)
+    assert (levels == levels.max()).mean() == pytest.approx(0.1587, abs=0.03)
+
+
+def test_mstd_of_100_is_normal_and_more_is_uniform(recorder: Recorder) -> None:
+    _, levels, _ = recorder.run("rand-m8-n4-mstd100-p1")
+    assert ((levels == 0) | (levels == 1)).mean() > 0.9
+    _, levels, _ = recorder.run("rand-m8-n4-mstd100.5-p1")
+    assert np.quantile(levels, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8], abs=0.02)
+
+
+def test_weighted_choice_never_repeats_and_favours_geometry(recorder: Recorder) -> None:
+    names, _, _ = recorder.run("rand-n1-p1-tweights", clips=4000)
+    weights = {"Rotate": 3.0, "ShearX": 2.0, "ShearY": 2.0, "TranslateXRel": 1.0, "TranslateYRel": 1.0}
+    weights |= dict.fromkeys(("Color", "Sharpness", "AutoContrast"), 0.25)
+    expected = np.array([weights.get(name, 0.05) for name in NAMES])
+    assert shares(names) == pytest.approx(expected / expected.sum(), abs=0.02)
+    names, _, _ = recorder.run("rand-n15-p1-tweights", clips=1)
+    assert sorted(names) == sorted(NAMES)
+
+
+# ------------------------------------------------------------------------------------- one draw for the whole clip
+
+
+def test_one_draw_for_the_whole_clip() -> None:
+    augment = parse_randaugment("rand-m9-n3-mstd1-inc1")
+    changed = 0
+    for seed in range(40):
+        clip = augment(noise(frames=4), np.random.default_rng(seed))
+        assert clip.shape == (4, 3, 20, 26)
+        assert clip.dtype == torch.uint8
+        assert torch.equal(clip, clip[:1].expand_as(clip))
+        changed += not torch.equal(clip, noise(frames=4))
+    assert changed > 25
+
+
+def test_a_frame_gets_the_same_alone_as_in_its_clip() -> None:
+    augment, clip = parse_randaugment("rand-m9-n4-mstd1-inc1"), smooth()
+    for seed in range(20):
+        together = augment(clip, np.random.default_rng(seed))
+        alone = [augment(frame.unsqueeze(0), np.random.default_rng(seed)) for frame in clip]
+        assert torch.equal(together, torch.cat(alone))
+
+
+def test_the_generator_alone_decides() -> None:
+    augment = parse_randaugment("rand-m9-n3-mstd1-inc1")
+    first, again, other = (augment(noise(), np.random.default_rng(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)

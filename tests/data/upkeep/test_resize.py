@@ -1,0 +1,281 @@
+"""Smaller copies: the same pictures at the same times, in less space, made once."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import torch
+
+from video_files import write_video
+from vitaclip.cli import main
+from vitaclip.config import ResizeConfig
+from vitaclip.data import VideoError, open_video
+from vitaclip.data.transforms.geometry import resize
+from vitaclip.data.upkeep.resize import Job, plan_resize, resize_video, run_resize
+
+CONFIG = ResizeConfig(short_side=64, key_frame_interval=8, quality=12, workers=1)
+
+
+def write_picture_video(
+    path: Path,
+    width: int,
+    height: int,
+    *,
+    codec: str = "libx264",
+    pix_fmt: str = "yuv420p",
+    frames: int = 20,
+    times: list[int] | None = None,
+    rotation: int = 0,
+    shape: Fraction | None = None,
+    colorspace: int | None = None,
+) -> Path:
+    """Smooth colours that differ in every corner and move; `times` are in 1/100 s."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream(codec, rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = width, height, pix_fmt
+        stream.codec_context.time_base = Fraction(1, 100) if times else Fraction(1, 25)
+        if shape is not None:
+            stream.codec_context.sample_aspect_ratio = shape
+        if colorspace is not None:
+            stream.codec_context.colorspace = colorspace
+        if rotation:
+            stream.set_display_rotation(rotation)
+        y, x = np.mgrid[:height, :width] / np.array([height, width])[:, None, None]
+        for number in range(frames):
+            phase = number / frames
+            picture = np.stack([255 * x, 255 * y, 127 + 127 * np.sin(6 * (x + phase))], -1).astype(np.uint8)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(
+                format=pix_fmt, dst_colorspace=5 if colorspace is None else colorspace
+            )
+            frame.pts, frame.time_base = (times or list(range(frames)))[number], stream.codec_context.time_base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+def all_frames(path: Path) -> torch.Tensor:
+    with open_video(path) as video:
+        return video.frames(range(video.num_frames))
+
+
+def frame_times(path: Path) -> list[Fraction]:
+    with av.open(str(path)) as container:
+        return [Fraction(frame.pts or 0) * (frame.time_base or 1) for frame in container.decode(video=0)]
+
+
+def assert_same_pictures(source: Path, target: Path, tolerance: float = 4.0) -> None:
+    """The copy's frames are those of the source, shrunk by an oracle of its own."""
+    before, after = all_frames(source), all_frames(target)
+    assert len(before) == len(after)
+    wanted = resize(before, after.shape[-2], after.shape[-1])
+    assert (wanted.float() - after.float()).abs().mean() < tolerance
+    # Every frame is nearest to its own: none dropped, repeated or out of order.
+    distances = (wanted[:, None].float() - after[None].float()).abs().mean((2, 3, 4))
+    assert distances.argmin(1).tolist() == list(range(len(before)))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((320, 240), (86, 64)),
+        ((240, 320), (64, 86)),
+        ((128, 128), (64, 64)),
+        ((60, 40), (60, 40)),
+        ((64, 64), (64, 64)),
+    ],
+)
+def test_size_and_pictures(tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]) -> None:
+    source = write_picture_video(tmp_path / "a.mp4", *size)
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    assert all_frames(tmp_path / "b.mp4").shape[:1:-1] == expected
+    assert_same_pictures(source, tmp_path / "b.mp4")
+
+
+def test_odd_sizes_become_even(tmp_path: Path) -> None:
+    source = write_picture_video(tmp_path / "a.mkv", 75, 51, codec="ffv1", pix_fmt="yuv444p")
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    assert all_frames(tmp_path / "b.mp4").shape[-2:] == (52, 76)
+    assert_same_pictures(source, tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_rotation_is_applied(tmp_path: Path, rotation: int) -> None:
+    source = write_picture_video(tmp_path / "a.mp4", 160, 128, rotation=rotation)
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        frame = next(container.decode(video=0))
+        assert (frame.rotation, frame.width, frame.height) == (0, *((80, 64) if rotation == 180 else (64, 80)))
+    assert_same_pictures(source, tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"codec": "mpeg4"},
+        {"codec": "mjpeg", "pix_fmt": "yuvj420p"},  # full range
+        {"codec": "ffv1", "pix_fmt": "bgra"},
+        {"codec": "ffv1", "pix_fmt": "gray"},
+        {"pix_fmt": "yuv420p10le"},
+        {"pix_fmt": "yuv444p"},
+        {"colorspace": 1},  # BT.709
+        {"colorspace": 5},
+    ],
+)
+def test_colours_stay(tmp_path: Path, options: dict[str, object]) -> None:
+    source = write_picture_video(tmp_path / "a.mkv", 160, 128, **options)  # type: ignore[arg-type]
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    assert_same_pictures(source, tmp_path / "b.mp4")
+    difference = all_frames(source).float().mean((0, 2, 3)) - all_frames(tmp_path / "b.mp4").float().mean((0, 2, 3))
+    assert difference.abs().max() < 2
+
+
+@pytest.mark.parametrize("first", [0, 130])
+def test_times_stay_and_begin_at_zero(tmp_path: Path, first: int) -> None:
+    times = [first + time for time in (0, 3, 4, 10, 11, 30, 31, 50, 70, 71)]
+    source = write_picture_video(tmp_path / "a.mkv", 128, 128, frames=10, times=times)
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    assert [round(100 * time) for time in frame_times(tmp_path / "b.mp4")] == [time - first for time in times]
+    assert_same_pictures(source, tmp_path / "b.mp4")
+
+
+@pytest.mark.parametrize("rotation", [0, 90])
+def test_the_shape_of_pixels_stays(tmp_path: Path, rotation: int) -> None:
+    source = write_picture_video(tmp_path / "a.mp4", 160, 128, shape=Fraction(4, 3), rotation=rotation)
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        shape = container.streams.video[0].sample_aspect_ratio
+    assert shape == (Fraction(3, 4) if rotation else Fraction(4, 3))
+
+
+def test_a_gif_is_shrunk(tmp_path: Path) -> None:
+    source = write_picture_video(tmp_path / "a.gif", 160, 128, codec="gif", pix_fmt="rgb8")
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    assert_same_pictures(source, tmp_path / "b.mp4", tolerance=8)
+
+
+def test_key_frames_are_close_and_sound_is_gone(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "a.mkv", frames=60, gop=60)
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video"]
+        keys = [n for n, frame in enumerate(container.decode(video=0)) if frame.key_frame]
+    assert max(np.diff([*keys, 60])) <= 8
+
+
+def test_a_folder_is_shrunk_once(tmp_path: Path) -> None:
+    source, target = tmp_path / "videos", tmp_path / "small"
+    for name in ("tai_chi/a.mkv", "tai_chi/b.mp4", "yoga/sub/c.mp4"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        write_video(source / name, frames=6)
+    (source / "yoga" / "cut.mp4").write_text("no video")
+    plan = plan_resize(source, target, CONFIG)
+    assert (len(plan.jobs), plan.finished) == (4, 0)
+    outcomes = {outcome.item.source.name: outcome for outcome in run_resize(plan, target, CONFIG)}
+    assert {name for name, outcome in outcomes.items() if outcome.ending != "done"} == {"cut.mp4"}
+    made = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+    assert made == ["failures.csv", "resize.json", "tai_chi/a.mp4", "tai_chi/b.mp4", "yoga/sub/c.mp4"]
+    assert "cannot be read as a video" in (target / "failures.csv").read_text()
+    # A second run has only the bad one left; mended, it is made, and nothing else is touched.
+    (source / "yoga" / "cut.mp4").write_bytes((source / "tai_chi" / "b.mp4").read_bytes())
+    before = {path: path.stat().st_mtime_ns for path in target.rglob("?.mp4")}
+    (target / "yoga" / ".cut.mp4.1.tmp").write_text("left by a run that was killed")
+    again = plan_resize(source, target, CONFIG)
+    assert (again.jobs, again.finished) == ((Job(source / "yoga" / "cut.mp4", target / "yoga" / "cut.mp4"),), 3)
+    assert [outcome.ending for outcome in run_resize(again, target, CONFIG)] == ["done"]
+    assert {path: path.stat().st_mtime_ns for path in target.rglob("?.mp4")} == before
+    assert not (target / "failures.csv").exists()
+    assert not list(target.rglob(".*"))
+
+
+def test_what_takes_too_long_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", frames=60, width=480, height=360)
+    config = ResizeConfig(short_side=360, quality=1, workers=1, time_limit_seconds=0.05)
+    plan = plan_resize(tmp_path / "videos", tmp_path / "small", config)
+    assert [outcome.ending for outcome in run_resize(plan, tmp_path / "small", config)] == ["timed out"]
+    assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["failures.csv", "resize.json"]
+
+
+def test_a_run_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> None:
+    (tmp_path / "videos").mkdir()
+    for name in "abc":
+        write_video(tmp_path / "videos" / f"{name}.mp4", frames=60, width=480, height=360)
+    config = ResizeConfig(short_side=360, quality=1, workers=2)
+    outcomes = run_resize(plan_resize(tmp_path / "videos", tmp_path / "small", config), tmp_path / "small", config)
+    next(outcomes)
+    outcomes.close()
+    made = [path.name for path in (tmp_path / "small").iterdir()]
+    assert not [name for name in made if name.startswith(".")]
+    assert plan_resize(tmp_path / "videos", tmp_path / "small", config).finished == len(made) - 1
+
+
+def test_a_damaged_source_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "a.mp4", frames=40)
+    content = source.read_bytes()
+    source.write_bytes(content[: len(content) // 3])
+    with pytest.raises(VideoError, match=r"a\.mp4 .*copy it again"):
+        resize_video(source, tmp_path / "small" / "b.mp4", CONFIG)
+    assert not list((tmp_path / "small").glob("*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("no source", "does not exist; give the folder of the videos"),
+        ("file", "is a file, not a folder"),
+        ("inside", "lies in"),
+        ("around", "lies in"),
+        ("no video", "holds no video, at any depth"),
+        ("two of one name", "both would become"),
+        ("other things", "holds other things; name a new folder"),
+        ("other settings", 'was made with {"short_side": 64, "key_frame_interval": 8, "quality": 12}, not'),
+        ("odd side", "short_side = 255: give an even number"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str) -> None:
+    source, target = tmp_path / "videos", tmp_path / "small"
+    source.mkdir()
+    write_video(source / "a.mp4", frames=3)
+    if change == "no source":
+        source = tmp_path / "none"
+    elif change == "file":
+        source = source / "a.mp4"
+    elif change == "inside":
+        target = source / "small"
+    elif change == "around":
+        target = tmp_path
+    elif change == "no video":
+        (source / "a.mp4").unlink()
+    elif change == "two of one name":
+        write_video(source / "a.mkv", frames=3)
+    elif change == "other things":
+        target.mkdir()
+        (target / "x.txt").touch()
+    elif change == "other settings":
+        list(run_resize(plan_resize(source, target, CONFIG), target, CONFIG))
+    before = sorted(tmp_path.rglob("*"))
+    side = "255" if change == "odd side" else "256"
+    capsys.readouterr()
+    assert main(["data", "resize", str(source), str(target), "--short_side", side]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "videos").mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", frames=6)
+    (tmp_path / "videos" / "bad.mp4").write_text("no video")
+    arguments = ["data", "resize", str(tmp_path / "videos"), str(tmp_path / "small"), "--short_side", "32"]
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert f"failed: {tmp_path / 'videos' / 'bad.mp4'}" in printed.err
+    rows = dict(" ".join(line.split()).strip("│ ").split(" │ ") for line in printed.out.splitlines() if "│" in line)
+    assert (rows["shrunk"], rows["there already"]) == ("1", "0")
+    (tmp_path / "videos" / "bad.mp4").unlink()
+    assert main(arguments) == 0
+    assert "there already" in capsys.readouterr().out

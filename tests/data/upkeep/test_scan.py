@@ -1,0 +1,159 @@
+"""Scanning a data set: what is bad is named, everything else goes on the clean list."""
+
+import csv
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from misbehaving import check_or_misbehave
+from video_files import write_video
+from vitaclip.cli import main
+from vitaclip.config import ScanConfig
+from vitaclip.data import VideoError, read_list
+from vitaclip.data.upkeep.scan import Scan, VideoFacts, check_video, find_targets, scan_videos, write_scan
+
+CONFIG = ScanConfig(workers=2, time_limit_seconds=60)
+
+
+@pytest.fixture
+def mixed(video_folder: Path, tmp_path: Path) -> Path:
+    """Good files and bad ones of several kinds, and their list with names as labels."""
+    good = (video_folder / "clip0.mp4").read_bytes()
+    for name in ("a.mp4", "b, c.mp4"):
+        (tmp_path / name).write_bytes(good)
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "cut.mp4").write_bytes(good[: len(good) // 2])
+    (tmp_path / "empty.mp4").touch()
+    lines = ["a.mp4,tai chi", '"b, c.mp4","swimming, indoors"', "text.mp4,tai chi", "cut.mp4,tai chi"]
+    lines += ["empty.mp4,tai chi", "none.mp4,tai chi", "a.mp4,tai chi", "a.mp4,taichix"]
+    (tmp_path / "list.csv").write_text("path,label\n" + "\n".join(lines) + "\n", "utf-8")
+    return tmp_path
+
+
+def test_a_check_looks_at_the_ends(video_folder: Path) -> None:
+    assert check_video(video_folder / "clip3.mp4") == VideoFacts(26, 64, 48)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "codec", "options"),
+    [
+        (".mp4", "libx264", {"movflags": "faststart"}),
+        (".mkv", "libx264", {}),
+        (".webm", "libvpx-vp9", {}),
+        (".avi", "mpeg4", {}),
+        (".mov", "mpeg4", {"movflags": "faststart"}),
+        (".gif", "gif", {}),
+        (".mpg", "mpeg2video", {}),
+    ],
+)
+def test_a_download_that_broke_off_is_bad(tmp_path: Path, suffix: str, codec: str, options: dict[str, str]) -> None:
+    pix_fmt = "rgb8" if codec == "gif" else "yuv420p"
+    whole = write_video(tmp_path / f"a{suffix}", codec, frames=60, pix_fmt=pix_fmt, container_options=options)
+    assert check_video(whole).num_frames == 60
+    cut = tmp_path / f"cut{suffix}"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    if suffix in (".gif", ".mpg"):  # these state no length: what is there is all there is
+        assert check_video(cut).num_frames < 60
+    else:
+        with pytest.raises(VideoError, match=r"is cut off|cannot be read as a video|is damaged"):
+            check_video(cut)
+
+
+def test_a_cut_file_without_an_index_is_told_by_its_frames(tmp_path: Path) -> None:
+    whole = write_video(tmp_path / "a.avi", "mpeg4", frames=50, width=320, height=240, b_frames=0)
+    cut = tmp_path / "cut.avi"
+    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    with pytest.raises(VideoError, match=r"cut\.avi is cut off \(\d+ of 50 frames\): copy it again"):
+        check_video(cut)
+
+
+def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path: Path) -> None:
+    source, path = write_video(tmp_path / "a.mp4"), tmp_path / "b.mp4"
+    options = {"avoid_negative_ts": "disabled"}
+    with av.open(str(source)) as reader, av.open(str(path), "w", options=options) as writer:
+        stream = writer.add_stream_from_template(reader.streams.video[0])
+        for packet in reader.demux(video=0):
+            if packet.dts is not None and packet.pts is not None:
+                packet.pts, packet.dts = packet.pts - 15 * 512, packet.dts - 15 * 512
+                packet.stream = stream
+                writer.mux(packet)
+    assert check_video(path).num_frames == 25
+
+
+def test_every_kind_of_bad_is_named_and_the_clean_list_can_be_read(mixed: Path) -> None:
+    names = ("swimming, indoors", "tai chi")
+    targets, bad = find_targets(mixed / "list.csv", class_names=names)
+    scan = scan_videos(targets, CONFIG)
+    problems = {(entry.path.name if entry.path else "", entry.kind): entry.problem for entry in (*bad, *scan.bad)}
+    assert set(problems) == {
+        ("", "list"),  # no such class
+        ("empty.mp4", "list"),
+        ("none.mp4", "list"),
+        ("a.mp4", "list"),  # listed twice
+        ("text.mp4", "refused"),
+        ("cut.mp4", "refused"),
+    }
+    assert problems["", "list"].startswith("list.csv:9: no class is called 'taichix'")
+    assert all(name in problem for (name, _), problem in problems.items())
+    write_scan(Scan(scan.good, (*bad, *scan.bad)), mixed / "out")
+    clean = read_list(mixed / "out" / "clean.csv", class_names=names)
+    assert [(row.path.name, row.label) for row in clean.rows] == [("a.mp4", 1), ("b, c.mp4", 0)]
+    with (mixed / "out" / "bad.csv").open(newline="") as file:
+        assert {(Path(row["path"]).name, row["kind"]) for row in csv.DictReader(file)} == set(problems)
+
+
+def test_files_that_hang_or_crash_are_recorded_and_the_others_checked(video_folder: Path, tmp_path: Path) -> None:
+    for name in ("a", "hang", "b", "segfault", "c"):
+        (tmp_path / f"{name}.mp4").write_bytes((video_folder / "clip1.mp4").read_bytes())
+    targets, _ = find_targets(tmp_path)
+    seen: list[object] = []
+    scan = scan_videos(targets, ScanConfig(workers=2, time_limit_seconds=3), seen.append, check_or_misbehave)
+    assert [Path(str(target.path)).stem for target in scan.good] == ["a", "b", "c"]
+    assert [(bad.path, bad.kind) for bad in scan.bad] == [
+        (tmp_path / "hang.mp4", "timed out"),
+        (tmp_path / "segfault.mp4", "died"),
+    ]
+    assert scan.bad[0].problem == f"{tmp_path / 'hang.mp4'}: took longer than the time limit"
+    assert len(seen) == 5
+
+
+def test_labels_of_folders(video_folder: Path, tmp_path: Path) -> None:
+    video = (video_folder / "clip1.mp4").read_bytes()
+    for name in ("tai_chi/a.mp4", "yoga/a.webm"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_bytes(video)
+    (tmp_path / "yoga" / "b").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "yoga" / "b" / "img_001.jpg")
+    targets, bad = find_targets(tmp_path)
+    assert [(target.path.name, target.label) for target in targets] == [
+        ("a.mp4", "tai chi"),
+        ("a.webm", "yoga"),
+        ("b", "yoga"),
+    ]
+    assert not bad
+    assert len(scan_videos(targets, CONFIG).good) == 3
+    assert {target.label for target in find_targets(tmp_path / "yoga")[0]} == {None}
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no video, at any depth"):
+        find_targets(tmp_path)
+    with pytest.raises(ValueError, match=r"none\.csv: does not exist; give a list file or a folder"):
+        find_targets(tmp_path / "none.csv")
+
+
+def test_the_command(mixed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["data", "scan", str(mixed / "list.csv"), "--classes", "tai chi,swimming", "--workers", "2"]
+    (mixed / "list.csv").write_text("a.mp4,tai chi\ntext.mp4,0\n")
+    assert main([*arguments, "--out", str(mixed / "out")]) == 1
+    printed = capsys.readouterr()
+    assert printed.err.count("bad: ") == 1
+    assert f"bad: {mixed / 'text.mp4'} cannot be read as a video" in printed.err
+    assert (mixed / "out" / "clean.csv").read_text() == f'"{mixed / "a.mp4"}","tai chi"\n'
+    (mixed / "list.csv").write_text("a.mp4,0\n")
+    assert main(arguments) == 0
+    assert main([*arguments, "--time_limit_seconds", "0"]) == 2
+    assert "must be above 0" in capsys.readouterr().err
