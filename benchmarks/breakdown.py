@@ -4,6 +4,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 
+import timing
 import torch
 from torch.profiler import ProfilerActivity, profile
 
@@ -40,12 +41,15 @@ def matrix_rate(device: torch.device, *, small: bool = False) -> float:
 
 
 def print_kinds(title: str, run: Callable[[], object], device: torch.device) -> None:
-    """Time of a run by kind of operation, from torch's profiler, after one run to warm up."""
-    run()
+    """Time of a run by kind of operation, from torch's profiler: of a second run, or of the first if that is long."""
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
-    with profile(activities=activities) as profiler:
-        run()
+    for _ in range(2):
+        started = time.perf_counter()
+        with profile(activities=activities) as profiler:
+            run()
+        if time.perf_counter() - started > timing.LONG_SECONDS:
+            break
     spent: dict[str, float] = defaultdict(float)
     for event in profiler.key_averages():
         spent[kind_of(event.key)] += event.self_device_time_total if on_gpu else event.self_cpu_time_total

@@ -6,7 +6,7 @@
     python benchmarks/scaling.py --small                           tries everything out in a minute
 
 ViT-B/16 with random weights; what is not varied: one clip of 8 frames of 224 px, 10 classes, G = M = 8. Each line is
-measured in a process of its own: the second step, or the first if that takes more than half a minute. The exponent says
+measured in a process of its own: the second step, or the first if that takes more than 20 seconds. The exponent says
 how the figure grows with the axis from the line above; beside it, what the formulas in operations.py say.
 """
 
@@ -40,7 +40,6 @@ VALUES = {
     "image_size": ((112, 224), (112, 224, 448)),
 }
 """Of each axis: in short, and in full."""
-LONG_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -74,7 +73,7 @@ def measure(axis: str, value: int, options: argparse.Namespace) -> Point:
         seconds.append((time.perf_counter() - wall, time.process_time() - cpu))
 
     peak = memory.extra_peak_bytes(options.device, step)
-    if seconds[0][0] < LONG_SECONDS:
+    if seconds[0][0] < timing.LONG_SECONDS:
         step()
     lengths = full_size.text_lengths(model)
     return Point(

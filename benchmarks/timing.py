@@ -10,6 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
+LONG_SECONDS = 20.0
+"""Of a first run that takes longer the beginnings count for little: it is not repeated to be measured."""
+
 
 @dataclass(frozen=True)
 class Times:

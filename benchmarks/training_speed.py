@@ -3,7 +3,7 @@
     python benchmarks/training_speed.py                                   8 frames, a step of 2 micro-batches on a CPU
     python benchmarks/training_speed.py --frames 8 16 --micro-batches 8   the whole step of 16 clips
     python benchmarks/training_speed.py --small --frames 2                tries everything out in a minute
-    python benchmarks/training_speed.py --profile                         where our time goes, by kind of operation
+    python benchmarks/training_speed.py --profile                         where the time of each goes, by kind
 
 ViT-B/16 with random weights, 400 classes of Kinetics, a context for each class. Every run has a process of its
 own, in changing order, since one published step takes most of a 24 GB machine. On a CUDA device a step has 8
@@ -43,7 +43,6 @@ RATIOS = (
     ("published float32 / ours bfloat16", "published float32", "ours bfloat16"),
 )
 JOBS = ("train", "test")
-_LONG_SECONDS = 20.0
 
 
 def side(options: argparse.Namespace) -> int:
@@ -148,7 +147,7 @@ def measure_here(run: Callable[[int], None], device: torch.device) -> dict[str, 
 
     first: dict[str, float] = {}
     peak = memory.extra_peak_bytes(device, lambda: first.update(timed()))
-    return {"peak_bytes": peak, **(first if first["wall"] > _LONG_SECONDS else timed())}
+    return {"peak_bytes": peak, **(first if first["wall"] > timing.LONG_SECONDS else timed())}
 
 
 def print_memory(title: str, peaks: dict[str, int]) -> None:
@@ -191,7 +190,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--compile", action="store_true", help="with runtime.compile")
     parser.add_argument("--small", action="store_true", help="a model of next to no size, to try this program out")
-    parser.add_argument("--profile", action="store_true", help="print where our time goes, and nothing else")
+    parser.add_argument(
+        "--profile", action="store_true", help="print where the time of each goes, and nothing else"
+    )
     parser.add_argument("--run-of", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.device = torch.device(options.device)
@@ -207,7 +208,11 @@ def main() -> None:
     keep_freed_memory()  # as `vitaclip train` does; the published procedure has the good of it too
     if options.run_of:
         way, what, frames = options.run_of
-        print(json.dumps(measure_here(job(way, options, what, int(frames)), options.device)))
+        run = job(way, options, what, int(frames))
+        if options.profile:
+            breakdown.print_kinds(f"{what}, {frames} frames, {way}", partial(run, 0), options.device)
+        else:
+            print(json.dumps(measure_here(run, options.device)))
         return
     card = torch.cuda.get_device_name(options.device) if options.device.type == "cuda" else "CPU"
     settings = {
@@ -221,10 +226,8 @@ def main() -> None:
     print(f"{timing.machine()}\n{json.dumps(settings)}")
     ways = [f"{procedure} {precision}" for precision in options.precisions for procedure in full_size.PROCEDURES]
     if options.profile:
-        for what in options.jobs:
-            for precision in options.precisions:
-                run = job(f"ours {precision}", options, what, options.frames[0])
-                breakdown.print_kinds(f"{what}, {precision}", partial(run, 0), options.device)
+        for frames, what, way in product(options.frames, options.jobs, ways):
+            subprocess.run([sys.executable, *sys.argv, "--run-of", way, what, str(frames)], check=True)
         return
     full_size.assert_equal_logits()
     cases, peaks, shares = {}, {}, {}
