@@ -35,6 +35,15 @@ def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def naming(path: str | Path) -> Iterator[None]:
+    """Has what the system refuses to an open file, as on a full disk, name it, which the system's error does not."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary neighbours that a killed process left in a folder."""
     for leftover in folder.glob(".*.tmp"):

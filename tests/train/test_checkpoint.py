@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +17,10 @@ from safetensors.torch import load_file, save_file
 from small_world import NAMES, train_config
 from vitaclip.config import DataConfig, TrainConfig
 from vitaclip.model import VitaCLIP
+from vitaclip.prompts.video import BlockPrompts
 from vitaclip.train.build import build_trainer, run_training
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, checksum
+from vitaclip.weights.backbone import load_backbone, save_backbone
 
 
 def names_in(folder: Path) -> list[str]:
@@ -71,8 +74,21 @@ def test_damage_is_found_and_the_one_before_is_taken(tmp_path: Path, damage: str
 
 def test_a_file_without_checksum_is_damaged(tmp_path: Path) -> None:
     save_file({"x": torch.zeros(3)}, tmp_path / "step_00000001.safetensors", {"step": "1", "notes": "{}"})
-    with pytest.raises(ValueError, match=r"no whole checkpoint is left: delete"):
-        CheckpointStore(tmp_path, keep=1).newest()
+    for _ in range(2):  # the same command again must not start the run over
+        with pytest.raises(ValueError, match=r"no whole checkpoint is left: delete"):
+            CheckpointStore(tmp_path, keep=1).newest()
+
+
+def test_a_passing_refusal_of_the_system_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = store_with(tmp_path, 3, 4)
+
+    def stale(*_: object, **__: object) -> None:
+        raise OSError(116, "Stale file handle")
+
+    monkeypatch.setattr("vitaclip.train.checkpoint.safe_open", stale)
+    with pytest.raises(OSError, match="Stale file handle"):
+        store.newest()
+    assert store.steps() == [3, 4]
 
 
 def test_checksum_sees_names_shapes_and_kinds() -> None:
@@ -163,13 +179,14 @@ def test_what_a_kill_left_half_written_is_removed(world: Path, tmp_path: Path) -
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_checkpoint_from_before_the_first_step_can_be_gone_on_from(world: Path, tmp_path: Path) -> None:
+def test_a_checkpoint_from_before_the_first_step_can_be_gone_on_from(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = train_config(world, tmp_path)
-    trainer = build_trainer(config)
-    with torch.no_grad():
-        trainer.model.prompts.logit_scale.fill_(float("inf"))
+    monkeypatch.setattr(VitaCLIP, "compare", lambda self, x, y: x @ y.T * float("inf"))
     with pytest.raises(ValueError, match="loss is nan at step 0"):
-        trainer.train()
+        build_trainer(config).train()
+    monkeypatch.undo()
     assert names_in(tmp_path / "checkpoints") == ["step_00000000.safetensors"]
     assert build_trainer(config).step == 0
 
@@ -195,6 +212,43 @@ def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names
     with safe_open(tmp_path / "checkpoints" / "step_00000003.safetensors", framework="pt") as file:
         assert all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118
     assert build_trainer(config).step == 3
+
+
+def test_fault_13_a_gradient_that_is_not_finite_is_never_applied(world: Path, tmp_path: Path) -> None:
+    trainer = build_trainer(train_config(world, tmp_path))
+    assert not trainer.config.optim.max_gradient_norm
+    calls = iter(range(100))
+    block = trainer.model.prompts.video.blocks[0]
+    assert isinstance(block, BlockPrompts)
+    prompts = block.global_prompts
+    prompts.register_hook(lambda gradient: gradient * float("inf") if next(calls) == 3 else gradient)
+    with pytest.raises(ValueError, match=r"gradient's length is (nan|inf) at step 3; .* saved as they were") as caught:
+        trainer.train()
+    assert "start in another folder" in str(caught.value)
+    with safe_open(tmp_path / "checkpoints" / "step_00000003.safetensors", framework="pt") as file:
+        assert all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118
+
+
+def test_prompts_that_are_not_finite_themselves_are_not_saved(world: Path, tmp_path: Path) -> None:
+    trainer = build_trainer(train_config(world, tmp_path))
+    with torch.no_grad():
+        trainer.model.prompts.logit_scale.fill_(float("inf"))
+    with pytest.raises(ValueError, match=r"loss is nan at step 0; .* were not finite before and are not saved"):
+        trainer.train()
+    assert not trainer.checkpoints.steps()
+
+
+def test_another_backbone_under_the_same_name_is_noticed(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "backbone", tmp_path / "backbone")
+    config = train_config(world, tmp_path / "run", steps=2)
+    config = replace(config, model=replace(config.model, backbone=str(tmp_path / "backbone")))
+    run_training(config)
+    other = load_backbone(str(world / "backbone"))
+    with torch.no_grad():
+        next(other.clip.vision.parameters()).add_(0.02)
+    save_backbone(other.clip, other.tokenizer, tmp_path / "backbone")
+    with pytest.raises(ValueError, match=r"the backbone's fingerprint was \w+, now \w+\. Resume it with its own"):
+        build_trainer(config)
 
 
 # -------------------------------------------------------------------------------------------- the same run, or refused

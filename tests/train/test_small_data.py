@@ -126,24 +126,24 @@ def test_the_gradient_is_cut_to_its_greatest_length(world: Path, tmp_path: Path)
     )
     for trainer in (free, cut):
         trainer.model.double()
-    assert "train/gradient_norm" not in free.train_step(random_batch())
-    metrics = cut.train_step(random_batch())
+    free_metrics, metrics = (trainer.train_step(random_batch()) for trainer in (free, cut))
     whole, shortened = (
         torch.cat([p.grad.flatten() for p in t.model.trainable_parameters().values() if p.grad is not None])
         for t in (free, cut)
     )
-    assert metrics["train/gradient_norm"] == pytest.approx(whole.norm().item())
+    assert free_metrics["train/gradient_norm"] == metrics["train/gradient_norm"] == pytest.approx(whole.norm().item())
     assert shortened.norm().item() == pytest.approx(0.01, rel=1e-3)
     torch.testing.assert_close(shortened / shortened.norm(), whole / whole.norm())
 
 
-def test_fault_13_an_endless_gradient_stops_before_the_update(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = build_trainer(train_config(world, tmp_path, max_gradient_norm=1.0))
-    monkeypatch.setattr("vitaclip.train.trainer.clip_grad_norm_", lambda *_: torch.tensor(float("inf")))
+@pytest.mark.parametrize("limit", [0.0, 1.0])
+def test_fault_13_an_endless_gradient_stops_before_the_update(world: Path, tmp_path: Path, limit: float) -> None:
+    trainer = build_trainer(train_config(world, tmp_path, max_gradient_norm=limit))
+    trainer.model.prompts.logit_scale.register_hook(lambda gradient: gradient * float("inf"))
     before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
-    with pytest.raises(ValueError, match=r"gradient's length is inf at step 0; .*learning_rate.*moving_left/0.mp4"):
+    with pytest.raises(
+        ValueError, match=r"gradient's length is (inf|nan) at step 0; .*learning_rate.*moving_left/0.mp4"
+    ):
         trainer.train_step(random_batch())
     assert all(torch.equal(p, before[name]) for name, p in trainer.model.trainable_parameters().items())
 
@@ -223,6 +223,25 @@ def test_early_stopping_keeps_the_best(world: Path, tmp_path: Path) -> None:
     train_and_save(again)
     assert again.step == 5
     assert same(prompts_of(tmp_path), seen[1])
+
+
+def test_early_stopping_takes_the_best_that_is_whole(world: Path, tmp_path: Path) -> None:
+    config = with_data(train_config(world, tmp_path, steps=20), val=str(world / "videos"))
+    config = replace(config, validate_every=1, early_stop_patience=2, keep_checkpoints=9)
+    seen: list[dict[str, Tensor]] = []
+    trainer = validating(build_trainer(config), [0.1, 0.5, 0.3, 0.4], seen)
+    trainer.train()
+    best = trainer.checkpoints.path(2)
+    best.write_bytes(best.read_bytes()[:-1])
+    train_and_save(trainer)
+    assert same(prompts_of(tmp_path), seen[3])
+    (warning,) = trainer.warnings
+    assert "step_00000002.safetensors: damaged" in warning
+    assert warning.endswith("took that of step 4")
+    for step in (1, 2, 3, 4):
+        trainer.checkpoints.path(step).unlink()
+    with pytest.raises(ValueError, match=r"step_00000002.safetensors: not there any more; no validated checkpoint"):
+        trainer.keep_the_best()
 
 
 def test_without_early_stopping_the_last_prompts_are_kept(world: Path, tmp_path: Path) -> None:

@@ -60,11 +60,11 @@ def progress_bars(console: Console) -> Iterator[Progress]:
 
 
 class TrainingBar:
-    """A logger that moves a progress bar and shows loss and accuracy beside it."""
+    """A logger that moves a progress bar and shows loss and accuracy below it; in a file, a line each time."""
 
     def __init__(self, progress: Progress, steps: int, done: int = 0, *, stays: bool = True) -> None:
         """`stays` keeps the bar on the screen when training is over."""
-        self._progress, self._stays = progress, stays
+        self._progress, self._steps, self._stays = progress, steps, stays
         self._task = progress.add_task("training", total=steps, completed=done, note="")
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -76,6 +76,8 @@ class TrainingBar:
                 f" memory {metrics['memory_gib']:.1f} GiB"
             )
             self._progress.update(self._task, completed=step, note=note)
+            if not self._progress.console.is_terminal:  # a bar shows nothing in a file before it ends
+                self._progress.console.print(f"step {step} of {self._steps}: {note}", soft_wrap=True)
         if "val/top1" in metrics:
             self._progress.console.print(
                 f"step {step}: validation top-1 {metrics['val/top1']:.1%}, top-5 {metrics['val/top5']:.1%}"

@@ -1,6 +1,6 @@
 """`vitaclip train`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -37,6 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file")
     parser.add_argument(
         "--dry_run",
+        "--dry-run",
         action="store_true",
         help="make 3 steps, say what the run would cost and what is wrong with the data, and write nothing",
     )
@@ -69,12 +70,13 @@ def _train(config: TrainConfig, processes: "Processes", asked_to_stop: Callable[
         with progress_bars(console) as progress:
             show_features = partial(counting_bar, progress, "features")
             trainer = build_trainer(config, processes=processes, asked_to_stop=asked_to_stop, on_features=show_features)
-            for warning in trainer.warnings:
-                console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+            known = trainer.warnings
+            _show_warnings(known, console)
             _show_counts(trainer.model.trained_counts(), console)
             if processes.is_first:
                 trainer.loggers.append(TrainingBar(progress, trainer.steps, trainer.step))
             train_and_save(trainer)
+            _show_warnings(trainer.warnings[len(known) :], console)
     except Terminated:
         console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")
         return EXIT_STATUS
@@ -84,6 +86,11 @@ def _train(config: TrainConfig, processes: "Processes", asked_to_stop: Callable[
     console.print(f"the model is in {config.out}/model")
     console.print(f"use it: vitaclip predict VIDEO --model {config.out}/model")
     return 0
+
+
+def _show_warnings(warnings: Sequence[str], console: "Console") -> None:
+    for warning in warnings:
+        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
 
 
 def _show_counts(counts: Mapping[str, int], console: "Console") -> None:

@@ -86,7 +86,7 @@ def build_trainer(
     """
     parts = processes.together(lambda: _read_parts(config, processes, asked_to_stop))
     model, videos = parts.model, parts.videos
-    identified = identity(config, videos)
+    identified = {**identity(config, videos), "backbone": model.fingerprint}
     past = processes.from_first(lambda: _read_past(config, identified))
     optimizer = build_optimizer(model, config.optim)
     decay = config.optim.average_decay

@@ -74,6 +74,7 @@ class CheckpointStore:
 
         Raises:
             ValueError: if there is none, or it is damaged.
+            OSError: if the system does not give it, which says nothing of what is in it.
         """
         path = self.path(step)
         try:
@@ -84,29 +85,34 @@ class CheckpointStore:
             if checksum(tensors, metadata) != expected:
                 raise ValueError("its checksum is wrong")
             return Checkpoint(int(metadata["step"]), tensors, json.loads(metadata["notes"]))
-        except (SafetensorError, OSError, KeyError, ValueError) as error:
+        except FileNotFoundError as error:
+            raise ValueError(f"{path}: not there any more") from error
+        except (SafetensorError, KeyError, ValueError) as error:
             raise ValueError(f"{path}: damaged ({one_line(error)})") from error
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest whole checkpoint, or None in a new folder; and a line for each damaged one passed over.
 
-        Damaged ones are renamed, and what a kill left half-written is removed.
+        Damaged ones are then renamed, and what a kill left half-written is removed.
 
         Raises:
-            ValueError: if all are damaged.
+            ValueError: if all are damaged; they stay as they are, so that asking again does not start the run over.
         """
         remove_leftovers(self.folder)
-        steps = self.steps()
-        problems: list[str] = []
-        for step in reversed(steps):
+        problems: dict[Path, str] = {}
+        for step in reversed(self.steps()):
             try:
-                return self.load(step), [f"{problem}; went on from step {step}" for problem in problems]
+                found = self.load(step)
             except ValueError as error:
-                problems.append(str(error))
-            damaged = self.path(step)
-            damaged.replace(damaged.with_name(f"damaged_{damaged.name}"))
+                problems[self.path(step)] = str(error)
+                continue
+            for damaged in problems:
+                damaged.replace(damaged.with_name(f"damaged_{damaged.name}"))
+            return found, [f"{problem}; went on from step {step}" for problem in problems.values()]
         if problems:
-            raise ValueError(f"{'; '.join(problems)}; no whole checkpoint is left: delete {self.folder} to start over")
+            raise ValueError(
+                f"{'; '.join(problems.values())}; no whole checkpoint is left: delete {self.folder} to start over"
+            )
         return None, []
 
 

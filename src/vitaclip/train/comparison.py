@@ -12,8 +12,10 @@ MAY_CHANGE_ON_RESUME = frozenset(
     {
         "out",
         "runtime.device",
+        "runtime.precision",
         "runtime.compile",
         "runtime.checkpoint_activations",
+        "optim.micro_batch_size",
         "log_every",
         "validate_every",
         "checkpoint_every",
@@ -23,7 +25,8 @@ MAY_CHANGE_ON_RESUME = frozenset(
     | {"data.workers", "data.eval_batch_size", "data.val", "data.root", "data.index_cache", "wandb_project"}
     | {"data.time_limit_seconds", "data.limits"}
 )
-"""Fields that do not change what is learned. Any other difference between a run and its resumption is an error."""
+"""Fields that do not change what is learned, but for rounding. Any other difference between a run and its resumption is
+an error."""
 MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache"})
 """Folders whose place does not change what is learned; whether there is one does."""
 
@@ -49,6 +52,8 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
     differences += list(_class_differences(saved["class_names"], now["class_names"]))
     if saved["videos"] != now["videos"]:
         differences.append(f"the training videos were {saved['videos']}, now {now['videos']}")
+    if "backbone" in saved and saved["backbone"] != now["backbone"]:  # older runs do not say
+        differences.append(f"the backbone's fingerprint was {saved['backbone']}, now {now['backbone']}")
     if differences:
         raise ValueError(
             f"{folder} holds a run with another config: {'; '.join(differences)}."

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vitaclip.config import TrainConfig, to_dict
-from vitaclip.files import write_text
+from vitaclip.files import naming, write_text
 
 Metrics = Mapping[str, float]
 
@@ -37,11 +37,13 @@ class JSONLinesLogger:
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, metrics: Metrics) -> None:
-        self._file.write(json.dumps({"step": step, **metrics}) + "\n")
-        self._file.flush()
+        with naming(self._file.name):
+            self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        with naming(self._file.name):
+            self._file.close()
 
 
 def read_metric(path: Path, name: str, last_step: int) -> dict[int, float]:
@@ -65,14 +67,17 @@ class TensorBoardLogger:
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
 
+        self._folder = folder
         self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
 
     def log(self, step: int, metrics: Metrics) -> None:
-        for name, value in metrics.items():
-            self._writer.add_scalar(name, value, step)
+        with naming(self._folder):
+            for name, value in metrics.items():
+                self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        self._writer.close()
+        with naming(self._folder):
+            self._writer.close()
 
 
 class WandbLogger:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.nn.utils import clip_grad_norm_
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW
 
 from vitaclip.config import TrainConfig
@@ -174,12 +174,23 @@ class Trainer:
 
     def keep_the_best(self) -> None:
         """Leave in the model what is to be used: of the best validation if early stopping is on, averaged if asked."""
-        best = self.validations.best_step if self.validations.patience else None
-        if best is not None:
-            checkpoint = self.processes.from_first(lambda: self.checkpoints.load(best))
+        if self.validations.patience and self.validations.values:
+            checkpoint, problems = self.processes.from_first(self._load_the_best)
+            self.warnings += tuple(problems)
             put_back(checkpoint.tensors, self.model, self.optimizer, self.average)
         if self.average is not None:
             self.average.apply()
+
+    def _load_the_best(self) -> tuple[Checkpoint, list[str]]:
+        """The checkpoint of the best validation; if it is damaged, of the best one that is whole, and a line why."""
+        kept = {*self.checkpoints.steps(), self.validations.best_step}
+        problems: list[str] = []
+        for step in (step for step in self.validations.ranking() if step in kept):
+            try:
+                return self.checkpoints.load(step), [f"{problem}; took that of step {step}" for problem in problems]
+            except ValueError as error:
+                problems.append(str(error))
+        raise ValueError(f"{'; '.join(problems)}; no validated checkpoint is whole, so there is nothing to take")
 
     def _encode_text(self) -> Tensor:
         """Unit text features (K, D) of the classes."""
@@ -230,13 +241,13 @@ class Trainer:
         return totals
 
     def _limit_gradient(self, batch: TrainBatch) -> dict[str, float]:
-        """Scale a gradient that is too long down, if asked; returns its length before."""
-        longest = self.config.optim.max_gradient_norm
-        if not longest:
-            return {}
-        norm = clip_grad_norm_(self.model.trainable_parameters().values(), longest).item()
-        self._refuse_non_finite("gradient's length", norm, batch)
-        return {"train/gradient_norm": norm}
+        """Refuse a gradient that is not finite, and scale one that is too long down, if asked; returns its length."""
+        trained = list(self.model.trainable_parameters().values())
+        norm = get_total_norm([p.grad for p in trained if p.grad is not None])
+        self._refuse_non_finite("gradient's length", norm.item(), batch)
+        if longest := self.config.optim.max_gradient_norm:
+            clip_grads_with_norm_(trained, longest, norm)
+        return {"train/gradient_norm": norm.item()}
 
     def _refuse_non_finite(
         self, what: str, value: float, batch: TrainBatch, losses: Sequence[Tensor] | None = None
@@ -244,14 +255,18 @@ class Trainer:
         """Save the state and end the run, naming the files of the micro-batches whose losses are not finite."""
         if math.isfinite(value):
             return
-        self._save()
+        finite = all(tensor.isfinite().all() for tensor in collect(self.model, self.optimizer, self.average).values())
+        if finite:
+            self._save()
         size = self.config.optim.micro_batch_size or len(batch.labels)
         suspects = [row for i, row in enumerate(batch.rows) if losses is None or not losses[i // size].isfinite()]
         files = [str(self.rows[row].path) for rows in self.processes.gather(suspects) for row in rows]
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
         raise self.processes.failure(
-            f"the {what} is {value} at step {self.step}; the prompts were not updated, and are saved as they were."
-            " Lower optim.learning_rate, or set runtime.precision = float32, or look at the step's videos:"
+            f"the {what} is {value} at step {self.step}; the prompts were not updated,"
+            f" {'and are saved as they were' if finite else 'but were not finite before and are not saved'}. Go on"
+            " with runtime.precision = float32, or start in another folder with a lower optim.learning_rate, or look at"
+            " the step's videos:"
             f" {', '.join(files[:_SHOWN_FILES])}{more}"
         )
 

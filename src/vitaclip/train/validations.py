@@ -22,7 +22,11 @@ class Validations:
     @property
     def best_step(self) -> int | None:
         """The first step with the best figure; None before any validation."""
-        return max(self.values, key=lambda step: self.values[step], default=None)
+        return next(iter(self.ranking()), None)
+
+    def ranking(self) -> list[int]:
+        """The validated steps, the best first; of equal ones the first."""
+        return sorted(self.values, key=lambda step: -self.values[step])
 
     @property
     def exhausted(self) -> bool:
