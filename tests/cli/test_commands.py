@@ -2,12 +2,17 @@
 
 import csv
 import json
+import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from small_world import NAMES
 from vitaclip.cli import main
+from vitaclip.train.checkpoint import CheckpointStore
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +55,25 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
     parts = {kind: int(count.replace(",", "")) for kind, count in rows.items()}
     assert parts.pop("all") == sum(parts.values())
     assert (parts["global"], parts["text"], parts["logit_scale"]) == (2 * 8 * 16, 8 * 12, 1)
+    # Where there is no terminal, each logged step is a line.
+    (line,) = (line for line in printed.splitlines() if line.startswith("step 1 of 1: loss "))
+    assert all(word in line for word in ("top-1", "clips/s", "waiting for data", "memory"))
+
+
+def test_train_ends_with_143_when_it_is_asked_to_and_has_saved(world: Path, tmp_path: Path) -> None:
+    arguments = ["--config", "own_videos", "--data.train", str(world / "videos"), "--out", str(tmp_path)]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "10000", "--optim.batch_size", "2"]
+    arguments += ["--data.workers", "0", "--log_every", "1"]
+    command = [sys.executable, "-m", "vitaclip", "train", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        next(line for line in run.stdout if line.startswith("step 2 of 10000: "))
+        run.send_signal(signal.SIGTERM)
+        rest = run.stdout.read()
+    assert run.returncode == 143
+    asked = re.search(r"asked to stop after step (\d+): what was done is saved", rest)
+    assert asked
+    assert CheckpointStore(tmp_path / "checkpoints", 1).steps() == [int(asked[1])]
 
 
 def test_train_dry_run_says_what_the_run_would_be(
@@ -65,7 +89,7 @@ def test_train_dry_run_says_what_the_run_would_be(
         str(tmp_path / "run"),
     ]
     arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "6", "--optim.batch_size", "4"]
-    assert main([*arguments, "--data.workers", "0", "--dry_run"]) == 0
+    assert main([*arguments, "--data.workers", "0", "--dry-run"]) == 0
     rows = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines() if "│" in line]
     figures = {row[1]: row[2] for row in rows}
     assert (figures["training videos"], figures["classes"], figures["steps"]) == ("12", "3", "6")

@@ -28,7 +28,7 @@ examples:
   vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
   vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
   vitaclip train --config coop_vitb16 --data.train my_videos/          the text alone; videos are embedded once
-  vitaclip train --config mine.yaml --dry_run                       what it would cost, what is wrong with the data
+  vitaclip train --config mine.yaml --dry-run                       what it would cost, what is wrong with the data
   vitaclip config                                                   the recipes that --config takes by name"""
 
 
