@@ -155,8 +155,14 @@ def run_protocol(
         interpolation=interpolation,
         summary=summarize_parts(protocol, parts),
         parts=tuple(parts),
-        frames_summary={number: summarize_parts(protocol, parts, number) for number in sorted(set(frames))},
+        frames_summary={number: summarize_parts(protocol, parts, number) for number in _common_frames(parts)},
     )
+
+
+def _common_frames(parts: Sequence[PartRecord]) -> list[int]:
+    """Numbers of frames that every part has been evaluated with, if there are curves: those asked for, and the own one
+    of the models where they agree in it."""
+    return sorted(set.intersection(*(set(part.frames_curve.top1 if part.frames_curve else ()) for part in parts)))
 
 
 def summarize_parts(protocol: Protocol, parts: Sequence[PartRecord], frames: int = 0) -> dict[str, float]:
