@@ -1,6 +1,7 @@
 """One's own protocols on real files: a video in several lists, texts that do not fit, what is said of it all."""
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,8 @@ import pytest
 
 from small_world import NAMES, train_config
 from vitaclip.cli import main
+from vitaclip.evaluate.protocol import load_protocol
+from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE, check_training, read_protocol_lists
 from vitaclip.model import VitaCLIP
 from vitaclip.weights.backbone import load_backbone
 
@@ -107,3 +110,122 @@ def test_texts_are_tried_before_any_video_is_opened(
     assert opened == []
     assert main(command) == 0
     assert len(opened) == 1
+
+
+@pytest.mark.parametrize("protocol", [True, False])
+def test_places_are_tried_before_any_video_is_opened(
+    protocol: bool,
+    world: Path,
+    model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    opened: list[Path],
+) -> None:
+    lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
+    command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model)]
+    if not protocol:
+        command = ["eval", str(tmp_path / "b.csv"), *command[5:]]
+    (tmp_path / "file.json").write_text("kept")
+    for option, place, message in (
+        ("--out", "/proc/no/out.json", "/proc/no"),
+        ("--out", str(tmp_path), "is a folder; name a file"),
+        ("--report", str(tmp_path / "file.json"), "file.json: is a file; name a folder"),
+        ("--predictions", str(tmp_path / "file.json" / "p.csv"), "file.json: is a file; name a folder"),
+    ):
+        assert message in error_of(capsys, [*command, option, place])
+    assert opened == []
+    assert main([*command, "--out", str(tmp_path / "file.json")]) == 0
+    assert sorted(tmp_path.glob(".*")) == []
+
+
+def test_a_report_that_fails_costs_nothing_else(
+    world: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ValueError("no page today")
+
+    monkeypatch.setattr("vitaclip.evaluate.report.writing.write_report", fails)
+    lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
+    command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model)]
+    command += ["--out", str(tmp_path / "out.json"), "--predictions", str(tmp_path / "p.csv")]
+    assert "no page today" in error_of(capsys, [*command, "--report", str(tmp_path / "report")])
+    assert parts_of(tmp_path / "out.json")["b"]["videos_scored"] == 1
+    assert len((tmp_path / "p.csv").read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize("protocol", [True, False])
+def test_the_screen_says_what_was_left_out_and_what_it_was_measured_on(
+    protocol: bool, world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken = [tmp_path / f"broken{n}.mp4" for n in range(12)]
+    for path in broken:
+        path.write_text("text")
+    rows = [(video(world, "moving left", 0), "moving left"), *((path, "jump up") for path in broken)]
+    command = write_protocol(tmp_path, {"b.csv": rows}, "{b: {lists: [b.csv]}, again: {lists: [b.csv]}}")
+    if not protocol:
+        command = ["eval", str(tmp_path / "b.csv"), *command[5:]]
+    assert main([*command, "--model", str(model), "--template", "a {}"]) == 0
+    printed = capsys.readouterr().out
+    told = [line for line in printed.splitlines() if line.startswith("left out: ")]
+    assert len(told) == 11  # of the two parts that have it, each once
+    assert "b.csv:2" in told[0]
+    assert "broken0.mp4" in told[0]
+    assert "2 more" in told[-1]
+    sums = {
+        "b.csv" if protocol else "list": (tmp_path / "b.csv").read_bytes(),
+        "candidates": "".join(f"{name}\n" for name in NAMES).encode(),
+        "templates": b"a {}\n",
+    }
+    (line,) = [line for line in printed.splitlines() if line.startswith("sha256: ")]
+    for name, content in sums.items():
+        assert f"{name} {hashlib.sha256(content).hexdigest()[:12]}" in line
+
+
+def test_a_run_names_its_model_and_goes_first_or_behind_an_option(
+    world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = video(world, "moving left", 0)
+    run, out = model.parent, tmp_path / "out.json"
+    command = write_protocol(tmp_path, {"b.csv": [(path, "moving left")]}, "{b: {lists: [b.csv]}}")
+    found = []
+    for given in (["--model", str(model)], ["--model", str(run)], [str(run)]):
+        assert main(["eval", *given, *command[1:], "--out", str(out)]) == 0
+        found.append(parts_of(out)["b"])
+        assert found[-1]["training"] == "not checked: no training list is there"
+    assert found[0]["top1"] == found[1]["top1"] == found[2]["top1"]
+    assert "give either videos" in error_of(capsys, ["eval", "b.csv", *command[1:], "--model", str(run)])
+    (run / TRAIN_LIST_FILE).write_text(f"{path},0\n")
+    try:
+        for given in (["--model", str(model)], [str(run)]):
+            assert "1 of the tested videos are in the training list" in error_of(capsys, ["eval", *given, *command[1:]])
+    finally:
+        (run / TRAIN_LIST_FILE).unlink()
+
+
+def test_copies_of_training_videos_are_found_by_their_names(tmp_path: Path) -> None:
+    """In data sets of the catalogue, whose file names are distinct; elsewhere `0.mp4` may be anything."""
+    for name in (
+        "YoYo_g01.avi",
+        "Archery_g02.avi",
+        "copy/YoYo_g01.mp4",
+        "copy/Archery_g01.mp4",
+        "copy/Archery_g02.avi",
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("video")
+
+    def check(heading: str, train: str, *tested: str) -> str:
+        rows = ["YoYo_g01.avi,YoYo", "Archery_g02.avi,Archery", *tested]
+        (tmp_path / "test1.csv").write_text("".join(f"{row}\n" for row in rows))
+        (tmp_path / "train1.csv").write_text(f"{train}\n")
+        (tmp_path / "own.yaml").write_text(f"{heading}\ntrain: [train1.csv]\nparts: {{a: {{lists: [test1.csv]}}}}\n")
+        return check_training(read_protocol_lists(load_protocol(str(tmp_path / "own.yaml")), tmp_path), {}, "")
+
+    with pytest.raises(ValueError, match=r"1 of the tested videos are in the training list train1.csv.*copy/YoYo"):
+        check("dataset: ucf101", "copy/YoYo_g01.mp4,YoYo")
+    by_name = "no tested video is in train1.csv (by path and file name)"
+    assert check("dataset: ucf101", "copy/Archery_g01.mp4,Archery") == by_name
+    by_path = "no tested video is in train1.csv (by path)"
+    assert check("classes: [YoYo, Archery]", "copy/YoYo_g01.mp4,YoYo") == by_path
+    # Two tested files share a name, so names tell nothing apart.
+    assert check("dataset: ucf101", "copy/YoYo_g01.mp4,YoYo", "copy/Archery_g02.avi,Archery") == by_path

@@ -1,11 +1,13 @@
 """What a protocol needs on disk, looked at before anything is computed: lists, videos, and no video on both sides."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.data.lists.rows import VideoRow, file_problems, read_rows
+from vitaclip.data.prepare import DATASETS
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
 from vitaclip.evaluate.protocol import ALL, Protocol, fill
@@ -13,6 +15,8 @@ from vitaclip.evaluate.protocol import ALL, Protocol, fill
 TRAIN_LIST_FILE = "train_list.csv"
 """What a training with `data.shots` leaves beside its model folder."""
 _SHOWN = 10
+_OFFICIAL = re.compile(r"(train|val|test)[1-3]?\.csv")
+"""Lists that `vitaclip data prepare` writes."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +84,8 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
     if lacking:
         raise ValueError(
             f"protocol {protocol.name} needs {', '.join(protocol.test_lists)} below {root}: {', '.join(lacking)}"
-            f" {'is' if len(lacking) == 1 else 'are'} not there; write lines of 'path,class name', and give the folder"
-            " with --root"
+            f" {'is' if len(lacking) == 1 else 'are'} not there; {_how_to_get(protocol, lacking)}, and give their"
+            " folder with --root"
         )
     names = protocol.all_classes().names
     files = {}
@@ -95,12 +99,22 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
     missing: dict[str, str] = {}
     for values in protocol.values:
         tested = lists.test_rows(values)
-        _refuse_overlap(tested, [(name, files[name].rows) for name in _train_lists(protocol, values) if name in files])
+        for name in _train_lists(protocol, values):
+            if name in files:
+                _refuse_overlap(protocol, tested, name, files[name].rows)
         problems = dict(file_problems(list(tested.values())))
         missing |= {place: problems[row] for place, row in tested.items() if row in problems}
         for part in protocol.parts:
             _refuse_nothing(lists, part, values, missing)
     return ProtocolLists(protocol, root, files, missing)
+
+
+def _how_to_get(protocol: Protocol, lacking: Sequence[str]) -> str:
+    own = "write lines of 'path,class name'"
+    if protocol.dataset not in DATASETS or not all(_OFFICIAL.fullmatch(name) for name in lacking):
+        return own
+    command = f"vitaclip data prepare {protocol.dataset} --root VIDEOS --annotations FOLDER --out LISTS"
+    return f"`{command}` writes the official lists; or {own}"
 
 
 def _refuse_nothing(lists: ProtocolLists, part: str, values: Mapping[str, int], missing: Mapping[str, str]) -> None:
@@ -121,21 +135,27 @@ def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) 
     Raises:
         ValueError: if the model was trained on a video that is tested, or on another number of videos a class.
     """
-    protocol = lists.protocol
-    checked = [name for name in _train_lists(protocol, values) if name in lists.files]
-    beside = Path(model).parent / TRAIN_LIST_FILE
-    if model and beside.is_file():
-        rows = _read(beside, None, None)
-        _refuse_overlap(lists.test_rows(values), [(str(beside), rows)])
-        shots = int(fill(protocol.shots, values))
-        for label, count in Counter(row.label for row in rows.values()).items():
-            if shots and count != shots:
-                raise ValueError(
-                    f"{beside}: class {label} has {count} videos, {protocol.name} asks for {shots} of each;"
-                    " evaluate the model that was trained on so many"
-                )
-        checked.append(str(beside))
+    protocol, tested = lists.protocol, lists.test_rows(values)
+    trained = {name: lists.files[name].rows for name in _train_lists(protocol, values) if name in lists.files}
+    beside = _train_list_of(model)
+    own = _read(beside, None, None) if beside else {}
+    if beside:
+        trained[str(beside)] = own
+    checked = [f"{name} ({_refuse_overlap(protocol, tested, name, rows)})" for name, rows in trained.items()]
+    shots = int(fill(protocol.shots, values))
+    for label, count in Counter(row.label for row in own.values()).items():
+        if shots and count != shots:
+            raise ValueError(
+                f"{beside}: class {label} has {count} videos, {protocol.name} asks for {shots} of each;"
+                " evaluate the model that was trained on so many"
+            )
     return f"no tested video is in {', '.join(checked)}" if checked else "not checked: no training list is there"
+
+
+def _train_list_of(model: str) -> Path | None:
+    """What a training left beside its model folder; `model` names that folder, or the run's."""
+    run = Path(model) if (Path(model) / "model").is_dir() else Path(model).parent
+    return run / TRAIN_LIST_FILE if model and (run / TRAIN_LIST_FILE).is_file() else None
 
 
 def describe_missing(lists: ProtocolLists) -> list[str]:
@@ -173,15 +193,25 @@ def _train_lists(protocol: Protocol, values: Mapping[str, int]) -> list[str]:
     return [fill(name, values) for name in protocol.train]
 
 
-def _refuse_overlap(tested: Mapping[str, VideoRow], train: Iterable[tuple[str, Mapping[str, VideoRow]]]) -> None:
-    for name, rows in train:
-        both = [place for place in rows if place in tested]
-        if both:
-            first, again = rows[both[0]], tested[both[0]]
-            raise ValueError(
-                f"{len(both)} of the tested videos are in the training list {name}, such as {first.path}"
-                f" ({again.source} and {first.source}); test on other videos"
-            )
+def _refuse_overlap(protocol: Protocol, tested: Mapping[str, VideoRow], name: str, rows: Mapping[str, VideoRow]) -> str:
+    """Refuse tested videos that are in a training list; returns what they were compared by."""
+    both = [(row, tested[place]) for place, row in rows.items() if place in tested]
+    # A data set's own file names tell its videos apart, also when a copy of the folder was trained on.
+    named, tested_named = (_by_stem(each) if protocol.dataset else {} for each in (rows, tested))
+    both = both or [(row, tested_named[stem]) for stem, row in named.items() if stem in tested_named]
+    if both:
+        first, again = both[0]
+        raise ValueError(
+            f"{len(both)} of the tested videos are in the training list {name}, such as {first.path}"
+            f" ({again.source} and {first.source}); test on other videos"
+        )
+    return "by path and file name" if named and tested_named else "by path"
+
+
+def _by_stem(rows: Mapping[str, VideoRow]) -> Mapping[str, VideoRow]:
+    """The videos by their file names without ending; none if two share one."""
+    named = {Path(row.path.parts[-1]).stem: row for row in rows.values()}
+    return named if len(named) == len(rows) else {}
 
 
 def _place(path: VideoPath) -> str:
