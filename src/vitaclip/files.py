@@ -56,6 +56,25 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
+def check_place(file: str | Path) -> None:
+    """Make sure that a file can be written here, before what it is to hold is computed at length.
+
+    Raises:
+        ValueError: for a folder, or below a file.
+        OSError: the system refuses.
+    """
+    file = Path(file)
+    if file.is_dir():
+        raise ValueError(f"{file}: is a folder; name a file")
+    above = next(folder for folder in file.parents if folder.exists())
+    if not above.is_dir():
+        raise ValueError(f"{above}: is a file; name a folder")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    temporary.touch()
+    temporary.unlink()
+
+
 def check_made_with(file: Path, settings: str) -> None:
     """Make sure that the folder of a file that says how the folder was made is new, empty, or was made in this way.
 

@@ -23,7 +23,7 @@ from vitaclip.weights.backbone import Backbone, Origin, build_backbone, load_bac
 from vitaclip.weights.fingerprint import fingerprint
 from vitaclip.weights.formats import read_clip
 from vitaclip.weights.hub import find_weights
-from vitaclip.weights.model_folder import SavedModel, is_model_folder, read_model_folder, write_model_folder
+from vitaclip.weights.model_folder import SavedModel, find_model_folder, read_model_folder, write_model_folder
 from vitaclip.weights.published import Published, name_buffers, to_published
 from vitaclip.weights.shipped import shipped_model
 
@@ -281,9 +281,9 @@ class VitaCLIP(nn.Module):
         """Load a model: a trained one, or any CLIP, which then stands as it is (`from_backbone`).
 
         Args:
-            source: `miniature` (shipped with the package), a model folder, a repository of the Hugging Face hub with a
-                model folder or a CLIP in it, a published Vita-CLIP checkpoint, or the path of a CLIP in any format
-                that `load_backbone` knows.
+            source: `miniature` (shipped with the package), a model folder, a run's folder with one in `model/`, a
+                repository of the Hugging Face hub with a model folder or a CLIP in it, a published Vita-CLIP
+                checkpoint, or the path of a CLIP in any format that `load_backbone` knows.
             backbone: where the backbone of a model folder is now, if not where it was when the model was saved.
             class_names: the classes of a published checkpoint, in the order of its training, which it does not hold;
                 needed if it has a context for each class.
@@ -294,14 +294,14 @@ class VitaCLIP(nn.Module):
             ValueError: if there is no model there, or if its backbone is not the one it was trained on.
         """
         path = shipped_model(str(source)) or locate(str(source))
-        if is_model_folder(path):
-            return cls._from_folder(path, backbone)
+        if folder := find_model_folder(path):
+            return cls._from_folder(folder, backbone)
         if backbone is not None:
             raise ValueError(f"{source}: no model folder, so there is no other backbone to give it")
         if path.is_dir() and find_weights(path) is None:
             raise ValueError(
-                f"{path}: neither a model folder (config.json and prompts.safetensors; of a run: RUN/model) nor one"
-                " with the weights of a CLIP"
+                f"{path}: neither a model folder (config.json and prompts.safetensors), nor a run with one in model/,"
+                " nor a folder with the weights of a CLIP"
             )
         weights = read_clip(path, activation)
         loaded = build_backbone(weights, str(source))

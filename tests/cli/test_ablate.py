@@ -7,6 +7,8 @@ import pytest
 
 from small_world import train_config
 from vitaclip.cli import main
+from vitaclip.cli.main import build_parser
+from vitaclip.cli.parser import name_recipes
 from vitaclip.train.build import run_training
 
 
@@ -103,3 +105,11 @@ def test_a_protocol_is_scored_between_the_two_and_ratio_1_is_the_model(
     assert "interpolation: probabilities: 0 x the model + 1 x frozen CLIP" in capsys.readouterr().out
     assert results["at 1"]["parts"] == results["model"]["parts"]
     assert results["at 0"]["interpolation"] == {"space": "scores", "ratio": 0.0, "backbone": ""}
+
+
+def test_a_recipe_may_stand_first() -> None:
+    given = (["own_videos"], ["--config", "own_videos"], [])
+    first, behind, without = (build_parser().parse_args(name_recipes(["ablate", *each])) for each in given)
+    assert first.ablate.model == behind.ablate.model != without.ablate.model
+    with pytest.raises(ValueError, match="'own_video' is neither a file nor a recipe"):
+        name_recipes(["ablate", "own_video"])

@@ -224,8 +224,9 @@ def test_every_part_has_its_curve_over_the_frames(
 ) -> None:
     more = ("--views.temporal", "2", "--report", str(tmp_path / "report"), "--predictions", str(tmp_path / "p.csv"))
     out = tmp_path / "out.json"
-    found = evaluate(fake, "ucf101_base_to_novel", "{seed}", out, *more, "--frames_curve", "2,4,6")
+    found = evaluate(fake, "ucf101_base_to_novel", "{seed}", out, *more, "--frames_curve", "2,6")
     assert "2 frames" in capsys.readouterr().out
+    assert list(found["frames_summary"]) == ["2", "4", "6"]  # 4: the model's own
     for frames in (2, 4, 6):
         alone = evaluate(fake, "ucf101_base_to_novel", "{seed}", out, *more[:2], "--views.frames", str(frames))
         assert found["frames_summary"][str(frames)] == pytest.approx(alone["summary"])
@@ -250,7 +251,8 @@ def test_missing_lists_and_videos_are_named_first(
         with (tmp_path / f"test{split}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([(fake / "ucf101" / path, label) for path, label in rows])
     assert "needs test1.csv, test2.csv, test3.csv below" in error_of(capsys, *arguments, "--root", str(tmp_path))
-    assert "test3.csv is not there" in error_of(capsys, *arguments, "--root", str(tmp_path))
+    message = error_of(capsys, *arguments, "--root", str(tmp_path))
+    assert "test3.csv is not there; `vitaclip data prepare ucf101 --root" in message
     assert "--root is not set; give the folder that holds test1.csv" in error_of(capsys, *arguments)
     names = load_dataset_classes("ucf101").names
     (tmp_path / "broken.avi").write_text("text")
@@ -265,7 +267,7 @@ def test_missing_lists_and_videos_are_named_first(
     assert (third["videos_listed"], third["videos_scored"], len(third["left_out"])) == (8, 6, 2)
     assert third["left_out"][0].startswith("test3.csv:1: ")
     assert third["left_out"][1].startswith("test3.csv:2: ")
-    assert "1 videos are not there" in error_of(capsys, *arguments, "--root", str(tmp_path), "--on_error", "raise")
+    assert "1 video is not there" in error_of(capsys, *arguments, "--root", str(tmp_path), "--on_error", "raise")
     for split in (1, 2, 3):
         (tmp_path / f"test{split}.csv").write_text(f"gone{split}.avi,{names[3]}\n")
     message = error_of(capsys, *arguments, "--root", str(tmp_path))
@@ -375,6 +377,25 @@ def test_a_per_class_model_says_what_it_does_with_unseen_names(
         ("classes: [a]\nmodels: {seed: 3}\nparts: {a: {lists: [x.csv]}}", "models: write a mapping such as"),
         ("classes: [a]\nmodels: {seed: [a]}\nparts: {a: {lists: [x.csv]}}", "give numbers, such as seed"),
         ("classes: [a]\ntrain: x.csv\nparts: {a: {lists: [x.csv]}}", "give a list of texts, in brackets"),
+        ("classes: [a]\nviews: 3\nparts: {a: {lists: [x.csv]}}", "views: write a mapping such as"),
+        (
+            "classes: [a]\nviews: {frames: x}\nparts: {a: {lists: [x.csv]}}",
+            "views: frames = 'x': must be a whole number",
+        ),
+        ("classes: [a]\nviews: {average: 3}\nparts: {a: {lists: [x.csv]}}", "views: average = 3: must be text"),
+        ("classes: [a]\nviews: {frame: 3}\nparts: {a: {lists: [x.csv]}}", "ViewsConfig has no field 'frame'"),
+        ("dataset: 3\nparts: {a: {lists: [x.csv]}}", "Protocol.dataset = 3: write a text"),
+        ("dataset: ucf101\nsplit: 5\nparts: {a: {lists: [x.csv]}}", "Protocol.split = 5: write a text"),
+        ("dataset: ucf101\nparts: {a: {lists: [x.csv], classes: base}}", "split = '': name the one that has 'base'"),
+        ("dataset: ucf101\nparts: {a: {lists: [x.csv], classes: [base]}}", "name one subset of the split"),
+        ("classes: [a]\nparts: {3: {lists: [x.csv]}}", "3 names files; write letters"),
+        ("classes: [a]\nparts: {../../esc: {lists: [x.csv]}}", "'../../esc' names files; write letters"),
+        ("classes: [a]\nparts: {..: {lists: [x.csv]}}", "'..' names files; write letters"),
+        ("classes: [a]\nmodels: {../n: [1]}\nparts: {a: {lists: [x.csv]}}", "tell models apart by a word"),
+        ("classes: [a]\nshots: many\nparts: {a: {lists: [x.csv]}}", "shots = 'many': give a number"),
+        ("classes: [a]\nvariants: 3\nparts: {a: {lists: [x.csv]}}", "variants: write a mapping"),
+        ("classes: [a]\nvariants: {x: y}\nparts: {a: {lists: [x.csv]}}", "no wording of a protocol without `dataset`"),
+        ("dataset: ucf101\nvariants: {x: y}\nparts: {a: {lists: [x.csv]}}", "'ucf101'; there is openai, open_vclip"),
         ("classes: [a]\nviews: {temporal: 0}\nparts: {a: {lists: [x.csv]}}", "ViewsConfig.temporal = 0"),
     ],
 )
@@ -387,12 +408,22 @@ def test_wrong_protocols_are_one_line(content: str, message: str, tmp_path: Path
     assert str(file) in str(error.value)
 
 
+def test_a_path_may_hold_an_at_sign(tmp_path: Path) -> None:
+    file = tmp_path / "me@work" / "own.yaml"
+    file.parent.mkdir()
+    file.write_text("dataset: hmdb51\nvariants: {swapped: vificlip_csv}\nparts: {a: {lists: [x.csv]}}")
+    assert load_protocol(str(file)).variant == ""
+    found = load_protocol(f"{file}@swapped")
+    assert (found.name, found.variant) == ("own@swapped", "swapped")
+
+
 def test_unknown_protocols_and_variants_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean ucf101_zeroshot?" in error_of(capsys, "eval", "--protocol", "ucf101_zero", "--root", "x")
     message = error_of(capsys, "eval", "--protocol", "ucf101_zeroshot@as-published", "--root", "x")
     assert "no variant 'as-published'; there is none" in message
     assert "give either videos" in error_of(capsys, "eval")
-    assert "give either videos" in error_of(capsys, "eval", "x.csv", "--protocol", "ucf101_zeroshot")
+    both = ("eval", "x.csv", "--protocol", "ucf101_zeroshot", "--model", "m")
+    assert "give either videos" in error_of(capsys, *both)
 
 
 def test_protocols_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,16 +24,16 @@ on after a stop: finished runs are kept. More seeds, variants or tests may be as
 OUT gets ablation.md with ablation.svg, ablation.csv (a line a value) and ablation.json.
 
 examples:
-  vitaclip ablate --config own_videos --data.train train.csv --data.classes names.txt --data.val val.csv --out ablation
-  vitaclip ablate --config mine.yaml --out ablation --variants full no_summary frozen --seeds 0 1
-  vitaclip ablate --config mine.yaml --out ablation --tests trained=test.csv:names.txt novel=new.csv:new_names.txt
-  vitaclip ablate --config mine.yaml --out ablation --variants_file my_variants.yaml --processes 2"""
+  vitaclip ablate own_videos --data.train train.csv --data.classes names.txt --data.val val.csv --out ablation
+  vitaclip ablate mine.yaml --out ablation --variants full no_summary frozen --seeds 0 1
+  vitaclip ablate mine.yaml --out ablation --tests trained=test.csv:names.txt novel=new.csv:new_names.txt
+  vitaclip ablate mine.yaml --out ablation --variants_file my_variants.yaml --processes 2"""
 _SEEDS = 3
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The variants, seeds and tests, and every field of a run."""
-    parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file")
+    parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file; may stand first")
     parser.add_argument(
         "--variants", nargs="+", type=str, default=[], help="some of the variants; without it all of the file"
     )

@@ -19,8 +19,8 @@ def add_text_arguments(parser: ArgumentParser) -> None:
         "--model",
         type=str,
         default="",
-        help="a trained model: `miniature` (shipped; the default), a model folder such as RUN/model, a repository of"
-        " the Hugging Face hub, or a published Vita-CLIP checkpoint",
+        help="a trained model: `miniature` (shipped; the default), a run's folder or a model folder (RUN/model), a"
+        " repository of the Hugging Face hub, or a published Vita-CLIP checkpoint",
     )
     parser.add_argument(
         "--backbone",

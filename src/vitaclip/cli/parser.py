@@ -77,11 +77,14 @@ _NAMED = {"--config": find_recipe, "--views": find_views}
 def name_recipes(arguments: Sequence[str]) -> list[str]:
     """The arguments with `--config NAME` and `--views NAME` turned into paths of YAML files; files go first.
 
+    `ablate NAME` is `ablate --config NAME`: an option that reads a file has no place of its own in the parser.
+
     Raises:
         ValueError: if there is neither a file nor a recipe of that name.
     """
+    named = len(arguments) > 1 and arguments[0] == "ablate" and not arguments[1].startswith("-")
     resolved: list[str] = []
-    for argument in arguments:
+    for argument in [*arguments[:1], "--config", *arguments[1:]] if named else arguments:
         option, equals, value = argument.partition("=")
         if option in _NAMED and equals:
             resolved.append(f"{option}={_NAMED[option](value)}")

@@ -97,7 +97,14 @@ class Evaluation:
     @torch.no_grad()
     def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:
         """Score every video; text features are computed once. `on_progress` gets the number of videos just done."""
-        return self.score(self.encode(on_progress), self.class_names)
+        text_features = self.encode_texts(self.class_names)  # first: a name that does not fit costs no video
+        return self.score(self.encode(on_progress), self.class_names, text_features)
+
+    @torch.no_grad()
+    def encode_texts(self, names: Sequence[str], texts: Sequence[str] | None = None) -> Tensor:
+        """Text features (S, K, D) of candidates for each model; see `encode_names`."""
+        with self._autocast():
+            return torch.stack([encode_names(model, names, self._wording, texts) for model in self._models])
 
     def encode(self, on_progress: Callable[[int], None] = lambda _: None) -> VideoFeatures:
         """Embed every video, which is nearly all of the work; what comes out can be scored against many lists."""
@@ -119,20 +126,19 @@ class Evaluation:
         )
         return encode_videos(self._models, batches, pixels, self._autocast, on_progress)
 
-    def score(self, videos: VideoFeatures, names: Sequence[str], texts: Sequence[str] | None = None) -> Evaluated:
-        """Compare embedded videos, whose labels count through `names`, with the candidates; see `encode_names`."""
-        return self._score(videos, names, self._encode_names(names, texts), self._weights)
+    def score(self, videos: VideoFeatures, names: Sequence[str], text_features: Tensor | None = None) -> Evaluated:
+        """Compare embedded videos, whose labels count through `names`, with the candidates.
+
+        `text_features` are from `encode_texts`, which is asked if there are none.
+        """
+        text_features = self.encode_texts(names) if text_features is None else text_features
+        return self._score(videos, names, text_features, self._weights)
 
     def sweep(self, videos: VideoFeatures, names: Sequence[str], ratios: Sequence[float]) -> list[Evaluated]:
         """`score` at several ratios between frozen CLIP's scores (0) and the model's (1), with no more to encode."""
         assert len(self._models) == 2, "interpolation.space is not scores"
-        text_features = self._encode_names(names)
+        text_features = self.encode_texts(names)
         return [self._score(videos, names, text_features, (ratio, 1 - ratio)) for ratio in ratios]
-
-    def _encode_names(self, names: Sequence[str], texts: Sequence[str] | None = None) -> Tensor:
-        """Text features (S, K, D) of each model."""
-        with self._autocast():
-            return torch.stack([encode_names(model, names, self._wording, texts) for model in self._models])
 
     def _score(
         self, videos: VideoFeatures, names: Sequence[str], text_features: Tensor, weights: Sequence[float]

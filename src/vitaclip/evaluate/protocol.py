@@ -14,13 +14,16 @@ from typing import Any, Literal
 
 import yaml
 
-from vitaclip.catalog import ClassList, load_dataset_classes, load_split
-from vitaclip.config import ViewsConfig, from_dict, require
+from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_split
+from vitaclip.config import ViewsConfig, from_dict, require, to_dict
 from vitaclip.data import check_class_names, choose_classes
 
 FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"
 ALL = "all"
+_KINDS = {str: "text", int: "a whole number", float: "a number"}
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PART_NAME = re.compile(r"[\w-][\w .-]*")
+"""Parts name files and folders of results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +37,7 @@ class Part:
 
     def __post_init__(self) -> None:
         require(_are_texts(self.lists) and len(self.lists) > 0, self, "lists", "give list files: [test.csv]")
+        require(isinstance(self.classes, str), self, "classes", "name one subset of the split")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +76,18 @@ class Protocol:
 
     def __post_init__(self) -> None:
         require(len(self.parts) > 0, self, "parts", "give at least one: {test: {lists: [test.csv]}}")
+        for name in self.parts:
+            plain = isinstance(name, str) and _PART_NAME.fullmatch(name)
+            require(bool(plain), self, "parts", f"{name!r} names files; write letters, digits, blanks, - and .")
+        for name in ("about", "dataset", "split"):
+            require(isinstance(getattr(self, name), str), self, name, "write a text")
         require(bool(self.dataset) != bool(self.classes), self, "classes", "give either dataset or classes")
+        for part in self.parts.values():
+            require(bool(self.split) or part.classes == ALL, self, "split", f"name the one that has {part.classes!r}")
         for name in ("train", "templates"):
             require(_are_texts(getattr(self, name)), self, name, "give a list of texts, in brackets")
+        words = all(isinstance(word, str) and word.isidentifier() for word in self.models)
+        require(words, self, "models", "tell models apart by a word, such as seed: [1, 2, 3]")
         for values in self.models.values():
             numbers = len(values) > 0 and all(isinstance(value, int) for value in values)
             require(numbers, self, "models", "give numbers, such as seed: [1, 2, 3]")
@@ -87,6 +100,8 @@ class Protocol:
         named = [*self.train, self.shots, *(name for part in self.parts.values() for name in part.lists)]
         unknown = {word for text in named for word in _PLACEHOLDER.findall(text)} - known
         require(not unknown, self, "models", f"gives no values for {', '.join(sorted(unknown))}")
+        shots = self.shots.isdecimal() or bool(_PLACEHOLDER.fullmatch(self.shots))
+        require(shots, self, "shots", "give a number, or a word in braces that `models` gives values for")
         for template in self.templates:
             require(template.count("{}") == 1, self, "templates", f"{template!r} must hold {{}} exactly once")
 
@@ -180,7 +195,8 @@ def load_protocol(name_or_file: str) -> Protocol:
     Raises:
         ValueError: if there is none, or the file is wrong.
     """
-    name, _, variant = name_or_file.partition("@")
+    is_file = Path(name_or_file).is_file()
+    name, _, variant = (name_or_file, "", "") if is_file or "@" not in name_or_file else name_or_file.rpartition("@")
     file = find_protocol(name)
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
@@ -190,6 +206,7 @@ def load_protocol(name_or_file: str) -> Protocol:
         raise ValueError(f"{file} holds no settings; docs/protocols.md shows one")
     try:
         protocol = _build(file, content, variant)
+        _check_variants(protocol)
         for part in protocol.parts:
             protocol.candidates(part)
     except ValueError as error:
@@ -199,6 +216,8 @@ def load_protocol(name_or_file: str) -> Protocol:
 
 def _build(file: Path, content: dict[str, Any], variant: str) -> Protocol:
     variants = content.get("variants", {})
+    if not isinstance(variants, dict):
+        raise ValueError("variants: write a mapping such as {as-published: NAME}, of names that the catalogue knows")
     if variant and variant not in variants:
         raise ValueError(f"no variant {variant!r}; there is {', '.join(variants) or 'none'}")
     values = {"about": file.stem, **content, "name": f"{file.stem}@{variant}" if variant else file.stem}
@@ -212,10 +231,30 @@ def _build(file: Path, content: dict[str, Any], variant: str) -> Protocol:
     values["models"] = {name: tuple(each) for name, each in models.items()}
     values["shots"] = str(values.get("shots", 0))
     if values.get("views"):
-        values["views"] = from_dict(ViewsConfig, values["views"])
+        values["views"] = _own_views(values["views"])
     if values.get("classes"):
         values["classes"] = _own_classes(values["classes"], file.parent)
     return from_dict(Protocol, values)
+
+
+def _own_views(given: object) -> ViewsConfig:
+    if not isinstance(given, dict):
+        raise ValueError("views: write a mapping such as {temporal: 1, sampling: segments}")
+    for name, default in to_dict(ViewsConfig()).items():
+        kind, value = type(default), given.get(name, default)
+        if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
+            raise ValueError(f"views: {name} = {value!r}: must be {_KINDS[kind]}")
+    return from_dict(ViewsConfig, given)
+
+
+def _check_variants(protocol: Protocol) -> None:
+    """Refuse variants that would change nothing."""
+    known = class_variants(protocol.dataset) if protocol.dataset else {}
+    for name, wording in protocol.variants.items():
+        if str(wording) not in known:
+            whose = f"the data set {protocol.dataset!r}" if protocol.dataset else "a protocol without `dataset`"
+            there = ", ".join(known) or "none"
+            raise ValueError(f"variants: {name} = {wording!r} is no wording of {whose}; there is {there}")
 
 
 def _own_classes(given: object, folder: Path) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """What a protocol needs on disk, looked at before anything is computed: lists, videos, and no video on both sides."""
 
+import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.data.lists.rows import VideoRow, file_problems, read_rows
+from vitaclip.data.prepare import DATASETS
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
 from vitaclip.evaluate.protocol import ALL, Protocol, fill
@@ -13,14 +15,17 @@ from vitaclip.evaluate.protocol import ALL, Protocol, fill
 TRAIN_LIST_FILE = "train_list.csv"
 """What a training with `data.shots` leaves beside its model folder."""
 _SHOWN = 10
+_OFFICIAL = re.compile(r"(train|val|test)[1-3]?\.csv")
+"""Lists that `vitaclip data prepare` writes."""
 
 
 @dataclass(frozen=True)
 class ListFile:
     """A list as it was read."""
 
-    rows: tuple[VideoRow, ...]
-    """Labels count through all classes of the protocol. Files need not be there."""
+    rows: Mapping[str, VideoRow]
+    """By the place of the video, links followed, in the list's order. Labels count through all classes of the protocol.
+    Files need not be there."""
     sha256: str
     """Of the file's bytes."""
 
@@ -33,39 +38,54 @@ class ProtocolLists:
     root: Path
     files: Mapping[str, ListFile]
     """By name; training lists that are not there are not in it."""
-    missing: Mapping[VideoPath, str]
-    """Videos to be tested that are not there, or empty, with what is wrong."""
+    missing: Mapping[str, str]
+    """By their place, videos to be tested that are not there, or empty, with what is wrong."""
 
-    def rows(self, part: str, values: Mapping[str, int]) -> tuple[VideoRow, ...]:
-        """The videos of a part, in the order of its lists, each once; those of other classes are passed over."""
-        lists = [fill(name, values) for name in self.protocol.parts[part].lists]
-        rows = {_place(row.path): row for name in lists for row in self.files[name].rows}
-        if self.protocol.parts[part].classes == ALL:
-            return tuple(rows.values())
-        wanted = set(self.protocol.candidates(part).names)
+    def rows(self, part: str, values: Mapping[str, int]) -> Mapping[str, VideoRow]:
+        """By their place, the videos of a part in the order of its lists; those of other classes are passed over.
+
+        Raises:
+            ValueError: if two of its lists give a video different classes.
+        """
         names = self.protocol.all_classes().names
-        return tuple(row for row in rows.values() if names[row.label] in wanted)
+        rows: dict[str, VideoRow] = {}
+        for name in self.protocol.parts[part].lists:
+            for place, row in self.files[fill(name, values)].rows.items():
+                earlier = rows.setdefault(place, row)
+                if earlier.label != row.label:
+                    raise ValueError(
+                        f"part {part}: {row.path} is {names[earlier.label]!r} in {earlier.source} and"
+                        f" {names[row.label]!r} in {row.source}; correct one of the two"
+                    )
+        if self.protocol.parts[part].classes == ALL:
+            return rows
+        wanted = set(self.protocol.candidates(part).names)
+        return {place: row for place, row in rows.items() if names[row.label] in wanted}
 
-    def test_rows(self, values: Mapping[str, int]) -> tuple[VideoRow, ...]:
-        """The videos of all parts, each once."""
-        rows = {_place(row.path): row for part in self.protocol.parts for row in self.rows(part, values)}
-        return tuple(rows.values())
+    def test_rows(self, values: Mapping[str, int]) -> Mapping[str, VideoRow]:
+        """By their place, the videos of all parts. Labels are for the parts to say: two may class a video otherwise."""
+        parts = [self.rows(part, values) for part in self.protocol.parts]
+        first: dict[str, VideoRow] = {}
+        for place, row in (item for rows in parts for item in rows.items()):
+            first.setdefault(place, row)
+        return first
 
 
 def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
     """Read and check all lists of a protocol below a folder, and look whether their videos are there.
 
     Raises:
-        ValueError: if a list is not there (all that are needed are named), a label is no class of the protocol or is
-            a number, a video is in a training list too, or a part has no video, or none that is there.
+        ValueError: if a list is not there (all that are needed are named), a label is no class of the protocol
+            or is a number, a part's lists contradict each other, a video is in a training list too, or a part has no
+            video, or none that is there.
     """
     root = Path(root)
     lacking = [name for name in protocol.test_lists if not (root / name).is_file()]
     if lacking:
         raise ValueError(
             f"protocol {protocol.name} needs {', '.join(protocol.test_lists)} below {root}: {', '.join(lacking)}"
-            f" {'is' if len(lacking) == 1 else 'are'} not there; write lines of 'path,class name', and give the folder"
-            " with --root"
+            f" {'is' if len(lacking) == 1 else 'are'} not there; {_how_to_get(protocol, lacking)}, and give their"
+            " folder with --root"
         )
     names = protocol.all_classes().names
     files = {}
@@ -76,29 +96,37 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
                 _refuse_numbers(root / name, names, rows)
             files[name] = ListFile(rows, sha256_of_file(root / name))
     lists = ProtocolLists(protocol, root, files, {})
-    missing: dict[VideoPath, str] = {}
+    missing: dict[str, str] = {}
     for values in protocol.values:
         tested = lists.test_rows(values)
-        _refuse_overlap(tested, [(name, files[name].rows) for name in _train_lists(protocol, values) if name in files])
-        missing |= {row.path: problem for row, problem in file_problems(tested)}
+        for name in _train_lists(protocol, values):
+            if name in files:
+                _refuse_overlap(protocol, tested, name, files[name].rows)
+        problems = dict(file_problems(list(tested.values())))
+        missing |= {place: problems[row] for place, row in tested.items() if row in problems}
         for part in protocol.parts:
             _refuse_nothing(lists, part, values, missing)
     return ProtocolLists(protocol, root, files, missing)
 
 
-def _refuse_nothing(
-    lists: ProtocolLists, part: str, values: Mapping[str, int], missing: Mapping[VideoPath, str]
-) -> None:
+def _how_to_get(protocol: Protocol, lacking: Sequence[str]) -> str:
+    own = "write lines of 'path,class name'"
+    if protocol.dataset not in DATASETS or not all(_OFFICIAL.fullmatch(name) for name in lacking):
+        return own
+    command = f"vitaclip data prepare {protocol.dataset} --root VIDEOS --annotations FOLDER --out LISTS"
+    return f"`{command}` writes the official lists; or {own}"
+
+
+def _refuse_nothing(lists: ProtocolLists, part: str, values: Mapping[str, int], missing: Mapping[str, str]) -> None:
     """Refuse a part without videos, or of which none is there: it could not be scored."""
     protocol, rows = lists.protocol, lists.rows(part, values)
     named = ", ".join(fill(name, values) for name in protocol.parts[part].lists)
     if not rows:
         count = len(protocol.candidates(part).names)
         raise ValueError(f"{named}: no video is of one of the {count} candidate classes of {part}")
-    if all(row.path in missing for row in rows):
-        raise ValueError(
-            f"{named}: none of the {len(rows)} videos of {part} is there, such as {rows[0].path}; check --root"
-        )
+    if all(place in missing for place in rows):
+        first = next(iter(rows.values())).path
+        raise ValueError(f"{named}: none of the {len(rows)} videos of {part} is there, such as {first}; check --root")
 
 
 def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) -> str:
@@ -107,21 +135,27 @@ def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) 
     Raises:
         ValueError: if the model was trained on a video that is tested, or on another number of videos a class.
     """
-    protocol = lists.protocol
-    checked = [name for name in _train_lists(protocol, values) if name in lists.files]
-    beside = Path(model).parent / TRAIN_LIST_FILE
-    if model and beside.is_file():
-        rows = _read(beside, None, None)
-        _refuse_overlap(lists.test_rows(values), [(str(beside), rows)])
-        shots = int(fill(protocol.shots, values))
-        for label, count in Counter(row.label for row in rows).items():
-            if shots and count != shots:
-                raise ValueError(
-                    f"{beside}: class {label} has {count} videos, {protocol.name} asks for {shots} of each;"
-                    " evaluate the model that was trained on so many"
-                )
-        checked.append(str(beside))
+    protocol, tested = lists.protocol, lists.test_rows(values)
+    trained = {name: lists.files[name].rows for name in _train_lists(protocol, values) if name in lists.files}
+    beside = _train_list_of(model)
+    own = _read(beside, None, None) if beside else {}
+    if beside:
+        trained[str(beside)] = own
+    checked = [f"{name} ({_refuse_overlap(protocol, tested, name, rows)})" for name, rows in trained.items()]
+    shots = int(fill(protocol.shots, values))
+    for label, count in Counter(row.label for row in own.values()).items():
+        if shots and count != shots:
+            raise ValueError(
+                f"{beside}: class {label} has {count} videos, {protocol.name} asks for {shots} of each;"
+                " evaluate the model that was trained on so many"
+            )
     return f"no tested video is in {', '.join(checked)}" if checked else "not checked: no training list is there"
+
+
+def _train_list_of(model: str) -> Path | None:
+    """What a training left beside its model folder; `model` names that folder, or the run's."""
+    run = Path(model) if (Path(model) / "model").is_dir() else Path(model).parent
+    return run / TRAIN_LIST_FILE if model and (run / TRAIN_LIST_FILE).is_file() else None
 
 
 def describe_missing(lists: ProtocolLists) -> list[str]:
@@ -131,8 +165,8 @@ def describe_missing(lists: ProtocolLists) -> list[str]:
     return [*problems[:_SHOWN], *more]
 
 
-def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> tuple[VideoRow, ...]:
-    """The rows of a list, each video once; whether the files are there is not looked at."""
+def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping[str, VideoRow]:
+    """The rows of a list by the place of the video, each once; whether the files are there is not looked at."""
     rows, problems, _ = read_rows(file, root, names)
     first: dict[str, VideoRow] = {}
     for row in rows:
@@ -142,13 +176,13 @@ def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> tuple[V
     if problems:
         more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
         raise ValueError("\n".join([f"{file}: {len(problems)} found wrong", *problems[:_SHOWN], *more]))
-    return tuple(rows)
+    return first
 
 
-def _refuse_numbers(file: Path, names: Sequence[str], rows: Sequence[VideoRow]) -> None:
+def _refuse_numbers(file: Path, names: Sequence[str], rows: Mapping[str, VideoRow]) -> None:
     """Refuse labels that are class numbers: those alone mean another class when the names are in another order."""
     turned = [*names[1:], *names[:1]]
-    for row, again in zip(rows, _read(file, None, turned), strict=True):
+    for row, again in zip(rows.values(), _read(file, None, turned).values(), strict=True):
         if names[row.label] != turned[again.label]:
             raise ValueError(
                 f"{row.source}: has a class number as its label; write the class's name, whatever the order of numbers"
@@ -159,16 +193,25 @@ def _train_lists(protocol: Protocol, values: Mapping[str, int]) -> list[str]:
     return [fill(name, values) for name in protocol.train]
 
 
-def _refuse_overlap(rows: Iterable[VideoRow], train: Iterable[tuple[str, Iterable[VideoRow]]]) -> None:
-    sources = {_place(row.path): row.source for row in rows}
-    for name, train_rows in train:
-        both = [row for row in train_rows if _place(row.path) in sources]
-        if both:
-            first = both[0]
-            raise ValueError(
-                f"{len(both)} of the tested videos are in the training list {name}, such as {first.path}"
-                f" ({sources[_place(first.path)]} and {first.source}); test on other videos"
-            )
+def _refuse_overlap(protocol: Protocol, tested: Mapping[str, VideoRow], name: str, rows: Mapping[str, VideoRow]) -> str:
+    """Refuse tested videos that are in a training list; returns what they were compared by."""
+    both = [(row, tested[place]) for place, row in rows.items() if place in tested]
+    # A data set's own file names tell its videos apart, also when a copy of the folder was trained on.
+    named, tested_named = (_by_stem(each) if protocol.dataset else {} for each in (rows, tested))
+    both = both or [(row, tested_named[stem]) for stem, row in named.items() if stem in tested_named]
+    if both:
+        first, again = both[0]
+        raise ValueError(
+            f"{len(both)} of the tested videos are in the training list {name}, such as {first.path}"
+            f" ({again.source} and {first.source}); test on other videos"
+        )
+    return "by path and file name" if named and tested_named else "by path"
+
+
+def _by_stem(rows: Mapping[str, VideoRow]) -> Mapping[str, VideoRow]:
+    """The videos by their file names without ending; none if two share one."""
+    named = {Path(row.path.parts[-1]).stem: row for row in rows.values()}
+    return named if len(named) == len(rows) else {}
 
 
 def _place(path: VideoPath) -> str:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoRow
@@ -69,9 +70,10 @@ class _Seen:
     """Videos that a model has embedded."""
 
     evaluation: Evaluation
-    rows: tuple[VideoRow, ...]
+    rows: Mapping[str, VideoRow]
+    """By their place."""
     videos: VideoFeatures
-    """`videos.rows` counts through `rows`."""
+    """`videos.rows` counts through `rows`; labels are those of the parts."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,8 @@ def run_protocol(
         interpolation: between frozen CLIP and each model.
 
     Raises:
-        ValueError: see `check_training`; or no video of a part could be read.
+        ValueError: see `check_training`; a text does not fit (no video is opened before); or no video of a part could
+            be read.
     """
     protocol = lists.protocol
     views = protocol.views or views
@@ -132,16 +135,18 @@ def run_protocol(
     for values in protocol.values:
         name, model = load_model(values)
         training = check_training(lists, values, name)
-        rows = tuple(row for row in lists.test_rows(values) if row.path not in lists.missing)
+        rows = {place: row for place, row in lists.test_rows(values).items() if place not in lists.missing}
         if not seen or seen[0].evaluation.model is not model or seen[0].rows != rows:
-            names = protocol.all_classes().names
-            evaluation = Evaluation(model, rows, names, views, runtime, data, wording, interpolation=interpolation)
+            names, listed = protocol.all_classes().names, list(rows.values())
+            evaluation = Evaluation(model, listed, names, views, runtime, data, wording, interpolation=interpolation)
+            others = other_frames(evaluation, frames)
+            texts = _encode_texts(protocol, evaluation)  # first: a text that does not fit costs no video
             seen = []
-            for each in (evaluation, *other_frames(evaluation, frames)):
+            for each in (evaluation, *others):
                 what = (_describe(values) or protocol.name) + (f", T = {each.frames}" if frames else "")
                 seen.append(_Seen(each, rows, each.encode(start(what, each.num_videos))))
         for part in protocol.parts:
-            parts.append(_score_part(lists, part, values, seen, wording, name, training))
+            parts.append(_score_part(lists, part, values, seen, texts[part], wording, name, training))
     return ProtocolResult(
         protocol=protocol.name,
         about=protocol.about,
@@ -150,8 +155,14 @@ def run_protocol(
         interpolation=interpolation,
         summary=summarize_parts(protocol, parts),
         parts=tuple(parts),
-        frames_summary={number: summarize_parts(protocol, parts, number) for number in sorted(set(frames))},
+        frames_summary={number: summarize_parts(protocol, parts, number) for number in _common_frames(parts)},
     )
+
+
+def _common_frames(parts: Sequence[PartRecord]) -> list[int]:
+    """Numbers of frames that every part has been evaluated with, if there are curves: those asked for, and the own one
+    of the models where they agree in it."""
+    return sorted(set.intersection(*(set(part.frames_curve.top1 if part.frames_curve else ()) for part in parts)))
 
 
 def summarize_parts(protocol: Protocol, parts: Sequence[PartRecord], frames: int = 0) -> dict[str, float]:
@@ -167,11 +178,18 @@ def summarize_parts(protocol: Protocol, parts: Sequence[PartRecord], frames: int
     return {}
 
 
+def _encode_texts(protocol: Protocol, evaluation: Evaluation) -> dict[str, Tensor]:
+    """Text features (S, K, D) of the candidates of every part."""
+    candidates = {part: protocol.candidates(part) for part in protocol.parts}
+    return {part: evaluation.encode_texts(each.names, each.prompts) for part, each in candidates.items()}
+
+
 def _score_part(
     lists: ProtocolLists,
     part: str,
     values: Mapping[str, int],
     seen: Sequence[_Seen],
+    texts: Tensor,
     wording: Wording,
     model: str,
     training: str,
@@ -183,7 +201,7 @@ def _score_part(
     by_frames: dict[int, Evaluated] = {}
     for each in seen:
         selected = _relabel(_select(rows, each, lists), protocol.all_classes().names, candidates.names)
-        by_frames[each.evaluation.frames] = each.evaluation.score(selected, candidates.names, candidates.prompts)
+        by_frames[each.evaluation.frames] = each.evaluation.score(selected, candidates.names, texts)
     frames = seen[0].evaluation.frames
     evaluated = by_frames[frames]
     plan = plan_text(seen[0].evaluation.model, candidates.prompts, wording)
@@ -207,28 +225,27 @@ def _score_part(
         training=training,
         frames_curve=frames_curve(by_frames, frames) if len(by_frames) > 1 else None,
         evaluated=evaluated,
-        rows=rows,
+        rows=tuple(rows.values()),
         class_names=candidates.names,
     )
 
 
-def _select(rows: Sequence[VideoRow], seen: _Seen, lists: ProtocolLists) -> VideoFeatures:
-    """The embedded videos among some rows, `rows` then counting through these, and why the others are not there."""
+def _select(rows: Mapping[str, VideoRow], seen: _Seen, lists: ProtocolLists) -> VideoFeatures:
+    """The embedded videos among a part's rows, numbered and labelled by these, and why the others are not there."""
     videos = seen.videos
-    places = {row.path: place for place, row in enumerate(seen.rows)}
-    where = {place: n for n, place in enumerate(videos.rows.tolist())}
-    kept: list[tuple[int, int]] = []
+    numbers = {place: number for number, place in enumerate(seen.rows)}
+    where = {number: n for n, number in enumerate(videos.rows.tolist())}
+    kept: list[tuple[int, int, int]] = []
     left_out: dict[int, str] = {}
-    for number, row in enumerate(rows):
-        place = places.get(row.path)
-        if place is None:
-            left_out[number] = lists.missing[row.path]
-        elif place in where:
-            kept.append((number, where[place]))
+    for number, (place, row) in enumerate(rows.items()):
+        if place in lists.missing:
+            left_out[number] = lists.missing[place]
+        elif numbers[place] in where:
+            kept.append((number, where[numbers[place]], row.label))
         else:
-            left_out[number] = videos.left_out[place]
-    numbers, chosen = torch.tensor(kept, dtype=torch.int64).view(-1, 2).unbind(dim=1)
-    return VideoFeatures(videos.features[chosen], videos.labels[chosen], numbers, left_out)
+            left_out[number] = videos.left_out[numbers[place]]
+    own_numbers, chosen, labels = torch.tensor(kept, dtype=torch.int64).view(-1, 3).unbind(dim=1)
+    return VideoFeatures(videos.features[chosen], labels, own_numbers, left_out)
 
 
 def _relabel(videos: VideoFeatures, names: Sequence[str], candidates: Sequence[str]) -> VideoFeatures:

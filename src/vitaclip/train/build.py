@@ -37,10 +37,11 @@ from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer
 from vitaclip.train.validations import Validations
 from vitaclip.weights.backbone import load_backbone
+from vitaclip.weights.model_folder import MODEL_FOLDER
 
 CONFIG_FILE, METRICS_FILE, BAD_VIDEOS_FILE = "config.json", "metrics.jsonl", "bad_videos.txt"
 TRAIN_LIST_FILE, WARNINGS_FILE = "train_list.csv", "warnings.txt"
-MODEL_FOLDER, CHECKPOINT_FOLDER = "model", "checkpoints"
+CHECKPOINT_FOLDER = "checkpoints"
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ from vitaclip.weights.hub import is_repository
 from vitaclip.weights.shipped import shipped_backbone
 
 CARD_FILE = "README.md"
+MODEL_FOLDER = "model"
+"""Name of the model folder inside the folder of a run."""
 EMBEDDED = "backbone"
 """Name of the folder with the backbone inside a model folder, and what the config then calls it."""
 NAMES_ON_CARD = 50
@@ -49,6 +51,11 @@ class SavedModel:
 def is_model_folder(folder: Path) -> bool:
     """Whether a folder holds a model of ours."""
     return (folder / CONFIG_FILE).is_file() and (folder / PROMPTS_FILE).is_file()
+
+
+def find_model_folder(path: Path) -> Path | None:
+    """The model folder that a path means: itself, or the one in the folder of a run; None if neither is one."""
+    return next((folder for folder in (path, path / MODEL_FOLDER) if is_model_folder(folder)), None)
 
 
 def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | None = None) -> Path:

@@ -24,14 +24,18 @@ examples:
   vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
   vitaclip eval test.csv --model runs/own_videos/model --report report/ --frames_curve 1,2,4,8,16
   vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.ratio 0.5
-  vitaclip eval --protocol ucf101_zeroshot --root lists/ucf101 --model runs/k400/model --out ucf101.json
+  vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Videos or protocol, model, classes, views."""
     parser.add_argument(
-        "videos", nargs="?", default="", help="a list file, a folder with one folder of videos per class, or tar files"
+        "videos",
+        nargs="?",
+        default="",
+        help="a list file, a folder with one folder of videos per class, or tar files; with --protocol, which has its"
+        " own lists: the model, as --model takes it",
     )
     parser.add_argument(
         "--protocol", type=str, default="", help="in place of videos: a protocol's name, or a YAML file"
@@ -73,6 +77,8 @@ def run(arguments: Namespace) -> int:
     from vitaclip.runtime import keep_freed_memory
 
     keep_freed_memory()
+    if arguments.protocol and not arguments.model and not arguments.backbone:
+        arguments.model, arguments.videos = arguments.videos, ""
     if bool(arguments.videos) == bool(arguments.protocol):
         raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
     if arguments.predictions:

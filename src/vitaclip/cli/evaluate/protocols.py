@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from vitaclip.cli.evaluate.frames import print_protocol_frames, read_frames
-from vitaclip.cli.evaluate.telling import attention_of, describe_views, read_wording, say_where
+from vitaclip.cli.evaluate.telling import (
+    attention_of,
+    check_places,
+    describe_views,
+    print_left_out,
+    read_wording,
+    say_where,
+    short_sums,
+)
 from vitaclip.cli.models import load_model
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.evaluate.protocol import Protocol
-    from vitaclip.evaluate.protocol_run import ProtocolResult
+    from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
     from vitaclip.model import VitaCLIP
 
 
@@ -33,10 +41,11 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
     for line in describe_missing(lists):
         console.print(f"not there: {line}", style="yellow", soft_wrap=True)
     if lists.missing and data.on_error == "raise":
-        raise ValueError(
-            f"{len(lists.missing)} videos are not there; copy them, or leave them out with --on_error skip"
-        )
+        count = len(lists.missing)
+        lacking = "1 video is" if count == 1 else f"{count} videos are"
+        raise ValueError(f"{lacking} not there; copy what is lacking, or leave it out with --on_error skip")
     models = _Models(arguments, protocol)
+    check_places(arguments)
     with progress_bars(terminal(stderr=True)) as progress:
         result = run_protocol(
             lists,
@@ -54,10 +63,10 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
         print_protocol_frames(result)
     if arguments.out:
         write_json(arguments.out, result.to_dict())
-    if arguments.report:
-        _report_protocol(Path(arguments.report), result, models, arguments.runtime, data.limits)
     if arguments.predictions:
         _write_protocol_predictions(Path(arguments.predictions), result)
+    if arguments.report:  # last: it draws, and opens videos once more
+        _report_protocol(Path(arguments.report), result, models, arguments.runtime, data.limits)
     return 0
 
 
@@ -73,7 +82,6 @@ def _report_protocol(
     mixed = describe_interpolation(result.interpolation)
     for part in result.parts:
         name = part.file_name
-        sums = {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
         about = {
             "protocol": result.about,
             **({"variant": f"{result.variant}: labels meet the wording of another order"} if result.variant else {}),
@@ -85,7 +93,7 @@ def _report_protocol(
             "training videos": part.training,
         }
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
-        evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums)
+        evaluatee = Evaluatee(title, about, part.rows, part.class_names, _sums(part))
         attend = attention_of(models.load(part.values)[1], result.views, runtime, limits)
         place = folder / name if len(result.parts) > 1 else folder
         say_where(write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, attend=attend, limits=limits))
@@ -176,3 +184,11 @@ def _print_protocol(result: "ProtocolResult") -> None:
         console.print(f"interpolation: {mixed}", soft_wrap=True)
     for note in dict.fromkeys(f"training: {part.training}" for part in result.parts):
         console.print(note, soft_wrap=True)
+    for note in dict.fromkeys(f"sha256: {short_sums(_sums(part))}" for part in result.parts):
+        console.print(note, soft_wrap=True)
+    print_left_out(list(dict.fromkeys(line for part in result.parts for line in part.left_out)))
+
+
+def _sums(part: "PartRecord") -> dict[str, str]:
+    """Of lists, names and templates, by what they are of."""
+    return {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}

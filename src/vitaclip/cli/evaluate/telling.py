@@ -1,5 +1,6 @@
 """What both ways of evaluating read and say alike."""
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from vitaclip.evaluate.report.writing import Attend
     from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
+
+_SHOWN = 10
 
 
 def model_name(arguments: Namespace) -> str:
@@ -30,6 +33,29 @@ def describe_views(views: ViewsConfig) -> str:
     ]
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
     return ", ".join(parts + ([f"crop {views.crop:g}"] if views.crop < 1 else []))
+
+
+def check_places(arguments: Namespace) -> None:
+    """Make sure that what is asked for can be written, before videos are evaluated; see `check_place`."""
+    from vitaclip.files import check_place
+
+    report = str(Path(arguments.report) / "index.html") if arguments.report else ""
+    for place in filter(None, (arguments.out, arguments.predictions, report)):
+        check_place(place)
+
+
+def print_left_out(left_out: Sequence[str]) -> None:
+    """The first videos that were left out, with the reason of each, and how many more there are."""
+    console = terminal()
+    for line in left_out[:_SHOWN]:
+        console.print(f"left out: {line}", style="yellow", soft_wrap=True)
+    if len(left_out) > _SHOWN:
+        console.print(f"left out: {len(left_out) - _SHOWN} more; --out names all", style="yellow", soft_wrap=True)
+
+
+def short_sums(sums: Mapping[str, str]) -> str:
+    """The beginnings of sha256 sums, each behind the name of what it is of."""
+    return ", ".join(f"{name} {value[:12]}" for name, value in sums.items())
 
 
 def attention_of(model: "VitaCLIP", views: ViewsConfig, runtime: RuntimeConfig, limits: VideoLimits) -> "Attend":

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from vitaclip.cli.evaluate.frames import print_frames_curve, read_frames
-from vitaclip.cli.evaluate.telling import attention_of, describe_views, model_name, read_wording, say_where
+from vitaclip.cli.evaluate.telling import (
+    attention_of,
+    check_places,
+    describe_views,
+    model_name,
+    print_left_out,
+    read_wording,
+    say_where,
+    short_sums,
+)
 from vitaclip.cli.models import load_model
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, to_dict
@@ -39,6 +48,7 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
     )
     others = other_frames(evaluation, frames)
     plan = plan_text(model, videos.class_names, wording)
+    check_places(arguments)
     with progress_bars(terminal(stderr=True)) as progress:
         start = partial(counting_bar, progress, total=evaluation.num_videos)
         evaluated = evaluation.run(start("evaluating"))
@@ -46,12 +56,13 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
     unseen = sum(name not in model.class_names for name in videos.class_names)
     title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
     mixed = describe_interpolation(interpolation)
-    _print_result(title, [f"text: {plan.note}", *([f"interpolation: {mixed}"] if mixed else [])], evaluated.result)
-    if curve:
-        print_frames_curve(curve)
     sums = text_hashes(videos.class_names, videos.class_names, plan, wording)
     if Path(arguments.videos).is_file():
         sums["list"] = sha256_of_file(Path(arguments.videos))
+    notes = [f"text: {plan.note}", *([f"interpolation: {mixed}"] if mixed else []), f"sha256: {short_sums(sums)}"]
+    _print_result(title, notes, evaluated.result)
+    if curve:
+        print_frames_curve(curve)
     if arguments.out:
         measured = evaluated.result.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
         said = {"text": plan.note, "interpolation": to_dict(interpolation), "sha256": sums}
@@ -108,5 +119,4 @@ def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") 
     shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
     heading = "class" if shown is ranked else "class (five best, five worst)"
     print_table(console, "", (heading, "accuracy"), [(name, f"{share:.1%}") for name, share in shown])
-    for line in result.left_out:
-        console.print(f"left out: {line}", style="yellow")
+    print_left_out(result.left_out)
