@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from small_world import NAMES
-from vitaclip.data import VideoPath, VideoRow, read_folder
+from vitaclip.data import VideoError, VideoPath, VideoRow, read_folder
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.evaluate.report.findings import examine
@@ -185,3 +185,26 @@ def test_pictures_are_data_uris() -> None:
     assert shares_to_png_uri(torch.eye(3, dtype=torch.float64).numpy()).startswith("data:image/png;base64,")
     with pytest.raises(ValueError, match="is no picture"):
         frame_to_jpeg_uri(torch.zeros(3, 8, 8))
+
+
+def test_a_video_that_cannot_be_shown_does_not_lose_the_report(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    evaluated = scored(rows)
+    shown = [row for pair in examine(evaluated, NAMES).pairs for row in pair.examples]
+    (broken := tmp_path / "broken.mp4").write_bytes(b"no video")
+    damaged = tuple(replace(row, path=broken) if n == shown[0] else row for n, row in enumerate(rows))
+
+    def attend(path: VideoPath) -> torch.Tensor:
+        if path == rows[shown[1]].path:
+            raise VideoError("clip.mp4 is <damaged>")
+        return torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+
+    page = Page(
+        write_report(tmp_path / "report", Evaluatee("x", {}, damaged, NAMES, {}), evaluated, attend=attend).read_text(
+            encoding="utf-8"
+        )
+    )
+    assert page.text.count("Some pictures are missing") == 2
+    assert str(broken) in page.text
+    assert "clip.mp4 is <damaged>" in page.text
+    frames = [a for tag, a in page.tags if tag == "img" and re.search(r"\w+, frame \d", a.get("alt") or "")]
+    assert len(frames) == 8 * (len(shown) - 1)

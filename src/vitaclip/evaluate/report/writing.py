@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import FrameSampling, VideoPath, VideoRow, load_views
+from vitaclip.data import FrameSampling, VideoError, VideoPath, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import EvaluationResult
@@ -53,10 +53,12 @@ class Strip:
     probability: float
     """Of the wrong name."""
     true_probability: float
-    frames: tuple[str, ...]
+    frames: tuple[str, ...] = ()
     """Pictures as data URIs, in order of time."""
-    attended: tuple[str, ...]
+    attended: tuple[str, ...] = ()
     """Of the frames that the model looked at, with its attention over them; none if nobody draws it."""
+    trouble: str = ""
+    """Why pictures are missing: parts of the video that were not scored may be damaged."""
 
 
 Attend = Callable[[VideoPath], Tensor]
@@ -123,6 +125,7 @@ def render_page(
             heat=heat_table(result.confusion) if small else None,
             matrix=None if small else shares_to_png_uri(_row_shares(result)),
             pairs=list(zip(findings.pairs, strips, strict=True)),
+            attended=any(strip.attended for of_pair in strips for strip in of_pair),
             reliability=_reliability_chart(reliability) if reliability else "",
             coverage=_coverage_chart(findings),
             curve=curve,
@@ -160,16 +163,21 @@ def _strips(
     strips = []
     for row in pair.examples:
         path, probabilities = evaluatee.rows[row].path, scores.probabilities[place[row]]
-        frames = load_views(path, _STRIP, 1, 1, _STRIP_SIDE, limits=limits)[0]
-        strips.append(
-            Strip(
-                path="/".join(path.parts[-2:]),
-                probability=float(probabilities[names.index(pair.chosen)]),
-                true_probability=float(probabilities[names.index(pair.truth)]),
-                frames=tuple(map(frame_to_jpeg_uri, frames)),
-                attended=tuple(map(frame_to_jpeg_uri, attend(path))) if attend else (),
-            )
+        strip = Strip(
+            path="/".join(path.parts[-2:]),
+            probability=float(probabilities[names.index(pair.chosen)]),
+            true_probability=float(probabilities[names.index(pair.truth)]),
         )
+        try:
+            frames = load_views(path, _STRIP, 1, 1, _STRIP_SIDE, limits=limits)[0]
+            strip = replace(strip, frames=tuple(map(frame_to_jpeg_uri, frames)))
+        except VideoError as error:
+            strip = replace(strip, trouble=str(error))
+        try:
+            strip = replace(strip, attended=tuple(map(frame_to_jpeg_uri, attend(path))) if attend else ())
+        except VideoError as error:
+            strip = replace(strip, trouble=str(error))
+        strips.append(strip)
     return strips
 
 
