@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.evaluate.report.findings import examine
 from vitaclip.evaluate.report.page import frame_to_jpeg_uri, shares_to_png_uri
+from vitaclip.evaluate.report.why import Kind, Why
 from vitaclip.evaluate.report.writing import LARGEST_TABLE, Evaluatee, write_report
 
 VOID = {"meta", "img", "br", "input"}
@@ -121,22 +123,52 @@ def test_the_page_shows_the_figures_and_loads_nothing(rows: tuple[VideoRow, ...]
     assert [a.get("type") for tag, a in page.tags if tag == "input"] == ["search"]
 
 
-def test_shown_mistakes_carry_the_attention_that_is_drawn(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
-    asked: list[VideoPath] = []
+def why(frames: int, **changes: Any) -> Why:
+    """Half of every frame's attention goes to patches."""
+    told = Why(
+        attended=torch.zeros(frames, 3, 16, 16, dtype=torch.uint8),
+        frame_numbers=tuple(range(frames)),
+        kinds=(Kind("patches", "#e0762b", (0.5,) * frames), Kind("local prompts", "#2f9c86", (0.5,) * frames)),
+        whole=0.625,
+        hidden=tuple(0.125 + n / 100 for n in range(frames)),
+        repeats=False,
+        neighbours=(("a near name", 0.875),),
+    )
+    return replace(told, **changes)
 
-    def attend(path: VideoPath) -> torch.Tensor:
-        asked.append(path)
-        return torch.zeros(5, 3, 16, 16, dtype=torch.uint8)
+
+def test_shown_mistakes_are_explained(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    asked: list[tuple[VideoPath, str]] = []
+
+    def explain(path: VideoPath, name: str) -> Why:
+        asked.append((path, name))
+        return why(5)
 
     evaluated = scored(rows)
-    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), evaluated, attend=attend)
+    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), evaluated, explain=explain)
     page = Page(file.read_text(encoding="utf-8"))
-    examples = [row for pair in examine(evaluated, NAMES).pairs for row in pair.examples]
-    assert asked == [rows[row].path for row in examples]
+    examples = [(row, pair.chosen) for pair in examine(evaluated, NAMES).pairs for row in pair.examples]
+    assert asked == [(rows[row].path, chosen) for row, chosen in examples]
     drawn = [a for tag, a in page.tags if tag == "img" and (a.get("alt") or "").startswith("attention on frame")]
     assert len(drawn) == 5 * len(examples) > 0
+    bars = [a["aria-label"] for _, a in page.tags if a.get("class") == "parts"]
+    assert bars == ["patches 50.0\xa0%, local prompts 50.0\xa0%"] * len(drawn)
+    for expected in ("12.5 %", "13.5 %", "62.5 %", "a near name 0.88"):
+        assert page.text.count(expected) >= len(examples), expected
     assert "as the model looks at them" in page.text
     assert "as the model looks at them" not in report(tmp_path, rows)[0].text
+
+
+def test_what_hiding_cannot_tell_is_said(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    def text(told: Why) -> str:
+        evaluatee = Evaluatee("x", {}, rows, NAMES, {})
+        file = write_report(tmp_path, evaluatee, scored(rows), explain=lambda _path, _name: told)
+        return Page(file.read_text(encoding="utf-8")).text
+
+    assert "frames come more than once" in text(why(2, repeats=True))
+    one_frame = text(why(1, hidden=()))
+    assert "This clip by itself" not in one_frame
+    assert "a near name" in one_frame
 
 
 def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
@@ -193,13 +225,13 @@ def test_a_video_that_cannot_be_shown_does_not_lose_the_report(rows: tuple[Video
     (broken := tmp_path / "broken.mp4").write_bytes(b"no video")
     damaged = tuple(replace(row, path=broken) if n == shown[0] else row for n, row in enumerate(rows))
 
-    def attend(path: VideoPath) -> torch.Tensor:
+    def explain(path: VideoPath, _name: str) -> Why:
         if path == rows[shown[1]].path:
             raise VideoError("clip.mp4 is <damaged>")
-        return torch.zeros(2, 3, 16, 16, dtype=torch.uint8)
+        return why(2)
 
     page = Page(
-        write_report(tmp_path / "report", Evaluatee("x", {}, damaged, NAMES, {}), evaluated, attend=attend).read_text(
+        write_report(tmp_path / "report", Evaluatee("x", {}, damaged, NAMES, {}), evaluated, explain=explain).read_text(
             encoding="utf-8"
         )
     )

@@ -1,13 +1,14 @@
 """`vitaclip eval --protocol NAME`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from vitaclip.cli.evaluate.frames import print_protocol_frames, read_frames
-from vitaclip.cli.evaluate.telling import attention_of, describe_views, read_wording, say_where
+from vitaclip.cli.evaluate.telling import describe_explained, describe_views, explainer_of, read_wording, say_where
 from vitaclip.cli.models import load_model
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
@@ -15,6 +16,7 @@ from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
 if TYPE_CHECKING:
     from vitaclip.evaluate.protocol import Protocol
     from vitaclip.evaluate.protocol_run import ProtocolResult
+    from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
 
 
@@ -55,14 +57,21 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
     if arguments.out:
         write_json(arguments.out, result.to_dict())
     if arguments.report:
-        _report_protocol(Path(arguments.report), result, models, arguments.runtime, data.limits)
+        wording = replace(wording, templates=wording.templates or protocol.templates)
+        _report_protocol(Path(arguments.report), protocol, result, models, wording, arguments.runtime, data.limits)
     if arguments.predictions:
         _write_protocol_predictions(Path(arguments.predictions), result)
     return 0
 
 
 def _report_protocol(
-    folder: Path, result: "ProtocolResult", models: "_Models", runtime: RuntimeConfig, limits: VideoLimits
+    folder: Path,
+    protocol: "Protocol",
+    result: "ProtocolResult",
+    models: "_Models",
+    wording: "Wording",
+    runtime: RuntimeConfig,
+    limits: VideoLimits,
 ) -> None:
     """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
     from vitaclip.evaluate.evaluation import describe_interpolation
@@ -82,13 +91,18 @@ def _report_protocol(
             "views": describe_views(result.views),
             "text": part.text,
             **({"interpolation": mixed} if mixed else {}),
+            **describe_explained(result.interpolation),
             "training videos": part.training,
         }
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
         evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums)
-        attend = attention_of(models.load(part.values)[1], result.views, runtime, limits)
+        looked_at = result.views, runtime, limits
+        model, texts = models.load(part.values)[1], protocol.candidates(part.part).prompts
+        explain = explainer_of(model, part.class_names, wording, *looked_at, result.interpolation, texts)
         place = folder / name if len(result.parts) > 1 else folder
-        say_where(write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, attend=attend, limits=limits))
+        say_where(
+            write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits)
+        )
 
 
 def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:

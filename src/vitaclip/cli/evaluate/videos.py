@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from vitaclip.cli.evaluate.frames import print_frames_curve, read_frames
-from vitaclip.cli.evaluate.telling import attention_of, describe_views, model_name, read_wording, say_where
+from vitaclip.cli.evaluate.telling import (
+    describe_explained,
+    describe_views,
+    explainer_of,
+    model_name,
+    read_wording,
+    say_where,
+)
 from vitaclip.cli.models import load_model
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, to_dict
@@ -64,11 +71,14 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
             "views": describe_views(arguments.views),
             "text": plan.note,
             **({"interpolation": mixed} if mixed else {}),
+            **describe_explained(interpolation),
             "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
         }
         evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
-        attend = attention_of(model, arguments.views, arguments.runtime, data.limits)
-        say_where(write_report(arguments.report, evaluatee, evaluated, curve=curve, attend=attend, limits=data.limits))
+        looked_at = arguments.views, arguments.runtime, data.limits
+        explain = explainer_of(model, videos.class_names, wording, *looked_at, interpolation)
+        page = write_report(arguments.report, evaluatee, evaluated, curve=curve, explain=explain, limits=data.limits)
+        say_where(page)
     return 0
 
 

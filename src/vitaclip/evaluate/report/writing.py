@@ -1,17 +1,16 @@
 """Writing a report: `index.html`, which holds all it shows, `result.json`, and `predictions.csv`."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import FrameSampling, VideoError, VideoPath, VideoRow, load_views
+from vitaclip.data import FrameSampling, VideoError, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import EvaluationResult
@@ -20,6 +19,7 @@ from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.report.charts import count_chart, share_chart
 from vitaclip.evaluate.report.findings import Findings, Pair, examine
 from vitaclip.evaluate.report.page import frame_to_jpeg_uri, heat_table, page_environment, shares_to_png_uri
+from vitaclip.evaluate.report.why import Explain, Why
 from vitaclip.files import write_json, write_text
 from vitaclip.version import __version__
 
@@ -55,14 +55,12 @@ class Strip:
     true_probability: float
     frames: tuple[str, ...] = ()
     """Pictures as data URIs, in order of time."""
+    why: Why | None = None
+    """Of the wrong name; none if nobody tells it."""
     attended: tuple[str, ...] = ()
-    """Of the frames that the model looked at, with its attention over them; none if nobody draws it."""
+    """The frames of `why`, likewise."""
     trouble: str = ""
     """Why pictures are missing: parts of the video that were not scored may be damaged."""
-
-
-Attend = Callable[[VideoPath], Tensor]
-"""Draws a model's attention over frames of a video that it looks at: up to 8 of them, uint8 (T, 3, H, W)."""
 
 
 def write_report(
@@ -71,7 +69,7 @@ def write_report(
     evaluated: Evaluated,
     *,
     curve: FramesCurve | None = None,
-    attend: Attend | None = None,
+    explain: Explain | None = None,
     limits: VideoLimits | None = None,
 ) -> Path:
     """Write the report of an evaluation into a folder.
@@ -81,7 +79,7 @@ def write_report(
         evaluatee: what was evaluated.
         evaluated: how it went.
         curve: how it went with other numbers of frames.
-        attend: draws what the model looked at in the misnamed videos that are shown.
+        explain: tells why the misnamed videos that are shown got their names.
         limits: those that the videos were read with.
 
     Returns:
@@ -96,7 +94,7 @@ def write_report(
     measured = findings.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
     write_json(folder / RESULT_FILE, said | {"version": __version__} | measured)
     write_predictions(folder / PREDICTIONS_FILE, evaluatee.rows, evaluatee.class_names, evaluated.scores)
-    strips = [_strips(pair, evaluatee, evaluated, attend, limits or VideoLimits()) for pair in findings.pairs]
+    strips = [_strips(pair, evaluatee, evaluated, explain, limits or VideoLimits()) for pair in findings.pairs]
     write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips, curve))
     return folder / PAGE_FILE
 
@@ -125,7 +123,7 @@ def render_page(
             heat=heat_table(result.confusion) if small else None,
             matrix=None if small else shares_to_png_uri(_row_shares(result)),
             pairs=list(zip(findings.pairs, strips, strict=True)),
-            attended=any(strip.attended for of_pair in strips for strip in of_pair),
+            explained=[strip.why for of_pair in strips for strip in of_pair if strip.why],
             reliability=_reliability_chart(reliability) if reliability else "",
             coverage=_coverage_chart(findings),
             curve=curve,
@@ -155,7 +153,7 @@ def _frames_chart(curve: FramesCurve) -> Markup:
 
 
 def _strips(
-    pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated, attend: Attend | None, limits: VideoLimits
+    pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated, explain: Explain | None, limits: VideoLimits
 ) -> list[Strip]:
     """Frames from all over the videos that stand for a pair."""
     scores, names = evaluated.scores, list(evaluatee.class_names)
@@ -174,7 +172,9 @@ def _strips(
         except VideoError as error:
             strip = replace(strip, trouble=str(error))
         try:
-            strip = replace(strip, attended=tuple(map(frame_to_jpeg_uri, attend(path))) if attend else ())
+            if explain:
+                why = explain(path, pair.chosen)
+                strip = replace(strip, why=why, attended=tuple(map(frame_to_jpeg_uri, why.attended)))
         except VideoError as error:
             strip = replace(strip, trouble=str(error))
         strips.append(strip)
