@@ -191,7 +191,10 @@ def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp
 def test_many_candidates_are_a_picture_and_few_a_table(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
     names = (*NAMES, *(f"class {n}" for n in range(LARGEST_TABLE)))
     page, _ = report(tmp_path / "many", rows, names)
-    assert [a["alt"] for tag, a in page.tags if tag == "img" and a.get("class") == "matrix"]
+    assert [a["alt"] for tag, a in page.tags if tag == "img" and a.get("id") == "picture"]
+    for side in ("over", "beside"):
+        assert [a for tag, a in page.tags if tag == "div" and a.get("class") == side], side
+    assert [a["title"] for tag, a in page.tags if tag == "span" and "title" in a] == [*names, *names]
     assert not [a for tag, a in page.tags if tag == "table" and "heat" in (a.get("class") or "")]
     page, _ = report(tmp_path / "few", rows)
     assert [a for tag, a in page.tags if tag == "table" and "heat" in (a.get("class") or "")]
@@ -207,9 +210,49 @@ def test_one_video_has_a_report_without_calibration(rows: tuple[VideoRow, ...], 
         view_choices=evaluated.scores.view_choices[:1],
     )
     write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "Accuracy against confidence" in page
-    assert "Calibration" not in page
+    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "Accuracy against confidence" in page.text
+    assert "Calibration" not in page.text
+    assert "of 1 video is named right, out of 3 candidates" in page.text
+    assert "1 of the 3 candidates has videos" in page.text
+    assert "Best" in page.text
+    assert "Worst" not in page.text
+    assert len([a for tag, a in page.tags if tag == "circle"]) == 1  # one point draws no line
+
+
+def test_the_interval_does_not_claim_certainty(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    evaluated = scored(rows)
+    right = torch.eye(len(NAMES))[evaluated.scores.labels]
+    scores = replace(evaluated.scores, probabilities=right)
+    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
+    assert "95 % interval: 74.1 % to 100.0 %" in Page(file.read_text(encoding="utf-8")).text  # 11 / (11 + 1.96 ** 2)
+
+
+def test_the_script_gets_every_cell_of_the_matrix(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    names = ("</script><b>jump", *NAMES[1:])
+    _, html = report(tmp_path, rows, names)
+    (given,) = re.findall(r'<script type="application/json" id="confusions">(.*?)</script>', html)
+    given, confusion = json.loads(given), scored(rows, names).result.confusion
+    assert given["names"] == list(names)
+    found = [[0] * 3 for _ in names]
+    for true, chosen, count in given["cells"]:
+        found[true][chosen] = count
+    assert found == confusion
+
+
+def test_rows_and_columns_of_the_matrix_can_be_named(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    names = (*NAMES, "of no video")
+    settings = {"templates": ["a {}"], "views": {"temporal": 3}, "model": "m", "videos": "list.csv"}
+    write_report(tmp_path, Evaluatee("x", {}, rows, names, {}, settings), scored(rows, names))
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result | settings == result
+    assert result["class_names"] == list(names)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for i, true in enumerate(result["class_names"]):
+        for j, chosen in enumerate(result["class_names"]):
+            count = sum((line["class"], line["name1"]) == (true, chosen) for line in lines)
+            assert result["result"]["confusion"][i][j] == count
 
 
 def test_pictures_are_data_uris() -> None:

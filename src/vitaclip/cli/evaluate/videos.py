@@ -59,10 +59,18 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
     sums = text_hashes(videos.class_names, videos.class_names, plan, wording)
     if Path(arguments.videos).is_file():
         sums["list"] = sha256_of_file(Path(arguments.videos))
+    settings = {
+        "videos": str(arguments.videos),
+        "model": model_name(arguments),
+        "views": to_dict(arguments.views),
+        "class_names": list(videos.class_names),
+        "templates": list(plan.templates),
+        "text": plan.note,
+        "interpolation": to_dict(interpolation),
+    }
     if arguments.out:
         measured = evaluated.result.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
-        said = {"text": plan.note, "interpolation": to_dict(interpolation), "sha256": sums}
-        write_json(arguments.out, measured | said)
+        write_json(arguments.out, measured | settings | {"sha256": sums})
     if arguments.predictions:
         write_predictions(arguments.predictions, videos.rows, videos.class_names, evaluated.scores)
     if arguments.report:
@@ -74,7 +82,9 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
             **describe_explained(interpolation),
             "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
         }
-        evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
+        evaluatee = Evaluatee(
+            *(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums), settings=settings
+        )
         looked_at = arguments.views, arguments.runtime, data.limits
         explain = explainer_of(model, videos.class_names, wording, *looked_at, interpolation)
         page = write_report(arguments.report, evaluatee, evaluated, curve=curve, explain=explain, limits=data.limits)

@@ -2,8 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
@@ -13,8 +14,7 @@ from vitaclip.config import VideoLimits
 from vitaclip.data import FrameSampling, VideoError, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
-from vitaclip.evaluate.metrics import EvaluationResult
-from vitaclip.evaluate.paired import standard_error
+from vitaclip.evaluate.metrics import EvaluationResult, wilson_interval
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.report.charts import count_chart, share_chart
 from vitaclip.evaluate.report.findings import Findings, Pair, examine
@@ -43,6 +43,8 @@ class Evaluatee:
     class_names: Sequence[str]
     sha256: Mapping[str, str]
     """Sums of lists, names and templates."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the result is written with, to be read on its own, such as templates and views; ready for JSON."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,8 @@ def write_report(
     findings = examine(evaluated, evaluatee.class_names)
     said = {"title": evaluatee.title, "about": dict(evaluatee.about), "sha256": dict(evaluatee.sha256)}
     measured = findings.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
-    write_json(folder / RESULT_FILE, said | {"version": __version__} | measured)
+    said |= {"class_names": list(evaluatee.class_names), "version": __version__}
+    write_json(folder / RESULT_FILE, said | dict(evaluatee.settings) | measured)
     write_predictions(folder / PREDICTIONS_FILE, evaluatee.rows, evaluatee.class_names, evaluated.scores)
     strips = [_strips(pair, evaluatee, evaluated, explain, limits or VideoLimits()) for pair in findings.pairs]
     write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips, curve))
@@ -119,9 +122,10 @@ def render_page(
             calibration=calibration,
             best=ranked[:best],
             worst=ranked[: -min(EXTREMES, len(ranked) - best) - 1 : -1],
-            margin=_margin(result),
+            interval=wilson_interval(result.top1, result.num_videos),
             heat=heat_table(result.confusion) if small else None,
             matrix=None if small else shares_to_png_uri(_row_shares(result)),
+            confusions=_confusions(result, evaluatee.class_names),
             pairs=list(zip(findings.pairs, strips, strict=True)),
             explained=[strip.why for of_pair in strips for strip in of_pair if strip.why],
             reliability=_reliability_chart(reliability) if reliability else "",
@@ -143,7 +147,10 @@ def _reliability_chart(bins: Sequence[tuple[float, float, int]]) -> Markup:
 
 def _coverage_chart(findings: Findings) -> Markup:
     spoken = "; ".join(f"{share:.0%} answered, {accuracy:.0%} right" for share, accuracy in findings.coverage)
-    return Markup(share_chart(findings.coverage, f"Accuracy over videos answered. {spoken}.", "videos answered"))
+    radii = (4.0,) if len(findings.coverage) == 1 else ()  # a line needs two points
+    return Markup(
+        share_chart(findings.coverage, f"Accuracy over videos answered. {spoken}.", "videos answered", radii=radii)
+    )
 
 
 def _frames_chart(curve: FramesCurve) -> Markup:
@@ -181,11 +188,14 @@ def _strips(
     return strips
 
 
+def _confusions(result: EvaluationResult, names: Sequence[str]) -> dict[str, Any]:
+    """What the page's script searches: names, and [true, chosen, count] of each cell that is not empty."""
+    filled = [
+        [true, chosen, count] for true, row in enumerate(result.confusion) for chosen, count in enumerate(row) if count
+    ]
+    return {"names": list(names), "cells": filled}
+
+
 def _row_shares(result: EvaluationResult) -> NDArray[np.float64]:
     counts = np.array(result.confusion, dtype=np.float64)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-
-
-def _margin(result: EvaluationResult) -> str:
-    """Half width of the 95 % interval of top-1, for this many independent videos."""
-    return f"±{100 * 1.96 * standard_error(result.top1, result.num_videos):.1f} points"
