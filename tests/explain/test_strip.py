@@ -35,7 +35,7 @@ def test_it_tells_what_the_explanation_does(world: Path, frames: int, shown: lis
     assert told.whole == pytest.approx(explained.hiding.curve[0], rel=1e-5)
     assert told.hidden == pytest.approx([explained.hiding.one_hidden[t] for t in shown], rel=1e-5)
     assert told.neighbours == tuple((near.name, near.cosine) for near in explained.neighbours[:3])
-    assert told.repeats == (len(set(explained.frame_numbers)) < frames)
+    assert told.warning == explained.warning
 
 
 def test_a_single_frame_has_none_to_hide(world: Path) -> None:

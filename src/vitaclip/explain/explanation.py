@@ -66,6 +66,11 @@ class Explanation:
     neighbours: tuple[Neighbour, ...]
     """Other candidates, nearest text first."""
 
+    @property
+    def warning(self) -> str:
+        """What hiding frames cannot tell of this video; mostly empty."""
+        return warn_of_repeats(self.frame_numbers)
+
     def to_dict(self) -> dict[str, Any]:
         """All figures, ready for JSON; attention as the mean of the heads."""
         return {
@@ -145,6 +150,16 @@ def near_names(predictor: Predictor, target: int, count: int) -> tuple[Neighbour
     cosines = (text @ text[target]).cpu()
     nearest = [k for k in cosines.argsort(descending=True).tolist() if k != target][:count]
     return tuple(Neighbour(predictor.class_names[k], float(cosines[k])) for k in nearest)
+
+
+def warn_of_repeats(numbers: Sequence[int]) -> str:
+    """That frames of a clip come more than once, if they do: hiding one of these leaves its copy."""
+    if len(set(numbers)) == len(numbers):
+        return ""
+    return (
+        f"the video is too short for a clip of {len(numbers)} frames as this model takes them, so some come more than"
+        " once; hiding one of those changes little"
+    )
 
 
 def middle_view(views: ViewsConfig) -> int:

@@ -8,7 +8,14 @@ import torch
 from vitaclip.data import VideoPath
 from vitaclip.evaluate.report.why import Kind, Why
 from vitaclip.explain.canvas import heat_over_frames
-from vitaclip.explain.explanation import attend, clip_probability, frame_numbers, middle_view, near_names
+from vitaclip.explain.explanation import (
+    attend,
+    clip_probability,
+    frame_numbers,
+    middle_view,
+    near_names,
+    warn_of_repeats,
+)
 from vitaclip.explain.hiding import hide_each
 from vitaclip.explain.picture import KINDS
 from vitaclip.predictor import Predictor
@@ -37,6 +44,6 @@ def explain_briefly(predictor: Predictor, path: VideoPath, name: str) -> Why:
         kinds=tuple(Kind(*KINDS[kind], tuple(share[shown].tolist())) for kind, share in attention.shares.items()),
         whole=float(probability(clip[None])),
         hidden=hidden,
-        repeats=len(set(numbers)) < len(numbers),
+        warning=warn_of_repeats(numbers),
         neighbours=tuple((near.name, near.cosine) for near in near_names(predictor, target, _NEIGHBOURS)),
     )

@@ -131,7 +131,7 @@ def why(frames: int, **changes: Any) -> Why:
         kinds=(Kind("patches", "#e0762b", (0.5,) * frames), Kind("local prompts", "#2f9c86", (0.5,) * frames)),
         whole=0.625,
         hidden=tuple(0.125 + n / 100 for n in range(frames)),
-        repeats=False,
+        warning="",
         neighbours=(("a near name", 0.875),),
     )
     return replace(told, **changes)
@@ -165,7 +165,8 @@ def test_what_hiding_cannot_tell_is_said(rows: tuple[VideoRow, ...], tmp_path: P
         file = write_report(tmp_path, evaluatee, scored(rows), explain=lambda _path, _name: told)
         return Page(file.read_text(encoding="utf-8")).text
 
-    assert "frames come more than once" in text(why(2, repeats=True))
+    assert "Mind: frames come twice." in text(why(2, warning="frames come twice"))
+    assert "Mind" not in text(why(2))
     one_frame = text(why(1, hidden=()))
     assert "This clip by itself" not in one_frame
     assert "a near name" in one_frame

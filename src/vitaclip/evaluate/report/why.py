@@ -35,8 +35,8 @@ class Why:
     """Probability of the name from this clip."""
     hidden: tuple[float, ...]
     """T, the probability with that frame alone hidden; none for a clip of one frame."""
-    repeats: bool
-    """Whether the video is too short for the clip, so that frames come more than once."""
+    warning: str
+    """What hiding frames cannot tell of this video; mostly empty."""
     neighbours: tuple[tuple[str, float], ...]
     """Other candidates with the cosine of their texts and the name's, nearest first."""
 
