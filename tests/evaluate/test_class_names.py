@@ -96,11 +96,3 @@ def test_the_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytes
     assert "3 names: nothing found" in capsys.readouterr().out
     assert main([*arguments, "--near", "2"]) == 2
     assert "is a cosine" in capsys.readouterr().err
-
-
-def test_one_finding_is_told_as_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    backbone = write_words_backbone(tmp_path / "backbone")
-    (tmp_path / "names.txt").write_text("brush_hair\n")
-    assert main(["classes", "check", str(tmp_path / "names.txt"), "--backbone", str(backbone), "--near", "1"]) == 0
-    assert "1 finding in 1 name" in (printed := " ".join(capsys.readouterr().out.split()))
-    assert "1 names" not in printed

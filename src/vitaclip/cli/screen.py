@@ -86,11 +86,6 @@ class TrainingBar:
         self._progress.update(self._task, visible=self._stays)
 
 
-def counted(count: int, what: str) -> str:
-    """1 -> "1 video", 2 -> "2 videos"."""
-    return f"{count} {what}{'' if count == 1 else 's'}"
-
-
 def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], None]:
     """A bar of `total` units; call the result with the number of units just done."""
     task = progress.add_task(what, total=total, note="")

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.classes.trials import add_trial_arguments, print_trials, run_trials
 from vitaclip.cli.models import add_text_arguments, load_model, read_templates
-from vitaclip.cli.screen import counted, print_table, terminal
+from vitaclip.cli.screen import print_table, terminal
 
 HELP = "names that a text tower reads badly, or can hardly tell apart"
 DESCRIPTION = """\
@@ -52,12 +52,7 @@ def run(arguments: Namespace) -> int:
     console = terminal()
     if findings:
         rows = [(finding.name, finding.problem, finding.suggestion) for finding in findings]
-        print_table(
-            console,
-            f"{counted(len(findings), 'finding')} in {counted(len(names), 'name')}",
-            ("name", "what", "better"),
-            rows,
-        )
+        print_table(console, f"{len(findings)} findings in {len(names)} names", ("name", "what", "better"), rows)
     if pairs:
         near = [(f"{pair.first}  /  {pair.second}", f"{pair.similarity:.3f}") for pair in pairs[:SHOWN]]
         more = f", the nearest {SHOWN}" if len(pairs) > SHOWN else ""
