@@ -11,7 +11,7 @@ from vitaclip.cli.evaluate.frames import print_protocol_frames, read_frames
 from vitaclip.cli.evaluate.telling import describe_explained, describe_views, explainer_of, read_wording, say_where
 from vitaclip.cli.models import load_model
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
+from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig, to_dict
 
 if TYPE_CHECKING:
     from vitaclip.evaluate.protocol import Protocol
@@ -57,8 +57,7 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
     if arguments.out:
         write_json(arguments.out, result.to_dict())
     if arguments.report:
-        wording = replace(wording, templates=wording.templates or protocol.templates)
-        _report_protocol(Path(arguments.report), protocol, result, models, wording, arguments.runtime, data.limits)
+        _report_protocol(Path(arguments.report), result, models, wording, arguments.runtime, data.limits)
     if arguments.predictions:
         _write_protocol_predictions(Path(arguments.predictions), result)
     return 0
@@ -66,7 +65,6 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
 
 def _report_protocol(
     folder: Path,
-    protocol: "Protocol",
     result: "ProtocolResult",
     models: "_Models",
     wording: "Wording",
@@ -95,10 +93,18 @@ def _report_protocol(
             "training videos": part.training,
         }
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
-        evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums)
+        settings = {
+            "videos": list(part.sha256["lists"]),
+            "model": part.model,
+            "views": to_dict(result.views),
+            "templates": list(part.templates),
+            "texts": list(part.class_texts),
+            "interpolation": to_dict(result.interpolation),
+        }
+        evaluatee = Evaluatee(title, about, part.rows, part.class_names, sums, settings)
         looked_at = result.views, runtime, limits
-        model, texts = models.load(part.values)[1], protocol.candidates(part.part).prompts
-        explain = explainer_of(model, part.class_names, wording, *looked_at, result.interpolation, texts)
+        model, given = models.load(part.values)[1], replace(wording, templates=part.templates)
+        explain = explainer_of(model, part.class_names, given, *looked_at, result.interpolation, part.class_texts)
         place = folder / name if len(result.parts) > 1 else folder
         say_where(
             write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits)
