@@ -8,19 +8,23 @@ import pytest
 import torch
 
 from small_world import NAMES, train_config
+from vitaclip.cli.evaluate.telling import describe_explained, explainer_of
 from vitaclip.config import (
     DataConfig,
     InterpolateConfig,
     RuntimeConfig,
     TextPromptConfig,
+    VideoLimits,
     VideoPromptConfig,
     ViewsConfig,
 )
 from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores
+from vitaclip.evaluate.wording import Wording
 from vitaclip.interpolation import frozen_clip, interpolate
 from vitaclip.model import VitaCLIP
+from vitaclip.predictor import Predictor
 from vitaclip.train.build import run_training
 from vitaclip.weights.backbone import load_backbone
 
@@ -163,3 +167,22 @@ def test_trained_towers_are_no_plain_clip(tuned: Path, tmp_path: Path) -> None:
     assert not model.is_plain
     with pytest.raises(ValueError, match="has no prompts, so there is no published checkpoint"):
         model.save_published(tmp_path / "model.pth")
+
+
+def test_a_report_explains_the_model_between(world: Path, tuned: Path) -> None:
+    model, runtime, views = VitaCLIP.from_pretrained(tuned), RuntimeConfig(precision="float32"), ViewsConfig(temporal=1)
+    video, told = world / "videos" / "moving_left" / "0.mp4", []
+    for ratio in (0.0, 1.0):
+        mixing = InterpolateConfig(space="weights", ratio=ratio)
+        explain = explainer_of(model, OTHERS, Wording(), views, runtime, VideoLimits(), mixing)
+        told.append(explain(video, "run"))
+        predictor = Predictor(interpolate(model, ratio), views=views, runtime=runtime)
+        predictor.set_classes(OTHERS)
+        predicted = predictor.predict(video, top_k=3)
+        assert told[-1].whole == pytest.approx(predicted.probabilities[predicted.names.index("run")], rel=1e-4)
+    assert not torch.equal(told[0].attended, told[1].attended)
+
+
+def test_a_report_of_mixed_scores_says_what_its_explanations_are_of() -> None:
+    assert "trained model alone" in describe_explained(InterpolateConfig(space="scores"))["explanations"]
+    assert describe_explained(InterpolateConfig(space="weights")) == describe_explained(InterpolateConfig()) == {}

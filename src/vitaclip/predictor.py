@@ -69,8 +69,12 @@ class Predictor:
         """
         names = check_class_names(names, "set_classes")
         with self.autocast():
-            self._text_features = self.model.encode_text(names, templates)
-        self.class_names = tuple(names)
+            features = self.model.encode_text(names, templates)
+        self.set_text_features(names, features)
+
+    def set_text_features(self, names: Sequence[str], features: Tensor) -> None:
+        """Choose the K candidate classes with text features (K, D) that were computed elsewhere."""
+        self.class_names, self._text_features = tuple(names), features
 
     @property
     def text_features(self) -> Tensor:

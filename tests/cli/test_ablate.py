@@ -108,7 +108,7 @@ def test_a_protocol_is_scored_between_the_two_and_ratio_1_is_the_model(
 
 
 def test_a_recipe_may_stand_first() -> None:
-    given = (["own_videos"], ["--config", "own_videos"], [])
+    given: tuple[list[str], ...] = (["own_videos"], ["--config", "own_videos"], [])
     first, behind, without = (build_parser().parse_args(name_recipes(["ablate", *each])) for each in given)
     assert first.ablate.model == behind.ablate.model != without.ablate.model
     with pytest.raises(ValueError, match="'own_video' is neither a file nor a recipe"):

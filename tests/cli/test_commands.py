@@ -196,6 +196,13 @@ def test_eval_reports_supervised_and_zero_shot(
     assert result["num_videos"] == 12
     assert set(result["class_accuracy"]) == set(NAMES)
     assert sum(map(sum, result["confusion"])) == 12
+    assert result["class_names"] == list(NAMES)
+    for label, name in enumerate(result["class_names"]):
+        share = result["confusion"][label][label] / sum(result["confusion"][label])
+        assert share == pytest.approx(result["class_accuracy"][name])
+    assert (result["videos"], result["model"]) == (str(world / "videos"), str(run_folder / "model"))
+    assert result["views"]["temporal"] == 3
+    assert result["templates"] == []  # the learned context
     # A list with names that the model never saw.
     videos = sorted((world / "videos").rglob("*.mp4"))
     (tmp_path / "list.csv").write_text("".join(f"{path},{i % 2}\n" for i, path in enumerate(videos)))

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -145,6 +146,11 @@ def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: P
             assert (record["part"], record["values"]) == (part, {word: value} if word else {})
             assert (record["videos_listed"], record["videos_scored"], record["left_out"]) == (total, total, [])
             assert record["top1"] == pytest.approx(right / total)
+            assert (record["class_names"], record["class_texts"]) == (list(classes.names), list(classes.prompts))
+            confusion = Counter((each.label, each.chosen) for each in predictions)
+            for true, row in zip(record["class_names"], record["confusion"], strict=True):
+                for chosen, count in zip(record["class_names"], row, strict=True):
+                    assert count == confusion[true, chosen]
             hashes = {f"{name}.csv": hashlib.sha256((root / f"{name}.csv").read_bytes()).hexdigest() for name in lists}
             assert record["sha256"]["lists"] == hashes
             names = "".join(f"{name}\n" for name in classes.names).encode()

@@ -63,6 +63,16 @@ def test_what_hiding_loses_is_marked() -> None:
     assert count(nothing, lost) == 0
 
 
+def test_a_video_too_short_for_its_clip_is_marked() -> None:
+    lost = "#c2394b"
+    nothing_lost = replace(explanation(), hiding=Hiding((0.75,) * 4, (0, 1, 2, 3), (0.75,) * 4))
+    assert count(pixels(nothing_lost), lost) == 0
+    twice = replace(nothing_lost, frame_numbers=(0, 0, 1, 1))
+    assert "clip of 4 frames" in twice.warning
+    head = pixels(twice)[: 2 * 104]
+    assert count(head, lost) > 500
+
+
 def test_more_frames_and_names_make_it_higher() -> None:
     few, many = pixels(explanation(8)), pixels(explanation(9))
     assert many.shape[0] > few.shape[0]

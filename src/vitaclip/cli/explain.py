@@ -96,13 +96,8 @@ def _print(console: Console, explanation: "Explanation") -> None:
         attention = [f"{float(share[t]):.0%}" for share in shares.values()]
         rows.append((str(frame), f"{hiding.one_hidden[t]:.1%}", *attention))
     print_table(console, "", ("frame", "when hidden", *shares), rows)
-    if len(set(explanation.frame_numbers)) < len(rows):
-        console.print(
-            f"the video is too short for a clip of {len(rows)} frames as this model takes them, so some come more than"
-            " once; hiding one of those changes little",
-            style="yellow",
-            soft_wrap=True,
-        )
+    if explanation.warning:
+        console.print(explanation.warning, style="yellow", soft_wrap=True)
     order = ", ".join(str(explanation.frame_numbers[t]) for t in hiding.order[:-1])
     curve = ", ".join(f"{share:.1%}" for share in hiding.curve)
     console.print(f"hiding ever more (frames {order}): {curve}", soft_wrap=True)

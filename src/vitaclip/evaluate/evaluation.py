@@ -155,6 +155,11 @@ def describe_interpolation(config: InterpolateConfig) -> str:
     return f"{what}: {config.ratio:g} x the model + {1 - config.ratio:g} x frozen CLIP"
 
 
+def looking_model(model: VitaCLIP, interpolation: InterpolateConfig) -> VitaCLIP:
+    """The model that looks at the videos: with weights interpolated, the one between; with scores, the trained one."""
+    return _sides(model, interpolation)[0][0]
+
+
 def _sides(model: VitaCLIP, config: InterpolateConfig) -> tuple[tuple[VitaCLIP, ...], tuple[float, ...]]:
     """The models whose probabilities are mixed, and their weights."""
     if config.space == "weights":

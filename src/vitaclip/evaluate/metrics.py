@@ -3,6 +3,7 @@
 Axes: n videos, K classes.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -46,6 +47,18 @@ class EvaluationResult:
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
         return asdict(self)
+
+
+def wilson_interval(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of `count` independent videos, which also holds for few of them and near 0 and 1.
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference, JASA 1927.
+    """
+    z2 = 1.959964**2
+    centre = share + z2 / (2 * count)
+    half = math.sqrt(z2 * (share * (1 - share) + z2 / (4 * count)) / count)
+    scale = 1 + z2 / count
+    return max((centre - half) / scale, 0.0), min((centre + half) / scale, 1.0)
 
 
 def top_k_accuracy(probabilities: Tensor, labels: Tensor, k: int) -> float:

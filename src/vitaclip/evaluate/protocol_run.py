@@ -40,6 +40,8 @@ class PartRecord:
     """Of each list's bytes; of the candidates' names, of their texts and of the templates, a line each."""
     text: str
     """What the text tower was given."""
+    templates: tuple[str, ...]
+    """The same as texts with a `{}` each; empty: what the model has learned."""
     training: str
     """Whether a tested video is in a list that was trained on."""
     frames_curve: FramesCurve | None
@@ -48,6 +50,9 @@ class PartRecord:
     rows: tuple[VideoRow, ...] = field(repr=False)
     """The videos listed; `evaluated.scores.rows` counts through them."""
     class_names: tuple[str, ...] = field(repr=False)
+    """The candidates; rows and columns of the confusion matrix are in their order."""
+    class_texts: tuple[str, ...] = field(repr=False)
+    """What stands for each of them in a text."""
 
     @property
     def title(self) -> str:
@@ -60,9 +65,10 @@ class PartRecord:
         return "_".join([self.part, *(f"{word}{value}" for word, value in self.values.items())])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but scores and rows."""
-        kept = replace(self, evaluated=None, rows=(), class_names=())  # type: ignore[arg-type]
-        return {name: value for name, value in asdict(kept).items() if name not in ("evaluated", "rows", "class_names")}
+        """Everything but scores and rows, with the confusion matrix."""
+        kept = asdict(replace(self, evaluated=None, rows=()))  # type: ignore[arg-type]
+        del kept["evaluated"], kept["rows"]
+        return kept | {"confusion": self.evaluated.result.confusion}
 
 
 @dataclass(frozen=True)
@@ -222,11 +228,13 @@ def _score_part(
             **text_hashes(candidates.names, candidates.prompts, plan, wording),
         },
         text=plan.note,
+        templates=plan.templates,
         training=training,
         frames_curve=frames_curve(by_frames, frames) if len(by_frames) > 1 else None,
         evaluated=evaluated,
         rows=tuple(rows.values()),
         class_names=candidates.names,
+        class_texts=candidates.prompts,
     )
 
 

@@ -4,7 +4,7 @@ Axes: V views, T frames, H x W pixels, K candidates, D embedding.
 """
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -66,6 +66,11 @@ class Explanation:
     neighbours: tuple[Neighbour, ...]
     """Other candidates, nearest text first."""
 
+    @property
+    def warning(self) -> str:
+        """What hiding frames cannot tell of this video; mostly empty."""
+        return warn_of_repeats(self.frame_numbers)
+
     def to_dict(self) -> dict[str, Any]:
         """All figures, ready for JSON; attention as the mean of the heads."""
         return {
@@ -96,7 +101,7 @@ def explain_video(predictor: Predictor, path: str | VideoPath, *, name: str = ""
         ValueError: for fewer than two candidates, a name that is not among them, clips of one frame, or a file that
             is not a readable video (then a `VideoError`).
     """
-    text, names = predictor.text_features, predictor.class_names
+    names = predictor.class_names
     _check(names, name, top_k)
     video = predictor.load(path)
     features, view = predictor.encode(video), middle_view(predictor.views)
@@ -104,28 +109,22 @@ def explain_video(predictor: Predictor, path: str | VideoPath, *, name: str = ""
     fused = _probabilities(predictor, features[None])[0]
     target = names.index(name) if name else int(fused.argmax())
 
-    def probability(clips: Tensor) -> Tensor:
-        """(n,) of clips (n, T, 3, H, W), each by itself."""
-        parts = [predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)]
-        return _probabilities(predictor, torch.cat(parts)[:, None])[:, target]
-
+    text = predictor.text_features
     alone, cosines = _probabilities(predictor, feature[None, None])[0], (text @ feature.to(text)).cpu()
     best = fused.topk(min(top_k, len(names))).indices.tolist()
-    of_texts = (text @ text[target]).cpu()
-    nearest = [k for k in of_texts.argsort(descending=True).tolist() if k != target][:top_k]
     return Explanation(
         path=to_video_path(path),
         name=names[target],
         clip=(view // predictor.views.spatial, predictor.views.temporal),
         frames=clip,
-        frame_numbers=_frame_numbers(predictor, path),
+        frame_numbers=frame_numbers(predictor, path),
         attention=attend(predictor, clip),
-        hiding=hide_frames(clip, probability),
+        hiding=hide_frames(clip, clip_probability(predictor, target)),
         candidates=tuple(
             Candidate(names[k], float(fused[k]), float(alone[k]), float(cosines[k]))
             for k in (best if target in best else [*best, target])
         ),
-        neighbours=tuple(Neighbour(names[k], float(of_texts[k])) for k in nearest),
+        neighbours=near_names(predictor, target, top_k),
     )
 
 
@@ -133,6 +132,34 @@ def attend(predictor: Predictor, clip: Tensor) -> ClsAttention:
     """Where the cls tokens look in a clip (T, 3, H, W) that the predictor has loaded."""
     with predictor.autocast():
         return last_attention(predictor.model, take_pixels(clip.to(predictor.model.device), predictor.views.pixels))
+
+
+def clip_probability(predictor: Predictor, target: int) -> Callable[[Tensor], Tensor]:
+    """What gives the probability (n,) of a candidate from clips (n, T, 3, H, W), each by itself."""
+
+    def probability(clips: Tensor) -> Tensor:
+        parts = [predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)]
+        return _probabilities(predictor, torch.cat(parts)[:, None])[:, target]
+
+    return probability
+
+
+def near_names(predictor: Predictor, target: int, count: int) -> tuple[Neighbour, ...]:
+    """The candidates whose texts are nearest to that of one of them, nearest first."""
+    text = predictor.text_features
+    cosines = (text @ text[target]).cpu()
+    nearest = [k for k in cosines.argsort(descending=True).tolist() if k != target][:count]
+    return tuple(Neighbour(predictor.class_names[k], float(cosines[k])) for k in nearest)
+
+
+def warn_of_repeats(numbers: Sequence[int]) -> str:
+    """That frames of a clip come more than once, if they do: hiding one of these leaves its copy."""
+    if len(set(numbers)) == len(numbers):
+        return ""
+    return (
+        f"the video is too short for a clip of {len(numbers)} frames as this model takes them, so some come more than"
+        " once; hiding one of those changes little"
+    )
 
 
 def middle_view(views: ViewsConfig) -> int:
@@ -156,7 +183,8 @@ def _probabilities(predictor: Predictor, features: Tensor) -> Tensor:
     return fuse_views(predictor.model, features, predictor.text_features, predictor.views.average)
 
 
-def _frame_numbers(predictor: Predictor, path: str | VideoPath) -> tuple[int, ...]:
+def frame_numbers(predictor: Predictor, path: str | VideoPath) -> tuple[int, ...]:
+    """The T places in the video, from 0, of the middle clip's frames."""
     views = predictor.views
     with open_clip(path) as video:
         return tuple(predictor.sampling.views(video.num_frames, views.temporal)[views.temporal // 2].tolist())

@@ -6,7 +6,7 @@ and shows nothing that the video does not, as a grey frame would.
 Axes: n clips, T frames, H x W pixels.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -40,14 +40,20 @@ def hide_frames(clip: Tensor, probability: Callable[[Tensor], Tensor]) -> Hiding
         raise ValueError(
             "hiding frames needs a clip of at least 2; this model looks at 1: set --views.frames 2 or more"
         )
-
-    def hidden(choices: Sequence[Collection[int]]) -> list[float]:
-        return probability(torch.stack([clip[stand_ins(len(clip), choice)] for choice in choices])).tolist()
-
-    one_hidden = hidden([[t] for t in frames])
+    one_hidden = hide_each(clip, probability, frames)
     order = sorted(frames, key=lambda t: one_hidden[t])
-    curve = hidden([order[:count] for count in frames])
-    return Hiding(tuple(one_hidden), tuple(order), tuple(curve))
+    curve = probability(_with_hidden(clip, (order[:count] for count in frames)))
+    return Hiding(one_hidden, tuple(order), tuple(curve.tolist()))
+
+
+def hide_each(clip: Tensor, probability: Callable[[Tensor], Tensor], frames: Iterable[int]) -> tuple[float, ...]:
+    """The probability with each of some frames hidden by itself; see `hide_frames`."""
+    return tuple(probability(_with_hidden(clip, ([t] for t in frames))).tolist())
+
+
+def _with_hidden(clip: Tensor, choices: Iterable[Collection[int]]) -> Tensor:
+    """The clip once for each choice of frames, with these hidden: (n, T, 3, H, W)."""
+    return torch.stack([clip[stand_ins(len(clip), choice)] for choice in choices])
 
 
 def stand_ins(num_frames: int, hidden: Collection[int]) -> list[int]:

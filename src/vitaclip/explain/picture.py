@@ -61,6 +61,7 @@ def _draw_head(canvas: Canvas, explanation: Explanation) -> None:
         about.append(f"predicted: {predicted.name}, {predicted.probability:.1%}")
     canvas.text(_MARGIN, 42, f"{candidate.probability:.1%}  {explanation.name}", size=28, width=_WIDTH - 2 * _MARGIN)
     canvas.text(_MARGIN, 74, "   |   ".join(about), size=14, colour=SOFT, width=_WIDTH - 2 * _MARGIN)
+    canvas.text(_MARGIN, 96, explanation.warning, size=13, colour=_LOST, width=_WIDTH - 2 * _MARGIN)
 
 
 def _draw_band(canvas: Canvas, top: float, explanation: Explanation, heated: Tensor, band: Sequence[int]) -> None:

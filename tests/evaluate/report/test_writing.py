@@ -6,16 +6,18 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from small_world import NAMES
-from vitaclip.data import VideoPath, VideoRow, read_folder
+from vitaclip.data import VideoError, VideoPath, VideoRow, read_folder
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.evaluate.report.findings import examine
 from vitaclip.evaluate.report.page import frame_to_jpeg_uri, shares_to_png_uri
+from vitaclip.evaluate.report.why import Kind, Why
 from vitaclip.evaluate.report.writing import LARGEST_TABLE, Evaluatee, write_report
 
 VOID = {"meta", "img", "br", "input"}
@@ -121,22 +123,53 @@ def test_the_page_shows_the_figures_and_loads_nothing(rows: tuple[VideoRow, ...]
     assert [a.get("type") for tag, a in page.tags if tag == "input"] == ["search"]
 
 
-def test_shown_mistakes_carry_the_attention_that_is_drawn(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
-    asked: list[VideoPath] = []
+def why(frames: int, **changes: Any) -> Why:
+    """Half of every frame's attention goes to patches."""
+    told = Why(
+        attended=torch.zeros(frames, 3, 16, 16, dtype=torch.uint8),
+        frame_numbers=tuple(range(frames)),
+        kinds=(Kind("patches", "#e0762b", (0.5,) * frames), Kind("local prompts", "#2f9c86", (0.5,) * frames)),
+        whole=0.625,
+        hidden=tuple(0.125 + n / 100 for n in range(frames)),
+        warning="",
+        neighbours=(("a near name", 0.875),),
+    )
+    return replace(told, **changes)
 
-    def attend(path: VideoPath) -> torch.Tensor:
-        asked.append(path)
-        return torch.zeros(5, 3, 16, 16, dtype=torch.uint8)
+
+def test_shown_mistakes_are_explained(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    asked: list[tuple[VideoPath, str]] = []
+
+    def explain(path: VideoPath, name: str) -> Why:
+        asked.append((path, name))
+        return why(5)
 
     evaluated = scored(rows)
-    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), evaluated, attend=attend)
+    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), evaluated, explain=explain)
     page = Page(file.read_text(encoding="utf-8"))
-    examples = [row for pair in examine(evaluated, NAMES).pairs for row in pair.examples]
-    assert asked == [rows[row].path for row in examples]
+    examples = [(row, pair.chosen) for pair in examine(evaluated, NAMES).pairs for row in pair.examples]
+    assert asked == [(rows[row].path, chosen) for row, chosen in examples]
     drawn = [a for tag, a in page.tags if tag == "img" and (a.get("alt") or "").startswith("attention on frame")]
     assert len(drawn) == 5 * len(examples) > 0
+    bars = [a["aria-label"] for _, a in page.tags if a.get("class") == "parts"]
+    assert bars == ["patches 50.0\xa0%, local prompts 50.0\xa0%"] * len(drawn)
+    for expected in ("12.5 %", "13.5 %", "62.5 %", "a near name 0.88"):
+        assert page.text.count(expected) >= len(examples), expected
     assert "as the model looks at them" in page.text
     assert "as the model looks at them" not in report(tmp_path, rows)[0].text
+
+
+def test_what_hiding_cannot_tell_is_said(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    def text(told: Why) -> str:
+        evaluatee = Evaluatee("x", {}, rows, NAMES, {})
+        file = write_report(tmp_path, evaluatee, scored(rows), explain=lambda _path, _name: told)
+        return Page(file.read_text(encoding="utf-8")).text
+
+    assert "Mind: frames come twice." in text(why(2, warning="frames come twice"))
+    assert "Mind" not in text(why(2))
+    one_frame = text(why(1, hidden=()))
+    assert "This clip by itself" not in one_frame
+    assert "a near name" in one_frame
 
 
 def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
@@ -159,7 +192,10 @@ def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp
 def test_many_candidates_are_a_picture_and_few_a_table(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
     names = (*NAMES, *(f"class {n}" for n in range(LARGEST_TABLE)))
     page, _ = report(tmp_path / "many", rows, names)
-    assert [a["alt"] for tag, a in page.tags if tag == "img" and a.get("class") == "matrix"]
+    assert [a["alt"] for tag, a in page.tags if tag == "img" and a.get("id") == "picture"]
+    for side in ("over", "beside"):
+        assert [a for tag, a in page.tags if tag == "div" and a.get("class") == side], side
+    assert [a["title"] for tag, a in page.tags if tag == "span" and "title" in a] == [*names, *names]
     assert not [a for tag, a in page.tags if tag == "table" and "heat" in (a.get("class") or "")]
     page, _ = report(tmp_path / "few", rows)
     assert [a for tag, a in page.tags if tag == "table" and "heat" in (a.get("class") or "")]
@@ -175,9 +211,49 @@ def test_one_video_has_a_report_without_calibration(rows: tuple[VideoRow, ...], 
         view_choices=evaluated.scores.view_choices[:1],
     )
     write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
-    page = (tmp_path / "index.html").read_text(encoding="utf-8")
-    assert "Accuracy against confidence" in page
-    assert "Calibration" not in page
+    page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "Accuracy against confidence" in page.text
+    assert "Calibration" not in page.text
+    assert "of 1 video is named right, out of 3 candidates" in page.text
+    assert "1 of the 3 candidates has videos" in page.text
+    assert "Best" in page.text
+    assert "Worst" not in page.text
+    assert len([a for tag, a in page.tags if tag == "circle"]) == 1  # one point draws no line
+
+
+def test_the_interval_does_not_claim_certainty(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    evaluated = scored(rows)
+    right = torch.eye(len(NAMES))[evaluated.scores.labels]
+    scores = replace(evaluated.scores, probabilities=right)
+    file = write_report(tmp_path, Evaluatee("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
+    assert "95 % interval: 74.1 % to 100.0 %" in Page(file.read_text(encoding="utf-8")).text  # 11 / (11 + 1.96 ** 2)
+
+
+def test_the_script_gets_every_cell_of_the_matrix(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    names = ("</script><b>jump", *NAMES[1:])
+    _, html = report(tmp_path, rows, names)
+    (given,) = re.findall(r'<script type="application/json" id="confusions">(.*?)</script>', html)
+    given, confusion = json.loads(given), scored(rows, names).result.confusion
+    assert given["names"] == list(names)
+    found = [[0] * 3 for _ in names]
+    for true, chosen, count in given["cells"]:
+        found[true][chosen] = count
+    assert found == confusion
+
+
+def test_rows_and_columns_of_the_matrix_can_be_named(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    names = (*NAMES, "of no video")
+    settings = {"templates": ["a {}"], "views": {"temporal": 3}, "model": "m", "videos": "list.csv"}
+    write_report(tmp_path, Evaluatee("x", {}, rows, names, {}, settings), scored(rows, names))
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result | settings == result
+    assert result["class_names"] == list(names)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    for i, true in enumerate(result["class_names"]):
+        for j, chosen in enumerate(result["class_names"]):
+            count = sum((line["class"], line["name1"]) == (true, chosen) for line in lines)
+            assert result["result"]["confusion"][i][j] == count
 
 
 def test_pictures_are_data_uris() -> None:
@@ -185,3 +261,26 @@ def test_pictures_are_data_uris() -> None:
     assert shares_to_png_uri(torch.eye(3, dtype=torch.float64).numpy()).startswith("data:image/png;base64,")
     with pytest.raises(ValueError, match="is no picture"):
         frame_to_jpeg_uri(torch.zeros(3, 8, 8))
+
+
+def test_a_video_that_cannot_be_shown_does_not_lose_the_report(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+    evaluated = scored(rows)
+    shown = [row for pair in examine(evaluated, NAMES).pairs for row in pair.examples]
+    (broken := tmp_path / "broken.mp4").write_bytes(b"no video")
+    damaged = tuple(replace(row, path=broken) if n == shown[0] else row for n, row in enumerate(rows))
+
+    def explain(path: VideoPath, _name: str) -> Why:
+        if path == rows[shown[1]].path:
+            raise VideoError("clip.mp4 is <damaged>")
+        return why(2)
+
+    page = Page(
+        write_report(tmp_path / "report", Evaluatee("x", {}, damaged, NAMES, {}), evaluated, explain=explain).read_text(
+            encoding="utf-8"
+        )
+    )
+    assert page.text.count("Some pictures are missing") == 2
+    assert str(broken) in page.text
+    assert "clip.mp4 is <damaged>" in page.text
+    frames = [a for tag, a in page.tags if tag == "img" and re.search(r"\w+, frame \d", a.get("alt") or "")]
+    assert len(frames) == 8 * (len(shown) - 1)

@@ -1,6 +1,7 @@
 """`vitaclip eval --protocol NAME`."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,9 +9,10 @@ from jsonargparse import Namespace
 
 from vitaclip.cli.evaluate.frames import print_protocol_frames, read_frames
 from vitaclip.cli.evaluate.telling import (
-    attention_of,
     check_places,
+    describe_explained,
     describe_views,
+    explainer_of,
     print_left_out,
     read_wording,
     say_where,
@@ -18,11 +20,12 @@ from vitaclip.cli.evaluate.telling import (
 )
 from vitaclip.cli.models import load_model
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
+from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig, to_dict
 
 if TYPE_CHECKING:
     from vitaclip.evaluate.protocol import Protocol
     from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
+    from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
 
 
@@ -66,12 +69,17 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
     if arguments.predictions:
         _write_protocol_predictions(Path(arguments.predictions), result)
     if arguments.report:  # last: it draws, and opens videos once more
-        _report_protocol(Path(arguments.report), result, models, arguments.runtime, data.limits)
+        _report_protocol(Path(arguments.report), result, models, wording, arguments.runtime, data.limits)
     return 0
 
 
 def _report_protocol(
-    folder: Path, result: "ProtocolResult", models: "_Models", runtime: RuntimeConfig, limits: VideoLimits
+    folder: Path,
+    result: "ProtocolResult",
+    models: "_Models",
+    wording: "Wording",
+    runtime: RuntimeConfig,
+    limits: VideoLimits,
 ) -> None:
     """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
     from vitaclip.evaluate.evaluation import describe_interpolation
@@ -90,13 +98,26 @@ def _report_protocol(
             "views": describe_views(result.views),
             "text": part.text,
             **({"interpolation": mixed} if mixed else {}),
+            **describe_explained(result.interpolation),
             "training videos": part.training,
         }
         title = f"{result.protocol}, {name}" if len(result.parts) > 1 else result.protocol
-        evaluatee = Evaluatee(title, about, part.rows, part.class_names, _sums(part))
-        attend = attention_of(models.load(part.values)[1], result.views, runtime, limits)
+        settings = {
+            "videos": list(part.sha256["lists"]),
+            "model": part.model,
+            "views": to_dict(result.views),
+            "templates": list(part.templates),
+            "texts": list(part.class_texts),
+            "interpolation": to_dict(result.interpolation),
+        }
+        evaluatee = Evaluatee(title, about, part.rows, part.class_names, _sums(part), settings)
+        looked_at = result.views, runtime, limits
+        model, given = models.load(part.values)[1], replace(wording, templates=part.templates)
+        explain = explainer_of(model, part.class_names, given, *looked_at, result.interpolation, part.class_texts)
         place = folder / name if len(result.parts) > 1 else folder
-        say_where(write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, attend=attend, limits=limits))
+        say_where(
+            write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits)
+        )
 
 
 def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:

@@ -9,10 +9,10 @@ from jsonargparse import Namespace
 
 from vitaclip.cli.models import read_templates
 from vitaclip.cli.screen import terminal
-from vitaclip.config import RuntimeConfig, VideoLimits, ViewsConfig
+from vitaclip.config import InterpolateConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
-    from vitaclip.evaluate.report.writing import Attend
+    from vitaclip.evaluate.report.why import Explain
     from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
 
@@ -58,12 +58,33 @@ def short_sums(sums: Mapping[str, str]) -> str:
     return ", ".join(f"{name} {value[:12]}" for name, value in sums.items())
 
 
-def attention_of(model: "VitaCLIP", views: ViewsConfig, runtime: RuntimeConfig, limits: VideoLimits) -> "Attend":
-    """What draws the model's attention over the videos that a report shows."""
-    from vitaclip.explain.strip import attended_frames
+def explainer_of(
+    model: "VitaCLIP",
+    names: Sequence[str],
+    wording: "Wording",
+    views: ViewsConfig,
+    runtime: RuntimeConfig,
+    limits: VideoLimits,
+    interpolation: InterpolateConfig,
+    texts: Sequence[str] | None = None,
+) -> "Explain":
+    """What tells why the videos that a report shows got their names, of the model and the texts that were evaluated."""
+    from vitaclip.evaluate.evaluation import looking_model
+    from vitaclip.evaluate.wording import encode_names
+    from vitaclip.explain.strip import explain_briefly
     from vitaclip.predictor import Predictor
 
-    return partial(attended_frames, Predictor(model, views=views, runtime=runtime, limits=limits))
+    predictor = Predictor(looking_model(model, interpolation), views=views, runtime=runtime, limits=limits)
+    with predictor.autocast():
+        features = encode_names(predictor.model, names, wording, texts)
+    predictor.set_text_features(names, features)
+    return partial(explain_briefly, predictor)
+
+
+def describe_explained(interpolation: InterpolateConfig) -> dict[str, str]:
+    """The fact that goes with a report whose explanations are of a part of the model only; mostly none."""
+    said = "the trained model's share: attention and hidden frames are of the trained model alone"
+    return {"explanations": said} if interpolation.space == "scores" else {}
 
 
 def say_where(page: Path) -> None:

@@ -9,9 +9,10 @@ from jsonargparse import Namespace
 
 from vitaclip.cli.evaluate.frames import print_frames_curve, read_frames
 from vitaclip.cli.evaluate.telling import (
-    attention_of,
     check_places,
+    describe_explained,
     describe_views,
+    explainer_of,
     model_name,
     print_left_out,
     read_wording,
@@ -63,10 +64,18 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
     _print_result(title, notes, evaluated.result)
     if curve:
         print_frames_curve(curve)
+    settings = {
+        "videos": str(arguments.videos),
+        "model": model_name(arguments),
+        "views": to_dict(arguments.views),
+        "class_names": list(videos.class_names),
+        "templates": list(plan.templates),
+        "text": plan.note,
+        "interpolation": to_dict(interpolation),
+    }
     if arguments.out:
         measured = evaluated.result.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
-        said = {"text": plan.note, "interpolation": to_dict(interpolation), "sha256": sums}
-        write_json(arguments.out, measured | said)
+        write_json(arguments.out, measured | settings | {"sha256": sums})
     if arguments.predictions:
         write_predictions(arguments.predictions, videos.rows, videos.class_names, evaluated.scores)
     if arguments.report:
@@ -75,11 +84,16 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
             "views": describe_views(arguments.views),
             "text": plan.note,
             **({"interpolation": mixed} if mixed else {}),
+            **describe_explained(interpolation),
             "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
         }
-        evaluatee = Evaluatee(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums)
-        attend = attention_of(model, arguments.views, arguments.runtime, data.limits)
-        say_where(write_report(arguments.report, evaluatee, evaluated, curve=curve, attend=attend, limits=data.limits))
+        evaluatee = Evaluatee(
+            *(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums), settings=settings
+        )
+        looked_at = arguments.views, arguments.runtime, data.limits
+        explain = explainer_of(model, videos.class_names, wording, *looked_at, interpolation)
+        page = write_report(arguments.report, evaluatee, evaluated, curve=curve, explain=explain, limits=data.limits)
+        say_where(page)
     return 0
 
 

@@ -36,7 +36,8 @@ class HeatCell:
 
 
 def page_environment(package: str) -> Environment:
-    """Templates of a package, with the shared `style.css` to include and the filters `percent` and `css_percent`."""
+    """Templates of a package, with the shared `style.css` to include and the filters `percent`, `css_percent`
+    and `counted`."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(package, ""), PackageLoader("vitaclip.evaluate.report", "")]),
         autoescape=True,
@@ -45,6 +46,7 @@ def page_environment(package: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["percent"] = format_percent
+    environment.filters["counted"] = _counted
     environment.filters["css_percent"] = _css_percent
     return environment
 
@@ -113,6 +115,11 @@ def heat_table(counts: Sequence[Sequence[int]]) -> list[list[HeatCell]]:
             ]
         )
     return rows
+
+
+def _counted(count: int, one: str, more: str = "") -> str:
+    """1 -> "1 video", 1200 -> "1,200 videos"."""
+    return f"{count:,} {one if count == 1 else more or one + 's'}"
 
 
 def _css_percent(share: float) -> str:

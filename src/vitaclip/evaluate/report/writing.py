@@ -1,25 +1,25 @@
 """Writing a report: `index.html`, which holds all it shows, `result.json`, and `predictions.csv`."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
-from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import FrameSampling, VideoPath, VideoRow, load_views
+from vitaclip.data import FrameSampling, VideoError, VideoRow, load_views
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
-from vitaclip.evaluate.metrics import EvaluationResult
-from vitaclip.evaluate.paired import standard_error
+from vitaclip.evaluate.metrics import EvaluationResult, wilson_interval
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.report.charts import count_chart, share_chart
 from vitaclip.evaluate.report.findings import Findings, Pair, examine
 from vitaclip.evaluate.report.page import frame_to_jpeg_uri, heat_table, page_environment, shares_to_png_uri
+from vitaclip.evaluate.report.why import Explain, Why
 from vitaclip.files import write_json, write_text
 from vitaclip.version import __version__
 
@@ -43,6 +43,8 @@ class Evaluatee:
     class_names: Sequence[str]
     sha256: Mapping[str, str]
     """Sums of lists, names and templates."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """What the result is written with, to be read on its own, such as templates and views; ready for JSON."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,14 @@ class Strip:
     probability: float
     """Of the wrong name."""
     true_probability: float
-    frames: tuple[str, ...]
+    frames: tuple[str, ...] = ()
     """Pictures as data URIs, in order of time."""
-    attended: tuple[str, ...]
-    """Of the frames that the model looked at, with its attention over them; none if nobody draws it."""
-
-
-Attend = Callable[[VideoPath], Tensor]
-"""Draws a model's attention over frames of a video that it looks at: up to 8 of them, uint8 (T, 3, H, W)."""
+    why: Why | None = None
+    """Of the wrong name; none if nobody tells it."""
+    attended: tuple[str, ...] = ()
+    """The frames of `why`, likewise."""
+    trouble: str = ""
+    """Why pictures are missing: parts of the video that were not scored may be damaged."""
 
 
 def write_report(
@@ -69,7 +71,7 @@ def write_report(
     evaluated: Evaluated,
     *,
     curve: FramesCurve | None = None,
-    attend: Attend | None = None,
+    explain: Explain | None = None,
     limits: VideoLimits | None = None,
 ) -> Path:
     """Write the report of an evaluation into a folder.
@@ -79,7 +81,7 @@ def write_report(
         evaluatee: what was evaluated.
         evaluated: how it went.
         curve: how it went with other numbers of frames.
-        attend: draws what the model looked at in the misnamed videos that are shown.
+        explain: tells why the misnamed videos that are shown got their names.
         limits: those that the videos were read with.
 
     Returns:
@@ -92,9 +94,10 @@ def write_report(
     findings = examine(evaluated, evaluatee.class_names)
     said = {"title": evaluatee.title, "about": dict(evaluatee.about), "sha256": dict(evaluatee.sha256)}
     measured = findings.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
-    write_json(folder / RESULT_FILE, said | {"version": __version__} | measured)
+    said |= {"class_names": list(evaluatee.class_names), "version": __version__}
+    write_json(folder / RESULT_FILE, said | dict(evaluatee.settings) | measured)
     write_predictions(folder / PREDICTIONS_FILE, evaluatee.rows, evaluatee.class_names, evaluated.scores)
-    strips = [_strips(pair, evaluatee, evaluated, attend, limits or VideoLimits()) for pair in findings.pairs]
+    strips = [_strips(pair, evaluatee, evaluated, explain, limits or VideoLimits()) for pair in findings.pairs]
     write_text(folder / PAGE_FILE, render_page(evaluatee, findings, strips, curve))
     return folder / PAGE_FILE
 
@@ -119,10 +122,12 @@ def render_page(
             calibration=calibration,
             best=ranked[:best],
             worst=ranked[: -min(EXTREMES, len(ranked) - best) - 1 : -1],
-            margin=_margin(result),
+            interval=wilson_interval(result.top1, result.num_videos),
             heat=heat_table(result.confusion) if small else None,
             matrix=None if small else shares_to_png_uri(_row_shares(result)),
+            confusions=_confusions(result, evaluatee.class_names),
             pairs=list(zip(findings.pairs, strips, strict=True)),
+            explained=[strip.why for of_pair in strips for strip in of_pair if strip.why],
             reliability=_reliability_chart(reliability) if reliability else "",
             coverage=_coverage_chart(findings),
             curve=curve,
@@ -142,7 +147,10 @@ def _reliability_chart(bins: Sequence[tuple[float, float, int]]) -> Markup:
 
 def _coverage_chart(findings: Findings) -> Markup:
     spoken = "; ".join(f"{share:.0%} answered, {accuracy:.0%} right" for share, accuracy in findings.coverage)
-    return Markup(share_chart(findings.coverage, f"Accuracy over videos answered. {spoken}.", "videos answered"))
+    radii = (4.0,) if len(findings.coverage) == 1 else ()  # a line needs two points
+    return Markup(
+        share_chart(findings.coverage, f"Accuracy over videos answered. {spoken}.", "videos answered", radii=radii)
+    )
 
 
 def _frames_chart(curve: FramesCurve) -> Markup:
@@ -152,7 +160,7 @@ def _frames_chart(curve: FramesCurve) -> Markup:
 
 
 def _strips(
-    pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated, attend: Attend | None, limits: VideoLimits
+    pair: Pair, evaluatee: Evaluatee, evaluated: Evaluated, explain: Explain | None, limits: VideoLimits
 ) -> list[Strip]:
     """Frames from all over the videos that stand for a pair."""
     scores, names = evaluated.scores, list(evaluatee.class_names)
@@ -160,24 +168,34 @@ def _strips(
     strips = []
     for row in pair.examples:
         path, probabilities = evaluatee.rows[row].path, scores.probabilities[place[row]]
-        frames = load_views(path, _STRIP, 1, 1, _STRIP_SIDE, limits=limits)[0]
-        strips.append(
-            Strip(
-                path="/".join(path.parts[-2:]),
-                probability=float(probabilities[names.index(pair.chosen)]),
-                true_probability=float(probabilities[names.index(pair.truth)]),
-                frames=tuple(map(frame_to_jpeg_uri, frames)),
-                attended=tuple(map(frame_to_jpeg_uri, attend(path))) if attend else (),
-            )
+        strip = Strip(
+            path="/".join(path.parts[-2:]),
+            probability=float(probabilities[names.index(pair.chosen)]),
+            true_probability=float(probabilities[names.index(pair.truth)]),
         )
+        try:
+            frames = load_views(path, _STRIP, 1, 1, _STRIP_SIDE, limits=limits)[0]
+            strip = replace(strip, frames=tuple(map(frame_to_jpeg_uri, frames)))
+        except VideoError as error:
+            strip = replace(strip, trouble=str(error))
+        try:
+            if explain:
+                why = explain(path, pair.chosen)
+                strip = replace(strip, why=why, attended=tuple(map(frame_to_jpeg_uri, why.attended)))
+        except VideoError as error:
+            strip = replace(strip, trouble=str(error))
+        strips.append(strip)
     return strips
+
+
+def _confusions(result: EvaluationResult, names: Sequence[str]) -> dict[str, Any]:
+    """What the page's script searches: names, and [true, chosen, count] of each cell that is not empty."""
+    filled = [
+        [true, chosen, count] for true, row in enumerate(result.confusion) for chosen, count in enumerate(row) if count
+    ]
+    return {"names": list(names), "cells": filled}
 
 
 def _row_shares(result: EvaluationResult) -> NDArray[np.float64]:
     counts = np.array(result.confusion, dtype=np.float64)
     return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-
-
-def _margin(result: EvaluationResult) -> str:
-    """Half width of the 95 % interval of top-1, for this many independent videos."""
-    return f"±{100 * 1.96 * standard_error(result.top1, result.num_videos):.1f} points"
