@@ -226,6 +226,17 @@ def test_all_problems_are_counted_and_ten_shown(write_list: WriteList) -> None:
     assert lines[11] == "... and 15 more"
 
 
+def test_rows_without_a_file_may_stay_for_an_evaluation(write_list: WriteList, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    lines = "gone.mp4,0\na.mp4,1\nempty.mp4,0\n"
+    rows = read_list(write_list(lines, "a.mp4"), keep_absent=True).rows
+    assert [row.path.name for row in rows] == ["gone.mp4", "a.mp4", "empty.mp4"]
+    with pytest.raises(ValueError, match=r"1 problem found\n.*gone.mp4 is listed already at list\.csv:1"):
+        read_list(write_list(lines + "gone.mp4,0\n"), keep_absent=True)
+    with pytest.raises(ValueError, match="2 problems found"):  # nothing would be left
+        read_list(write_list("gone.mp4,0\nempty.mp4,0\n"), keep_absent=True)
+
+
 @pytest.mark.parametrize("text", ["", "\n# nothing\n", "path,label\n"])
 def test_empty_list(write_list: WriteList, text: str) -> None:
     with pytest.raises(ValueError, match="lists no video; write one line"):
@@ -276,6 +287,11 @@ def test_empty_class_folder_and_empty_file(class_folders: Path) -> None:
         read_folder(class_folders)
     assert "yoga: holds no video; add some or remove the folder" in str(caught.value)
     assert "y.mp4 is empty (0 bytes)" in str(caught.value)
+
+
+def test_an_empty_file_of_a_folder_may_stay_for_an_evaluation(class_folders: Path) -> None:
+    (class_folders / "archery" / "y.mp4").touch()
+    assert len(read_folder(class_folders, keep_absent=True).rows) == 4
 
 
 def test_folders_of_one_name(class_folders: Path) -> None:

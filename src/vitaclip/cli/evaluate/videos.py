@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from vitaclip.cli.evaluate.frames import print_frames_curve, read_frames
 from vitaclip.cli.evaluate.telling import attention_of, describe_views, model_name, read_wording, say_where
 from vitaclip.cli.models import load_model
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, to_dict
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
 
     frames, wording = read_frames(arguments.frames_curve), read_wording(arguments)
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
-    videos = _read(arguments, model.class_names)
+    videos = _read(arguments, model.class_names, keep_absent=data.on_error == "skip")
     interpolation = arguments.interpolate
     evaluation = Evaluation(
         *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording),
@@ -72,7 +72,7 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
     return 0
 
 
-def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
+def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "NamedVideos":
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
     from vitaclip.data import ClassIndex, index_cache, names_shards, read_videos
 
@@ -84,6 +84,7 @@ def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
             classes=arguments.classes,
             class_names=class_names,
             cache=index_cache(arguments.index_cache),
+            keep_absent=keep_absent,
         )
 
     if Path(arguments.videos).is_dir() and not arguments.classes and not names_shards(arguments.videos):
@@ -108,5 +109,4 @@ def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") 
     shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
     heading = "class" if shown is ranked else "class (five best, five worst)"
     print_table(console, "", (heading, "accuracy"), [(name, f"{share:.1%}") for name, share in shown])
-    for line in result.left_out:
-        console.print(f"left out: {line}", style="yellow")
+    print_left_out(console, result.left_out)

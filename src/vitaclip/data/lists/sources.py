@@ -43,6 +43,7 @@ def read_videos(
     classes: str = "",
     class_names: Sequence[str] | None = None,
     cache: IndexCache | None = None,
+    keep_absent: bool = False,
 ) -> NamedVideos:
     """Read and check the videos of a setting.
 
@@ -53,6 +54,7 @@ def read_videos(
         classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders.
         class_names: class names already known.
         cache: where to find, or else to put, what tar files hold.
+        keep_absent: see `read_list`; for evaluations whose `on_error` is "skip".
 
     Raises:
         ValueError: if there is nothing there, if a list comes without class names, or for any bad row.
@@ -64,13 +66,18 @@ def read_videos(
     if class_names is None and (names_shards(source) or not Path(source).is_dir()):
         what = "tar files need" if names_shards(source) else "a list needs"
         raise ValueError(f"{setting} = {source}: {what} class names; {_CLASSES_REMEDY}")
-    found = read_source(source, root, class_names, cache)
+    found = read_source(source, root, class_names, cache, keep_absent=keep_absent)
     assert found.class_names is not None
     return NamedVideos(found.rows, found.class_names)
 
 
 def read_source(
-    source: str, root: str = "", class_names: Sequence[str] | None = None, cache: IndexCache | None = None
+    source: str,
+    root: str = "",
+    class_names: Sequence[str] | None = None,
+    cache: IndexCache | None = None,
+    *,
+    keep_absent: bool = False,
 ) -> VideoList:
     """Read and check videos as `read_videos` does; without class names, labels of lists and tar files are numbers.
 
@@ -80,8 +87,8 @@ def read_source(
     if names_shards(source):
         return read_shards(source, class_names, cache)
     if Path(source).is_dir():
-        return read_folder(source, class_names)
-    return read_list(source, root or None, class_names)
+        return read_folder(source, class_names, keep_absent=keep_absent)
+    return read_list(source, root or None, class_names, keep_absent=keep_absent)
 
 
 def choose_classes(classes: str) -> tuple[str, ...]:
