@@ -11,6 +11,7 @@ from torch import Tensor
 
 from small_world import NAMES, train_config
 from vitaclip.cli import main
+from vitaclip.cli.evaluate.frames import read_frames
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
@@ -112,3 +113,6 @@ def test_the_command_prints_writes_and_draws_it(
     for wrong in ("1,two", "0", "1,,2", "4-8"):
         assert main([*arguments, "--frames_curve", wrong]) == 2
         assert "give numbers of frames with commas between" in capsys.readouterr().err
+    assert read_frames("1000, 1") == (1, 1000)
+    assert main([*arguments, "--frames_curve", "1,2,1000000000"]) == 2
+    assert "1000000000 frames a clip are more than 1,000, and all frames" in capsys.readouterr().err
