@@ -4,21 +4,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jsonargparse import Namespace
-
-from vitaclip.cli.models import read_templates
 from vitaclip.cli.screen import terminal
 from vitaclip.config import RuntimeConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
     from vitaclip.evaluate.report.writing import Attend
-    from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
-
-
-def model_name(arguments: Namespace) -> str:
-    """What the model is called where results are told."""
-    return arguments.backbone or arguments.model or "miniature"
 
 
 def describe_views(views: ViewsConfig) -> str:
@@ -43,11 +34,3 @@ def attention_of(model: "VitaCLIP", views: ViewsConfig, runtime: RuntimeConfig, 
 def say_where(page: Path) -> None:
     """Print where a report's page is."""
     terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
-
-
-def read_wording(arguments: Namespace) -> "Wording":
-    """How names are put into words, as the options say."""
-    from vitaclip.evaluate.wording import Wording, read_descriptions
-
-    templates = read_templates(arguments.template)
-    return Wording(templates, read_descriptions(arguments.descriptions) if arguments.descriptions else {})

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from jsonargparse import Namespace
 
 from vitaclip.cli.evaluate.frames import print_frames_curve, read_frames
-from vitaclip.cli.evaluate.telling import attention_of, describe_views, model_name, read_wording, say_where
-from vitaclip.cli.models import load_model
+from vitaclip.cli.evaluate.telling import attention_of, describe_views, say_where
+from vitaclip.cli.models import load_model, model_name, read_wording
 from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, to_dict
 

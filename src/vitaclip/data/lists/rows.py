@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.list_lines import content_lines, line_reader, similar
+from vitaclip.data.lists.class_names import check_class_names
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import VideoPath
@@ -144,46 +145,6 @@ def read_folder(
     problems += _refused(rows, keep_absent)
     raise_problems(problems, f"{root}")
     return VideoList(tuple(rows), names)
-
-
-def read_class_names(file: str | Path) -> tuple[str, ...]:
-    """Reads class names, one a line, in the order of the class numbers. Blank lines and `#` lines are passed
-    over.
-
-    Raises:
-        ValueError: the file cannot be read, holds no name, or holds one twice (capitals make no difference).
-    """
-    file = Path(file)
-    lines = list(content_lines(file))
-    return check_class_names([name for _, name in lines], str(file), [source for source, _ in lines])
-
-
-def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Class names as a tuple, made sure to be some, not blank, and distinct (capitals make no difference).
-
-    Args:
-        names: the class names.
-        where: what they come from, for messages.
-        sources: place of each name, for messages (`names.txt:3`); default: its number.
-
-    Raises:
-        ValueError: no name, a blank one, or one that occurs twice.
-    """
-    if isinstance(names, str):
-        raise ValueError(f"{where}: {names!r} is one text; give a list of class names")
-    if not names:
-        raise ValueError(f"{where}: no class names; give at least one, one a line")
-    places = [f"{where}, class {number}" for number in range(len(names))] if sources is None else sources
-    first_place: dict[str, int] = {}
-    for number, name in enumerate(names):
-        if not name.strip():
-            raise ValueError(f"{places[number]}: blank class name; write a name or remove it")
-        earlier = first_place.setdefault(name.strip().casefold(), number)
-        if earlier != number:
-            kind = "the same as" if names[earlier] == name else "but for capitals or blanks the same as"
-            other = f"{names[earlier]!r} ({places[earlier]})"
-            raise ValueError(f"{places[number]}: class {name!r} is {kind} {other}; rename or remove one")
-    return tuple(names)
 
 
 def file_problems(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:

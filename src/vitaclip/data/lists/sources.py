@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.catalog import dataset_names, load_dataset_classes
-from vitaclip.data.lists.rows import (
-    VideoList,
-    VideoRow,
-    check_class_names,
-    is_video_name,
-    read_class_names,
-    read_folder,
-    read_list,
-)
+from vitaclip.data.lists.class_names import check_class_names, read_class_names
+from vitaclip.data.lists.rows import VideoList, VideoRow, is_video_name, read_folder, read_list
 from vitaclip.data.lists.shards import names_shards, read_shards
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.frame_folder import is_frame_folder
@@ -91,19 +84,19 @@ def read_source(
     return read_list(source, root or None, class_names, keep_absent=keep_absent)
 
 
-def choose_classes(classes: str) -> tuple[str, ...]:
+def choose_classes(classes: str, *, distinct: bool = True) -> tuple[str, ...]:
     """Class names from what a setting says: an existing file with one a line goes first, then the name of a data set
     of the catalogue (whose wording is taken), then a list with commas between the names.
 
     Raises:
-        ValueError: if it is none of them, or the names are not distinct.
+        ValueError: if it is none of them, or the names are not distinct and must be.
     """
     if _is_file(classes):
-        return read_class_names(classes)
+        return read_class_names(classes, distinct=distinct)
     if classes in dataset_names():
         return load_dataset_classes(classes).prompts
     if "," in classes:
-        return check_class_names([name.strip() for name in classes.split(",")], "classes")
+        return check_class_names([name.strip() for name in classes.split(",")], "classes", distinct=distinct)
     close = difflib.get_close_matches(classes, dataset_names(), n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise ValueError(f"classes = {classes}: neither a file nor a data set of the catalogue{hint}; {_CLASSES_REMEDY}")
