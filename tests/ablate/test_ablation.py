@@ -161,7 +161,9 @@ def test_videos_that_are_left_out_are_told_wherever_the_table_is(world: Path, tm
     (tmp_path / "list.csv").write_text(f"gone.mp4,0\n{world}/videos/jump_up/0.mp4,0\n")
     config = config_of(world, tmp_path / "out")
     lists = [read_scored_list(f"test={tmp_path}/list.csv:jump up,run", DataConfig()), *lists_of(world)[:1]]
-    for result in [run_ablation(config, Comparison((FROZEN,), ()), (0,), lists) for _ in range(2)]:  # the second is found
+    for result in [
+        run_ablation(config, Comparison((FROZEN,), ()), (0,), lists) for _ in range(2)
+    ]:  # the second is found
         (line,) = result.left_out["test"]
         assert line.startswith("list.csv:1: ")
         assert "gone.mp4 does not exist" in line

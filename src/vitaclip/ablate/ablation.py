@@ -129,7 +129,9 @@ def _gather(
             rows[name] = Row(name, about, of_seeds[0].trained, values)
     # A video that was only too slow may be left out by one run and not by another.
     left_out = {
-        test.name: tuple(dict.fromkeys(line for result in results.values() for line in result.left_out.get(test.name, ())))
+        test.name: tuple(
+            dict.fromkeys(line for result in results.values() for line in result.left_out.get(test.name, ()))
+        )
         for test in tests
     }
     verdicts = tuple(_judge_all(comparison, rows, [test.name for test in tests], figures))

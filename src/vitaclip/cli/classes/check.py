@@ -54,8 +54,8 @@ def run(arguments: Namespace) -> int:
     console.print(f"judged by {judge}, whose tokenizer has {entries:,} entries", soft_wrap=True)
     if not pieces_count:
         console.print(
-            "so few are the words of a small world: whether names are broken up into pieces was not looked at, and pairs"
-            " are near or far to that world's model alone; name the CLIP that you will use with --backbone",
+            "so few are the words of a small world: whether names are broken up was not looked at, and pairs are near"
+            " to that world's model alone; give the CLIP that you will use: --backbone openai/clip-vit-base-patch16",
             style="yellow",
             soft_wrap=True,
         )

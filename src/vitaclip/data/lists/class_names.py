@@ -12,11 +12,15 @@ _NAME_COLUMNS = {"name", "class", "class_name", "label", "label_name", "category
 
 def read_class_names(file: str | Path, *, distinct: bool = True) -> tuple[str, ...]:
     """Reads class names, one a line, in the order of the class numbers. Blank lines and `#` lines are passed
-    over. Lines may be numbered, `0,run`, below a heading such as `id,name` or none; the numbers must then be 0, 1, 2 ...
+    over. Lines may be numbered, `0,run`, below a heading such as `id,name` or none; the numbers are then 0, 1, 2 ...
+
+    Args:
+        file: the names, UTF-8.
+        distinct: whether a name may not occur twice.
 
     Raises:
-        ValueError: the file cannot be read, holds no name, numbers them otherwise, or, if they must be `distinct`, holds
-            one twice (capitals make no difference).
+        ValueError: the file cannot be read, holds no name, numbers them otherwise, or holds one twice (capitals make no
+            difference).
     """
     file = Path(file)
     lines = list(content_lines(file))

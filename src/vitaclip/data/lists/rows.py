@@ -103,16 +103,14 @@ def read_rows(
     return rows, problems, names
 
 
-def read_folder(
-    root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False
-) -> VideoList:
+def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False) -> VideoList:
     """Reads and checks a folder that holds one folder of videos for each class.
 
     A class is named like its folder, with blanks for underscores; classes are numbered in the order of the
     sorted folder names, or in that of `class_names` (which may name more classes than there are folders, and spell
     them otherwise: see ClassIndex).
-    Files without a video's ending and names that begin with a dot are passed over. With `keep_absent`, empty files stay,
-    as in `read_list`.
+    Files without a video's ending and names that begin with a dot are passed over. With `keep_absent`, empty files
+    stay, as in `read_list`.
 
     Raises:
         ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, a folder
