@@ -59,7 +59,10 @@ class Predictor:
 
     @torch.no_grad()
     def set_classes(
-        self, names: Sequence[str], templates: Sequence[str] = (), descriptions: Descriptions | None = None
+        self,
+        names: Sequence[str],
+        templates: Sequence[str] | None = None,
+        descriptions: Descriptions | None = None,
     ) -> TextPlan:
         """Choose the K candidate classes; their text features are computed here, once, as an evaluation does.
 
@@ -75,7 +78,7 @@ class Predictor:
             ValueError: for an empty list, a name that comes twice, or names that the text tower cannot take.
         """
         names = check_class_names(names, "set_classes")
-        wording = Wording(tuple(templates), descriptions or {})
+        wording = Wording(tuple(templates or ()), descriptions or {})
         with self.autocast():
             self._text_features = encode_names(self.model, names, wording)
         self.class_names = names

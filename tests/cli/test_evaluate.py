@@ -22,9 +22,10 @@ DESCRIPTIONS = {"jump up": ["one very long jump"], "moving left": ["{} of two"],
 TEMPLATES = ("a very long photo of {}.", "two {}")
 
 
-def build(world: Path, **text: bool) -> VitaCLIP:
+def build(world: Path, *, per_class: bool = False) -> VitaCLIP:
     config = train_config(world, world / "unused").model
-    config = replace(config, text=TextPromptConfig(num_context=3, templates=("a photo {}.",), **text))
+    text = TextPromptConfig(num_context=3, per_class=per_class, templates=("a photo {}.",))
+    config = replace(config, text=text)
     return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
 
 

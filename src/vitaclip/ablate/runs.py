@@ -120,7 +120,8 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     """Train, or go on with a run that stopped, then test; leaves `result.json` in the run folder."""
     model = run_training(run.config, loggers) if run.variant.trains else _untrained(run)
     rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in run.variant.rows}
-    videos, left_out = {}, {}
+    videos: dict[str, int] = {}
+    left_out: dict[str, tuple[str, ...]] = {}
     for test in run.tests:
         of_test = dict(_test(run, model, test))
         own = of_test[run.variant.name]

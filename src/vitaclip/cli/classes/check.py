@@ -1,6 +1,7 @@
 """`vitaclip classes check`."""
 
 from dataclasses import asdict
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -76,11 +77,12 @@ def run(arguments: Namespace) -> int:
     if trials:
         print_trials(trials)
     if arguments.out_json:
-        judged = {"model": judge, "tokenizer_entries": entries, "pieces_count": pieces_count}
-        found = {"findings": [asdict(each) for each in findings], "pairs": [asdict(each) for each in pairs]}
-        write_json(
-            arguments.out_json, {"judged_by": judged, **found, **({"trials": trials.to_dict()} if trials else {})}
-        )
+        found: dict[str, Any] = {
+            "judged_by": {"model": judge, "tokenizer_entries": entries, "pieces_count": pieces_count},
+            "findings": [asdict(each) for each in findings],
+            "pairs": [asdict(each) for each in pairs],
+        }
+        write_json(arguments.out_json, found | ({"trials": trials.to_dict()} if trials else {}))
     if arguments.out:
         better = {finding.name: finding.suggestion for finding in findings if finding.suggestion}
         taken = check_class_names([better.get(name, name) for name in names], "with the suggestions taken")
