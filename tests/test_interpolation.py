@@ -160,6 +160,10 @@ def test_a_ratio_outside_is_refused() -> None:
         InterpolateConfig(ratio=1.5)
     with pytest.raises(ValueError, match="choose weights or scores"):
         InterpolateConfig(space="both")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"ratio = 0\.3: is read with a space alone; set space to weights or scores"):
+        InterpolateConfig(ratio=0.3)
+    with pytest.raises(ValueError, match="backbone = 'x': is read with a space alone"):
+        InterpolateConfig(backbone="x")
 
 
 def test_trained_towers_are_no_plain_clip(tuned: Path, tmp_path: Path) -> None:

@@ -453,6 +453,9 @@ class InterpolateConfig:
     def __post_init__(self) -> None:
         require(self.space in ("", "weights", "scores"), self, "space", "choose weights or scores, or leave it empty")
         require(0 <= self.ratio <= 1, self, "ratio", "must be from 0 (frozen CLIP) to 1 (the model)")
+        for name in ("ratio", "backbone"):
+            used = bool(self.space) or getattr(self, name) == getattr(InterpolateConfig, name)
+            require(used, self, name, "is read with a space alone; set space to weights or scores")
 
 
 @dataclass(frozen=True, kw_only=True)

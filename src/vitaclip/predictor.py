@@ -13,6 +13,7 @@ from torch import Tensor
 from vitaclip.config import RuntimeConfig, VideoLimits, ViewsConfig
 from vitaclip.data import FrameSampling, VideoPath, check_class_names, load_views, to_video_path, view_sampling
 from vitaclip.evaluate.scoring import encode_views, fuse_views
+from vitaclip.evaluate.wording import Descriptions, TextPlan, Wording, encode_names, plan_text
 from vitaclip.model import VitaCLIP
 from vitaclip.runtime import autocast, pick_device
 
@@ -57,20 +58,31 @@ class Predictor:
         self._text_features: Tensor | None = None
 
     @torch.no_grad()
-    def set_classes(self, names: Sequence[str], templates: Sequence[str] | None = None) -> None:
-        """Choose the K candidate classes; their text features are computed here, once.
+    def set_classes(
+        self,
+        names: Sequence[str],
+        templates: Sequence[str] | None = None,
+        descriptions: Descriptions | None = None,
+    ) -> TextPlan:
+        """Choose the K candidate classes; their text features are computed here, once, as an evaluation does.
 
         Args:
             names: class names in plain words.
             templates: hand-written texts with one `{}` each instead of the learned context.
+            descriptions: sentences about each class, by its name.
+
+        Returns:
+            What the text tower was given, which `note` says in words; see `plan_text`.
 
         Raises:
-            ValueError: for an empty list, a name that comes twice, or names that the model cannot serve.
+            ValueError: for an empty list, a name that comes twice, or names that the text tower cannot take.
         """
         names = check_class_names(names, "set_classes")
+        wording = Wording(tuple(templates or ()), descriptions or {})
         with self.autocast():
-            features = self.model.encode_text(names, templates)
+            features = encode_names(self.model, names, wording)
         self.set_text_features(names, features)
+        return plan_text(self.model, names, wording)
 
     def set_text_features(self, names: Sequence[str], features: Tensor) -> None:
         """Choose the K candidate classes with text features (K, D) that were computed elsewhere."""

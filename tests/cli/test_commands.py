@@ -212,6 +212,30 @@ def test_eval_reports_supervised_and_zero_shot(
     assert "2 of 2 classes never" in " ".join(capsys.readouterr().out.split())
 
 
+def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
+    run_folder: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], opened: list[Path]
+) -> None:
+    out, good = tmp_path / "result.json", world / "videos" / "jump_up" / "0.mp4"
+    gone = [f"gone{n}.mp4,0" for n in range(12)]
+    (tmp_path / "list.csv").write_text("\n".join([*gone, f"{good},0"]))
+    arguments = ["eval", str(tmp_path / "list.csv"), "--model", str(run_folder / "model"), "--workers", "0"]
+    for cache in ((), ("--index_cache", str(tmp_path / "index"))):
+        assert main([*arguments, *cache, "--out", str(out)]) == 0
+        printed = capsys.readouterr().out
+        assert [line.split()[-2] for line in printed.splitlines() if "videos left out" in line] == ["12"]
+        assert "left out: list.csv:1: " in printed
+        assert "left out: ... and 2 more" in printed
+        result = json.loads(out.read_text())
+        assert result["num_videos"] == 1
+        assert len(result["left_out"]) == 12
+        assert all("does not exist" in line for line in result["left_out"])
+    opened.clear()
+    refused = (*arguments, "--on_error", "raise")
+    assert main(refused) == 2
+    assert "list.csv: 12 problems found" in capsys.readouterr().err
+    assert opened == []
+
+
 def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["config"]) == 0
     assert "own_videos" in capsys.readouterr().out

@@ -12,6 +12,7 @@ from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
 from vitaclip.clip import Tokenizer
 from vitaclip.clip.bpe import bpe_of_merges
+from vitaclip.config import TextPromptConfig
 from vitaclip.evaluate.class_names import check_classes, check_names, near_pairs, suggest
 from vitaclip.evaluate.wording import Wording
 
@@ -30,6 +31,11 @@ def letters_tokenizer() -> Tokenizer:
         ("Playing_TheGuitar", "playing the guitar"),
         ("jump", "jump"),
         ("watching TV", "watching TV"),
+        ("HTMLParsing3D", "html parsing 3d"),
+        ("3DPrinting", "3d printing"),
+        ("Top10Videos", "top 10 videos"),
+        ("3D", "3D"),
+        ("level3", "level3"),
     ],
 )
 def test_suggestions(name: str, better: str) -> None:
@@ -43,15 +49,42 @@ def test_suggestions_for_ucf101_are_the_wording_of_the_catalogue() -> None:
 
 
 def test_names_that_tokenize_badly_are_found() -> None:
-    found = check_names(["jump up", "JumpUp", "jump_up", "a very long name up"], tiny_tokenizer(), longest=4)
+    found = check_names(["jump up", "JumpUp", "jump_up", "a very long name up"], tiny_tokenizer(), 4, pieces_count=True)
     assert [(each.name, each.suggestion, each.fits) for each in found] == [
         ("JumpUp", "jump up", True),
         ("jump_up", "jump up", True),
         ("a very long name up", "", False),
     ]
     assert found[2].problem == "makes 5 tokens, 4 fit beside the rest of the text"
-    broken = check_names(["kick", "a b"], letters_tokenizer(), longest=20)
-    assert [(each.name, each.problem) for each in broken] == [("kick", "broken up: k | i | c | k")]
+    broken = check_names(["kick", "a b", "abcdefghijklmn"], letters_tokenizer(), 20, pieces_count=True)
+    assert [(each.name, each.problem) for each in broken] == [
+        ("kick", "broken up: k | i | c | k"),
+        ("abcdefghijklmn", "broken up: a | b | c | d | e | f | g | h | i | j | k | l | ..."),
+    ]
+
+
+def test_pieces_of_a_tokenizer_of_few_words_say_nothing() -> None:
+    found = check_names(["kick", "KickBall"], letters_tokenizer(), 20, pieces_count=False)
+    assert [(each.name, each.problem) for each in found] == [("KickBall", "words run together")]
+    assert check_classes(tiny_model(), ["kick"], Wording(), 1.0)[0] == []
+
+
+def test_all_names_that_come_twice_are_found() -> None:
+    findings, pairs = check_classes(tiny_model(), ["jump", "run", "Run", "sit", "jump "], Wording(), 0.9999)
+    assert [(each.name, each.problem) for each in findings] == [
+        ("Run", "but for capitals or blanks the same as 'run', class 1"),
+        ("jump ", "but for capitals or blanks the same as 'jump', class 0"),
+    ]
+    assert pairs == []
+
+
+def test_room_is_counted_beside_the_text_that_is_used() -> None:
+    """A context for each class cannot serve a new name: a template does."""
+    text = TextPromptConfig(num_context=20, per_class=True, templates=("a {}",))
+    model = tiny_model(("run", "sit"), text=text)
+    fitting = " ".join(["very"] * 74)  # 77 tokens: start, the template's word, end
+    assert check_classes(model, [fitting], Wording(), 1.0)[0] == []
+    assert [each.fits for each in check_classes(model, [fitting + " up"], Wording(), 1.0)[0]] == [False]
 
 
 def test_near_pairs_equal_a_loop_over_pairs() -> None:
@@ -66,10 +99,9 @@ def test_near_pairs_equal_a_loop_over_pairs() -> None:
 
 
 def test_names_that_read_alike_are_a_pair() -> None:
-    """Texts are compared without regard to capitals."""
-    findings, pairs = check_classes(tiny_model(), ["jump", "run", "Run"], Wording(), 0.9999)
-    assert findings == []
-    assert [(pair.first, pair.second) for pair in pairs] == [("run", "Run")]
+    """Texts are compared without regard to capitals and underscores."""
+    _, pairs = check_classes(tiny_model(), ["jump", "Sit up", "sit_up"], Wording(), 0.9999)
+    assert [(pair.first, pair.second) for pair in pairs] == [("Sit up", "sit_up")]
 
 
 def test_a_name_that_exactly_fits_is_no_finding_and_one_more_word_is() -> None:
@@ -94,5 +126,13 @@ def test_the_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytes
     assert out.read_text() == "apply eye makeup\narchery\nbrush hair\n"
     assert main([*arguments[:2], str(out), *arguments[3:], "--near", "1"]) == 0
     assert "3 names: nothing found" in capsys.readouterr().out
+    assert main([*arguments[:2], "Archery, archery,archery", *arguments[3:]]) == 0
+    assert "2 findings in 3 names" in capsys.readouterr().out
+    (tmp_path / "one.txt").write_text("jump_up")
+    assert main([*arguments[:2], str(tmp_path / "one.txt"), *arguments[3:]]) == 0
+    printed = capsys.readouterr().out
+    assert "1 finding in 1 name\n" in printed
+    assert f"judged by {backbone}, whose tokenizer has " in printed
+    assert "was not looked at" in printed
     assert main([*arguments, "--near", "2"]) == 2
     assert "is a cosine" in capsys.readouterr().err

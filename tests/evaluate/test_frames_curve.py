@@ -11,7 +11,8 @@ from torch import Tensor
 
 from small_world import NAMES, train_config
 from vitaclip.cli import main
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.cli.evaluate.frames import read_frames
+from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, measure_frames, other_frames
@@ -54,6 +55,18 @@ def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VitaCLIP) -
     assert (curve.reference, curve.num_videos) == (4, 12)
     for point in curve.points:
         assert point.compared.difference == pytest.approx(expected[point.frames] - expected[4])
+
+
+def test_other_numbers_of_frames_keep_the_interpolation(world: Path, model: VitaCLIP) -> None:
+    rows, views = read_folder(world / "videos").rows, ViewsConfig(temporal=2)
+    settings = (RuntimeConfig(precision="float32"), DataConfig(workers=0))
+    mixed = InterpolateConfig(space="scores", ratio=0.25)
+    (other,) = other_frames(Evaluation(model, rows, NAMES, views, *settings, interpolation=mixed), (2,))
+    found = other.run().scores.probabilities
+    of_two = Evaluation(model, rows, NAMES, replace(views, frames=2), *settings, interpolation=mixed)
+    assert torch.equal(found, of_two.run().scores.probabilities)
+    alone = Evaluation(model, rows, NAMES, replace(views, frames=2), *settings)
+    assert not torch.allclose(found, alone.run().scores.probabilities, atol=1e-4)
 
 
 def test_all_points_are_on_the_videos_that_all_could_read() -> None:
@@ -112,3 +125,6 @@ def test_the_command_prints_writes_and_draws_it(
     for wrong in ("1,two", "0", "1,,2", "4-8"):
         assert main([*arguments, "--frames_curve", wrong]) == 2
         assert "give numbers of frames with commas between" in capsys.readouterr().err
+    assert read_frames("1000, 1") == (1, 1000)
+    assert main([*arguments, "--frames_curve", "1,2,1000000000"]) == 2
+    assert "1000000000 frames a clip are more than 1,000, and all frames" in capsys.readouterr().err

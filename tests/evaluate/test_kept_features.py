@@ -14,6 +14,7 @@ from tiny import tiny_backbone
 from vitaclip.clip import CLIP
 from vitaclip.config import (
     DataConfig,
+    InterpolateConfig,
     ModelConfig,
     RuntimeConfig,
     SamplingConfig,
@@ -61,9 +62,25 @@ def probabilities(
     cache: Path | None,
     views: ViewsConfig | None = None,
     runtime: RuntimeConfig = RUNTIME,
+    interpolation: InterpolateConfig | None = None,
 ) -> torch.Tensor:
     data = DataConfig(workers=0, eval_batch_size=5, feature_cache=str(cache or ""))
-    return Evaluation(model, rows, NAMES, views or ViewsConfig(), runtime, data).run().scores.probabilities
+    evaluation = Evaluation(model, rows, NAMES, views or ViewsConfig(), runtime, data, interpolation=interpolation)
+    return evaluation.run().scores.probabilities
+
+
+def test_scores_between_frozen_clip_and_the_model_are_the_same(
+    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path
+) -> None:
+    found = []
+    for ratio in (0.0, 0.5, 1.0):
+        mixed = InterpolateConfig(space="scores", ratio=ratio)
+        expected = probabilities(model, rows, None, interpolation=mixed)
+        for _ in range(2):  # made, then found
+            found.append(probabilities(model, rows, tmp_path / "cache", interpolation=mixed))
+            torch.testing.assert_close(found[-1], expected, atol=1e-6, rtol=0)
+    assert not torch.allclose(found[0], found[2], atol=1e-4)
+    assert torch.equal(found[-1], probabilities(model, rows, tmp_path / "cache"))
 
 
 def test_scores_are_the_same_and_videos_are_opened_once(

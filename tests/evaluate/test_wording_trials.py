@@ -188,6 +188,19 @@ def test_the_command_agrees_with_separate_evaluations(
             assert trials[wording, text] == pytest.approx(json.loads(out.read_text())["top1"])
 
 
+def test_the_command_leaves_out_what_is_not_there_and_names_it(world: Path, tmp_path: Path) -> None:
+    videos, out = [f"{world}/videos/jump_up/{n}.mp4,0" for n in range(3)], tmp_path / "out.json"
+    (tmp_path / "list.csv").write_text("\n".join(["gone.mp4,1", *videos]))
+    command = ["classes", "check", "jump up, run", "--videos", str(tmp_path / "list.csv"), "--workers", "0"]
+    command += ["--backbone", str(world / "backbone"), "--views.temporal", "1", "--out_json", str(out)]
+    assert main(command) == 0
+    trials = json.loads(out.read_text())["trials"]
+    (line,) = trials["left_out"]
+    assert line.startswith("list.csv:1: ")
+    assert trials["num_videos"] == 3
+    assert main([*command, "--on_error", "raise"]) == 2
+
+
 def test_in_the_miniature_world_joined_words_lose(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Shipped prompts on rendered videos of eight names, written with their words run together."""
     chosen = class_names()[:16:2]

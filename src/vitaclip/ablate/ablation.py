@@ -38,6 +38,8 @@ class AblationResult:
     tests: tuple[ScoredList, ...]
     videos: Mapping[str, int]
     """Videos of each test list that were scored."""
+    left_out: Mapping[str, Sequence[str]]
+    """Those of each test list that a run could not read, with the reason."""
     figures: tuple[str, ...]
     rows: tuple[Row, ...]
     verdicts: tuple[Verdict, ...]
@@ -125,8 +127,15 @@ def _gather(
             }
             about = f"between frozen CLIP (0) and {variant.name} (1)" if between else variant.about
             rows[name] = Row(name, about, of_seeds[0].trained, values)
+    # A video that was only too slow may be left out by one run and not by another.
+    left_out = {
+        test.name: tuple(
+            dict.fromkeys(line for result in results.values() for line in result.left_out.get(test.name, ()))
+        )
+        for test in tests
+    }
     verdicts = tuple(_judge_all(comparison, rows, [test.name for test in tests], figures))
-    return AblationResult(config, seeds, tests, first.videos, figures, tuple(rows.values()), verdicts)
+    return AblationResult(config, seeds, tests, first.videos, left_out, figures, tuple(rows.values()), verdicts)
 
 
 def _judge_all(

@@ -53,7 +53,13 @@ def read_scored_list(text: str, data: DataConfig) -> ScoredList:
             f"--tests {text!r}: write NAME=VIDEOS or NAME=VIDEOS:CLASSES, such as novel=test.csv:names.txt"
         )
     videos, _, classes = source.partition(":")
-    found = read_videos(videos, f"--tests {name}", root=data.root, classes=classes or data.classes)
+    found = read_videos(
+        videos,
+        f"--tests {name}",
+        root=data.root,
+        classes=classes or data.classes,
+        keep_absent=data.on_error == "skip",
+    )
     sums = {"candidates": sha256_of_lines(found.class_names)}
     if Path(videos).is_file():
         sums["list"] = sha256_of_file(Path(videos))
@@ -82,6 +88,8 @@ class RunResult:
     """Row of the table, test list, figure: a share in [0, 1]."""
     videos: Mapping[str, int]
     """Videos of each test list that were scored."""
+    left_out: Mapping[str, Sequence[str]]
+    """The others of each test list, with the reason; without the list where an older `result.json` does not say."""
 
 
 def plan_run(variant: Variant, seed: int, base: TrainConfig, tests: Sequence[ScoredList], figures: Figures) -> Run:
@@ -105,20 +113,22 @@ def find_result(run: Run) -> RunResult | None:
     same_tests = all(saved["asked"][key] == asked[key] for key in ("tests", "views", "figures"))
     if not same_tests or not set(run.variant.rows) <= saved["rows"].keys():
         return None
-    return RunResult(saved["trained"], saved["rows"], saved["videos"])
+    return RunResult(saved["trained"], saved["rows"], saved["videos"], saved.get("left_out", {}))
 
 
 def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     """Train, or go on with a run that stopped, then test; leaves `result.json` in the run folder."""
     model = run_training(run.config, loggers) if run.variant.trains else _untrained(run)
     rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in run.variant.rows}
-    videos = {}
+    videos: dict[str, int] = {}
+    left_out: dict[str, tuple[str, ...]] = {}
     for test in run.tests:
         of_test = dict(_test(run, model, test))
-        videos[test.name] = len(of_test[run.variant.name].labels)
+        own = of_test[run.variant.name]
+        videos[test.name], left_out[test.name] = len(own.labels), own.left_out
         for row, scores in of_test.items():
             rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
-    result = RunResult(sum(model.trained_counts().values()) if run.variant.trains else 0, rows, videos)
+    result = RunResult(sum(model.trained_counts().values()) if run.variant.trains else 0, rows, videos, left_out)
     write_json(Path(run.config.out) / RESULT_FILE, {"asked": _asked(run), **asdict(result)})
     return result
 

@@ -11,6 +11,7 @@ from vitaclip.ablate.ablation import AblationResult, Row
 from vitaclip.ablate.chart import Spread, spread_chart
 from vitaclip.ablate.claims import RULE, Verdict
 from vitaclip.config import to_dict
+from vitaclip.data.lists.rows import first_lines
 from vitaclip.files import csv_text, write_json, write_text
 
 NAME = "ablation"
@@ -77,6 +78,9 @@ def markdown(result: AblationResult, note: str) -> str:
         for test in result.tests
     ]
     lines += ["\n## Test lists\n", *_table(["list", "videos scored", "candidates", "sha256: list", "names"], lists)]
+    for test in result.tests:
+        if left_out := result.left_out[test.name]:
+            lines += [f"\nLeft out of {test.name}:\n", *(f"- {line}" for line in first_lines(left_out))]
     return "\n".join(lines) + "\n"
 
 
@@ -115,6 +119,7 @@ def _json(result: AblationResult) -> dict[str, Any]:
         test.name: {
             "videos_listed": len(test.videos.rows),
             "videos_scored": result.videos[test.name],
+            "left_out": list(result.left_out[test.name]),
             "candidates": len(test.videos.class_names),
             "sha256": dict(test.sha256),
         }

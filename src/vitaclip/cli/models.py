@@ -6,9 +6,11 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vitaclip.cli.screen import terminal
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
+    from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
     from vitaclip.predictor import Predictor
 
@@ -48,6 +50,7 @@ def add_model_arguments(parser: ArgumentParser) -> None:
         help="candidates: a file with one name a line; if there is no such file, a data set that"
         " `vitaclip data classes` lists; else names with commas between",
     )
+    parser.add_argument("--descriptions", type=str, default="", help="JSON file: class name, then sentences about it")
     add_looking_arguments(parser)
 
 
@@ -121,8 +124,14 @@ def load_model(arguments: Namespace) -> "VitaCLIP":
     return VitaCLIP.from_pretrained(arguments.model or "miniature")
 
 
+def model_name(arguments: Namespace) -> str:
+    """What the model is called where results are told."""
+    return arguments.backbone or arguments.model or "miniature"
+
+
 def load_predictor(arguments: Namespace) -> "Predictor":
-    """The model that the options name, with the candidates that they name or else its own.
+    """The model that the options name, with the candidates that they name or else its own; says how their names are put
+    into words.
 
     Raises:
         ValueError: as `load_model`, and if there are no candidates.
@@ -130,16 +139,24 @@ def load_predictor(arguments: Namespace) -> "Predictor":
     from vitaclip.data import choose_classes
     from vitaclip.predictor import Predictor
 
-    templates = read_templates(arguments.template)
+    wording = read_wording(arguments)
     predictor = Predictor(
         load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=arguments.limits
     )
     names = choose_classes(arguments.classes) if arguments.classes else predictor.class_names
     if not names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
-    if arguments.classes or templates:
-        predictor.set_classes(names, templates or None)
+    plan = predictor.set_classes(names, wording.templates, wording.descriptions)
+    terminal().print(f"text: {plan.note}", soft_wrap=True)
     return predictor
+
+
+def read_wording(arguments: Namespace) -> "Wording":
+    """How names are put into words, as the options say."""
+    from vitaclip.evaluate.wording import Wording, read_descriptions
+
+    templates = read_templates(arguments.template)
+    return Wording(templates, read_descriptions(arguments.descriptions) if arguments.descriptions else {})
 
 
 def read_templates(given: Sequence[str] | None) -> tuple[str, ...]:

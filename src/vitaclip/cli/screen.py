@@ -94,6 +94,14 @@ def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], N
     return lambda done: progress.advance(task, done)
 
 
+def print_left_out(console: Console, reasons: Sequence[str]) -> None:
+    """A line for each of the first videos that were left out, and how many more there are."""
+    from vitaclip.data.lists.rows import first_lines
+
+    for line in first_lines(reasons):
+        console.print(f"left out: {line}", style="yellow", soft_wrap=True)
+
+
 def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """A table below its title; all columns but the first are right-aligned."""
     if title:

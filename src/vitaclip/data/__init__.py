@@ -7,14 +7,8 @@ them, in `workers`. `prepare` and `upkeep` are about data sets before any traini
 
 from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.draws import Purpose, generator
-from vitaclip.data.lists.rows import (
-    VideoList,
-    VideoRow,
-    check_class_names,
-    read_class_names,
-    read_folder,
-    read_list,
-)
+from vitaclip.data.lists.class_names import check_class_names, first_places, read_class_names, say_same
+from vitaclip.data.lists.rows import VideoList, VideoRow, read_folder, read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
 from vitaclip.data.lists.sources import NamedVideos, choose_classes, find_videos, read_videos
@@ -60,6 +54,7 @@ __all__ = [
     "draw_shots",
     "eval_batches",
     "find_videos",
+    "first_places",
     "frame_sampling",
     "generator",
     "index_cache",
@@ -74,6 +69,7 @@ __all__ = [
     "read_folder",
     "read_list",
     "read_videos",
+    "say_same",
     "to_video_path",
     "train_batches",
     "view_sampling",

@@ -11,12 +11,18 @@ import torch
 from torch import Tensor
 
 from vitaclip.clip import Tokenizer
-from vitaclip.evaluate.wording import Wording, encode_names
+from vitaclip.data import first_places, say_same
+from vitaclip.evaluate.wording import Wording, encode_names, plan_text
 from vitaclip.model import VitaCLIP
 
 MANY_PIECES_A_WORD = 2.5
 """Tokens over words of a name, from which it counts as broken up; common English words are one token each."""
-_JOINED_WORDS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+FEWEST_ENTRIES = 10_000
+"""Of a tokenizer that knows ordinary words (CLIP's has 49,408): with fewer, what it breaks up says nothing of them."""
+_JOINED_WORDS = re.compile(  # digits stay with a single capital: 3D
+    r"(?<=[a-z])(?=[A-Z]|[0-9]+[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])"
+)
+_SHOWN_PIECES = 12
 
 
 @dataclass(frozen=True)
@@ -41,16 +47,26 @@ class NearPair:
     """Cosine of their text features."""
 
 
-def check_names(names: Sequence[str], tokenizer: Tokenizer, longest: int) -> list[NameFinding]:
-    """Names that tokenize badly: words run together, underscores, too many tokens, words broken into pieces.
+def knows_words(tokenizer: Tokenizer) -> bool:
+    """Whether ordinary words are whole to a tokenizer; that of the miniature model knows its own world's alone."""
+    return tokenizer.vocab_size >= FEWEST_ENTRIES
+
+
+def check_names(names: Sequence[str], tokenizer: Tokenizer, longest: int, *, pieces_count: bool) -> list[NameFinding]:
+    """Names that come twice, and those that tokenize badly: words run together, underscores, too many tokens, words
+    broken into pieces.
 
     Args:
         names: class names.
         tokenizer: of the text tower.
         longest: tokens that a name may have, all else of its text taken off.
+        pieces_count: whether it means anything that a word is broken up: see `knows_words`.
     """
     findings = []
-    for name in names:
+    for number, (name, first) in enumerate(zip(names, first_places(names), strict=True)):
+        if first != number:
+            findings.append(NameFinding(name, f"{say_same(name, names[first])} {names[first]!r}, class {first}"))
+            continue
         better = suggest(name)
         pieces = tokenizer.pieces(name.replace("_", " "))
         words = len(better.split())
@@ -58,13 +74,17 @@ def check_names(names: Sequence[str], tokenizer: Tokenizer, longest: int) -> lis
             problem = f"makes {len(pieces)} tokens, {longest} fit beside the rest of the text"
             findings.append(NameFinding(name, problem, fits=False))
         if _JOINED_WORDS.search(name):
-            problem = f"words run together, read as {' | '.join(pieces)}"
-            findings.append(NameFinding(name, problem, better))
-        elif len(pieces) > MANY_PIECES_A_WORD * words:
-            findings.append(NameFinding(name, f"broken up: {' | '.join(pieces)}"))
+            read = f", read as {_show(pieces)}" if pieces_count else ""
+            findings.append(NameFinding(name, f"words run together{read}", better))
+        elif pieces_count and len(pieces) > MANY_PIECES_A_WORD * words:
+            findings.append(NameFinding(name, f"broken up: {_show(pieces)}"))
         elif "_" in name:
             findings.append(NameFinding(name, "underscores, which texts have as blanks", better))
     return findings
+
+
+def _show(pieces: Sequence[str]) -> str:
+    return " | ".join([*pieces[:_SHOWN_PIECES], *(["..."] if len(pieces) > _SHOWN_PIECES else [])])
 
 
 def suggest(name: str) -> str:
@@ -94,15 +114,16 @@ def near_pairs(features: Tensor, names: Sequence[str], least: float) -> list[Nea
 def check_classes(
     model: VitaCLIP, names: Sequence[str], wording: Wording, near: float
 ) -> tuple[list[NameFinding], list[NearPair]]:
-    """Check names against a model's tokenizer and text tower; near pairs are looked for if all names fit."""
-    context = model.clip.config.text.context_length
-    learned = model.config.text.num_context > 0 and not wording.templates
-    templates = wording.templates or model.config.text.templates
-    beside = model.config.text.num_context + 1 if learned else _longest_template(model.tokenizer, templates)
-    findings = check_names(names, model.tokenizer, context - 2 - beside)
+    """Check names against a model's tokenizer and text tower; near pairs are looked for if all names fit, among those
+    that are not the same."""
+    context, tokenizer = model.clip.config.text.context_length, model.tokenizer
+    templates = plan_text(model, names, wording).templates
+    beside = _longest_template(tokenizer, templates) if templates else model.config.text.num_context + 1
+    findings = check_names(names, tokenizer, context - 2 - beside, pieces_count=knows_words(tokenizer))
     if not all(finding.fits for finding in findings):
         return findings, []
-    return findings, near_pairs(encode_names(model, names, wording), names, near)
+    distinct = [names[place] for place in sorted(set(first_places(names)))]
+    return findings, near_pairs(encode_names(model, distinct, wording), distinct, near)
 
 
 def _longest_template(tokenizer: Tokenizer, templates: Sequence[str]) -> int:

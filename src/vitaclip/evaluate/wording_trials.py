@@ -60,6 +60,8 @@ class WordingTrials:
     num_videos: int
     num_classes: int
     """Those with videos."""
+    left_out: tuple[str, ...]
+    """Videos that could not be read, with the reason."""
     present: Trial
     """What is used if nothing changes."""
     trials: tuple[Trial, ...]
@@ -149,6 +151,7 @@ def try_wordings(
     return WordingTrials(
         num_videos=len(videos.labels),
         num_classes=len(videos.labels.unique()),
+        left_out=tuple(videos.left_out.values()),
         present=trials[0],
         trials=tuple(sorted(trials, key=lambda trial: -trial.top1)),
         suggestions_differ=SUGGESTED in wordings,

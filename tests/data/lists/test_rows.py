@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip.data import VideoRow, check_class_names, read_class_names, read_folder, read_list
+from vitaclip.data import VideoRow, read_folder, read_list
 
 NAMES = ["guitar", "playing guitar", "swimming, indoors", "tai chi"]
 WriteList = Callable[..., Path]
@@ -226,6 +226,17 @@ def test_all_problems_are_counted_and_ten_shown(write_list: WriteList) -> None:
     assert lines[11] == "... and 15 more"
 
 
+def test_rows_without_a_file_may_stay_for_an_evaluation(write_list: WriteList, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    lines = "gone.mp4,0\na.mp4,1\nempty.mp4,0\n"
+    rows = read_list(write_list(lines, "a.mp4"), keep_absent=True).rows
+    assert [row.path.name for row in rows] == ["gone.mp4", "a.mp4", "empty.mp4"]
+    with pytest.raises(ValueError, match=r"1 problem found\n.*gone.mp4 is listed already at list\.csv:1"):
+        read_list(write_list(lines + "gone.mp4,0\n"), keep_absent=True)
+    with pytest.raises(ValueError, match="2 problems found"):  # nothing would be left
+        read_list(write_list("gone.mp4,0\nempty.mp4,0\n"), keep_absent=True)
+
+
 @pytest.mark.parametrize("text", ["", "\n# nothing\n", "path,label\n"])
 def test_empty_list(write_list: WriteList, text: str) -> None:
     with pytest.raises(ValueError, match="lists no video; write one line"):
@@ -278,6 +289,11 @@ def test_empty_class_folder_and_empty_file(class_folders: Path) -> None:
     assert "y.mp4 is empty (0 bytes)" in str(caught.value)
 
 
+def test_an_empty_file_of_a_folder_may_stay_for_an_evaluation(class_folders: Path) -> None:
+    (class_folders / "archery" / "y.mp4").touch()
+    assert len(read_folder(class_folders, keep_absent=True).rows) == 4
+
+
 def test_folders_of_one_name(class_folders: Path) -> None:
     (class_folders / "tai chi").mkdir()
     with pytest.raises(ValueError, match="'tai chi' is the same as 'tai chi'"):
@@ -289,32 +305,3 @@ def test_no_folder(tmp_path: Path) -> None:
         read_folder(tmp_path / "none")
     with pytest.raises(ValueError, match="holds no class folders"):
         read_folder(tmp_path)
-
-
-def test_class_names(tmp_path: Path) -> None:
-    (tmp_path / "names.txt").write_text("# four\nguitar\n\nplaying guitar \nswimming, indoors\ntai chi", "utf-8")
-    assert read_class_names(tmp_path / "names.txt") == tuple(NAMES)
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "no class names; give at least one"),
-        ("a\nb\n\na\n", r"names\.txt:4: class 'a' is the same as 'a' \(names\.txt:1\); rename or remove one"),
-        (
-            "a\nb\nA\n",
-            r"names\.txt:3: class 'A' is but for capitals or blanks the same as 'a' \(names\.txt:1\)",
-        ),
-    ],
-)
-def test_bad_class_names(tmp_path: Path, text: str, message: str) -> None:
-    (tmp_path / "names.txt").write_text(text, "utf-8")
-    with pytest.raises(ValueError, match=message):
-        read_class_names(tmp_path / "names.txt")
-
-
-def test_class_names_from_a_program() -> None:
-    with pytest.raises(ValueError, match=r"--classes, class 1: blank"):
-        check_class_names(["a", " "], "--classes")
-    with pytest.raises(ValueError, match="'abc' is one text"):
-        check_class_names("abc", "--classes")

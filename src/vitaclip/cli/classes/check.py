@@ -1,11 +1,12 @@
 """`vitaclip classes check`."""
 
 from dataclasses import asdict
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.classes.trials import add_trial_arguments, print_trials, run_trials
-from vitaclip.cli.models import add_text_arguments, load_model, read_templates
+from vitaclip.cli.models import add_text_arguments, load_model, model_name, read_templates
 from vitaclip.cli.screen import print_table, terminal
 
 HELP = "names that a text tower reads badly, or can hardly tell apart"
@@ -40,35 +41,54 @@ def run(arguments: Namespace) -> int:
     if not -1 <= arguments.near <= 1:
         raise ValueError(f"--near {arguments.near}: is a cosine; give -1 to 1")
     from vitaclip.data import check_class_names, choose_classes
-    from vitaclip.evaluate.class_names import check_classes
+    from vitaclip.evaluate.class_names import check_classes, knows_words
     from vitaclip.evaluate.wording import Wording
     from vitaclip.files import write_json, write_text
     from vitaclip.runtime import pick_device
 
-    names = choose_classes(arguments.classes)
+    names = choose_classes(arguments.classes, distinct=False)
     wording = Wording(read_templates(arguments.template))
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     findings, pairs = check_classes(model, names, wording, arguments.near)
-    console = terminal()
+    console, judge = terminal(), model_name(arguments)
+    entries, pieces_count = model.tokenizer.vocab_size, knows_words(model.tokenizer)
+    console.print(f"judged by {judge}, whose tokenizer has {entries:,} entries", soft_wrap=True)
+    if not pieces_count:
+        console.print(
+            "so few are the words of a small world: whether names are broken up was not looked at, and pairs are near"
+            " to that world's model alone; give the CLIP that you will use: --backbone openai/clip-vit-base-patch16",
+            style="yellow",
+            soft_wrap=True,
+        )
     if findings:
         rows = [(finding.name, finding.problem, finding.suggestion) for finding in findings]
-        print_table(console, f"{len(findings)} findings in {len(names)} names", ("name", "what", "better"), rows)
+        title = f"{_count(len(findings), 'finding')} in {_count(len(names), 'name')}"
+        print_table(console, title, ("name", "what", "better"), rows)
     if pairs:
         near = [(f"{pair.first}  /  {pair.second}", f"{pair.similarity:.3f}") for pair in pairs[:SHOWN]]
         more = f", the nearest {SHOWN}" if len(pairs) > SHOWN else ""
-        print_table(console, f"{len(pairs)} pairs that are hard to tell apart{more}", ("names", "cosine"), near)
+        title = f"{_count(len(pairs), 'pair')} hard to tell apart{more}"
+        print_table(console, title, ("names", "cosine"), near)
     if not findings and not pairs:
-        console.print(f"{len(names)} names: nothing found")
+        console.print(f"{_count(len(names), 'name')}: nothing found")
     if not all(finding.fits for finding in findings):
         console.print("pairs were not compared: shorten the names that do not fit first", style="yellow")
     trials = run_trials(arguments, model, names, wording) if arguments.videos else None
     if trials:
         print_trials(trials)
     if arguments.out_json:
-        found = {"findings": [asdict(each) for each in findings], "pairs": [asdict(each) for each in pairs]}
+        found: dict[str, Any] = {
+            "judged_by": {"model": judge, "tokenizer_entries": entries, "pieces_count": pieces_count},
+            "findings": [asdict(each) for each in findings],
+            "pairs": [asdict(each) for each in pairs],
+        }
         write_json(arguments.out_json, found | ({"trials": trials.to_dict()} if trials else {}))
     if arguments.out:
         better = {finding.name: finding.suggestion for finding in findings if finding.suggestion}
         taken = check_class_names([better.get(name, name) for name in names], "with the suggestions taken")
         write_text(arguments.out, "".join(f"{name}\n" for name in taken))
     return 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import add_looking_arguments, add_reading_arguments, reading_config
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
     from vitaclip.evaluate.wording import Wording
@@ -37,13 +37,19 @@ def run_trials(arguments: Namespace, model: "VitaCLIP", names: Sequence[str], wo
     from vitaclip.evaluate.wording_trials import count_texts, try_wordings
     from vitaclip.runtime import autocast
 
-    rows = read_videos(arguments.videos, "--videos", root=arguments.root, class_names=names).rows
-    evaluation = Evaluation(model, rows, names, arguments.views, arguments.runtime, reading_config(arguments))
+    data = reading_config(arguments)
+    found = read_videos(
+        arguments.videos,
+        "--videos",
+        root=arguments.root,
+        class_names=names,
+        keep_absent=data.on_error == "skip",
+    )
+    evaluation = Evaluation(model, found.rows, names, arguments.views, arguments.runtime, data)
     console = terminal(stderr=True)
     with progress_bars(console) as progress:
         videos = evaluation.encode(counting_bar(progress, "embedding videos", evaluation.num_videos))
-        for line in videos.left_out.values():
-            console.print(f"left out: {line}", style="yellow", soft_wrap=True)
+        print_left_out(console, list(videos.left_out.values()))
         return try_wordings(
             model,
             names,

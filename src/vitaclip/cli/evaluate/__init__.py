@@ -46,7 +46,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "interpolate",
         help="between frozen CLIP (ratio 0) and the model (ratio 1), in the towers' weights or in scores",
     )
-    parser.add_argument("--descriptions", type=str, default="", help="JSON file: class name, then sentences about it")
     parser.add_argument("--root", type=str, default="", help="folder of a protocol's lists; what paths are relative to")
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
     parser.add_argument(

@@ -8,16 +8,24 @@ if TYPE_CHECKING:
     from vitaclip.evaluate.frames_curve import FramesCurve
     from vitaclip.evaluate.protocol_run import ProtocolResult
 
+MOST_FRAMES = 1000
+"""A clip has all its frames in memory at once, and so has what the model makes of them."""
+
 
 def read_frames(given: str) -> tuple[int, ...]:
     """The numbers of `--frames_curve`; none if it is not given.
 
     Raises:
-        ValueError: for anything but numbers from 1 with commas between.
+        ValueError: for anything but numbers from 1 to `MOST_FRAMES` with commas between.
     """
     parts = [part.strip() for part in given.split(",")] if given else []
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"--frames_curve {given}: give numbers of frames with commas between, such as 1,2,4,8,16")
+    if wrong := [part for part in parts if int(part) > MOST_FRAMES]:
+        raise ValueError(
+            f"--frames_curve {given}: {wrong[0]} frames a clip are more than {MOST_FRAMES:,}, and all frames of a clip"
+            " are in memory at once; give smaller numbers"
+        )
     return tuple(sorted({int(part) for part in parts}))
 
 

@@ -13,13 +13,11 @@ from vitaclip.cli.evaluate.telling import (
     describe_explained,
     describe_views,
     explainer_of,
-    print_left_out,
-    read_wording,
     say_where,
     short_sums,
 )
-from vitaclip.cli.models import load_model
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.models import load_model, read_wording
+from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig, to_dict
 
 if TYPE_CHECKING:
@@ -207,7 +205,7 @@ def _print_protocol(result: "ProtocolResult") -> None:
         console.print(note, soft_wrap=True)
     for note in dict.fromkeys(f"sha256: {short_sums(_sums(part))}" for part in result.parts):
         console.print(note, soft_wrap=True)
-    print_left_out(list(dict.fromkeys(line for part in result.parts for line in part.left_out)))
+    print_left_out(console, list(dict.fromkeys(line for part in result.parts for line in part.left_out)))
 
 
 def _sums(part: "PartRecord") -> dict[str, str]:

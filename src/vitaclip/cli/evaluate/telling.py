@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
-from vitaclip.cli.models import read_templates
 from vitaclip.cli.screen import terminal
 from vitaclip.config import InterpolateConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
@@ -15,13 +14,6 @@ if TYPE_CHECKING:
     from vitaclip.evaluate.report.why import Explain
     from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
-
-_SHOWN = 10
-
-
-def model_name(arguments: Namespace) -> str:
-    """What the model is called where results are told."""
-    return arguments.backbone or arguments.model or "miniature"
 
 
 def describe_views(views: ViewsConfig) -> str:
@@ -42,15 +34,6 @@ def check_places(arguments: Namespace) -> None:
     report = str(Path(arguments.report) / "index.html") if arguments.report else ""
     for place in filter(None, (arguments.out, arguments.predictions, report)):
         check_place(place)
-
-
-def print_left_out(left_out: Sequence[str]) -> None:
-    """The first videos that were left out, with the reason of each, and how many more there are."""
-    console = terminal()
-    for line in left_out[:_SHOWN]:
-        console.print(f"left out: {line}", style="yellow", soft_wrap=True)
-    if len(left_out) > _SHOWN:
-        console.print(f"left out: {len(left_out) - _SHOWN} more; --out names all", style="yellow", soft_wrap=True)
 
 
 def short_sums(sums: Mapping[str, str]) -> str:
@@ -90,11 +73,3 @@ def describe_explained(interpolation: InterpolateConfig) -> dict[str, str]:
 def say_where(page: Path) -> None:
     """Print where a report's page is."""
     terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
-
-
-def read_wording(arguments: Namespace) -> "Wording":
-    """How names are put into words, as the options say."""
-    from vitaclip.evaluate.wording import Wording, read_descriptions
-
-    templates = read_templates(arguments.template)
-    return Wording(templates, read_descriptions(arguments.descriptions) if arguments.descriptions else {})

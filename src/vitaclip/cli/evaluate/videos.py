@@ -13,14 +13,11 @@ from vitaclip.cli.evaluate.telling import (
     describe_explained,
     describe_views,
     explainer_of,
-    model_name,
-    print_left_out,
-    read_wording,
     say_where,
     short_sums,
 )
-from vitaclip.cli.models import load_model
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.models import load_model, model_name, read_wording
+from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, to_dict
 
 if TYPE_CHECKING:
@@ -41,7 +38,7 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
 
     frames, wording = read_frames(arguments.frames_curve), read_wording(arguments)
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
-    videos = _read(arguments, model.class_names)
+    videos = _read(arguments, model.class_names, keep_absent=data.on_error == "skip")
     interpolation = arguments.interpolate
     evaluation = Evaluation(
         *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording),
@@ -97,7 +94,7 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
     return 0
 
 
-def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
+def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "NamedVideos":
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
     from vitaclip.data import ClassIndex, index_cache, names_shards, read_videos
 
@@ -109,6 +106,7 @@ def _read(arguments: Namespace, known: tuple[str, ...]) -> "NamedVideos":
             classes=arguments.classes,
             class_names=class_names,
             cache=index_cache(arguments.index_cache),
+            keep_absent=keep_absent,
         )
 
     if Path(arguments.videos).is_dir() and not arguments.classes and not names_shards(arguments.videos):
@@ -133,4 +131,4 @@ def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") 
     shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
     heading = "class" if shown is ranked else "class (five best, five worst)"
     print_table(console, "", (heading, "accuracy"), [(name, f"{share:.1%}") for name, share in shown])
-    print_left_out(result.left_out)
+    print_left_out(console, result.left_out)

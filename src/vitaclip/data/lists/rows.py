@@ -9,6 +9,7 @@ from pathlib import Path
 
 from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.list_lines import content_lines, line_reader, similar
+from vitaclip.data.lists.class_names import check_class_names
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import VideoPath
@@ -38,7 +39,13 @@ class VideoList:
     class_names: tuple[str, ...] | None
 
 
-def read_list(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:
+def read_list(
+    file: str | Path,
+    root: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    keep_absent: bool = False,
+) -> VideoList:
     """Reads and checks a list of videos, one a line: `path,label` or `path label`.
 
     The label is what follows the last comma or blank, so paths may hold both; a path may also stand in
@@ -53,6 +60,7 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
         file: the list, UTF-8.
         root: folder that paths are relative to; default: the list's own.
         class_names: names in the order of the class numbers; also sets the range that labels must lie in.
+        keep_absent: let rows stay whose file is missing or empty, unless all are: who reads them leaves them out.
 
     Raises:
         ValueError: the list cannot be read or is empty; or, for all rows at once (the first ten shown): no
@@ -60,7 +68,7 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
             Each line says `list.csv:17: what is wrong and what to do`.
     """
     rows, problems, names = read_rows(file, root, class_names)
-    problems += [problem for _, problem in file_problems(rows)]
+    problems += _refused(rows, keep_absent)
     raise_problems(problems, f"{file}")
     return VideoList(tuple(rows), names)
 
@@ -95,13 +103,14 @@ def read_rows(
     return rows, problems, names
 
 
-def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> VideoList:
+def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False) -> VideoList:
     """Reads and checks a folder that holds one folder of videos for each class.
 
     A class is named like its folder, with blanks for underscores; classes are numbered in the order of the
     sorted folder names, or in that of `class_names` (which may name more classes than there are folders, and spell
     them otherwise: see ClassIndex).
-    Files without a video's ending and names that begin with a dot are passed over.
+    Files without a video's ending and names that begin with a dot are passed over. With `keep_absent`, empty files
+    stay, as in `read_list`.
 
     Raises:
         ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, a folder
@@ -131,63 +140,37 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> V
             problems.append(f"{folder}: holds no video; add some or remove the folder")
         else:
             rows += [VideoRow(path, label, str(path)) for path in videos]
-    problems += [problem for _, problem in file_problems(rows)]
+    problems += _refused(rows, keep_absent)
     raise_problems(problems, f"{root}")
     return VideoList(tuple(rows), names)
 
 
-def read_class_names(file: str | Path) -> tuple[str, ...]:
-    """Reads class names, one a line, in the order of the class numbers. Blank lines and `#` lines are passed
-    over.
-
-    Raises:
-        ValueError: the file cannot be read, holds no name, or holds one twice (capitals make no difference).
-    """
-    file = Path(file)
-    lines = list(content_lines(file))
-    return check_class_names([name for _, name in lines], str(file), [source for source, _ in lines])
-
-
-def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Class names as a tuple, made sure to be some, not blank, and distinct (capitals make no difference).
-
-    Args:
-        names: the class names.
-        where: what they come from, for messages.
-        sources: place of each name, for messages (`names.txt:3`); default: its number.
-
-    Raises:
-        ValueError: no name, a blank one, or one that occurs twice.
-    """
-    if isinstance(names, str):
-        raise ValueError(f"{where}: {names!r} is one text; give a list of class names")
-    if not names:
-        raise ValueError(f"{where}: no class names; give at least one, one a line")
-    places = [f"{where}, class {number}" for number in range(len(names))] if sources is None else sources
-    first_place: dict[str, int] = {}
-    for number, name in enumerate(names):
-        if not name.strip():
-            raise ValueError(f"{places[number]}: blank class name; write a name or remove it")
-        earlier = first_place.setdefault(name.strip().casefold(), number)
-        if earlier != number:
-            kind = "the same as" if names[earlier] == name else "but for capitals or blanks the same as"
-            other = f"{names[earlier]!r} ({places[earlier]})"
-            raise ValueError(f"{places[number]}: class {name!r} is {kind} {other}; rename or remove one")
-    return tuple(names)
-
-
 def file_problems(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
     """What is wrong with the files of the rows, in the order of the rows."""
+    repeated = dict(_repeats(rows))
     problems: list[tuple[VideoRow, str]] = []
-    first: dict[str, VideoRow] = {}
     for row in rows:
-        earlier = first.setdefault(os.path.normpath(str(row.path)), row)
-        problem = _listed_twice(row, earlier) if earlier is not row else ""
-        if not problem and isinstance(row.path, Path):
-            problem = _file_problem(row.path)
-        if problem:
+        if row in repeated:
+            problems.append((row, repeated[row]))
+        elif isinstance(row.path, Path) and (problem := _file_problem(row.path)):
             problems.append((row, f"{row.source}: {row.path} {problem}"))
     return problems
+
+
+def _refused(rows: Sequence[VideoRow], keep_absent: bool) -> list[str]:
+    """What is wrong with the files, or, with `keep_absent`, only with how they are listed, if some are there."""
+    problems = file_problems(rows)
+    if keep_absent and len(problems) < len(rows):
+        problems = _repeats(rows)
+    return [problem for _, problem in problems]
+
+
+def _repeats(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
+    """The rows whose path is listed before."""
+    first: dict[str, VideoRow] = {}
+    earlier = [first.setdefault(os.path.normpath(str(row.path)), row) for row in rows]
+    pairs = zip(rows, earlier, strict=True)
+    return [(row, f"{row.source}: {row.path} {_listed_twice(row, other)}") for row, other in pairs if other is not row]
 
 
 def _listed_twice(row: VideoRow, earlier: VideoRow) -> str:
@@ -223,10 +206,13 @@ def raise_problems(problems: Sequence[str], where: str) -> None:
     if not problems:
         return
     lines = [f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found"]
-    lines += problems[:_SHOWN_PROBLEMS]
-    if len(problems) > _SHOWN_PROBLEMS:
-        lines.append(f"... and {len(problems) - _SHOWN_PROBLEMS} more")
-    raise ValueError("\n".join(lines))
+    raise ValueError("\n".join(lines + first_lines(problems)))
+
+
+def first_lines(problems: Sequence[str]) -> list[str]:
+    """The first problems, and how many more there are."""
+    more = len(problems) - _SHOWN_PROBLEMS
+    return [*problems[:_SHOWN_PROBLEMS], *([f"... and {more} more"] if more > 0 else [])]
 
 
 def is_video_name(path: Path) -> bool:

@@ -11,7 +11,8 @@ from fsspec.core import url_to_fs
 
 from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.list_lines import class_number
-from vitaclip.data.lists.rows import VideoList, VideoRow, check_class_names, raise_problems
+from vitaclip.data.lists.class_names import check_class_names
+from vitaclip.data.lists.rows import VideoList, VideoRow, raise_problems
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import ShardError, insist, is_local
 from vitaclip.data.reading.tar import ShardContent, read_shard

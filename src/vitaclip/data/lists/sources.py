@@ -6,15 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.catalog import dataset_names, load_dataset_classes
-from vitaclip.data.lists.rows import (
-    VideoList,
-    VideoRow,
-    check_class_names,
-    is_video_name,
-    read_class_names,
-    read_folder,
-    read_list,
-)
+from vitaclip.data.lists.class_names import check_class_names, read_class_names
+from vitaclip.data.lists.rows import VideoList, VideoRow, is_video_name, read_folder, read_list
 from vitaclip.data.lists.shards import names_shards, read_shards
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.frame_folder import is_frame_folder
@@ -43,6 +36,7 @@ def read_videos(
     classes: str = "",
     class_names: Sequence[str] | None = None,
     cache: IndexCache | None = None,
+    keep_absent: bool = False,
 ) -> NamedVideos:
     """Read and check the videos of a setting.
 
@@ -53,6 +47,7 @@ def read_videos(
         classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders.
         class_names: class names already known.
         cache: where to find, or else to put, what tar files hold.
+        keep_absent: see `read_list`; for evaluations whose `on_error` is "skip".
 
     Raises:
         ValueError: if there is nothing there, if a list comes without class names, or for any bad row.
@@ -64,13 +59,18 @@ def read_videos(
     if class_names is None and (names_shards(source) or not Path(source).is_dir()):
         what = "tar files need" if names_shards(source) else "a list needs"
         raise ValueError(f"{setting} = {source}: {what} class names; {_CLASSES_REMEDY}")
-    found = read_source(source, root, class_names, cache)
+    found = read_source(source, root, class_names, cache, keep_absent=keep_absent)
     assert found.class_names is not None
     return NamedVideos(found.rows, found.class_names)
 
 
 def read_source(
-    source: str, root: str = "", class_names: Sequence[str] | None = None, cache: IndexCache | None = None
+    source: str,
+    root: str = "",
+    class_names: Sequence[str] | None = None,
+    cache: IndexCache | None = None,
+    *,
+    keep_absent: bool = False,
 ) -> VideoList:
     """Read and check videos as `read_videos` does; without class names, labels of lists and tar files are numbers.
 
@@ -80,23 +80,23 @@ def read_source(
     if names_shards(source):
         return read_shards(source, class_names, cache)
     if Path(source).is_dir():
-        return read_folder(source, class_names)
-    return read_list(source, root or None, class_names)
+        return read_folder(source, class_names, keep_absent=keep_absent)
+    return read_list(source, root or None, class_names, keep_absent=keep_absent)
 
 
-def choose_classes(classes: str) -> tuple[str, ...]:
+def choose_classes(classes: str, *, distinct: bool = True) -> tuple[str, ...]:
     """Class names from what a setting says: an existing file with one a line goes first, then the name of a data set
     of the catalogue (whose wording is taken), then a list with commas between the names.
 
     Raises:
-        ValueError: if it is none of them, or the names are not distinct.
+        ValueError: if it is none of them, or the names are not distinct and must be.
     """
     if _is_file(classes):
-        return read_class_names(classes)
+        return read_class_names(classes, distinct=distinct)
     if classes in dataset_names():
         return load_dataset_classes(classes).prompts
     if "," in classes:
-        return check_class_names([name.strip() for name in classes.split(",")], "classes")
+        return check_class_names([name.strip() for name in classes.split(",")], "classes", distinct=distinct)
     close = difflib.get_close_matches(classes, dataset_names(), n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
     raise ValueError(f"classes = {classes}: neither a file nor a data set of the catalogue{hint}; {_CLASSES_REMEDY}")

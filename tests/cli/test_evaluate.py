@@ -1,0 +1,125 @@
+"""Options of `vitaclip eval`, `predict` and `explain` about texts and views, against evaluations made in Python."""
+
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from small_world import NAMES, train_config
+from vitaclip.cli import main
+from vitaclip.config import DataConfig, RuntimeConfig, TextPromptConfig, ViewsConfig
+from vitaclip.data import read_folder
+from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.wording import Wording
+from vitaclip.model import VitaCLIP
+from vitaclip.weights.backbone import load_backbone
+
+RUNTIME = ("--runtime.precision", "float32")
+DESCRIPTIONS = {"jump up": ["one very long jump"], "moving left": ["{} of two"], "moving right": ["three", "four"]}
+TEMPLATES = ("a very long photo of {}.", "two {}")
+
+
+def build(world: Path, *, per_class: bool = False) -> VitaCLIP:
+    config = train_config(world, world / "unused").model
+    text = TextPromptConfig(num_context=3, per_class=per_class, templates=("a photo {}.",))
+    config = replace(config, text=text)
+    return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
+
+
+@pytest.fixture(scope="module")
+def model(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build(world).save_pretrained(tmp_path_factory.mktemp("shared") / "model")
+
+
+@pytest.fixture(scope="module")
+def per_class(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """It has a context for each of its classes, which serves no other name."""
+    return build(world, per_class=True).save_pretrained(tmp_path_factory.mktemp("per_class") / "model")
+
+
+def evaluated(world: Path, model: Path, out: Path, *options: str) -> tuple[dict[str, dict[str, float]], str]:
+    """Probabilities by path and name, and what the text tower was given."""
+    arguments = ["eval", str(world / "videos"), "--model", str(model), "--workers", "0", *RUNTIME, *options]
+    assert main([*arguments, "--predictions", str(out / "p.csv"), "--out", str(out / "out.json")]) == 0
+    with (out / "p.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {row["path"]: {row[f"name{k}"]: float(row[f"probability{k}"]) for k in (1, 2, 3)} for row in rows}
+    return found, json.loads((out / "out.json").read_text())["text"]
+
+
+def expected(world: Path, model: Path, wording: Wording, views: ViewsConfig | None = None) -> torch.Tensor:
+    """(videos, classes) in Python."""
+    rows, settings = read_folder(world / "videos").rows, (RuntimeConfig(precision="float32"), DataConfig(workers=0))
+    loaded = VitaCLIP.from_pretrained(model)
+    return Evaluation(loaded, rows, NAMES, views or ViewsConfig(), *settings, wording).run().scores.probabilities
+
+
+def as_table(found: dict[str, dict[str, float]]) -> torch.Tensor:
+    return torch.tensor([[of_video[name] for name in NAMES] for of_video in found.values()])
+
+
+def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_given(
+    world: Path, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "said.json").write_text(json.dumps(DESCRIPTIONS))
+    (tmp_path / "templates.txt").write_text("\n".join(TEMPLATES))
+    plain = expected(world, model, Wording())
+    described = {name: tuple(sentences) for name, sentences in DESCRIPTIONS.items()}
+    options = {
+        ("--descriptions", str(tmp_path / "said.json")): (Wording((), described), "mean of the class's descriptions"),
+        ("--template", str(tmp_path / "templates.txt")): (Wording(TEMPLATES), "2 templates given"),
+    }
+    video = str(world / "videos" / "moving_left" / "1.mp4")
+    for given, (wording, said) in options.items():
+        found, note = evaluated(world, model, tmp_path, *given)
+        assert said in note
+        wanted = expected(world, model, wording)
+        torch.testing.assert_close(as_table(found), wanted, atol=1e-6, rtol=0)
+        assert not torch.allclose(wanted, plain, atol=1e-4)
+        arguments = ["predict", video, "--model", str(model), *RUNTIME, *given, "--out", str(tmp_path / "p.json")]
+        assert main(arguments) == 0
+        (predicted,) = json.loads((tmp_path / "p.json").read_text())
+        assert dict(zip(predicted["classes"], predicted["probabilities"], strict=True)) == pytest.approx(
+            found[video], abs=1e-5
+        )
+
+
+def test_a_way_of_testing_is_named_and_parts_of_it_are_changed(world: Path, model: Path, tmp_path: Path) -> None:
+    found, _ = evaluated(world, model, tmp_path, "--views", "xclip_4x3", "--views.temporal", "2")
+    views = ViewsConfig(temporal=2, spatial=3, sampling="segments", pixels="imagenet")
+    wanted = expected(world, model, Wording(), views)
+    torch.testing.assert_close(as_table(found), wanted, atol=1e-6, rtol=0)
+    assert not torch.allclose(wanted, expected(world, model, Wording()), atol=1e-4)
+    assert len(json.loads((tmp_path / "out.json").read_text())["view_top1"]) == 2 * 3
+
+
+def test_new_names_of_a_context_per_class_are_predicted_and_explained_as_they_are_evaluated(
+    world: Path, per_class: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    video, others = world / "videos" / "jump_up" / "0.mp4", ("run", "stand", "jump up")
+    (tmp_path / "list.csv").write_text(f"{video},run\n")
+    common = ["--model", str(per_class), *RUNTIME, "--classes", ", ".join(others)]
+    evaluation = ["eval", str(tmp_path / "list.csv"), *common, "--workers", "0", "--predictions"]
+    assert main([*evaluation, str(tmp_path / "p.csv")]) == 0
+    with (tmp_path / "p.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    wanted = {row[f"name{k}"]: float(row[f"probability{k}"]) for k in (1, 2, 3)}
+    note = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("text: "))
+    assert "cannot serve 2 of these 3 names (such as 'run')" in note
+    assert main(["predict", str(video), *common, "--out", str(tmp_path / "p.json")]) == 0
+    assert note in capsys.readouterr().out.splitlines()
+    (predicted,) = json.loads((tmp_path / "p.json").read_text())
+    assert dict(zip(predicted["classes"], predicted["probabilities"], strict=True)) == pytest.approx(wanted, abs=1e-5)
+    assert main(["explain", str(video), *common, "--out", str(tmp_path / "explained")]) == 0
+    assert note in capsys.readouterr().out.splitlines()
+    candidates = json.loads((tmp_path / "explained" / "0.json").read_text())["candidates"]
+    assert {each["name"]: each["probability"] for each in candidates} == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_ratio_without_a_space_is_one_line(world: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["eval", str(world / "videos"), "--model", str(model), "--interpolate.ratio", "0.3"]
+    assert main(arguments) == 2
+    assert "InterpolateConfig.ratio = 0.3: is read with a space alone" in capsys.readouterr().err
