@@ -4,6 +4,10 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
@@ -15,7 +19,12 @@ def launch(processes: int, *program: str, timeout_seconds: float = 120) -> subpr
 
 
 def train_in_float64(config_file: str) -> None:
-    """Train the run of a config file in float64 from the start, where sums differ by rounding alone."""
+    """Train the run of a config file in float64 from the start, where sums differ by rounding alone.
+
+    How many numbers train, and how many travelled in each sum over processes, goes to `OUT/sums_RANK.json`.
+    """
+    import torch.distributed as dist
+
     from vitaclip.config import TrainConfig, from_dict
     from vitaclip.processes import connected
     from vitaclip.train.average import PromptAverage
@@ -28,7 +37,17 @@ def train_in_float64(config_file: str) -> None:
         if trainer.average is not None:
             parameters = trainer.model.trainable_parameters()
             trainer.average = PromptAverage(parameters, config.optim.average_decay)
+        sums: list[int] = []
+        all_reduce = dist.all_reduce
+
+        def counted(values: "Tensor") -> None:
+            sums.append(values.numel())
+            all_reduce(values)
+
+        dist.all_reduce = counted  # type: ignore[assignment]
         train_and_save(trainer)
+        trained = sum(trainer.model.trained_counts().values())
+        (Path(config.out) / f"sums_{processes.rank}.json").write_text(json.dumps({"trained": trained, "sums": sums}))
 
 
 if __name__ == "__main__":
