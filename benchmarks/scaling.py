@@ -91,15 +91,15 @@ def exponent(before: Point, after: Point, field: str) -> str:
     return f"{math.log(growth) / math.log(after.value / before.value):.2f}"
 
 
-def print_table(axis: str, points: list[Point]) -> None:
-    """One axis."""
+def print_table(axis: str, points: list[Point], device: torch.device) -> None:
+    """One axis. Of a CPU the processor's time grows, which other programs disturb little; of a card the clock's."""
+    measured = ("cpu_seconds" if device.type == "cpu" else "wall_seconds", "operations", "peak_bytes", "kept")
     print(f"\n| {axis} | wall s | CPU s | peak MiB | time grows with power | by formula | memory | by formula |")
     print(f"|---{'|---:' * 7}|")
     for number, point in enumerate(points):
         powers = ["", "", "", ""]
         if number:
-            fields = ("cpu_seconds" if not torch.cuda.is_available() else "wall_seconds", "operations")
-            powers = [exponent(points[number - 1], point, field) for field in (*fields, "peak_bytes", "kept")]
+            powers = [exponent(points[number - 1], point, field) for field in measured]
         figures = f"{point.wall_seconds:.2f} | {point.cpu_seconds:.2f} | {point.peak_bytes / 2**20:.0f}"
         print(f"| {point.value} | {figures} | {' | '.join(powers)} |", flush=True)
 
@@ -124,7 +124,11 @@ def main() -> None:
         return
     settings = {
         **{name: getattr(options, name) for name in ("precision", "checkpoint_activations", "small")},
-        **{"device": str(options.device), "threads": torch.get_num_threads(), "torch": torch.__version__},
+        **{
+            "device": timing.device_name(options.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        },
     }
     print(f"{timing.machine()}\n{json.dumps(settings)}")
     tables = {}
@@ -134,7 +138,7 @@ def main() -> None:
             command = [sys.executable, *sys.argv, "--point", axis, str(value)]
             run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
             points.append(Point(**json.loads(run.stdout.splitlines()[-1])))
-        print_table(axis, points)
+        print_table(axis, points, options.device)
         tables[axis] = [asdict(point) for point in points]
     if options.out:
         options.out.parent.mkdir(parents=True, exist_ok=True)

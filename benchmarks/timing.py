@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 LONG_SECONDS = 20.0
 """Of a first run that takes longer the beginnings count for little: it is not repeated to be measured."""
@@ -50,6 +51,11 @@ def machine() -> str:
     """Processor, number of cores, system."""
     cores = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
     return f"{len(cores)} x {cores[0].split(': ')[1]}, {platform.system()} {platform.machine()}"
+
+
+def device_name(device: torch.device) -> str:
+    """Which card, or `CPU`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 def print_table(title: str, times: Mapping[str, Times], base: str) -> None:

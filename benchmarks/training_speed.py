@@ -190,9 +190,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--jobs", nargs="+", choices=JOBS, default=list(JOBS))
     parser.add_argument("--compile", action="store_true", help="with runtime.compile")
     parser.add_argument("--small", action="store_true", help="a model of next to no size, to try this program out")
-    parser.add_argument(
-        "--profile", action="store_true", help="print where the time of each goes, and nothing else"
-    )
+    parser.add_argument("--profile", action="store_true", help="print where the time of each goes, and nothing else")
     parser.add_argument("--run-of", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.device = torch.device(options.device)

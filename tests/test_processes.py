@@ -37,9 +37,7 @@ def test_half_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("with_cuda", "backend"), [(False, "gloo"), (True, "cpu:gloo,cuda:nccl")])
-def test_processes_wait_long_for_each_other(
-    monkeypatch: pytest.MonkeyPatch, with_cuda: bool, backend: str
-) -> None:
+def test_processes_wait_long_for_each_other(monkeypatch: pytest.MonkeyPatch, with_cuda: bool, backend: str) -> None:
     for name, value in zip(LAUNCHER_VARIABLES, ("3", "4", "1", "localhost", "1"), strict=True):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("WORLD_SIZE", "4")

@@ -52,7 +52,7 @@ def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path, train_to
         one, two = (load_file(tmp_path / str(count) / "model" / file) for count in (1, 2))
         assert one.keys() == two.keys()
         for name, value in one.items():
-            assert value.dtype == torch.float64
+            assert value.dtype == torch.float64 or (file.startswith("backbone") and name == "logit_scale")
             torch.testing.assert_close(two[name], value, rtol=ROUNDING, atol=ROUNDING, msg=name)
     for rank in (0, 1):
         travelled = json.loads((tmp_path / "2" / f"sums_{rank}.json").read_text())
