@@ -42,15 +42,16 @@ def matrix_rate(device: torch.device, *, small: bool = False) -> float:
     return 2 * side**3 / best
 
 
-def print_kinds(title: str, run: Callable[[], object], device: torch.device) -> None:
-    """Time of a run by kind of operation, from torch's profiler: of a second run, or of the first if that is long."""
+def print_kinds(title: str, run: Callable[[], object], device: torch.device, *, compiled: bool = False) -> None:
+    """Time of a run by kind of operation, from torch's profiler: of a second run, or of the first if that is long and
+    compiled nothing."""
     on_gpu = device.type == "cuda"
     activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if on_gpu else [])]
     for _ in range(2):
         started = time.perf_counter()
         with profile(activities=activities) as profiler:
             run()
-        if time.perf_counter() - started > timing.LONG_SECONDS:
+        if time.perf_counter() - started > timing.LONG_SECONDS and not compiled:
             break
     spent = spent_by_kind(profiler.key_averages(), on_gpu=on_gpu)
     total = sum(spent.values())

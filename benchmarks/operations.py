@@ -1,6 +1,6 @@
 """How many floating-point operations the method takes, by its formulas; a multiplication and an addition count as two.
 
-Axes: B clips, T frames, N patches, G global prompts, K texts, L tokens, M context tokens, C and W channels, D embedding.
+Axes: B clips, T frames, N patches, G global prompts, K texts, L tokens, M context tokens, C and W channels, D features.
 """
 
 from collections.abc import Sequence

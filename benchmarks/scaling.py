@@ -14,11 +14,8 @@ import argparse
 import json
 import math
 import os
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
@@ -27,6 +24,7 @@ import memory
 import operations
 import timing
 import torch
+from apart import memory_may_run_out, run_apart
 
 from vitaclip.config import RuntimeConfig
 from vitaclip.runtime import keep_freed_memory
@@ -107,7 +105,7 @@ def print_table(axis: str, points: list[Point], device: torch.device) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="write all figures to this .json file")
+    timing.add_out(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--checkpoint-activations", action="store_true", help="with runtime.checkpoint_activations")
@@ -120,30 +118,27 @@ def main() -> None:
     options.device = torch.device(options.device)
     keep_freed_memory()  # as `vitaclip train` does
     if options.point:
-        print(json.dumps(asdict(measure(options.point[0], int(options.point[1]), options))))
+        with memory_may_run_out():
+            print(json.dumps(asdict(measure(options.point[0], int(options.point[1]), options))))
         return
     settings = {
         **{name: getattr(options, name) for name in ("precision", "checkpoint_activations", "small")},
-        **{
-            "device": timing.device_name(options.device),
-            "threads": torch.get_num_threads(),
-            "torch": torch.__version__,
-        },
+        **{"device": timing.device_name(options.device), "threads": torch.get_num_threads()},
     }
     print(f"{timing.machine()}\n{json.dumps(settings)}")
     tables = {}
     for axis in options.axes:
         points = []
         for value in options.values or VALUES[axis][options.full]:
-            command = [sys.executable, *sys.argv, "--point", axis, str(value)]
-            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            points.append(Point(**json.loads(run.stdout.splitlines()[-1])))
+            printed = run_apart("--point", axis, str(value))
+            if printed is None:
+                print(f"\n{axis} {value}: out of memory")
+                break
+            points.append(Point(**json.loads(printed.splitlines()[-1])))
         print_table(axis, points, options.device)
         tables[axis] = [asdict(point) for point in points]
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"machine": timing.machine(), "settings": settings, "tables": tables}
-        options.out.write_text(json.dumps(content, indent=1) + "\n")
+        timing.write_figures(options.out, settings, {"tables": tables})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 import full_size
 import operations
 import scaling
+
 from vitaclip.clip import text as text_tower
 from vitaclip.config import RuntimeConfig
 
