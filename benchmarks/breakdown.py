@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 import timing
 import torch
-from torch.autograd import DeviceType
+from torch._C._autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEventAvg
 from torch.profiler import ProfilerActivity, profile
 
@@ -65,9 +65,9 @@ def spent_by_kind(events: Iterable[FunctionEventAvg], *, on_gpu: bool) -> dict[s
     spent: dict[str, float] = defaultdict(float)
     for event in events:
         if not on_gpu:
-            spent[kind_of(event.key)] += event.self_cpu_time_total
+            spent[kind_of(str(event.key))] += event.self_cpu_time_total
         elif event.device_type == DeviceType.CUDA and not event.is_user_annotation:
-            spent[kind_of(event.key)] += event.self_device_time_total
+            spent[kind_of(str(event.key))] += event.self_device_time_total
     return spent
 
 

@@ -16,6 +16,7 @@ import math
 import os
 import time
 from dataclasses import asdict, dataclass
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
@@ -54,7 +55,14 @@ class Point:
 
 def measure(axis: str, value: int, options: argparse.Namespace) -> Point:
     """In this process."""
-    sizes = {"frames": 8, "classes": 10, "num_global": 8, "num_context": 8, "batch": 1, "image_size": 224}
+    sizes: dict[str, Any] = {
+        "frames": 8,
+        "classes": 10,
+        "num_global": 8,
+        "num_context": 8,
+        "batch": 1,
+        "image_size": 224,
+    }
     if options.small:
         sizes |= {"image_size": 32}
     sizes[axis] = value

@@ -33,6 +33,7 @@ from apart import memory_may_run_out, run_apart
 from torch import Tensor
 
 from vitaclip.config import RuntimeConfig
+from vitaclip.evaluate.scoring import encode_views
 from vitaclip.runtime import keep_freed_memory
 
 PRECISIONS = ("float32", "bfloat16")
@@ -58,7 +59,7 @@ def build(way: str, options: argparse.Namespace, frames: int) -> full_size.Ours 
     model = full_size.build_model(frames=frames, classes=options.classes, image_size=side(options), small=options.small)
     model = model.to(options.device)
     batch = full_size.random_batch(model, options.micro_batches * options.micro_batch_size)
-    runtime = RuntimeConfig(precision=precision, compile=options.compile)
+    runtime = RuntimeConfig(precision=precision, compile=options.compile)  # type: ignore[arg-type]  # one of PRECISIONS
     return full_size.PROCEDURES[procedure](model, batch, options.micro_batches, runtime)
 
 
@@ -85,7 +86,7 @@ def plain_test(options: argparse.Namespace, frames: int, views: Tensor) -> Calla
     """The test of a video by CLIP's image tower, its frames averaged."""
     model = full_size.build_model(frames=frames, image_size=side(options), small=options.small, prompts=False)
     model = model.to(options.device).eval()
-    return lambda: full_size.encode_views(model, views[None])
+    return lambda: encode_views(model, views[None])
 
 
 def xclip_test(options: argparse.Namespace, frames: int, views: Tensor) -> Callable[[], object]:

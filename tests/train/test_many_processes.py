@@ -48,12 +48,16 @@ def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path, train_to
         else:
             ended = torchrun.launch(count, torchrun.__file__, str(file))
             assert ended.returncode == 0, ended.stderr
-    for file in ("model/prompts.safetensors", "checkpoints/step_00000006.safetensors"):
-        one, two = (load_file(tmp_path / str(count) / file) for count in (1, 2))
+    for part in ("model/prompts.safetensors", "checkpoints/step_00000006.safetensors"):
+        one, two = (load_file(tmp_path / str(count) / part) for count in (1, 2))
         assert one.keys() == two.keys()
         for name, value in one.items():
             assert value.dtype == torch.float64 or name.startswith("optimizer.step.")
-            torch.testing.assert_close(two[name], value, rtol=ROUNDING, atol=ROUNDING, msg=name)
+            # The keys' biases in the towers have no gradient but rounding, which AdamW divides by its 1e-8.
+            atol = ROUNDING / 1e-8 * config.optim.learning_rate if name.endswith("qkv.bias") else ROUNDING
+            torch.testing.assert_close(
+                two[name], value, rtol=ROUNDING, atol=atol, msg=lambda said, name=name: f"{name}: {said}"
+            )
     for rank in (0, 1):
         travelled = json.loads((tmp_path / "2" / f"sums_{rank}.json").read_text())
         assert travelled["sums"] == [travelled["trained"] + FIGURES] * config.optim.steps
