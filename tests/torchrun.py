@@ -4,10 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from torch import Tensor
+from unittest.mock import patch
 
 LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
@@ -37,15 +34,9 @@ def train_in_float64(config_file: str) -> None:
         if trainer.average is not None:
             parameters = trainer.model.trainable_parameters()
             trainer.average = PromptAverage(parameters, config.optim.average_decay)
-        sums: list[int] = []
-        all_reduce = dist.all_reduce
-
-        def counted(values: "Tensor") -> None:
-            sums.append(values.numel())
-            all_reduce(values)
-
-        dist.all_reduce = counted  # type: ignore[assignment]
-        train_and_save(trainer)
+        with patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
+            train_and_save(trainer)
+        sums = [call.args[0].numel() for call in all_reduce.call_args_list]
         trained = sum(trainer.model.trained_counts().values())
         (Path(config.out) / f"sums_{processes.rank}.json").write_text(json.dumps({"trained": trained, "sums": sums}))
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import torch
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import timing
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_every_benchmark_of_make_bench_writes_a_file_of_its_own() -> None:
