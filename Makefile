@@ -16,12 +16,14 @@ ablation: $(READY)  ## every variant and baseline on the miniature world, three 
 	$(BIN)/python benchmarks/miniature_world.py --out ablation
 
 bench: $(READY)  ## measure speed, memory, growth and exactness: tables on the screen, all times in bench/*.json
-	$(BIN)/python benchmarks/parity.py
+	$(BIN)/python benchmarks/parity.py --out bench/parity.json
 	$(BIN)/python benchmarks/training_speed.py --out bench/training_speed.json
 	$(BIN)/python benchmarks/scaling.py --out bench/scaling.json
 	$(BIN)/python benchmarks/decoding.py --folder bench/clips --runs 2 --long-runs 1 --out bench/decoding.json
 	$(BIN)/python benchmarks/loader.py --folder bench/clips --turns 2 --out bench/loader.json
-	$(BIN)/python benchmarks/many_processes.py
+	$(BIN)/python benchmarks/many_processes.py --out bench/many_processes.json
+	$(BIN)/python benchmarks/kill_and_resume.py --kills 3 --out bench/kill_and_resume.json
+	$(BIN)/python benchmarks/feature_cache.py --shape miniature --out bench/feature_cache.json
 
 check: $(READY)  ## format, lint, types, tests
 	$(BIN)/ruff format --check

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import clips
+import timing
 
 from vitaclip.clip import CLIP
 from vitaclip.config import CLIPConfig, TextConfig, VisionConfig
@@ -55,6 +56,7 @@ def main() -> None:
     parser.add_argument("--videos", type=int, default=4, help="of each class")
     parser.add_argument("--steps", type=int, default=40)
     parser.add_argument("--batch_size", type=int, default=8)
+    timing.add_out(parser)
     given = parser.parse_args()
     print(f"{given.shape}, {given.steps} steps of {given.batch_size} of {given.classes} x {given.videos} videos\n")
     print("| run | seconds |\n|---|---:|")
@@ -65,9 +67,13 @@ def main() -> None:
         size = [f"--optim.steps={given.steps}", f"--optim.batch_size={given.batch_size}"]
         cache = ["--data.feature_cache", str(folder / "cache")]
         runs = {"on pixels": size, "with a feature cache, first": size + cache, "again, another seed": size + cache}
+        found: dict[str, float] = {}
         for seed, (run, options) in enumerate(runs.items()):
-            seconds = seconds_of(backbone, videos, folder / run, *options, f"--seed={seed}")
-            print(f"| {run} | {seconds:.1f} |", flush=True)
+            found[run] = seconds_of(backbone, videos, folder / run, *options, f"--seed={seed}")
+            print(f"| {run} | {found[run]:.1f} |", flush=True)
+    if given.out:
+        settings = {name: value for name, value in vars(given).items() if name != "out"}
+        timing.write_figures(given.out, settings, {"seconds": found})
 
 
 if __name__ == "__main__":

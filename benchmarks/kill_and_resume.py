@@ -14,9 +14,11 @@ import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import timing
 import yaml
 
 from killing import hard_case, outcome
@@ -90,8 +92,8 @@ def kill_once(arguments: list[str], out: Path, draw: random.Random, processes: i
     )
 
 
-def compare(folder: Path, world: Path, processes: int, kills: int, seed: int) -> bool:
-    """Run without and with kills; print what happened and whether the outcomes are the same."""
+def compare(folder: Path, world: Path, processes: int, kills: int, seed: int) -> dict[str, Any]:
+    """Run without and with kills; print what happened, and whether the outcomes are the same."""
     steps = STEPS_A_KILL * kills
     whole, killed = folder / f"whole_{processes}", folder / f"killed_{processes}"
     files = [write_config(world, out, steps) for out in (whole, killed)]
@@ -100,19 +102,20 @@ def compare(folder: Path, world: Path, processes: int, kills: int, seed: int) ->
     print(
         f"{processes} process(es): {steps} steps without a kill took {time.perf_counter() - started:.0f} s", flush=True
     )
-    draw, done = random.Random(seed), 0
-    while done < kills:
+    draw, done = random.Random(seed), list[str]()
+    while len(done) < kills:
         what = kill_once(command(files[1], processes), killed, draw, processes)
         if not what:
             break
-        done += 1
-        print(f"  {done:2d}. {what}", flush=True)
+        done.append(what)
+        print(f"  {len(done):2d}. {what}", flush=True)
     subprocess.run(command(files[1], processes), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     first, second = outcome(whole), outcome(killed)
-    for part in first:
-        print(f"  {part}: {'the same bits' if first[part] == second[part] else 'DIFFERENT'}", flush=True)
-    print(f"  {len(first['tensors'])} tensors, {len(first['metrics'])} lines of metrics, {done} kills", flush=True)
-    return first == second and done == kills
+    same = {part: first[part] == second[part] for part in first}
+    for part, equal in same.items():
+        print(f"  {part}: {'the same bits' if equal else 'DIFFERENT'}", flush=True)
+    print(f"  {len(first['tensors'])} tensors, {len(first['metrics'])} lines of metrics, {len(done)} kills", flush=True)
+    return {"kills": done, "same": same, "passed": all(same.values()) and len(done) == kills}
 
 
 def main() -> None:
@@ -120,13 +123,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    timing.add_out(parser)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         world = write_small_world(folder / "world")
-        same = [compare(folder, world, count, arguments.kills, arguments.seed) for count in (1, 2)]
-    sys.exit(0 if all(same) else 1)
+        found = {count: compare(folder, world, count, arguments.kills, arguments.seed) for count in (1, 2)}
+    if arguments.out:
+        settings = {"kills": arguments.kills, "seed": arguments.seed, "threads": os.environ["OMP_NUM_THREADS"]}
+        timing.write_figures(arguments.out, settings, {"by_processes": found})
+    sys.exit(0 if all(each["passed"] for each in found.values()) else 1)
 
 
 if __name__ == "__main__":

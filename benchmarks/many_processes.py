@@ -4,6 +4,7 @@ Synthetic clips and a tiny random backbone; batches that neither the data set no
 micro-batches, MixUp, CutMix, a gradient limit, an average, validation.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+import timing
 import yaml
 from safetensors.torch import load_file
 
@@ -56,6 +58,10 @@ def train(world: Path, out: Path, precision: str, count: int) -> None:
 
 def main() -> None:
     """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    timing.add_out(parser)
+    options = parser.parse_args()
+    found: dict[str, dict[str, float]] = {}
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     print(f"{STEPS} steps of {BATCH_SIZE} of 12 clips\n")
     print("| precision | processes | largest difference of a weight | of a loss | largest weight |")
@@ -73,6 +79,10 @@ def main() -> None:
                 loss = max(abs(a - b) for a, b in zip(losses(out), reference_losses, strict=True))
                 largest = max(value.abs().max().item() for value in prompts.values())
                 print(f"| {precision} | {count} | {weight:.1e} | {loss:.1e} | {largest:.2f} |", flush=True)
+                found[f"{precision}, {count}"] = {"weight": weight, "loss": loss, "largest_weight": largest}
+    if options.out:
+        settings = {"steps": STEPS, "batch_size": BATCH_SIZE, "threads": os.environ["OMP_NUM_THREADS"]}
+        timing.write_figures(options.out, settings, {"largest_difference_by_precision_and_processes": found})
 
 
 if __name__ == "__main__":

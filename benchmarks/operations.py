@@ -1,6 +1,6 @@
 """How many floating-point operations the method takes, by its formulas; a multiplication and an addition count as two.
 
-Axes: T frames, N patches, G global prompts, K texts, L tokens, C and W channels.
+Axes: B clips, T frames, N patches, G global prompts, K texts, L tokens, M context tokens, C and W channels, D features.
 """
 
 from collections.abc import Sequence
@@ -39,10 +39,20 @@ def of_step(model: VitaCLIP, clips: int, lengths: Sequence[int]) -> int:
 
 def kept_numbers(model: VitaCLIP, clips: int, lengths: Sequence[int]) -> int:
     """Numbers that a step keeps for the way back: of each token and block what came in, q, k, v, what attention gave,
-    what went into the MLP and its hidden layer; of texts, those that are not computed again."""
+    what went into the MLP and its hidden layer; of texts, those that are not computed again. And `class_numbers`."""
     vision, prompts, text = model.clip.config.vision, model.config.video, model.clip.config.text
     frames, tokens = prompts.num_frames, 1 + vision.num_patches
     seen = tokens + prompts.num_global + frames * prompts.local + prompts.summary
     per_block = tokens * (4 + vision.mlp_ratio) * vision.width + 2 * seen * vision.width
     kept = sum(sorted(lengths)[:KEPT]) * text.depth * (6 + 4) * text.width
-    return round(clips * frames * vision.depth * per_block) + kept
+    return round(clips * frames * vision.depth * per_block) + kept + class_numbers(model, clips, lengths)
+
+
+def class_numbers(model: VitaCLIP, clips: int, lengths: Sequence[int]) -> int:
+    """Numbers that every class adds, however many there are: token embeddings, looked up and sorted by length, with the
+    gradients of both; contexts as they are laid in, their gradient and AdamW's two moments; features and logits, with
+    their gradients."""
+    text, clip = model.config.text, model.clip.config
+    embeddings = 4 * max(lengths) * clip.text.width
+    contexts = 4 * text.num_context * clip.text.width if text.per_class else 0
+    return len(lengths) * (embeddings + contexts + 2 * clip.embed_dim + 2 * clips)

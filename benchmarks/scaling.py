@@ -14,11 +14,9 @@ import argparse
 import json
 import math
 import os
-import subprocess
-import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
@@ -27,6 +25,7 @@ import memory
 import operations
 import timing
 import torch
+from apart import memory_may_run_out, run_apart
 
 from vitaclip.config import RuntimeConfig
 from vitaclip.runtime import keep_freed_memory
@@ -56,7 +55,14 @@ class Point:
 
 def measure(axis: str, value: int, options: argparse.Namespace) -> Point:
     """In this process."""
-    sizes = {"frames": 8, "classes": 10, "num_global": 8, "num_context": 8, "batch": 1, "image_size": 224}
+    sizes: dict[str, Any] = {
+        "frames": 8,
+        "classes": 10,
+        "num_global": 8,
+        "num_context": 8,
+        "batch": 1,
+        "image_size": 224,
+    }
     if options.small:
         sizes |= {"image_size": 32}
     sizes[axis] = value
@@ -91,15 +97,15 @@ def exponent(before: Point, after: Point, field: str) -> str:
     return f"{math.log(growth) / math.log(after.value / before.value):.2f}"
 
 
-def print_table(axis: str, points: list[Point]) -> None:
-    """One axis."""
+def print_table(axis: str, points: list[Point], device: torch.device) -> None:
+    """One axis. Of a CPU the processor's time grows, which other programs disturb little; of a card the clock's."""
+    measured = ("cpu_seconds" if device.type == "cpu" else "wall_seconds", "operations", "peak_bytes", "kept")
     print(f"\n| {axis} | wall s | CPU s | peak MiB | time grows with power | by formula | memory | by formula |")
     print(f"|---{'|---:' * 7}|")
     for number, point in enumerate(points):
         powers = ["", "", "", ""]
         if number:
-            fields = ("cpu_seconds" if not torch.cuda.is_available() else "wall_seconds", "operations")
-            powers = [exponent(points[number - 1], point, field) for field in (*fields, "peak_bytes", "kept")]
+            powers = [exponent(points[number - 1], point, field) for field in measured]
         figures = f"{point.wall_seconds:.2f} | {point.cpu_seconds:.2f} | {point.peak_bytes / 2**20:.0f}"
         print(f"| {point.value} | {figures} | {' | '.join(powers)} |", flush=True)
 
@@ -107,7 +113,7 @@ def print_table(axis: str, points: list[Point]) -> None:
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="write all figures to this .json file")
+    timing.add_out(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--precision", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--checkpoint-activations", action="store_true", help="with runtime.checkpoint_activations")
@@ -120,26 +126,27 @@ def main() -> None:
     options.device = torch.device(options.device)
     keep_freed_memory()  # as `vitaclip train` does
     if options.point:
-        print(json.dumps(asdict(measure(options.point[0], int(options.point[1]), options))))
+        with memory_may_run_out():
+            print(json.dumps(asdict(measure(options.point[0], int(options.point[1]), options))))
         return
     settings = {
         **{name: getattr(options, name) for name in ("precision", "checkpoint_activations", "small")},
-        **{"device": str(options.device), "threads": torch.get_num_threads(), "torch": torch.__version__},
+        **{"device": timing.device_name(options.device), "threads": torch.get_num_threads()},
     }
     print(f"{timing.machine()}\n{json.dumps(settings)}")
     tables = {}
     for axis in options.axes:
         points = []
         for value in options.values or VALUES[axis][options.full]:
-            command = [sys.executable, *sys.argv, "--point", axis, str(value)]
-            run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-            points.append(Point(**json.loads(run.stdout.splitlines()[-1])))
-        print_table(axis, points)
+            printed = run_apart("--point", axis, str(value))
+            if printed is None:
+                print(f"\n{axis} {value}: out of memory")
+                break
+            points.append(Point(**json.loads(printed.splitlines()[-1])))
+        print_table(axis, points, options.device)
         tables[axis] = [asdict(point) for point in points]
     if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        content = {"machine": timing.machine(), "settings": settings, "tables": tables}
-        options.out.write_text(json.dumps(content, indent=1) + "\n")
+        timing.write_figures(options.out, settings, {"tables": tables})
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Times of several ways to do the same, one after the other in changing order, so that disturbances hit all alike."""
 
+import argparse
 import json
 import platform
 import statistics
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 LONG_SECONDS = 20.0
 """Of a first run that takes longer the beginnings count for little: it is not repeated to be measured."""
@@ -52,17 +54,40 @@ def machine() -> str:
     return f"{len(cores)} x {cores[0].split(': ')[1]}, {platform.system()} {platform.machine()}"
 
 
-def print_table(title: str, times: Mapping[str, Times], base: str) -> None:
-    """Medians, and ratios to the way called `base`."""
-    print(f"\n{title} ({len(times[base].cpu)} runs)\n")
+def device_name(device: torch.device) -> str:
+    """Which card, or `CPU`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
+
+
+def print_table(title: str, times: Mapping[str, Times | None], base: str) -> None:
+    """Medians, and ratios to the way called `base`; None: it ran out of memory."""
+    yours = times[base]
+    runs = max((len(its.cpu) for its in times.values() if its), default=0)
+    print(f"\n{title} ({runs} runs)\n")
     print("| | CPU ms | wall ms | CPU, times ours | wall, times ours |\n|---|---:|---:|---:|---:|")
     for name, its in times.items():
+        if its is None:
+            print(f"| {name} | out of memory | | | |")
+            continue
         medians = f"{its.median_ms('cpu'):.1f} | {its.median_ms('wall'):.1f}"
-        print(f"| {name} | {medians} | {its.over(times[base], 'cpu'):.2f} | {its.over(times[base], 'wall'):.2f} |")
+        ratios = [f"{its.over(yours, which):.2f}" if yours else "" for which in ("cpu", "wall")]
+        print(f"| {name} | {medians} | {ratios[0]} | {ratios[1]} |")
 
 
-def write_json(path: Path, settings: Mapping[str, object], cases: Mapping[str, Mapping[str, Times]]) -> None:
-    """All times of all cases."""
-    values = {case: {way: vars(times) for way, times in ways.items()} for case, ways in cases.items()}
+def add_out(parser: argparse.ArgumentParser) -> None:
+    """`--out`."""
+    parser.add_argument("--out", type=Path, help="write all figures to this .json file")
+
+
+def write_figures(path: Path, settings: Mapping[str, object], figures: Mapping[str, object]) -> None:
+    """What was measured, where and how."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about = {"torch": torch.__version__, "python": platform.python_version()}
+    path.write_text(json.dumps({"machine": machine(), "settings": {**settings, **about}, **figures}, indent=1) + "\n")
+
+
+def write_json(path: Path, settings: Mapping[str, object], cases: Mapping[str, Mapping[str, Times | None]]) -> None:
+    """All times of all cases; null where memory ran out."""
+    values = {case: {way: its and vars(its) for way, its in ways.items()} for case, ways in cases.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps({"machine": machine(), **settings, "seconds": values}, indent=1) + "\n")

@@ -14,13 +14,11 @@ import argparse
 import json
 import os
 import platform
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
+from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
@@ -31,8 +29,9 @@ import numpy as np
 import operations as counting
 import timing
 import torch
+from apart import memory_may_run_out, run_apart
+from ways import PLAIN, XCLIP, job, side
 
-from vitaclip.config import RuntimeConfig
 from vitaclip.runtime import keep_freed_memory
 
 PRECISIONS = ("float32", "bfloat16")
@@ -45,99 +44,55 @@ RATIOS = (
 JOBS = ("train", "test")
 
 
-def side(options: argparse.Namespace) -> int:
-    """Of a frame, in pixels."""
-    return 32 if options.small else 224
-
-
-def build(way: str, options: argparse.Namespace, frames: int) -> full_size.Ours | full_size.Published:
-    """`ours float32` and so on, ready to run."""
-    procedure, precision = way.split()
-    model = full_size.build_model(frames=frames, classes=options.classes, image_size=side(options), small=options.small)
-    model = model.to(options.device)
-    batch = full_size.random_batch(model, options.micro_batches * options.micro_batch_size)
-    runtime = RuntimeConfig(precision=precision, compile=options.compile)
-    return full_size.PROCEDURES[procedure](model, batch, options.micro_batches, runtime)
-
-
-def job(way: str, options: argparse.Namespace, what: str, frames: int) -> Callable[[int], None]:
-    """One run of a job, which has ended when the call returns."""
-    procedure = build(way, options, frames)
-    views = full_size.random_pixels(options.views, frames, size=side(options))
-
-    def run(_: int) -> None:
-        procedure.train() if what == "train" else procedure.test(views)
-        if options.device.type == "cuda":
-            torch.cuda.synchronize(options.device)
-
-    return run
-
-
-def others(options: argparse.Namespace, frames: int) -> dict[str, Callable[[int], object]]:
-    """What else there is for the test of a video: CLIP's image tower with the frames averaged, and X-CLIP's."""
-    size = side(options)
-    views = full_size.random_pixels(options.views, frames, size=size)
-    plain = full_size.build_model(frames=frames, image_size=size, small=options.small, prompts=False)
-    plain = plain.to(options.device).eval()
-    ways: dict[str, Callable[[int], object]] = {
-        "CLIP, frames averaged, float32": lambda _: full_size.encode_views(plain, views[None])
-    }
-    try:
-        from transformers import XCLIPConfig, XCLIPModel
-    except ImportError as error:
-        print("left out: X-CLIP:", error)
-        return ways
-    vision = {"patch_size": 16, "num_frames": frames, "image_size": size, "mit_hidden_size": 512}
-    sizes = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 1} if options.small else {}
-    peer = XCLIPModel(XCLIPConfig(vision_config={**vision, **sizes})).to(options.device).eval()
-    clips = views.to(options.device).float()
-
-    @torch.no_grad()
-    def encode(_: int) -> None:
-        peer.get_video_features(clips)
-        if options.device.type == "cuda":
-            torch.cuda.synchronize(options.device)
-
-    return {**ways, "X-CLIP's video tower (transformers), float32": encode}
-
-
-def print_ratios(times: dict[str, timing.Times]) -> None:
+def print_ratios(times: Mapping[str, timing.Times | None]) -> None:
     """Like with like."""
     print("\n| ratio, median over the runs | CPU time | wall time |\n|---|---:|---:|")
     for title, slow, fast in RATIOS:
-        if slow in times and fast in times:
-            cpu, wall = (times[slow].over(times[fast], which) for which in ("cpu", "wall"))
+        slower, faster = times.get(slow), times.get(fast)
+        if slower and faster:
+            cpu, wall = (slower.over(faster, which) for which in ("cpu", "wall"))
             print(f"| {title} | {cpu:.2f} | {wall:.2f} |")
 
 
-def print_first_runs(title: str, jobs: dict[str, Callable[[int], None]]) -> None:
-    """How long our first runs take, in which code is made."""
-    for way in (way for way in jobs if way.startswith("ours")):
-        started = time.perf_counter()
-        jobs[way](0)
-        print(f"{title}, first run of {way}: {time.perf_counter() - started:.1f} s")
+def compiles(way: str, options: argparse.Namespace) -> bool:
+    """Whether a first run makes code."""
+    return options.compile and way.startswith("ours")
 
 
-def measure_apart(what: str, frames: int, ways: list[str], runs: int) -> tuple[dict[str, timing.Times], dict[str, int]]:
-    """Times of each way, and its peak over the resident model in bytes. Every run has a process of its own, in changing
-    order: one published step takes most of a 24 GB machine, and what an allocator keeps would be in another's way."""
-    times = {way: timing.Times([], []) for way in ways}
-    peaks = dict.fromkeys(ways, 0)
-    for turn in range(runs):
+def measure_apart(
+    what: str, frames: int, ways: list[str], options: argparse.Namespace
+) -> tuple[dict[str, timing.Times | None], dict[str, int]]:
+    """Times of each way, None if it ran out of memory; and its peak over the resident model in bytes.
+
+    Every run has a process of its own, in changing order: one published step takes most of a 24 GB machine, and what an
+    allocator keeps would be in another's way.
+    """
+    times: dict[str, timing.Times | None] = {way: timing.Times([], []) for way in ways}
+    peaks: dict[str, int] = {}
+    for turn in range(options.runs):
         for way in np.random.default_rng(turn).permutation(ways).tolist():
-            command = [sys.executable, *sys.argv, "--run-of", way, what, str(frames)]
-            run = subprocess.run(command, check=True, capture_output=True, text=True)
-            found = json.loads(run.stdout.splitlines()[-1])
-            times[way].cpu.append(found["cpu"])
-            times[way].wall.append(found["wall"])
-            peaks[way] = max(peaks[way], found["peak_bytes"])
+            its = times[way]
+            if its is None:
+                continue
+            printed = run_apart("--run-of", way, what, str(frames))
+            if printed is None:
+                times[way] = None
+                peaks.pop(way, None)
+                continue
+            found = json.loads(printed.splitlines()[-1])
+            its.cpu.append(found["cpu"])
+            its.wall.append(found["wall"])
+            peaks[way] = max(peaks.get(way, 0), found["peak_bytes"])
+            if compiles(way, options):
+                print(f"{what}, {frames} frames, warm-up of {way}, in which it is compiled: {found['first']:.1f} s")
     return times, peaks
 
 
-def measure_here(run: Callable[[int], None], device: torch.device) -> dict[str, float]:
-    """Peak memory of a first run; processor and wall seconds of a second one, or of the first if that is a long one.
+def measure_here(run: Callable[[int], None], device: torch.device, *, compiled: bool) -> dict[str, float]:
+    """Peak memory and wall seconds of a first run; processor and wall seconds of a second one.
 
-    A long one's beginnings count for little, and a published step does not fit twice into what is left of 24 GB.
+    Where nothing is compiled a long first run is not repeated: its beginnings count for little, and a published step
+    does not fit twice into what is left of 24 GB.
     """
 
     def timed() -> dict[str, float]:
@@ -147,18 +102,21 @@ def measure_here(run: Callable[[int], None], device: torch.device) -> dict[str, 
 
     first: dict[str, float] = {}
     peak = memory.extra_peak_bytes(device, lambda: first.update(timed()))
-    return {"peak_bytes": peak, **(first if first["wall"] > timing.LONG_SECONDS else timed())}
+    again = compiled or first["wall"] <= timing.LONG_SECONDS
+    return {"peak_bytes": peak, "first": first["wall"], **(timed() if again else first)}
 
 
-def print_memory(title: str, peaks: dict[str, int]) -> None:
+def print_memory(title: str, ways: list[str], peaks: dict[str, int]) -> None:
     """Beside ours of the same precision."""
     print(f"\n| {title}: peak over the resident model | MiB | times ours |\n|---|---:|---:|")
-    for way, count in peaks.items():
-        print(f"| {way} | {count / 2**20:.0f} | {count / peaks[f'ours {way.split()[1]}']:.2f} |")
+    for way in ways:
+        count, ours = peaks.get(way), peaks.get(f"ours {way.split()[1]}")
+        ratio = f"{count / ours:.2f}" if count and ours else ""
+        print(f"| {way} | {f'{count / 2**20:.0f}' if count else 'out of memory'} | {ratio} |")
 
 
 def print_shares(
-    options: argparse.Namespace, what: str, frames: int, times: dict[str, timing.Times], rate: float
+    options: argparse.Namespace, what: str, frames: int, times: Mapping[str, timing.Times | None], rate: float
 ) -> dict[str, float]:
     """What share of the device's rate our operations reached."""
     model = full_size.build_model(frames=frames, classes=options.classes, image_size=side(options), small=options.small)
@@ -169,7 +127,10 @@ def print_shares(
     print(f"\n| {operations / 1e12:.2f} T operations | T/s | share of {rate / 1e12:.2f} T/s |\n|---|---:|---:|")
     shares = {}
     for way in (f"ours {precision}" for precision in options.precisions):
-        reached = operations / (times[way].median_ms("wall") / 1000)
+        its = times[way]
+        if its is None:
+            continue
+        reached = operations / (its.median_ms("wall") / 1000)
         shares[way] = reached / rate
         print(f"| {way} | {reached / 1e12:.3f} | {shares[way]:.0%} |")
     return shares
@@ -178,7 +139,7 @@ def print_shares(
 def parse() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, help="write all figures to this .json file")
+    timing.add_out(parser)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--frames", type=int, nargs="+", default=[8])
     parser.add_argument("--classes", type=int, default=400)
@@ -192,6 +153,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="a model of next to no size, to try this program out")
     parser.add_argument("--profile", action="store_true", help="print where the time of each goes, and nothing else")
     parser.add_argument("--run-of", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--rate-of-products", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     options.device = torch.device(options.device)
     on_gpu = options.device.type == "cuda"
@@ -200,56 +162,67 @@ def parse() -> argparse.Namespace:
     return options
 
 
+def run_one(way: str, what: str, frames: int, options: argparse.Namespace) -> None:
+    """Measure in this process, and print what the one that started it reads."""
+    with memory_may_run_out():
+        run, compiled = job(way, options, what, frames), compiles(way, options)
+        if options.profile:
+            title = f"{what}, {frames} frames, {way}"
+            breakdown.print_kinds(title, partial(run, 0), options.device, compiled=compiled)
+        else:
+            print(json.dumps(measure_here(run, options.device, compiled=compiled)))
+
+
 def main() -> None:
-    """Print the tables."""
+    """Print the tables; this process itself leaves the card alone."""
     options = parse()
     keep_freed_memory()  # as `vitaclip train` does; the published procedure has the good of it too
+    if options.rate_of_products:
+        print(breakdown.matrix_rate(options.device, small=options.small))
+        return
     if options.run_of:
         way, what, frames = options.run_of
-        run = job(way, options, what, int(frames))
-        if options.profile:
-            breakdown.print_kinds(f"{what}, {frames} frames, {way}", partial(run, 0), options.device)
-        else:
-            print(json.dumps(measure_here(run, options.device)))
+        run_one(way, what, int(frames), options)
         return
-    card = torch.cuda.get_device_name(options.device) if options.device.type == "cuda" else "CPU"
     settings = {
         **{
             name: getattr(options, name)
             for name in ("classes", "micro_batches", "micro_batch_size", "views", "runs", "compile")
         },
-        **{"device": card, "threads": torch.get_num_threads(), "torch": torch.__version__},
+        **{
+            "device": timing.device_name(options.device),
+            "threads": torch.get_num_threads(),
+            "torch": torch.__version__,
+        },
         **{"python": platform.python_version(), "small": options.small},
     }
     print(f"{timing.machine()}\n{json.dumps(settings)}")
     ways = [f"{procedure} {precision}" for precision in options.precisions for procedure in full_size.PROCEDURES]
     if options.profile:
         for frames, what, way in product(options.frames, options.jobs, ways):
-            subprocess.run([sys.executable, *sys.argv, "--run-of", way, what, str(frames)], check=True)
+            printed = run_apart("--run-of", way, what, str(frames))
+            print(printed or f"\n{what}, {frames} frames, {way}: out of memory", flush=True)
         return
     full_size.assert_equal_logits()
+    others = [PLAIN, *([XCLIP] if find_spec("transformers") else [])]
     cases, peaks, shares = {}, {}, {}
-    rate = breakdown.matrix_rate(options.device, small=options.small)
+    rate = float(run_apart("--rate-of-products") or "nan")
     for frames, what in product(options.frames, options.jobs):
         title = f"{what}, {frames} frames"
-        if options.compile:
-            print_first_runs(title, {way: job(way, options, what, frames) for way in ways})
-        times, peaks[title] = measure_apart(what, frames, ways, options.runs)
-        print_memory(title, peaks[title])
-        if what == "test":
-            times |= timing.measure(others(options, frames), range(options.runs))
+        times, peaks[title] = measure_apart(what, frames, ways + (others if what == "test" else []), options)
+        print_memory(title, ways, peaks[title])
         timing.print_table(title, times, ways[0])
         print_ratios(times)
         shares[title] = print_shares(options, what, frames, times, rate)
         cases[title] = times
-    if options.out:
-        figures = {
-            "settings": settings,
-            "peak_bytes": peaks,
-            "bfloat16_operations_per_second": rate,
-            "share_of_rate": shares,
-        }
-        timing.write_json(options.out, figures, cases)
+        if options.out:  # at once: a later case may fail
+            figures = {
+                "settings": settings,
+                "peak_bytes": peaks,
+                "bfloat16_operations_per_second": rate,
+                "share_of_rate": shares,
+            }
+            timing.write_json(options.out, figures, cases)
 
 
 if __name__ == "__main__":

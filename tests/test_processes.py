@@ -1,10 +1,14 @@
 """What processes say to each other; alone, and by a stand-in for the exchange. Real ones: tests/train."""
 
+from datetime import timedelta
+from typing import Any
+
 import pytest
 import torch
+import torch.distributed as dist
 
-from vitaclip.processes import ALONE, FailedElsewhere, Processes, connected
-from vitaclip.runtime import pick_own_device
+from vitaclip.processes import ALONE, LAUNCHER_VARIABLES, FailedElsewhere, Processes, connected
+from vitaclip.runtime import pick_device_among, pick_own_device
 
 
 def test_alone_everything_comes_back() -> None:
@@ -30,6 +34,23 @@ def test_half_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         connected(),
     ):
         pass
+
+
+@pytest.mark.parametrize(("with_cuda", "backend"), [(False, "gloo"), (True, "cpu:gloo,cuda:nccl")])
+def test_processes_wait_long_for_each_other(monkeypatch: pytest.MonkeyPatch, with_cuda: bool, backend: str) -> None:
+    for name, value in zip(LAUNCHER_VARIABLES, ("3", "4", "1", "localhost", "1"), strict=True):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    started: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: with_cuda)
+    monkeypatch.setattr(dist, "is_nccl_available", lambda: True)
+    monkeypatch.setattr(dist, "init_process_group", lambda *given, **named: started.append((*given, named)))
+    monkeypatch.setattr(dist, "get_rank", lambda: 3)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
+    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
+    with connected() as processes:
+        assert processes == Processes(3, 4, 1)
+    assert started == [(backend, {"timeout": timedelta(hours=2)})]
 
 
 @pytest.mark.parametrize(
@@ -64,6 +85,12 @@ def test_each_process_takes_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch)
         pick_own_device("auto", 2)
     with pytest.raises(ValueError, match=r"device 'cuda:1': each of several processes takes its own"):
         pick_own_device("cuda:1", 0)
+
+
+def test_one_process_alone_takes_any_device() -> None:
+    assert pick_device_among("cpu", 0, 1) == torch.device("cpu")
+    with pytest.raises(ValueError, match=r"device 'cuda:1': each of several processes takes its own"):
+        pick_device_among("cuda:1", 0, 2)
 
 
 def test_without_cuda_processes_share_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import patch
 
 LAUNCHER = (sys.executable, "-m", "torch.distributed.run", "--standalone")
 
@@ -15,7 +16,12 @@ def launch(processes: int, *program: str, timeout_seconds: float = 120) -> subpr
 
 
 def train_in_float64(config_file: str) -> None:
-    """Train the run of a config file in float64 from the start, where sums differ by rounding alone."""
+    """Train the run of a config file in float64 from the start, where sums differ by rounding alone.
+
+    How many numbers train, and how many travelled in each sum over processes, goes to `OUT/sums_RANK.json`.
+    """
+    import torch.distributed as dist
+
     from vitaclip.config import TrainConfig, from_dict
     from vitaclip.processes import connected
     from vitaclip.train.average import PromptAverage
@@ -28,7 +34,11 @@ def train_in_float64(config_file: str) -> None:
         if trainer.average is not None:
             parameters = trainer.model.trainable_parameters()
             trainer.average = PromptAverage(parameters, config.optim.average_decay)
-        train_and_save(trainer)
+        with patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
+            train_and_save(trainer)
+        sums = [call.args[0].numel() for call in all_reduce.call_args_list]
+        trained = sum(trainer.model.trained_counts().values())
+        (Path(config.out) / f"sums_{processes.rank}.json").write_text(json.dumps({"trained": trained, "sums": sums}))
 
 
 if __name__ == "__main__":

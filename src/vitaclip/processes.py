@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TypeVar, cast
 
 import torch
@@ -17,6 +18,10 @@ T = TypeVar("T")
 
 LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
 """What `torchrun` sets for each process."""
+LONGEST_WAIT = timedelta(hours=2)
+"""For the others at an exchange. They may be far apart where each makes features or scores videos of its own: the 10 to
+30 minutes of torch would end a run for one slow disk. A process that went away is noticed by the launcher, much sooner.
+"""
 
 
 class FailedElsewhere(SystemExit):
@@ -121,7 +126,9 @@ def connected() -> Iterator[Processes]:
         raise ValueError(f"WORLD_SIZE is set but {', '.join(missing)} is not; start several processes with torchrun")
     # Tensors on a GPU travel by NCCL; those in main memory, lists of names and the like by gloo.
     with_cuda = torch.cuda.is_available() and dist.is_nccl_available()
-    dist.init_process_group("cpu:gloo,cuda:nccl" if with_cuda else "gloo")
+    # No `device_id`: NCCL would connect at once, and wait for a process that has no device of its own (a CPU run, or
+    # too many processes, which is to be told). It takes the tensors' device; `pick_own_device` makes it the current.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if with_cuda else "gloo", timeout=LONGEST_WAIT)
     yield Processes(dist.get_rank(), dist.get_world_size(), int(os.environ["LOCAL_RANK"]))
     # Not after a failure: the others may be waiting for an exchange that this one will not join.
     dist.destroy_process_group()

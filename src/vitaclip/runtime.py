@@ -51,6 +51,11 @@ def pick_own_device(name: str, local_rank: int) -> torch.device:
     return device
 
 
+def pick_device_among(name: str, local_rank: int, count: int) -> torch.device:
+    """The device of one process: by `pick_device` if there is one alone, else by `pick_own_device`."""
+    return pick_device(name) if count == 1 else pick_own_device(name, local_rank)
+
+
 def keep_freed_memory() -> None:
     """Have the C library keep what this process frees for what it asks for next.
 

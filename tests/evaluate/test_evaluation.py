@@ -12,6 +12,7 @@ from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
 from vitaclip.model import VitaCLIP
 from vitaclip.predictor import Predictor
+from vitaclip.processes import Processes
 from vitaclip.weights.backbone import load_backbone
 
 PROBABILITIES = torch.tensor(
@@ -32,6 +33,22 @@ def test_accuracies_equal_counting_by_hand() -> None:
             for row, label in zip(PROBABILITIES.tolist(), LABELS.tolist(), strict=True)
         ]
         assert top_k_accuracy(PROBABILITIES, LABELS, k) == pytest.approx(sum(by_hand) / 5)
+
+
+@pytest.mark.parametrize("batch_size", [1, 5, 8, 100])
+def test_processes_share_the_videos(
+    world: Path, model: VitaCLIP, opened: list[Path], monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    monkeypatch.setattr(Processes, "gather", lambda self, value: [value])  # what this process has alone
+    rows, data = read_folder(world / "videos").rows, DataConfig(workers=0, eval_batch_size=batch_size)
+    seen: list[int] = []
+    for rank in range(3):
+        each = Evaluation(model, rows, NAMES, ViewsConfig(), RuntimeConfig(), data, processes=Processes(rank, 3))
+        part = each.encode()
+        assert each.num_own_videos == len(part.rows)
+        seen += part.rows.tolist()
+    assert seen == list(range(12))
+    assert len(opened) == 12
 
 
 def test_fault_14_fewer_than_five_classes_have_a_top5() -> None:

@@ -90,6 +90,15 @@ class Evaluation:
         )
         self.num_videos = len(self._dataset)
 
+    @property
+    def num_own_videos(self) -> int:
+        """Those that this process embeds."""
+        if self._data.feature_cache:
+            return len(self.processes.share(self.num_videos))
+        size = self._data.eval_batch_size
+        batches = self.processes.share(-(-self.num_videos // size))
+        return min(self.num_videos, size * batches.stop) - min(self.num_videos, size * batches.start)
+
     def with_frames(self, frames: int) -> "Evaluation":
         """The same evaluation with another number of frames a clip."""
         return self._with_views(replace(self._views, frames=frames))

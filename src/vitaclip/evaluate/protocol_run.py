@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
 from vitaclip.evaluate.scoring import VideoFeatures
 from vitaclip.evaluate.wording import Wording, plan_text
 from vitaclip.model import VitaCLIP
+from vitaclip.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,7 @@ def run_protocol(
     start: Callable[[str, int], Callable[[int], None]] = lambda _what, _total: lambda _done: None,
     frames: Sequence[int] = (),
     interpolation: InterpolateConfig | None = None,
+    processes: Processes = ALONE,
 ) -> ProtocolResult:
     """Run a protocol whose lists have been read.
 
@@ -127,6 +130,7 @@ def run_protocol(
         start: hears what begins and how many videos it has; returns what is to be called with the videos just done.
         frames: numbers of frames a clip to evaluate with besides; each part then has its curve over them.
         interpolation: between frozen CLIP and each model.
+        processes: those that share the videos; each gets the result of all.
 
     Raises:
         ValueError: see `check_training`; a text does not fit (no video is opened before); or no video of a part could
@@ -138,19 +142,24 @@ def run_protocol(
     interpolation = interpolation or InterpolateConfig()
     parts: list[PartRecord] = []
     seen: list[_Seen] = []
-    for values in protocol.values:
+
+    def load(values: Mapping[str, int]) -> tuple[str, VitaCLIP, str]:
         name, model = load_model(values)
-        training = check_training(lists, values, name)
+        return name, model, check_training(lists, values, name)
+
+    for values in protocol.values:
+        name, model, training = processes.together(partial(load, values))
         rows = {place: row for place, row in lists.test_rows(values).items() if place not in lists.missing}
         if not seen or seen[0].evaluation.model is not model or seen[0].rows != rows:
             names, listed = protocol.all_classes().names, list(rows.values())
-            evaluation = Evaluation(model, listed, names, views, runtime, data, wording, interpolation=interpolation)
+            evaluation = Evaluation(model, listed, names, views, runtime, data, wording, processes, interpolation)
             others = other_frames(evaluation, frames)
-            texts = _encode_texts(protocol, evaluation)  # first: a text that does not fit costs no video
+            # First: a text that does not fit costs no video.
+            texts = processes.together(partial(_encode_texts, protocol, evaluation))
             seen = []
             for each in (evaluation, *others):
                 what = (_describe(values) or protocol.name) + (f", T = {each.frames}" if frames else "")
-                seen.append(_Seen(each, rows, each.encode(start(what, each.num_videos))))
+                seen.append(_Seen(each, rows, each.encode(start(what, each.num_own_videos))))
         for part in protocol.parts:
             parts.append(_score_part(lists, part, values, seen, texts[part], wording, name, training))
     return ProtocolResult(

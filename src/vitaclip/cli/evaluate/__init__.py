@@ -12,7 +12,7 @@ DESCRIPTION = """\
 Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates are the
 names in --classes, else the model's own, or those of the folders if the model does not know them: names that were
 never trained on make it a zero-shot evaluation. Folders and labels find their class by name, whatever its capitals,
-blanks and underscores.
+blanks and underscores. Several GPUs: torchrun --standalone --nproc-per-node 8 -m vitaclip eval ...
 
 With --protocol: a protocol of the literature (`vitaclip data protocols` lists them) or one's own YAML file, on the
 lists in --root. Where it needs several models, a word in braces stands for what tells them apart.
@@ -73,6 +73,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Evaluate and print."""
+    from vitaclip.processes import connected
     from vitaclip.runtime import keep_freed_memory
 
     keep_freed_memory()
@@ -85,4 +86,6 @@ def run(arguments: Namespace) -> int:
 
         check_predictions_file(arguments.predictions)
     data = reading_config(arguments)
-    return evaluate_protocol(arguments, data) if arguments.protocol else evaluate_videos(arguments, data)
+    evaluate = evaluate_protocol if arguments.protocol else evaluate_videos
+    with connected() as processes:
+        return evaluate(arguments, data, processes)

@@ -22,32 +22,39 @@ from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig,
 
 if TYPE_CHECKING:
     from vitaclip.evaluate.protocol import Protocol
+    from vitaclip.evaluate.protocol_lists import ProtocolLists
     from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
     from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
+    from vitaclip.processes import Processes
 
 
-def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
-    """Evaluate by a protocol and print."""
+def evaluate_protocol(arguments: Namespace, data: DataConfig, processes: "Processes") -> int:
+    """Evaluate by a protocol; the first process prints and writes."""
     from vitaclip.evaluate.protocol import load_protocol
     from vitaclip.evaluate.protocol_lists import describe_missing, read_protocol_lists
     from vitaclip.evaluate.protocol_run import run_protocol
     from vitaclip.files import write_json
 
-    protocol, wording = load_protocol(arguments.protocol), read_wording(arguments)
-    frames = read_frames(arguments.frames_curve)
-    _check(arguments, protocol)
-    lists = read_protocol_lists(protocol, arguments.root)
-    console = terminal()
+    def prepare() -> "tuple[ProtocolLists, Wording, tuple[int, ...]]":
+        protocol = load_protocol(arguments.protocol)
+        wording, frames = read_wording(arguments), read_frames(arguments.frames_curve)
+        _check(arguments, protocol)
+        lists = read_protocol_lists(protocol, arguments.root)
+        if processes.is_first:
+            check_places(arguments)
+        return lists, wording, frames
+
+    lists, wording, frames = processes.together(prepare)
+    console = terminal(quiet=not processes.is_first)
     for line in describe_missing(lists):
         console.print(f"not there: {line}", style="yellow", soft_wrap=True)
     if lists.missing and data.on_error == "raise":
         count = len(lists.missing)
         lacking = "1 video is" if count == 1 else f"{count} videos are"
-        raise ValueError(f"{lacking} not there; copy what is lacking, or leave it out with --on_error skip")
-    models = _Models(arguments, protocol)
-    check_places(arguments)
-    with progress_bars(terminal(stderr=True)) as progress:
+        raise processes.failure(f"{lacking} not there; copy what is lacking, or leave it out with --on_error skip")
+    models = _Models(arguments, lists.protocol, processes)
+    with progress_bars(terminal(stderr=True, quiet=not processes.is_first)) as progress:
         result = run_protocol(
             lists,
             models.load,
@@ -58,7 +65,10 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig) -> int:
             lambda what, total: counting_bar(progress, what, total),
             frames=frames,
             interpolation=arguments.interpolate,
+            processes=processes,
         )
+    if not processes.is_first:
+        return 0
     _print_protocol(result)
     if frames:
         print_protocol_frames(result)
@@ -144,21 +154,22 @@ def _check(arguments: Namespace, protocol: "Protocol") -> None:
 class _Models:
     """Loads the models of a protocol; one that serves all values is loaded once."""
 
-    def __init__(self, arguments: Namespace, protocol: "Protocol") -> None:
-        self._arguments, self._protocol = arguments, protocol
+    def __init__(self, arguments: Namespace, protocol: "Protocol", processes: "Processes") -> None:
+        self._arguments, self._protocol, self._processes = arguments, protocol, processes
         self._loaded: dict[str, VitaCLIP] = {}
 
     def load(self, values: Mapping[str, int]) -> tuple[str, "VitaCLIP"]:
         """The model for some values, with its name."""
         from vitaclip.evaluate.protocol import fill
-        from vitaclip.runtime import pick_device
+        from vitaclip.runtime import pick_device_among
 
-        given = self._arguments
+        given, processes = self._arguments, self._processes
         name = fill(given.model, values)
         if name not in self._loaded:
             arguments = given.clone()
             arguments.model = name
-            self._loaded = {name: load_model(arguments).to(pick_device(given.runtime.device))}
+            device = pick_device_among(given.runtime.device, processes.local_rank, processes.count)
+            self._loaded = {name: load_model(arguments).to(device)}
         model = self._loaded[name]
         if values and name == given.model and not model.is_plain:
             word = next(iter(values))

@@ -22,11 +22,15 @@ from vitaclip.config import DataConfig, to_dict
 
 if TYPE_CHECKING:
     from vitaclip.data import NamedVideos
+    from vitaclip.evaluate.evaluation import Evaluation
     from vitaclip.evaluate.metrics import EvaluationResult
+    from vitaclip.evaluate.wording import TextPlan, Wording
+    from vitaclip.model import VitaCLIP
+    from vitaclip.processes import Processes
 
 
-def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
-    """Evaluate on a list or a folder and print."""
+def evaluate_videos(arguments: Namespace, data: DataConfig, processes: "Processes") -> int:
+    """Evaluate on a list or a folder; the first process prints and writes."""
     from vitaclip.evaluate.evaluation import Evaluation, describe_interpolation
     from vitaclip.evaluate.frames_curve import measure_frames, other_frames
     from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
@@ -34,23 +38,31 @@ def evaluate_videos(arguments: Namespace, data: DataConfig) -> int:
     from vitaclip.evaluate.report.writing import Evaluatee, write_report
     from vitaclip.evaluate.wording import plan_text
     from vitaclip.files import write_json
-    from vitaclip.runtime import pick_device
+    from vitaclip.runtime import pick_device_among
 
-    frames, wording = read_frames(arguments.frames_curve), read_wording(arguments)
-    model = load_model(arguments).to(pick_device(arguments.runtime.device))
-    videos = _read(arguments, model.class_names, keep_absent=data.on_error == "skip")
     interpolation = arguments.interpolate
-    evaluation = Evaluation(
-        *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording),
-        interpolation=interpolation,
-    )
-    others = other_frames(evaluation, frames)
-    plan = plan_text(model, videos.class_names, wording)
-    check_places(arguments)
-    with progress_bars(terminal(stderr=True)) as progress:
-        start = partial(counting_bar, progress, total=evaluation.num_videos)
+
+    def prepare() -> "tuple[VitaCLIP, NamedVideos, Wording, Evaluation, list[Evaluation], TextPlan]":
+        frames, wording = read_frames(arguments.frames_curve), read_wording(arguments)
+        device = pick_device_among(arguments.runtime.device, processes.local_rank, processes.count)
+        model = load_model(arguments).to(device)
+        videos = _read(arguments, model.class_names, keep_absent=data.on_error == "skip")
+        evaluation = Evaluation(
+            *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording, processes),
+            interpolation=interpolation,
+        )
+        plan = plan_text(model, videos.class_names, wording)
+        if processes.is_first:
+            check_places(arguments)
+        return model, videos, wording, evaluation, other_frames(evaluation, frames), plan
+
+    model, videos, wording, evaluation, others, plan = processes.together(prepare)
+    with progress_bars(terminal(stderr=True, quiet=not processes.is_first)) as progress:
+        start = partial(counting_bar, progress, total=evaluation.num_own_videos)
         evaluated = evaluation.run(start("evaluating"))
         curve = measure_frames(evaluation, evaluated, others, start) if others else None
+    if not processes.is_first:
+        return 0
     unseen = sum(name not in model.class_names for name in videos.class_names)
     title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
     mixed = describe_interpolation(interpolation)

@@ -1,0 +1,41 @@
+"""What the scaling benchmark holds its measurements against."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+
+import full_size
+import operations
+import scaling
+
+from vitaclip.clip import text as text_tower
+from vitaclip.config import RuntimeConfig
+
+
+def test_what_a_class_keeps_of_its_own_is_in_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond the texts that are kept, a class still costs its gradient and the optimiser's state, counted here."""
+    monkeypatch.setattr(text_tower, "KEPT", 4)
+    monkeypatch.setattr(operations, "KEPT", 4)
+    formula, counted = [], []
+    for classes in (10, 30):
+        model = full_size.build_model(classes=classes, frames=1, image_size=32, small=True)
+        trainer = full_size.build_trainer(model, 2, 2, RuntimeConfig(precision="float32"))
+        trainer.train_step(full_size.random_batch(model, 2))
+        state = [value for values in trainer.optimizer.state.values() for value in values.values()]
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        counted.append(sum(each.numel() for each in [*state, *gradients]))
+        formula.append(operations.kept_numbers(model, 2, full_size.text_lengths(model)))
+    assert formula[1] - formula[0] > counted[1] - counted[0]
+
+
+@pytest.mark.parametrize(("device", "power"), [("cpu", "1.00"), ("cuda", "3.00")])
+def test_time_is_the_processors_on_a_cpu_and_the_clocks_on_a_card(
+    device: str, power: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    points = [scaling.Point(1, 1.0, 1.0, 1, 1, 1), scaling.Point(2, 8.0, 2.0, 1, 1, 1)]
+    scaling.print_table("frames", points, torch.device(device))
+    assert f"| {power} | 0.00 | 0.00 | 0.00 |" in capsys.readouterr().out
