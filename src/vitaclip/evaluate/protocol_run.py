@@ -177,7 +177,8 @@ def run_protocol(
 def _common_frames(parts: Sequence[PartRecord]) -> list[int]:
     """Numbers of frames that every part has been evaluated with, if there are curves: those asked for, and the own one
     of the models where they agree in it."""
-    return sorted(set.intersection(*(set(part.frames_curve.top1 if part.frames_curve else ()) for part in parts)))
+    curves = [set(part.frames_curve.top1) for part in parts if part.frames_curve]
+    return sorted(set.intersection(*curves)) if curves else []
 
 
 def summarize_parts(protocol: Protocol, parts: Sequence[PartRecord], frames: int = 0) -> dict[str, float]:
