@@ -14,7 +14,7 @@ import torch
 from misbehaving import misbehave, send_and_die
 from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end
 
-TESTS = Path(__file__).parents[1]
+TESTS = Path(__file__).parents[2]
 
 
 def nap(item: int, mark: Mark) -> str:
