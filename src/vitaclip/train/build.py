@@ -25,7 +25,7 @@ from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.files import remove_leftovers, write_json, write_text
 from vitaclip.model import VitaCLIP
 from vitaclip.processes import ALONE, Processes
-from vitaclip.runtime import autocast, pick_device, pick_own_device
+from vitaclip.runtime import autocast, pick_device_among
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
 from vitaclip.train.comparison import check_same_run, identity
@@ -143,11 +143,7 @@ def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callab
     videos = training_videos(config)
     steps = total_steps(config.optim, len(videos.rows))
     places = share_of_step(config.optim.batch_size, processes.rank, processes.count)
-    device = (
-        pick_device(config.runtime.device)
-        if processes.count == 1
-        else pick_own_device(config.runtime.device, processes.local_rank)
-    )
+    device = pick_device_among(config.runtime.device, processes.local_rank, processes.count)
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
     model = VitaCLIP(backbone, config.model, videos.class_names, config.seed).to(device).prepare(config.runtime)
     validate = _validation(config, model, videos.class_names, processes, asked_to_stop)

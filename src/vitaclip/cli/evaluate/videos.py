@@ -1,6 +1,7 @@
 """`vitaclip eval VIDEOS`: a list or a folder."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,88 +23,110 @@ from vitaclip.config import DataConfig, to_dict
 
 if TYPE_CHECKING:
     from vitaclip.data import NamedVideos
-    from vitaclip.evaluate.evaluation import Evaluation
+    from vitaclip.evaluate.evaluation import Evaluated, Evaluation
+    from vitaclip.evaluate.frames_curve import FramesCurve
     from vitaclip.evaluate.metrics import EvaluationResult
     from vitaclip.evaluate.wording import TextPlan, Wording
     from vitaclip.model import VitaCLIP
     from vitaclip.processes import Processes
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """What was asked for, read and checked: nothing of the videos is decoded yet."""
+
+    model: "VitaCLIP"
+    videos: "NamedVideos"
+    wording: "Wording"
+    plan: "TextPlan"
+    evaluation: "Evaluation"
+    others: "Sequence[Evaluation]"
+    """With other numbers of frames."""
+
+
 def evaluate_videos(arguments: Namespace, data: DataConfig, processes: "Processes") -> int:
     """Evaluate on a list or a folder; the first process prints and writes."""
-    from vitaclip.evaluate.evaluation import Evaluation, describe_interpolation
-    from vitaclip.evaluate.frames_curve import measure_frames, other_frames
+    from vitaclip.evaluate.frames_curve import measure_frames
+
+    asked = processes.together(partial(_prepare, arguments, data, processes))
+    with progress_bars(terminal(stderr=True, quiet=not processes.is_first)) as progress:
+        start = partial(counting_bar, progress, total=asked.evaluation.num_own_videos)
+        evaluated = asked.evaluation.run(start("evaluating"))
+        curve = measure_frames(asked.evaluation, evaluated, asked.others, start) if asked.others else None
+    if processes.is_first:
+        _tell(arguments, data, asked, evaluated, curve)
+    return 0
+
+
+def _prepare(arguments: Namespace, data: DataConfig, processes: "Processes") -> _Asked:
+    from vitaclip.evaluate.evaluation import Evaluation
+    from vitaclip.evaluate.frames_curve import other_frames
+    from vitaclip.evaluate.wording import plan_text
+    from vitaclip.runtime import pick_device_among
+
+    frames, wording = read_frames(arguments.frames_curve), read_wording(arguments)
+    device = pick_device_among(arguments.runtime.device, processes.local_rank, processes.count)
+    model = load_model(arguments).to(device)
+    videos = _read(arguments, model.class_names, keep_absent=data.on_error == "skip")
+    evaluation = Evaluation(
+        *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording, processes),
+        interpolation=arguments.interpolate,
+    )
+    plan = plan_text(model, videos.class_names, wording)
+    if processes.is_first:
+        check_places(arguments)
+    return _Asked(model, videos, wording, plan, evaluation, other_frames(evaluation, frames))
+
+
+def _tell(
+    arguments: Namespace, data: DataConfig, asked: _Asked, evaluated: "Evaluated", curve: "FramesCurve | None"
+) -> None:
+    """Print the result, and write what is asked for; the report last, since it opens videos once more."""
+    from vitaclip.evaluate.evaluation import describe_interpolation
     from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
     from vitaclip.evaluate.predictions import write_predictions
     from vitaclip.evaluate.report.writing import Evaluatee, write_report
-    from vitaclip.evaluate.wording import plan_text
     from vitaclip.files import write_json
-    from vitaclip.runtime import pick_device_among
 
-    interpolation = arguments.interpolate
-
-    def prepare() -> "tuple[VitaCLIP, NamedVideos, Wording, Evaluation, list[Evaluation], TextPlan]":
-        frames, wording = read_frames(arguments.frames_curve), read_wording(arguments)
-        device = pick_device_among(arguments.runtime.device, processes.local_rank, processes.count)
-        model = load_model(arguments).to(device)
-        videos = _read(arguments, model.class_names, keep_absent=data.on_error == "skip")
-        evaluation = Evaluation(
-            *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording, processes),
-            interpolation=interpolation,
-        )
-        plan = plan_text(model, videos.class_names, wording)
-        if processes.is_first:
-            check_places(arguments)
-        return model, videos, wording, evaluation, other_frames(evaluation, frames), plan
-
-    model, videos, wording, evaluation, others, plan = processes.together(prepare)
-    with progress_bars(terminal(stderr=True, quiet=not processes.is_first)) as progress:
-        start = partial(counting_bar, progress, total=evaluation.num_own_videos)
-        evaluated = evaluation.run(start("evaluating"))
-        curve = measure_frames(evaluation, evaluated, others, start) if others else None
-    if not processes.is_first:
-        return 0
-    unseen = sum(name not in model.class_names for name in videos.class_names)
-    title = f"{arguments.videos}: {unseen} of {len(videos.class_names)} classes never trained on"
-    mixed = describe_interpolation(interpolation)
-    sums = text_hashes(videos.class_names, videos.class_names, plan, wording)
+    names, plan = asked.videos.class_names, asked.plan
+    mixed = describe_interpolation(arguments.interpolate)
+    sums = text_hashes(names, names, plan, asked.wording)
     if Path(arguments.videos).is_file():
         sums["list"] = sha256_of_file(Path(arguments.videos))
     notes = [f"text: {plan.note}", *([f"interpolation: {mixed}"] if mixed else []), f"sha256: {short_sums(sums)}"]
-    _print_result(title, notes, evaluated.result)
+    unseen = f"{sum(name not in asked.model.class_names for name in names)} of {len(names)}"
+    _print_result(f"{arguments.videos}: {unseen} classes never trained on", notes, evaluated.result)
     if curve:
         print_frames_curve(curve)
     settings = {
         "videos": str(arguments.videos),
         "model": model_name(arguments),
         "views": to_dict(arguments.views),
-        "class_names": list(videos.class_names),
+        "class_names": list(names),
         "templates": list(plan.templates),
         "text": plan.note,
-        "interpolation": to_dict(interpolation),
+        "interpolation": to_dict(arguments.interpolate),
     }
     if arguments.out:
         measured = evaluated.result.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
         write_json(arguments.out, measured | settings | {"sha256": sums})
     if arguments.predictions:
-        write_predictions(arguments.predictions, videos.rows, videos.class_names, evaluated.scores)
+        write_predictions(arguments.predictions, asked.videos.rows, names, evaluated.scores)
     if arguments.report:
         about = {
             "model": model_name(arguments),
             "views": describe_views(arguments.views),
             "text": plan.note,
             **({"interpolation": mixed} if mixed else {}),
-            **describe_explained(interpolation),
-            "never trained on": f"{unseen} of {len(videos.class_names)} candidates",
+            **describe_explained(arguments.interpolate),
+            "never trained on": f"{unseen} candidates",
         }
-        evaluatee = Evaluatee(
-            *(Path(arguments.videos).name, about, videos.rows, videos.class_names, sums), settings=settings
-        )
+        title = Path(arguments.videos).name
+        evaluatee = Evaluatee(title, about, asked.videos.rows, names, sums, settings)
         looked_at = arguments.views, arguments.runtime, data.limits
-        explain = explainer_of(model, videos.class_names, wording, *looked_at, interpolation)
+        explain = explainer_of(asked.model, names, asked.wording, *looked_at, arguments.interpolate)
         page = write_report(arguments.report, evaluatee, evaluated, curve=curve, explain=explain, limits=data.limits)
         say_where(page)
-    return 0
 
 
 def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "NamedVideos":
