@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from vitaclip.cli import main
+from vitaclip.model import VitaCLIP
 
 NAMES = "jump up, moving left, moving right"
 
@@ -46,6 +47,20 @@ def test_videos_of_one_name_keep_apart_and_broken_ones_are_named(
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.json", "0.png", "0_2.json", "0_2.png"]
     paths = [json.loads((tmp_path / "out" / file).read_text())["path"] for file in ("0.json", "0_2.json")]
     assert paths == list(map(str, videos))
+
+
+@pytest.mark.parametrize("command", ["explain", "predict"])
+def test_a_model_may_stand_before_the_videos(
+    command: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    VitaCLIP.from_pretrained(world / "backbone", num_frames=4).save_pretrained("run/model")
+    video = str(world / "videos" / "jump_up" / "0.mp4")
+    printed = []
+    for model in (["run", video], ["run/model", video], [video, "--model", "run/model"]):
+        assert main([command, *model, "--classes", NAMES]) == 0
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1] == printed[2]
 
 
 def test_a_mistake_is_one_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor
+from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor, take_model_first
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ probable names, and the names whose texts are nearest. Prints tables and writes 
 
 examples:
   vitaclip explain clip.mp4 --classes "red heart growing, red heart shrinking, red heart moving up"
+  vitaclip explain runs/own_videos clip.mp4
   vitaclip explain my_videos/ --model runs/own_videos/model --out explained
   vitaclip explain clip.mp4 --model runs/own_videos/model --name "opening a door"
   vitaclip explain clip.mp4 --backbone miniature --classes names.txt --views.temporal 1"""
@@ -32,7 +33,9 @@ examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Files, model, classes, and where the pictures go."""
-    parser.add_argument("videos", nargs="+", help="video files, or folders that are searched for them")
+    parser.add_argument(
+        "videos", nargs="+", help="video files, or folders that are searched for them; a run may come first"
+    )
     add_model_arguments(parser)
     add_limits(parser)
     parser.add_argument("--name", type=str, default="", help="the candidate to explain, instead of the predicted one")
@@ -47,6 +50,7 @@ def run(arguments: Namespace) -> int:
     from vitaclip.explain.picture import draw_explanation
     from vitaclip.files import replacing, write_json
 
+    take_model_first(arguments)
     paths, folder = find_videos(arguments.videos), Path(arguments.out)
     predictor = load_predictor(arguments)
     explanations, failures = [], []

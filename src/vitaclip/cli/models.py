@@ -129,6 +129,15 @@ def model_name(arguments: Namespace) -> str:
     return arguments.backbone or arguments.model or "miniature"
 
 
+def take_model_first(arguments: Namespace) -> None:
+    """`RUN VIDEO ...`: the folder of a run or of a model before the videos is the model, if none is named otherwise."""
+    from vitaclip.weights.model_folder import find_model_folder
+
+    first, *others = arguments.videos
+    if others and not arguments.model and not arguments.backbone and find_model_folder(Path(first)):
+        arguments.model, arguments.videos = first, others
+
+
 def load_predictor(arguments: Namespace) -> "Predictor":
     """The model that the options name, with the candidates that they name or else its own; says how their names are put
     into words.

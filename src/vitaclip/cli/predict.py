@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor
+from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor, take_model_first
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
@@ -28,7 +28,9 @@ examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Files, model, classes, and where the answer goes."""
-    parser.add_argument("videos", nargs="+", help="video files, or folders that are searched for them")
+    parser.add_argument(
+        "videos", nargs="+", help="video files, or folders that are searched for them; a run may come first"
+    )
     add_model_arguments(parser)
     add_limits(parser)
     parser.add_argument("--top_k", type=int, default=3, help="how many names for each video")
@@ -43,6 +45,7 @@ def run(arguments: Namespace) -> int:
         raise ValueError(f"--top_k {arguments.top_k}: must be at least 1")
     from vitaclip.data import VideoError, find_videos
 
+    take_model_first(arguments)
     paths = find_videos(arguments.videos)
     predictor = load_predictor(arguments)
     predictions, failures = [], []

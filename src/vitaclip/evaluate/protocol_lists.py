@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.lists.rows import VideoRow, file_problems, read_rows
+from vitaclip.data.lists.rows import VideoRow, file_problems, first_lines, read_rows
 from vitaclip.data.prepare import DATASETS
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
@@ -14,7 +14,6 @@ from vitaclip.evaluate.protocol import ALL, Protocol, fill
 
 TRAIN_LIST_FILE = "train_list.csv"
 """What a training with `data.shots` leaves beside its model folder."""
-_SHOWN = 10
 _OFFICIAL = re.compile(r"(train|val|test)[1-3]?\.csv")
 """Lists that `vitaclip data prepare` writes."""
 
@@ -160,9 +159,7 @@ def _train_list_of(model: str) -> Path | None:
 
 def describe_missing(lists: ProtocolLists) -> list[str]:
     """A line for each of the first videos that are not there, and how many more there are."""
-    problems = list(lists.missing.values())
-    more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    return [*problems[:_SHOWN], *more]
+    return first_lines(list(lists.missing.values()))
 
 
 def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping[str, VideoRow]:
@@ -174,8 +171,7 @@ def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping
         if earlier is not row:
             problems.append(f"{row.source}: {row.path} is listed already at {earlier.source}; remove one of the two")
     if problems:
-        more = [f"... and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-        raise ValueError("\n".join([f"{file}: {len(problems)} found wrong", *problems[:_SHOWN], *more]))
+        raise ValueError("\n".join([f"{file}: {len(problems)} found wrong", *first_lines(problems)]))
     return first
 
 
