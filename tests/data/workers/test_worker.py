@@ -151,3 +151,22 @@ def test_no_worker_is_left_behind(how: str, sent: signal.Signals | None, status:
     assert process.wait(60) == status
     assert_gone(pids)
     process.communicate()
+
+
+DIES_AT_ONCE = """
+import multiprocessing, os, signal, time
+from vitaclip.data.workers import worker
+
+at_once = signal.signal
+worker.signal.signal = lambda *what: (time.sleep(0.5), at_once(*what))  # a slow start; the fork has it too
+started = worker.Worker(multiprocessing.get_context("fork"), print)
+print(started._process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_worker_whose_parent_dies_while_it_starts_ends_too() -> None:
+    ended = subprocess.run([sys.executable, "-c", DIES_AT_ONCE], stdout=subprocess.PIPE, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL
+    assert_gone([int(ended.stdout)])

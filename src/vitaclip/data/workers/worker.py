@@ -7,6 +7,7 @@ ends by itself is noticed; both are reported with what they were at, and whoever
 import atexit
 import ctypes
 import math
+import os
 import signal
 import sys
 import time
@@ -84,7 +85,10 @@ class Worker:
         self.connection: Connection
         self.connection, theirs = context.Pipe()
         self._second_look: tuple[float, float] | None = None  # since when it was at something, when to look again
-        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, self.mark, task), daemon=True)
+        starter = None if context.get_start_method() == "forkserver" else os.getpid()  # a server's children are its own
+        self._process: BaseProcess = context.Process(
+            target=_serve, args=(theirs, self.mark, task, starter), daemon=True
+        )
         self._process.start()
         theirs.close()  # so that the line breaks when the process ends
         atexit.register(self._process.kill)  # else the interpreter would wait for it for ever
@@ -155,7 +159,7 @@ def end(workers: Sequence[Worker]) -> None:
         atexit.unregister(worker._process.kill)
 
 
-def _serve(connection: Connection, mark: Mark, task: Task) -> None:
+def _serve(connection: Connection, mark: Mark, task: Task, starter: int | None) -> None:
     """What runs in the process: item in, answer out, until the line is closed."""
     # Ctrl-C, and on clusters SIGTERM, reaches all processes of a job; the main process alone answers it: it may need
     # what is on its way, and then ends its workers.
@@ -163,6 +167,8 @@ def _serve(connection: Connection, mark: Mark, task: Task) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if sys.platform == "linux":  # elsewhere the line's end is noticed between two items
         ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
+        if starter is not None and os.getppid() != starter:  # it ended before this was asked for
+            return
     torch.set_num_threads(1)
     with suppress(EOFError, OSError):
         while True:
