@@ -167,6 +167,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_worker_whose_parent_dies_while_it_starts_ends_too() -> None:
-    ended = subprocess.run([sys.executable, "-c", DIES_AT_ONCE], stdout=subprocess.PIPE, text=True, check=False)
+    command = [sys.executable, "-c", DIES_AT_ONCE]  # a worker that stays would hold the pipe open
+    ended = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False, timeout=30)
     assert ended.returncode == -signal.SIGKILL
     assert_gone([int(ended.stdout)])
