@@ -20,6 +20,7 @@ from vitaclip.config import (
 from vitaclip.data import TrainBatch
 from vitaclip.miniature.videos import write_clip
 from vitaclip.train.build import build_trainer
+from vitaclip.train.trainer import Trainer
 from vitaclip.weights.backbone import save_backbone
 
 NAMES = ("jump up", "moving left", "moving right")
@@ -58,7 +59,11 @@ def train_config(world: Path, out: Path, **optim: float) -> TrainConfig:
 
 def train_until(config: TrainConfig, step: int) -> None:
     """A run that is interrupted when a step is due."""
-    trainer = build_trainer(config)
+    interrupt_at(build_trainer(config), step)
+
+
+def interrupt_at(trainer: Trainer, step: int) -> None:
+    """Trains until a step is due."""
     train_step = trainer.train_step
 
     def interrupted(batch: TrainBatch) -> dict[str, float]:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor
 
-from small_world import NAMES, train_config
+from small_world import NAMES, interrupt_at, train_config
 from vitaclip.config import AugmentConfig, TrainConfig
 from vitaclip.data import TrainBatch, read_list
 from vitaclip.model import VitaCLIP
@@ -336,17 +336,7 @@ def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: 
     )
     train_and_save(scored_by_step(build_trainer(whole)))
 
-    trainer = scored_by_step(build_trainer(stopped))
-    step = trainer.train_step
-
-    def killed(batch: TrainBatch) -> dict[str, float]:
-        if trainer.step == last:
-            raise KeyboardInterrupt
-        return step(batch)
-
-    trainer.train_step = killed  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train()
+    interrupt_at(scored_by_step(build_trainer(stopped)), last)
     train_and_save(scored_by_step(build_trainer(stopped)))
     assert same(prompts_of(whole.out), prompts_of(stopped.out))
     assert history(whole.out) == history(stopped.out)

@@ -6,7 +6,7 @@ Each holds a checksum of all that is in it, so that damage is found before anyth
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,21 +99,26 @@ class CheckpointStore:
             ValueError: if all are damaged; they stay as they are, so that asking again does not start the run over.
         """
         remove_leftovers(self.folder)
-        problems: dict[Path, str] = {}
-        for step in reversed(self.steps()):
-            try:
-                found = self.load(step)
-            except ValueError as error:
-                problems[self.path(step)] = str(error)
-                continue
-            for damaged in problems:
-                damaged.replace(damaged.with_name(f"damaged_{damaged.name}"))
-            return found, [f"{problem}; went on from step {step}" for problem in problems.values()]
-        if problems:
+        found, problems = self.first_whole(reversed(self.steps()))
+        if found is None and problems:
             raise ValueError(
                 f"{'; '.join(problems.values())}; no whole checkpoint is left: delete {self.folder} to start over"
             )
-        return None, []
+        if found is None:
+            return None, []
+        for damaged in map(self.path, problems):
+            damaged.replace(damaged.with_name(f"damaged_{damaged.name}"))
+        return found, [f"{problem}; went on from step {found.step}" for problem in problems.values()]
+
+    def first_whole(self, steps: Iterable[int]) -> tuple[Checkpoint | None, dict[int, str]]:
+        """The first of these checkpoints that is whole, None without; and what is wrong with each before it."""
+        problems: dict[int, str] = {}
+        for step in steps:
+            try:
+                return self.load(step), problems
+            except ValueError as error:
+                problems[step] = str(error)
+        return None, problems
 
 
 def collect(model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = None) -> dict[str, Tensor]:

@@ -184,13 +184,11 @@ class Trainer:
     def _load_the_best(self) -> tuple[Checkpoint, list[str]]:
         """The checkpoint of the best validation; if it is damaged, of the best one that is whole, and a line why."""
         kept = {*self.checkpoints.steps(), self.validations.best_step}
-        problems: list[str] = []
-        for step in (step for step in self.validations.ranking() if step in kept):
-            try:
-                return self.checkpoints.load(step), [f"{problem}; took that of step {step}" for problem in problems]
-            except ValueError as error:
-                problems.append(str(error))
-        raise ValueError(f"{'; '.join(problems)}; no validated checkpoint is whole, so there is nothing to take")
+        found, problems = self.checkpoints.first_whole(step for step in self.validations.ranking() if step in kept)
+        if found is None:
+            listed = "; ".join(problems.values())
+            raise ValueError(f"{listed}; no validated checkpoint is whole, so there is nothing to take")
+        return found, [f"{problem}; took that of step {found.step}" for problem in problems.values()]
 
     def _encode_text(self) -> Tensor:
         """Unit text features (K, D) of the classes."""
@@ -244,10 +242,11 @@ class Trainer:
         """Refuse a gradient that is not finite, and scale one that is too long down, if asked; returns its length."""
         trained = list(self.model.trainable_parameters().values())
         norm = get_total_norm([p.grad for p in trained if p.grad is not None])
-        self._refuse_non_finite("gradient's length", norm.item(), batch)
+        length = norm.item()  # once: each reading makes a GPU wait
+        self._refuse_non_finite("gradient's length", length, batch)
         if longest := self.config.optim.max_gradient_norm:
             clip_grads_with_norm_(trained, longest, norm)
-        return {"train/gradient_norm": norm.item()}
+        return {"train/gradient_norm": length}
 
     def _refuse_non_finite(
         self, what: str, value: float, batch: TrainBatch, losses: Sequence[Tensor] | None = None
