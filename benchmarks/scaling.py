@@ -82,12 +82,13 @@ def measure(axis: str, value: int, options: argparse.Namespace) -> Point:
     if seconds[0][0] < timing.LONG_SECONDS:
         step()
     lengths = full_size.text_lengths(model)
+    by_products = options.device.type == "cpu" and options.precision == "bfloat16"
     return Point(
         value,
         *seconds[-1],
         peak,
         operations.of_step(model, clips, lengths),
-        operations.kept_numbers(model, clips, lengths),
+        operations.kept_numbers(model, clips, lengths, by_products=by_products),
     )
 
 

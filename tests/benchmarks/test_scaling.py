@@ -28,8 +28,32 @@ def test_what_a_class_keeps_of_its_own_is_in_the_formula(monkeypatch: pytest.Mon
         state = [value for values in trainer.optimizer.state.values() for value in values.values()]
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         counted.append(sum(each.numel() for each in [*state, *gradients]))
-        formula.append(operations.kept_numbers(model, 2, full_size.text_lengths(model)))
+        formula.append(operations.kept_numbers(model, 2, full_size.text_lengths(model), by_products=False))
     assert formula[1] - formula[0] > counted[1] - counted[0]
+
+
+def test_what_attention_by_products_keeps_more_is_in_the_formula() -> None:
+    """The weights and the scaled queries, against what torch keeps for training in bfloat16 and would in float32."""
+    model = full_size.build_model(classes=10, frames=2, image_size=32, small=True)
+    vision = model.clip.config.vision
+    kept: list[torch.Size] = []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.append(tensor.shape)
+        return tensor
+
+    pixels = full_size.random_pixels(3, 2, size=32)
+    with (
+        torch.autocast("cpu", torch.bfloat16),
+        torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
+        model.encode_video(pixels)
+    tokens, seen = 1 + vision.num_patches, 1 + vision.num_patches + 8 + 2 + 1
+    weights = [size for size in kept if size[-1] == seen and size.numel() == 3 * 2 * vision.heads * size[-2] * seen]
+    assert weights, "no weights of attention are kept"
+    lengths = full_size.text_lengths(model)
+    more, less = (operations.kept_numbers(model, 3, lengths, by_products=by) for by in (True, False))
+    assert more - less == 3 * 2 * vision.depth * tokens * (vision.heads * seen + vision.width)
 
 
 @pytest.mark.parametrize(("device", "power"), [("cpu", "1.00"), ("cuda", "3.00")])

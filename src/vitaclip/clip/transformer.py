@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vitaclip.clip.kernels import Linear, attend, linear
+
 
 def quick_gelu(x: Tensor) -> Tensor:
     """OpenAI's approximation of GELU, x * sigmoid(1.702 x), which its weights were trained with.
@@ -39,8 +41,8 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
 
     def forward(
         self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False, keep: int | None = None
@@ -61,20 +63,20 @@ class Attention(nn.Module):
         if keep is None:
             query, *own = self.qkv(x).chunk(3, dim=-1)
         else:
-            query = F.linear(x[..., :keep, :], self.qkv.weight[:width], self.qkv.bias[:width])
+            query = linear(x[..., :keep, :], self.qkv.weight[:width], self.qkv.bias[:width])
             own = self._keys_and_values(x)
         looked_at = zip(own, *(self._keys_and_values(group) for group in context), strict=True)
         key, value = (self._join(groups, x.shape[:-2]) for groups in looked_at)
         query = self._split_heads(query)
         # The fused kernels want exactly one batch axis.
         query, key, value = (part.flatten(end_dim=-4) if part.dim() > 4 else part for part in (query, key, value))
-        mixed = F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+        mixed = attend(query, key, value, causal=causal)
         return self.out(mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width))
 
     def _keys_and_values(self, x: Tensor) -> list[Tensor]:
         """Two of (..., P, C)."""
         width = x.shape[-1]
-        return list(F.linear(x, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=-1))
+        return list(linear(x, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=-1))
 
     def _join(self, groups: Sequence[Tensor], batch: torch.Size) -> Tensor:
         """Groups of (..., P, C) -> (*batch, heads, all of their tokens, C / heads)."""
@@ -91,8 +93,8 @@ class MLP(nn.Module):
 
     def __init__(self, width: int, hidden: int, activation: Literal["quick_gelu", "gelu"]) -> None:
         super().__init__()
-        self.fc1 = nn.Linear(width, hidden)
-        self.fc2 = nn.Linear(hidden, width)
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:

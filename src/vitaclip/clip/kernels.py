@@ -1,0 +1,67 @@
+"""The two operations that take the time, linear layers and attention, each by the torch operation that is fastest here.
+
+Which one that is was measured, `python benchmarks/kernels.py`; they differ by rounding alone.
+
+Axes: ... any leading axes, L queries, S keys, C channels of a head, I channels in, O channels out.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_MANY_ROWS = 1024
+"""Rows from which on a linear layer is faster as a convolution."""
+FEW_KEYS = 512
+"""Keys up to which plain products are faster than the fused way back in bfloat16."""
+
+
+class Linear(nn.Linear):
+    """torch's linear layer, computed by `linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., I) -> (..., O)."""
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x W^T + b: (..., I), (O, I), (O,) -> (..., O).
+
+    Of many rows on a CPU with AVX512 it is a convolution of size one, since oneDNN's are faster than the products torch
+    uses; but not on the way to gradients, for which a convolution would keep what comes in, frozen weights or not.
+    """
+    many = x.numel() >= _MANY_ROWS * x.shape[-1]
+    if many and not torch.is_grad_enabled() and x.dtype in (torch.float32, torch.bfloat16) and _has_avx512(x.device):
+        return linear_by_convolution(x, weight, bias)
+    return F.linear(x, weight, bias)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
+    """softmax(q k^T / sqrt(C)) v: (..., L, C), (..., S, C), (..., S, C) -> (..., L, C); causal: query l sees keys 0..l.
+
+    Fused, so that the weights are never in memory, but for training in bfloat16 on a CPU: torch's fused way back is
+    several times slower there than plain products, until there are many keys.
+    """
+    short = key.shape[-2] <= FEW_KEYS
+    if short and query.dtype == torch.bfloat16 and query.device.type == "cpu" and torch.is_grad_enabled():
+        return attend_by_products(query, key, value, causal=causal)
+    return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+
+
+def linear_by_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """What `linear` computes; x has at least two axes."""
+    pixels = x.reshape(-1, 1, *x.shape[-2:]).permute(0, 3, 1, 2)  # (..., 1, L, I) -> channels first, as a view
+    out = F.conv2d(pixels, weight[:, :, None, None], bias)
+    return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+
+
+def attend_by_products(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
+    """What `attend` computes. In bfloat16 the weights' logarithms are rounded to it."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+    if causal:
+        scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
+    return scores.softmax(dim=-1) @ value
+
+
+def _has_avx512(device: torch.device) -> bool:
+    capable = device.type == "cpu" and torch.backends.mkldnn.is_available()
+    return capable and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
