@@ -1,5 +1,6 @@
 """Set before torch is imported anywhere: two processes with default threads stall each other."""
 
+import multiprocessing
 import os
 import sys
 from pathlib import Path
@@ -28,6 +29,12 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in range(10):
         write_video(folder / f"clip{number}.mp4", frames=20 + 2 * number, seed=number)
     return folder
+
+
+@pytest.fixture
+def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers start as copies of this process, with all that a test has changed in it."""
+    monkeypatch.setattr("vitaclip.data.workers.worker.process_context", lambda: multiprocessing.get_context("fork"))
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import VideoError, VideoPath, open_clip
+from vitaclip.data import TrainDataset, VideoError, VideoPath, open_clip
 from vitaclip.data.upkeep.scan import VideoFacts, check_video
 from vitaclip.data.workers.worker import Mark
 
@@ -32,6 +34,20 @@ def misbehave(how: str) -> str:
     elif how == "raise":
         raise KeyError("two\nlines")
     return how.upper()
+
+
+def nap(item: int, mark: Mark) -> str:
+    """Says what it is at."""
+    with mark.at(item):
+        for _ in range(20):  # a single sleep would be over at once after a stop
+            time.sleep(0.01)
+    return "slept"
+
+
+def hang(item: int, mark: Mark) -> str:
+    """Says what it is at."""
+    with mark.at(item):
+        return misbehave("hang")
 
 
 def check_or_misbehave(path: VideoPath, limits: VideoLimits) -> VideoFacts:
@@ -58,3 +74,12 @@ def send_and_die(item: int, mark: Mark) -> object:
     if item == 2:
         os._exit(1)
     return {"large": torch.full((300, 100), item), "small": torch.tensor([item]), "none": torch.empty(0, 3)}
+
+
+class MisbehavingDataset(TrainDataset):
+    """Of which a file whose name says so hangs or kills the process."""
+
+    def clip(self, index: int, rng: np.random.Generator) -> Tensor:
+        """A clip, or not."""
+        misbehave(Path(str(self.rows[index].path)).stem)
+        return super().clip(index, rng)

@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "recipes": {"config"},
     "catalog": set(),
     "clip": {"config"},
-    "data": {"config", "files", "catalog"},
+    "data": {"config", "files", "runtime", "catalog"},
     "prompts": {"config", "clip"},
     "weights": {"config", "files", "clip"},
     "model": {"config", "files", "clip", "prompts", "weights"},

@@ -11,7 +11,7 @@ from vitaclip.cli import main
 
 
 @pytest.fixture
-def deadly_world(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def deadly_world(world: Path, tmp_path: Path, forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The small world with a video more that hangs the codec."""
     monkeypatch.setattr("vitaclip.data.loading.dataset.open_clip", open_or_misbehave)
     shutil.copytree(world, tmp_path / "world")

@@ -34,7 +34,7 @@ def test_a_part_of_the_tokens_and_of_the_weights_is_a_convolution_too() -> None:
 def test_a_convolution_is_taken_for_many_rows_that_nothing_is_kept_of(
     many: bool, training: bool, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kernels, "_has_avx512", lambda device: True)
+    monkeypatch.setattr(kernels, "_WITH_ONEDNN", True)
     convolve = Mock(wraps=kernels.linear_by_convolution)
     monkeypatch.setattr(kernels, "linear_by_convolution", convolve)
     x, weight, bias = random(2 if many else 1, 600, 8, dtype=dtype), random(4, 8, dtype=dtype), random(4, dtype=dtype)

@@ -18,6 +18,9 @@ from small_world import train_config
 from vitaclip.config import RuntimeConfig, TrainConfig, to_dict
 from vitaclip.train.build import run_training
 
+# `start` copies this process, and what is a copy cannot use its server of workers.
+pytestmark = pytest.mark.usefixtures("forked_workers")
+
 
 def hard_case(world: Path, out: Path) -> TrainConfig:
     config = train_config(world, out, steps=8, batch_size=5)

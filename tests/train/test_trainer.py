@@ -1,6 +1,8 @@
 """One step against plain backpropagation, and what a run leaves behind."""
 
 import json
+import os
+import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +132,29 @@ def test_fault_19_resuming_with_another_config_shows_both_values(world: Path, tm
     with pytest.raises(ValueError, match=r"optim.learning_rate was 0.01, now 0.5"):
         run_training(replace(config, optim=replace(config.optim, learning_rate=0.5)))
     run_training(replace(config, log_every=5, data=replace(config.data, workers=1)))
+
+
+def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(world: Path, tmp_path: Path) -> None:
+    """As when the same command is started twice. A run that was killed is none: its lock ends with it."""
+    config = train_config(world, tmp_path / "run")
+    ready, told = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            trainer = build_trainer(config)
+            os.write(told, str(trainer.step).encode())
+            signal.pause()
+        finally:
+            os._exit(1)
+    assert os.read(ready, 1) == b"0"
+    (tmp_path / "run" / ".metrics.jsonl.1.tmp").touch()  # as it may be writing just now
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match=r"run: another run is writing there; let it end, or give this one another"):
+        build_trainer(config)
+    assert sorted(tmp_path.rglob("*")) == before
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    run_training(config)
 
 
 def test_resuming_with_other_shapes_shows_both_values(world: Path, tmp_path: Path) -> None:

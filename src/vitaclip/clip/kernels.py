@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 _MANY_ROWS = 1024
 """Rows from which on a linear layer is faster as a convolution."""
+_WITH_ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+"""Whether the CPU has instructions, and torch the library, that this was measured with."""
 FEW_KEYS = 512
 """Keys up to which plain products are faster than the fused way back in bfloat16."""
 
@@ -29,8 +31,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Of many rows on a CPU with AVX512 it is a convolution of size one, since oneDNN's are faster than the products torch
     uses; but not on the way to gradients, for which a convolution would keep what comes in, frozen weights or not.
     """
-    many = x.numel() >= _MANY_ROWS * x.shape[-1]
-    if many and not torch.is_grad_enabled() and x.dtype in (torch.float32, torch.bfloat16) and _has_avx512(x.device):
+    many = x.numel() >= _MANY_ROWS * x.shape[-1] and x.dtype in (torch.float32, torch.bfloat16)
+    if many and _WITH_ONEDNN and x.device.type == "cpu" and not torch.is_grad_enabled():
         return linear_by_convolution(x, weight, bias)
     return F.linear(x, weight, bias)
 
@@ -60,8 +62,3 @@ def attend_by_products(query: Tensor, key: Tensor, value: Tensor, *, causal: boo
     if causal:
         scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)
     return scores.softmax(dim=-1) @ value
-
-
-def _has_avx512(device: torch.device) -> bool:
-    capable = device.type == "cpu" and torch.backends.mkldnn.is_available()
-    return capable and torch.backends.cpu.get_cpu_capability().startswith("AVX512")

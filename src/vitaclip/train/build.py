@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock, Timeout
 from torch.optim import AdamW
 
 from vitaclip.config import OptimConfig, TrainConfig, to_dict
@@ -40,7 +41,7 @@ from vitaclip.weights.backbone import load_backbone
 from vitaclip.weights.model_folder import MODEL_FOLDER
 
 CONFIG_FILE, METRICS_FILE, BAD_VIDEOS_FILE = "config.json", "metrics.jsonl", "bad_videos.txt"
-TRAIN_LIST_FILE, WARNINGS_FILE = "train_list.csv", "warnings.txt"
+TRAIN_LIST_FILE, WARNINGS_FILE, LOCK_FILE = "train_list.csv", "warnings.txt", ".lock"
 CHECKPOINT_FOLDER = "checkpoints"
 
 
@@ -83,11 +84,12 @@ def build_trainer(
 
     Raises:
         ValueError: for anything wrong with the config, the lists or the backbone, before training starts; and when
-            the run folder holds a run with another config, class names or videos.
+            the run folder holds a run with another config, class names or videos, or one that goes on right now.
     """
     parts = processes.together(lambda: _read_parts(config, processes, asked_to_stop))
     model, videos = parts.model, parts.videos
     identified = {**identity(config, videos), "backbone": model.fingerprint}
+    lock = processes.together(lambda: lock_run_folder(Path(config.out)) if processes.is_first else None)
     past = processes.from_first(lambda: _read_past(config, identified))
     optimizer = build_optimizer(model, config.optim)
     decay = config.optim.average_decay
@@ -127,6 +129,7 @@ def build_trainer(
         steps=parts.steps,
         step=step,
         warnings=past.warnings,
+        lock=lock,
     )
 
 
@@ -148,6 +151,24 @@ def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callab
     model = VitaCLIP(backbone, config.model, videos.class_names, config.seed).to(device).prepare(config.runtime)
     validate = _validation(config, model, videos.class_names, processes, asked_to_stop)
     return _Parts(videos, steps, model, validate, places)
+
+
+def lock_run_folder(folder: Path) -> BaseFileLock:
+    """Keep other processes out of a run folder until the lock is released or this one ends, however it does.
+
+    Raises:
+        ValueError: if another one is in it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK_FILE, is_singleton=True)  # this process may have stopped in the middle, and go on
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(
+            f"{folder}: another run is writing there; let it end, or give this one another folder with --out (if there"
+            f" is none, delete {folder / LOCK_FILE})"
+        ) from None
+    return lock
 
 
 def _read_past(config: TrainConfig, now: dict[str, Any]) -> _Past:
@@ -250,11 +271,15 @@ def run_training(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> V
 def train_and_save(trainer: Trainer) -> VitaCLIP:
     """Train to the end and write the model folder `OUT/model`; returns the trained model, in evaluation mode."""
     try:
-        trainer.train()
+        try:
+            trainer.train()
+        finally:
+            for logger in trainer.loggers:
+                logger.close()
+        trainer.keep_the_best()
+        if trainer.processes.is_first:
+            trainer.model.save_pretrained(Path(trainer.config.out) / MODEL_FOLDER)
     finally:
-        for logger in trainer.loggers:
-            logger.close()
-    trainer.keep_the_best()
-    if trainer.processes.is_first:
-        trainer.model.save_pretrained(Path(trainer.config.out) / MODEL_FOLDER)
+        if trainer.lock is not None:
+            trainer.lock.release()
     return trainer.model.eval()

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from filelock import BaseFileLock
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW
@@ -59,6 +60,7 @@ class Trainer:
         steps: int,
         step: int = 0,
         warnings: Sequence[str] = (),
+        lock: BaseFileLock | None = None,
     ) -> None:
         """Collect what training needs.
 
@@ -85,6 +87,7 @@ class Trainer:
             steps: all steps of the run.
             step: steps already done; more than 0 when resuming.
             warnings: what was wrong with what the run goes on from, for the user.
+            lock: what keeps other processes out of the run folder, in the one that writes there.
         """
         self.model = model
         self.class_names = class_names
@@ -108,6 +111,7 @@ class Trainer:
         self.steps = steps
         self.step = step
         self.warnings = tuple(warnings)
+        self.lock = lock
 
     def train(self) -> None:
         """Run from the current step to the last, or until validation stops improving.

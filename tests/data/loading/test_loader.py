@@ -7,7 +7,6 @@ import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -163,7 +162,7 @@ EXITS = r"/exit\.mp4 ended the process that read it \(exit code 3\): leave it ou
 
 
 @pytest.fixture
-def misbehaving(monkeypatch: pytest.MonkeyPatch) -> None:
+def misbehaving(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files called hang.mp4, segfault.mp4 and exit.mp4 do."""
     monkeypatch.setattr("vitaclip.data.loading.dataset.open_clip", open_or_misbehave)
 
@@ -174,9 +173,9 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
     found = []
     start = Worker.__init__
 
-    def record(worker: Worker, *arguments: Any) -> None:
+    def record(worker: Worker, packed: bytes) -> None:
         found.append(worker)
-        start(worker, *arguments)
+        start(worker, packed)
 
     monkeypatch.setattr(Worker, "__init__", record)
     return found
@@ -235,6 +234,7 @@ def test_a_deadly_video_can_stop_training(video_folder: Path, name: str, message
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_the_time_limit_is_for_one_video(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitaclip.data.loading.dataset.open_clip", open_slowly)  # 0.2 s each
     (batch,) = train_batches(train(video_folder), 0, 1, 20, 1, time_limit_seconds=1.5)
@@ -253,6 +253,7 @@ def test_a_worker_killed_from_outside_is_replaced(video_folder: Path, sent: sign
     assert sorted(row for batch in seen for row in (*batch.rows, *batch.left_out)) == list(range(10))
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_processes_lost_again_and_again_end_the_run(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitaclip.data.loading.loader._labels", lambda _: os._exit(7))  # while no video is being read
     with pytest.raises(ValueError, match=r"10 processes were lost over one batch; .* \(exit code 7\)\. Use fewer"):
@@ -260,6 +261,7 @@ def test_processes_lost_again_and_again_end_the_run(video_folder: Path, monkeypa
     assert multiprocessing.active_children() == []
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_mistake_of_ours_is_shown_where_it_was_made(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitaclip.data.loading.loader._labels", lambda _: 1 // 0)
     with pytest.raises(RuntimeError, match=r"(?s)a process that makes batches failed:.*loader\.py.*ZeroDivisionError"):

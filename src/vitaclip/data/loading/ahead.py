@@ -5,7 +5,6 @@ on record by then, so that it is passed over like any other that cannot be read.
 """
 
 import math
-import multiprocessing
 import traceback
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,7 +15,7 @@ from typing import Generic, Protocol, TypeVar
 
 from vitaclip.data.loading.guard import Guard
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end
+from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end, pack
 
 BatchT = TypeVar("BatchT")
 MadeT = TypeVar("MadeT", covariant=True)
@@ -52,7 +51,7 @@ def make_ahead(
     Raises:
         VideoError: as the maker does.
         ValueError: too many processes are lost over one batch.
-        RuntimeError: the maker fails otherwise.
+        RuntimeError: the maker fails otherwise, or processes cannot be started at all.
     """
     pool = _Pool(maker)
     waiting, made = deque(numbers), dict[int, BatchT | Exception]()
@@ -80,8 +79,8 @@ class _Pool(Generic[BatchT]):
     """The processes and what each has to make."""
 
     def __init__(self, maker: Maker[BatchT]) -> None:
-        self._maker = maker
-        self._context = multiprocessing.get_context()
+        self._maker, self._packed = maker, pack(partial(_make, maker))
+        self._packed_deadly = len(maker.guard.deadly)
         self._hands: dict[Worker, _Hand] = {}
         self._lost: Counter[int] = Counter()  # processes, by the batch they were at
 
@@ -116,8 +115,8 @@ class _Pool(Generic[BatchT]):
         end(list(self._hands))
 
     def _start_one(self, jobs: Iterable[int]) -> None:
-        worker = Worker(self._context, partial(_make, self._maker))
-        self._hands[worker] = _Hand(told=len(self._maker.guard.deadly))
+        worker = Worker(self._packed)
+        self._hands[worker] = _Hand(told=self._packed_deadly)
         for number in jobs:
             self._give(worker, number)
 

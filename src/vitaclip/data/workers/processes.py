@@ -4,7 +4,6 @@ A process has one item at a time. One that exceeds the time limit is killed, one
 replaced, and its item is reported.
 """
 
-import multiprocessing
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end
+from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end, pack
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -57,7 +56,7 @@ def run_in_processes(
     """
     if processes < 1 or time_limit_seconds <= 0:
         raise ValueError(f"processes = {processes}, time_limit_seconds = {time_limit_seconds}: both must be above 0")
-    queue = deque(items)
+    queue, packed = deque(items), pack(partial(_attempt, task))
     busy: dict[Worker, ItemT] = {}
 
     def give_next(worker: Worker) -> None:
@@ -66,32 +65,19 @@ def run_in_processes(
 
     try:
         for _ in range(min(processes, len(queue))):
-            give_next(_start(task))
+            give_next(Worker(packed))
         while busy:
             for worker, answer in answers(list(busy), time_limit_seconds):
                 item = busy[worker]
                 lost = isinstance(answer, Lost)
-                if lost and worker.mark.untouched:
-                    raise RuntimeError(
-                        "processes cannot be started; a script needs `if __name__ == '__main__':` around its call"
-                    )
                 if lost or not queue:
                     del busy[worker]
                     end([worker])
                 if queue:
-                    give_next(_start(task) if lost else worker)
+                    give_next(Worker(packed) if lost else worker)
                 yield _ended(item, answer) if lost else Outcome(item, *answer)
     finally:
         end(list(busy))
-
-
-def _start(task: Callable[[Any], Any]) -> Worker:
-    # Not plain fork: threads of this process (progress bars, torch) would leave locks behind that nobody opens.
-    kinds = multiprocessing.get_all_start_methods()
-    context: Any = multiprocessing.get_context("forkserver" if "forkserver" in kinds else "spawn")
-    if "forkserver" in kinds:
-        context.set_forkserver_preload([__name__])  # so that a replacement starts in milliseconds
-    return Worker(context, partial(_attempt, task))
 
 
 def _ended(item: ItemT, lost: Lost) -> Outcome[ItemT, Any]:

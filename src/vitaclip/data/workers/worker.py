@@ -5,9 +5,10 @@ ends by itself is noticed; both are reported with what they were at, and whoever
 """
 
 import atexit
-import ctypes
+import fcntl
 import math
 import os
+import pickle
 import signal
 import sys
 import time
@@ -15,23 +16,34 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.process import BaseProcess, parent_process
 from typing import Any
 
 import torch
 
 from vitaclip.data.workers import shared_tensors
+from vitaclip.data.workers.starting import process_context
+from vitaclip.runtime import keep_freed_memory
 
 _SECONDS_TO_END = 5.0
 _SECOND_LOOK_SECONDS = 2.0
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG of Linux
 
 
 class Mark:
     """What a process is at, in memory shared with the one that started it: legible while it hangs and after its end."""
 
     def __init__(self, context: Any) -> None:
-        self._item, self._since = context.RawValue("q", -1), context.RawValue("d", 0.0)
+        self._begun = context.RawValue("b", 0)
+        self._item, self._since = context.RawValue("q", 0), context.RawValue("d", 0.0)
+
+    def begin(self) -> None:
+        """The process is there and knows its task."""
+        self._begun.value = 1
+
+    @property
+    def begun(self) -> bool:
+        """Whether it ever was there."""
+        return bool(self._begun.value)
 
     @contextmanager
     def at(self, item: int) -> Iterator[None]:
@@ -54,11 +66,6 @@ class Mark:
         """What it is at."""
         return self._item.value if self.since else None
 
-    @property
-    def untouched(self) -> bool:
-        """Whether it never was at anything."""
-        return bool(self._item.value < 0)
-
 
 @dataclass(frozen=True)
 class Lost:
@@ -73,22 +80,25 @@ class Lost:
 
 
 Task = Callable[[Any, Mark], Any]
-"""Turns an item into an answer; both travel between processes."""
+"""Turns an item into an answer; it and both travel between processes."""
+
+
+def pack(task: Task) -> bytes:
+    """A task as it travels, for as many processes as wanted: one with a long list in it is packed once."""
+    return pickle.dumps(task, pickle.HIGHEST_PROTOCOL)
 
 
 class Worker:
-    """A process, and our end of the line to it. Ends with the one that started it (on Linux: with that thread)."""
+    """A process, and our end of the line to it. Ends with the one that started it."""
 
-    def __init__(self, context: Any, task: Task) -> None:
-        """`context`: of multiprocessing, decides how it starts; `task`: what it does with each item."""
+    def __init__(self, packed: bytes) -> None:
+        """`packed`: what it does with each item, by `pack`."""
+        context = process_context()
         self.mark = Mark(context)
         self.connection: Connection
         self.connection, theirs = context.Pipe()
         self._second_look: tuple[float, float] | None = None  # since when it was at something, when to look again
-        starter = None if context.get_start_method() == "forkserver" else os.getpid()  # a server's children are its own
-        self._process: BaseProcess = context.Process(
-            target=_serve, args=(theirs, self.mark, task, starter), daemon=True
-        )
+        self._process: BaseProcess = context.Process(target=_serve, args=(theirs, self.mark, packed), daemon=True)
         self._process.start()
         theirs.close()  # so that the line breaks when the process ends
         atexit.register(self._process.kill)  # else the interpreter would wait for it for ever
@@ -111,7 +121,11 @@ class Worker:
         return self._second_look[1] - now
 
     def answer(self) -> Any:
-        """What it has sent; `Lost` if it has ended instead."""
+        """What it has sent; `Lost` if it has ended instead.
+
+        Raises:
+            RuntimeError: it has ended of itself before it began.
+        """
         try:
             return shared_tensors.receive(self.connection)
         except (EOFError, OSError):
@@ -129,6 +143,10 @@ class Worker:
         self._process.join(_SECONDS_TO_END)
         code = self._process.exitcode or 0
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        if code > 0 and not self.mark.begun:
+            raise RuntimeError(
+                f"processes cannot be started ({cause}); a script needs `if __name__ == '__main__':` around its calls"
+            )
         ended = f"ended the process that read it ({cause})"
         return Lost(self.mark.item, late, "took longer than the time limit" if late else ended)
 
@@ -159,17 +177,29 @@ def end(workers: Sequence[Worker]) -> None:
         atexit.unregister(worker._process.kill)
 
 
-def _serve(connection: Connection, mark: Mark, task: Task, starter: int | None) -> None:
+def _serve(connection: Connection, mark: Mark, packed: bytes) -> None:
     """What runs in the process: item in, answer out, until the line is closed."""
     # Ctrl-C, and on clusters SIGTERM, reaches all processes of a job; the main process alone answers it: it may need
     # what is on its way, and then ends its workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if sys.platform == "linux":  # elsewhere the line's end is noticed between two items
-        ctypes.CDLL(None).prctl(_DIE_WITH_PARENT, signal.SIGKILL)
-        if starter is not None and os.getppid() != starter:  # it ended before this was asked for
-            return
+    if not _tied_to_main():
+        return
+    keep_freed_memory()
     torch.set_num_threads(1)
+    task = pickle.loads(packed)
+    mark.begin()
     with suppress(EOFError, OSError):
         while True:
             shared_tensors.send(connection, task(connection.recv(), mark))
+
+
+def _tied_to_main() -> bool:
+    """Has this process end with the main one, in whatever code it is then; False if that has ended already."""
+    main = parent_process()
+    assert main is not None
+    if sys.platform == "linux":  # elsewhere the line's end is noticed between two items
+        # The system sends SIGIO, which ends a process, once nobody holds the other end of this pipe.
+        fcntl.fcntl(main.sentinel, fcntl.F_SETOWN, os.getpid())
+        fcntl.fcntl(main.sentinel, fcntl.F_SETFL, fcntl.fcntl(main.sentinel, fcntl.F_GETFL) | os.O_ASYNC)
+    return main.is_alive()
