@@ -5,7 +5,6 @@ Axes: B clips, T frames, N patches, G global prompts, K texts, L tokens, M conte
 
 from collections.abc import Sequence
 
-from vitaclip.clip.kernels import FEW_KEYS
 from vitaclip.clip.text import KEPT
 from vitaclip.config import TextConfig
 from vitaclip.model import VitaCLIP
@@ -42,13 +41,13 @@ def kept_numbers(model: VitaCLIP, clips: int, lengths: Sequence[int], *, by_prod
     """Numbers that a step keeps for the way back: of each token and block what came in, q, k, v, what attention gave,
     what went into the MLP and its hidden layer; of texts, those that are not computed again. And `class_numbers`.
 
-    `by_products`: attention of few keys also keeps its weights, and its queries scaled.
+    `by_products`: attention also keeps its weights, and its queries scaled.
     """
     vision, prompts, text = model.clip.config.vision, model.config.video, model.clip.config.text
     frames, tokens = prompts.num_frames, 1 + vision.num_patches
     seen = tokens + prompts.num_global + frames * prompts.local + prompts.summary
     per_block = tokens * (4 + vision.mlp_ratio) * vision.width + 2 * seen * vision.width
-    if by_products and seen <= FEW_KEYS:
+    if by_products:
         per_block += tokens * (vision.heads * seen + vision.width)
     kept = sum(sorted(lengths)[:KEPT]) * text.depth * (6 + 4) * text.width
     return round(clips * frames * vision.depth * per_block) + kept + class_numbers(model, clips, lengths)

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from small_world import NAMES
 from vitaclip.cli import main
@@ -287,6 +288,18 @@ def test_brackets_in_names_are_printed_as_they_are(
     video = str(world / "videos" / "jump_up" / "0.mp4")
     assert main(["predict", video, "--model", str(run_folder / "model"), "--classes", "a [/b], run"]) == 0
     assert "a [/b]" in capsys.readouterr().out
+
+
+def test_a_full_gpu_is_one_line_with_a_remedy(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fill(*_: object) -> int:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nIf reserved ...")
+
+    monkeypatch.setattr("vitaclip.cli.config.run", fill)
+    assert main(["config"]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("vitaclip: error: CUDA out of memory. Tried to allocate 2.00 GiB. Take fewer at a time")
 
 
 def test_an_unwritable_place_is_one_line(

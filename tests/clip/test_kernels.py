@@ -89,20 +89,15 @@ def test_training_in_bfloat16_on_a_cpu_is_as_exact_as_bfloat16_is() -> None:
 
 
 @pytest.mark.parametrize(
-    ("dtype", "keys", "training", "by_products"),
-    [
-        (torch.bfloat16, 16, True, True),
-        (torch.bfloat16, 16, False, False),
-        (torch.bfloat16, 600, True, False),
-        (torch.float32, 16, True, False),
-    ],
+    ("dtype", "training", "by_products"),
+    [(torch.bfloat16, True, True), (torch.bfloat16, False, False), (torch.float32, True, False)],
 )
 def test_attention_is_fused_but_where_its_way_back_is_slow(
-    dtype: torch.dtype, keys: int, training: bool, by_products: bool, monkeypatch: pytest.MonkeyPatch
+    dtype: torch.dtype, training: bool, by_products: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     multiply = Mock(wraps=kernels.attend_by_products)
     monkeypatch.setattr(kernels, "attend_by_products", multiply)
-    query, key = random(1, 1, 4, 8, dtype=dtype), random(1, 1, keys, 8, dtype=dtype)
+    query, key = random(1, 1, 4, 8, dtype=dtype), random(1, 1, 16, 8, dtype=dtype)
     with torch.set_grad_enabled(training):
         kernels.attend(query, key, key, causal=False)
     assert multiply.called == by_products

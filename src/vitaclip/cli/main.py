@@ -61,6 +61,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which a mere --help does not import
+            raise
+        print(
+            f"vitaclip: error: {_process()}{str(error).splitlines()[0]} Take fewer at a time: in training a smaller"
+            " optim.micro_batch_size (the step stays the same) or runtime.checkpoint_activations = true, else a smaller"
+            " batch_size",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         print("vitaclip: interrupted", file=sys.stderr)
         return 130

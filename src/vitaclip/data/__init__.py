@@ -25,6 +25,7 @@ from vitaclip.data.reading.tar import to_video_path
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.transforms.train import TrainTransform
+from vitaclip.data.workers.starting import expect_processes
 
 __all__ = [
     "VIDEO_SUFFIXES",
@@ -53,6 +54,7 @@ __all__ = [
     "choose_classes",
     "draw_shots",
     "eval_batches",
+    "expect_processes",
     "find_videos",
     "first_places",
     "frame_sampling",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig, check_feature_cache
-from vitaclip.data import EvalDataset, VideoRow, eval_batches, index_cache, view_sampling
+from vitaclip.data import EvalDataset, VideoRow, eval_batches, expect_processes, index_cache, view_sampling
 from vitaclip.evaluate.kept_features import kept_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_features, score_videos
@@ -89,6 +89,7 @@ class Evaluation:
             limits=data.limits,
         )
         self.num_videos = len(self._dataset)
+        expect_processes(data.workers)
 
     @property
     def num_own_videos(self) -> int:

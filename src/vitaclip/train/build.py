@@ -16,6 +16,7 @@ from vitaclip.data import (
     TrainDataset,
     TrainTransform,
     draw_shots,
+    expect_processes,
     frame_sampling,
     index_cache,
     list_text,
@@ -145,6 +146,7 @@ def build_optimizer(model: VitaCLIP, config: OptimConfig) -> AdamW:
 def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callable[[], bool]) -> _Parts:
     videos = training_videos(config)
     steps = total_steps(config.optim, len(videos.rows))
+    expect_processes(config.data.workers)
     places = share_of_step(config.optim.batch_size, processes.rank, processes.count)
     device = pick_device_among(config.runtime.device, processes.local_rank, processes.count)
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)

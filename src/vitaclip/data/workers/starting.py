@@ -4,6 +4,7 @@ Not by a fork of this one, whose threads (progress bars, torch, CUDA, NCCL) woul
 """
 
 import multiprocessing
+from multiprocessing.forkserver import ensure_running
 from typing import Any
 
 _PRELOADED = ["vitaclip.data.workers.server", "vitaclip.data"]
@@ -20,3 +21,12 @@ def process_context() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_PRELOADED)
     return context
+
+
+def expect_processes(count: int) -> None:
+    """Has the server, if so many processes will need one, start while the caller does something else: it takes seconds.
+
+    Without, the first process waits for it.
+    """
+    if count and process_context().get_start_method() == "forkserver":
+        ensure_running()
