@@ -48,38 +48,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = parsed.command
         return COMMANDS[name].run(parser.instantiate(parsed)[name])
     except ValueError as error:
-        print(f"vitaclip: error: {_process()}{error}", file=sys.stderr)
-        return 2
+        return _mistake(str(error))
     except BrokenPipeError:
         # Whoever reads our output has seen enough (`| head`). What is still in the buffer goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(
-            f"vitaclip: error: {_process()}{where}{error.strerror or error}; check the path, its rights and the disk",
-            file=sys.stderr,
-        )
-        return 2
+        return _mistake(f"{where}{error.strerror or error}; check the path, its rights and the disk")
     except RuntimeError as error:
         if type(error).__name__ != "OutOfMemoryError":  # torch's, which a mere --help does not import
             raise
-        print(
-            f"vitaclip: error: {_process()}{str(error).splitlines()[0]} Take fewer at a time: in training a smaller"
-            " optim.micro_batch_size (the step stays the same) or runtime.checkpoint_activations = true, else a smaller"
-            " batch_size",
-            file=sys.stderr,
+        return _mistake(
+            f"{str(error).splitlines()[0]} Take fewer at a time: in training a smaller optim.micro_batch_size (the step"
+            " stays the same) or runtime.checkpoint_activations = true, else a smaller batch_size"
         )
-        return 2
     except KeyboardInterrupt:
         print("vitaclip: interrupted", file=sys.stderr)
         return 130
 
 
-def _process() -> str:
-    """Which of several processes speaks; the first one's messages need no name."""
+def _mistake(message: str) -> int:
+    """Print what is wrong, of several processes with the one that speaks, if not the first; returns the status."""
     rank = os.environ.get("RANK", "0")
-    return "" if rank == "0" else f"process {rank}: "
+    process = "" if rank == "0" else f"process {rank}: "
+    print(f"vitaclip: error: {process}{message}", file=sys.stderr)
+    return 2
 
 
 def build_parser() -> ArgumentParser:

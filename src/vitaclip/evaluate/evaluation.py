@@ -89,7 +89,7 @@ class Evaluation:
             limits=data.limits,
         )
         self.num_videos = len(self._dataset)
-        expect_processes(data.workers)
+        expect_processes(data)
 
     @property
     def num_own_videos(self) -> int:

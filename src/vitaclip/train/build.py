@@ -146,7 +146,7 @@ def build_optimizer(model: VitaCLIP, config: OptimConfig) -> AdamW:
 def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callable[[], bool]) -> _Parts:
     videos = training_videos(config)
     steps = total_steps(config.optim, len(videos.rows))
-    expect_processes(config.data.workers)
+    expect_processes(config.data)
     places = share_of_step(config.optim.batch_size, processes.rank, processes.count)
     device = pick_device_among(config.runtime.device, processes.local_rank, processes.count)
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
@@ -162,7 +162,9 @@ def lock_run_folder(folder: Path) -> BaseFileLock:
         ValueError: if another one is in it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK_FILE, is_singleton=True)  # this process may have stopped in the middle, and go on
+    lock = FileLock(
+        folder.resolve() / LOCK_FILE, is_singleton=True
+    )  # this process may have stopped in the middle, and go on
     try:
         lock.acquire(timeout=0)
     except Timeout:
@@ -283,5 +285,5 @@ def train_and_save(trainer: Trainer) -> VitaCLIP:
             trainer.model.save_pretrained(Path(trainer.config.out) / MODEL_FOLDER)
     finally:
         if trainer.lock is not None:
-            trainer.lock.release()
+            trainer.lock.release(force=True)  # also what an attempt before, in this process, left
     return trainer.model.eval()

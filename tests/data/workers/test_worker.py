@@ -203,13 +203,14 @@ def test_a_server_that_is_killed_takes_no_worker_with_it() -> None:
 def test_the_server_is_there_before_the_first_process_where_some_are_expected() -> None:
     program = (
         "from multiprocessing.forkserver import _forkserver\n"
+        "from vitaclip.config import DataConfig\n"
         "from vitaclip.data import expect_processes\n"
-        "for count in (0, 2):\n"
-        "    expect_processes(count)\n"
+        "for data in (DataConfig(workers=0), DataConfig(workers=2, feature_cache='kept'), DataConfig(workers=2)):\n"
+        "    expect_processes(data)\n"
         "    print(_forkserver._forkserver_pid is not None)\n"
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert ended.stdout.split() == ["False", "True"]
+    assert ended.stdout.split() == ["False", "False", "True"]
 
 
 def test_a_script_that_starts_processes_as_it_is_imported_is_told_what_it_lacks(tmp_path: Path) -> None:

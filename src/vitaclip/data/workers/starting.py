@@ -7,6 +7,8 @@ import multiprocessing
 from multiprocessing.forkserver import ensure_running
 from typing import Any
 
+from vitaclip.config import DataConfig
+
 _PRELOADED = ["vitaclip.data.workers.server", "vitaclip.data"]
 """What the server imports, in this order, so that a process starts in milliseconds. By name: it is above this room."""
 
@@ -23,10 +25,10 @@ def process_context() -> Any:
     return context
 
 
-def expect_processes(count: int) -> None:
-    """Has the server, if so many processes will need one, start while the caller does something else: it takes seconds.
+def expect_processes(data: DataConfig) -> None:
+    """Has the server start while the caller does something else, if processes are to read videos: it takes seconds.
 
-    Without, the first process waits for it.
+    Without, the first process waits for it, as it does where features are kept, of which none may be missing.
     """
-    if count and process_context().get_start_method() == "forkserver":
+    if data.workers and not data.feature_cache and process_context().get_start_method() == "forkserver":
         ensure_running()
