@@ -7,13 +7,13 @@ from pathlib import Path
 
 import torch
 
+from miniature_clip.vocabulary import learn_tokenizer
 from tiny import tiny_clip_config
 from video_files import write_video
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.data import frame_sampling, load_views
-from vitaclip.miniature.vocabulary import learn_tokenizer
 from vitaclip.model import VitaCLIP
 from vitaclip.weights.backbone import load_backbone, save_backbone
 

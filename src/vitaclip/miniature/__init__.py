@@ -1,1 +1,1 @@
-"""The offline world: a renderer of small videos, captioned stills, and the tiny CLIP trained on the stills."""
+"""The offline world: a renderer of small videos, the tiny CLIP that knows it, and the demo on both."""

@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from vitaclip.miniature import captions, world
+from miniature_clip import captions
+from vitaclip.miniature import world
 
 TRAIL_POSES = 18
 # Length of a trail over the travel of a video, for x, y, log_radius and angle: long enough to show the way, short

@@ -1,4 +1,6 @@
-"""Train the miniature world's tiny CLIP on captioned stills: ``python -m vitaclip.miniature.pretrain --help``.
+"""Train the miniature world's tiny CLIP on captioned stills; not installed with the package.
+
+    PYTHONPATH=tools python -m miniature_clip.pretrain --help
 
 Axes: B stills of a batch, U different captions of a batch, D embedding.
 """
@@ -19,15 +21,16 @@ from rich.progress import Progress, TextColumn
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, normalize
 
+from miniature_clip import captions, probes
+from miniature_clip.stills import MOVING_SHARE, Stills, render_pool, render_stills
+from miniature_clip.vocabulary import train_tokenizer
 from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.clip.tokenizer import TokenBatch
 from vitaclip.config import CLIPConfig, TextConfig, VisionConfig, require
-from vitaclip.miniature import captions, probes, world
-from vitaclip.miniature.stills import MOVING_SHARE, Stills, render_pool, render_stills
-from vitaclip.miniature.vocabulary import train_tokenizer
+from vitaclip.miniature import world
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
-ASSETS = Path(__file__).parent / "assets" / "backbone"
+ASSETS = Path(world.__file__).parent / "assets" / "backbone"
 # Stills of this seed are for measuring: no training run uses it.
 HELD_OUT_SEED = 1_000_003
 HIGHEST_LOGIT_SCALE = math.log(100.0)
@@ -286,7 +289,7 @@ def write_card(folder: Path, config: PretrainConfig, minutes: float, measured: M
     changed = {name: value for name, value in asdict(config).items() if value != getattr(PretrainConfig(), name)}
     options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
     text = CARD.format(
-        command=f"OMP_WAIT_POLICY=PASSIVE python -m vitaclip.miniature.pretrain{options}",
+        command=f"PYTHONPATH=tools OMP_WAIT_POLICY=PASSIVE python -m miniature_clip.pretrain{options}",
         seed=config.seed,
         word_steps=config.word_steps,
         steps=config.steps,

@@ -1,0 +1,1 @@
+"""How the miniature CLIP was trained: captions, stills, probes and the training itself."""
