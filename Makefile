@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test ablation bench check format clean
+.PHONY: demo test ablation bench bench-gpu check format clean
 
 demo: $(READY)  ## write the miniature world, train on it, and draw the page demo/index.html
 	$(BIN)/vitaclip demo --out demo
@@ -25,6 +25,11 @@ bench: $(READY)  ## measure speed, memory, growth and exactness: tables on the s
 	$(BIN)/python benchmarks/many_processes.py --out bench/many_processes.json
 	$(BIN)/python benchmarks/kill_and_resume.py --kills 3 --out bench/kill_and_resume.json
 	$(BIN)/python benchmarks/feature_cache.py --shape miniature --out bench/feature_cache.json
+
+# With a torch that is installed already (a CUDA build): GPU_PYTHON=python3 make bench-gpu
+GPU_PYTHON ?= $(BIN)/python
+bench-gpu: $(if $(filter $(BIN)/python,$(GPU_PYTHON)),$(READY))  ## a GPU in at most 8 minutes: right numbers, then speed
+	PYTHONPATH=src $(GPU_PYTHON) benchmarks/gpu.py --out bench/gpu.json
 
 check: $(READY)  ## format, lint, types, tests
 	$(BIN)/ruff format --check

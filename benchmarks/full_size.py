@@ -41,6 +41,9 @@ from vitaclip.train.trainer import Trainer
 from vitaclip.train.validations import Validations
 from vitaclip.weights.backbone import Backbone
 
+SIZES = {"b16": (16, 768, 12, 512), "l14": (14, 1024, 24, 768)}
+"""ViT-B/16 and ViT-L/14: patch, image width and depth, text width."""
+
 
 def class_names(count: int) -> tuple[str, ...]:
     """The 400 names of Kinetics-400; beyond those the same again with a number behind."""
@@ -57,12 +60,14 @@ def build_model(
     image_size: int = 224,
     small: bool = False,
     prompts: bool = True,
+    size: str = "b16",
 ) -> VitaCLIP:
-    """ViT-B/16 with a context for each class; `small`: a CLIP of next to no size, to try a benchmark out."""
+    """A CLIP (`SIZES`) with a context for each class; `small`: one of next to no size, to try a benchmark out."""
     torch.manual_seed(0)
-    width, depth, text_width = (64, 2, 64) if small else (768, 12, 512)
-    vision = VisionConfig(image_size=image_size, patch_size=16, width=width, depth=depth, heads=width // 64)
-    text = TextConfig(vocab_size=49408, context_length=77, width=text_width, depth=depth, heads=text_width // 64)
+    patch_size, width, depth, text_width = (16, 64, 2, 64) if small else SIZES[size]
+    vision = VisionConfig(image_size=image_size, patch_size=patch_size, width=width, depth=depth, heads=width // 64)
+    text_depth = 2 if small else 12
+    text = TextConfig(vocab_size=49408, context_length=77, width=text_width, depth=text_depth, heads=text_width // 64)
     clip = CLIP(CLIPConfig(vision=vision, text=text, embed_dim=text_width)).eval()
     vocabulary = Path(str(distribution("openai-clip").locate_file("clip"))) / "bpe_simple_vocab_16e6.txt.gz"
     backbone = Backbone(clip, Tokenizer.from_file(vocabulary), "random", "random")

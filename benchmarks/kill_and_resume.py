@@ -35,13 +35,13 @@ def command(config_file: Path, processes: int) -> list[str]:
     return [sys.executable, *train] if processes == 1 else [*LAUNCHER, f"--nproc-per-node={processes}", *train]
 
 
-def write_config(world: Path, out: Path, steps: int) -> Path:
+def write_config(world: Path, out: Path, steps: int, device: str) -> Path:
     """The run's config file."""
     config = train_config(world, out)
     config = replace(
         hard_case(config, str(world / "videos")),
         optim=replace(OptimConfig(steps=steps, batch_size=5, micro_batch_size=2), average_decay=0.99),
-        runtime=RuntimeConfig(device="cpu", precision="float32"),
+        runtime=RuntimeConfig(device=device, precision="float32"),
     )
     file = out.with_suffix(".yaml")
     file.write_text(yaml.safe_dump(to_dict(config)))
@@ -92,11 +92,11 @@ def kill_once(arguments: list[str], out: Path, draw: random.Random, processes: i
     )
 
 
-def compare(folder: Path, world: Path, processes: int, kills: int, seed: int) -> dict[str, Any]:
+def compare(folder: Path, world: Path, processes: int, kills: int, seed: int, device: str) -> dict[str, Any]:
     """Run without and with kills; print what happened, and whether the outcomes are the same."""
     steps = STEPS_A_KILL * kills
     whole, killed = folder / f"whole_{processes}", folder / f"killed_{processes}"
-    files = [write_config(world, out, steps) for out in (whole, killed)]
+    files = [write_config(world, out, steps, device) for out in (whole, killed)]
     started = time.perf_counter()
     subprocess.run(command(files[0], processes), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     print(
@@ -123,13 +123,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--processes", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--device", default="cpu", help="what `runtime.device` takes")
     timing.add_out(parser)
     arguments = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         world = write_small_world(folder / "world")
-        found = {count: compare(folder, world, count, arguments.kills, arguments.seed) for count in (1, 2)}
+        found = {
+            count: compare(folder, world, count, arguments.kills, arguments.seed, arguments.device)
+            for count in arguments.processes
+        }
     if arguments.out:
         settings = {"kills": arguments.kills, "seed": arguments.seed, "threads": os.environ["OMP_NUM_THREADS"]}
         timing.write_figures(arguments.out, settings, {"by_processes": found})
