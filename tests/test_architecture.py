@@ -16,6 +16,7 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "config": set(),
     "files": set(),
+    "figures": set(),
     "runtime": {"config"},
     "processes": set(),
     "recipes": {"config"},
@@ -27,14 +28,15 @@ ALLOWED: dict[str, set[str]] = {
     "model": {"config", "files", "clip", "prompts", "weights"},
     "interpolation": {"config", "clip", "weights", "model"},
     "evaluate": {
-        *("version", "config", "files", "runtime", "processes", "catalog", "clip", "data", "model", "interpolation")
+        *("version", "config", "files", "figures", "runtime", "processes", "catalog", "clip", "data", "model"),
+        "interpolation",
     },
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
-    "explain": {"config", "clip", "data", "prompts", "model", "evaluate", "predictor"},
+    "explain": {"config", "figures", "clip", "data", "prompts", "model", "evaluate", "predictor"},
     "train": {"config", "files", "runtime", "processes", "data", "weights", "model", "evaluate"},
-    "ablate": {"config", "files", "runtime", "data", "weights", "model", "evaluate", "train"},
+    "ablate": {"config", "files", "figures", "runtime", "data", "weights", "model", "evaluate", "train"},
     "miniature": {
-        *("version", "config", "files", "recipes", "clip", "data", "weights"),
+        *("version", "config", "files", "figures", "recipes", "clip", "data", "weights"),
         *("model", "evaluate", "predictor", "train"),
     },
     "cli": {
