@@ -300,7 +300,11 @@ def graphed(model: Any, views: Tensor, context: Callable[[], Any]) -> Callable[[
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph), torch.autocast("cuda", dtype=torch.bfloat16, cache_enabled=False):
         model.encode_video(static)
-    return graph.replay
+
+    def replay(_: Tensor = static) -> None:  # the graph reads this memory: it must not be freed
+        graph.replay()
+
+    return replay
 
 
 def test_speed(options: argparse.Namespace, size: str, frames: int, videos: int, rate: float) -> dict[str, Any]:
