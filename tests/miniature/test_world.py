@@ -16,7 +16,7 @@ def draw(motion: int, number: int, colour: int = 0, shape: int = 1) -> tuple[wor
 @pytest.mark.parametrize("motion", range(0, 8, 2))
 @pytest.mark.parametrize(("colour", "shape"), LOOKS)
 def test_backwards_is_the_opposite_motion_exactly(motion: int, colour: int, shape: int) -> None:
-    opposite = world.MOTIONS.index(world.OPPOSITE_MOTION[world.MOTIONS[motion]])
+    opposite = motion ^ 1
     times = world.frame_times(world.FRAME_COUNT)
     for number in range(3):
         scene = world.draw_scene(np.random.default_rng(number), colour, shape, image_size=48)

@@ -1,136 +1,98 @@
 """The demo's page: one HTML file with everything in it, readable offline and without JavaScript."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import re
+from html import escape
+from io import StringIO
 
+import numpy as np
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from matplotlib.figure import Figure
 
-from vitaclip.evaluate.report.charts import Bar, BarGroup, bar_chart, format_percent, line_chart
-from vitaclip.evaluate.report.page import heat_table, page_environment
-from vitaclip.miniature.results import DemoResult, Example, SplitResult, Stage
+from vitaclip.miniature.results import DemoResult
 from vitaclip.miniature.world import MOTIONS
 from vitaclip.version import __version__
 
-NAMES_SHOWN = 3
-
-
-@dataclass(frozen=True)
-class NamedStage:
-    """A model's accuracies with what the page calls it."""
-
-    label: str
-    style: str
-    """CSS class of its bars."""
-    stage: Stage
-
-    def split(self, trained: bool) -> SplitResult:
-        return self.stage.trained if trained else self.stage.novel
-
-
-@dataclass(frozen=True)
-class Guess:
-    """A name that a model gave, word by word."""
-
-    words: list[tuple[str, bool]]
-    """Each word with whether the true name has it too."""
-    probability: float
-    right: bool
-
 
 def render_report(result: DemoResult) -> str:
-    """The demo's findings as one self-contained HTML page (no script, nothing loaded from anywhere)."""
-    environment = page_environment("vitaclip.miniature")
-    stages = _named_stages(result)
+    """The demo's results as one self-contained HTML page, which runs no script and loads nothing from anywhere."""
+    stages = {"Frozen CLIP": result.before, f"After {result.steps:,} steps": result.after}
+    if result.shipped is not None:
+        stages["Shipped prompts"] = result.shipped
+    facts = {
+        "Made by": f"vitaclip demo --seed {result.seed} --steps {result.steps}",
+        "Parameters trained": f"{result.trainable_parameters:,}",
+        "Parameters frozen": f"{result.frozen_parameters:,}",
+        "Training videos": f"{result.train_videos:,}",
+        "Machine": result.machine,
+        **{what.capitalize(): f"{seconds:,.1f} s" for what, seconds in result.seconds.items()},
+    }
+    environment = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader(package, "") for package in ("vitaclip.miniature", "vitaclip.evaluate.report")]
+        ),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["percent"] = lambda value: f"{100 * value:.1f}\u00a0%" if math.isfinite(value) else "\u2013"
     return environment.get_template("report.html.j2").render(
         result=result,
-        version=__version__,
         stages=stages,
-        steps=_step_count(result),
-        motions=[_short_motion(motion) for motion in MOTIONS],
-        motion_chance=1 / len(MOTIONS),
-        margins=(_margin(result.after.trained.num_videos), _margin(result.after.novel.num_videos)),
-        trained_bars=_accuracy_bars(stages, trained=True),
-        novel_bars=_accuracy_bars(stages, trained=False),
-        loss_chart=_curve(result, "loss"),
-        accuracy_chart=_curve(result, "top1"),
-        heat_table=heat_table,
-        guesses=guesses,
-        is_right=is_right,
+        facts=facts,
+        motions=len(MOTIONS),
+        curve_chart=_to_svg(_curve_figure(result), f"Loss and top-1 over {result.steps} training steps."),
+        motion_chart=_to_svg(
+            _motion_figure(result), "True motion by predicted motion, in per cent of the true motion."
+        ),
+        version=__version__,
     )
 
 
-def guesses(example: Example, names: Sequence[tuple[str, float]]) -> list[Guess]:
-    """The first names, best first, compared with the truth word by word."""
-    true_words = set(example.truth.split())
-    return [
-        Guess([(word, word in true_words) for word in name.split()], probability, name == example.truth)
-        for name, probability in names[:NAMES_SHOWN]
+def _to_svg(figure: Figure, description: str) -> Markup:
+    buffer = StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    svg = re.sub(r"<metadata>.*?</metadata>", "", buffer.getvalue(), flags=re.DOTALL)
+    label = f'<svg class="chart" role="img" aria-label="{escape(description)}"'
+    return Markup(svg[svg.index("<svg") :].replace("<svg", label, 1))
+
+
+def _curve_figure(result: DemoResult) -> Figure:
+    figure = Figure(figsize=(9, 2.8), layout="constrained")
+    steps = [point.step for point in result.curve]
+    left, right = figure.subplots(1, 2)
+    for axes, title, values in (
+        (left, "loss", [point.loss for point in result.curve]),
+        (right, "top-1 of the clips of a step", [point.top1 for point in result.curve]),
+    ):
+        half = len(steps) // 24
+        means = [np.mean(values[max(i - half, 0) : i + half + 1]) for i in range(len(steps))]
+        axes.plot(steps, values, color="C0", alpha=0.35, linewidth=1)
+        axes.plot(steps, means, color="C0", linewidth=2)
+        axes.set(title=title, xlabel="step", ylim=(0, None))
+        axes.grid(axis="y")
+    return figure
+
+
+def _motion_figure(result: DemoResult) -> Figure:
+    """Four matrices: before and after training, trained and never-trained classes."""
+    figure = Figure(figsize=(9, 8.6), layout="constrained")
+    names = [motion.split()[-1] for motion in MOTIONS]
+    panels = [
+        (f"{label}, {which}", split.motion_confusion)
+        for label, stage in (("frozen CLIP", result.before), ("after training", result.after))
+        for which, split in (("trained", stage.trained), ("never trained", stage.novel))
     ]
-
-
-def is_right(example: Example, names: Sequence[tuple[str, float]]) -> bool:
-    """Whether the best name is the true one."""
-    return bool(names) and names[0][0] == example.truth
-
-
-def _named_stages(result: DemoResult) -> list[NamedStage]:
-    after = f"After {_step_count(result)}"
-    stages = [NamedStage("Frozen CLIP", "before", result.before), NamedStage(after, "after", result.after)]
-    if result.shipped is not None:
-        stages.append(NamedStage("Shipped prompts", "shipped", result.shipped))
-    return stages
-
-
-def _step_count(result: DemoResult) -> str:
-    return "1 step" if result.steps == 1 else f"{result.steps:,} steps"
-
-
-def _accuracy_bars(stages: Sequence[NamedStage], trained: bool) -> Markup:
-    splits = [(named, named.split(trained)) for named in stages]
-    classes = max(splits[0][1].num_classes, 1)
-    quantities = [
-        ("Whole name right (top-1)", [split.top1 for _, split in splits], 1 / classes),
-        (
-            "Right name among the best five (top-5)",
-            [split.top5 for _, split in splits],
-            min(5 / classes, 1.0),
-        ),
-        (
-            "Appearance right: colour and shape",
-            [split.appearance for _, split in splits],
-            len(MOTIONS) / classes,
-        ),
-        ("Motion right, appearance given", [split.motion for _, split in splits], 1 / len(MOTIONS)),
-    ]
-    groups = [
-        BarGroup(
-            title,
-            [Bar(named.label, share, named.style) for (named, _), share in zip(splits, shares, strict=True)],
-            min(chance, 1.0),
-        )
-        for title, shares, chance in quantities
-    ]
-    spoken = "; ".join(
-        f"{group.title}: " + ", ".join(f"{bar.label} {format_percent(bar.share)}" for bar in group.bars)
-        for group in groups
-    )
-    kind = "Classes that were trained on" if trained else "Combinations never trained on"
-    return Markup(bar_chart(groups, f"{kind}. {spoken}."))
-
-
-def _curve(result: DemoResult, field: str) -> Markup:
-    points = [(float(point.step), float(getattr(point, field))) for point in result.curve]
-    percent = field == "top1"
-    name = "Share of the clips of a step that were named right" if percent else "Loss of a step"
-    return Markup(line_chart(points, f"{name}, over {result.steps} steps.", "step", percent=percent))
-
-
-def _short_motion(motion: str) -> str:
-    """ "moving left" -> "left"; the motions' last words are all different."""
-    return motion.split()[-1]
-
-
-def _margin(num_videos: int) -> str:
-    """Half width of the 95 % interval of a share near one half, from that many independent videos."""
-    return f"±{100 * 1.96 * math.sqrt(0.25 / num_videos):.1f} points" if num_videos else "unknown"
+    for axes, (title, confusion) in zip(figure.subplots(2, 2).flat, panels, strict=True):
+        counts = np.array(confusion)
+        fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+        axes.imshow(fractions, cmap="Blues", vmin=0, vmax=1)
+        for (true, predicted), value in np.ndenumerate(fractions):
+            color = "white" if value > 0.5 else "black"
+            axes.text(predicted, true, f"{100 * value:.0f}", ha="center", va="center", size=8, color=color)
+        axes.set(title=title, xlabel="predicted", ylabel="true")
+        axes.set_xticks(range(len(names)), names, rotation=90)
+        axes.set_yticks(range(len(names)), names)
+    return figure

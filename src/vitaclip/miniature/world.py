@@ -51,7 +51,6 @@ MOTIONS = (
     "spinning clockwise",
     "spinning counterclockwise",
 )
-OPPOSITE_MOTION = {motion: MOTIONS[index ^ 1] for index, motion in enumerate(MOTIONS)}
 
 X, Y, LOG_RADIUS, ANGLE = range(4)
 # The coordinate that each motion changes, and whether it grows or falls with time.
