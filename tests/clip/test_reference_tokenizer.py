@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as BPETokenizer
 
-from reference_clip import VOCABULARY_FILE, reference_tokenizer
+from reference_clip import reference_tokenizer
 from vitaclip.catalog import (
     class_variants,
     dataset_names,
@@ -36,7 +36,7 @@ PIECES = (
 
 @cache
 def ours() -> Tokenizer:
-    return Tokenizer.from_file(VOCABULARY_FILE)
+    return Tokenizer.from_file()
 
 
 def assert_equal_ids(text: str) -> None:
@@ -119,7 +119,7 @@ def test_tokenizer_json_of_transformers(tmp_path: Path) -> None:
     reference = reference_tokenizer()
     theirs = CLIPTokenizer(vocab=reference.encoder, merges=list(reference.bpe_ranks))
     theirs.save_pretrained(tmp_path / "theirs")
-    from_theirs = Tokenizer.from_folder(tmp_path / "theirs")
+    from_theirs = Tokenizer.from_file(tmp_path / "theirs" / "tokenizer.json")
     (tmp_path / "ours").mkdir()
     (tmp_path / "ours" / "tokenizer.json").write_text(from_theirs.to_json(), "utf-8")
     from_ours = CLIPTokenizer.from_pretrained(tmp_path / "ours")

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import peers
-from vitaclip.weights.backbone import load_backbone, save_backbone
+from vitaclip.weights.backbone import find_tokenizer, load_backbone, save_backbone
 from vitaclip.weights.formats import read_clip
 
 Features = tuple[Tensor, Tensor]
@@ -214,6 +214,15 @@ def test_another_input_size_resamples_the_positions(folder: Path) -> None:
     assert larger.fingerprint == own.fingerprint, "it is the same backbone"
     with pytest.raises(ValueError, match="multiple of patch_size"):
         load_backbone(folder / "clip.pt", activation="quick_gelu", image_size=40)
+
+
+def test_tokenizer_beside_weights_goes_first(tmp_path: Path) -> None:
+    assert find_tokenizer(tmp_path, 49_408).encode("a dog") == [320, 1929]  # CLIP's own, which needs no network
+    (tmp_path / "merges.txt").write_text("{half", "utf-8")
+    with pytest.raises(ValueError, match=r"merges\.txt: no tokenizer"):
+        find_tokenizer(tmp_path, 49_408)
+    peers.write_tokenizer(tmp_path)
+    assert find_tokenizer(tmp_path, 49_408).vocab_size == peers.VOCABULARY
 
 
 def test_a_tokenizer_that_is_not_there_or_does_not_fit(tmp_path: Path) -> None:

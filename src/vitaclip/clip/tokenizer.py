@@ -14,8 +14,7 @@ import torch
 from tokenizers import models
 from torch import Tensor
 
-from vitaclip.clip.bpe import END, SIGNS, START, WORD_PATTERN, lay_out_bpe
-from vitaclip.clip.bpe_files import find_bpe, read_bpe
+from vitaclip.clip.bpe import CLIP_MERGES, END, SIGNS, START, WORD_PATTERN, lay_out_bpe, read_bpe
 
 # The regex package and not the tokenizers library: their tables of letters differ by thousands of characters.
 _WORDS = regex.compile(WORD_PATTERN, regex.IGNORECASE)
@@ -56,23 +55,16 @@ class Tokenizer:
         self.end_id: int = end_id
 
     @classmethod
-    def from_file(cls, path: str | Path) -> "Tokenizer":
-        """Read a `tokenizer.json`, OpenAI's `bpe_simple_vocab_16e6.txt.gz` (or the same unpacked), or a `merges.txt`.
+    def from_file(cls, path: str | Path = CLIP_MERGES) -> "Tokenizer":
+        """Read a `tokenizer.json` or a list of merges; without an argument, CLIP's own, which is in the package.
+
+        >>> Tokenizer.from_file().encode("a photo of a dog")
+        [320, 1125, 539, 320, 1929]
 
         Raises:
             ValueError: if the file is missing, too large, damaged, or not a tokenizer of CLIP's kind.
         """
         return cls(read_bpe(path))
-
-    @classmethod
-    def from_folder(cls, folder: str | Path) -> "Tokenizer":
-        """Read the tokenizer that lies in a folder, by the first of these names: `tokenizer.json`, `vocab.json` with
-        `merges.txt`, `bpe_simple_vocab_16e6.txt.gz`, `bpe_simple_vocab_16e6.txt`.
-
-        Raises:
-            ValueError: if none is there, or as `from_file` does.
-        """
-        return cls(find_bpe(folder))
 
     @property
     def vocab_size(self) -> int:

@@ -6,21 +6,19 @@ from pathlib import Path
 import torch
 
 from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.clip.bpe_files import TOKENIZER_FILES
+from vitaclip.clip.bpe import TOKENIZER_FILES
 from vitaclip.config import to_dict
 from vitaclip.files import one_line, write_json, write_safetensors, write_text
 from vitaclip.weights.architecture import Activation
 from vitaclip.weights.fingerprint import fingerprint
 from vitaclip.weights.formats import CONFIG_FILE, CLIPWeights, read_clip
-from vitaclip.weights.hub import fetch_file, fetch_repository, is_repository
+from vitaclip.weights.hub import fetch_repository, is_repository
 from vitaclip.weights.resample import resize_input
 from vitaclip.weights.shipped import BACKBONES, shipped_backbone
 
 WEIGHTS_FILE, TOKENIZER_FILE = "model.safetensors", "tokenizer.json"
 CLIP_VOCABULARY = 49408
 """Entries of the byte-pair vocabulary that all CLIPs of OpenAI and nearly all of open_clip share."""
-TOKENIZER_REPOSITORY = "openai/clip-vit-base-patch32"
-"""Where that vocabulary is taken from when weights come without one."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +109,14 @@ def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     """The tokenizer of weights that lie in `folder`: the one beside them, or else CLIP's own.
 
     Raises:
-        ValueError: if there is none beside them and CLIP's own does not fit or cannot be fetched, or if it has more
-            entries than the text tower.
+        ValueError: if there is none beside them and CLIP's own does not fit, or if it has more entries than the text
+            tower.
     """
-    if any((folder / name).is_file() for names in TOKENIZER_FILES for name in names):
-        tokenizer = Tokenizer.from_folder(folder)
+    beside = next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
+    if beside is not None:
+        tokenizer = Tokenizer.from_file(beside)
     elif vocab_size == CLIP_VOCABULARY:
-        tokenizer = Tokenizer.from_file(fetch_file(TOKENIZER_REPOSITORY, TOKENIZER_FILE))
+        tokenizer = Tokenizer.from_file()
     else:
         raise ValueError(
             f"{folder}: no tokenizer in it, and a text tower of {vocab_size} entries was not trained with CLIP's own;"

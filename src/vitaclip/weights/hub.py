@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 from httpx2 import HTTPError
-from huggingface_hub import HfApi, hf_hub_download, snapshot_download, try_to_load_from_cache
+from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from vitaclip.files import one_line
@@ -77,21 +77,3 @@ def _cached(name: str) -> Path | None:
 def find_weights(folder: Path) -> Path | None:
     """The weight file of a folder, the best of those it has."""
     return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
-
-
-def fetch_file(repository: str, name: str) -> Path:
-    """One file of a repository, from the cache or else downloaded into it.
-
-    Raises:
-        ValueError: if it is not in the cache and cannot be fetched.
-    """
-    cached = try_to_load_from_cache(repository, name)
-    if isinstance(cached, str):
-        return Path(cached)
-    try:
-        return Path(hf_hub_download(repository, name))
-    except (HTTPError, OSError) as error:
-        raise ValueError(
-            f"{name} of {repository} is not in the cache of the Hugging Face hub and cannot be fetched"
-            f" ({one_line(error)[:200]}); put a {name} beside the weights"
-        ) from error
