@@ -7,11 +7,10 @@ from vitaclip.cli.parser import add_commands
 
 HELP = "what may be wrong with class names"
 DESCRIPTION = """\
-Look at class names before any video, or try their wording on labelled ones.
+Look at class names before any video.
 
 examples:
-  vitaclip classes check names.txt
-  vitaclip classes check names.txt --videos val/"""
+  vitaclip classes check names.txt"""
 
 COMMANDS = {"check": check}
 

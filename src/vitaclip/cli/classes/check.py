@@ -5,24 +5,19 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.classes.trials import add_trial_arguments, print_trials, run_trials
 from vitaclip.cli.models import add_text_arguments, load_model, model_name, read_templates
 from vitaclip.cli.screen import print_table, terminal
+from vitaclip.config import RuntimeConfig
 
 HELP = "names that a text tower reads badly, or can hardly tell apart"
 DESCRIPTION = """\
 Look for names that tokenize badly (words run together, underscores, broken into pieces, too long), with suggestions,
 and for pairs of names whose texts are nearly the same to the model.
 
-With --videos, some labelled ones: which wording of the names (as given, as suggested) in which text (the learned
-context, every template and set of templates of `vitaclip data templates`) names them right most often, and whether
-that is more than chance. The videos are embedded once.
-
 examples:
   vitaclip classes check names.txt
   vitaclip classes check names.txt --backbone openai/clip-vit-base-patch16 --template clip28 --near 0.9
-  vitaclip classes check names.txt --out better_names.txt
-  vitaclip classes check names.txt --backbone openai/clip-vit-base-patch16 --videos val/ --out_json trials.json"""
+  vitaclip classes check names.txt --out better_names.txt"""
 SHOWN = 30
 
 
@@ -30,10 +25,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Names, model, and how near is too near."""
     parser.add_argument("classes", help="a file with one name a line, a data set, or names with commas between")
     add_text_arguments(parser)
+    parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
     parser.add_argument("--near", type=float, default=0.95, help="cosine of text features from which a pair is shown")
     parser.add_argument("--out", type=str, default="", help="write the names with the suggestions taken to this file")
     parser.add_argument("--out_json", type=str, default="", help="write all that is found to this .json file")
-    add_trial_arguments(parser)
 
 
 def run(arguments: Namespace) -> int:
@@ -73,16 +68,13 @@ def run(arguments: Namespace) -> int:
         console.print(f"{_count(len(names), 'name')}: nothing found")
     if not all(finding.fits for finding in findings):
         console.print("pairs were not compared: shorten the names that do not fit first", style="yellow")
-    trials = run_trials(arguments, model, names, wording) if arguments.videos else None
-    if trials:
-        print_trials(trials)
     if arguments.out_json:
         found: dict[str, Any] = {
             "judged_by": {"model": judge, "tokenizer_entries": entries, "pieces_count": pieces_count},
             "findings": [asdict(each) for each in findings],
             "pairs": [asdict(each) for each in pairs],
         }
-        write_json(arguments.out_json, found | ({"trials": trials.to_dict()} if trials else {}))
+        write_json(arguments.out_json, found)
     if arguments.out:
         better = {finding.name: finding.suggestion for finding in findings if finding.suggestion}
         taken = check_class_names([better.get(name, name) for name in names], "with the suggestions taken")
