@@ -74,7 +74,7 @@ ALLOWED_IN_DATA: dict[str, set[str]] = {
     "workers": {"reading"},
     "loading": {"reading", "transforms", "lists", "workers"},
     "prepare": {"reading"},
-    "upkeep": {"reading", "lists", "workers"},
+    "upkeep": {"reading", "transforms", "lists", "workers"},
 }
 
 

@@ -276,16 +276,22 @@ class AugmentConfig:
             require(getattr(self, name) >= 0, self, name, "must be 0 (off) or more")
 
 
+PixelAspect = Literal["display", "stored"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class VideoLimits:
-    """What a video may state or hold at most. One beyond that cannot be read; no memory is spent on it."""
+    """What a video may be at most. One beyond that cannot be read; no memory is spent on it."""
 
     frames: int = 2_592_000
-    """Frames; for a folder, pictures. The default is a day at 30 a second."""
+    """Frames that are there, or that the tables of an mp4 file list; for a folder, pictures. The default is a day at 30
+    a second."""
     pixels: int = 35_651_584
-    """Width times height of a frame. The default is 8192 x 4352, the most at level 6 of H.264, HEVC and AV1."""
+    """Width times height of a frame, as stored and as displayed. The default is 8192 x 4352, the most at level 6 of
+    H.264, HEVC and AV1."""
     hours: float = 24.0
-    """Length."""
+    """Length: the number of frames times the usual time between two. What the file states as its length does not
+    count."""
 
     def __post_init__(self) -> None:
         for name in ("frames", "pixels"):
@@ -326,6 +332,9 @@ class DataConfig:
     hangs. With `workers` 0 nothing can interrupt a codec, and the limit does not hold. 0: none."""
     limits: VideoLimits = field(default_factory=VideoLimits)
     """What a video may be at most."""
+    pixel_aspect: PixelAspect = "display"
+    """Pixels that are not square, as many copies of Kinetics state: display makes them so, as a player does; stored
+    takes the picture as it is stored, as all published code does."""
     index_cache: str = ""
     """Folder that keeps where the frames of each video are, so that only the first epoch has to find out; may be
     shared by runs. Pays for long videos, slow disks, and files whose frames have to be counted. Empty: none."""
@@ -421,6 +430,8 @@ class ViewsConfig:
     average: Literal["softmax", "logits", "features"] = "softmax"
     """What is averaged over the views: their probabilities, as published; their logits; or their embeddings, each of
     unit length."""
+    pixel_aspect: Literal["", "display", "stored"] = ""
+    """Pixels that are not square: see `DataConfig.pixel_aspect`. Empty: as that says."""
     pixels: Literal["clip", "imagenet"] = "clip"
     """Mean and standard deviation taken out of the pixels: the backbone's own, or ImageNet's, which half of the
     published code uses on CLIP's weights."""
@@ -433,6 +444,8 @@ class ViewsConfig:
         choices = ("", "dense", "segments")
         require(self.sampling in choices, self, "sampling", "choose dense or segments, or leave it empty (as trained)")
         require(0 < self.crop <= 1, self, "crop", "must be above 0, at most 1")
+        aspects = ("", "display", "stored")
+        require(self.pixel_aspect in aspects, self, "pixel_aspect", f"choose one of {aspects}")
         averages, pixels = ("softmax", "logits", "features"), ("clip", "imagenet")
         require(self.average in averages, self, "average", f"choose one of {averages}")
         require(self.pixels in pixels, self, "pixels", f"choose one of {pixels}")

@@ -156,3 +156,32 @@ def test_bad_folders(tmp_path: Path, change: str, message: str) -> None:
         clip.frames(range(13 if change == "outside" else 12))
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:
+    grey = np.random.default_rng(0).integers(0, 65_536, (24, 32), dtype=np.uint16)
+    Image.fromarray(grey).save(tmp_path / "1.png")
+    with open_clip(tmp_path) as clip:
+        shown = clip.frames([0])[0].numpy()
+    np.testing.assert_allclose(shown, np.broadcast_to(grey * (255 / 65_535), (3, 24, 32)), atol=1)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_they_say(tmp_path: Path, orientation: int) -> None:
+    """The eight cases of the EXIF standard: where the stored first row and first column are shown."""
+    stored = np.random.default_rng(0).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(stored).save(tmp_path / "1.png", exif=exif)
+    turned = {
+        1: stored,
+        2: stored[:, ::-1],
+        3: stored[::-1, ::-1],
+        4: stored[::-1],
+        5: stored.transpose(1, 0, 2),
+        6: stored[::-1].transpose(1, 0, 2),
+        7: stored[::-1, ::-1].transpose(1, 0, 2),
+        8: stored[:, ::-1].transpose(1, 0, 2),
+    }
+    with open_clip(tmp_path) as clip:
+        np.testing.assert_array_equal(clip.frames([0])[0].permute(1, 2, 0).numpy(), turned[orientation])

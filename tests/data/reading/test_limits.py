@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -24,16 +25,13 @@ def read(path: Path, limits: VideoLimits) -> int:
 
 TOO_LARGE = VideoLimits(pixels=3071), r"has frames of 64 x 48 pixels, beyond limits\.pixels = 3071: copy it again"
 TOO_MANY = VideoLimits(frames=39), r"has (at least )?40 (frames|packets), beyond limits\.frames = 39: copy it again"
-TOO_LONG = (
-    VideoLimits(hours=0.0004),
-    r"has 0\.0 hours, beyond limits\.hours = 0\.0004: copy it again, or raise",
-)
+TOO_LONG = VideoLimits(hours=0.0004), r"has 0\.0 hours, beyond limits\.hours = 0\.0004: copy it again, or raise"
 
 
 @pytest.mark.parametrize(
     ("name", "beyond"),
-    [(f"a.{kind}", beyond) for kind in ("mp4", "avi", "ts") for beyond in (TOO_LARGE, TOO_MANY, TOO_LONG)]
-    + [("a.h264", TOO_LARGE), ("a.h264", TOO_MANY)],  # states no length
+    [(f"a.{kind}", beyond) for kind in ("mp4", "mkv", "ts") for beyond in (TOO_LARGE, TOO_MANY, TOO_LONG)]
+    + [(f"a.{kind}", beyond) for kind in ("h264", "avi") for beyond in (TOO_LARGE, TOO_MANY)],  # no times
 )
 def test_what_is_beyond_a_limit_is_named_with_it(tmp_path: Path, name: str, beyond: tuple[VideoLimits, str]) -> None:
     path = write_video(tmp_path / name)  # 64 x 48, 40 frames, 1.6 s = 0.00044 h
@@ -44,12 +42,22 @@ def test_what_is_beyond_a_limit_is_named_with_it(tmp_path: Path, name: str, beyo
     assert read(path, JUST_ENOUGH) == 40
 
 
-def test_a_billion_frames_stated(tmp_path: Path) -> None:
-    content = bytearray(write_video(tmp_path / "a.mp4").read_bytes())
-    struct.pack_into(">I", content, content.index(b"stts") + 12, 1_000_000_000)
-    (tmp_path / "b.mp4").write_bytes(content)
-    with pytest.raises(VideoError, match=r"b\.mp4 has 1000000000 frames, beyond limits\.frames = 2592000"):
-        read(tmp_path / "b.mp4", LIMITS)
+def test_stated_lengths_alone_refuse_nothing(tmp_path: Path) -> None:
+    for name, mark, place, value in (
+        ("a.mp4", b"stts", 12, struct.pack(">I", 1_000_000_000)),
+        ("b.avi", b"avih", 24, struct.pack("<I", 1_000_000_000)),
+        ("c.flv", b"duration", 9, struct.pack(">d", 360_000.0)),
+    ):
+        content = bytearray(write_video(tmp_path / name).read_bytes())
+        start = content.index(mark) + place
+        content[start : start + len(value)] = value
+        (tmp_path / name).write_bytes(content)
+        assert read(tmp_path / name, LIMITS) == 40
+
+
+def test_clocks_that_jump_a_day_make_no_long_video(tmp_path: Path) -> None:
+    times = [*range(0, 800, 40), *range(93_600_000, 93_600_800, 40)]  # ms; 26 hours
+    assert read(write_video(tmp_path / "a.mkv", frames=40, times=times), LIMITS) == 40
 
 
 def test_a_huge_picture_stated(tmp_path: Path) -> None:
@@ -79,8 +87,25 @@ def test_pictures_in_a_folder(tmp_path: Path) -> None:
     assert read(folder, VideoLimits(frames=12, pixels=56 * 40)) == 12
     with pytest.raises(VideoError, match=r"clip has 12 pictures, beyond limits\.frames = 11"):
         read(folder, VideoLimits(frames=11))
-    with pytest.raises(VideoError, match=r"img_00001\.jpg has 56 x 40 pixels, beyond limits\.pixels = 2239"):
+    with pytest.raises(VideoError, match=r"img_00001\.jpg has frames of 56 x 40 pixels, beyond limits\.pixels = 2239"):
         read(folder, VideoLimits(pixels=56 * 40 - 1))
+
+
+def test_the_picture_as_displayed_counts(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "wide.mp4", frames=2, pixel_aspect=Fraction(8))
+    assert read(path, VideoLimits(pixels=8 * 64 * 48)) == 2
+    with pytest.raises(VideoError, match=r"wide\.mp4 has frames of 512 x 48 pixels.*, beyond limits\.pixels = 24575"):
+        read(path, VideoLimits(pixels=8 * 64 * 48 - 1))
+
+
+def test_thin_pictures_would_become_huge_ones(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for picture in (tmp_path / "thin.gif", tmp_path / "folder" / "1.png"):
+        Image.new("L", (65_535, 1)).save(picture)
+    aspect = write_video(tmp_path / "aspect.mkv", frames=2, width=256, height=16, pixel_aspect=Fraction(4))
+    for path in (tmp_path / "thin.gif", tmp_path / "folder", aspect):
+        with pytest.raises(VideoError, match=r"one side more than 32 times the other: leave it out"):
+            read(path, LIMITS)
 
 
 @pytest.mark.parametrize("side", [8_000, 100_000])

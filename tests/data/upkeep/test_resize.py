@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from video_files import write_video
+from video_kinds import write_streams
 from vitaclip.cli import main
 from vitaclip.config import ResizeConfig
 from vitaclip.data import VideoError, open_video
@@ -101,8 +102,23 @@ def test_odd_sizes_become_even(tmp_path: Path) -> None:
     assert_same_pictures(source, tmp_path / "b.mp4")
 
 
+@pytest.mark.parametrize("mirror", [False, True])
+@pytest.mark.parametrize("rotation", [0, 90, 180, 270])
+@pytest.mark.parametrize("size", [(160, 128), (128, 96)])  # half of what 96 becomes of 128 is odd
+def test_rotations_and_mirrors_are_applied(tmp_path: Path, rotation: int, mirror: bool, size: tuple[int, int]) -> None:
+    source = write_video(tmp_path / "a.mp4", width=size[0], height=size[1], frames=6, rotation=rotation, mirror=mirror)
+    resize_video(source, tmp_path / "b.mp4", CONFIG)
+    assert_same_pictures(source, tmp_path / "b.mp4", tolerance=12)  # of noise
+
+
+def test_a_cover_picture_before_the_video_is_left_out(tmp_path: Path) -> None:
+    write_streams(tmp_path / "a.mp4", cover=True)
+    resize_video(tmp_path / "a.mp4", tmp_path / "b.mp4", CONFIG)
+    assert_same_pictures(tmp_path / "a.mp4", tmp_path / "b.mp4", tolerance=12)
+
+
 @pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_rotation_is_applied(tmp_path: Path, rotation: int) -> None:
+def test_copies_are_turned_themselves(tmp_path: Path, rotation: int) -> None:
     source = write_picture_video(tmp_path / "a.mp4", 160, 128, rotation=rotation)
     resize_video(source, tmp_path / "b.mp4", CONFIG)
     with av.open(str(tmp_path / "b.mp4")) as container:

@@ -9,7 +9,7 @@ from vitaclip.catalog import dataset_names, load_dataset_classes
 from vitaclip.data.lists.class_names import check_class_names, read_class_names
 from vitaclip.data.lists.rows import VideoList, VideoRow, is_video_name, read_folder, read_list
 from vitaclip.data.lists.shards import names_shards, read_shards
-from vitaclip.data.reading.container import VIDEO_SUFFIXES
+from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
@@ -114,10 +114,14 @@ def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
     any whose own content is numbered pictures is itself one video.
 
     Raises:
-        ValueError: if a folder holds no video. A missing file is named when it is opened, like other bad ones.
+        ValueError: if a folder holds no video. A missing file or member is named when opened, like other bad ones.
     """
     found: list[VideoPath] = []
-    for path in map(to_video_path, paths):
+    for given in paths:
+        try:
+            path = to_video_path(given)
+        except VideoError:
+            path = Path(given)
         if isinstance(path, Path) and path.is_dir():
             inside = sorted(file for file in path.rglob("*") if is_video_name(file))
             if not inside and is_frame_folder(path):

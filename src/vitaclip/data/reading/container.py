@@ -1,9 +1,15 @@
-"""Opening a video file and choosing its stream."""
+"""Opening a video file and choosing its stream.
 
+This is the one place where FFmpeg is given something to read. It never gets a name: a file is an open descriptor, a
+member of a tar file is bytes that come through Python. So no name can be taken for a protocol, a pattern or a time, and
+formats whose content names other files or addresses (playlists, SDP, lists of files, devices) are not among the known.
+"""
+
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import av
 import av.error
@@ -13,7 +19,8 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from vitaclip.config import VideoLimits
-from vitaclip.data.reading.member import ShardError, VideoPath
+from vitaclip.data.reading.member import MemberFile, ShardError, VideoPath
+from vitaclip.data.reading.mp4_header import stated_samples
 
 DEFAULT_LIMITS = VideoLimits()
 
@@ -23,10 +30,19 @@ VIDEO_SUFFIXES = frozenset(
 )
 """File endings that count as videos in folders and tar files. A list may name any file."""
 
+_FORMATS = ",".join(
+    """mov matroska avi mpegts mpeg mpegvideo flv kux asf asf_o ogg gif apng nut mxf dv rm ivr nsv wtv swf gxf lxf nuv
+    ty pva dhav amv h261 h263 h264 hevc vvc hxvs m4v vc1 vc1test av1 obu ivf evc apv dirac cavsvideo avs2 avs3 dnxhd
+    mjpeg mjpeg_2000 smjpeg ingenient mpjpeg yuv4mpegpipe jpegxl_anim cine r3d mlv ser film_cpk ea roq smk bink flic 4xm
+    idcin rpl mv thp vivo moflex usm wav mp3 aac flac""".split()  # noqa: SIM905 - a list of words reads best
+)
+"""FFmpeg's names of the formats that are read, those of sound so that they can be named. None opens anything else."""
 _STILL_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 # FFmpeg decodes the first frames of every stream to learn what a file does not state.
 _NO_PROBING = {"skip_frame": "all", "probesize": "32"}
 _MP4_SIGNATURE = b"ftyp"  # at byte 4
+_LONGEST = 32  # times the short side; 224 pixels of a short side are then 5 MB a frame, at most
+_MOST_CUT_OFF = 4  # a file whose end is missing states this many times as many bytes, at most
 
 
 class VideoError(ValueError):
@@ -53,26 +69,18 @@ def open_container(path: VideoPath, limits: VideoLimits, probe: bool = True) -> 
             raise VideoError(f"{path} {error}") from error
 
 
-def _check_is_file(path: Path) -> None:
-    if not path.exists():
-        raise VideoError(f"{path} does not exist: check the path")
-    if path.is_dir():
-        raise VideoError(f"{path} is a folder, not a video: give the files in it")
-
-
 def _open(path: VideoPath, limits: VideoLimits, probe: bool, opened: ExitStack) -> InputContainer:
-    """FFmpeg opens files by itself; what lies in a tar file it reads through us."""
     try:
-        if isinstance(path, Path):
-            _check_is_file(path)
-        file = opened.enter_context(path.open("rb"))
+        file: BinaryIO | MemberFile = _open_file(path) if isinstance(path, Path) else path.open()
+        opened.enter_context(file)
         start = file.read(8)
         if not start:
             raise VideoError(f"{path} is empty (0 bytes): copy or download it again")
+        is_mp4 = start[4:] == _MP4_SIGNATURE
+        _check_samples(path, file, limits)
         file.seek(0)
-        options = _codec_options(limits) | ({} if probe or start[4:] != _MP4_SIGNATURE else _NO_PROBING)
-        source = str(path) if isinstance(path, Path) else file
-        return opened.enter_context(av.open(source, "r", options=options, metadata_errors="replace"))
+        options = _codec_options(limits) | ({} if probe or not is_mp4 else _NO_PROBING)
+        return opened.enter_context(_give_to_ffmpeg(file, options))
     except ShardError:
         raise
     except (av.error.FFmpegError, OSError) as error:
@@ -82,21 +90,60 @@ def _open(path: VideoPath, limits: VideoLimits, probe: bool, opened: ExitStack) 
         ) from error
 
 
+def _give_to_ffmpeg(file: BinaryIO | MemberFile, options: dict[str, str]) -> InputContainer:
+    """An open file of the known formats; whatever FFmpeg would open besides is refused."""
+    source: Any = file
+    known = {"format_whitelist": _FORMATS, "protocol_whitelist": ""}
+    if not isinstance(file, MemberFile):
+        # FFmpeg reads by a copy of the descriptor, whose place in the file both share.
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        source, known = "fd:", known | {"protocol_whitelist": "fd", "fd": str(file.fileno())}
+    return av.open(source, "r", options=options, container_options=known, metadata_errors="replace")
+
+
+def _open_file(path: Path) -> BinaryIO:
+    if not path.exists():
+        raise VideoError(f"{path} does not exist: check the path")
+    if path.is_dir():
+        raise VideoError(f"{path} is a folder, not a video: give the files in it")
+    if not path.is_file():
+        raise VideoError(f"{path} is a pipe or device, not a file: leave it out")
+    return path.open("rb")
+
+
+def _check_samples(path: VideoPath, file: BinaryIO | MemberFile, limits: VideoLimits) -> None:
+    """Raises VideoError for more frames, or sound, than can be: FFmpeg would take memory for each in an mp4 file."""
+    end = file.seek(0, os.SEEK_END)
+    for is_video, count, size in stated_samples(file, end):
+        if count > limits.frames and (is_video or count * size > _MOST_CUT_OFF * end):
+            raise beyond(path, f"{count} {'frames' if is_video else 'pieces of sound'}", "frames", limits)
+
+
+def first_video(path: VideoPath, container: InputContainer) -> VideoStream:
+    """The first video stream that is no cover picture.
+
+    Raises:
+        VideoError: there is none.
+    """
+    stream = next((s for s in container.streams.video if not s.disposition & _STILL_PICTURES), None)
+    if stream is None:
+        raise VideoError(f"{path} holds no video stream: leave it out")
+    return stream
+
+
 def video_stream(path: VideoPath, container: InputContainer, limits: VideoLimits) -> VideoStream:
-    """The first video stream that is no cover picture, set to decode in one thread; all other streams are left unread.
+    """`first_video`, set to decode in one thread; all other streams are left unread.
 
     More threads gain nothing on short clips, and workers share the processor already.
 
     Raises:
         VideoError: there is none, FFmpeg has no decoder for it, or it states that it is beyond the limits.
     """
-    stream = next((s for s in container.streams.video if not s.disposition & _STILL_PICTURES), None)
-    if stream is None:
-        raise VideoError(f"{path} holds no video stream: leave it out")
+    stream = first_video(path, container)
     context: object | None = stream.codec_context  # None where FFmpeg has no decoder
     if context is None:
         raise VideoError(f"{path} has a codec that FFmpeg cannot decode: convert it to H.264")
-    _check_stated(path, container, stream, limits)
+    check_size(path, stream.codec_context.width, stream.codec_context.height, limits)
     stream.codec_context.options = _codec_options(limits)
     stream.codec_context.thread_count = 1
     stream.codec_context.thread_type = "NONE"
@@ -121,22 +168,30 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator["
             continue
 
 
+def check_size(path: VideoPath, width: int, height: int, limits: VideoLimits, note: str = "") -> None:
+    """Raises VideoError for a picture that is too large, or so thin that it would be after its short side is resized.
+
+    Args:
+        path: what holds it.
+        width: in pixels.
+        height: likewise.
+        limits: what it may be at most.
+        note: what is to be said of the size.
+    """
+    if width * height > limits.pixels:
+        raise beyond(path, f"frames of {width} x {height} pixels{note}", "pixels", limits)
+    if max(width, height) > _LONGEST * min(width, height):
+        raise VideoError(
+            f"{path} has frames of {width} x {height} pixels{note}, one side more than {_LONGEST} times the other:"
+            " leave it out"
+        )
+
+
 def beyond(path: VideoPath, what: str, limit: str, limits: VideoLimits) -> VideoError:
     """The error for a video that has more of something than the limit of this name."""
     return VideoError(
         f"{path} has {what}, beyond limits.{limit} = {getattr(limits, limit)}: copy it again, or raise the limit"
     )
-
-
-def _check_stated(path: VideoPath, container: InputContainer, stream: VideoStream, limits: VideoLimits) -> None:
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width * height > limits.pixels:
-        raise beyond(path, f"frames of {width} x {height} pixels", "pixels", limits)
-    if stream.frames > limits.frames:
-        raise beyond(path, f"{stream.frames} frames", "frames", limits)
-    seconds = (container.duration or 0) / av.time_base
-    if seconds > 3600 * limits.hours:
-        raise beyond(path, f"{seconds / 3600:.1f} hours", "hours", limits)
 
 
 def _codec_options(limits: VideoLimits) -> dict[str, str]:

@@ -10,7 +10,9 @@ Axes: n frames, H x W pixels as displayed.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from fractions import Fraction
 from functools import cached_property
+from typing import NamedTuple
 
 import av.error
 import numpy as np
@@ -19,7 +21,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from vitaclip.config import VideoLimits
+from vitaclip.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import (
     DEFAULT_LIMITS,
     VideoError,
@@ -40,9 +42,23 @@ _FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
 FrameFunction = Callable[[Tensor], Tensor]
 
 
+class Picture(NamedTuple):
+    """A frame as displayed."""
+
+    time: Fraction | None
+    """Seconds; None if the file does not say."""
+    pixels: Tensor
+    """uint8 (3, H, W)."""
+    pixel_aspect: Fraction
+    """Width over height of a pixel."""
+
+
 @contextmanager
 def open_video(
-    path: str | VideoPath, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
+    path: str | VideoPath,
+    cache: IndexCache | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
+    pixel_aspect: PixelAspect = "display",
 ) -> Iterator["Video"]:
     """Opens a video file for reading frames.
 
@@ -50,6 +66,7 @@ def open_video(
         path: any file that FFmpeg reads, on its own or in a tar file.
         cache: where to find, or else to put, what the file's packets say.
         limits: what the video may be at most.
+        pixel_aspect: whether pixels that are not square are made so, or left as they are stored.
 
     Yields:
         The `Video`; it is closed when the block ends.
@@ -60,19 +77,24 @@ def open_video(
     """
     path = to_video_path(path)
     with open_container(path, limits, probe=False) as container:
-        yield Video(path, container, cache, limits)
+        yield Video(path, container, cache, limits, pixel_aspect)
 
 
 class Video:
     """An open video file. Made by `open_video`."""
 
     def __init__(
-        self, path: VideoPath, container: InputContainer, cache: IndexCache | None, limits: VideoLimits
+        self,
+        path: VideoPath,
+        container: InputContainer,
+        cache: IndexCache | None,
+        limits: VideoLimits,
+        pixel_aspect: PixelAspect,
     ) -> None:
         self.path = path
         self._limits = limits
         self._stream = video_stream(path, container, limits)
-        self._convert = FrameConverter(path, self._stream)
+        self._convert = FrameConverter(path, self._stream, limits, pixel_aspect)
         self._cache = cache
         known = cache.load(path) if cache else None
         index = read_index(path, container, self._stream, limits) if known is None else known
@@ -85,6 +107,10 @@ class Video:
             self.num_frames = len(index.times) if isinstance(index, FrameIndex) else index
             if self.num_frames > limits.frames:  # kept under other limits
                 raise beyond(path, f"{self.num_frames} frames", "frames", limits)
+        if isinstance(index, FrameIndex) and len(index.packet_times) > 1:
+            step = float(np.median(np.diff(np.sort(index.packet_times)))) * float(self._stream.time_base or 0)
+            if step * self.num_frames > 3600 * limits.hours:
+                raise beyond(path, f"{step * self.num_frames / 3600:.1f} hours", "hours", limits)
 
     @cached_property
     def num_frames(self) -> int:
@@ -152,6 +178,12 @@ class Video:
                 self._spans = None  # from here on the slow way, which needs no index
         return self._collect(numbers, self._from_start(wanted), each)
 
+    def play(self) -> Iterator[Picture]:
+        """All frames in display order, each as soon as it is decoded."""
+        for frame in self._decode_everything():
+            time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
+            yield Picture(time, self._convert(frame), self._convert.shown_aspect(frame))
+
     def _collect(
         self, numbers: list[int], frames: Iterator[tuple[int, VideoFrame]], each: FrameFunction | None
     ) -> Tensor:
@@ -203,7 +235,9 @@ class Video:
                     break
                 try:
                     frames = packet.decode()
-                except av.error.FFmpegError:
+                except av.error.FFmpegError as error:
+                    if isinstance(error, MemoryError):
+                        raise  # not the file's damage
                     continue
                 yield from frames
             # Where the container ended early, the decoder still holds the frames it was about to give.

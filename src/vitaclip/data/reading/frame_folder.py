@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
-from vitaclip.config import VideoLimits
-from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, beyond
+from vitaclip.config import PixelAspect, VideoLimits
+from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, beyond, check_size
 from vitaclip.data.reading.decode import FrameFunction, Video, open_video
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
@@ -38,7 +38,10 @@ def is_frame_folder(path: Path) -> bool:
 
 
 def open_clip(
-    path: str | VideoPath, cache: IndexCache | None = None, limits: VideoLimits = DEFAULT_LIMITS
+    path: str | VideoPath,
+    cache: IndexCache | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
+    pixel_aspect: PixelAspect = "display",
 ) -> "AbstractContextManager[Video | FrameFolder]":
     """Opens a video file, or a folder of numbered pictures, for reading frames.
 
@@ -46,6 +49,7 @@ def open_clip(
         path: either; or a video in a tar file.
         cache: where to find, or else to put, what a video file's packets say; a folder has none.
         limits: what it may be at most.
+        pixel_aspect: whether pixels of a video file that are not square are made so, or left as they are stored.
 
     Raises:
         VideoError: it is neither, or beyond the limits.
@@ -53,11 +57,11 @@ def open_clip(
     path = to_video_path(path)
     if isinstance(path, Path) and is_frame_folder(path):
         return _open_folder(path, limits)
-    return open_video(path, cache, limits)
+    return open_video(path, cache, limits, pixel_aspect)
 
 
 class FrameFolder:
-    """A folder of numbered pictures, in the order of their numbers. Made by `open_clip`.
+    """A folder of numbered pictures, in the order of their numbers, turned as they say. Made by `open_clip`.
 
     Read like a `Video`; pictures state no rate, so there is no `fps`.
     """
@@ -152,9 +156,11 @@ def _read_picture(file: Path, limits: VideoLimits) -> Tensor:
     """uint8 (H, W, 3)."""
     try:
         with Image.open(file) as picture:
-            if picture.width * picture.height > limits.pixels:
-                raise beyond(file, f"{picture.width} x {picture.height} pixels", "pixels", limits)
-            return torch.from_numpy(np.array(picture.convert("RGB")))
+            check_size(file, picture.width, picture.height, limits)
+            upright = ImageOps.exif_transpose(picture)
+            if upright.mode.startswith("I"):  # 16 bits of grey, which Pillow's conversion cuts off at 255
+                upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
+            return torch.from_numpy(np.array(upright.convert("RGB")))
     except VideoError:
         raise
     except Image.DecompressionBombError as error:

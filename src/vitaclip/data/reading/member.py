@@ -77,7 +77,7 @@ class MemberFile(io.RawIOBase):
     """The bytes of a member as a file."""
 
     def __init__(self, member: ShardMember) -> None:
-        self.name = member.name  # FFmpeg looks at its ending
+        self.name = "member"  # what FFmpeg takes for the name
         self._member, self._place, self._is_broken = member, 0, False
         system, path = url_to_fs(member.shard)
         # A member that is not large comes with one request, and little of the next with it.

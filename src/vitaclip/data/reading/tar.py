@@ -6,6 +6,7 @@ behind the last slash.
 
 import functools
 import json
+import os
 import re
 import tarfile
 from collections import defaultdict
@@ -32,6 +33,9 @@ from vitaclip.data.reading.member import (
 _KEY_AND_ENDING = re.compile(r"(?P<key>(?:.*/)?[^/.]+)\.(?P<ending>[^/]+)")
 _TAR_AND_MEMBER = re.compile(rf"(?P<shard>.+?\.tar){BETWEEN}(?P<member>.+)", re.IGNORECASE)
 _LABEL_ENDINGS = ("cls", "json", "txt")  # the first that says a label counts
+_MOST_LABEL_BYTES = 1 << 16
+_MOST_HEADER_BYTES = 1 << 15  # of long names and PAX headers, which tarfile takes into memory whole
+_EXTENDED = (tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE, *tarfile.GNU_TYPES)
 _BLOCK_BYTES = tarfile.BLOCKSIZE
 _READ_AHEAD_BYTES = 1 << 16  # a header, the small members after it, and mostly the next header
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
@@ -56,6 +60,16 @@ class ShardContent:
     """What is wrong with the others, a line each."""
 
 
+class _Header(tarfile.TarInfo):
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
+        """Refuses what no writer of tar files makes, before it is read."""
+        header = super().frombuf(buf, encoding, errors)
+        if header.type in _EXTENDED and header.type != tarfile.GNUTYPE_SPARSE and header.size > _MOST_HEADER_BYTES:
+            raise ShardError(f"has a header of {header.size} bytes: pack it anew")
+        return header
+
+
 def read_shard(address: str, cache: IndexCache | None = None) -> ShardContent:
     """Reads the headers of a tar file and the labels in it, or takes what was kept of them.
 
@@ -73,7 +87,8 @@ def read_shard(address: str, cache: IndexCache | None = None) -> ShardContent:
 
 
 def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
-    """What is meant by a text: `shard.tar::member` is a video in a tar file, all else a path.
+    """What is meant by a text: `shard.tar::member` is a video in a tar file unless there is a file of that name, all
+    else a path.
 
     The headers of a tar file are read once in the life of the process.
 
@@ -84,9 +99,12 @@ def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
     Raises:
         VideoError: the tar file cannot be read, or does not hold the member.
     """
-    inside = _TAR_AND_MEMBER.fullmatch(path) if isinstance(path, str) else None
-    if inside is None:
-        return path if isinstance(path, ShardMember) else (root or Path()) / path
+    if isinstance(path, ShardMember):
+        return path
+    plain = (root or Path()) / path
+    inside = _TAR_AND_MEMBER.fullmatch(str(path))
+    if inside is None or os.path.exists(plain):  # noqa: PTH110 - pathlib's raises for names that are too long
+        return plain
     shard = str((root or Path()) / inside["shard"]) if is_local(inside["shard"]) else inside["shard"]
     member = _members(shard).get(inside["member"])
     if member is None:
@@ -128,7 +146,7 @@ def _read_headers(file: IO[bytes], address: str, version: str) -> ShardContent:
             raise ShardError(f"is compressed ({name}), so no part of it can be read by itself: unpack it to a .tar")
     file.seek(0)
     try:
-        with tarfile.open(fileobj=file, mode="r:") as tar:
+        with tarfile.open(fileobj=file, mode="r:", tarinfo=_Header) as tar:
             content = _sort(tar, address, version)
             end = tar.offset
     except tarfile.TarError as error:
@@ -152,7 +170,7 @@ def _sort(tar: tarfile.TarFile, address: str, version: str) -> ShardContent:
         if PurePosixPath(f"video.{ending}").suffix in VIDEO_SUFFIXES:
             videos[key].append(ShardMember(address, entry.name, entry.offset_data, entry.size, version))
         elif ending in _LABEL_ENDINGS and (member := tar.extractfile(entry)) is not None:
-            labels[key][ending] = member.read()
+            labels[key][ending] = member.read(_MOST_LABEL_BYTES + 1)
     content = ShardContent()
     for key, (video, *others) in videos.items():
         try:
@@ -175,6 +193,8 @@ def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember]) -
     for ending in _LABEL_ENDINGS:
         if ending not in texts:
             continue
+        if len(texts[ending]) > _MOST_LABEL_BYTES:
+            raise ValueError(f"its {ending} has more than {_MOST_LABEL_BYTES} bytes, which is no label; write it anew")
         try:
             text = texts[ending].decode("utf-8-sig").strip()
         except UnicodeDecodeError as error:

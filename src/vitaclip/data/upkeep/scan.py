@@ -14,7 +14,7 @@ from av.container import InputContainer
 from vitaclip.config import ScanConfig, VideoLimits
 from vitaclip.data.lists.rows import file_problems, is_video_name, read_rows
 from vitaclip.data.lists.shards import names_shards, read_shard_rows
-from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, open_container, read_packets
+from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_clip
 from vitaclip.data.reading.member import ShardMember, VideoPath
@@ -153,7 +153,7 @@ def _check_end(path: VideoPath, limits: VideoLimits) -> None:
     with open_video(path, limits=limits):
         pass  # so that what cannot be read is said in the usual words
     with open_container(path, limits) as container:
-        video = container.streams.video[0]
+        video = first_video(path, container)
         packets, ends = _read_packets(container, video.index)
         if container.format.name == "avi" and video.frames:
             # The length of an avi file without its end is a guess; but it states frames. Those that it repeats by
