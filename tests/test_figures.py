@@ -16,7 +16,7 @@ def test_svg_keeps_hostile_names_as_text() -> None:
         svg = to_svg(figure, 'says "<b>"')
     root = ET.fromstring(svg)
     texts = [each.text for each in root.iter() if each.tag.endswith("text")]
-    assert texts == [*HOSTILE, "0.0 %", "25.0 %", "50.0 %", "100.0 %"]
+    assert texts == [*HOSTILE, "0.0%", "25.0%", "50.0%", "100.0%"]
     assert root.attrib["aria-label"] == 'says "<b>"'
     assert not [each for each in root.iter() if "script" in each.tag]
 

@@ -106,14 +106,16 @@ def fraction_axis(axes: "Axes", *, vertical: bool) -> None:
     axes.grid(axis="y" if vertical else "x")
 
 
-def bars(axes: "Axes", labels: list[str], fractions: list[float], colours: str | list[str] = ACCENT) -> None:
+def bars(
+    axes: "Axes", labels: list[str], fractions: list[float], colours: str | list[str] = ACCENT, form: str = "{:.1%}"
+) -> None:
     """Horizontal bars from 0 to 100 %, from top to bottom, each with its label before it and its value behind it."""
     rows = range(len(labels))
-    drawn = axes.barh(rows, fractions, height=0.55, color=colours)
-    axes.bar_label(drawn, [f"{100 * value:.1f} %" for value in fractions], padding=4)
+    drawn = axes.barh(rows, [max(value, 0) for value in fractions], height=0.55, color=colours)
+    axes.bar_label(drawn, [form.format(value) for value in fractions], padding=4)
     axes.set_yticks(rows, labels)
     axes.tick_params(axis="y", length=0, pad=6, labelcolor=INK)
-    axes.invert_yaxis()
+    axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.set_xlim(0, 1.16)  # room behind a bar of 100 % for its value
     axes.set_xticks([])
     axes.spines[["bottom", "left"]].set_visible(False)

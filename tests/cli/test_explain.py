@@ -29,7 +29,7 @@ def test_prints_tables_and_writes_a_picture_and_figures(
     assert written["clip"]["number"] == 1
     for name in NAMES.split(", "):
         assert name in printed
-    for share in (*written["hiding"]["one_hidden"], *written["hiding"]["curve"]):
+    for share in (*written["occlusion"]["single"], *written["occlusion"]["curve"]):
         assert f"{share:.1%}" in printed
     assert written["clip"]["frames"] == [0, 11, 11, 11]  # it has 12
     assert "too short for a clip of 4 frames" in printed

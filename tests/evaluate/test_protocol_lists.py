@@ -144,7 +144,7 @@ def test_a_report_that_fails_costs_nothing_else(
     def fails(*_: object, **__: object) -> None:
         raise ValueError("no page today")
 
-    monkeypatch.setattr("vitaclip.evaluate.report.writing.write_report", fails)
+    monkeypatch.setattr("vitaclip.evaluate.report.write_report", fails)
     lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
     command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model)]
     command += ["--out", str(tmp_path / "out.json"), "--predictions", str(tmp_path / "p.csv")]

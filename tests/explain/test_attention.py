@@ -76,9 +76,9 @@ def test_every_kind_of_token_has_its_part(config: VideoPromptConfig) -> None:
     assert {kind: weights.shape for kind, weights in attention.weights.items()} == {
         kind: (2, T, count) for kind, count in counts.items()
     }
-    torch.testing.assert_close(sum(attention.shares.values()), torch.ones(T, dtype=torch.float64))
+    torch.testing.assert_close(sum(attention.mass.values()), torch.ones(T, dtype=torch.float64))
     for t in range(T):
-        assert float(attention.shares["patches"][t]) == pytest.approx(float(attention.heat[t].sum()))
+        assert float(attention.mass["patches"][t]) == pytest.approx(float(attention.heat[t].sum()))
 
 
 def test_heat_lies_where_the_patches_lie() -> None:

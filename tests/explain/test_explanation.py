@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from plain_hiding import plain_hide
+from plain_occlusion import occlude_plainly
 from small_world import NAMES, train_config
 from vitaclip.config import RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoError, open_video
@@ -53,11 +53,11 @@ def test_figures_equal_those_worked_out_by_hand(predictor: Predictor, world: Pat
         assert each.clip_probability == pytest.approx(float(alone[k]), rel=1e-5)
         assert each.cosine == pytest.approx(float(feature @ predictor.text_features[k]), rel=1e-5)
     target = NAMES.index(found.name)
-    for t, value in enumerate(found.hiding.one_hidden):
-        assert value == pytest.approx(float(probabilities(predictor, plain_hide(clip, {t}))[target]), rel=1e-5)
-    for count, value in enumerate(found.hiding.curve):
-        hidden = plain_hide(clip, set(found.hiding.order[:count]))
-        assert value == pytest.approx(float(probabilities(predictor, hidden)[target]), rel=1e-5)
+    for t, value in enumerate(found.occlusion.single):
+        assert value == pytest.approx(float(probabilities(predictor, occlude_plainly(clip, {t}))[target]), rel=1e-5)
+    for count, value in enumerate(found.occlusion.curve):
+        occluded = occlude_plainly(clip, set(found.occlusion.order[:count]))
+        assert value == pytest.approx(float(probabilities(predictor, occluded)[target]), rel=1e-5)
     text = predictor.text_features
     others = sorted(((float(text[k] @ text[target]), NAMES[k]) for k in range(3) if k != target), reverse=True)
     assert [each.name for each in found.neighbours] == [name for _, name in others]
@@ -80,7 +80,7 @@ def test_another_name_can_be_asked_about(predictor: Predictor, world: Path) -> N
         assert found.candidates[0].name == explain_video(predictor, world / VIDEO).name
         assert name in [each.name for each in found.candidates]
         alone = probabilities(predictor, found.frames)[NAMES.index(name)]
-        assert found.hiding.curve[0] == pytest.approx(float(alone), rel=1e-5)
+        assert found.occlusion.curve[0] == pytest.approx(float(alone), rel=1e-5)
         assert len(found.neighbours) == 1
         assert found.neighbours[0].name != name
 
@@ -97,12 +97,12 @@ def test_attention_is_that_on_the_pixels_that_the_model_is_given(world: Path, tm
 def test_all_figures_go_into_json(predictor: Predictor, world: Path) -> None:
     found = explain_video(predictor, world / VIDEO)
     written = json.loads(json.dumps(found.to_dict()))
-    shares = written["attention"]["shares"]
-    assert list(shares) == ["patches", "itself", "global", "local", "summary"]
+    masses = written["attention"]["mass"]
+    assert list(masses) == ["patches", "itself", "global", "local", "summary"]
     for t in range(4):
-        assert sum(share[t] for share in shares.values()) == pytest.approx(1)
-        assert sum(sum(row) for row in written["attention"]["patches"][t]) == pytest.approx(shares["patches"][t])
-    assert written["hiding"]["curve"] == list(found.hiding.curve)
+        assert sum(mass[t] for mass in masses.values()) == pytest.approx(1)
+        assert sum(sum(row) for row in written["attention"]["patches"][t]) == pytest.approx(masses["patches"][t])
+    assert written["occlusion"]["curve"] == list(found.occlusion.curve)
     assert written["clip"] == {"number": 1, "of": 3, "frames": list(found.frame_numbers)}
     assert [each["name"] for each in written["candidates"]] == [each.name for each in found.candidates]
 

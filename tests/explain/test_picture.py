@@ -1,135 +1,103 @@
-"""The picture is measured: pixels of a colour are counted against the figures they stand for."""
+"""The picture of an explanation shows its numbers."""
 
-import io
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageFont
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from PIL import Image
 
-from vitaclip.explain import canvas
-from vitaclip.explain.attention import ClsAttention
-from vitaclip.explain.canvas import Canvas, heat_over_frames, ramp
+from vitaclip.explain.attention import ClsAttention, label_and_color
 from vitaclip.explain.explanation import Candidate, Explanation, Neighbour
-from vitaclip.explain.hiding import Hiding
-from vitaclip.explain.picture import KINDS, draw_explanation
+from vitaclip.explain.occlusion import Occlusion
+from vitaclip.explain.picture import draw_explanation, film_strip
+from vitaclip.figures import to_png
 
-SHARES = {"patches": 0.4, "itself": 0.05, "global": 0.1, "local": 0.25, "summary": 0.2}
+MASS = {"patches": 0.4, "itself": 0.05, "global": 0.1, "local": 0.25, "memory": 0.2}
 
 
-def explanation(frames: int = 4) -> Explanation:
+def explanation(frames: int = 4, **changes: Any) -> Explanation:
     generator = torch.Generator().manual_seed(0)
-    counts = {"patches": 4, "itself": 1, "global": 2, "local": frames, "summary": 1}
-    weights = {kind: torch.full((2, frames, n), SHARES[kind] / n) for kind, n in counts.items()}
-    return Explanation(
+    counts = {"patches": 4, "itself": 1, "global": 2, "local": frames, "memory": 1}
+    made = Explanation(
         path=Path("folder/video.mp4"),
         name="run",
         clip=(0, 1),
         frames=torch.randint(256, (frames, 3, 16, 16), dtype=torch.uint8, generator=generator),
         frame_numbers=tuple(range(frames)),
-        attention=ClsAttention(weights),
-        hiding=Hiding((0.25,) * frames, tuple(range(frames)), (0.75,) * frames),
-        candidates=(Candidate("run", 0.75, 0.75, 0.5), Candidate("jump", 0.25, 0.25, 0.3)),
-        neighbours=(Neighbour("jump", 0.8),),
+        attention=ClsAttention({kind: torch.full((2, frames, n), MASS[kind] / n) for kind, n in counts.items()}),
+        occlusion=Occlusion(
+            (0.25, 0.875) * (frames // 2) + (0.5,) * (frames % 2), tuple(range(frames)), (0.75,) * frames
+        ),
+        candidates=(Candidate("run", 0.75, 0.75, 0.5), Candidate("$jump_", 0.25, 0.25, 0.3)),
+        neighbours=(Neighbour("$jump_", -0.8),),
     )
+    return replace(made, **changes)
 
 
-def pixels(explained: Explanation) -> np.ndarray:
-    return np.array(Image.open(io.BytesIO(draw_explanation(explained))))
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that are drawn from here on."""
+    figures: list[Figure] = []
+
+    def keep(figure: Figure) -> bytes:
+        figures.append(figure)
+        return to_png(figure, 40)
+
+    monkeypatch.setattr("vitaclip.explain.picture.to_png", keep)
+    return figures
 
 
-def count(picture: np.ndarray, colour: str) -> int:
-    return int((picture == [int(colour[i : i + 2], 16) for i in (1, 3, 5)]).all(axis=-1).sum())
+def texts(figure: Figure) -> list[str]:
+    return [each.get_text() for axes in figure.axes for each in axes.texts] + [each.get_text() for each in figure.texts]
 
 
-def test_columns_are_as_high_as_the_shares_they_show() -> None:
-    picture = pixels(explanation())
-    counts = {kind: count(picture, colour) for kind, (_, colour) in KINDS.items()}
-    for kind, share in SHARES.items():
-        # The key's square adds to a colour, and the figures written on a column take from it.
-        assert counts[kind] / sum(counts.values()) == pytest.approx(share, rel=0.12)
+def bars(figure: Figure, color: str) -> list[float]:
+    from matplotlib.colors import to_rgb
+
+    patches = [each for axes in figure.axes for each in axes.patches if isinstance(each, Rectangle)]
+    return [each.get_height() for each in patches if each.get_facecolor()[:3] == to_rgb(color)]
 
 
-def test_what_hiding_loses_is_marked() -> None:
-    lost = "#c2394b"
-    picture, twice = (
-        pixels(replace(explanation(), hiding=Hiding((left,) * 4, (0, 1, 2, 3), (0.75,) * 4))) for left in (0.5, 0.25)
-    )
-    assert count(twice, lost) == pytest.approx(2 * count(picture, lost), rel=0.05)
-    nothing = pixels(replace(explanation(), hiding=Hiding((0.9,) * 4, (0, 1, 2, 3), (0.75,) * 4)))
-    assert count(nothing, lost) == 0
+def test_columns_are_as_high_as_their_mass(drawn: list[Figure]) -> None:
+    draw_explanation(explanation())
+    for kind, mass in MASS.items():
+        label, color = label_and_color(kind)
+        assert bars(drawn[0], color) == pytest.approx([mass] * 4)
+        assert label in texts(drawn[0])
+    assert texts(drawn[0]).count("40%") == 4
 
 
-def test_a_video_too_short_for_its_clip_is_marked() -> None:
-    lost = "#c2394b"
-    nothing_lost = replace(explanation(), hiding=Hiding((0.75,) * 4, (0, 1, 2, 3), (0.75,) * 4))
-    assert count(pixels(nothing_lost), lost) == 0
-    twice = replace(nothing_lost, frame_numbers=(0, 0, 1, 1))
-    assert "clip of 4 frames" in twice.warning
-    head = pixels(twice)[: 2 * 104]
-    assert count(head, lost) > 500
+def test_lost_probability_is_marked(drawn: list[Figure]) -> None:
+    draw_explanation(explanation())
+    assert bars(drawn[0], "#c2394b") == pytest.approx([0.5, 0, 0.5, 0])
+    assert texts(drawn[0]).count("25.0%\n-50.0 points") == texts(drawn[0]).count("87.5%\n+12.5 points") == 2
 
 
-def test_more_frames_and_names_make_it_higher() -> None:
-    few, many = pixels(explanation(8)), pixels(explanation(9))
-    assert many.shape[0] > few.shape[0]
-    assert many.shape[1] == few.shape[1]
-    candidates = tuple(Candidate(f"name {n}", 0.1, 0.1, 0.1) for n in range(10))
-    listed = pixels(replace(explanation(8), name="name 9", candidates=candidates))
-    assert listed.shape[0] > few.shape[0]
+def test_title_tells_name_prediction_and_warning(drawn: list[Figure]) -> None:
+    draw_explanation(explanation(frame_numbers=(0, 0, 1, 1), name="$jump_", clip=(1, 3)))
+    assert "25.0%  $jump_" in texts(drawn[0])
+    (about,) = [text for text in texts(drawn[0]) if "clip 2 of 3" in text]
+    assert "25.0% alone" in about
+    assert "predicted: run, 75.0%" in about
+    assert any("clip of 4 frames" in text for text in texts(drawn[0]))
+    assert "-0.80" in texts(drawn[0])
 
 
-def test_heat_is_brightest_where_attention_is_most() -> None:
-    heat = torch.full((2, 2, 2), 0.1)
-    heat[1, 0, 1] = 0.4
-    heated = heat_over_frames(torch.full((2, 3, 8, 8), 90, dtype=torch.uint8), heat, side=32)
-    assert heated.shape == (2, 3, 32, 32)
-    assert heated.dtype == torch.uint8
-    brightness = heated.float().mean(dim=1)
-    frame, place = divmod(int(brightness.argmax()), 32 * 32)
-    assert (frame, place // 32 < 16, place % 32 >= 16) == (1, True, True)
-    assert float(brightness[0].max() - brightness[0].min()) < 1  # grey levels
+def test_more_frames_go_on_in_rows(drawn: list[Figure]) -> None:
+    few, many = (Image.open(BytesIO(draw_explanation(explanation(count)))) for count in (8, 9))
+    assert many.height > few.height
+    assert many.width == few.width
+    assert sum(text.startswith("frame ") for text in texts(drawn[1])) == 9
 
 
-def test_colours_get_brighter_all_the_way() -> None:
-    colours = ramp(torch.linspace(0, 1, 50)[None, None])[0, :, 0]
-    assert bool((colours.mean(dim=0).diff() > 0).all())
-    assert float(colours.min()) >= 0
-    assert float(colours.max()) <= 1
-
-
-def test_a_font_of_the_system_serves_other_scripts_if_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    own, truetype = ImageFont.load_default(40), ImageFont.truetype
-    asked: list[str] = []
-
-    def only_arial(font: object, *arguments: Any, **options: Any) -> object:
-        if not isinstance(font, str):  # Pillow's own, which comes as bytes
-            return truetype(font, *arguments, **options)  # type: ignore[arg-type]
-        asked.append(font)
-        if font == "arial.ttf":
-            return own
-        raise OSError("cannot open resource")
-
-    canvas._font.cache_clear()
-    monkeypatch.setattr(ImageFont, "truetype", only_arial)
-    page = Canvas(100, 30)
-    page.text(0, 15, "ascii", size=7)
-    assert asked == []
-    page.text(0, 15, "日本", size=7)
-    assert asked[-1] == "arial.ttf"
-    canvas._font.cache_clear()
-
-
-def test_text_stays_in_its_width() -> None:
-    def inked(text: str, width: float | None) -> int:
-        page = Canvas(400, 30)
-        page.text(0, 15, text, width=width)
-        return int(np.nonzero((np.array(page.image) < 255).any(axis=(0, 2)))[0].max())
-
-    long = "a very long name of a class " * 3
-    assert inked(long, None) > 2 * 150
-    assert 2 * 120 < inked(long, 150) <= 2 * 150
-    assert inked("short", 150) == inked("short", None)
+def test_film_strip_puts_frames_side_by_side() -> None:
+    frames = explanation().frames
+    strip = film_strip(frames, gap=0.25)
+    assert strip.shape == (16, 4 * 20, 3)
+    assert torch.equal(torch.from_numpy(strip[:, 20:36]), frames[1].permute(1, 2, 0))
+    assert (strip[:, 16:20] == 255).all()

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 HELP = "why a video is given its name: where the model looks, which frames it needs, which names are near"
 DESCRIPTION = """\
 Show why a video is given its name. For each frame of its middle clip: where the last block's cls token looks, how much
-of its attention goes to each kind of prompt, and the probability of the name when that frame is hidden (the nearest
-other frame stands in its place). Then the same as ever more frames are hidden, most important first, the next most
+of its attention goes to each kind of prompt, and the probability of the name when that frame is occluded (the nearest
+other frame takes its place). Then the same as more and more frames are occluded, most important first, the next most
 probable names, and the names whose texts are nearest. Prints tables and writes a picture and a JSON file a video.
 
 examples:
@@ -88,7 +88,7 @@ def _distinct_stems(paths: Sequence["VideoPath"]) -> list[str]:
 
 
 def _print(console: Console, explanation: "Explanation") -> None:
-    shares, hiding = explanation.attention.shares, explanation.hiding
+    masses, occlusion = explanation.attention.mass, explanation.occlusion
     number, clips = explanation.clip
     candidates = [
         (c.name, f"{c.probability:.1%}", f"{c.clip_probability:.1%}", f"{c.cosine:.3f}") for c in explanation.candidates
@@ -97,13 +97,13 @@ def _print(console: Console, explanation: "Explanation") -> None:
     print_table(console, title, ("name", "all clips", f"clip {number + 1} of {clips}", "cosine"), candidates)
     rows = []
     for t, frame in enumerate(explanation.frame_numbers):
-        attention = [f"{float(share[t]):.0%}" for share in shares.values()]
-        rows.append((str(frame), f"{hiding.one_hidden[t]:.1%}", *attention))
-    print_table(console, "", ("frame", "when hidden", *shares), rows)
+        attention = [f"{float(mass[t]):.0%}" for mass in masses.values()]
+        rows.append((str(frame), f"{occlusion.single[t]:.1%}", *attention))
+    print_table(console, "", ("frame", "occluded", *masses), rows)
     if explanation.warning:
         console.print(explanation.warning, style="yellow", soft_wrap=True)
-    order = ", ".join(str(explanation.frame_numbers[t]) for t in hiding.order[:-1])
-    curve = ", ".join(f"{share:.1%}" for share in hiding.curve)
-    console.print(f"hiding ever more (frames {order}): {curve}", soft_wrap=True)
+    order = ", ".join(str(explanation.frame_numbers[t]) for t in occlusion.order[:-1])
+    curve = ", ".join(f"{probability:.1%}" for probability in occlusion.curve)
+    console.print(f"occluding more and more (frames {order}): {curve}", soft_wrap=True)
     nearest = ", ".join(f"{near.name} {near.cosine:.2f}" for near in explanation.neighbours)
     console.print(f"nearest texts: {nearest}\n", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""Seeing why a model gives a video its name: where it looks, which frames it needs, which names are near."""
+"""Seeing why a model gives a video its name: where it attends, which frames it needs, which names are near."""
 
 from vitaclip.explain.explanation import Explanation, explain_video
 

@@ -1,6 +1,6 @@
-"""Where the cls token of each frame looks in the last block, worked out in the open beside the model's fused forward.
+"""What the cls token of each frame attends to in the last block, computed beside the model's fused forward pass.
 
-Axes: T frames, N patches in rows x columns, L tokens of a frame, S tokens looked at, C image width.
+Axes: T frames, N patches in rows x columns, L tokens of a frame, S tokens attended to, C image width.
 """
 
 from collections.abc import Mapping
@@ -14,14 +14,26 @@ from vitaclip.clip.transformer import Attention, Block
 from vitaclip.model import VitaCLIP
 from vitaclip.prompts import BlockPrompts
 
+_PLAIN = {"patches": ("patches", "#e0762b"), "itself": ("itself", "#9aa4b2")}
+_PROMPTS = {
+    "global": ("global prompts", "#2f6fb3"),
+    "local": ("local prompts", "#2f9c86"),
+    "summary": ("summary token", "#8a5ab0"),
+}
+
+
+def label_and_color(kind: str) -> tuple[str, str]:
+    """What figures call a kind of token, and its colour. A kind that is not listed goes by its own name, in grey."""
+    return (_PLAIN | _PROMPTS).get(kind, (kind, "#5a626c"))
+
 
 @dataclass(frozen=True)
 class ClsAttention:
-    """The last block's attention from each frame's cls token, by what it looks at."""
+    """The last block's attention from each frame's cls token, by the kind of token that it attends to."""
 
     weights: Mapping[str, Tensor]
-    """(heads, T, tokens of the kind) float32 on the CPU: `patches` (row by row) and `itself`, then the prompts that
-    the model has, `global`, `local` (one of each of the T frames) and `summary`. Over all kinds they sum to 1."""
+    """(heads, T, tokens of the kind) float32 on the CPU: `patches` (row by row) and `itself`, then the kinds of prompts
+    that the model has. Over all kinds they sum to 1."""
 
     @property
     def heat(self) -> Tensor:
@@ -31,14 +43,14 @@ class ClsAttention:
         return patches.unflatten(-1, (side, side))
 
     @property
-    def shares(self) -> dict[str, Tensor]:
-        """(T,) for each kind: how much of the attention goes there, mean of the heads. They sum to 1."""
+    def mass(self) -> dict[str, Tensor]:
+        """(T,) for each kind: the fraction of the attention that goes there, mean of the heads. They sum to 1."""
         return {kind: weights.sum(dim=-1).mean(dim=0) for kind, weights in self.weights.items()}
 
 
 @torch.no_grad()
 def last_attention(model: VitaCLIP, clip: Tensor) -> ClsAttention:
-    """Run a clip up to the last block of the image tower and work out where that block's cls tokens look.
+    """Run a clip up to the last block of the image tower and compute what that block's cls tokens attend to.
 
     Args:
         model: with or without prompts.
@@ -54,27 +66,27 @@ def last_attention(model: VitaCLIP, clip: Tensor) -> ClsAttention:
     assert isinstance(last_prompts, BlockPrompts)
     tokens, context = last.norm1(x), [last.norm1(group) for group in last_prompts(x[:, :, 0])]
     batch = tokens.shape[:2]
-    looked_at = torch.cat([tokens, *(group.expand(*batch, -1, -1) for group in context)], dim=-2)[0]
-    weights = attention_weights(last.attention, tokens[0, :, :1], looked_at)[:, :, 0].transpose(0, 1).cpu()
+    keys = torch.cat([tokens, *(group.expand(*batch, -1, -1) for group in context)], dim=-2)[0]
+    weights = attention_weights(last.attention, tokens[0, :, :1], keys)[:, :, 0].transpose(0, 1).cpu()
     sizes = [1, tokens.shape[-2] - 1, *(group.shape[-2] for group in context)]
     itself, patches, *others = weights.split(sizes, dim=-1)
     of_prompts = dict(zip(last_prompts.context_kinds, others, strict=True))
     return ClsAttention({"patches": patches, "itself": itself} | of_prompts)
 
 
-def attention_weights(layer: Attention, tokens: Tensor, looked_at: Tensor) -> Tensor:
-    """The weights that the fused kernel keeps to itself, their softmax taken in float32 at least.
+def attention_weights(layer: Attention, tokens: Tensor, keys: Tensor) -> Tensor:
+    """The attention weights, which the fused kernel does not return. The softmax is taken in float32 at least.
 
     Args:
         layer: holds the projections.
-        tokens: (..., L, C), normalised, that look.
-        looked_at: (..., S, C), normalised.
+        tokens: (..., L, C), normalised, become the queries.
+        keys: (..., S, C), normalised, become the keys.
 
     Returns:
         (..., heads, L, S); each row sums to 1.
     """
     width = tokens.shape[-1]
-    projections = zip((tokens, looked_at), layer.qkv.weight.split(width), layer.qkv.bias.split(width), strict=False)
+    projections = zip((tokens, keys), layer.qkv.weight.split(width), layer.qkv.bias.split(width), strict=False)
     query, key = (
         F.linear(x, weight, bias).unflatten(-1, (layer.heads, -1)).transpose(-3, -2) for x, weight, bias in projections
     )

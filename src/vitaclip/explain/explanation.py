@@ -1,4 +1,4 @@
-"""One clip of a video explained: where the model looks, which frames it needs, which names are near.
+"""One clip of a video explained: where the model attends, which frames it needs, which names are near.
 
 Axes: V views, T frames, H x W pixels, K candidates, D embedding.
 """
@@ -15,7 +15,7 @@ from vitaclip.config import ViewsConfig
 from vitaclip.data import VideoPath, open_clip, to_video_path
 from vitaclip.evaluate.scoring import fuse_views, take_pixels
 from vitaclip.explain.attention import ClsAttention, last_attention
-from vitaclip.explain.hiding import Hiding, hide_frames
+from vitaclip.explain.occlusion import Occlusion, occlude_frames
 from vitaclip.predictor import Predictor
 
 _CLIPS_AT_A_TIME = 8
@@ -23,7 +23,7 @@ _CLIPS_AT_A_TIME = 8
 
 @dataclass(frozen=True)
 class Candidate:
-    """What a candidate name got."""
+    """A candidate name with its probabilities."""
 
     name: str
     probability: float
@@ -31,16 +31,16 @@ class Candidate:
     clip_probability: float
     """From the explained clip alone."""
     cosine: float
-    """Of the clip's feature and the name's text."""
+    """Between the clip's feature and the name's text."""
 
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A name whose text is near that of the explained one."""
+    """A name whose text is near the text of the explained one."""
 
     name: str
     cosine: float
-    """Of the two texts."""
+    """Between the two texts."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ class Explanation:
     clip: tuple[int, int]
     """Which clip of how many, from 0."""
     frames: Tensor
-    """uint8 (T, 3, H, W), what the model saw."""
+    """uint8 (T, 3, H, W), the model's input."""
     frame_numbers: tuple[int, ...]
-    """T, their places in the video, from 0. A video shorter than the clip repeats some."""
+    """T, their positions in the video, from 0. A video shorter than the clip repeats some."""
     attention: ClsAttention
     """Of the last block's cls tokens."""
-    hiding: Hiding
-    """Probability of the name from this clip, as frames are hidden."""
+    occlusion: Occlusion
+    """The probability of the name from this clip, as frames are occluded."""
     candidates: tuple[Candidate, ...]
     """The most probable names, best first."""
     neighbours: tuple[Neighbour, ...]
@@ -68,8 +68,8 @@ class Explanation:
 
     @property
     def warning(self) -> str:
-        """What hiding frames cannot tell of this video; mostly empty."""
-        return warn_of_repeats(self.frame_numbers)
+        """What occlusion cannot tell of this video; mostly empty."""
+        return repeat_warning(self.frame_numbers)
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, ready for JSON; attention as the mean of the heads."""
@@ -79,9 +79,9 @@ class Explanation:
             "clip": {"number": self.clip[0], "of": self.clip[1], "frames": list(self.frame_numbers)},
             "candidates": [asdict(each) for each in self.candidates],
             "neighbours": [asdict(each) for each in self.neighbours],
-            "hiding": asdict(self.hiding),
+            "occlusion": asdict(self.occlusion),
             "attention": {
-                "shares": {kind: share.tolist() for kind, share in self.attention.shares.items()},
+                "mass": {kind: mass.tolist() for kind, mass in self.attention.mass.items()},
                 "patches": self.attention.heat.tolist(),
             },
         }
@@ -118,24 +118,24 @@ def explain_video(predictor: Predictor, path: str | VideoPath, *, name: str = ""
         clip=(view // predictor.views.spatial, predictor.views.temporal),
         frames=clip,
         frame_numbers=frame_numbers(predictor, path),
-        attention=attend(predictor, clip),
-        hiding=hide_frames(clip, clip_probability(predictor, target)),
+        attention=attention_maps(predictor, clip),
+        occlusion=occlude_frames(clip, clip_probability(predictor, target)),
         candidates=tuple(
             Candidate(names[k], float(fused[k]), float(alone[k]), float(cosines[k]))
             for k in (best if target in best else [*best, target])
         ),
-        neighbours=near_names(predictor, target, top_k),
+        neighbours=nearest_names(predictor, target, top_k),
     )
 
 
-def attend(predictor: Predictor, clip: Tensor) -> ClsAttention:
-    """Where the cls tokens look in a clip (T, 3, H, W) that the predictor has loaded."""
+def attention_maps(predictor: Predictor, clip: Tensor) -> ClsAttention:
+    """What the cls tokens attend to in a clip (T, 3, H, W) that the predictor has loaded."""
     with predictor.autocast():
         return last_attention(predictor.model, take_pixels(clip.to(predictor.model.device), predictor.views.pixels))
 
 
 def clip_probability(predictor: Predictor, target: int) -> Callable[[Tensor], Tensor]:
-    """What gives the probability (n,) of a candidate from clips (n, T, 3, H, W), each by itself."""
+    """A function from clips (n, T, 3, H, W) to the probability (n,) of a candidate, from each clip alone."""
 
     def probability(clips: Tensor) -> Tensor:
         parts = [predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)]
@@ -144,21 +144,21 @@ def clip_probability(predictor: Predictor, target: int) -> Callable[[Tensor], Te
     return probability
 
 
-def near_names(predictor: Predictor, target: int, count: int) -> tuple[Neighbour, ...]:
-    """The candidates whose texts are nearest to that of one of them, nearest first."""
+def nearest_names(predictor: Predictor, target: int, count: int) -> tuple[Neighbour, ...]:
+    """The candidates whose texts are nearest to the text of `target`, nearest first."""
     text = predictor.text_features
     cosines = (text @ text[target]).cpu()
     nearest = [k for k in cosines.argsort(descending=True).tolist() if k != target][:count]
     return tuple(Neighbour(predictor.class_names[k], float(cosines[k])) for k in nearest)
 
 
-def warn_of_repeats(numbers: Sequence[int]) -> str:
-    """That frames of a clip come more than once, if they do: hiding one of these leaves its copy."""
+def repeat_warning(numbers: Sequence[int]) -> str:
+    """A warning if a clip holds a frame more than once, because occluding one of these leaves its copy."""
     if len(set(numbers)) == len(numbers):
         return ""
     return (
         f"the video is too short for a clip of {len(numbers)} frames as this model takes them, so some come more than"
-        " once; hiding one of those changes little"
+        " once; occluding one of those changes little"
     )
 
 
@@ -184,7 +184,7 @@ def _probabilities(predictor: Predictor, features: Tensor) -> Tensor:
 
 
 def frame_numbers(predictor: Predictor, path: str | VideoPath) -> tuple[int, ...]:
-    """The T places in the video, from 0, of the middle clip's frames."""
+    """The T positions in the video, from 0, of the middle clip's frames."""
     views = predictor.views
     with open_clip(path) as video:
         return tuple(predictor.sampling.views(video.num_frames, views.temporal)[views.temporal // 2].tolist())

@@ -1,174 +1,180 @@
 """An explanation as one picture: the clip's frames from left to right, and below each what the model made of it.
 
-Lengths are in the units of the canvas. Axes: T frames.
+Positions and sizes are in inches, from the top left corner. Axes: T frames.
 """
 
-import math
-from collections.abc import Mapping, Sequence
-from io import BytesIO
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
-from vitaclip.explain.canvas import FAINT, INK, PAPER, SOFT, Canvas, heat_over_frames, ramp
+from vitaclip.explain.attention import label_and_color
 from vitaclip.explain.explanation import Explanation
+from vitaclip.explain.film_strip import overlay_heat
+from vitaclip.figures import ACCENT, INK, RULE, SOFT, bars, drawing, fraction_axis, readable, shorten, to_png
 
-KINDS = {
-    "patches": ("patches", "#e0762b"),
-    "itself": ("itself", "#9aa4b2"),
-    "global": ("global prompts", "#2f6fb3"),
-    "local": ("local prompts", "#2f9c86"),
-    "summary": ("summary token", "#8a5ab0"),
-}
-"""What a cls token may look at: what the picture calls it, and its colour."""
-_NAMED, _KEPT, _LOST, _EMPTY = "#3f5877", "#8fa2ba", "#c2394b", "#f1f3f6"
-"""Colours of the explained name, of what is left of its probability, of what is lost, and of the rest."""
-_MARGIN, _LABELS, _SIDE, _GAP, _IN_A_BAND = 32, 150, 124, 8, 8
-_WIDTH = 2 * _MARGIN + _LABELS + _IN_A_BAND * (_SIDE + _GAP) - _GAP
-_HEAD, _BAND, _CURVE, _TITLE, _ROW = 104, 552, 276, 58, 36
-_SHARES, _HIDING = 104, 62
-_PANEL_GAP = 56
-_PANEL = (_WIDTH - 2 * _MARGIN - 2 * _PANEL_GAP) / 3
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_AddAxes = Callable[[float, float, float, float], "Axes"]
+"""From left, top, width and height."""
+FRAMES_PER_ROW = 8
+_MARGIN, _LABELS, _FRAME = 0.35, 1.75, 1.4
+_WIDTH = 2 * _MARGIN + _LABELS + FRAMES_PER_ROW * _FRAME
+_HEAD, _ROW, _PANEL_LINE = 1.45, 5.15, 0.34
+_KEPT, _LOST = "#8fa2ba", "#c2394b"
 
 
 def draw_explanation(explanation: Explanation) -> bytes:
-    """The picture, as PNG. Clips of more than 8 frames go on in further rows."""
+    """The picture as PNG. A clip of more than 8 frames goes on in further rows."""
     frames = range(len(explanation.frames))
-    bands = [frames[start : start + _IN_A_BAND] for start in range(0, len(frames), _IN_A_BAND)]
-    panels = _HEAD + _BAND * len(bands)
-    rows = max(len(explanation.candidates), len(explanation.neighbours))
-    canvas = Canvas(_WIDTH, panels + max(_CURVE, _TITLE + _ROW * rows + 8))
-    _draw_head(canvas, explanation)
-    heated = heat_over_frames(explanation.frames, explanation.attention.heat)
-    for number, band in enumerate(bands):
-        _draw_band(canvas, _HEAD + number * _BAND, explanation, heated, band)
-    _draw_candidates(canvas, _MARGIN, panels, explanation)
-    _draw_curve(canvas, _MARGIN + _PANEL + _PANEL_GAP, panels, explanation)
-    _draw_neighbours(canvas, _MARGIN + 2 * (_PANEL + _PANEL_GAP), panels, explanation)
-    buffer = BytesIO()
-    canvas.image.save(buffer, "PNG")
-    return buffer.getvalue()
+    rows = [frames[start : start + FRAMES_PER_ROW] for start in range(0, len(frames), FRAMES_PER_ROW)]
+    panels = max(2.6, _PANEL_LINE * max(len(explanation.candidates), len(explanation.neighbours)))
+    height = _HEAD + _ROW * len(rows) + 0.7 + panels + 0.7
+    with drawing(_WIDTH, height) as figure:
+        figure.set_layout_engine("none")
+
+        def add_axes(left: float, top: float, width: float, tall: float) -> "Axes":
+            return figure.add_axes((left / _WIDTH, 1 - (top + tall) / height, width / _WIDTH, tall / height))
+
+        styles = (21, INK, 0.5), (11, SOFT, 0.85), (10, _LOST, 1.1)
+        for (size, colour, top), line in zip(styles, _title(explanation), strict=True):
+            figure.text(_MARGIN / _WIDTH, 1 - top / height, line, size=size, color=colour)
+        overlays = overlay_heat(explanation.frames, explanation.attention.heat)
+        for number, row in enumerate(rows):
+            _draw_row(add_axes, _HEAD + number * _ROW, explanation, overlays, row)
+        _draw_panels(add_axes, _HEAD + _ROW * len(rows) + 0.7, panels, explanation)
+        return to_png(figure)
 
 
-def _draw_head(canvas: Canvas, explanation: Explanation) -> None:
+def _title(explanation: Explanation) -> tuple[str, str, str]:
+    """The name with its probability; the clip, with the predicted name if it is another; and the warning."""
     candidate = next(each for each in explanation.candidates if each.name == explanation.name)
     number, clips = explanation.clip
-    about = [f"{'/'.join(explanation.path.parts[-2:])}", f"clip {number + 1} of {clips}"]
+    about = [readable("/".join(explanation.path.parts[-2:])), f"clip {number + 1} of {clips}"]
     if clips > 1:
-        about[1] += f", {candidate.clip_probability:.1%} by itself"
+        about[1] += f", {candidate.clip_probability:.1%} alone"
     predicted = explanation.candidates[0]
     if predicted.name != explanation.name:
-        about.append(f"predicted: {predicted.name}, {predicted.probability:.1%}")
-    canvas.text(_MARGIN, 42, f"{candidate.probability:.1%}  {explanation.name}", size=28, width=_WIDTH - 2 * _MARGIN)
-    canvas.text(_MARGIN, 74, "   |   ".join(about), size=14, colour=SOFT, width=_WIDTH - 2 * _MARGIN)
-    canvas.text(_MARGIN, 96, explanation.warning, size=13, colour=_LOST, width=_WIDTH - 2 * _MARGIN)
+        about.append(f"predicted: {_label(predicted.name, 40)}, {predicted.probability:.1%}")
+    return f"{candidate.probability:.1%}  {_label(explanation.name, 60)}", "   |   ".join(about), explanation.warning
 
 
-def _draw_band(canvas: Canvas, top: float, explanation: Explanation, heated: Tensor, band: Sequence[int]) -> None:
-    """A row of frames: what they show, where their cls tokens look, at what, and what hiding each would do."""
-    attention, hiding = explanation.attention, explanation.hiding
-    frames_top = top + 24
-    heat_top = frames_top + _SIDE + 6
-    shares_top = heat_top + _SIDE + 14
-    hiding_top = shares_top + _SHARES + 22
-    _label(canvas, frames_top, "The frames", "as the model sees them")
-    _label(canvas, heat_top, "Where each looks", "attention of its cls", "token, last block")
-    _draw_heat_scale(canvas, heat_top + 86, float(attention.heat.max()))
-    _label(canvas, shares_top, "At what it looks")
-    for row, kind in enumerate(attention.weights):
-        name, colour = KINDS[kind]
-        canvas.box(_MARGIN, shares_top + 24 + 17 * row, 10, 10, colour)
-        canvas.text(_MARGIN + 17, shares_top + 29 + 17 * row, name, size=12, colour=SOFT)
-    _label(canvas, hiding_top, "When it is hidden", "probability of the", "name; line: with", "nothing hidden")
-    for column, t in enumerate(band):
-        x = _MARGIN + _LABELS + column * (_SIDE + _GAP)
-        number = f"frame {explanation.frame_numbers[t]}"
-        canvas.text(x + _SIDE / 2, top + 11, number, size=12, colour=SOFT, align="middle")
-        canvas.picture(x, frames_top, _SIDE, explanation.frames[t])
-        canvas.picture(x, heat_top, _SIDE, heated[t])
-        _draw_shares(canvas, x, shares_top, {kind: float(share[t]) for kind, share in attention.shares.items()})
-        _draw_hidden(canvas, x, hiding_top, hiding.curve[0], hiding.one_hidden[t])
+def _label(name: str, most: int = 24) -> str:
+    return shorten(readable(name), most)
 
 
-def _draw_shares(canvas: Canvas, x: float, top: float, shares: Mapping[str, float]) -> None:
-    """A column of all the attention, cut into what it goes to."""
-    y = top
-    for kind, share in shares.items():
-        height = _SHARES * share
-        canvas.box(x, y, _SIDE, height, KINDS[kind][1])
-        if height >= 14:
-            canvas.text(x + _SIDE / 2, y + height / 2, f"{share:.0%}", size=12, colour=PAPER, align="middle")
-        y += height
+def _draw_row(add_axes: _AddAxes, top: float, explanation: Explanation, overlays: Tensor, row: Sequence[int]) -> None:
+    """A row of frames: what they show, where their cls tokens attend, to which kinds, and what occluding each does."""
+    left, width = _MARGIN + _LABELS, _FRAME * len(row)
+    for n, (images, title, note) in enumerate(
+        (
+            (explanation.frames, "Frames", "the model's input"),
+            (
+                overlays,
+                "Attention",
+                f"of the cls token, last\nblock; brightest:\n{explanation.attention.heat.max():.1%} on a patch",
+            ),
+        )
+    ):
+        axes = add_axes(left, top + n * (_FRAME + 0.02), width, _FRAME)
+        axes.imshow(film_strip(images[list(row)]), aspect="auto")
+        axes.axis("off")
+        _row_label(axes, title, note)
+        for column, t in enumerate(row if n == 0 else ()):
+            axes.text(
+                (column + 0.485) / len(row),
+                1.04,
+                f"frame {explanation.frame_numbers[t]}",
+                transform=axes.transAxes,
+                ha="center",
+                color=SOFT,
+            )
+    below = top + 2 * _FRAME + 0.15
+    _draw_mass(add_axes(left, below, width, 1.0), explanation, row)
+    _draw_occlusion(add_axes(left, below + 1.2, width, 0.6), explanation, row)
 
 
-def _draw_hidden(canvas: Canvas, x: float, top: float, whole: float, left: float) -> None:
-    """A column of what is left of the name's probability, and of what is lost, with a line at the whole."""
-    bottom = top + _HIDING
-    canvas.box(x, top, _SIDE, _HIDING, _EMPTY)
-    canvas.box(x, bottom - _HIDING * left, _SIDE, _HIDING * left, _KEPT)
-    canvas.box(x, bottom - _HIDING * whole, _SIDE, _HIDING * (whole - left), _LOST)
-    canvas.line([(x, bottom - _HIDING * whole), (x + _SIDE - 1, bottom - _HIDING * whole)], INK)
-    points = round(100 * (left - whole), 1) + 0  # no minus zero
-    canvas.text(x + _SIDE / 2, bottom + 13, f"{left:.1%}", size=12, align="middle")
-    canvas.text(x + _SIDE / 2, bottom + 29, f"{points:+.1f} points", size=11, colour=SOFT, align="middle")
+def film_strip(frames: Tensor, gap: float = 0.03) -> NDArray[np.uint8]:
+    """Frames, uint8 (T, 3, H, W), beside each other in one image, each with a white gap of a part of W behind it."""
+    white = round(gap * frames.shape[-1])
+    padded = np.pad(frames.permute(0, 2, 3, 1).numpy(), ((0, 0), (0, 0), (0, white), (0, 0)), constant_values=255)
+    return np.concatenate(list(padded), axis=1)
 
 
-def _label(canvas: Canvas, top: float, title: str, *notes: str) -> None:
-    canvas.text(_MARGIN, top + 8, title, size=14)
-    for row, note in enumerate(notes):
-        canvas.text(_MARGIN, top + 27 + 15 * row, note, size=12, colour=SOFT)
+def _row_label(axes: "Axes", title: str, note: str) -> None:
+    """The name of a row of the picture, to the left of it."""
+    _beside(axes, title, 0, 0, size=12)
+    _beside(axes, note, 0, 18, size=9, color=SOFT, linespacing=1.3)
 
 
-def _draw_heat_scale(canvas: Canvas, top: float, highest: float) -> None:
-    steps = 52
-    colours = (255 * ramp(torch.linspace(0, 1, steps)[None, None])[0, :, 0]).to(torch.uint8).T.tolist()
-    for step, (red, green, blue) in enumerate(colours):
-        canvas.box(_MARGIN + 2 * step, top, 2, 10, f"#{red:02x}{green:02x}{blue:02x}")
-    canvas.text(_MARGIN, top + 20, "0", size=11, colour=SOFT)
-    canvas.text(_MARGIN + 2 * steps, top + 20, f"{highest:.1%} a patch", size=11, colour=SOFT, align="right")
+def _beside(axes: "Axes", text: str, right: float, down: float, **style: Any) -> None:
+    """Text in the column of labels, in points from its top left corner beside the axes."""
+    place: dict[str, Any] = {"textcoords": "offset points", "va": "top", "annotation_clip": False}
+    axes.annotate(text, (0, 1), (right - 72 * _LABELS, -down), "axes fraction", **(place | style))
 
 
-def _draw_candidates(canvas: Canvas, x: float, top: float, explanation: Explanation) -> None:
-    _panel_title(canvas, x, top, "The names it considers", "probability from all clips")
-    for row, each in enumerate(explanation.candidates):
-        colour = _NAMED if each.name == explanation.name else _KEPT
-        _draw_row(canvas, x, top, row, each.name, f"{each.probability:.1%}", each.probability, colour)
+def _bare(axes: "Axes", columns: int) -> None:
+    """Leave only what is drawn: a column for each frame, from 0 to 100 %."""
+    axes.set(xlim=(0, columns), ylim=(0, 1), xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
-def _draw_neighbours(canvas: Canvas, x: float, top: float, explanation: Explanation) -> None:
-    _panel_title(canvas, x, top, "The names that read most like it", "cosine of their texts")
-    for row, each in enumerate(explanation.neighbours):
-        _draw_row(canvas, x, top, row, each.name, f"{each.cosine:.2f}", max(each.cosine, 0), _KEPT)
+def _draw_mass(axes: "Axes", explanation: Explanation, row: Sequence[int]) -> None:
+    """A column for all the attention of a frame, divided by the kind of token that it goes to."""
+    top = np.ones(len(row))
+    middles = np.arange(len(row)) + 0.485
+    for line, (kind, mass) in enumerate(explanation.attention.mass.items()):
+        (label, color), part = label_and_color(kind), mass[list(row)].numpy()
+        top = top - part
+        axes.bar(middles, part, 0.97, top, color=color)
+        for x, bottom, value in zip(middles, top, part, strict=True):
+            if value >= 0.13:
+                axes.text(x, bottom + value / 2, f"{value:.0%}", ha="center", va="center", size=9, color="white")
+        _beside(axes, "■", 0, 18 + 13 * line, size=10, color=color)
+        _beside(axes, label, 13, 18 + 13 * line, size=9, color=SOFT)
+    _row_label(axes, "Attention mass", "")
+    _bare(axes, len(row))
 
 
-def _panel_title(canvas: Canvas, x: float, top: float, title: str, note: str) -> None:
-    canvas.text(x, top + 8, title, size=14)
-    canvas.text(x, top + 27, note, size=12, colour=SOFT, width=_PANEL)
+def _draw_occlusion(axes: "Axes", explanation: Explanation, row: Sequence[int]) -> None:
+    """What is left of the name's probability without a frame, and what is lost, with a line at the whole."""
+    whole = explanation.occlusion.curve[0]
+    for column, t in enumerate(row):
+        left, x = explanation.occlusion.single[t], column + 0.485
+        axes.bar(x, 1, 0.97, color=RULE, alpha=0.5)
+        axes.bar(x, left, 0.97, color=_KEPT)
+        axes.bar(x, max(whole - left, 0), 0.97, left, color=_LOST)
+        points = round(100 * (left - whole), 1) + 0  # no minus zero
+        axes.text(x, -0.06, f"{left:.1%}\n{points:+.1f} points", ha="center", va="top", size=9)
+    axes.axhline(whole, color=INK, linewidth=1)
+    _row_label(axes, "Occlusion", "the name's probability\nwithout the frame; line:\nnothing occluded")
+    _bare(axes, len(row))
 
 
-def _draw_row(canvas: Canvas, x: float, top: float, row: int, name: str, value: str, share: float, colour: str) -> None:
-    y = top + _TITLE + _ROW * row
-    canvas.text(x, y, name, width=_PANEL - 60)
-    canvas.text(x + _PANEL, y, value, align="right")
-    canvas.box(x, y + 11, _PANEL, 5, _EMPTY)
-    canvas.box(x, y + 11, _PANEL * share, 5, colour)
+def _draw_panels(add_axes: _AddAxes, top: float, height: float, explanation: Explanation) -> None:
+    """The candidates, the probability as more and more frames are occluded, and the nearest names."""
+    names, width = 2.2, (_WIDTH - 2 * _MARGIN) / 3
+    candidates, neighbours = explanation.candidates, explanation.neighbours
+    axes = add_axes(_MARGIN + names, top, width - names - 0.3, _PANEL_LINE * len(candidates))
+    colours = [ACCENT if each.name == explanation.name else _KEPT for each in candidates]
+    bars(axes, [_label(each.name) for each in candidates], [each.probability for each in candidates], colours)
+    axes.set_title("Candidates: probability from all clips", x=-names / (width - names - 0.3))
+
+    _draw_curve(add_axes(_MARGIN + width + 0.7, top, width - 1.2, height), explanation)
+
+    axes = add_axes(_MARGIN + 2 * width + names, top, width - names - 0.3, _PANEL_LINE * len(neighbours))
+    bars(axes, [_label(each.name) for each in neighbours], [each.cosine for each in neighbours], _KEPT, "{:.2f}")
+    axes.set_title("Nearest names: cosine of the texts", x=-names / (width - names - 0.3))
 
 
-def _draw_curve(canvas: Canvas, x: float, top: float, explanation: Explanation) -> None:
-    """The probability of the name over the number of frames hidden."""
-    curve = explanation.hiding.curve
-    order = ", ".join(str(explanation.frame_numbers[t]) for t in explanation.hiding.order[:-1])
-    _panel_title(canvas, x, top, "When ever more is hidden", f"most important first: {order}")
-    left, right, low, high = x + 40, x + _PANEL - 6, top + _CURVE - 62, top + _TITLE
-    for share in (0, 0.5, 1):
-        y = low + (high - low) * share
-        canvas.line([(left, y), (right, y)], FAINT)
-        canvas.text(left - 12, y, f"{share:.0%}", size=12, colour=SOFT, align="right")
-    step = (right - left) / (len(curve) - 1)
-    points = [(left + step * count, low + (high - low) * share) for count, share in enumerate(curve)]
-    canvas.line(points, _NAMED, 2)
-    for count, point in enumerate(points):
-        canvas.dot(*point, 3.5, _NAMED)
-        if count % math.ceil(len(curve) / 16) == 0:
-            canvas.text(point[0], low + 17, str(count), size=12, colour=SOFT, align="middle")
-    canvas.text((left + right) / 2, low + 37, "frames hidden", size=12, colour=SOFT, align="middle")
+def _draw_curve(axes: "Axes", explanation: Explanation) -> None:
+    """The probability of the name over the number of frames occluded."""
+    curve = explanation.occlusion.curve
+    order = ", ".join(str(explanation.frame_numbers[t]) for t in explanation.occlusion.order[:-1])
+    axes.plot(range(len(curve)), curve, color=ACCENT, linewidth=2, marker="o", clip_on=False)
+    axes.set_xticks(range(0, len(curve), -(-len(curve) // 16)))
+    axes.set(title="Occluding more and more frames", xlabel=f"frames occluded, in this order: {shorten(order, 40)}")
+    fraction_axis(axes, vertical=True)

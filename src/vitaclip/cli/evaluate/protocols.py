@@ -91,7 +91,7 @@ def _report_protocol(
 ) -> None:
     """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
     from vitaclip.evaluate.evaluation import describe_interpolation
-    from vitaclip.evaluate.report.writing import Evaluatee, write_report
+    from vitaclip.evaluate.report import EvalSubject, write_report
     from vitaclip.files import write_json
 
     write_json(folder / "protocol.json", result.to_dict())
@@ -118,14 +118,12 @@ def _report_protocol(
             "texts": list(part.class_texts),
             "interpolation": to_dict(result.interpolation),
         }
-        evaluatee = Evaluatee(title, about, part.rows, part.class_names, _sums(part), settings)
+        subject = EvalSubject(title, about, part.rows, part.class_names, _sums(part), settings)
         looked_at = result.views, runtime, limits
         model, given = models.load(part.values)[1], replace(wording, templates=part.templates)
         explain = explainer_of(model, part.class_names, given, *looked_at, result.interpolation, part.class_texts)
         place = folder / name if len(result.parts) > 1 else folder
-        say_where(
-            write_report(place, evaluatee, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits)
-        )
+        say_where(write_report(place, subject, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits))
 
 
 def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:

@@ -11,7 +11,7 @@ from vitaclip.cli.screen import terminal
 from vitaclip.config import InterpolateConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
-    from vitaclip.evaluate.report.why import Explain
+    from vitaclip.evaluate.report import Explain
     from vitaclip.evaluate.wording import Wording
     from vitaclip.model import VitaCLIP
 
@@ -54,19 +54,19 @@ def explainer_of(
     """What tells why the videos that a report shows got their names, of the model and the texts that were evaluated."""
     from vitaclip.evaluate.evaluation import looking_model
     from vitaclip.evaluate.wording import encode_names
-    from vitaclip.explain.strip import explain_briefly
+    from vitaclip.explain.film_strip import explanation_section
     from vitaclip.predictor import Predictor
 
     predictor = Predictor(looking_model(model, interpolation), views=views, runtime=runtime, limits=limits)
     with predictor.autocast():
         features = encode_names(predictor.model, names, wording, texts)
     predictor.set_text_features(names, features)
-    return partial(explain_briefly, predictor)
+    return partial(explanation_section, predictor)
 
 
 def describe_explained(interpolation: InterpolateConfig) -> dict[str, str]:
     """The fact that goes with a report whose explanations are of a part of the model only; mostly none."""
-    said = "the trained model's share: attention and hidden frames are of the trained model alone"
+    said = "of the trained model alone: attention and occlusion do not see the interpolated scores"
     return {"explanations": said} if interpolation.space == "scores" else {}
 
 

@@ -85,7 +85,7 @@ def _tell(
     from vitaclip.evaluate.evaluation import describe_interpolation
     from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
     from vitaclip.evaluate.predictions import write_predictions
-    from vitaclip.evaluate.report.writing import Evaluatee, write_report
+    from vitaclip.evaluate.report import EvalSubject, write_report
     from vitaclip.files import write_json
 
     names, plan = asked.videos.class_names, asked.plan
@@ -122,10 +122,10 @@ def _tell(
             "never trained on": f"{unseen} candidates",
         }
         title = Path(arguments.videos).name
-        evaluatee = Evaluatee(title, about, asked.videos.rows, names, sums, settings)
+        subject = EvalSubject(title, about, asked.videos.rows, names, sums, settings)
         looked_at = arguments.views, arguments.runtime, data.limits
         explain = explainer_of(asked.model, names, asked.wording, *looked_at, arguments.interpolate)
-        page = write_report(arguments.report, evaluatee, evaluated, curve=curve, explain=explain, limits=data.limits)
+        page = write_report(arguments.report, subject, evaluated, curve=curve, explain=explain, limits=data.limits)
         say_where(page)
 
 

@@ -1,0 +1,111 @@
+"""What the report shows, worked out of the scores: classes, confusions, calibration."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from vitaclip.evaluate.calibration import Calibration, accuracy_by_coverage, calibrate
+from vitaclip.evaluate.evaluation import Evaluated
+from vitaclip.evaluate.metrics import EvaluationResult
+
+MIN_VIDEOS_FOR_CALIBRATION = 100
+"""With fewer, the bins hold a handful of videos each, and the curve is noise."""
+_CONFUSIONS_PER_CLASS, _PAIRS, _EXAMPLES_PER_PAIR = 5, 6, 2
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """How the videos of a class were named."""
+
+    name: str
+    videos: int
+    correct: int
+    confused_with: tuple[tuple[str, int], ...]
+    """Other names given to its videos with counts, the most frequent first."""
+    false_positives: int
+    """Videos of other classes that were given this name."""
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of its videos that were named correctly."""
+        return self.correct / self.videos
+
+
+@dataclass(frozen=True)
+class ConfusedPair:
+    """A class whose videos are taken for another."""
+
+    truth: str
+    predicted: str
+    count: int
+    videos: int
+    """Of the true class."""
+    examples: tuple[int, ...]
+    """Indices into the list, the most confident mistakes first."""
+
+
+@dataclass(frozen=True)
+class EvalSummary:
+    """Everything that the page shows of one evaluation, except pictures."""
+
+    result: EvaluationResult
+    classes: tuple[ClassSummary, ...]
+    """Those with videos, in the order of the candidates."""
+    pairs: tuple[ConfusedPair, ...]
+    """The most frequent first."""
+    calibration: Calibration | None
+    """None for fewer than `MIN_VIDEOS_FOR_CALIBRATION` videos."""
+    coverage: tuple[tuple[float, float], ...]
+    """Fraction of the videos answered, the most confident first, and accuracy on them; empty for few videos."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON."""
+        return asdict(self)
+
+
+def summarize_evaluation(evaluated: Evaluated, names: Sequence[str]) -> EvalSummary:
+    """Count what each class was named, find the most frequent confusions, and measure calibration.
+
+    Args:
+        evaluated: the scores and their metrics.
+        names: the candidates, in the order of the scores' columns.
+    """
+    scores, result = evaluated.scores, evaluated.result
+    enough = len(scores.labels) >= MIN_VIDEOS_FOR_CALIBRATION
+    return EvalSummary(
+        result=result,
+        classes=_classes(result.confusion, names),
+        pairs=_pairs(evaluated, names),
+        calibration=calibrate(scores.probabilities, scores.labels) if enough else None,
+        coverage=tuple(accuracy_by_coverage(scores.probabilities, scores.labels)) if enough else (),
+    )
+
+
+def _classes(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> tuple[ClassSummary, ...]:
+    columns = [sum(column) for column in zip(*confusion, strict=True)]
+    found = []
+    for index, row in enumerate(confusion):
+        if not sum(row):
+            continue
+        others = sorted((-count, names[other]) for other, count in enumerate(row) if count and other != index)
+        confused = tuple((name, -count) for count, name in others[:_CONFUSIONS_PER_CLASS])
+        found.append(ClassSummary(names[index], sum(row), row[index], confused, columns[index] - row[index]))
+    return tuple(found)
+
+
+def _pairs(evaluated: Evaluated, names: Sequence[str]) -> tuple[ConfusedPair, ...]:
+    scores, confusion = evaluated.scores, evaluated.result.confusion
+    confidence, predicted = scores.probabilities.max(dim=1)
+    wrong = sorted(
+        (-count, true, other)
+        for true, row in enumerate(confusion)
+        for other, count in enumerate(row)
+        if count and other != true
+    )
+    pairs = []
+    for count, true, other in wrong[:_PAIRS]:
+        of_pair = ((scores.labels == true) & (predicted == other)).nonzero().flatten()
+        surest = of_pair[confidence[of_pair].argsort(descending=True, stable=True)][:_EXAMPLES_PER_PAIR]
+        examples = tuple(scores.rows[surest].tolist())
+        pairs.append(ConfusedPair(names[true], names[other], -count, sum(confusion[true]), examples))
+    return tuple(pairs)
