@@ -183,10 +183,10 @@ def test_a_report_explains_the_model_between(world: Path, tuned: Path) -> None:
         predictor = Predictor(interpolate(model, ratio), views=views, runtime=runtime)
         predictor.set_classes(OTHERS)
         predicted = predictor.predict(video, top_k=3)
-        assert told[-1].whole == pytest.approx(predicted.probabilities[predicted.names.index("run")], rel=1e-4)
-    assert not torch.equal(told[0].attended, told[1].attended)
+        assert told[-1].probability == pytest.approx(predicted.probabilities[predicted.names.index("run")], rel=1e-4)
+    assert not torch.equal(told[0].overlays, told[1].overlays)
 
 
-def test_a_report_of_mixed_scores_says_what_its_explanations_are_of() -> None:
+def test_report_of_mixed_scores_explains_trained_model() -> None:
     assert "trained model alone" in describe_explained(InterpolateConfig(space="scores"))["explanations"]
     assert describe_explained(InterpolateConfig(space="weights")) == describe_explained(InterpolateConfig()) == {}

@@ -62,8 +62,8 @@ def drawing(width: float, height: float) -> "Iterator[Figure]":
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def to_svg(figure: "Figure", description: str) -> str:
-    """The figure as an `svg` element on a transparent ground, for a page or a file of its own.
+def to_svg(figure: "Figure", description: str, ground: str = "none") -> str:
+    """The figure as an `svg` element, for a page or a file of its own.
 
     Text stays text, so that the reader's own fonts draw it. The colours INK, SOFT, RULE and ACCENT become the custom
     properties `--ink`, `--soft`, `--rule` and `--accent` of the page, where it has them.
@@ -72,17 +72,21 @@ def to_svg(figure: "Figure", description: str) -> str:
         figure: from `drawing`, inside its block.
         description: what a reader who does not see the figure is told. Two figures of a page have different ones,
             because the ids of their parts are made from it.
+        ground: a colour behind the figure; transparent if it is not given. A figure with its own ground keeps its
+            colours, too.
     """
     from matplotlib import rc_context
 
     buffer = StringIO()
     with rc_context({"svg.hashsalt": description}):
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+        figure.savefig(
+            buffer, format="svg", transparent=True, facecolor=ground, metadata={"Date": None, "Creator": None}
+        )
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].rstrip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # numbers of parts, which repeat in every figure of a page
-    for colour, name in _CSS.items():
+    for colour, name in _CSS.items() if ground == "none" else ():
         svg = svg.replace(colour, f"var(--{name}, {colour})")
     return svg.replace("<svg", f'<svg class="chart" role="img" aria-label="{escape(description)}"', 1)
 

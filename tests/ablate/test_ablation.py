@@ -11,8 +11,8 @@ import pytest
 from small_world import NAMES, train_config
 from vitaclip.ablate.ablation import AblationResult, run_ablation
 from vitaclip.ablate.runs import ScoredList, read_scored_list
+from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Claim, Comparison, Variant
-from vitaclip.ablate.writing import write_ablation
 from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VitaCLIP
@@ -169,8 +169,8 @@ def test_videos_that_are_left_out_are_told_wherever_the_table_is(world: Path, tm
         assert "gone.mp4 does not exist" in line
         assert (result.videos, result.left_out["trained"]) == ({"test": 1, "trained": 12}, ())
         page = write_ablation(tmp_path, result).read_text()
-        assert f"Left out of test:\n\n- {line}\n" in page
-        assert "Left out of trained" not in page
+        assert f"Skipped in test:\n\n- {line}\n" in page
+        assert "Skipped in trained" not in page
         assert json.loads((tmp_path / "ablation.json").read_text())["tests"]["test"]["left_out"] == [line]
     with pytest.raises(ValueError, match=r"list\.csv:1: .*gone\.mp4 cannot be read"):
         read_scored_list(f"test={tmp_path}/list.csv:jump up,run", DataConfig(on_error="raise"))

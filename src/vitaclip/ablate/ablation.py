@@ -17,7 +17,7 @@ OneRun = tuple[str, int]
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """A line of the table."""
 
     name: str
@@ -41,7 +41,7 @@ class AblationResult:
     left_out: Mapping[str, Sequence[str]]
     """Those of each test list that a run could not read, with the reason."""
     figures: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[AblationRow, ...]
     verdicts: tuple[Verdict, ...]
 
 
@@ -115,7 +115,7 @@ def _gather(
 ) -> AblationResult:
     first = results[comparison.variants[0].name, seeds[0]]
     figures = tuple(first.rows[comparison.variants[0].name][tests[0].name])
-    rows: dict[str, Row] = {}
+    rows: dict[str, AblationRow] = {}
     for variant in comparison.variants:
         of_seeds = [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds]
         for name in variant.rows:
@@ -126,7 +126,7 @@ def _gather(
                 for figure in figures
             }
             about = f"between frozen CLIP (0) and {variant.name} (1)" if between else variant.about
-            rows[name] = Row(name, about, of_seeds[0].trained, values)
+            rows[name] = AblationRow(name, about, of_seeds[0].trained, values)
     # A video that was only too slow may be left out by one run and not by another.
     left_out = {
         test.name: tuple(
@@ -139,7 +139,7 @@ def _gather(
 
 
 def _judge_all(
-    comparison: Comparison, rows: Mapping[str, Row], tests: Sequence[str], figures: Sequence[str]
+    comparison: Comparison, rows: Mapping[str, AblationRow], tests: Sequence[str], figures: Sequence[str]
 ) -> Iterator[Verdict]:
     """The claims whose rows, test lists and figures are there."""
     for claim in comparison.claims:

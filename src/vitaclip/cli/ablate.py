@@ -65,8 +65,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Run what is missing, print the table and write it."""
     from vitaclip.ablate.ablation import run_ablation
+    from vitaclip.ablate.table import write_ablation
     from vitaclip.ablate.variants import load_comparison
-    from vitaclip.ablate.writing import write_ablation
 
     config = as_dataclass(TrainConfig, arguments)
     comparison = load_comparison(arguments.variants_file, arguments.variants)
@@ -104,7 +104,7 @@ def run(arguments: Namespace) -> int:
 def _print(result: "AblationResult") -> None:
     """The first figure of every list, and the claims; the page has all."""
     from vitaclip.ablate.claims import RULE
-    from vitaclip.ablate.writing import format_spread, format_verdict
+    from vitaclip.ablate.table import format_spread, format_verdict
 
     console, figure = terminal(), result.figures[0]
     rows = [(row.name, *(format_spread(row.values[test.name, figure]) for test in result.tests)) for row in result.rows]
