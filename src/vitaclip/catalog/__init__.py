@@ -4,14 +4,12 @@ Data files and one reader; nothing here knows videos or models. Everything is jo
 places of names in a list.
 """
 
-from vitaclip.catalog.check import find_problems
 from vitaclip.catalog.reader import (
     ClassList,
     Split,
     class_variants,
     dataset_names,
     load_dataset_classes,
-    load_renames,
     load_split,
     load_templates,
     split_names,
@@ -23,9 +21,7 @@ __all__ = [
     "Split",
     "class_variants",
     "dataset_names",
-    "find_problems",
     "load_dataset_classes",
-    "load_renames",
     "load_split",
     "load_templates",
     "split_names",

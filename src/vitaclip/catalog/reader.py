@@ -1,8 +1,8 @@
 """The catalogue's reader.
 
 Files: `classes/DATASET.txt`, a class a line in the order of the class numbers, `name` or `name = wording`, after a line
-that says what it is; `variants.json`, where others order or word classes differently; `renames.json`, the same class
-under another name in a later data set; `splits/SPLIT.json`, class names of a protocol's subsets; `templates.json`.
+that says what it is; `variants.json`, where others order or word classes differently; `splits/SPLIT.json`, class names
+of a protocol's subsets; `templates.json`.
 """
 
 import difflib
@@ -105,20 +105,6 @@ def class_variants(dataset: str) -> dict[str, str]:
     """
     _known(dataset, dataset_names(), "data set of the catalogue")
     return {name: variant["about"] for name, variant in read_data("variants").get(dataset, {}).items()}
-
-
-def load_renames(old: str, new: str) -> dict[str, str | None]:
-    """What each class of one data set is called in a later one; None: it is not there.
-
-    Comparing the names themselves would take renamed classes for new ones.
-
-    Raises:
-        ValueError: if the catalogue does not know how the two belong together.
-    """
-    renames = read_data("renames")
-    _known(f"{old} to {new}", renames, "renaming in the catalogue")
-    changed = renames[f"{old} to {new}"]
-    return {name: changed.get(name, name) for name in load_dataset_classes(old).names}
 
 
 def split_names() -> tuple[str, ...]:
