@@ -12,6 +12,9 @@ demo: $(READY)  ## write the miniature world, train on it, and draw the page dem
 test: $(READY)  ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2
 
+docs: $(READY)  ## write the tables of docs/ that come from the code
+	PYTHONPATH=tests $(BIN)/python tools/docs_tables.py
+
 ablation: $(READY)  ## every variant and baseline on the miniature world, three seeds each; hours
 	$(BIN)/python benchmarks/miniature_world.py --out ablation
 

@@ -1,0 +1,112 @@
+"""The pages of docs/ and the README: tables are those of the code, settings and commands exist, examples run."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import docs_tables
+from small_world import train_config
+from video_files import write_video
+from vitaclip.ablate.variants import load_comparison
+from vitaclip.cli.main import build_parser
+from vitaclip.cli.parser import name_recipes
+from vitaclip.config import TrainConfig
+from vitaclip.train.build import run_training
+from vitaclip.train.stopping import EXIT_STATUS
+
+ROOT = Path(__file__).parents[2]
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
+PUBLISHED_FLAGS = """
+    train_list_path val_list_path train_data_root val_data_root data_root batch_size num_spatial_views
+    num_temporal_views num_frames sampling_rate tsn_sampling spatial_size mean std num_workers dummy_dataset
+    auto_augment interpolation no_mirror
+    checkpoint_dir auto_resume resume_path pretrain checkpoint_path save_freq
+    num_steps eval_only eval_freq print_freq lr weight_decay batch_split use_fp16
+    backbone_path patch_size num_heads num_layers feature_dim embed_dim mlp_factor cls_dropout
+    use_summary_token use_local_prompts use_global_prompts num_global_prompts use_text_prompt_learning
+    text_context_length text_vocab_size text_transformer_width text_transformer_heads text_transformer_layers
+    text_num_prompts text_prompt_pos text_prompt_init use_text_prompt_CSC text_prompt_classes_path
+    zeroshot_evaluation zeroshot_text_features_path"""
+
+
+def test_tables_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
+    assert docs_tables.main(["--check"]) == 0, capsys.readouterr().out
+
+
+def test_stale_table_is_noticed() -> None:
+    page = "<!-- table: limits -->\nold\n<!-- end -->\n"
+    assert docs_tables.render_page(page) != page
+    with pytest.raises(ValueError, match="no table 'x'; there is settings"):
+        docs_tables.render_page("<!-- table: x -->\n<!-- end -->\n")
+
+
+def commands() -> Iterator[tuple[str, str]]:
+    """(page, command) of every whole `vitaclip` command that stands in a block of code."""
+    for page, text in PAGES.items():
+        for block in re.findall(r"^```(?:bash|sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            for line in re.sub(r" *\\\n *", " ", block).splitlines():
+                command = line.split("  ")[0].split(" > ")[0].strip()  # a comment stands behind two blanks
+                if command.startswith("vitaclip ") and "..." not in command:
+                    yield page, command
+
+
+@pytest.mark.parametrize(("page", "command"), list(commands()))
+def test_command_parses(page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("seed: 1\n")  # a file of one's own that some commands name
+    build_parser().parse_args(name_recipes(shlex.split(command)[1:]))
+
+
+def test_every_setting_named_exists() -> None:
+    known = {path for path, _, _ in docs_tables.settings(TrainConfig())}
+    known |= {path.rpartition(".")[0] for path in known} | {path.split(".")[0] for path in known}
+    named = {
+        (page, name)
+        for page, text in PAGES.items()
+        for name in re.findall(r"[`-]((?:data|optim|model|runtime)\.(?!py|safetensors)[a-z_.]*[a-z_])[` ]", text)
+    }
+    assert len(named) > 100
+    assert sorted((page, name) for page, name in named if name not in known) == []
+
+
+def test_published_flags_are_listed_once_in_order() -> None:
+    rows = re.findall(r"^\| `--(\w+)` \|(.*?)\|(.*?)\|(.*)\|$", PAGES["published_flags.md"], re.MULTILINE)
+    assert [row[0] for row in rows] == PUBLISHED_FLAGS.split()
+    known = {path for path, _, _ in docs_tables.settings(TrainConfig())}
+    assert [row for row in rows if row[2].strip() != "none" and row[2].strip(" `") not in known] == []
+
+
+def test_example_of_reading_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", PAGES["reading_video.md"], re.DOTALL)
+    write_video(tmp_path / "clip.mp4")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    exec(example, names)
+    assert capsys.readouterr().out == "40 25.0 64 48\n"
+    assert names["frames"].shape == (8, 3, 48, 64)
+
+
+def test_example_of_variants_loads(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(PAGES["ablation.md"].split("```yaml\n")[1].split("```")[0])
+    comparison = load_comparison(str(file))
+    assert all(variant.config(TrainConfig()) for variant in comparison.variants)
+    assert len(comparison.variants) == 5
+
+
+def test_metrics_are_those_of_a_run(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path, max_gradient_norm=1.0)
+    run_training(replace(config, data=replace(config.data, val=str(world / "videos"))))
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    table = PAGES["runs.md"].split("| metric | |")[1].split("\n\n")[0]
+    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z_/0-9]+)`", row.split("|")[1])}
+    assert named == {name for line in lines for name in line} - {"step"}
+    assert f"| {EXIT_STATUS} | SIGTERM" in PAGES["runs.md"]

@@ -1,0 +1,116 @@
+"""Write the tables of docs/ that the code knows better: settings, variants, kinds of video files.
+
+    PYTHONPATH=tests python tools/docs_tables.py            # write them
+    PYTHONPATH=tests python tools/docs_tables.py --check    # only say which pages are out of date
+
+A page holds `<!-- table: NAME -->` and `<!-- end -->`; what stands between them is replaced.
+"""
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from video_kinds import KINDS
+from vitaclip.ablate.variants import load_comparison
+from vitaclip.config import TrainConfig
+from vitaclip.train.comparison import MAY_CHANGE_ON_RESUME
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+_TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def render_page(text: str) -> str:
+    """The page with every table as the code has it."""
+    return _TABLE.sub(lambda match: f"{match[1]}{_render(match[2])}{match[3]}", text)
+
+
+def settings(config: Any, path: str = "") -> Iterator[tuple[str, Any, str]]:
+    """(dotted path, default, text below it) of every setting of a config and of the configs inside it."""
+    texts = _attribute_texts(type(config))
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if is_dataclass(value):
+            yield from settings(value, f"{path}{field.name}.")
+        else:
+            yield f"{path}{field.name}", value, texts.get(field.name, "")
+
+
+def _attribute_texts(cls: type) -> dict[str, str]:
+    """The string that stands below each field of a dataclass, on one line."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
+    assert isinstance(body, ast.ClassDef)
+    texts = {}
+    for field, following in zip(body.body, body.body[1:], strict=False):
+        text = (
+            following.value.value
+            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
+            else ""
+        )
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
+            texts[field.target.id] = " ".join(text.split())
+    return texts
+
+
+def _settings_table(prefix: str = "") -> str:
+    rows = [
+        (f"`{path}`", f"`{value!r}`", text) for path, value, text in settings(TrainConfig()) if path.startswith(prefix)
+    ]
+    return _table(("setting", "default", "what it is"), rows)
+
+
+def _variants_table() -> str:
+    return _table(("variant", "what it is"), [(f"`{each.name}`", each.about) for each in load_comparison().variants])
+
+
+def _kinds_table() -> str:
+    rows = [(name, kind.what, kind.decoded_from) for name, kind in KINDS.items()]
+    return _table(("file", "what", "a single frame is decoded from"), rows)
+
+
+def _resume_list() -> str:
+    return textwrap.fill(", ".join(f"`{path}`" for path in sorted(MAY_CHANGE_ON_RESUME)) + ".", 120) + "\n"
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "settings": _settings_table,
+    "limits": lambda: _settings_table("data.limits."),
+    "variants": _variants_table,
+    "video kinds": _kinds_table,
+    "may change on resume": _resume_list,
+}
+
+
+def _render(name: str) -> str:
+    if name not in TABLES:
+        raise ValueError(f"there is no table {name!r}; there is {', '.join(TABLES)}")
+    return TABLES[name]()
+
+
+def _table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Write the pages, or with --check only compare; the status is 1 if one is out of date."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    check = parser.parse_args(arguments).check
+    stale = [page for page in sorted(DOCS.glob("*.md")) if (text := page.read_text("utf-8")) != render_page(text)]
+    for page in stale:
+        print(f"{page.relative_to(ROOT)}: {'out of date, run `make docs`' if check else 'written'}")
+        if not check:
+            page.write_text(render_page(page.read_text("utf-8")), "utf-8")
+    return int(check and bool(stale))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
