@@ -5,11 +5,18 @@ torch, so that the command line can print its help at once.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 ConfigT = TypeVar("ConfigT")
+MAX_TOKENS = 10_000
+"""Frames of a clip and learned tokens of a kind, at most. A file that says more is damaged or made to fill memory."""
+MAX_IMAGE_SIZE = 4096
+"""Pixels of a side that a model may be set to, at most."""
+MAX_BATCH = 1_000_000
+"""Samples of a batch, at most."""
 
 
 def require(condition: bool, owner: object, name: str, remedy: str) -> None:
@@ -36,22 +43,44 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     """Rebuild a config, with the configs inside it, from a mapping; a wrong or missing field is an error that names it.
 
     Raises:
-        ValueError: for an unknown field, a missing one, or a value the config refuses.
+        ValueError: for an unknown field, a missing one, a value of another type, or one that the config refuses.
     """
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(fields))
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{cls.__name__}: {str(values)[:60]!r} is no mapping of settings")
+    hints = get_type_hints(cls)
+    unknown = sorted(str(name) for name in set(values) - set(hints))
     if unknown:
-        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(fields)}")
-    kwargs: dict[str, Any] = {}
-    for name, value in values.items():
-        nested = _NESTED.get((cls.__name__, name))
-        kwargs[name] = from_dict(nested, value) if nested and isinstance(value, Mapping) else value
-        if isinstance(value, list):
-            kwargs[name] = tuple(value)
+        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(hints)}")
+    built = {name: _build(hints[name], value) for name, value in values.items()}
     try:
-        return cls(**kwargs)
-    except TypeError as error:
+        config = cls(**built)  # its own checks go first, because they know a remedy
+    except (TypeError, AttributeError) as error:
         raise ValueError(f"{cls.__name__}: {error}") from error
+    for name, value in built.items():
+        _check_type(hints[name], value, f"{cls.__name__}.{name}")
+    return config
+
+
+def _build(hint: Any, value: Any) -> Any:
+    """A value of a file as a field takes it: mappings as configs, lists as tuples."""
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(hint, value)  # type: ignore[arg-type]
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_type(hint: Any, value: Any, name: str) -> None:
+    """Refuse a value of another type than its field, and numbers that are not finite."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is tuple and isinstance(value, tuple):
+        for each in value:
+            _check_type(parts[0], each, name)
+        return
+    known = {int: int, float: int | float, bool: bool, str: str, tuple: tuple}.get(origin or hint)
+    if dataclasses.is_dataclass(hint):
+        known = hint  # type: ignore[assignment]
+    fits = known is None or (isinstance(value, known) and isinstance(value, bool) == (known is bool))
+    if not fits or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"{name} = {str(value)[:60]!r}: must be a {getattr(origin or hint, '__name__', hint)}")
 
 
 # ---------------------------------------------------------------------------------------------------- the backbone
@@ -129,7 +158,7 @@ class CLIPConfig:
         require(self.activation in ("quick_gelu", "gelu"), self, "activation", "choose quick_gelu or gelu")
         require(len(self.pixel_mean) == 3, self, "pixel_mean", "give three numbers, for R, G and B")
         require(len(self.pixel_std) == 3, self, "pixel_std", "give three numbers, for R, G and B")
-        require(min(self.pixel_std) > 0, self, "pixel_std", "must be positive")
+        require(min(self.pixel_std) >= 1e-6, self, "pixel_std", "must be positive, at least 1e-6")
 
 
 # ----------------------------------------------------------------------------------------------------- the prompts
@@ -154,8 +183,9 @@ class VideoPromptConfig:
     at its random start; False does the same."""
 
     def __post_init__(self) -> None:
-        require(self.num_frames >= 1, self, "num_frames", "must be at least 1")
-        require(self.num_global >= 0, self, "num_global", "must be 0 (off) or more")
+        require(1 <= self.num_frames <= MAX_TOKENS, self, "num_frames", f"must be at least 1, at most {MAX_TOKENS}")
+        remedy = f"must be 0 (off) or more, at most {MAX_TOKENS}"
+        require(0 <= self.num_global <= MAX_TOKENS, self, "num_global", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +208,9 @@ class TextPromptConfig:
     """Hand-written texts for names without a learned context; their unit vectors are averaged."""
 
     def __post_init__(self) -> None:
-        require(self.num_context >= 0, self, "num_context", "must be 0 (off) or more")
+        require(
+            0 <= self.num_context <= MAX_TOKENS, self, "num_context", f"must be 0 (off) or more, at most {MAX_TOKENS}"
+        )
         positions = ("end", "middle", "front")
         require(self.class_token_position in positions, self, "class_token_position", f"choose one of {positions}")
         require(not self.init_words or self.num_context > 0, self, "init_words", "needs num_context > 0")
@@ -235,7 +267,8 @@ class ModelConfig:
     alone); with `text.linear` the image tower alone. Checkpoints and the model folder then hold the towers."""
 
     def __post_init__(self) -> None:
-        require(self.image_size >= 0, self, "image_size", "must be 0 (the backbone's own) or more")
+        remedy = f"must be from 0 (the backbone's own) to {MAX_IMAGE_SIZE}"
+        require(0 <= self.image_size <= MAX_IMAGE_SIZE, self, "image_size", remedy)
 
     @property
     def plain_video(self) -> bool:
@@ -400,7 +433,7 @@ class OptimConfig:
         require(self.steps >= (0 if self.epochs else 1), self, "steps", "must be at least 1, or 0 with epochs")
         fits = 0 <= self.warmup_steps < (self.steps or self.warmup_steps + 1)
         require(fits, self, "warmup_steps", "must be 0 or more, and fewer than all steps")
-        require(self.batch_size >= 1, self, "batch_size", "must be at least 1")
+        require(1 <= self.batch_size <= MAX_BATCH, self, "batch_size", f"must be from 1 to {MAX_BATCH:,}")
         require(self.micro_batch_size >= 0, self, "micro_batch_size", "must be 0 (whole batch) or more")
         require(self.learning_rate > 0, self, "learning_rate", "must be positive")
         require(self.weight_decay >= 0, self, "weight_decay", "must be 0 or more")
@@ -630,20 +663,3 @@ class ShardConfig:
     def __post_init__(self) -> None:
         require(self.max_gib > 0, self, "max_gib", "must be above 0")
         require(self.seed >= 0, self, "seed", "must be 0 or more")
-
-
-_NESTED: dict[tuple[str, str], type[Any]] = {
-    ("CLIPConfig", "vision"): VisionConfig,
-    ("CLIPConfig", "text"): TextConfig,
-    ("ModelConfig", "video"): VideoPromptConfig,
-    ("ModelConfig", "text"): TextPromptConfig,
-    ("ModelConfig", "sampling"): SamplingConfig,
-    ("DataConfig", "augment"): AugmentConfig,
-    ("DataConfig", "limits"): VideoLimits,
-    ("ScanConfig", "limits"): VideoLimits,
-    ("TrainConfig", "model"): ModelConfig,
-    ("TrainConfig", "data"): DataConfig,
-    ("TrainConfig", "optim"): OptimConfig,
-    ("TrainConfig", "views"): ViewsConfig,
-    ("TrainConfig", "runtime"): RuntimeConfig,
-}

@@ -4,6 +4,7 @@ Axes: B videos, T frames, H x W pixels, N patches, C image width, K classes, D e
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from vitaclip.clip.transformer import Block
 from vitaclip.config import ModelConfig, RuntimeConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.files import one_line, write_torch
 from vitaclip.prompts import ClassVectors, PromptLayout, Prompts, TextPrompts, VideoPrompts, lay_out
+from vitaclip.untrusted import reading
 from vitaclip.weights.architecture import HEAD_WIDTH, Activation
 from vitaclip.weights.backbone import Backbone, Origin, build_backbone, load_backbone, locate
 from vitaclip.weights.fingerprint import fingerprint
@@ -62,7 +64,9 @@ class VitaCLIP(nn.Module):
         self.clip: CLIP = backbone.clip.requires_grad_(config.train_towers)
         self.clip.text.requires_grad_(config.train_towers and not config.text.linear)  # vectors in place of texts
         self.clip.logit_scale.requires_grad_(False)  # the prompts have the one that is used
-        with torch.random.fork_rng(devices=[]):
+        # Saved prompts are put into a model without memory: a config that lies about their sizes then costs none.
+        place = nullcontext() if saved is None else torch.device("meta")
+        with torch.random.fork_rng(devices=[]), place:
             torch.manual_seed(seed)
             video = VideoPrompts(config.video, self.clip.config.vision)
             self.prompts = Prompts(video, self._build_text_prompts(saved), self.clip.logit_scale)
@@ -330,7 +334,8 @@ class VitaCLIP(nn.Module):
                 f"{folder}: trained on a backbone with fingerprint {saved.fingerprint}, but"
                 f" {config.backbone!r} has {loaded.fingerprint}; use the backbone it was trained on"
             )
-        model = cls(loaded, config, saved.class_names, saved=saved.prompts)
+        with reading(folder):
+            model = cls(loaded, config, saved.class_names, saved=saved.prompts)
         if config.train_towers:
             model.origin = saved.origin
         return model.eval()
@@ -353,7 +358,9 @@ class VitaCLIP(nn.Module):
             ValueError: if a tensor is missing, unknown or of another shape.
         """
         try:
-            self.prompts.load_state_dict(dict(state))
+            like = self.prompts.logit_scale
+            own = {name: tensor.detach().to(like.device, like.dtype, copy=True) for name, tensor in state.items()}
+            self.prompts.load_state_dict(own, assign=True)
         except RuntimeError as error:
             raise ValueError(f"these prompts do not fit the model's config: {one_line(error)}") from error
 
@@ -370,7 +377,8 @@ class VitaCLIP(nn.Module):
             return ClassVectors(self._start_of_vectors(computed=saved is None))
         if config.num_context == 0:
             return None
-        return TextPrompts(config, self.clip.config.text, len(self.class_names), self._context_from_words())
+        start = self._context_from_words() if saved is None else None
+        return TextPrompts(config, self.clip.config.text, len(self.class_names), start)
 
     @torch.no_grad()
     def _start_of_vectors(self, *, computed: bool) -> Tensor:

@@ -76,7 +76,7 @@ def test_descriptions_are_read_and_checked(tmp_path: Path) -> None:
     assert read_descriptions(file) == {"run": ("one sentence",), "sit": ("two", "three")}
     for content, message in (
         ("{", "not JSON"),
-        ("[]", "write a JSON object"),
+        ("[]", "no JSON object"),
         ('{"run": []}', "'run' needs a sentence"),
         ('{"run": [" "]}', "'run' needs a sentence"),
     ):

@@ -1,6 +1,5 @@
 """Files from anywhere: tensors come out, nothing in them runs, and what is damaged is said in one line."""
 
-import io
 import pickle
 import zipfile
 from pathlib import Path
@@ -60,50 +59,14 @@ def test_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert not Path("boom").exists()
 
 
-def torchscript_with(path: Path, description: bytes) -> None:
-    """A TorchScript archive whose module is described by these bytes."""
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("x/data.pkl", description)
-        archive.writestr("x/constants.pkl", pickle.dumps(()))
-
-
 def test_a_torchscript_archive_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    torchscript_with(tmp_path / "evil.pt", pickle.dumps(Boom()))
-    with pytest.raises(ValueError, match=r"asks for builtins.exec, which is never run"):
+    with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
+        archive.writestr("x/data.pkl", pickle.dumps(Boom()))
+        archive.writestr("x/constants.pkl", pickle.dumps(()))
+    with pytest.raises(ValueError, match=r"asks for builtins.exec, and only running it could rebuild that"):
         read_state_dict(tmp_path / "evil.pt")
     assert not Path("boom").exists()
-
-
-def test_a_tensor_beyond_its_storage_is_refused(tmp_path: Path) -> None:
-    """The description says 10^9 numbers, the record holds four."""
-
-    class Storage:
-        pass
-
-    class Describer(pickle.Pickler):
-        def persistent_id(self, obj: Any) -> Any:
-            return ("storage", torch.FloatStorage, "0", "cpu", 10**9) if isinstance(obj, Storage) else None
-
-    class Tensor:
-        def __reduce__(self) -> tuple[Any, ...]:
-            return torch._utils._rebuild_tensor_v2, (Storage(), 0, (10**9,), (1,), False, {})
-
-    buffer = io.BytesIO()
-    Describer(buffer, protocol=2).dump(Tensor())
-    torchscript_with(tmp_path / "big.pt", buffer.getvalue())
-    with zipfile.ZipFile(tmp_path / "big.pt", "a") as archive:
-        archive.writestr("x/data/0", b"\0" * 16)
-    with pytest.raises(ValueError, match="another size than it declares"):
-        read_state_dict(tmp_path / "big.pt")
-
-
-def test_compressed_archives_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("x/data/0", b"\0" * 50_000_000)
-    assert (tmp_path / "bomb.pt").stat().st_size < 100_000
-    with pytest.raises(ValueError, match="a compressed archive"):
-        read_state_dict(tmp_path / "bomb.pt")
 
 
 @pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
@@ -137,5 +100,5 @@ def test_an_index_may_only_name_files_beside_it(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="which is not beside it"):
             read_state_dict(index)
     index.write_text("{")
-    with pytest.raises(ValueError, match="not an index"):
+    with pytest.raises(ValueError, match="not JSON"):
         read_state_dict(index)

@@ -8,9 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vitaclip.config import TrainConfig, from_dict, require, to_dict
+from vitaclip.untrusted import read_yaml
 
 SHIPPED = Path(str(files("vitaclip.ablate"))) / "variants.yaml"
 _SLUG = re.compile(r"[A-Za-z0-9_-]+")
@@ -141,10 +140,7 @@ def _build_variant(name: str, entry: Mapping[str, Any], file: str) -> Variant:
 
 def _read(file: Path) -> dict[str, Any]:
     """The file's content, as mappings where mappings belong."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file)
     variants = content.get("variants") if isinstance(content, dict) else None
     if not isinstance(variants, dict) or not variants:
         raise ValueError(f"{file}: write `variants:` and below it a name and its overrides; docs/ablation.md shows it")

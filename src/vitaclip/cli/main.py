@@ -56,16 +56,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _mistake(f"{where}{error.strerror or error}; check the path, its rights and the disk")
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which a mere --help does not import
+    except (RuntimeError, MemoryError) as error:
+        if not _is_out_of_memory(error):
             raise
+        lines = str(error).splitlines() or ["out of memory."]
         return _mistake(
-            f"{str(error).splitlines()[0]} Take fewer at a time: in training a smaller optim.micro_batch_size (the step"
+            f"{lines[0]} Take fewer at a time: in training a smaller optim.micro_batch_size (the step"
             " stays the same) or runtime.checkpoint_activations = true, else a smaller batch_size"
         )
     except KeyboardInterrupt:
         print("vitaclip: interrupted", file=sys.stderr)
         return 130
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an error is torch's, on a GPU or a CPU, or Python's. A mere --help does not import torch."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
 
 
 def _mistake(message: str) -> int:

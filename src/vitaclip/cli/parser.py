@@ -4,11 +4,13 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
 from vitaclip.recipes import find_recipe, find_views
+from vitaclip.untrusted import read_yaml
 
 ConfigT = TypeVar("ConfigT")
 
@@ -74,6 +76,13 @@ _NAMED = {"--config": find_recipe, "--views": find_views}
 """Options that take a YAML file, or the name of one that comes with the package."""
 
 
+def _find(option: str, name_or_file: str) -> Path:
+    """The YAML file that an option means, read once in bounds, because jsonargparse writes all aliases out."""
+    file = _NAMED[option](name_or_file)
+    read_yaml(file)
+    return file
+
+
 def name_recipes(arguments: Sequence[str]) -> list[str]:
     """The arguments with `--config NAME` and `--views NAME` turned into paths of YAML files; files go first.
 
@@ -87,9 +96,9 @@ def name_recipes(arguments: Sequence[str]) -> list[str]:
     for argument in [*arguments[:1], "--config", *arguments[1:]] if named else arguments:
         option, equals, value = argument.partition("=")
         if option in _NAMED and equals:
-            resolved.append(f"{option}={_NAMED[option](value)}")
+            resolved.append(f"{option}={_find(option, value)}")
         elif resolved and resolved[-1] in _NAMED:
-            resolved.append(str(_NAMED[resolved[-1]](argument)))
+            resolved.append(str(_find(resolved[-1], argument)))
         else:
             resolved.append(argument)
     return resolved

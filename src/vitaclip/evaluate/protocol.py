@@ -12,11 +12,10 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_split
 from vitaclip.config import ViewsConfig, from_dict, require, to_dict
 from vitaclip.data import check_class_names, choose_classes
+from vitaclip.untrusted import read_yaml
 
 FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"
 ALL = "all"
@@ -198,10 +197,7 @@ def load_protocol(name_or_file: str) -> Protocol:
     is_file = Path(name_or_file).is_file()
     name, _, variant = (name_or_file, "", "") if is_file or "@" not in name_or_file else name_or_file.rpartition("@")
     file = find_protocol(name)
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file)
     if not isinstance(content, dict):
         raise ValueError(f"{file} holds no settings; docs/protocols.md shows one")
     try:

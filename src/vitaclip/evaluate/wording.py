@@ -3,7 +3,6 @@
 Axes: K names, D embedding.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,8 +12,11 @@ from torch import Tensor
 
 from vitaclip.data import ClassIndex
 from vitaclip.model import VitaCLIP, unit
+from vitaclip.untrusted import read_json
 
 Descriptions = Mapping[str, tuple[str, ...]]
+_BATCH_SIZE = 1024
+"""Sentences that are encoded at a time."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +93,15 @@ def encode_names(
     if not wording.descriptions:
         return features
     sentences = _sentences_of(wording.descriptions, names, texts)
-    described = [unit(model.encode_text(each, ["{}"]).mean(dim=0)) for each in sentences]
+    described = [unit(_sum_features(model, each)) for each in sentences]
     return unit(features + torch.stack(described))
+
+
+def _sum_features(model: VitaCLIP, sentences: Sequence[str]) -> Tensor:
+    """The sum (D,) of the sentences' unit vectors, some at a time: a file may hold any number of sentences."""
+    starts = range(0, len(sentences), _BATCH_SIZE)
+    batches = (model.encode_text(sentences[start : start + _BATCH_SIZE], ["{}"]) for start in starts)
+    return torch.stack([batch.sum(dim=0) for batch in batches]).sum(dim=0)
 
 
 def read_descriptions(file: str | Path) -> dict[str, tuple[str, ...]]:
@@ -101,13 +110,8 @@ def read_descriptions(file: str | Path) -> dict[str, tuple[str, ...]]:
     Raises:
         ValueError: if it is not such a file.
     """
-    try:
-        content = json.loads(Path(file).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(
-            f"{file}: not JSON ({error}); write an object: class name, then a list of sentences"
-        ) from error
-    if not isinstance(content, dict) or not content:
+    content = read_json(file, "write an object: class name, then a list of sentences")
+    if not content:
         raise ValueError(f"{file}: write a JSON object: class name, then a list of sentences")
     found: dict[str, tuple[str, ...]] = {}
     for name, value in content.items():

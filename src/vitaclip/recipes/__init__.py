@@ -4,9 +4,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from vitaclip.config import TrainConfig, ViewsConfig, from_dict
+from vitaclip.untrusted import read_yaml
 
 FOLDER = Path(str(files("vitaclip.recipes")))
 
@@ -78,10 +77,7 @@ def load_views_recipe(name_or_file: str) -> ViewsConfig:
 
 
 def _settings(file: Path) -> dict[str, Any]:
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is not YAML: {' '.join(str(error).split())}") from error
+    values = read_yaml(file)
     if not isinstance(values, dict):
         raise ValueError(f"{file} holds no settings; start from one that `vitaclip config` lists")
     return values

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor
 
 from vitaclip.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.weights.pixels import CLIP_PIXELS, PixelStatistics
 from vitaclip.weights.table import depth
 
 Activation = Literal["quick_gelu", "gelu"]
@@ -22,8 +23,7 @@ def read_architecture(
     *,
     vision_heads: int = 0,
     text_heads: int = 0,
-    pixel_mean: tuple[float, float, float] | None = None,
-    pixel_std: tuple[float, float, float] | None = None,
+    pixels: PixelStatistics = CLIP_PIXELS,
 ) -> CLIPConfig:
     """The config of a CLIP whose weights go by our names.
 
@@ -31,7 +31,7 @@ def read_architecture(
         state: the weights; only their shapes are read.
         activation: which the weights do not tell.
         vision_heads, text_heads: attention heads, which the weights do not tell either. 0: by the known head widths.
-        pixel_mean, pixel_std: of R, G, B in [0, 1]. None: CLIP's own.
+        pixels: mean and standard deviation of the pixels it was trained on.
 
     Raises:
         ValueError: if the shapes are those of no CLIP that this code can build.
@@ -46,7 +46,6 @@ def read_architecture(
     text_depth = depth(state, r"text\.blocks")
     if text_depth and len(state["text.blocks.0.mlp.fc1.bias"]) != 4 * text_width:
         raise ValueError("a text tower whose MLP is not four times as wide as its tokens is not supported")
-    known = {"pixel_mean": pixel_mean, "pixel_std": pixel_std}
     return CLIPConfig(
         vision=VisionConfig(
             image_size=side * patch_size,
@@ -65,7 +64,8 @@ def read_architecture(
         ),
         embed_dim=state["vision.proj"].shape[1],
         activation=activation,
-        **{name: value for name, value in known.items() if value is not None},
+        pixel_mean=pixels.mean,
+        pixel_std=pixels.std,
     )
 
 

@@ -8,7 +8,7 @@ import torch
 from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.clip.bpe import TOKENIZER_FILES
 from vitaclip.config import to_dict
-from vitaclip.files import one_line, write_json, write_safetensors, write_text
+from vitaclip.files import write_json, write_safetensors, write_text
 from vitaclip.weights.architecture import Activation
 from vitaclip.weights.fingerprint import fingerprint
 from vitaclip.weights.formats import CONFIG_FILE, CLIPWeights, read_clip
@@ -66,16 +66,8 @@ def load_backbone(source: str | Path, *, activation: Activation | None = None, i
 
 
 def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> Backbone:
-    """The backbone that is made of these weights; see `load_backbone`.
-
-    Weights of half precision are widened one by one, so that they are not in memory twice.
-    """
-    for key in weights.state:
-        weights.state[key] = weights.state[key].float()
-    try:
-        clip = CLIP.from_state(weights.config, weights.state)
-    except RuntimeError as error:
-        raise ValueError(f"backbone {name!r}: weights and config do not fit ({one_line(error)[:300]})") from error
+    """The backbone that is made of these weights; see `load_backbone`."""
+    clip = CLIP.from_state(weights.config, weights.state)
     tokenizer = find_tokenizer(weights.folder, clip.config.text.vocab_size)
     identity = fingerprint(clip)
     if image_size not in (0, clip.config.vision.image_size):

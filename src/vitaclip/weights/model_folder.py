@@ -1,24 +1,26 @@
 """Model folders: what a trained model is on disk, locally or as a repository of the Hugging Face hub.
 
 `prompts.safetensors` holds all that was trained, `config.json` the settings, the class names, and the backbone's name
-and fingerprint, `README.md` the model card. On request the backbone lies inside, in `backbone/`.
+and fingerprint, and a SHA-256 of each file, `README.md` the model card. On request the backbone lies inside, in
+`backbone/`.
 """
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from vitaclip.config import ModelConfig, TextPromptConfig, from_dict, to_dict
-from vitaclip.files import one_line, write_json, write_safetensors, write_text
+from vitaclip.files import write_json, write_safetensors, write_text
+from vitaclip.untrusted import read_json, reading
 from vitaclip.weights.backbone import Backbone, Origin, save_backbone
-from vitaclip.weights.formats import CONFIG_FILE, read_json
+from vitaclip.weights.formats import CONFIG_FILE
 from vitaclip.weights.hub import PROMPTS as PROMPTS_FILE
 from vitaclip.weights.hub import is_repository
+from vitaclip.weights.reading import read_state_dict, to_float32
 from vitaclip.weights.shipped import shipped_backbone
 
 CARD_FILE = "README.md"
@@ -27,6 +29,7 @@ MODEL_FOLDER = "model"
 EMBEDDED = "backbone"
 """Name of the folder with the backbone inside a model folder, and what the config then calls it."""
 NAMES_ON_CARD = 50
+COPY_AGAIN = "copy the folder again"
 
 
 @dataclass(frozen=True)
@@ -78,28 +81,57 @@ def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | Non
     }
     if config.train_towers and saved.origin is not None:
         content["origin"] = {"backbone": _full_path(saved.origin.backbone), "fingerprint": saved.origin.fingerprint}
+    content["sha256"] = _sums(folder)
     write_json(folder / CONFIG_FILE, content)
     write_text(folder / CARD_FILE, model_card(config, saved))
     return folder
 
 
 def read_model_folder(folder: Path) -> SavedModel:
-    """Read a model folder.
+    """Read a model folder, whose files must be those that its config was written with.
 
     Raises:
         ValueError: if it is damaged, or written by a version with other settings.
     """
-    saved = read_json(folder / CONFIG_FILE)
-    try:
-        prompts = load_file(folder / PROMPTS_FILE)
+    config_file = folder / CONFIG_FILE
+    saved = read_json(config_file, COPY_AGAIN)
+    with reading(config_file, COPY_AGAIN):
         config = from_dict(ModelConfig, saved["model"])
-        names, fingerprint = tuple(saved["class_names"]), saved["backbone_fingerprint"]
+        names, fingerprint = _class_names(saved["class_names"]), str(saved["backbone_fingerprint"])
         origin = Origin(**saved["origin"]) if "origin" in saved else None
-    except (SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder}: damaged ({one_line(error)}); copy it again") from error
+        _check_sums(folder, saved.get("sha256", {}))  # older folders have none
     if config.backbone == EMBEDDED:
         config = replace(config, backbone=str(folder / EMBEDDED))
+    prompts = read_state_dict(folder / PROMPTS_FILE)
+    to_float32(folder / PROMPTS_FILE, prompts)
     return SavedModel(config, names, fingerprint, origin, prompts)
+
+
+def _class_names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError("class_names is no list of names that are not blank")
+    return tuple(names)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file that a model is made of, by its path below the folder."""
+    files = [folder / PROMPTS_FILE, *sorted((folder / EMBEDDED).glob("*"))]
+    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    for name, expected in sums.items():
+        if name != PROMPTS_FILE and Path(name).parts[:-1] != (EMBEDDED,):
+            raise ValueError(f"sha256 names {name[:100]!r}, which is no file of a model folder")
+        if _sha256(folder / name) != expected:
+            raise ValueError(
+                f"{folder / name}: damaged, or not the file that {CONFIG_FILE} was written with; copy it again"
+            )
 
 
 def _full_path(backbone: str) -> str:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vitaclip.config import CLIPConfig
 from vitaclip.weights.architecture import HEAD_WIDTH, read_architecture
+from vitaclip.weights.pixels import CLIP_PIXELS, PixelStatistics
 
 # Settings that the weights themselves tell, or that change nothing about them.
 TOLD_BY_WEIGHTS = frozenset(
@@ -35,12 +36,15 @@ CLIPS_OWN: dict[str, Any] = {
 }
 
 
-def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> CLIPConfig:
+def read_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelStatistics = CLIP_PIXELS
+) -> CLIPConfig:
     """What the weights do not tell, from an open_clip_config.json.
 
     Args:
         config: its content.
         state: the weights under our names.
+        pixels: the pixel statistics that the folder tells.
 
     Raises:
         ValueError: if it asks for something that is not CLIP's mathematics.
@@ -52,15 +56,13 @@ def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> CLIPC
     for where, part in (("model_cfg", model), ("vision_cfg", vision), ("text_cfg", text)):
         for name, value in part.items():
             _check(where, name, value)
-    preprocess = config.get("preprocess_cfg", {})
     width = state["vision.pos_embed"].shape[1]
     return read_architecture(
         state,
         "quick_gelu" if model.get("quick_gelu", False) else "gelu",
         vision_heads=width // vision.get("head_width", HEAD_WIDTH),
         text_heads=text.get("heads", 8),
-        pixel_mean=_three(preprocess.get("mean")),
-        pixel_std=_three(preprocess.get("std")),
+        pixels=pixels,
     )
 
 
@@ -73,10 +75,3 @@ def _check(where: str, name: str, value: Any) -> None:
             f"open_clip_config.json: {where}.{name} = {value!r} is not CLIP's plain vision transformer and text tower,"
             " the only ones supported"
         )
-
-
-def _three(values: Any) -> tuple[float, float, float] | None:
-    if values is None:
-        return None
-    red, green, blue = values
-    return (float(red), float(green), float(blue))

@@ -28,7 +28,9 @@ SIGNATURE = "visual.patch_embed.proj.weight"
 def _stacked(ours: str, theirs: str, count: int) -> Row:
     """One tensor for all blocks there, one a block here; `ours` holds `{}` for the block."""
     names = tuple(ours.format(i) for i in range(count))
-    return Row(names, (theirs,), lambda whole: list(whole[0]), lambda parts: [torch.stack(parts)], "global")
+    return Row(
+        names, (theirs,), lambda whole: list(whole[0][: count + 1]), lambda parts: [torch.stack(parts)], "global"
+    )
 
 
 def _leading_axis(ours: str, theirs: str) -> Row:

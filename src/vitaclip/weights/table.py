@@ -113,7 +113,18 @@ def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Ten
     return theirs
 
 
+MAX_DEPTH = 1000
+"""Blocks of a tower, at most."""
+
+
 def depth(state: Mapping[str, Tensor], prefix: str) -> int:
-    """Number of blocks whose keys start with the pattern `prefix` and a number."""
-    blocks = [re.match(rf"(?:{prefix})\.(?P<block>\d+)\.", name) for name in state]
-    return max((int(found["block"]) + 1 for found in blocks if found), default=0)
+    """Number of blocks whose keys start with the pattern `prefix` and a number.
+
+    Raises:
+        ValueError: if the blocks are not numbered from 0 on, or are too many to be a CLIP's.
+    """
+    found = [re.match(rf"(?:{prefix})\.(?P<block>[0-9]+)\.", name) for name in state]
+    blocks = {match["block"] for match in found if match}
+    if len(blocks) > MAX_DEPTH or blocks != {str(number) for number in range(len(blocks))}:
+        raise ValueError(f"its {len(blocks)} blocks {sorted(blocks)[:3]} are not numbered from 0 on, or too many")
+    return len(blocks)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from vitaclip.config import CLIPConfig
 from vitaclip.weights.architecture import Activation, read_architecture
+from vitaclip.weights.pixels import CLIP_PIXELS, PixelStatistics
 from vitaclip.weights.table import Row, depth, fused_attention, layer, same, to_ours, transposed, without_bias
 
 IGNORABLE = (r".*embeddings\.position_ids",)
@@ -58,12 +59,15 @@ def _blocks(ours: str, theirs: str, count: int) -> Iterator[Row]:
             yield from layer(f"{ours}.{i}.{name}", f"{theirs}.{i}.{name}")
 
 
-def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> CLIPConfig:
+def read_config(
+    config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelStatistics = CLIP_PIXELS
+) -> CLIPConfig:
     """What the weights do not tell, from a config.json.
 
     Args:
         config: its content.
         state: the weights under our names.
+        pixels: the pixel statistics, which stand in a file of their own.
 
     Raises:
         ValueError: if it asks for something that is not CLIP's mathematics.
@@ -72,6 +76,8 @@ def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> CLIPC
     activations = set()
     for tower, default in DEFAULT_HEADS.items():
         part = config.get(tower) or {}
+        if not isinstance(part, Mapping):
+            raise ValueError(f"config.json: {tower} is no mapping of settings")
         heads[tower] = part.get("num_attention_heads", default)
         activations.add(part.get("hidden_act", "quick_gelu"))
         if part.get("layer_norm_eps", NORM_EPSILON) != NORM_EPSILON:
@@ -87,4 +93,5 @@ def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor]) -> CLIPC
         ACTIVATIONS[activations.pop()],
         vision_heads=heads["vision_config"],
         text_heads=heads["text_config"],
+        pixels=pixels,
     )
