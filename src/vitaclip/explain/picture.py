@@ -62,7 +62,7 @@ def _title(explanation: Explanation) -> tuple[str, str, str]:
     return f"{candidate.probability:.1%}  {_label(explanation.name, 60)}", "   |   ".join(about), explanation.warning
 
 
-def _label(name: str, most: int = 24) -> str:
+def _label(name: str, most: int = 30) -> str:
     return shorten(readable(name), most)
 
 
@@ -156,7 +156,7 @@ def _draw_occlusion(axes: "Axes", explanation: Explanation, row: Sequence[int]) 
 
 def _draw_panels(add_axes: _AddAxes, top: float, height: float, explanation: Explanation) -> None:
     """The candidates, the probability as more and more frames are occluded, and the nearest names."""
-    names, width = 2.2, (_WIDTH - 2 * _MARGIN) / 3
+    names, width = 2.6, (_WIDTH - 2 * _MARGIN) / 3
     candidates, neighbours = explanation.candidates, explanation.neighbours
     axes = add_axes(_MARGIN + names, top, width - names - 0.3, _PANEL_LINE * len(candidates))
     colours = [ACCENT if each.name == explanation.name else _KEPT for each in candidates]

@@ -21,7 +21,7 @@ MAX_NAMED_CLASSES = 24
 
 def class_accuracy_chart(classes: Sequence[ClassSummary]) -> Markup:
     """A bar for each class, with its accuracy."""
-    labels = [f"{shorten(each.name, 24)} ({each.correct}/{each.videos})" for each in classes]
+    labels = [f"{shorten(each.name, 34)} ({each.correct}/{each.videos})" for each in classes]
     spoken = "; ".join(f"{each.name} {each.accuracy:.1%} of {each.videos}" for each in classes)
     with drawing(WIDTH, 0.35 + 0.29 * len(classes)) as figure:
         bars(figure.subplots(), labels, [each.accuracy for each in classes])
