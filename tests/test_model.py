@@ -244,6 +244,18 @@ def test_fault_2_and_3_a_shared_context_serves_names_never_trained_on() -> None:
     assert model.encode_text(["stand", "moving left"]).shape == (2, 8)
 
 
+@pytest.mark.parametrize("templates", [None, ["a photo of {}."]])
+def test_many_names_are_encoded_part_by_part(templates: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, names = tiny_model(NAMES), [f"{word} {number}" for word in ("jump", "run up") for number in range(20)]
+    sizes: list[int] = []
+    model.clip.text.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    with torch.no_grad():
+        whole = model.encode_text(names, templates)
+        monkeypatch.setattr("vitaclip.model.TEXTS_AT_ONCE", 16)
+        torch.testing.assert_close(model.encode_text(names, templates), whole)
+    assert sizes == [40, 16, 16, 8]
+
+
 def test_per_class_context_refuses_other_names_and_says_what_to_do() -> None:
     model = tiny_model(NAMES, text=TextPromptConfig(num_context=3, per_class=True))
     with pytest.raises(ValueError, match=r"one context for each of its own 3 classes.*pass templates"):

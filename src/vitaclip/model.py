@@ -18,6 +18,7 @@ from vitaclip.clip import CLIP
 from vitaclip.clip.transformer import Block
 from vitaclip.config import ModelConfig, RuntimeConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.files import one_line, write_torch
+from vitaclip.names import ClassIndex
 from vitaclip.prompts import ClassVectors, PromptLayout, Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.untrusted import reading
 from vitaclip.weights.architecture import HEAD_WIDTH, Activation
@@ -29,6 +30,9 @@ from vitaclip.weights.model_folder import SavedModel, find_model_folder, read_mo
 from vitaclip.weights.published import Published, name_buffers, to_published
 from vitaclip.weights.shipped import shipped_model
 
+TEXTS_AT_ONCE = 4096
+"""Class names whose token embeddings are in memory at a time, outside of training."""
+
 
 class VitaCLIP(nn.Module):
     """CLIP plus prompts. Stateless in use: class names come in, text features come out, the caller keeps them.
@@ -37,6 +41,7 @@ class VitaCLIP(nn.Module):
         clip: the towers, which are frozen unless the config says otherwise.
         prompts: all that trains beside a frozen CLIP.
         class_names: the classes it was trained on; the only ones that a per-class context or a linear probe can serve.
+        own_classes: finds a name among them as labels are found, whatever its capitals.
         origin: the CLIP that its towers started from; None if they were trained and nothing noted from what.
     """
 
@@ -58,6 +63,7 @@ class VitaCLIP(nn.Module):
         super().__init__()
         self.config = config
         self.class_names = tuple(class_names)
+        self.own_classes = ClassIndex(class_names)
         self.tokenizer = backbone.tokenizer
         self.fingerprint = backbone.fingerprint
         self.origin: Origin | None = Origin(config.backbone, backbone.fingerprint)
@@ -118,10 +124,16 @@ class VitaCLIP(nn.Module):
         """
         if not names:
             raise ValueError("the list of class names is empty; give at least one")
+        if len(names) > TEXTS_AT_ONCE and not torch.is_grad_enabled():
+            parts = [names[start : start + TEXTS_AT_ONCE] for start in range(0, len(names), TEXTS_AT_ONCE)]
+            return torch.cat([self.encode_text(part, templates, normalize=normalize) for part in parts])
         prompts = self.prompts.text
         if templates is not None or prompts is None:
             return self._encode_templates(names, templates or self.config.text.templates)
-        places = self._own_places(names) if self.config.text.of_own_classes else None
+        places = None
+        if self.config.text.of_own_classes:
+            own = self._own_places(names)
+            names, places = [self.class_names[place] for place in own], torch.tensor(own, device=self.device)
         if isinstance(prompts, ClassVectors):
             features = prompts(places)
         else:
@@ -389,21 +401,21 @@ class VitaCLIP(nn.Module):
             return self._encode_templates(self.class_names, self.config.text.templates)
         return torch.zeros(len(self.class_names), self.clip.config.embed_dim)
 
-    def _own_places(self, names: Sequence[str]) -> Tensor:
-        """The numbers (K,) of names among the model's own classes.
+    def _own_places(self, names: Sequence[str]) -> list[int]:
+        """The K class numbers of names, in any spelling, among the model's own classes.
 
         Raises:
             ValueError: if one is not among them.
         """
-        numbers = {name: number for number, name in enumerate(self.class_names)}
-        if not numbers.keys() >= set(names):
+        own = [number for number in map(self.own_classes.find, names) if number is not None]
+        if len(own) < len(names):
             raise ValueError(
                 f"this model learned one {self.config.text.of_own_classes} for each of its own"
                 f" {len(self.class_names)} classes, which cannot serve other names;"
                 " pass templates, e.g. templates=['a video of {}.'] (--template on the command line), to use the frozen"
                 " text tower"
             )
-        return torch.tensor([numbers[name] for name in names], device=self.device)
+        return own
 
     def _context_from_words(self) -> Tensor | None:
         """Token embeddings (M, W) of the words that the context starts from."""

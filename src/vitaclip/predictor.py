@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import RuntimeConfig, VideoLimits, ViewsConfig
-from vitaclip.data import FrameSampling, VideoPath, check_class_names, load_views, to_video_path, view_sampling
+from vitaclip.data import FrameSampling, VideoPath, load_views, to_video_path, view_sampling
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.evaluate.wording import Descriptions, TextPlan, Wording, encode_names, plan_text
 from vitaclip.model import VitaCLIP
+from vitaclip.names import check_class_names
 from vitaclip.runtime import autocast, pick_device
 
 

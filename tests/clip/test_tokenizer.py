@@ -7,7 +7,7 @@ import torch
 
 from tiny import tiny_tokenizer
 from vitaclip.clip import Tokenizer
-from vitaclip.clip.tokenizer import clean_text
+from vitaclip.names import clean_text
 
 
 @pytest.mark.parametrize(

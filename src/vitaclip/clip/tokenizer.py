@@ -3,18 +3,17 @@
 Axes: K texts, L tokens.
 """
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import ftfy
 import regex
 import torch
 from tokenizers import models
 from torch import Tensor
 
 from vitaclip.clip.bpe import CLIP_MERGES, END, SIGNS, START, WORD_PATTERN, lay_out_bpe, read_bpe
+from vitaclip.names import clean_text, quoted
 
 # The regex package and not the tokenizers library: their tables of letters differ by thousands of characters.
 _WORDS = regex.compile(WORD_PATTERN, regex.IGNORECASE)
@@ -30,16 +29,6 @@ class TokenBatch:
 
     ids: Tensor
     end: Tensor
-
-
-def clean_text(text: str) -> str:
-    """Mend mojibake and drop control characters, undo HTML entities, fold white space and case, as CLIP's training did.
-
-    Plain ASCII goes through ftfy too: entities and control characters are its business as well.
-    """
-    text = html.unescape(html.unescape(ftfy.fix_text(text)))
-    # Lower case is Python's: the tokenizers library's own differs on a final sigma.
-    return " ".join(text.split()).lower()
 
 
 class Tokenizer:
@@ -102,7 +91,9 @@ class Tokenizer:
         rows = [[self.start_id, *self.encode(text), self.end_id] for text in texts]
         for text, row in zip(texts, rows, strict=True):
             if len(row) > context_length:
-                raise ValueError(f"{text!r} makes {len(row)} tokens, the text tower takes {context_length}; shorten it")
+                raise ValueError(
+                    f"{quoted(text)} makes {len(row)} tokens, the text tower takes {context_length}; shorten it"
+                )
         return pad_rows(rows)
 
 

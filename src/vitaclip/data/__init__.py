@@ -5,9 +5,8 @@ video; `sampling` says which frames; `reading` decodes them; `transforms` crops 
 them, in `workers`. `prepare` and `upkeep` are about data sets before any training.
 """
 
-from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.draws import Purpose, generator
-from vitaclip.data.lists.class_names import check_class_names, first_places, read_class_names, say_same
+from vitaclip.data.lists.class_file import read_class_names
 from vitaclip.data.lists.rows import VideoList, VideoRow, read_folder, read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
@@ -29,7 +28,6 @@ from vitaclip.data.workers.starting import expect_processes
 
 __all__ = [
     "VIDEO_SUFFIXES",
-    "ClassIndex",
     "DrawnDataset",
     "EvalBatch",
     "EvalDataset",
@@ -50,13 +48,11 @@ __all__ = [
     "VideoList",
     "VideoPath",
     "VideoRow",
-    "check_class_names",
     "choose_classes",
     "draw_shots",
     "eval_batches",
     "expect_processes",
     "find_videos",
-    "first_places",
     "frame_sampling",
     "generator",
     "index_cache",
@@ -71,7 +67,6 @@ __all__ = [
     "read_folder",
     "read_list",
     "read_videos",
-    "say_same",
     "to_video_path",
     "train_batches",
     "view_sampling",

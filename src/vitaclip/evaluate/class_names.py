@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from vitaclip.clip import Tokenizer
-from vitaclip.data import first_places, say_same
 from vitaclip.evaluate.wording import Wording, encode_names, plan_text
 from vitaclip.model import VitaCLIP
+from vitaclip.names import describe_duplicate, first_duplicates
 
 MANY_PIECES_A_WORD = 2.5
 """Tokens over words of a name, from which it counts as broken up; common English words are one token each."""
@@ -23,6 +23,7 @@ _JOINED_WORDS = re.compile(  # digits stay with a single capital: 3D
     r"(?<=[a-z])(?=[A-Z]|[0-9]+[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])"
 )
 _SHOWN_PIECES = 12
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,11 @@ def check_names(names: Sequence[str], tokenizer: Tokenizer, longest: int, *, pie
         pieces_count: whether it means anything that a word is broken up: see `knows_words`.
     """
     findings = []
-    for number, (name, first) in enumerate(zip(names, first_places(names), strict=True)):
+    for number, (name, first) in enumerate(zip(names, first_duplicates(names), strict=True)):
         if first != number:
-            findings.append(NameFinding(name, f"{say_same(name, names[first])} {names[first]!r}, class {first}"))
+            findings.append(
+                NameFinding(name, f"{describe_duplicate(name, names[first])} {names[first]!r}, class {first}")
+            )
             continue
         better = suggest(name)
         pieces = tokenizer.pieces(name.replace("_", " "))
@@ -103,10 +106,12 @@ def near_pairs(features: Tensor, names: Sequence[str], least: float) -> list[Nea
         names: K names.
         least: in [-1, 1].
     """
-    similarity = features @ features.T
-    first, second = (similarity >= least).triu(diagonal=1).nonzero(as_tuple=True)
-    pairs = zip(first.tolist(), second.tolist(), strict=True)
-    found = [NearPair(names[a], names[b], float(similarity[a, b])) for a, b in pairs]
+    found: list[NearPair] = []
+    for start in range(0, len(names), _ROWS_AT_ONCE):  # (K, K) would be too large for many names
+        similarity = features[start : start + _ROWS_AT_ONCE] @ features.T
+        first, second = (similarity >= least).triu(diagonal=1 + start).nonzero(as_tuple=True)
+        pairs = zip(first.tolist(), second.tolist(), strict=True)
+        found += [NearPair(names[start + a], names[b], float(similarity[a, b])) for a, b in pairs]
     return sorted(found, key=lambda pair: -pair.similarity)
 
 
@@ -122,7 +127,7 @@ def check_classes(
     findings = check_names(names, tokenizer, context - 2 - beside, pieces_count=knows_words(tokenizer))
     if not all(finding.fits for finding in findings):
         return findings, []
-    distinct = [names[place] for place in sorted(set(first_places(names)))]
+    distinct = [names[place] for place in sorted(set(first_duplicates(names)))]
     return findings, near_pairs(encode_names(model, distinct, wording), distinct, near)
 
 

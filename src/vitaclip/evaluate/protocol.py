@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_split
 from vitaclip.config import ViewsConfig, from_dict, require, to_dict
-from vitaclip.data import check_class_names, choose_classes
+from vitaclip.data import choose_classes
+from vitaclip.names import check_class_names
 from vitaclip.untrusted import read_yaml
 
 FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"

@@ -164,9 +164,10 @@ def describe_missing(lists: ProtocolLists) -> list[str]:
 
 def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping[str, VideoRow]:
     """The rows of a list by the place of the video, each once; whether the files are there is not looked at."""
-    rows, problems, _ = read_rows(file, root, names)
+    videos = read_rows(file, root, names)
+    problems = list(videos.problems)
     first: dict[str, VideoRow] = {}
-    for row in rows:
+    for row in videos.rows:
         earlier = first.setdefault(_place(row.path), row)
         if earlier is not row:
             problems.append(f"{row.source}: {row.path} is listed already at {earlier.source}; remove one of the two")

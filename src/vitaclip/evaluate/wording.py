@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vitaclip.data import ClassIndex
 from vitaclip.model import VitaCLIP, unit
+from vitaclip.names import ClassIndex
 from vitaclip.untrusted import read_json
 
 Descriptions = Mapping[str, tuple[str, ...]]
@@ -56,7 +56,7 @@ def plan_text(model: VitaCLIP, names: Sequence[str], wording: Wording) -> TextPl
     elif not config.of_own_classes:
         note = "the learned context, shared by all names"
     else:
-        unseen = [name for name in names if name not in model.class_names]
+        unseen = [name for name in names if model.own_classes.find(name) is None]
         templates = config.templates if unseen else ()
         note = f"the learned {config.of_own_classes} of each class"
         if unseen:

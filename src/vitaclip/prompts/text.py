@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from vitaclip.clip import Tokenizer
 from vitaclip.clip.tokenizer import pad_rows
 from vitaclip.config import TextConfig, TextPromptConfig
+from vitaclip.names import quoted
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: TextPromptConfig
         row, slot = _lay_out_one(name.replace("_", " "), tokenizer, config)
         if len(row) > context_length:
             raise ValueError(
-                f"class {name!r} and {config.num_context} context tokens make {len(row)} tokens,"
+                f"class {quoted(name)} and {config.num_context} context tokens make {len(row)} tokens,"
                 f" the text tower takes {context_length}; shorten the name or the context"
             )
         rows.append(row)

@@ -1,7 +1,7 @@
 """From a config to a trainer: everything that training needs is built here and nowhere else."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -92,6 +92,7 @@ def build_trainer(
     identified = {**identity(config, videos), "backbone": model.fingerprint}
     lock = processes.together(lambda: lock_run_folder(Path(config.out)) if processes.is_first else None)
     past = processes.from_first(lambda: _read_past(config, identified))
+    warnings = [*past.warnings, *([videos.note] if videos.note else [])]
     optimizer = build_optimizer(model, config.optim)
     decay = config.optim.average_decay
     average = PromptAverage(model.trainable_parameters(), decay) if decay else None
@@ -102,7 +103,7 @@ def build_trainer(
     folder = Path(config.out)
     loggers = list(extra_loggers)
     if processes.is_first:
-        _write_inputs(config, videos, past.warnings)
+        _write_inputs(config, videos, warnings)
         loggers = [*run_loggers(config, folder / METRICS_FILE, step), *loggers]
     return Trainer(
         model=model,
@@ -129,7 +130,7 @@ def build_trainer(
         asked_to_stop=asked_to_stop,
         steps=parts.steps,
         step=step,
-        warnings=past.warnings,
+        warnings=warnings,
         lock=lock,
     )
 
@@ -210,7 +211,7 @@ def training_videos(config: TrainConfig) -> NamedVideos:
     if not data.shots:
         return videos
     seed = config.seed if data.shots_seed is None else data.shots_seed
-    return NamedVideos(draw_shots(videos.rows, videos.class_names, data.shots, seed), videos.class_names)
+    return replace(videos, rows=draw_shots(videos.rows, videos.class_names, data.shots, seed))
 
 
 def _batches(

@@ -80,7 +80,9 @@ def rehearse(config: TrainConfig, processes: Processes = ALONE) -> Rehearsal:
             step_seconds=statistics.median(seconds),
             memory_bytes=peak_memory_bytes(trainer.model.device),
             checkpoint_bytes=checkpoint.stat().st_size,
-            problems=tuple(dict.fromkeys([*trainer.bad_videos.lines, *data_problems(config, trained)])),
+            problems=tuple(
+                dict.fromkeys([*trainer.warnings, *trainer.bad_videos.lines, *data_problems(config, trained)])
+            ),
         )
 
 

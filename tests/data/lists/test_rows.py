@@ -1,5 +1,6 @@
 """List files, class folders and class names, good and bad."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -146,11 +147,69 @@ def test_one_path_with_two_classes_is_refused_as_such(write_list: WriteList) -> 
         ('{"path": "a.mp4", "label": true}', "label True must be a number or a name"),
         ("path,split,label\na.mp4,0\n", r"list\.csv:2: has 2 columns, the heading 3"),
         ("path,split,label\na.mp4,train,\n", r"list\.csv:2: no label; fill it in"),
+        ("walk,v0,20,30,train\nrun,v1,20,30,train\n", "`vitaclip data prepare` makes lists of it"),
+        ('"walk, up",v0,0.5,10.5,val,0\n', "`vitaclip data prepare` makes lists of it"),
+        ("path,split,label\na.mp4,train," + "x" * 200_000, r"list\.csv:2: is no line of csv \(field larger"),
+        ('{"path": ' + "[" * 100_000, "nested too deeply"),
+        ("sub\\a.mp4,0\n", "has backslashes, as Windows writes paths; write /"),
+        ("a.mp4," + "walk " * 400, r"no class number|no class is called 'walk (walk ){10}\.\.\.'|no label"),
+        ("a\0.mp4,0", "cannot be read"),
     ],
 )
 def test_lists_that_cannot_be_read(write_list: WriteList, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         read_list(write_list(text, "a.mp4"))
+
+
+def test_lines_end_as_on_any_system(write_list: WriteList) -> None:
+    for end in ("\n", "\r\n", "\r"):
+        file = write_list(end.join(["path,label", "a.mp4,0", "", "b.mp4,1"]), "a.mp4", "b.mp4")
+        assert [row.source for row in read_list(file).rows] == ["list.csv:2", "list.csv:4"]
+
+
+def test_paths_of_windows_are_found(write_list: WriteList) -> None:
+    file = write_list("sub\\deep\\a.mp4,0\n", "sub/deep/a.mp4")
+    assert relative(read_list(file).rows, file.parent) == [("sub/deep/a.mp4", 0)]
+
+
+def test_accents_in_paths_have_either_form(write_list: WriteList) -> None:
+    files = ["cafe\u0301/cr\u00e8me.mp4", "caf\u00e9 noir/e\u0301te\u0301 1.mp4"]
+    file = write_list("caf\u00e9/cre\u0300me.mp4,0\ncafe\u0301 noir/\u00e9t\u00e9 1.mp4 1\n", *files)
+    assert relative(read_list(file).rows, file.parent) == list(zip(files, (0, 1), strict=True))
+
+
+def test_accents_in_class_folders_have_either_form(tmp_path: Path) -> None:
+    (tmp_path / "cafe\u0301_cre\u0300me").mkdir()
+    (tmp_path / "cafe\u0301_cre\u0300me" / "a.mp4").write_bytes(b"video")
+    assert [row.label for row in read_folder(tmp_path, ["tea", "caf\u00e9 cr\u00e8me"]).rows] == [1]
+
+
+@pytest.mark.parametrize(
+    ("labels", "noted"), [("12", True), ("21", True), ("01", False), ("22", False), ("run,run", False)]
+)
+def test_labels_from_one_are_noted(write_list: WriteList, labels: str, noted: bool) -> None:
+    names = ["sit", "walk", "run"]
+    lines = labels.split(",") if "," in labels else list(labels)
+    file = write_list("".join(f"{n}.mp4,{label}\n" for n, label in enumerate(lines)), "0.mp4", "1.mp4")
+    assert ("label 0 never occurs" in read_list(file, class_names=names).note) == noted
+
+
+def test_labels_from_one_explain_the_last_class(write_list: WriteList) -> None:
+    file = write_list("a.mp4,1\nb.mp4,2\n", "a.mp4", "b.mp4")
+    with pytest.raises(ValueError, match=r"out of range for 2 classes.*\nlabel 0 never occurs: labels count from 0"):
+        read_list(file, class_names=["sit", "walk"])
+
+
+@pytest.mark.parametrize(
+    "line", ["," * 20_000, " " * 50_000, "a.mp4" + ", " * 20_000 + "0", "a" * 200_000, "a.mp4," + "0|" * 50_000]
+)
+def test_long_lines_take_no_long_time(write_list: WriteList, line: str) -> None:
+    """They take a tenth of a second or less; 5 s and more when time grew with the square of the length."""
+    file = write_list(f"a.mp4,0\nb{line}c,0\nd{line}x\n", "a.mp4")
+    started = time.process_time()
+    with pytest.raises(ValueError, match=r"problems? found"):
+        read_list(file, class_names=NAMES)
+    assert time.process_time() - started < 2
 
 
 def test_frame_folders_in_lists(write_list: WriteList) -> None:

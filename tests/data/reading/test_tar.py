@@ -60,9 +60,17 @@ def test_tar_files_of_webdataset_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "problem"),
     [
-        ({"a.mp4": b"0"}, r"x\.tar::a\.mp4: no label; put a\.cls with the class number beside it"),
-        ({"d/a.mp4": b"0", "a.cls": b"0"}, r"no label; put d/a\.cls"),
-        ({"a.mp4": b"0", "a.txt": b"  \n"}, "no label; put"),
+        ({"a.mp4": b"0"}, r"x\.tar::a\.mp4: no label; its key, .* is 'a', and nothing beside it: put a\.cls with"),
+        ({"d/a.mp4": b"0", "a.cls": b"0"}, r"no label; .*nothing beside it: put d/a\.cls"),
+        ({"a.mp4": b"0", "a.txt": b"  \n"}, r"no label; .* beside it a\.txt: put"),
+        (
+            {"T 2.0 (x).mp4": b"0", "T 2.0 (x).cls": b"1"},
+            r"key, .* is 'T 2', and beside it T 2\.0 \(x\)\.cls: put T 2\.cls",
+        ),
+        (
+            {"s.in.mp4": b"0", "s.out.cls": b"1", "s.info.json": b"1"},
+            r"is 's', and beside it s\.out\.cls, s\.info\.json:",
+        ),
         ({"a.mp4": b"0", "a.txt": b"\xff\xfe"}, "its txt is not UTF-8 text; write it anew"),
         ({"a.mp4": b"0", "a.json": b"{"}, "its json is no JSON"),
         ({"a.mp4": b"0", "a.json": b'{"label": [1, 2]}'}, r"several labels \(1, 2\)"),

@@ -35,10 +35,11 @@ def run(arguments: Namespace) -> int:
     """Check and print."""
     if not -1 <= arguments.near <= 1:
         raise ValueError(f"--near {arguments.near}: is a cosine; give -1 to 1")
-    from vitaclip.data import check_class_names, choose_classes
+    from vitaclip.data import choose_classes
     from vitaclip.evaluate.class_names import check_classes, knows_words
     from vitaclip.evaluate.wording import Wording
     from vitaclip.files import write_json, write_text
+    from vitaclip.names import check_class_names
     from vitaclip.runtime import pick_device
 
     names = choose_classes(arguments.classes, distinct=False)

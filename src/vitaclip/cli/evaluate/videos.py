@@ -93,8 +93,14 @@ def _tell(
     sums = text_hashes(names, names, plan, asked.wording)
     if Path(arguments.videos).is_file():
         sums["list"] = sha256_of_file(Path(arguments.videos))
-    notes = [f"text: {plan.note}", *([f"interpolation: {mixed}"] if mixed else []), f"sha256: {short_sums(sums)}"]
-    unseen = f"{sum(name not in asked.model.class_names for name in names)} of {len(names)}"
+    told = [asked.videos.note] if asked.videos.note else []
+    notes = [
+        *told,
+        f"text: {plan.note}",
+        *([f"interpolation: {mixed}"] if mixed else []),
+        f"sha256: {short_sums(sums)}",
+    ]
+    unseen = f"{sum(asked.model.own_classes.find(name) is None for name in names)} of {len(names)}"
     _print_result(f"{arguments.videos}: {unseen} classes never trained on", notes, evaluated.result)
     if curve:
         print_frames_curve(curve)
@@ -131,7 +137,8 @@ def _tell(
 
 def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "NamedVideos":
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
-    from vitaclip.data import ClassIndex, index_cache, names_shards, read_videos
+    from vitaclip.data import index_cache, names_shards, read_videos
+    from vitaclip.names import ClassIndex
 
     def read(class_names: tuple[str, ...] | None) -> "NamedVideos":
         return read_videos(

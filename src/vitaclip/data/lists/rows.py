@@ -1,22 +1,19 @@
 """Which videos there are, and of which class: list files and folders, each row checked before training."""
 
 import os
-import re
 import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.class_index import ClassIndex
-from vitaclip.data.list_lines import content_lines, line_reader, similar
-from vitaclip.data.lists.class_names import check_class_names
+from vitaclip.data.list_lines import LabelReader, content_lines, line_reader, similar
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
+from vitaclip.names import ClassIndex, check_class_names, compose, quoted
 
 _SHOWN_PROBLEMS = 10
-_FOLDER_AND_COUNT = re.compile(r"(?P<folder>.+?)[\s,]+[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,10 @@ class VideoList:
 
     rows: tuple[VideoRow, ...]
     class_names: tuple[str, ...] | None
+    note: str = ""
+    """Something about the labels that the user should know; empty: nothing."""
+    problems: tuple[str, ...] = ()
+    """What is wrong with lines and videos that are not among the rows, a line each."""
 
 
 def read_list(
@@ -67,40 +68,37 @@ def read_list(
             label, several labels, unknown class, label out of range, missing or empty file, a path listed twice.
             Each line says `list.csv:17: what is wrong and what to do`.
     """
-    rows, problems, names = read_rows(file, root, class_names)
-    problems += _refused(rows, keep_absent)
-    raise_problems(problems, f"{file}")
-    return VideoList(tuple(rows), names)
+    videos = read_rows(file, root, class_names)
+    raise_problems([*videos.problems, *_refused(videos.rows, keep_absent)], f"{file}", videos.note)
+    return videos
 
 
-def read_rows(
-    file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None
-) -> tuple[list[VideoRow], list[str], tuple[str, ...] | None]:
-    """Reads a list as `read_list` does, without a look at the files: rows, problems with other lines, class names.
+def read_rows(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:
+    """Reads a list as `read_list` does, without a look at the files; lines that say no video are its problems.
 
     Raises:
         ValueError: the list cannot be read or is empty.
     """
     file = Path(file)
-    root = file.parent if root is None else Path(root)
+    paths = _PathFinder(file.parent if root is None else Path(root))
     names = None if class_names is None else check_class_names(class_names, "class_names")
-    index = None if names is None else ClassIndex(names)
+    labels = LabelReader(names)
     problems: list[str] = []
     rows: list[VideoRow] = []
     lines = list(content_lines(file))
     try:
-        read, has_heading = line_reader(lines[0][1] if lines else "", index)
+        read, has_heading = line_reader(lines[0][1] if lines else "", labels)
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
     for source, line in lines[has_heading:]:
         try:
             path, label = read(line)
-            rows.append(VideoRow(_resolve(root, path), label, source))
+            rows.append(VideoRow(paths.find(path), label, source))
         except ValueError as error:
             problems.append(f"{source}: {error}")
     if not rows and not problems:
         raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
-    return rows, problems, names
+    return VideoList(tuple(rows), names, labels.note, tuple(problems))
 
 
 def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False) -> VideoList:
@@ -133,7 +131,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, k
         videos = sorted(path for path in folder.iterdir() if is_video_name(path) or is_frame_folder(path))
         if label is None:
             hint = similar(name, names)
-            problems.append(f"{folder}: no class is called {name!r}{hint}; rename or remove the folder")
+            problems.append(f"{folder}: no class is called {quoted(name)}{hint}; rename or remove the folder")
         elif folder_of.setdefault(label, folder) != folder:
             problems.append(f"{folder}: is class {names[label]!r} like {folder_of[label]}; move the videos into one")
         elif not videos:
@@ -185,28 +183,65 @@ def _listed_twice(row: VideoRow, earlier: VideoRow) -> str:
 def _file_problem(path: Path) -> str:
     try:
         status = path.stat()
-    except OSError as error:
-        return f"cannot be read ({error.strerror}); check the path and the root"
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        if "\\" in str(path):
+            return "is not there, and has backslashes, as Windows writes paths; write / and give the folder as the root"
+        return f"cannot be read ({getattr(error, 'strerror', error)}); check the path and the root"
     if stat.S_ISDIR(status.st_mode):
         return "" if is_frame_folder(path) else "is a folder; name a video file, or a folder of numbered pictures"
     return "is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else ""
 
 
-def _resolve(root: Path, path: str) -> VideoPath:
-    """The file or folder of a row; of `folder frames`, which lists of frame folders have, the folder; of
-    `shard.tar::member`, the member."""
-    counted = _FOLDER_AND_COUNT.fullmatch(path)
-    if counted is not None and not (root / path).exists() and (root / counted["folder"]).is_dir():
-        return root / counted["folder"]
-    return to_video_path(path, root)
+def _without_count(path: str) -> str:
+    """What stands before a number at the end of a path; empty if none does."""
+    stem = path.rstrip("0123456789")
+    folder = stem.rstrip(", \t")
+    return folder if len(folder) < len(stem) < len(path) else ""
 
 
-def raise_problems(problems: Sequence[str], where: str) -> None:
-    """Raises ValueError with the first problems, if there are any."""
+class _PathFinder:
+    """Finds the file, folder or member of a tar file that a list's path means."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._entries: dict[Path, dict[str, str]] = {}  # composed names and names in the folders that were looked into
+
+    def find(self, path: str) -> VideoPath:
+        """What is there under the path as it is written, else without a number of frames behind it (lists of frame
+        folders say `folder frames label`), with `/` for each backslash, or with names in another Unicode form. If
+        nothing is there at all, the path as it is written.
+        """
+        counted = _without_count(path)
+        if (not counted and path.isascii() and "\\" not in path) or "\0" in path:
+            return to_video_path(path, self._root)
+        exact = [self._root / spelling for spelling in (path, path.replace("\\", "/"))]
+        folders = [self._root / counted] if counted else []
+        found = [place for place in (*exact, *map(self._as_on_disk, exact)) if os.path.exists(place)]  # noqa: PTH110
+        found += [place for place in (*folders, *map(self._as_on_disk, folders)) if os.path.isdir(place)]  # noqa: PTH112
+        return found[0] if found else to_video_path(path, self._root)
+
+    def _as_on_disk(self, path: Path) -> Path:
+        """The path with each name in the Unicode form that it has in its folder."""
+        found = Path(path.anchor)
+        for part in path.relative_to(path.anchor).parts:
+            found /= part if part.isascii() else self._names_in(found).get(compose(part), part)
+        return found
+
+    def _names_in(self, folder: Path) -> dict[str, str]:
+        if folder not in self._entries:
+            try:
+                self._entries[folder] = {compose(name): name for name in os.listdir(folder)}  # noqa: PTH208
+            except OSError:  # who opens the file will say so
+                self._entries[folder] = {}
+        return self._entries[folder]
+
+
+def raise_problems(problems: Sequence[str], where: str, note: str = "") -> None:
+    """Raises ValueError with the first problems, if there are any, and a note that may explain them."""
     if not problems:
         return
     lines = [f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found"]
-    raise ValueError("\n".join(lines + first_lines(problems)))
+    raise ValueError("\n".join(lines + first_lines(problems) + ([note] if note else [])))
 
 
 def first_lines(problems: Sequence[str]) -> list[str]:

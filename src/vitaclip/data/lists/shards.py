@@ -9,13 +9,12 @@ from pathlib import Path
 
 from fsspec.core import url_to_fs
 
-from vitaclip.data.class_index import ClassIndex
-from vitaclip.data.list_lines import class_number
-from vitaclip.data.lists.class_names import check_class_names
+from vitaclip.data.list_lines import LabelReader
 from vitaclip.data.lists.rows import VideoList, VideoRow, raise_problems
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import ShardError, insist, is_local
 from vitaclip.data.reading.tar import ShardContent, read_shard
+from vitaclip.names import check_class_names
 
 _TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|tbz2|txz)$", re.IGNORECASE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -59,21 +58,21 @@ def read_shards(source: str, class_names: Sequence[str] | None = None, cache: In
         ValueError: as `find_shards`; or, for all videos at once (the first ten shown): a tar file that is not there,
             compressed or cut short, a video without label, an unknown class.
     """
-    rows, problems, names = read_shard_rows(source, class_names, cache)
-    raise_problems(problems, source)
-    return VideoList(tuple(rows), names)
+    videos = read_shard_rows(source, class_names, cache)
+    raise_problems(videos.problems, source, videos.note)
+    return videos
 
 
 def read_shard_rows(
     source: str, class_names: Sequence[str] | None = None, cache: IndexCache | None = None
-) -> tuple[list[VideoRow], list[str], tuple[str, ...] | None]:
-    """Reads tar files as `read_shards` does: rows, problems with other videos, class names.
+) -> VideoList:
+    """Reads tar files as `read_shards` does; what is wrong with other videos is in its problems.
 
     Raises:
         ValueError: as `find_shards`.
     """
     names = None if class_names is None else check_class_names(class_names, "class_names")
-    index = None if names is None else ClassIndex(names)
+    labels = LabelReader(names)
     rows: list[VideoRow] = []
     problems: list[str] = []
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
@@ -81,10 +80,10 @@ def read_shard_rows(
             problems += content.problems
             for sample in content.samples:
                 try:
-                    rows.append(VideoRow(sample.video, class_number(sample.label, index), str(sample.video)))
+                    rows.append(VideoRow(sample.video, labels.read(sample.label), str(sample.video)))
                 except ValueError as error:
                     problems.append(f"{sample.video}: {error}")
-    return rows, problems, names
+    return VideoList(tuple(rows), names, labels.note, tuple(problems))
 
 
 def _content_or_problem(address: str, cache: IndexCache | None) -> ShardContent:

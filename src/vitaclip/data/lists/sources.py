@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.catalog import dataset_names, load_dataset_classes
-from vitaclip.data.lists.class_names import check_class_names, read_class_names
+from vitaclip.data.lists.class_file import read_class_names
 from vitaclip.data.lists.rows import VideoList, VideoRow, is_video_name, read_folder, read_list
 from vitaclip.data.lists.shards import names_shards, read_shards
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
@@ -14,6 +14,7 @@ from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
+from vitaclip.names import check_class_names, quoted
 
 _CLASSES_REMEDY = (
     "give a file with one name a line, a name that `vitaclip data classes` lists, or names with commas between"
@@ -26,6 +27,8 @@ class NamedVideos:
 
     rows: tuple[VideoRow, ...]
     class_names: tuple[str, ...]
+    note: str = ""
+    """Something about the labels that the user should know; empty: nothing."""
 
 
 def read_videos(
@@ -61,7 +64,7 @@ def read_videos(
         raise ValueError(f"{setting} = {source}: {what} class names; {_CLASSES_REMEDY}")
     found = read_source(source, root, class_names, cache, keep_absent=keep_absent)
     assert found.class_names is not None
-    return NamedVideos(found.rows, found.class_names)
+    return NamedVideos(found.rows, found.class_names, found.note)
 
 
 def read_source(
@@ -99,7 +102,9 @@ def choose_classes(classes: str, *, distinct: bool = True) -> tuple[str, ...]:
         return check_class_names([name.strip() for name in classes.split(",")], "classes", distinct=distinct)
     close = difflib.get_close_matches(classes, dataset_names(), n=1)
     hint = f" (did you mean {close[0]}?)" if close else ""
-    raise ValueError(f"classes = {classes}: neither a file nor a data set of the catalogue{hint}; {_CLASSES_REMEDY}")
+    raise ValueError(
+        f"classes = {quoted(classes)[1:-1]}: neither a file nor a data set of the catalogue{hint}; {_CLASSES_REMEDY}"
+    )
 
 
 def _is_file(path: str) -> bool:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.catalog import ClassList
-from vitaclip.data.class_index import ClassIndex
+from vitaclip.names import ClassIndex
 
 Times = tuple[int, int]
 

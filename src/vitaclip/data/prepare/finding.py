@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.class_index import ClassIndex
 from vitaclip.data.prepare.annotations import Clip, Times
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
+from vitaclip.names import ClassIndex
 
 _PARTIAL_SUFFIXES = frozenset({".part", ".ytdl", ".crdownload", ".download", ".tmp", ".aria2"})
 _TIMED = re.compile(r"(?P<key>.+)_(?P<start>[0-9]{1,6})_(?P<end>[0-9]{1,6})")

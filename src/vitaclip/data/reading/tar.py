@@ -29,6 +29,7 @@ from vitaclip.data.reading.member import (
     insist,
     is_local,
 )
+from vitaclip.names import quoted
 
 _KEY_AND_ENDING = re.compile(r"(?P<key>(?:.*/)?[^/.]+)\.(?P<ending>[^/]+)")
 _TAR_AND_MEMBER = re.compile(rf"(?P<shard>.+?\.tar){BETWEEN}(?P<member>.+)", re.IGNORECASE)
@@ -162,6 +163,7 @@ def _sort(tar: tarfile.TarFile, address: str, version: str) -> ShardContent:
     """Videos and labels by their keys."""
     videos: dict[str, list[ShardMember]] = defaultdict(list)
     labels: dict[str, dict[str, bytes]] = defaultdict(dict)
+    others: dict[str, list[str]] = defaultdict(list)
     for entry in tar:
         match = _KEY_AND_ENDING.fullmatch(entry.name)
         if match is None or not entry.isreg() or entry.issparse():
@@ -169,12 +171,14 @@ def _sort(tar: tarfile.TarFile, address: str, version: str) -> ShardContent:
         key, ending = match["key"], match["ending"].lower()
         if PurePosixPath(f"video.{ending}").suffix in VIDEO_SUFFIXES:
             videos[key].append(ShardMember(address, entry.name, entry.offset_data, entry.size, version))
-        elif ending in _LABEL_ENDINGS and (member := tar.extractfile(entry)) is not None:
+            continue
+        others[key].append(entry.name)
+        if ending in _LABEL_ENDINGS and (member := tar.extractfile(entry)) is not None:
             labels[key][ending] = member.read(_MOST_LABEL_BYTES + 1)
     content = ShardContent()
-    for key, (video, *others) in videos.items():
+    for key, (video, *more) in videos.items():
         try:
-            content.samples.append(ShardSample(video, _label(key, labels[key], others)))
+            content.samples.append(ShardSample(video, _label(key, labels[key], more, others[key])))
         except ValueError as error:
             content.problems.append(f"{video}: {error}")
     if not videos:
@@ -182,7 +186,7 @@ def _sort(tar: tarfile.TarFile, address: str, version: str) -> ShardContent:
     return content
 
 
-def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember]) -> str:
+def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember], others: list[str]) -> str:
     """What the members of a key say of its class.
 
     Raises:
@@ -202,4 +206,8 @@ def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember]) -
         label = label_of_entry(text) if ending == "json" else text
         if label:
             return label
-    raise ValueError(f"no label; put {key}.cls with the class number beside it, or .txt or .json with number or name")
+    beside = f"beside it {', '.join(others[:3])}" if others else "nothing beside it"
+    raise ValueError(
+        f"no label; its key, up to the first dot, is {quoted(key)}, and {beside}: put {key}.cls with the class number"
+        " there, or .txt or .json with number or name"
+    )

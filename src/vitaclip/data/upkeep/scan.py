@@ -91,15 +91,15 @@ def find_targets(
         ValueError: a list that cannot be read, or nothing there.
     """
     if names_shards(str(source)):
-        rows, unread, names = read_shard_rows(str(source), class_names)
+        videos = read_shard_rows(str(source), class_names)
     elif Path(source).is_dir():
         return _folder_targets(Path(source)), []
     elif not Path(source).exists():
         raise ValueError(f"{source}: does not exist; give a list file or a folder of videos")
     else:
-        rows, unread, names = read_rows(source, root, class_names)
-    wrong = dict(file_problems(rows))
-    bad = [BadVideo(None, "list", problem) for problem in unread]
+        videos = read_rows(source, root, class_names)
+    rows, names, wrong = videos.rows, videos.class_names, dict(file_problems(videos.rows))
+    bad = [BadVideo(None, "list", problem) for problem in videos.problems]
     bad += [BadVideo(row.path, "list", problem) for row, problem in wrong.items()]
     label_of = names or [str(number) for number in range(max((row.label for row in rows), default=-1) + 1)]
     return [Target(row.path, label_of[row.label]) for row in rows if row not in wrong], bad

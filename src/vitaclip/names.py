@@ -1,0 +1,133 @@
+"""Names of classes: what a text tower reads of one, when two of them are one, and which class a label means."""
+
+import html
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import ftfy
+
+# What spellings of one name differ in besides capitals: blanks, underscores, and signs that join two letters.
+_JOINTS = re.compile(r"[\s_]+|(?<=[^\W\d_])[-+](?=[^\W\d_])")
+_LONGEST_QUOTATION = 60
+
+
+def clean_text(text: str) -> str:
+    """Mend mojibake and drop control characters, undo HTML entities, fold white space and case, as CLIP's training did.
+
+    Plain ASCII goes through ftfy too: entities and control characters are its business as well.
+    """
+    text = html.unescape(html.unescape(ftfy.fix_text(text)))
+    # Lower case is Python's: the tokenizers library's own differs on a final sigma.
+    return " ".join(text.split()).lower()
+
+
+def quoted(value: object) -> str:
+    """A value as messages show it: a text in quotation marks; of long ones the first 56 characters."""
+    text = value if isinstance(value, str) else repr(value)
+    short = text if len(text) <= _LONGEST_QUOTATION else text[: _LONGEST_QUOTATION - 4] + " ..."
+    return repr(short) if isinstance(value, str) else short
+
+
+def check_class_names(
+    names: Sequence[str], where: str, sources: Sequence[str] | None = None, *, distinct: bool = True
+) -> tuple[str, ...]:
+    """Return class names as a tuple, after checking that there are some, and that each is one text of its own.
+
+    Two names are the same if the text tower reads the same: capitals, blanks, the Unicode form (`é` as one character
+    or as two), HTML entities and invisible characters make no difference. `red_key` and `red key` are two names, since
+    their labels differ, although their texts are equal.
+
+    Args:
+        names: the class names.
+        where: what the names come from, for messages.
+        sources: place of each name, for messages (`names.txt:3`); default: its number.
+        distinct: whether a name may not occur twice.
+
+    Raises:
+        ValueError: no name, one without text, or one that occurs twice.
+    """
+    if isinstance(names, str):
+        raise ValueError(f"{where}: {quoted(names)} is one text; give a list of class names")
+    if not names:
+        raise ValueError(f"{where}: no class names; give at least one, one a line")
+    places = [f"{where}, class {number}" for number in range(len(names))] if sources is None else sources
+    for place, name in zip(places, names, strict=True):
+        if not isinstance(name, str):
+            raise ValueError(f"{place}: {quoted(name)} is no text; write the name of the class")
+        if not _text_key(name):
+            raise ValueError(f"{place}: blank class name {quoted(name)}; write a name or remove it")
+    for number, earlier in enumerate(first_duplicates(names) if distinct else ()):
+        if earlier != number:
+            same = describe_duplicate(names[number], names[earlier])
+            other = f"{quoted(names[earlier])} ({places[earlier]})"
+            raise ValueError(f"{places[number]}: class {quoted(names[number])} is {same} {other}; rename or remove one")
+    return tuple(names)
+
+
+def first_duplicates(names: Sequence[str]) -> list[int]:
+    """For each name, the index of the first name that is the same; a name seen for the first time has its own index.
+
+    >>> first_duplicates(["run", "sit", " Run"])
+    [0, 1, 0]
+    """
+    first: dict[str, int] = {}
+    return [first.setdefault(_text_key(name), number) for number, name in enumerate(names)]
+
+
+def describe_duplicate(name: str, earlier: str) -> str:
+    """In what way two names are the same."""
+    if earlier == name:
+        return "the same as"
+    only_case = " ".join(earlier.split()).casefold() == " ".join(name.split()).casefold()
+    return f"but for {'capitals or blanks' if only_case else 'characters that no text tower sees'} the same as"
+
+
+class ClassIndex:
+    """Finds the class that a label or a folder's name means.
+
+    A name as it stands goes first, in any Unicode form. Failing that, the one class fits whose name differs only in
+    capitals, blanks, underscores, or a `-` or `+` between letters: a folder `ApplyEyeMakeup` is the class
+    `apply eye makeup`, and `brush_hair` is `brush hair`. Where two classes would fit so, neither does.
+
+    >>> ClassIndex(["apply eye makeup", "archery"]).find("ApplyEyeMakeup")
+    0
+    """
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self.longest = max(map(len, names), default=0)
+        """Characters of the longest name."""
+        self._exact = {compose(name): number for number, name in enumerate(names)}
+        self._loose: dict[str, int | None] = {}
+        for number, name in enumerate(names):
+            key = _squeeze(name)
+            self._loose[key] = None if key in self._loose else number
+
+    def exact(self, label: str) -> int | None:
+        """The number of the class with exactly this name."""
+        return self._exact.get(compose(label))
+
+    def find(self, label: str) -> int | None:
+        """The number of the class that is meant, or None."""
+        for spelling in (label, label.replace("_", " ")):
+            if (number := self.exact(spelling)) is not None:
+                return number
+        return self._loose.get(_squeeze(label))
+
+
+def compose(text: str) -> str:
+    """The text with letters and their accents as one character each (Unicode's NFC), as most systems write names."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _squeeze(name: str) -> str:
+    return _JOINTS.sub("", compose(name).casefold())
+
+
+def _text_key(name: str) -> str:
+    """What is left of a name to the text tower, without characters that are not seen, such as a zero-width space."""
+    if name.isascii() and name.isprintable() and "&" not in name:  # most names; ftfy is slow
+        return " ".join(name.split()).lower()
+    visible = "".join(sign for sign in clean_text(name) if unicodedata.category(sign) != "Cf")
+    return " ".join(visible.split()).casefold()

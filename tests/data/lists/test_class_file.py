@@ -1,0 +1,101 @@
+"""Names of classes in files of several kinds."""
+
+from pathlib import Path
+
+import pytest
+
+from vitaclip.data import read_class_names
+
+
+def test_class_names(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("# four\nguitar\n\nplaying guitar \nswimming, indoors\ntai chi", "utf-8")
+    assert read_class_names(tmp_path / "names.txt") == ("guitar", "playing guitar", "swimming, indoors", "tai chi")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "no class names; give at least one"),
+        ("a\nb\n\na\n", r"names\.txt:4: class 'a' is the same as 'a' \(names\.txt:1\); rename or remove one"),
+        (
+            "a\nb\nA\n",
+            r"names\.txt:3: class 'A' is but for capitals or blanks the same as 'a' \(names\.txt:1\)",
+        ),
+        ("a\n\u200b\n", r"names\.txt:2: blank class name '\\u200b'"),
+    ],
+)
+def test_bad_class_names(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "names.txt").write_text(text, "utf-8")
+    with pytest.raises(ValueError, match=message):
+        read_class_names(tmp_path / "names.txt")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '0,run\n1,"jump, then sit"\n2,stand\n',
+        "2 stand\n0 run\n1 jump, then sit\n",
+        "0\trun\n1\tjump, then sit\n2\tstand\n",
+        "0: run\n1: jump, then sit\n2: stand\n",
+        "0. run\r1. jump, then sit\r2. stand\r",
+        "run\t0\njump, then sit\t1\nstand\t2\n",
+        'run,0\n"jump, then sit",1\nstand,2\n',
+        "run 0\njump, then sit 1\nstand 2\n",
+        'id,name\n0,run\n1,"jump, then sit"\n2,stand\n',
+        'Class,ID\nrun,0\n"jump, then sit",1\nstand,2\n',
+        ',name,videos\n0,run,7\n1,"jump, then sit",9\n2,stand,8\n',
+        "id\tname\n1\tjump, then sit\n0\trun\n2\tstand\n",
+        '{"run": 0, "stand": 2, "jump, then sit": 1}',
+        '{"run": "0", "stand": "2", "jump, then sit": "1"}',
+        '{\n "0": "run",\n "1": "jump, then sit",\n "2": "stand"\n}',
+        '{"model": "x", "id2label": {"0": "run", "1": "jump, then sit", "2": "stand"}}',
+        '{"label2id": {"run": 0, "jump, then sit": 1, "stand": 2}}',
+        '["run", "jump, then sit", "stand"]',
+        '{"classes": [{"id": 1, "name": "jump, then sit"}, {"name": "run", "id": 0}, {"name": "stand", "id": 2}]}',
+    ],
+)
+def test_numbers_and_json_give_the_names(tmp_path: Path, text: str) -> None:
+    (tmp_path / "names.csv").write_bytes(text.encode())
+    assert read_class_names(tmp_path / "names.csv") == ("run", "jump, then sit", "stand")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("1,run\n2,jump\n", "classes are numbered from 1, labels from 0; number them 0, 1, 2"),
+        ("1 ApplyEyeMakeup\n2 ApplyLipstick\n", "classes are numbered from 1"),
+        ('{"run": 1, "jump": 2}', "classes are numbered from 1"),
+        ("id,name\n0,run\n2,jump\n", "no class, or more than one, is numbered 1"),
+        ("0,run\n0,jump\n", "no class, or more than one, is numbered 1"),
+        ("id,name\n0,run\n1,jump,sit\n", "'1, jump, sit' is not a number and a name below 'id,name'"),
+        ('{"run": 0, "run": 1}', "has the key 'run' twice"),
+        ('{"run": true, "jump": 1.5}', 'write a JSON list of names, {"name": number} or'),
+        ('{"walk": 0,\n', "is no JSON"),
+        ('["run", 3]', "class 1: 3 is no text"),
+        ("[" * 100_000, "nested too deeply"),
+        ('{"x": ' * 100_000, "nested too deeply"),
+        ('0,run\n1,"' + "x" * 200_000 + '"\n1,jump', "more than one, is numbered 2"),
+        ("id,name\n0," + "x" * 200_000, "no line of csv"),
+    ],
+)
+def test_other_numbers_and_json_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "names.csv").write_text(text)
+    with pytest.raises(ValueError, match=r"^\S*names\.csv[:,] ") as caught:
+        read_class_names(tmp_path / "names.csv")
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("3, 2, 1, go", "run", "name, id and place"),
+        ("1 person walking", "1 person running", "2 people hugging"),
+        ("class 1", "class 2"),
+        ("3 point shot", "50 yard dash"),
+        ("area 51",),
+    ],
+)
+def test_names_may_hold_numbers(tmp_path: Path, names: tuple[str, ...]) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    assert read_class_names(tmp_path / "names.txt") == names
