@@ -18,7 +18,7 @@ from vitaclip.clip import CLIP
 from vitaclip.clip.transformer import Block
 from vitaclip.config import ModelConfig, RuntimeConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
 from vitaclip.files import one_line, write_torch
-from vitaclip.names import ClassIndex
+from vitaclip.names import text_key
 from vitaclip.prompts import ClassVectors, PromptLayout, Prompts, TextPrompts, VideoPrompts, lay_out
 from vitaclip.untrusted import reading
 from vitaclip.weights.architecture import HEAD_WIDTH, Activation
@@ -41,7 +41,6 @@ class VitaCLIP(nn.Module):
         clip: the towers, which are frozen unless the config says otherwise.
         prompts: all that trains beside a frozen CLIP.
         class_names: the classes it was trained on; the only ones that a per-class context or a linear probe can serve.
-        own_classes: finds a name among them as labels are found, whatever its capitals.
         origin: the CLIP that its towers started from; None if they were trained and nothing noted from what.
     """
 
@@ -63,7 +62,8 @@ class VitaCLIP(nn.Module):
         super().__init__()
         self.config = config
         self.class_names = tuple(class_names)
-        self.own_classes = ClassIndex(class_names)
+        own = list(enumerate(self.class_names))
+        self._own_numbers = {text_key(name.replace("_", " ")): n for n, name in own} | {name: n for n, name in own}
         self.tokenizer = backbone.tokenizer
         self.fingerprint = backbone.fingerprint
         self.origin: Origin | None = Origin(config.backbone, backbone.fingerprint)
@@ -132,8 +132,7 @@ class VitaCLIP(nn.Module):
             return self._encode_templates(names, templates or self.config.text.templates)
         places = None
         if self.config.text.of_own_classes:
-            own = self._own_places(names)
-            names, places = [self.class_names[place] for place in own], torch.tensor(own, device=self.device)
+            places = self._own_places(names)
         if isinstance(prompts, ClassVectors):
             features = prompts(places)
         else:
@@ -401,13 +400,17 @@ class VitaCLIP(nn.Module):
             return self._encode_templates(self.class_names, self.config.text.templates)
         return torch.zeros(len(self.class_names), self.clip.config.embed_dim)
 
-    def _own_places(self, names: Sequence[str]) -> list[int]:
-        """The K class numbers of names, in any spelling, among the model's own classes.
+    def own_number(self, name: str) -> int | None:
+        """The number of the model's own class that has this name, or one that the text tower reads alike; or None."""
+        return self._own_numbers.get(name, self._own_numbers.get(text_key(name.replace("_", " "))))
+
+    def _own_places(self, names: Sequence[str]) -> Tensor:
+        """The numbers (K,) of names among the model's own classes.
 
         Raises:
             ValueError: if one is not among them.
         """
-        own = [number for number in map(self.own_classes.find, names) if number is not None]
+        own = [number for number in map(self.own_number, names) if number is not None]
         if len(own) < len(names):
             raise ValueError(
                 f"this model learned one {self.config.text.of_own_classes} for each of its own"
@@ -415,7 +418,7 @@ class VitaCLIP(nn.Module):
                 " pass templates, e.g. templates=['a video of {}.'] (--template on the command line), to use the frozen"
                 " text tower"
             )
-        return own
+        return torch.tensor(own, device=self.device)
 
     def _context_from_words(self) -> Tensor | None:
         """Token embeddings (M, W) of the words that the context starts from."""

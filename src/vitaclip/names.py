@@ -55,7 +55,7 @@ def check_class_names(
     for place, name in zip(places, names, strict=True):
         if not isinstance(name, str):
             raise ValueError(f"{place}: {quoted(name)} is no text; write the name of the class")
-        if not _text_key(name):
+        if not text_key(name):
             raise ValueError(f"{place}: blank class name {quoted(name)}; write a name or remove it")
     for number, earlier in enumerate(first_duplicates(names) if distinct else ()):
         if earlier != number:
@@ -72,7 +72,7 @@ def first_duplicates(names: Sequence[str]) -> list[int]:
     [0, 1, 0]
     """
     first: dict[str, int] = {}
-    return [first.setdefault(_text_key(name), number) for number, name in enumerate(names)]
+    return [first.setdefault(text_key(name), number) for number, name in enumerate(names)]
 
 
 def describe_duplicate(name: str, earlier: str) -> str:
@@ -125,8 +125,8 @@ def _squeeze(name: str) -> str:
     return _JOINTS.sub("", compose(name).casefold())
 
 
-def _text_key(name: str) -> str:
-    """What is left of a name to the text tower, without characters that are not seen, such as a zero-width space."""
+def text_key(name: str) -> str:
+    """What the text tower reads of a name, without characters that are not seen, such as a zero-width space."""
     if name.isascii() and name.isprintable() and "&" not in name:  # most names; ftfy is slow
         return " ".join(name.split()).lower()
     visible = "".join(sign for sign in clean_text(name) if unicodedata.category(sign) != "Cf")

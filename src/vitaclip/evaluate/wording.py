@@ -56,7 +56,7 @@ def plan_text(model: VitaCLIP, names: Sequence[str], wording: Wording) -> TextPl
     elif not config.of_own_classes:
         note = "the learned context, shared by all names"
     else:
-        unseen = [name for name in names if model.own_classes.find(name) is None]
+        unseen = [name for name in names if model.own_number(name) is None]
         templates = config.templates if unseen else ()
         note = f"the learned {config.of_own_classes} of each class"
         if unseen:

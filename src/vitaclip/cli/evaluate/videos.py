@@ -100,7 +100,7 @@ def _tell(
         *([f"interpolation: {mixed}"] if mixed else []),
         f"sha256: {short_sums(sums)}",
     ]
-    unseen = f"{sum(asked.model.own_classes.find(name) is None for name in names)} of {len(names)}"
+    unseen = f"{sum(asked.model.own_number(name) is None for name in names)} of {len(names)}"
     _print_result(f"{arguments.videos}: {unseen} classes never trained on", notes, evaluated.result)
     if curve:
         print_frames_curve(curve)
