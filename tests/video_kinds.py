@@ -98,10 +98,42 @@ def _store_in_sequence(path: Path, codec: str, pictures: list[tuple[bytes, bool]
     _store(path, codec, [Stored(data, n, n, is_key) for n, (data, is_key) in enumerate(pictures)])
 
 
+def packets_of(path: Path) -> list[Stored]:
+    """The packets of a file that PyAV has written, in storage order; their times are made 1/25 s apart."""
+    with av.open(str(path)) as container:
+        packets = [packet for packet in container.demux(video=0) if packet.size]
+        times = sorted({packet.pts or 0 for packet in packets})
+        number = times.index if len(times) == len(packets) else None
+        return [
+            Stored(bytes(packet), number(packet.pts or 0) if number else place, place - 16, packet.is_keyframe)
+            for place, packet in enumerate(packets)
+        ]
+
+
+def write_packets(path: Path, like: Path, packets: list[Stored]) -> Path:
+    """Stores packets in a file whose header says of them what another's says of its own."""
+    with av.open(str(like)) as source, av.open(str(path), "w") as container:
+        stream = container.add_stream_from_template(source.streams.video[0])
+        for stored in packets:
+            packet = av.Packet(stored.data)
+            packet.stream, packet.time_base = stream, Fraction(1, 25)
+            packet.pts, packet.dts = stored.display_time, stored.decode_time
+            packet.is_keyframe = stored.is_key
+            container.mux(packet)
+    return path
+
+
+def remux(source: Path, path: Path) -> Path:
+    """Puts a file's packets into another container."""
+    return write_packets(path, source, packets_of(source))
+
+
 _VOP = b"\0\0\1\xb6"  # where an MPEG-4 picture begins; the next two bits are its kind
 _INTRA, _BIDIRECTIONAL = 0, 2
 _NOT_CODED = _VOP + bytes((0b01010000, 0b01001111))  # "as before"
 _PACKED_MARK = b"\0\0\1\xb2DivX503b1393p"
+_OTHER_ENCODER = b"\0\0\1\xb2XviD0069"  # FFmpeg decodes what follows with the roundings of that
+_GROUP = b"\0\0\1\xb3" + bytes((0, 0x10, 0x07)) + b"\0\0\1\xb2" + b"padding" * 4
 
 
 def _packed_b_frames(path: Path) -> None:
@@ -121,8 +153,19 @@ def _packed_b_frames(path: Path) -> None:
 def _not_coded(path: Path) -> None:
     pictures = [(picture.data, picture.is_key) for picture in _encode("mpeg4")]
     pictures.insert(7, (_NOT_CODED, False))
-    pictures.insert(20, (_NOT_CODED, False))
+    pictures.insert(20, (_GROUP + _NOT_CODED, False))
     _store_in_sequence(path, "mpeg4", pictures)
+
+
+def _change_of_encoder(path: Path) -> None:
+    pictures = [(picture.data, picture.is_key) for picture in _encode("mpeg4")]
+    pictures.insert(7, (_OTHER_ENCODER + _NOT_CODED, False))
+    _store_in_sequence(path, "mpeg4", pictures)
+
+
+def _late_b_frames(path: Path) -> None:
+    pictures = _encode("libx264")[:24] + _encode("libx264", b_frames=3)[:16]
+    _store_in_sequence(path, "libx264", [(picture.data, picture.is_key) for picture in pictures])
 
 
 def _false_key_frames(codec: str) -> Callable[[Path], None]:
@@ -198,7 +241,8 @@ KINDS: dict[str, Kind] = {
     "h264_references.mp4": _plain("H.264, 8 references, 7 B-frames in a pyramid", **_x264("ref=8:bframes=7:b-adapt=0")),
     "h264_open_gop.mp4": _plain("H.264, frames that refer across key frames", **_OPEN_GOP),
     "h264_open_gop.mkv": _plain("the same in Matroska", **_OPEN_GOP),
-    "h264_open_gop.avi": _plain("the same in avi: times are not those of display", "start", **_OPEN_GOP),
+    "h264_open_gop.avi": _plain("the same in avi: times are not those of display", **_OPEN_GOP),
+    "h264_late_b_frames.avi": Kind("the same: B-frames from the third key frame on", _late_b_frames),
     "h264_no_times.h264": _plain("H.264 without a container: no times at all", "start", b_frames=3),
     "h264_one_key_frame.mp4": _plain("H.264, one key frame", gop=1000),
     "h264_intra_refresh.mp4": _plain(
@@ -215,8 +259,13 @@ KINDS: dict[str, Kind] = {
     "hevc_temporal_layers.mp4": _plain("HEVC, three temporal layers", **_x265("temporal-layers=3:b-adapt=0:bframes=7")),
     "mpeg4.avi": _plain("MPEG-4 part 2 (Xvid, DivX)", codec="mpeg4", b_frames=0),
     "mpeg4_b_frames.mp4": _plain("MPEG-4 part 2, B-frames", codec="mpeg4"),
-    "mpeg4_packed_b_frames.avi": Kind("MPEG-4 part 2, two pictures in a packet", _packed_b_frames, "start"),
-    "mpeg4_not_coded.avi": Kind("MPEG-4 part 2, packets without a picture", _not_coded, "start"),
+    "mpeg4_packed_b_frames.avi": Kind("MPEG-4 part 2, two pictures in a packet", _packed_b_frames),
+    "mpeg4_not_coded.avi": Kind("MPEG-4 part 2, packets without a picture", _not_coded),
+    "mpeg4_not_coded.mp4": Kind("the same in mp4", _not_coded),
+    "mpeg4_change_of_encoder.avi": Kind("MPEG-4 part 2, another encoder named midway", _change_of_encoder, "start"),
+    "divx3.avi": _plain("MPEG-4 version 3 (DivX 3)", codec="msmpeg4", b_frames=0),
+    "wmv1.wmv": _plain("Windows Media 7", codec="wmv1", b_frames=0),
+    "wmv2.wmv": _plain("Windows Media 8", codec="wmv2", b_frames=0),
     "mpeg1.mpg": _plain("MPEG-1", "either", codec="mpeg1video"),
     "mpeg2.mpg": _plain("MPEG-2, program stream: times differ after a seek", "either", codec="mpeg2video"),
     "mpeg2.ts": _plain("MPEG-2, transport stream", codec="mpeg2video"),

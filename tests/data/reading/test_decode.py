@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from video_files import decode_all, write_video
-from video_kinds import KINDS, write_streams
+from video_kinds import KINDS, remux, write_streams
 from vitaclip.data import Video, VideoError, open_video
 from vitaclip.data.reading.span_decoder import SpanDecoder
 
@@ -178,15 +178,17 @@ def test_time_facts(folder: Path) -> None:
         assert video.duration_seconds == 2
 
 
-@pytest.mark.parametrize("index", [0, 20])
-def test_a_change_of_size_midway_is_a_named_error(folder: Path, index: int) -> None:
-    first = write_video(folder / "first.h264", frames=20)
-    second = write_video(folder / "second.h264", frames=20, width=32)
-    (folder / "both.h264").write_bytes(first.read_bytes() + second.read_bytes())
-    with open_video(folder / "both.h264") as video:
-        assert video.frames([index]).shape[-1] == (64 if index == 0 else 32)
-        with pytest.raises(VideoError, match=r"both\.h264 changes its frame size midway: convert it"):
-            video.frames([19, 20])
+@pytest.mark.parametrize("name", ["sizes.h264", "sizes.mkv"])
+def test_frames_of_several_sizes_take_the_first_size(name: str, folder: Path) -> None:
+    parts = [write_video(folder / f"{width}.h264", frames=20, width=width) for width in (64, 32)]
+    (folder / "sizes.h264").write_bytes(b"".join(part.read_bytes() for part in parts))
+    if name.endswith(".mkv"):
+        remux(folder / "sizes.h264", folder / name)
+    small = [frame.reformat(64, 48, "rgb24").to_ndarray() for frame in av.open(str(parts[1])).decode(video=0)]
+    expected = np.concatenate([decode_all(parts[0]), np.stack(small)])
+    for chosen in ([19, 20], [20], [39, 0], range(40)):
+        with open_video(folder / name) as video:
+            np.testing.assert_array_equal(as_stored(video.frames(chosen)), expected[list(chosen)])
 
 
 def test_a_cover_picture_is_no_video(folder: Path) -> None:

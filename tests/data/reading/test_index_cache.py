@@ -59,7 +59,7 @@ def test_the_second_time_no_packet_is_read_and_no_frame_counted(
 def test_an_index_comes_back_as_it_was(tmp_path: Path) -> None:
     path, cache = tmp_path / "some.mp4", IndexCache(tmp_path / "cache")
     path.write_bytes(b"content")
-    index = FrameIndex(*(np.arange(-start, 2**40, 2**37 + start) for start in range(5)))
+    index = FrameIndex(*(np.arange(-start, 2**40, 2**37 + start) for start in range(6)))
     cache.store(path, index)
     assert same(cache.load(path), index)
     assert not same(cache.load(path), replace(index, places=index.places + 1))

@@ -144,7 +144,10 @@ def video_stream(path: VideoPath, container: InputContainer, limits: VideoLimits
     if context is None:
         raise VideoError(f"{path} has a codec that FFmpeg cannot decode: convert it to H.264")
     check_size(path, stream.codec_context.width, stream.codec_context.height, limits)
-    stream.codec_context.options = _codec_options(limits)
+    # FFmpeg takes an H.264 stream that does not say how far its frames are stored out of order for one in order, until
+    # it loses some; strictly, it takes the standard's bound.
+    strict = {"strict": "1"} if stream.codec_context.name == "h264" else {}
+    stream.codec_context.options = _codec_options(limits) | strict
     stream.codec_context.thread_count = 1
     stream.codec_context.thread_type = "NONE"
     for other in container.streams:

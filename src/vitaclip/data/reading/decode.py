@@ -3,11 +3,13 @@
 Frame times are read from the packets without decoding. Then each stretch from a key frame to the last wanted frame
 that needs it is decoded, less the frames in it that nobody wants and no other frame refers to; packets in between
 are not decoded at all. Whatever looks unusual (no times, repeated times, interlaced fields, damage, frames that are
-not those the packets told of) is decoded from the first packet on instead: slower, same frames.
+not those the packets told of) is decoded from the first packet on instead: slower, same frames. A frame that does not
+come out at all is shown as a player shows it: by the one before it.
 
 Axes: n frames, H x W pixels as displayed.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -38,6 +40,7 @@ from vitaclip.data.reading.span_decoder import IndexMismatchError, SpanDecoder
 from vitaclip.data.reading.tar import to_video_path
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
+_LONGEST_GAP = 250  # frames: what is lost with one key frame at encoders' usual settings
 
 FrameFunction = Callable[[Tensor], Tensor]
 
@@ -94,17 +97,19 @@ class Video:
         self.path = path
         self._limits = limits
         self._stream = video_stream(path, container, limits)
+        self._stated_size = self._stream.codec_context.width, self._stream.codec_context.height
         self._convert = FrameConverter(path, self._stream, limits, pixel_aspect)
         self._cache = cache
         known = cache.load(path) if cache else None
         index = read_index(path, container, self._stream, limits) if known is None else known
+        self._index = index if isinstance(index, FrameIndex) else None
         self._spans: SpanDecoder | None = None
         if isinstance(index, FrameIndex):
             self._spans = SpanDecoder(container, self._stream, index, at_start=known is not None)
             if cache and known is None:
                 cache.store(path, index)
         if index is not None:
-            self.num_frames = len(index.times) if isinstance(index, FrameIndex) else index
+            self.num_frames = len(index.places) if isinstance(index, FrameIndex) else index
             if self.num_frames > limits.frames:  # kept under other limits
                 raise beyond(path, f"{self.num_frames} frames", "frames", limits)
         if isinstance(index, FrameIndex) and len(index.packet_times) > 1:
@@ -114,10 +119,11 @@ class Video:
 
     @cached_property
     def num_frames(self) -> int:
-        """Number of frames that decoding the whole file gives, at least 1.
+        """Number of frames, at least 1: those that the packets tell of, or, where packets cannot stand for frames,
+        those that come out when the whole file is decoded.
 
-        Read from the packets where they can be trusted, else counted by decoding; a file damaged inside may hold
-        fewer, and asking for those it lacks is a VideoError.
+        It never changes, and so a frame's number means the same picture whatever was read before: a damaged frame
+        counts, and is shown as the one before it.
         """
         count = 0
         for count, _ in enumerate(self._decode_everything(), 1):
@@ -171,30 +177,26 @@ class Video:
             asked = f"{min(numbers)}..{max(numbers)}"
             raise self._error(f"has frames 0..{self.num_frames - 1}, not {asked}: ask for those it has")
         wanted = sorted(set(numbers))
-        if self._spans is not None:
-            try:
-                return self._collect(numbers, self._spans.frames(wanted), each)
-            except IndexMismatchError:
-                self._spans = None  # from here on the slow way, which needs no index
-        return self._collect(numbers, self._from_start(wanted), each)
+        if self._spans is None:
+            return self._collect(numbers, self._from_start(wanted), each)
+        try:
+            return self._collect(numbers, self._spans.frames(wanted), each)
+        except IndexMismatchError:
+            return self._collect(numbers, self._in_spite_of_damage(self._spans, wanted), each)
 
     def play(self) -> Iterator[Picture]:
         """All frames in display order, each as soon as it is decoded."""
         for frame in self._decode_everything():
             time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
-            yield Picture(time, self._convert(frame), self._convert.shown_aspect(frame))
+            yield Picture(time, self._convert(frame, self._size_of(frame)), self._convert.shown_aspect(frame))
 
     def _collect(
         self, numbers: list[int], frames: Iterator[tuple[int, VideoFrame]], each: FrameFunction | None
     ) -> Tensor:
         """Converts numbered frames one at a time and puts each wherever its number is asked for."""
-        shape: torch.Size | None = None
         collected: Tensor | None = None
         for number, frame in frames:
-            pixels = self._convert(frame).unsqueeze(0)
-            shape = shape or pixels.shape
-            if pixels.shape != shape:
-                raise self._error("changes its frame size midway: convert it to one size, or leave it out")
+            pixels = self._convert(frame, self._size_of(frame)).unsqueeze(0)
             pixels = each(pixels) if each else pixels
             if collected is None:
                 # Stored as (n, H, W, 3): the layout in which resizing is fastest.
@@ -210,16 +212,61 @@ class Video:
     def _first_frame(self) -> Tensor:
         return self.frames([0])[0]
 
+    def _size_of(self, frame: VideoFrame) -> tuple[int, int]:
+        """Width and height that a frame is shown in: those of the first, where frames change their size midway."""
+        size = frame.width, frame.height
+        return size if size == self._stated_size else self._first_size
+
+    @cached_property
+    def _first_size(self) -> tuple[int, int]:
+        return next(((frame.width, frame.height) for frame in self._decode_everything()), self._stated_size)
+
+    def _in_spite_of_damage(self, spans: SpanDecoder, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """The wanted frames: those that come out whole from their own key frames on, the others from the start."""
+        missing = set(wanted)
+        for number, frame in spans.intact(wanted):
+            missing.remove(number)
+            yield number, frame
+        yield from self._from_start(sorted(missing))
+
     def _from_start(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """The wanted frames by decoding from the first packet on, counting the frames that come out."""
-        remaining = set(wanted)
-        for number, frame in enumerate(self._decode_everything()):
-            if number in remaining:
-                yield number, frame
-                remaining.remove(number)
-            if not remaining:
+        """The wanted frames by decoding from the first packet on.
+
+        They are known by the times that the index tells, or else counted. In the place of those that do not come out
+        there is the one before, or the first.
+        """
+        due = deque(wanted)
+        latest, shown = -1, None
+        for number, frame in self._numbered() if due else ():
+            while due and due[0] < number:
+                yield self._instead(due.popleft(), latest, shown or frame)
+            latest, shown = number, frame
+            if due and due[0] == number:
+                yield due.popleft(), frame
+            if not due:
                 return
-        raise self._error(f"is damaged: frame {wanted[-1]} cannot be decoded; copy it again or leave it out")
+        while due:
+            yield self._instead(due.popleft(), latest, shown)
+
+    def _instead(self, number: int, latest: int, shown: VideoFrame | None) -> tuple[int, VideoFrame]:
+        """What is shown in the place of a frame that does not come out."""
+        if shown is None:
+            raise self._error("holds no frame that can be decoded: copy it again or leave it out")
+        if number - latest > _LONGEST_GAP:
+            missing = f"{latest + 1}..{number}"
+            raise self._error(f"is damaged: frames {missing} cannot be decoded; copy it again or leave it out")
+        return number, shown
+
+    def _numbered(self) -> Iterator[tuple[int, VideoFrame]]:
+        """All frames that decode, with their numbers."""
+        if self._index is None:
+            yield from enumerate(self._decode_everything())
+            return
+        number_of = dict(zip(self._index.packet_times.tolist(), self._index.numbers.tolist(), strict=True))
+        for frame in self._decode_everything():
+            number = number_of.get(frame.pts, -1)
+            if number >= 0:
+                yield number, frame
 
     def _decode_everything(self) -> Iterator[VideoFrame]:
         """All frames that decode, in display order, from a newly opened file; damaged ones are left out."""

@@ -42,25 +42,30 @@ class FrameConverter:
         # One converter for all frames, in one thread: to start either anew costs more than the conversion.
         self._reformatter = VideoReformatter()
 
-    def __call__(self, frame: VideoFrame) -> Tensor:
+    def __call__(self, frame: VideoFrame, size: tuple[int, int] | None = None) -> Tensor:
         """uint8 (3, H, W), H and W as displayed; stored as (H, W, 3), the layout in which resizing is fastest.
+
+        Args:
+            frame: the decoded frame.
+            size: width and height to bring it to, in stored pixels; None: as it is.
 
         Raises:
             VideoError: the file states an impossible shape of its pixels, the result is beyond the limits, or FFmpeg
                 cannot convert their format.
         """
+        width, height = size or (frame.width, frame.height)
         aspect = self._stored_aspect() if self._makes_square else Fraction(1)
-        width = max(1, round(frame.width * aspect))
-        check_size(self._path, width, frame.height, self._limits, " as displayed")
+        shown_width = max(1, round(width * aspect))
+        check_size(self._path, shown_width, height, self._limits, " as displayed")
         try:
-            plane = self._reformatter.reformat(frame, format="rgb24", threads=1).planes[0]
+            plane = self._reformatter.reformat(frame, width, height, format="rgb24", threads=1).planes[0]
         except av.error.FFmpegError as error:
             raise VideoError(
                 f"{self._path} has pixels of a kind ({frame.format.name}) that FFmpeg cannot convert: leave it out"
             ) from error
         rows = torch.from_numpy(np.frombuffer(memoryview(plane), dtype=np.uint8)).view(plane.height, plane.line_size)
-        pixels = rows[:, : 3 * frame.width].unflatten(1, (frame.width, 3)).permute(2, 0, 1)
-        pixels = resize(pixels.unsqueeze(0), frame.height, width)[0]
+        pixels = rows[:, : 3 * width].unflatten(1, (width, 3)).permute(2, 0, 1)
+        pixels = resize(pixels.unsqueeze(0), height, shown_width)[0]
         turned, mirrored = _orientation(frame)
         return (pixels.transpose(1, 2) if turned else pixels).flip(mirrored)
 

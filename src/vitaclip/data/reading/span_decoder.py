@@ -1,6 +1,7 @@
 """Decoding the wanted frames of a stream by its index: from key frames on, and no more than is needed."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import av.error
 import numpy as np
@@ -33,6 +34,8 @@ class SpanDecoder:
         """
         self._container, self._stream, self._index = container, stream, index
         self._skips = _can_skip(stream)
+        # What is damaged is then said, instead of hidden by pixels that depend on what was decoded before.
+        stream.codec_context.options = {**stream.codec_context.options, "err_detect": "explode"}
         self._packets = read_packets(container, stream)
         self._place = -1 if at_start else len(index.packet_times)  # of the packet read last
 
@@ -45,48 +48,85 @@ class SpanDecoder:
         Raises:
             IndexMismatchError: a frame did not come out, or others than the index tells; those yielded may be wrong.
         """
+        for span in self._index.spans(wanted):
+            yield from self._wanted_frames(span)
+
+    def intact(self, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
+        """Those of the wanted frames that come out, as the index tells, of the packets from their own key frame to
+        their own. Whether one does, and its pixels, do not depend on which others are wanted.
+
+        Args:
+            wanted: frame numbers, ascending, all different.
+        """
+        for span in self._index.spans(wanted):
+            numbers = sorted(span.wanted, key=self._index.places.__getitem__)
+            fewest, most = 0, len(numbers)  # whatever is stored behind a damaged picture is damaged too
+            while fewest < most:
+                middle = (fewest + most + 1) // 2
+                if self._come_out(sorted(numbers[:middle])):
+                    fewest = middle
+                else:
+                    most = middle - 1
+            with suppress(IndexMismatchError):  # another seek may find other packets
+                yield from self.frames(sorted(numbers[:fewest]))
+
+    def _come_out(self, wanted: Sequence[int]) -> bool:
         try:
-            for span in self._index.spans(wanted):
-                yield from self._wanted_frames(span)
-        except av.error.FFmpegError as error:
-            raise IndexMismatchError(str(error)) from error
+            return sum(1 for _ in self.frames(wanted)) == len(wanted)
+        except IndexMismatchError:
+            return False
 
     def _wanted_frames(self, span: Span) -> Iterator[tuple[int, VideoFrame]]:
         """Decodes a span and compares all frames that come out with the index."""
-        shown = slice(span.first, span.wanted[-1] + 1)
-        times = self._index.times[shown].tolist()
-        number_of = {time: number for number, time in enumerate(times, span.first)}
-        key_time, last_time = int(self._index.packet_times[span.key_place]), times[-1]
-        wanted = set(span.wanted)
-        decoded = np.flatnonzero(self._index.places[shown] <= span.last_place) + span.first
-        due = set(span.wanted if self._skips else decoded.tolist())
-        for frame in self._decode(span):
-            time = frame.pts
+        stretch = slice(span.key_place, span.last_place + 1)
+        numbers, times = self._index.numbers[stretch].tolist(), self._index.packet_times[stretch].tolist()
+        number_of = dict(zip(times, numbers, strict=True))
+        wanted, latest = set(span.wanted), -1
+        due = set(span.wanted) if self._skips else {number for number in numbers if number >= span.first}
+        for frame in self._decode(span, due):
+            number = number_of.get(frame.pts, -1)
             # Frames shown before the key frame but stored after it lack what they refer to. Nobody asked for them.
-            if time is not None and not key_time <= time <= last_time:
+            if 0 <= number < span.first:
                 continue
-            number = number_of.get(time)
-            if number is None or frame.is_corrupt or (time == key_time and not frame.key_frame):
-                raise IndexMismatchError(f"an unknown or damaged frame or a false key frame at {time}")
+            is_false_key = frame.pts == times[0] and not frame.key_frame
+            if number <= latest or frame.is_corrupt or is_false_key:
+                raise IndexMismatchError(f"an unknown, early or damaged frame or a false key frame at {frame.pts}")
+            latest = number
             due.discard(number)
             if number in wanted:
                 yield number, frame
         if due:
             raise IndexMismatchError(f"no frame {min(due)}")
 
-    def _decode(self, span: Span) -> Iterator[VideoFrame]:
-        """All frames that the packets of a span give, the decoder emptied at its end."""
+    def _decode(self, span: Span, due: set[int]) -> Iterator[VideoFrame]:
+        """All frames that the packets of a span give, the decoder emptied at its end.
+
+        Args:
+            span: the span.
+            due: frames whose packets the decoder complains of are put in here: they must come out all the same.
+        """
         context = self._stream.codec_context
         wanted_places = set(self._index.places[list(span.wanted)].tolist())
-        context.flush_buffers()
-        packet = self._go_to(span.key_place)
-        while True:
-            context.skip_frame = "NONREF" if self._skips and self._place not in wanted_places else "DEFAULT"
-            yield from packet.decode()
-            if self._place == span.last_place:
-                yield from context.decode(None)
-                return
-            packet = self._next()
+        try:
+            context.flush_buffers()
+            packet = self._go_to(span.key_place)
+            while True:
+                context.skip_frame = "NONREF" if self._skips and self._place not in wanted_places else "DEFAULT"
+                try:
+                    yield from packet.decode()
+                except av.error.FFmpegError:
+                    number = int(self._index.numbers[self._place])
+                    # H.264 marks what it damaged, and complains of whole frames that refer to frames left out.
+                    if number < 0 or (number >= span.first and context.name != "h264"):
+                        raise
+                    if number >= span.first:
+                        due.add(number)
+                if self._place == span.last_place:
+                    yield from context.decode(None)
+                    return
+                packet = self._next()
+        except av.error.FFmpegError as error:
+            raise IndexMismatchError(str(error)) from error
 
     def _go_to(self, key_place: int) -> "Packet[VideoStream]":
         """Reads the packet of a key frame, by reading on or by seeking."""
