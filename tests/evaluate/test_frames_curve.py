@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -15,7 +16,7 @@ from vitaclip.cli.evaluate.frames import read_frames
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
-from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, measure_frames, other_frames
+from vitaclip.evaluate.frames_curve import frames_curve, measure_frames, other_frames
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.model import VitaCLIP
 from vitaclip.weights.backbone import load_backbone
@@ -54,7 +55,7 @@ def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VitaCLIP) -
     assert len(set(expected.values())) > 1
     assert (curve.reference, curve.num_videos) == (4, 12)
     for point in curve.points:
-        assert point.compared.difference == pytest.approx(expected[point.frames] - expected[4])
+        assert point.difference == pytest.approx(expected[point.frames] - expected[4])
 
 
 def test_other_numbers_of_frames_keep_the_interpolation(world: Path, model: VitaCLIP) -> None:
@@ -78,24 +79,16 @@ def test_all_points_are_on_the_videos_that_all_could_read() -> None:
         frames_curve({1: few, 8: evaluated(labels[:1], labels[:1], torch.tensor([9]))}, 8)
 
 
-def curve_of(**right: int) -> FramesCurve:
-    """Of 60 videos, so many right with n4=, n8=, n16= frames."""
+def test_difference_and_error_are_paired() -> None:
+    """Of 60 videos the first 50 are named correctly with 8 frames, the first 41 with 4, the first 52 with 16."""
     labels, rows = torch.zeros(60, dtype=torch.int64), torch.arange(60)
-    found = {
-        int(name[1:]): evaluated((torch.arange(60) >= count).long(), labels, rows) for name, count in right.items()
-    }
-    return frames_curve(found, 8)
-
-
-def test_what_is_enough_is_what_is_not_shown_to_be_worse() -> None:
-    curve = curve_of(n1=10, n4=49, n8=50, n16=52)
-    assert curve.enough == 4
-    assert curve.verdict == "4 frames are not shown to be worse than 8 by these 60 videos."
-    curve = curve_of(n4=20, n8=40, n16=60)
-    assert curve.enough == 8
-    assert curve.verdict == (
-        "All fewer frames that were tried are worse than 8 by more than chance. Better by more than chance: 16."
-    )
+    curve = frames_curve({n: evaluated((rows >= k).long(), labels, rows) for n, k in ((4, 41), (8, 50), (16, 52))}, 8)
+    few, same, many = curve.points
+    gains = np.array([-1] * 9 + [0] * 51)
+    assert few.difference == pytest.approx(gains.mean())
+    assert few.standard_error == pytest.approx(gains.std() / np.sqrt(60))
+    assert (same.difference, same.standard_error) == (0, 0)
+    assert many.difference == pytest.approx(2 / 60)
 
 
 def test_the_command_prints_writes_and_draws_it(
@@ -119,7 +112,7 @@ def test_the_command_prints_writes_and_draws_it(
         assert {point["frames"]: point["top1"] for point in points} == pytest.approx(expected)
     page = (tmp_path / "report" / "index.html").read_text(encoding="utf-8")
     assert "How many frames are enough" in page
-    assert "; ".join(f"{frames} frames, {share:.1%} right" for frames, share in expected.items()) in page
+    assert "; ".join(f"{frames}: {share:.1%}" for frames, share in expected.items()) in page
     assert main([*arguments, "--frames_curve", "4"]) == 2
     assert "4 frames are the evaluation itself; give other numbers too" in capsys.readouterr().err
     for wrong in ("1,two", "0", "1,,2", "4-8"):

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
-from vitaclip.evaluate.paired import Difference, compare
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,10 @@ class FramesPoint:
     frames: int
     """Of each clip."""
     top1: float
-    compared: Difference
-    """With the reference."""
+    difference: float
+    """From the top-1 of the reference, in [-1, 1]."""
+    standard_error: float
+    """Of the difference, paired: a video that both name alike does not count."""
 
 
 @dataclass(frozen=True)
@@ -34,28 +36,11 @@ class FramesCurve:
     """Frames that the others are compared with: those of the evaluation itself."""
     points: tuple[FramesPoint, ...]
     """Fewest frames first."""
-    enough: int
-    """The fewest frames that are not shown to be worse than the reference."""
 
     @property
     def top1(self) -> dict[int, float]:
         """Top-1 by the number of frames."""
         return {point.frames: point.top1 for point in self.points}
-
-    @property
-    def verdict(self) -> str:
-        """What the curve says, in a sentence or two."""
-        fewer = [point.frames for point in self.points if point.frames < self.reference]
-        better = [p.frames for p in self.points if p.compared.difference > 0 and p.compared.beyond_chance]
-        said = []
-        if self.enough < self.reference:
-            frames = "1 frame is" if self.enough == 1 else f"{self.enough} frames are"
-            said.append(f"{frames} not shown to be worse than {self.reference} by these {self.num_videos:,} videos.")
-        elif fewer:
-            said.append(f"All fewer frames that were tried are worse than {self.reference} by more than chance.")
-        if better:
-            said.append(f"Better by more than chance: {', '.join(map(str, better))}.")
-        return " ".join(said)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -103,17 +88,15 @@ def frames_curve(evaluated: Mapping[int, Evaluated], reference: int) -> FramesCu
     common = set.intersection(*(set(each.scores.rows.tolist()) for each in evaluated.values()))
     if not common:
         raise ValueError("frames curve: no video could be read with every number of frames; mend or leave out some")
-    right = torch.stack([_right(evaluated[number], common) for number in numbers], dim=1)
-    compared = compare(right, right[:, numbers.index(reference)])
-    top1 = right.double().mean(dim=0).tolist()
-    points = tuple(FramesPoint(*each) for each in zip(numbers, top1, compared, strict=True))
-    worse = {point.frames for point in points if point.compared.difference < 0 and point.compared.beyond_chance}
-    return FramesCurve(len(common), reference, points, min(set(numbers) - worse))
+    correct = torch.stack([_correct(evaluated[number], common) for number in numbers])  # (C, n) of 0 and 1
+    gains = correct - correct[numbers.index(reference)]
+    errors = gains.std(dim=1, correction=0) / len(common) ** 0.5
+    columns = (numbers, correct.mean(dim=1).tolist(), gains.mean(dim=1).tolist(), errors.tolist())
+    return FramesCurve(len(common), reference, tuple(FramesPoint(*each) for each in zip(*columns, strict=True)))
 
 
-def _right(evaluated: Evaluated, rows: set[int]) -> torch.Tensor:
-    """(n,) whether each of these videos is named right, in the order of the list."""
+def _correct(evaluated: Evaluated, rows: set[int]) -> Tensor:
+    """(n,) float64, 1 where these videos are named correctly, in the order of the list."""
     scores = evaluated.scores
-    right = (scores.probabilities.argmax(dim=1) == scores.labels).tolist()
-    found = dict(zip(scores.rows.tolist(), right, strict=True))
-    return torch.tensor([found[row] for row in sorted(rows)])
+    correct = (scores.probabilities.argmax(dim=1) == scores.labels).double()
+    return correct[torch.tensor([row in rows for row in scores.rows.tolist()])]

@@ -34,13 +34,10 @@ def print_frames_curve(curve: "FramesCurve") -> None:
     console = terminal()
     rows = []
     for point in curve.points:
-        compared = point.compared
-        difference = f"{100 * compared.difference:+.1f} ± {100 * compared.standard_error:.1f}"
-        asked = ("", "") if point.frames == curve.reference else (difference, f"{compared.p_value:.4f}")
-        rows.append((str(point.frames), f"{point.top1:.2%}", *asked))
-    title = f"frames a clip, on the same {curve.num_videos:,} videos"
-    print_table(console, title, ("frames", "top-1", f"points from {curve.reference}", "p"), rows)
-    console.print(f"{curve.verdict} p: McNemar's test, adjusted for {len(rows) - 1} comparisons", soft_wrap=True)
+        difference = f"{100 * point.difference:+.1f} ± {100 * point.standard_error:.1f}"
+        rows.append((str(point.frames), f"{point.top1:.2%}", "" if point.frames == curve.reference else difference))
+    title = f"frames a clip, on the same {curve.num_videos:,} videos (± paired standard error)"
+    print_table(console, title, ("frames", "top-1", f"points from {curve.reference}"), rows)
 
 
 def print_protocol_frames(result: "ProtocolResult") -> None:
