@@ -10,6 +10,7 @@ import torch
 
 from vitaclip.data import ShardMember
 from vitaclip.evaluate.feature_store import Entry, FeatureStore, FileState, state_of
+from vitaclip.files import write_safetensors
 
 ABOUT = {"backbone": "tiny", "views": {"crop": 1.0}}
 
@@ -71,6 +72,33 @@ def test_a_damaged_file_counts_as_missing_and_is_written_anew(tmp_path: Path, co
     assert store.read(set(entries)) == {}
     store.write(entries)
     assert same(store.read(set(entries)), entries)
+
+
+POISONED: dict[str, tuple[torch.Tensor, str, str]] = {
+    "deep": (torch.ones(1, 2, 8), "[" * 100_000, "[]"),
+    "no list": (torch.ones(1, 2, 8), "5", "[]"),
+    "more videos than features": (torch.ones(1, 2, 8), '[["/z", 1, 2], ["/a", 1, 2]]', "[]"),
+    "other views": (torch.ones(1, 3, 8), '[["/a", 1, 2]]', "[]"),
+    "other width": (torch.ones(1, 2, 9), '[["/a", 1, 2]]', "[]"),
+    "one axis": (torch.ones(8), '[["/a", 1, 2]]', "[]"),
+    "NaN": (torch.full((1, 2, 8), float("nan")), '[["/a", 1, 2]]', "[]"),
+    "whole numbers": (torch.ones(1, 2, 8, dtype=torch.int64), '[["/a", 1, 2]]', "[]"),
+    "reason that is no text": (torch.ones(1, 2, 8), "[]", '[["/a", 1, 2, 7]]'),
+}
+
+
+@pytest.mark.parametrize("name", POISONED)
+def test_a_poisoned_file_counts_as_missing(tmp_path: Path, name: str) -> None:
+    features, videos, broken = POISONED[name]
+    store = FeatureStore(tmp_path, ABOUT)
+    write_safetensors(store.folder / "x.safetensors", {"features": features}, {"videos": videos, "broken": broken})
+    assert store.read({("/a", 1, 2)}, (2, 8)) == {}
+
+
+def test_a_kept_reason_is_one_line(tmp_path: Path) -> None:
+    store = FeatureStore(tmp_path, ABOUT)
+    store.write({("/bad.mp4", 1, 2): "broken\nvitaclip: error: forged"})
+    assert store.read({("/bad.mp4", 1, 2)}) == {("/bad.mp4", 1, 2): "broken vitaclip: error: forged"}
 
 
 def test_the_state_of_a_file_or_folder_changes_with_it(tmp_path: Path) -> None:

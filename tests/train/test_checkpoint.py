@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from small_world import NAMES, train_config
 from vitaclip.config import DataConfig, TrainConfig
+from vitaclip.files import write_safetensors
 from vitaclip.model import VitaCLIP
 from vitaclip.prompts.video import BlockPrompts
 from vitaclip.train.build import build_trainer, run_training
@@ -249,6 +251,63 @@ def test_another_backbone_under_the_same_name_is_noticed(world: Path, tmp_path: 
     save_backbone(other.clip, other.tokenizer, tmp_path / "backbone")
     with pytest.raises(ValueError, match=r"the backbone's fingerprint was \w+, now \w+\. Resume it with its own"):
         build_trainer(config)
+
+
+@pytest.fixture(scope="module")
+def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
+    """A run of two steps, for copies that are tampered with."""
+    config = train_config(world, tmp_path_factory.mktemp("trained") / "run", steps=2)
+    run_training(config)
+    return config
+
+
+CRAFTED: dict[str, tuple[int, dict[str, Any], str]] = {
+    "notes without config": (2, {"config": None}, "."),
+    "config that is a list": (2, {"config": [1, 2]}, "."),
+    "no bad videos": (2, {"bad_videos": None}, "bad_videos are no list of texts"),
+    "bad videos that are numbers": (2, {"bad_videos": [1]}, "bad_videos are no list of texts"),
+    "class names that are a number": (2, {"class_names": 5}, "class_names are no list of texts"),
+    "a step beyond the last": (99, {}, "checkpoint of step 99 of 2"),
+}
+
+
+@pytest.mark.parametrize("name", CRAFTED)
+def test_a_crafted_checkpoint_is_one_line(name: str, trained: TrainConfig, tmp_path: Path) -> None:
+    """With a right checksum, as somebody may write it on purpose."""
+    step, notes, message = CRAFTED[name]
+    config = replace(trained, out=str(tmp_path / "run"))
+    shutil.copytree(trained.out, config.out)
+    store = CheckpointStore(Path(config.out) / "checkpoints", keep=9)
+    whole = store.load(2)
+    store.save(Checkpoint(step, whole.tensors, {**whole.notes, **notes}))
+    with pytest.raises(ValueError, match=message) as error:
+        build_trainer(config)
+    assert "\n" not in str(error.value)
+    assert config.out in str(error.value)
+
+
+def test_moments_of_another_shape_are_refused(trained: TrainConfig, tmp_path: Path) -> None:
+    config = replace(trained, out=str(tmp_path / "run"))
+    shutil.copytree(trained.out, config.out)
+    store = CheckpointStore(Path(config.out) / "checkpoints", keep=9)
+    whole = store.load(2)
+    name = next(name for name, value in whole.tensors.items() if ".exp_avg." in name and value.dim())
+    store.save(replace(whole, tensors={**whole.tensors, name: torch.ones(3, 7)}))
+    with pytest.raises(ValueError, match=r"moments of .* have another shape"):
+        build_trainer(config)
+
+
+@pytest.mark.parametrize("wrong", ["NaN", "a list of notes", "deep notes", "another step"])
+def test_a_checkpoint_that_save_would_not_write_is_damaged(tmp_path: Path, wrong: str) -> None:
+    store = store_with(tmp_path, 3, 4)
+    notes = {"a list of notes": "[1]", "deep notes": "[" * 100_000}.get(wrong, "{}")
+    metadata = {"step": "7" if wrong == "another step" else "4", "notes": notes}
+    tensors = {"x": torch.full((3,), float("nan") if wrong == "NaN" else 4.0)}
+    write_safetensors(store.path(4), tensors, {**metadata, "checksum": checksum(tensors, metadata)})
+    checkpoint, (line,) = store.newest()
+    assert checkpoint is not None
+    assert checkpoint.step == 3
+    assert "step_00000004.safetensors: " in line
 
 
 # -------------------------------------------------------------------------------------------- the same run, or refused

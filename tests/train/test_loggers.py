@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from small_world import train_config
 from vitaclip.train.build import run_training
+from vitaclip.train.loggers import JSONLinesLogger, read_metric
 from vitaclip.train.pace import MEASURED
 
 
@@ -85,3 +86,25 @@ def test_measured_figures_are_of_the_whole_step(world: Path, tmp_path: Path) -> 
     left = [line["seconds_left"] for line in lines_of(tmp_path)]
     assert left[0] > 0
     assert left[-1] == 0
+
+
+@pytest.mark.parametrize(
+    "line", ["[1]", '{"a": 1}', "5", '{"step": null}', '{"step": 1, "val/top1": "x"}', "[" * 10**5]
+)
+def test_a_line_that_no_logger_wrote_is_named(tmp_path: Path, line: str) -> None:
+    file = tmp_path / "metrics.jsonl"
+    file.write_text(f'{{"step": 1, "val/top1": 0.5}}\n{line}\n')
+    for read in (lambda: read_metric(file, "val/top1", 9), lambda: JSONLinesLogger(file, 9)):
+        with pytest.raises(ValueError, match=r"metrics\.jsonl(:2)?: .*(delete that line)"):
+            read()
+
+
+def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\n')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: not UTF-8 text"):
+        read_metric(tmp_path / "metrics.jsonl", "val/top1", 9)
+
+
+def test_a_torn_line_is_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1, "val/top1": 0.5}\n{"step": 2, "val/t')
+    assert read_metric(tmp_path / "metrics.jsonl", "val/top1", 9) == {1: 0.5}

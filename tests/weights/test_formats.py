@@ -65,6 +65,74 @@ def test_an_older_transformers_folder(folder: Path) -> None:
     assert_features(folder, peers.transformers_features(model))
 
 
+def write_processor(folder: Path, file: str, **settings: Any) -> Any:
+    """transformers' image processor, saved as a repository has it."""
+    from transformers import CLIPImageProcessor
+
+    processor = CLIPImageProcessor(do_resize=False, do_center_crop=False, **settings)
+    content = processor.to_dict()
+    (folder / file).write_text(json.dumps({"image_processor": content} if file == "processor_config.json" else content))
+    return processor
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]},
+        {"image_mean": [0.1, 0.6, 0.3], "image_std": [0.3, 0.2, 0.9]},
+        {"do_normalize": False},
+        {},
+    ],
+)
+@pytest.mark.parametrize("both", [False, True])
+def test_pixel_statistics_are_those_of_the_image_processor(
+    folder: Path, file: str, settings: dict[str, Any], both: bool
+) -> None:
+    """Against transformers' own processing of the same pictures; open_clip's config beside it may say what it likes."""
+    model = peers.transformers_clip()
+    model.save_pretrained(folder)
+    processor = write_processor(folder, file, **settings)
+    if both:
+        (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
+    generator = torch.Generator().manual_seed(3)
+    pictures = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    with torch.no_grad():
+        theirs = model.get_image_features(**processor(images=list(pictures), return_tensors="pt"))
+        theirs = getattr(theirs, "pooler_output", theirs)
+        clip = load_backbone(folder).clip
+        ours = clip.encode_image(clip.normalize_pixels(pictures))
+    assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-5
+
+
+def test_without_processor_open_clips_statistics_hold(folder: Path) -> None:
+    peers.transformers_clip().save_pretrained(folder)
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
+    config = load_backbone(folder).clip.config
+    assert (config.pixel_mean, config.pixel_std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"image_mean": [0.5, 0.5]}, {"image_std": "abc"}, {"rescale_factor": 1.0, "image_mean": [0, 0, 0]}]
+)
+def test_wrong_pixel_statistics_are_one_line(folder: Path, wrong: dict[str, Any]) -> None:
+    peers.transformers_clip().save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(wrong))
+    with pytest.raises(ValueError, match=r"preprocessor_config\.json: .*must"):
+        load_backbone(folder)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "model.clip.", "net._orig_mod.module."])
+def test_a_prefix_before_all_names_is_taken_off(folder: Path, prefix: str) -> None:
+    model = peers.openai_clip()
+    state = {f"{prefix}{name}": value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state}, folder / "clip.ckpt")
+    assert_features(folder / "clip.ckpt", peers.openai_features(model), activation="quick_gelu")
+    torch.save({"state_dict": {**state, "loss.weight": torch.ones(2)}}, folder / "clip.ckpt")
+    with pytest.raises(ValueError, match=r"before its names, but there are 1 others \['loss.weight'\]"):
+        load_backbone(folder / "clip.ckpt", activation="quick_gelu")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -2,6 +2,7 @@
 
 import pickle
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,69 @@ def test_safetensors_and_archives(tmp_path: Path) -> None:
     assert_same(tmp_path / "weights.pt")
 
 
-def test_weights_among_a_trainers_state(tmp_path: Path) -> None:
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))])
-    for wrapping in ("model", "state_dict"):
-        saved = {wrapping: {f"module.{k}": v for k, v in STATE.items()}, "optimizer": optimizer.state_dict(), "step": 3}
-        torch.save(saved, tmp_path / "checkpoint.pth")
-        assert_same(tmp_path / "checkpoint.pth")
+OPTIMIZER = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))]).state_dict()
+WRAPPED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a trainer's": lambda state: {"model": state, "optimizer": OPTIMIZER, "step": 3},
+    "Lightning's": lambda state: {"state_dict": state, "epoch": 3, "loops": {"a": [1, (2.0, None)]}},
+    "DeepSpeed's": lambda state: {"module": state, "optimizer": None, "global_steps": 7},
+    "nested": lambda state: {"state_dict": {"model": {"module": state}}},
+    "timm's average": lambda state: {"state_dict_ema": state, "epoch": 1},
+    "an average": lambda state: {"model_ema": state},
+    "torch's average": lambda state: {"n_averaged": torch.tensor(7), **{f"module.{k}": v for k, v in state.items()}},
+    "parameters": lambda state: {name: torch.nn.Parameter(value) for name, value in state.items()},
+}
+PREFIXES = ("", "module.", "_orig_mod.", "_orig_mod.module.", "module.module.", "module._orig_mod.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("wrapping", WRAPPED)
+def test_wrapped_weights_are_found(tmp_path: Path, wrapping: str, prefix: str) -> None:
+    torch.save(WRAPPED[wrapping]({f"{prefix}{name}": value for name, value in STATE.items()}), tmp_path / "x.pth")
+    assert_same(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize(
+    "middle", ["a._orig_mod.{}", "a._fsdp_wrapped_module.{}", "a.module._checkpoint_wrapped_module.{}"]
+)
+def test_wrappers_inside_names_are_taken_out(tmp_path: Path, middle: str) -> None:
+    torch.save({middle.format(name[2:]): value for name, value in STATE.items()}, tmp_path / "x.pth")
+    assert_same(tmp_path / "x.pth")
+
+
+def test_of_several_sets_of_weights_one_is_named(tmp_path: Path) -> None:
+    other = {name: value + 1 for name, value in STATE.items()}
+    torch.save({"model_ema": other, "model": STATE}, tmp_path / "x.pth")
+    with pytest.warns(UserWarning, match=r"holds several sets of weights; 'model' is read, not \['model_ema'\]"):
+        assert_same(tmp_path / "x.pth")
+
+
+def test_names_that_become_one_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1), "module.a": torch.ones(1)}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="the same names with and without"):
+        read_state_dict(tmp_path / "x.pth")
+
+
+def test_unknown_wrappings_are_refused_with_their_keys(tmp_path: Path) -> None:
+    torch.save({"generator": STATE, "discriminator": STATE}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r'with the keys \["generator", "discriminator"\]'):
+        read_state_dict(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "archive", "torchscript"])
+def test_weights_do_not_change_with_their_file(tmp_path: Path, kind: str) -> None:
+    """Overwritten in place, and then cut to nothing: a mapped file would change the weights, then end the process."""
+    path = tmp_path / "x.pt"
+    if kind == "torchscript":
+        peers.openai_archive(peers.openai_clip(), path)
+    else:
+        (save_file if kind == "safetensors" else torch.save)(STATE, path)
+    state = read_state_dict(path)
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
+    with path.open("r+b") as file:
+        file.truncate(0)
+    assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
 
 
 def test_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

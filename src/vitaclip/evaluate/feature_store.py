@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from vitaclip.data import ShardMember, VideoPath
 from vitaclip.files import write_json, write_safetensors
+from vitaclip.untrusted import reading
 
 ABOUT_FILE = "about.json"
 
@@ -64,13 +65,18 @@ class FeatureStore:
                 f"feature_cache = {folder}: {error.strerror}; name a folder that can be written"
             ) from error
 
-    def read(self, wanted: AbstractSet[FileState]) -> dict[FileState, Entry]:
-        """What is known of the files as they are now. A damaged file of the store counts as missing."""
+    def read(self, wanted: AbstractSet[FileState], shape: tuple[int, int] | None = None) -> dict[FileState, Entry]:
+        """What is known of the files as they are now.
+
+        A file of the store that is damaged, or whose features are not of `shape` (V, D), counts as missing: others may
+        write to the folder, so that it may hold anything.
+        """
         known: dict[FileState, Entry] = {}
         for file in sorted(self.folder.glob("*.safetensors")):
             try:
-                known |= _read(file, wanted)
-            except (SafetensorError, OSError, KeyError, ValueError):
+                with reading(file):
+                    known |= _read(file, wanted, shape)
+            except (OSError, ValueError):
                 continue
         return known
 
@@ -88,13 +94,19 @@ class FeatureStore:
         write_safetensors(self.folder / f"{name}.safetensors", {"features": features}, metadata)
 
 
-def _read(file: Path, wanted: AbstractSet[FileState]) -> dict[FileState, Entry]:
+def _read(file: Path, wanted: AbstractSet[FileState], shape: tuple[int, int] | None) -> dict[FileState, Entry]:
     """Those entries of a file of the store that are wanted."""
-    with safe_open(file, framework="pt") as opened:
+    if not file.is_file():  # a pipe would be waited for
+        raise ValueError("is no regular file")
+    with safe_open(file, framework="pt", backend="pread") as opened:
         metadata = opened.metadata()
         broken = {tuple(state): reason for *state, reason in json.loads(metadata["broken"])}
         places = {tuple(state): place for place, state in enumerate(json.loads(metadata["videos"]))}
         found = wanted & places.keys()
         features = opened.get_tensor("features") if found else torch.empty(0)
-    entries = {state: reason for state, reason in broken.items() if state in wanted}
+    if found and (len(features) != len(places) or features.dim() != 3 or not features.isfinite().all()):
+        raise ValueError("its features do not fit its videos")
+    if found and shape is not None and (features.shape[1:] != shape or features.dtype != torch.float32):
+        raise ValueError("its features have another shape")
+    entries = {state: " ".join(reason.split()) for state, reason in broken.items() if state in wanted}
     return entries | {state: features[places[state]].clone() for state in found}

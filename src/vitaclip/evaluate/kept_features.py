@@ -53,7 +53,8 @@ def kept_features(
     store = FeatureStore(data.feature_cache, _about(model, dataset, runtime, pixels))
     share = range(len(dataset)) if share is None else share
     states = [state_of(dataset.rows[number].path) for number in share]
-    entries = store.read(set(states))
+    num_views = dataset.temporal_views * dataset.spatial_crops
+    entries = store.read(set(states), (num_views, model.clip.config.embed_dim))
     # The store keeps what is wrong with a file; where a list names it is for that list alone.
     missing = {
         state: replace(row, source=str(row.path))

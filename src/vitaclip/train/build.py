@@ -30,7 +30,7 @@ from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast, pick_device_among
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
-from vitaclip.train.comparison import check_same_run, identity
+from vitaclip.train.comparison import check_same_run, check_texts, identity
 from vitaclip.train.features import already_embedded, feature_batches
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics, read_metric, run_loggers
 from vitaclip.train.mixing import draw_mix, share_of_step
@@ -38,6 +38,7 @@ from vitaclip.train.schedule import total_steps
 from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer
 from vitaclip.train.validations import Validations
+from vitaclip.untrusted import reading
 from vitaclip.weights.backbone import load_backbone
 from vitaclip.weights.model_folder import MODEL_FOLDER
 
@@ -98,6 +99,10 @@ def build_trainer(
     average = PromptAverage(model.trainable_parameters(), decay) if decay else None
     step, bad_videos = 0, []
     if past.checkpoint is not None:
+        if past.checkpoint.step > parts.steps:
+            raise ValueError(
+                f"{config.out}: holds a checkpoint of step {past.checkpoint.step} of {parts.steps}; delete it"
+            )
         put_back(past.checkpoint.tensors, model, optimizer, average)
         step, bad_videos = past.checkpoint.step, past.checkpoint.notes["bad_videos"]
     folder = Path(config.out)
@@ -186,7 +191,9 @@ def _read_past(config: TrainConfig, now: dict[str, Any]) -> _Past:
     remove_leftovers(folder)
     checkpoint, warnings = CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints).newest()
     if checkpoint is not None:
-        check_same_run(checkpoint.notes, now, config.out)
+        with reading(config.out, f"delete {CHECKPOINT_FOLDER} in it to start over"):
+            check_same_run(checkpoint.notes, now, config.out)
+            check_texts(checkpoint.notes["bad_videos"], "bad_videos")
     step = 0 if checkpoint is None else checkpoint.step
     return _Past(checkpoint, read_metric(folder / METRICS_FILE, config.early_stop_metric, step), warnings)
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vitaclip.files import one_line, remove_leftovers, write_safetensors
 from vitaclip.model import VitaCLIP
 from vitaclip.train.average import PromptAverage
+from vitaclip.untrusted import reading
 
 _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
 
@@ -78,17 +79,12 @@ class CheckpointStore:
         """
         path = self.path(step)
         try:
-            with safe_open(path, framework="pt") as file:
+            with reading(path, "delete it"), safe_open(path, framework="pt", backend="pread") as file:
                 metadata = file.metadata() or {}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            expected = metadata.pop("checksum")
-            if checksum(tensors, metadata) != expected:
-                raise ValueError("its checksum is wrong")
-            return Checkpoint(int(metadata["step"]), tensors, json.loads(metadata["notes"]))
+                return _checked(step, tensors, metadata)
         except FileNotFoundError as error:
             raise ValueError(f"{path}: not there any more") from error
-        except (SafetensorError, KeyError, ValueError) as error:
-            raise ValueError(f"{path}: damaged ({one_line(error)})") from error
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """The newest whole checkpoint, or None in a new folder; and a line for each damaged one passed over.
@@ -121,6 +117,22 @@ class CheckpointStore:
         return None, problems
 
 
+def _checked(step: int, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> Checkpoint:
+    """The content of a checkpoint file, made sure to be what `save` wrote after `step` steps."""
+    expected = metadata.pop("checksum")
+    if checksum(tensors, metadata) != expected:
+        raise ValueError("damaged (its checksum is wrong)")
+    if int(metadata["step"]) != step:
+        raise ValueError(f"damaged (it says step {metadata['step'][:20]!r}, its name {step})")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ValueError(f"damaged ({name} holds NaN or infinite numbers)")
+    notes = json.loads(metadata["notes"])
+    if not isinstance(notes, dict):
+        raise ValueError("damaged (its notes are no JSON object)")
+    return Checkpoint(step, tensors, notes)
+
+
 def collect(model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = None) -> dict[str, Tensor]:
     """Everything that training changes: prompts, towers if they train, the optimiser's moments, the average."""
     tensors = {f"{part}.{name}": t for part, module in _parts(model).items() for name, t in module.state_dict().items()}
@@ -151,7 +163,11 @@ def put_back(
                 moment: value.to("cpu" if moment == "step" else parameter.device, copy=True)
                 for moment, value in state.items()
             }
+            if any(value.shape not in ((), parameter.shape) for value in state.values()):
+                raise KeyError(f"the optimiser's moments of {name} have another shape")
             if average is not None:
+                if tensors[f"average.{name}"].shape != parameter.shape:
+                    raise KeyError(f"the average of {name} has another shape")
                 average.values[name] = tensors[f"average.{name}"].to(parameter.device, copy=True)
     except (RuntimeError, KeyError) as error:
         raise ValueError(f"the checkpoint belongs to another model ({one_line(error)})") from error

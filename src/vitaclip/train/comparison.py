@@ -48,6 +48,7 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
     Raises:
         ValueError: with both values of all that differs.
     """
+    check_texts(saved["class_names"], "class_names")
     differences = sorted(_differences(_filled_up(saved["config"], to_dict(TrainConfig())), now["config"]))
     differences += list(_class_differences(saved["class_names"], now["class_names"]))
     if saved["videos"] != now["videos"]:
@@ -59,6 +60,16 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
             f"{folder} holds a run with another config: {'; '.join(differences)}."
             " Resume it with its own settings, or name another folder with --out"
         )
+
+
+def check_texts(values: object, name: str) -> None:
+    """Refuse notes of a checkpoint that are no list of texts.
+
+    Raises:
+        ValueError: with the name of the notes.
+    """
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError(f"a damaged checkpoint: its {name} are no list of texts")
 
 
 def _videos(rows: Sequence[VideoRow], data: DataConfig) -> str:

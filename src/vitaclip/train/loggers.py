@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from vitaclip.config import TrainConfig, to_dict
 from vitaclip.files import naming, write_text
+from vitaclip.untrusted import reading
 
 Metrics = Mapping[str, float]
 
@@ -32,7 +33,7 @@ class JSONLinesLogger:
         """Append to `path`; lines of a killed run beyond `first_step` are dropped, since they will come again."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) <= first_step]
+            kept = [line for line, entry in _read_lines(path) if entry["step"] <= first_step]
             write_text(path, "".join(f"{line}\n" for line in kept))
         self._file = path.open("a", encoding="utf-8")
 
@@ -48,17 +49,28 @@ class JSONLinesLogger:
 
 def read_metric(path: Path, name: str, last_step: int) -> dict[int, float]:
     """What a metrics file says of a metric up to `last_step`, by step; nothing if there is no file."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    entries = [json.loads(line) for line in lines if _step_of(line) <= last_step]
-    return {entry["step"]: entry[name] for entry in entries if name in entry}
+    entries = [entry for _, entry in _read_lines(path)] if path.exists() else []
+    return {int(entry["step"]): entry[name] for entry in entries if entry["step"] <= last_step and name in entry}
 
 
-def _step_of(line: str) -> float:
-    """The step of a line; a line torn by a kill counts as never reached."""
-    try:
-        return float(json.loads(line)["step"])
-    except json.JSONDecodeError:
-        return float("inf")
+def _read_lines(path: Path) -> list[tuple[str, dict[str, float]]]:
+    """The lines of a metrics file with what they say, without those that a kill has torn.
+
+    Raises:
+        ValueError: for a line that no logger wrote.
+    """
+    lines: list[tuple[str, dict[str, float]]] = []
+    with reading(path, "delete that line"):
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                entry = json.loads(line)
+            except json.JSONDecodeError:
+                continue
+            values = entry.values() if isinstance(entry, dict) and "step" in entry else [None]
+            if not all(isinstance(value, int | float) for value in values):
+                raise ValueError(f"{path}:{number}: no step with its figures, {line[:60]!r}; delete that line")
+            lines.append((line, entry))
+    return lines
 
 
 class TensorBoardLogger:

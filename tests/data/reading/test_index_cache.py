@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+import tracemalloc
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from video_files import decode_all, write_video
 from video_kinds import KINDS
 from vitaclip.data import IndexCache, Video, open_video
+from vitaclip.data.reading import index_cache
 from vitaclip.data.reading.frame_index import FrameIndex
+from vitaclip.data.reading.index_cache import _state
 
 NAMES = ["h264_open_gop.mp4", "vp8_hidden_frames.webm", "hevc.ts", "mpeg2.mpg", "h264_open_gop.avi", "gif.gif"]
 
@@ -59,7 +62,9 @@ def test_the_second_time_no_packet_is_read_and_no_frame_counted(
 def test_an_index_comes_back_as_it_was(tmp_path: Path) -> None:
     path, cache = tmp_path / "some.mp4", IndexCache(tmp_path / "cache")
     path.write_bytes(b"content")
-    index = FrameIndex(*(np.arange(-start, 2**40, 2**37 + start) for start in range(6)))
+    times = np.arange(-3, 2**40, 2**37)
+    places, keys = np.arange(len(times) - 1)[::-1], np.array([0, 4])
+    index = FrameIndex(times, times + 1, places, keys, keys + 1, times[keys])
     cache.store(path, index)
     assert same(cache.load(path), index)
     assert not same(cache.load(path), replace(index, places=index.places + 1))
@@ -114,6 +119,48 @@ def test_any_damage_to_an_entry_makes_it_missing(tmp_path: Path) -> None:
         assert cache.load(path) is None
     check_frames(path, cache)
     assert entry.read_bytes() == whole
+
+
+POISONED = {
+    "negative length": b"[-1, 1, 1, 1, 0, 0]\n" + bytes(16),
+    "wrong length": b"[9, 9, 9, 9, 9, 9]\n" + bytes(16),
+    "too few lengths": b"[1]\n" + bytes(8),
+    "no length": b"true\n",
+    "negative count": b"-4\n",
+    "deep": b"[" * 100_000,
+    "text": b'"abc"\n',
+    "place of no packet": b"[1, 1, 1, 1, 1, 1]\n" + bytes(16) + b"\7" + bytes(31),
+    "times that lack": b"[1, 1, 1, 1, 1, 0]\n" + bytes(40),
+}
+
+
+@pytest.mark.parametrize("body", POISONED.values(), ids=POISONED)
+def test_a_poisoned_entry_counts_as_missing(tmp_path: Path, body: bytes) -> None:
+    """As somebody else may write it who shares the folder: right name, right state, wrong content."""
+    path, cache = write_video(tmp_path / "video.mp4", frames=4), IndexCache(tmp_path / "cache")
+    cache.store_bytes(str(path), _state(path), body)
+    assert cache.load(path) is None
+    with open_video(path, cache) as video:
+        assert video.num_frames == 4
+
+
+def test_an_entry_that_grows_without_end_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(index_cache, "MAX_ENTRY_BYTES", 2**20)
+    path, cache = write_video(tmp_path / "video.mp4", frames=4), IndexCache(tmp_path / "cache")
+    cache.store_bytes(str(path), _state(path), b"4\n" + bytes(2**26))
+    tracemalloc.start()
+    assert cache.load(path) is None
+    assert tracemalloc.get_traced_memory()[1] < 2**24
+    tracemalloc.stop()
+
+
+def test_a_pipe_in_the_cache_is_not_waited_for(tmp_path: Path) -> None:
+    path, cache = write_video(tmp_path / "video.mp4", frames=4), IndexCache(tmp_path / "cache")
+    cache.store(path, 4)
+    (entry,) = entries(cache)
+    entry.unlink()
+    os.mkfifo(entry)
+    assert cache.load(path) is None
 
 
 def _fill(folder: Path, paths: list[Path]) -> None:

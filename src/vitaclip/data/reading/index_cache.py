@@ -10,9 +10,10 @@ import json
 import os
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TypeVar
 
 import av
 import numpy as np
@@ -20,15 +21,19 @@ import numpy as np
 from vitaclip.data.reading.frame_index import FrameIndex
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.files import replacing
+from vitaclip.untrusted import read_bytes, reading
 
 _FORMAT = 1
 _COMPRESSION = 1
+MAX_ENTRY_BYTES = 256 * 2**20
+"""Of an entry, also when decompressed; the index of a video of a day has 80 MiB."""
 _FIELDS = tuple(field.name for field in fields(FrameIndex))
 
 Entry = FrameIndex | int
 """What is known of a file: its index; or, where its packets cannot stand for its frames, how many it gives."""
 
 
+T = TypeVar("T")
 State = Sequence[str | int]
 """What differs once a file has changed."""
 
@@ -52,26 +57,24 @@ class IndexCache:
             state = _state(path)
         except OSError:
             return None
-        body = self.load_bytes(str(path.absolute()), state)
-        if body is None:
-            return None
-        lengths, _, numbers = body.partition(b"\n")
-        try:
-            return _unpack(json.loads(lengths), numbers)
-        except ValueError:
-            return None
+        return self.load_parsed(str(path.absolute()), state, _unpack)
 
     def store(self, path: VideoPath, entry: Entry) -> None:
         """Keeps what is known about a video file. Warns, and goes on, if the folder does not take it."""
         self.store_bytes(str(path.absolute()), _state(path), _pack(entry))
 
-    def load_bytes(self, name: str, state: State) -> bytes | None:
-        """What is kept under a name; None if nothing, or if it was kept in another state."""
+    def load_parsed(self, name: str, state: State, parse: Callable[[bytes], T]) -> T | None:
+        """What is kept under a name; None if nothing, if it was kept in another state, or if it cannot be parsed.
+
+        Others may write to the folder, so that an entry may hold anything.
+        """
+        place = self._place(name)
         try:
-            header, _, body = zlib.decompress(self._place(name).read_bytes()).partition(b"\n")
-        except (OSError, zlib.error):
+            with reading(place):
+                header, _, body = _decompress(read_bytes(place, MAX_ENTRY_BYTES)).partition(b"\n")
+                return parse(body) if header == _header(name, state) else None
+        except (OSError, ValueError):
             return None
-        return body if header == _header(name, state) else None
 
     def store_bytes(self, name: str, state: State, body: bytes) -> None:
         """Keeps bytes under a name. Warns, and goes on, if the folder does not take them."""
@@ -116,8 +119,28 @@ def _pack(entry: Entry) -> bytes:
     return json.dumps(lengths).encode() + b"\n" + np.concatenate(arrays).astype("<i8").tobytes()
 
 
-def _unpack(lengths: list[int] | int, numbers: bytes) -> Entry:
-    if isinstance(lengths, int):
+def _unpack(body: bytes) -> Entry:
+    first, _, numbers = body.partition(b"\n")
+    lengths = json.loads(first)
+    if isinstance(lengths, int) and not isinstance(lengths, bool) and lengths >= 0:
         return lengths
-    arrays = np.split(np.frombuffer(numbers, dtype="<i8"), np.cumsum(lengths)[:-1])
-    return FrameIndex(*arrays)
+    if len(lengths) != len(_FIELDS) or min(lengths) < 0 or 8 * sum(lengths) != len(numbers):
+        raise ValueError("its lengths do not fit")
+    index = FrameIndex(*np.split(np.frombuffer(numbers, dtype="<i8"), np.cumsum(lengths)[:-1]))
+    packets = len(index.packet_times)
+    for places in (index.places, index.key_places):
+        if len(places) and not 0 <= places.min() <= places.max() < packets:
+            raise ValueError("it places frames where no packet is")
+    keys = {len(values) for values in (index.key_places, index.key_numbers, index.key_decode_times)}
+    if len(index.packet_sizes) != packets or len(keys) > 1:
+        raise ValueError("its lengths do not fit")
+    return index
+
+
+def _decompress(content: bytes) -> bytes:
+    """Decompressed bytes, at most `MAX_ENTRY_BYTES`: a few kilobytes of zlib can stand for gigabytes."""
+    decompressor = zlib.decompressobj()
+    body = decompressor.decompress(content, MAX_ENTRY_BYTES)
+    if not decompressor.eof:
+        raise ValueError("cut short, or larger than any entry")
+    return body

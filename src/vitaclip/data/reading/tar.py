@@ -124,14 +124,16 @@ def _members(address: str) -> dict[str, ShardMember]:
 def _read(address: str, cache: IndexCache | None) -> ShardContent:
     system, path = url_to_fs(address)
     version = f"{system.info(path)['size']} {system.ukey(path)}"
-    known = cache.load_bytes(absolute_address(address), [version]) if cache else None
+
+    def parse(known: bytes) -> list[ShardSample]:
+        facts: list[tuple[str, int, int, str]] = json.loads(known)
+        if not all(isinstance(n, str) and min(offset, size) >= 0 for n, offset, size, _ in facts):
+            raise ValueError("it places members where none can be")
+        return [ShardSample(ShardMember(address, n, offset, size, version), label) for n, offset, size, label in facts]
+
+    known = cache.load_parsed(absolute_address(address), [version], parse) if cache else None
     if known is not None:
-        return ShardContent(
-            [
-                ShardSample(ShardMember(address, name, offset, size, version), label)
-                for name, offset, size, label in json.loads(known)
-            ]
-        )
+        return ShardContent(known)
     with closing(system.open(path, "rb", block_size=_READ_AHEAD_BYTES)) as file:
         content = _read_headers(file, address, version)
     if cache and not content.problems:
