@@ -1,4 +1,4 @@
-"""The table: every variant with every seed, each run once, and what they come to."""
+"""The table: a loop over the variants and seeds, each run once, and what they come to."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -6,7 +6,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 
-from vitaclip.ablate.claims import Verdict, judge
+from vitaclip.ablate.claims import Verdict, judge_all
 from vitaclip.ablate.runs import Figures, Run, RunResult, ScoredList, accuracies, execute, find_result, plan_run
 from vitaclip.ablate.variants import Comparison
 from vitaclip.config import TrainConfig
@@ -23,9 +23,9 @@ class AblationRow:
     name: str
     about: str
     trained: int
-    """Numbers that train."""
+    """Parameters that were trained."""
     values: Mapping[tuple[str, str], tuple[float, ...]]
-    """(test list, figure): a share in [0, 1] for each seed."""
+    """(test list, figure): a fraction in [0, 1] for each seed."""
 
 
 @dataclass(frozen=True)
@@ -56,17 +56,17 @@ def run_ablation(
     on_done: Callable[[Run, RunResult, bool], None] = lambda _run, _result, _found: None,
     loggers: Callable[[Run], Iterable[Logger]] = lambda _run: (),
 ) -> AblationResult:
-    """Train and test every variant with every seed; what an earlier call finished is kept, what stopped goes on.
+    """Train and test every variant with every seed. Finished runs of an earlier call are kept, stopped ones resumed.
 
     Args:
         config: what the variants change; `out` is the folder of all runs, `seed` is not read.
         comparison: the variants and claims. A variant that does not train is tested once and stands for every seed.
         seeds: at least one.
         tests: at least one.
-        figures: what is told of the scores.
+        figures: computes the figures of the table from the scores.
         processes: runs at a time; from 2 on, each on one thread.
-        on_done: hears of each run, and whether it was found finished.
-        loggers: take the metrics of a run, if there is one at a time.
+        on_done: called with each run, its result, and whether an earlier call had finished it.
+        loggers: take the metrics of a run; only used with one process.
 
     Raises:
         ValueError: if something is wrong with a variant or a list, or a folder holds another run.
@@ -91,7 +91,7 @@ def run_ablation(
 def _execute(
     todo: Sequence[OneRun], runs: Mapping[OneRun, Run], processes: int, loggers: Callable[[Run], Iterable[Logger]]
 ) -> Iterator[tuple[OneRun, RunResult]]:
-    """The runs, as they finish."""
+    """Yield the results as the runs finish."""
     if processes == 1:
         yield from ((key, execute(runs[key], loggers(runs[key]))) for key in todo)
         return
@@ -115,36 +115,18 @@ def _gather(
 ) -> AblationResult:
     first = results[comparison.variants[0].name, seeds[0]]
     figures = tuple(first.rows[comparison.variants[0].name][tests[0].name])
+    columns = [(test.name, figure) for test in tests for figure in figures]
     rows: dict[str, AblationRow] = {}
     for variant in comparison.variants:
         of_seeds = [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds]
         for name in variant.rows:
-            between = name.removeprefix(variant.name)
-            values = {
-                (test.name, figure): tuple(result.rows[name][test.name][figure] for result in of_seeds)
-                for test in tests
-                for figure in figures
-            }
-            about = f"between frozen CLIP (0) and {variant.name} (1)" if between else variant.about
+            about = variant.about if name == variant.name else f"between frozen CLIP (0) and {variant.name} (1)"
+            values = {(t, figure): tuple(result.rows[name][t][figure] for result in of_seeds) for t, figure in columns}
             rows[name] = AblationRow(name, about, of_seeds[0].trained, values)
-    # A video that was only too slow may be left out by one run and not by another.
+    # A video that was only too slow may be skipped by one run and not by another.
     left_out = {
-        test.name: tuple(
-            dict.fromkeys(line for result in results.values() for line in result.left_out.get(test.name, ()))
-        )
+        test.name: tuple(dict.fromkeys(line for each in results.values() for line in each.left_out.get(test.name, ())))
         for test in tests
     }
-    verdicts = tuple(_judge_all(comparison, rows, [test.name for test in tests], figures))
+    verdicts = tuple(judge_all(comparison.claims, {name: row.values for name, row in rows.items()}))
     return AblationResult(config, seeds, tests, first.videos, left_out, figures, tuple(rows.values()), verdicts)
-
-
-def _judge_all(
-    comparison: Comparison, rows: Mapping[str, AblationRow], tests: Sequence[str], figures: Sequence[str]
-) -> Iterator[Verdict]:
-    """The claims whose rows, test lists and figures are there."""
-    for claim in comparison.claims:
-        if claim.better in rows and claim.than in rows and claim.figure in figures:
-            for test in tests:
-                if claim.test in ("", test):
-                    better, than = (rows[name].values[test, claim.figure] for name in (claim.better, claim.than))
-                    yield judge(claim, test, better, than)

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -35,3 +35,14 @@ def judge(claim: Claim, test: str, better: Sequence[float], than: Sequence[float
     if mean > 2 * error:
         return Verdict(claim, test, mean, error, "held")
     return Verdict(claim, test, mean, error, "reversed" if mean < -2 * error else "not shown")
+
+
+def judge_all(
+    claims: Sequence[Claim], rows: Mapping[str, Mapping[tuple[str, str], Sequence[float]]]
+) -> Iterator[Verdict]:
+    """Judge the claims whose rows, test lists and figures are in a table of (test list, figure) in rows."""
+    for claim in claims:
+        if claim.better in rows and claim.than in rows:
+            for (test, figure), better in rows[claim.better].items():
+                if figure == claim.figure and claim.test in ("", test):
+                    yield judge(claim, test, better, rows[claim.than][test, figure])

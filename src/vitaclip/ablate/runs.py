@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from vitaclip.ablate.variants import Variant, row_name
 from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig, to_dict
@@ -22,7 +22,7 @@ from vitaclip.weights.backbone import load_backbone
 
 RESULT_FILE = "result.json"
 Figures = Callable[[Scores, Sequence[str]], Mapping[str, float]]
-"""What is told of the scores over some class names: shares in [0, 1] by name. Must be a function of a module."""
+"""Computes named fractions in [0, 1] from scores and class names. It must be a module's function."""
 
 
 def accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, float]:
@@ -117,52 +117,49 @@ def find_result(run: Run) -> RunResult | None:
 
 
 def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
-    """Train, or go on with a run that stopped, then test; leaves `result.json` in the run folder."""
-    model = run_training(run.config, loggers) if run.variant.trains else _untrained(run)
-    rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in run.variant.rows}
+    """Train, or resume a run that stopped, then test; writes `result.json` into the run folder."""
+    config, variant = run.config, run.variant
+    model = run_training(config, loggers) if variant.trains else _untrained(config)
+    rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in variant.rows}
     videos: dict[str, int] = {}
     left_out: dict[str, tuple[str, ...]] = {}
     for test in run.tests:
-        of_test = dict(_test(run, model, test))
-        own = of_test[run.variant.name]
+        scored = dict(_test(run, model, test))
+        own = scored[variant.name]
         videos[test.name], left_out[test.name] = len(own.labels), own.left_out
-        for row, scores in of_test.items():
+        for row, scores in scored.items():
             rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
-    result = RunResult(sum(model.trained_counts().values()) if run.variant.trains else 0, rows, videos, left_out)
-    write_json(Path(run.config.out) / RESULT_FILE, {"asked": _asked(run), **asdict(result)})
+    result = RunResult(sum(model.trained_counts().values()) if variant.trains else 0, rows, videos, left_out)
+    write_json(Path(config.out) / RESULT_FILE, {"asked": _asked(run), **asdict(result)})
     return result
 
 
-def _untrained(run: Run) -> VitaCLIP:
-    config = run.config
+def _untrained(config: TrainConfig) -> VitaCLIP:
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
     model = VitaCLIP(backbone, config.model, training_videos(config).class_names, config.seed)
     return model.to(pick_device(config.runtime.device)).eval()
 
 
 def _test(run: Run, model: VitaCLIP, test: ScoredList) -> Iterable[tuple[str, Scores]]:
-    """The scores of each row. Those between frozen CLIP and the model in scores need no further look at a video."""
-    variant, names = run.variant, test.videos.class_names
-    evaluation = _evaluation(run, model, test, InterpolateConfig(space="scores" if variant.scores else ""))
-    videos = evaluation.encode()
-    if variant.scores:
-        own, *between = evaluation.sweep(videos, names, (1.0, *variant.scores))
-        rows = [row_name(variant.name, "scores", ratio) for ratio in variant.scores]
-        yield from zip(rows, (each.scores for each in between), strict=True)
-    else:
-        own = evaluation.score(videos, names)
-    yield variant.name, own.scores
-    for ratio in variant.weights:
-        between_weights = _evaluation(run, model, test, InterpolateConfig(space="weights", ratio=ratio))
-        yield row_name(variant.name, "weights", ratio), between_weights.run().scores
+    """The scores of each row. Interpolated scores need no second pass over the videos; interpolated weights do."""
+    variant, config, videos = run.variant, run.config, test.videos
 
+    def evaluation(space: Literal["", "weights", "scores"], ratio: float = 0.5) -> Evaluation:
+        return Evaluation(
+            *(model, videos.rows, videos.class_names, config.views, config.runtime, config.data),
+            interpolation=InterpolateConfig(space=space, ratio=ratio),
+        )
 
-def _evaluation(run: Run, model: VitaCLIP, test: ScoredList, interpolation: InterpolateConfig) -> Evaluation:
-    config = run.config
-    return Evaluation(
-        *(model, test.videos.rows, test.videos.class_names, config.views, config.runtime, config.data),
-        interpolation=interpolation,
+    own = evaluation("scores" if variant.scores else "")
+    ratios = (1.0, *variant.scores)
+    encoded = own.encode()
+    found = (
+        own.sweep(encoded, videos.class_names, ratios) if variant.scores else [own.score(encoded, videos.class_names)]
     )
+    names = [variant.name, *(row_name(variant.name, "scores", ratio) for ratio in variant.scores)]
+    yield from ((name, each.scores) for name, each in zip(names, found, strict=True))
+    for ratio in variant.weights:
+        yield row_name(variant.name, "weights", ratio), evaluation("weights", ratio).run().scores
 
 
 def _asked(run: Run) -> dict[str, Any]:
