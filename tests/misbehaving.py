@@ -36,6 +36,11 @@ def misbehave(how: str) -> str:
     return how.upper()
 
 
+def take(size: int) -> int:
+    """Takes so many bytes."""
+    return len(np.empty(size, dtype=np.uint8))
+
+
 def nap(item: int, mark: Mark) -> str:
     """Says what it is at."""
     with mark.at(item):

@@ -113,7 +113,8 @@ class Predictor:
         """The views of a video file, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
         views = self.views
         looked_at = views.temporal, views.spatial, self.model.image_size, views.crop
-        return load_views(path, self.sampling, *looked_at, limits=self.limits)
+        aspect = views.pixel_aspect or "display"
+        return load_views(path, self.sampling, *looked_at, limits=self.limits, pixel_aspect=aspect)
 
     def encode(self, video: Tensor) -> Tensor:
         """Embed views, uint8 (V, T, 3, H, W): (V, D) float32 of unit length, on the CPU."""

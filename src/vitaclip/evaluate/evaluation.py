@@ -87,6 +87,7 @@ class Evaluation:
             crop=views.crop,
             index_cache=index_cache(data.index_cache),
             limits=data.limits,
+            pixel_aspect=views.pixel_aspect or data.pixel_aspect,
         )
         self.num_videos = len(self._dataset)
         expect_processes(data)

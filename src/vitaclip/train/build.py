@@ -233,6 +233,7 @@ def _batches(
         balance_classes=config.data.balance_classes,
         index_cache=index_cache(config.data.index_cache),
         limits=config.data.limits,
+        pixel_aspect=config.data.pixel_aspect,
     )
     return partial(
         train_batches,

@@ -101,8 +101,8 @@ def _clips(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> EvalDat
     """The clips of each video that features are made of."""
     data = config.data
     sampling = frame_sampling(config.model.sampling, config.model.video.num_frames)
-    index = index_cache(data.index_cache)
+    reading = index_cache(data.index_cache), data.limits, data.pixel_aspect
     if data.feature_draws:
         transform = TrainTransform(size=model.image_size, augment=data.augment)
-        return DrawnDataset(videos.rows, sampling, transform, data.feature_draws, index_cache=index, limits=data.limits)
-    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, index_cache=index, limits=data.limits)
+        return DrawnDataset(videos.rows, sampling, transform, data.feature_draws, "raise", *reading)
+    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, "raise", 1.0, *reading)

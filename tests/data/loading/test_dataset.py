@@ -1,20 +1,23 @@
 """Samples: reproducible, complete, and a policy for broken videos."""
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from video_files import SAMPLING, TRANSFORM, decode_all, rows_of
-from vitaclip.config import AugmentConfig
+from video_files import SAMPLING, TRANSFORM, decode_all, rows_of, write_video
+from vitaclip.config import AugmentConfig, PixelAspect
 from vitaclip.data import (
+    DrawnDataset,
     EvalDataset,
     FrameSampling,
     IndexCache,
     TrainDataset,
     TrainTransform,
     VideoError,
+    VideoRow,
     load_views,
     train_batches,
 )
@@ -237,3 +240,25 @@ def test_wrong_calls(video_folder: Path) -> None:
         load_views(rows[0].path, SAMPLING, spatial_crops=0)
     with pytest.raises(ValueError, match="seed = -1"):
         TrainDataset(rows, SAMPLING, TRANSFORM, -1)
+
+
+@pytest.mark.parametrize("aspect", ["display", "stored"])
+def test_every_way_of_reading_takes_the_pixel_aspect(tmp_path: Path, aspect: PixelAspect) -> None:
+    """As stored, a file looks like one that states square pixels and is otherwise the same."""
+    wide = write_video(tmp_path / "a.mp4", pixel_aspect=Fraction(4, 3))
+    square = tmp_path / "square" / "a.mp4"
+    square.parent.mkdir()
+    write_video(square)
+    rows = [[VideoRow(path, 0, "")] for path in (wide, square)]
+    clips = [
+        (
+            TrainDataset(row, SAMPLING, TRANSFORM, 0, pixel_aspect=aspect).sample(0, 0, 1).video,
+            EvalDataset(row, SAMPLING, 1, 1, 24, pixel_aspect=aspect).sample(0).video,
+            DrawnDataset(row, SAMPLING, TRANSFORM, 2, pixel_aspect=aspect).sample(0).video,
+        )
+        for row in rows
+    ]
+    for of_wide, of_square in zip(*clips, strict=True):
+        assert of_wide is not None
+        assert of_square is not None
+        assert torch.equal(of_wide, of_square) == (aspect == "stored")

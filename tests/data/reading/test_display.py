@@ -101,3 +101,9 @@ def test_pixels_that_cannot_be_converted(tmp_path: Path) -> None:
         convert = FrameConverter(path, container.streams.video[0])
         with pytest.raises(VideoError, match=r"a\.mp4 has pixels of a kind \(gray32le\) that FFmpeg cannot convert"):
             convert(av.VideoFrame(16, 16, "gray32le"))
+
+
+def test_pixels_may_stay_as_they_are_stored(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "wide.mp4", frames=8, pixel_aspect=Fraction(4, 3))
+    with open_video(path, pixel_aspect="stored") as video:
+        np.testing.assert_array_equal(video.frames([5])[0].permute(1, 2, 0), decode_all(path)[5])

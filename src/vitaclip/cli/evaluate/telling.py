@@ -24,7 +24,8 @@ def describe_views(views: ViewsConfig) -> str:
         f"{views.pixels} pixels",
     ]
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
-    return ", ".join(parts + ([f"crop {views.crop:g}"] if views.crop < 1 else []))
+    parts += [f"crop {views.crop:g}"] if views.crop < 1 else []
+    return ", ".join(parts + ([f"pixels as {views.pixel_aspect}"] if views.pixel_aspect else []))
 
 
 def check_places(arguments: Namespace) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.config import VideoLimits
+from vitaclip.config import PixelAspect, VideoLimits
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.loading.guard import Guard
 from vitaclip.data.loading.samples import OnError, Sample, TrainSamples, check_on_error, check_rows, located
@@ -41,6 +41,7 @@ class TrainDataset(TrainSamples):
         balance_classes: bool = False,
         index_cache: IndexCache | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
+        pixel_aspect: PixelAspect = "display",
     ) -> None:
         """Args:
         rows, seed, on_error, balance_classes: see `TrainSamples`.
@@ -48,12 +49,13 @@ class TrainDataset(TrainSamples):
         transform: what happens to a clip.
         index_cache: where to keep what the files' packets say.
         limits: what a video may be at most.
+        pixel_aspect: whether pixels that are not square are made so.
         """
         super().__init__(rows, seed, on_error, balance_classes)
-        self.sampling, self.transform, self.index_cache, self.limits = sampling, transform, index_cache, limits
+        self.sampling, self.transform, self._reading = sampling, transform, (index_cache, limits, pixel_aspect)
 
     def clip(self, index: int, rng: np.random.Generator) -> Tensor:
-        with open_clip(self.rows[index].path, self.index_cache, self.limits) as video:
+        with open_clip(self.rows[index].path, *self._reading) as video:
             return draw_clip(video, self.sampling, self.transform, rng)
 
 
@@ -80,6 +82,7 @@ class EvalDataset:
         crop: float = 1.0,
         index_cache: IndexCache | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
+        pixel_aspect: PixelAspect = "display",
     ) -> None:
         """Args:
         rows: the videos.
@@ -91,14 +94,15 @@ class EvalDataset:
         crop: side of a crop over the frames' shorter side.
         index_cache: where to keep what the files' packets say.
         limits: what a video may be at most.
+        pixel_aspect: whether pixels that are not square are made so.
         """
         check_rows(rows)
         check_on_error(on_error)
         _check_views(temporal_views, spatial_crops, size)
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
-        self.on_error, self.crop, self.index_cache = on_error, crop, index_cache
-        self.limits, self.guard = limits, Guard(self.rows)
+        self.on_error, self.crop, self.pixel_aspect = on_error, crop, pixel_aspect
+        self.guard, self._reading = Guard(self.rows), (index_cache, limits, pixel_aspect)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -132,7 +136,7 @@ class EvalDataset:
             VideoError: the video is broken.
         """
         views = self.temporal_views, self.spatial_crops, self.size, self.crop
-        return load_views(path, self.sampling, *views, self.index_cache, self.limits)
+        return load_views(path, self.sampling, *views, *self._reading)
 
     def of(self, rows: Sequence[VideoRow]) -> Self:
         """The same views of other videos; a broken one gives a sample without video."""
@@ -151,6 +155,7 @@ class EvalDataset:
             "spatial_crops": self.spatial_crops,
             "size": self.size,
             "crop": self.crop,
+            "pixel_aspect": self.pixel_aspect,
         }
 
 
@@ -163,6 +168,7 @@ def load_views(
     crop: float = 1.0,
     index_cache: IndexCache | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
+    pixel_aspect: PixelAspect = "display",
 ) -> Tensor:
     """The test-time views of one video: frames resized so that a crop of S is `crop` of their shorter side.
 
@@ -173,7 +179,7 @@ def load_views(
         VideoError: the file cannot give the frames.
     """
     _check_views(temporal_views, spatial_crops, size)
-    with open_clip(path, index_cache, limits) as video:
+    with open_clip(path, index_cache, limits, pixel_aspect) as video:
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)

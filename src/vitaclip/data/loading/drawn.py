@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitaclip.config import VideoLimits
+from vitaclip.config import PixelAspect, VideoLimits
 from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.loading.dataset import EvalDataset, draw_clip
@@ -39,19 +39,21 @@ class DrawnDataset(EvalDataset):
         on_error: OnError = "raise",
         index_cache: IndexCache | None = None,
         limits: VideoLimits = DEFAULT_LIMITS,
+        pixel_aspect: PixelAspect = "display",
     ) -> None:
         """Args:
-        rows, on_error, index_cache, limits: see `EvalDataset`.
+        rows, on_error, index_cache, limits, pixel_aspect: see `EvalDataset`.
         sampling: which frames make a clip.
         transform: what happens to a clip.
         draws: V, clips of each video.
         """
-        super().__init__(rows, sampling, draws, 1, transform.size, on_error, index_cache=index_cache, limits=limits)
+        reading = index_cache, limits, pixel_aspect
+        super().__init__(rows, sampling, draws, 1, transform.size, on_error, 1.0, *reading)
         self.transform = transform
 
     def views(self, path: VideoPath) -> Tensor:
         name = zlib.crc32(path.parts[-1].encode(errors="surrogateescape"))
-        with open_clip(path, self.index_cache, self.limits) as video:
+        with open_clip(path, *self._reading) as video:
             return torch.stack(
                 [
                     draw_clip(video, self.sampling, self.transform, generator(0, Purpose.DRAWN, name, draw))

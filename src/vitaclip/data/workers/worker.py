@@ -22,6 +22,7 @@ from typing import Any
 import torch
 
 from vitaclip.data.workers import shared_tensors
+from vitaclip.data.workers.memory import memory_limit
 from vitaclip.data.workers.starting import process_context
 from vitaclip.runtime import keep_freed_memory
 
@@ -47,11 +48,12 @@ class Mark:
 
     @contextmanager
     def at(self, item: int) -> Iterator[None]:
-        """The process is at `item`, a number from 0, while the block runs."""
+        """The process is at `item`, a number from 0, while the block runs; see also `memory_limit`."""
         self._item.value = item
         self._since.value = time.monotonic()
         try:
-            yield
+            with memory_limit():
+                yield
         finally:
             self._since.value = 0.0
 
