@@ -21,7 +21,7 @@ from vitaclip.processes import connected
 from vitaclip.train.build import build_trainer, train_and_save
 from vitaclip.train.loggers import JSONLinesLogger
 from vitaclip.train.pace import MEASURED
-from vitaclip.train.stopping import EXIT_STATUS, Terminated, termination
+from vitaclip.train.stopping import Terminated, termination
 
 
 def die() -> None:
@@ -111,7 +111,7 @@ def train(config: TrainConfig) -> int:
         try:
             train_and_save(build_trainer(config, processes=processes, asked_to_stop=asked_to_stop))
         except Terminated:
-            return EXIT_STATUS
+            return asked_to_stop.exit_status
     return 0
 
 

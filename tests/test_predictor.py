@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from small_world import NAMES, train_config
+from vitaclip.config import DataConfig
 from vitaclip.model import VitaCLIP
 from vitaclip.predictor import Predictor
 from vitaclip.weights.backbone import load_backbone
@@ -18,7 +19,8 @@ def predictor(world: Path, tmp_path: Path) -> Predictor:
 
 def test_predictions_are_ranked_probabilities(predictor: Predictor, world: Path) -> None:
     paths = sorted((world / "videos").rglob("*.mp4"))
-    for path, prediction in zip(paths, predictor.predict_many(paths), strict=True):
+    for path, prediction in zip(paths, predictor.predict_many(paths, data=DataConfig(workers=0)), strict=True):
+        assert prediction == predictor.predict(path)
         assert prediction.path == path
         assert set(prediction.names) == set(NAMES)
         assert list(prediction.probabilities) == sorted(prediction.probabilities, reverse=True)
@@ -34,7 +36,7 @@ def test_classes_are_encoded_once(predictor: Predictor, world: Path, monkeypatch
 
     monkeypatch.setattr(VitaCLIP, "encode_text", fail)
     paths = sorted((world / "videos").rglob("*.mp4"))[:2]
-    assert all(set(p.names) == {"stand", "run"} for p in predictor.predict_many(paths, top_k=9))
+    assert all(set(p.names) == {"stand", "run"} for p in map(predictor.predict, paths))
 
 
 def test_set_classes_refuses_repeated_and_missing_names(predictor: Predictor) -> None:

@@ -1,9 +1,10 @@
-"""Writing files so that nothing half-written is left behind (a neighbour, then one rename); naming damaged ones."""
+"""Writing files atomically: to a temporary file beside the target, which then replaces it by one rename."""
 
 import csv
 import io
 import json
 import os
+import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,34 +15,50 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from vitaclip.strings import defuse
+
 
 @contextmanager
 def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
-    """A temporary neighbour of `path` to write to, put in its place on success and removed on failure.
+    """Yield a temporary file beside `path`; it replaces `path` on success and is removed on failure.
 
-    `durable` waits until it is on the disk, so that it outlives a power cut.
+    The file keeps the mode of the one that it replaces; a new file gets what the umask allows. With `durable` the bytes
+    are on the disk before the rename, so that a power cut loses nothing.
+
+    Raises:
+        OSError: the system refuses to write, as on a full disk; the error names `path`.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        temporary.chmod(0o644)  # safetensors would keep its files to the user
-        if durable:
-            with temporary.open("rb") as written:
-                os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    temporary = _temporary(path)
+    with naming(path, instead_of=temporary):
+        try:
+            temporary.touch(exist_ok=False)
+            mode = (path if path.exists() else temporary).stat().st_mode & 0o777
+            yield temporary
+            temporary.chmod(mode)  # safetensors writes files that only their owner may read
+            if durable:
+                with temporary.open("rb") as written:
+                    os.fsync(written.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def _temporary(path: Path) -> Path:
+    """The token is random because process ids repeat: each container of a cluster may run as process 1."""
+    return path.with_name(f".{path.name[:100]}.{secrets.token_hex(6)}.tmp")
 
 
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Has what the system refuses to an open file, as on a full disk, name it, which the system's error does not."""
+def naming(path: str | Path, instead_of: Path | None = None) -> Iterator[None]:
+    """Put `path` into an OSError that names no file (writing to an open file on a full disk), or names `instead_of`."""
     try:
         yield
     except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from error
+        if error.errno is not None and (error.filename is None or str(error.filename) == str(instead_of)):
+            error.filename = str(path)
+        raise
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -56,11 +73,15 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def check_place(file: str | Path) -> None:
-    """Make sure that a file can be written here, before what it is to hold is computed at length.
+def check_place(file: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """Make sure that a file can be written here, before the long work whose results it is to hold.
+
+    Args:
+        file: what is to be written.
+        inputs: files that are read, none of which may be written over.
 
     Raises:
-        ValueError: for a folder, or below a file.
+        ValueError: the file is a folder, lies below a file, or is one of the inputs.
         OSError: the system refuses.
     """
     file = Path(file)
@@ -69,10 +90,39 @@ def check_place(file: str | Path) -> None:
     above = next(folder for folder in file.parents if folder.exists())
     if not above.is_dir():
         raise ValueError(f"{above}: is a file; name a folder")
+    check_no_input(file, inputs)
     file.parent.mkdir(parents=True, exist_ok=True)
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-    temporary.touch()
-    temporary.unlink()
+    with naming(file, instead_of=(temporary := _temporary(file))):
+        temporary.touch()
+        temporary.unlink()
+
+
+def check_no_input(place: str | Path, inputs: Iterable[str | Path]) -> None:
+    """Make sure that a file or folder that is to be written is none of the inputs; these need not exist.
+
+    Raises:
+        ValueError: it is one of them.
+    """
+    if Path(place).exists() and Path(place).resolve() in {Path(given).resolve() for given in inputs if str(given)}:
+        raise ValueError(f"{place}: is read by this command and would be written over; name another place")
+
+
+def check_own(file: Path, *signs: str) -> None:
+    """Make sure that a file with a common name, in a folder that a user names, is not somebody else's.
+
+    Args:
+        file: what is to be written over, if it exists.
+        signs: texts of which every such file of ours has one, in its first megabyte.
+
+    Raises:
+        ValueError: the file exists without any.
+    """
+    if not file.exists():
+        return
+    with file.open("rb") as opened:
+        start = opened.read(2**20)
+    if not any(sign.encode() in start for sign in signs):
+        raise ValueError(f"{file}: was not written by vitaclip and would be lost; name another folder")
 
 
 def check_made_with(file: Path, settings: str) -> None:
@@ -96,14 +146,24 @@ def check_made_with(file: Path, settings: str) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write a value as readable JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write a value as readable JSON, atomically.
+
+    Raises:
+        ValueError: a number in it is NaN or infinite, for which JSON has no notation.
+    """
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def csv_text(rows: Iterable[Sequence[object]]) -> str:
-    """Rows as csv, every field in quotes: paths and names may hold anything."""
-    text = io.StringIO()
-    csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n").writerows(rows)
+def csv_text(rows: Iterable[Sequence[object]], *, for_people: bool = False) -> str:
+    """Rows as csv, every field in quotes: paths and names may hold anything.
+
+    Args:
+        rows: the cells.
+        for_people: cells that look like formulas are defused; see `defuse`. Lists that commands read again keep theirs.
+    """
+    text, cells = io.StringIO(), (lambda cell: defuse(cell) if isinstance(cell, str) else cell) if for_people else None
+    writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
+    writer.writerows(map(cells, row) if cells else row for row in rows)
     return text.getvalue()
 
 

@@ -3,20 +3,31 @@
 Axes: V views, T frames, H x W pixels, K classes, D embedding.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 
 import torch
 from torch import Tensor
 
-from vitaclip.config import RuntimeConfig, VideoLimits, ViewsConfig
-from vitaclip.data import FrameSampling, VideoPath, load_views, to_video_path, view_sampling
+from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
+from vitaclip.data import (
+    EvalDataset,
+    FrameSampling,
+    LoadedVideo,
+    VideoPath,
+    VideoRow,
+    eval_batches,
+    index_cache,
+    read_views,
+    to_video_path,
+    view_sampling,
+)
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.evaluate.wording import Descriptions, TextPlan, Wording, encode_names, plan_text
 from vitaclip.model import VitaCLIP
 from vitaclip.names import check_class_names
-from vitaclip.runtime import autocast, pick_device
+from vitaclip.runtime import autocast, describe_computed, pick_device
 
 
 @dataclass(frozen=True)
@@ -24,10 +35,16 @@ class Prediction:
     """The most probable classes of one video, best first; probabilities in [0, 1] over all candidate classes."""
 
     path: VideoPath
-    names: tuple[str, ...]
-    probabilities: tuple[float, ...]
+    names: tuple[str, ...] = ()
+    probabilities: tuple[float, ...] = ()
+    scores: Tensor | None = field(default=None, repr=False, compare=False)
+    """(K,) probabilities of all candidates."""
+    error: str = ""
+    """Why the video could not be read; there are no names then."""
 
     def __str__(self) -> str:
+        if self.error:
+            return self.error
         best = ", ".join(f"{name} {p:.1%}" for name, p in zip(self.names, self.probabilities, strict=True))
         return f"{self.path}: {best}"
 
@@ -55,6 +72,7 @@ class Predictor:
         self.model = model.to(device).prepare(runtime).eval()
         self.views, self.limits = views or ViewsConfig(), limits or VideoLimits()
         self.class_names = model.class_names
+        self.computed = describe_computed(runtime, device)
         self.autocast = partial(autocast, runtime, device)
         self._text_features: Tensor | None = None
 
@@ -109,31 +127,72 @@ class Predictor:
         config = self.model.config
         return view_sampling(config.sampling, config.video.num_frames, self.views)
 
+    @property
+    def reader(self) -> Callable[[str | VideoPath], LoadedVideo]:
+        """Reads the views of a video file, uint8 (V, T, 3, H, W), the crops of the first clip first, and the numbers of
+        their frames; see `vitaclip.data.read_views`. It holds no model, so that it can travel to other processes."""
+        return partial(
+            read_views,
+            sampling=self.sampling,
+            temporal_views=self.views.temporal,
+            spatial_crops=self.views.spatial,
+            size=self.model.image_size,
+            crop=self.views.crop,
+            limits=self.limits,
+            pixel_aspect=self.views.pixel_aspect or "display",
+        )
+
     def load(self, path: str | VideoPath) -> Tensor:
         """The views of a video file, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
-        views = self.views
-        looked_at = views.temporal, views.spatial, self.model.image_size, views.crop
-        aspect = views.pixel_aspect or "display"
-        return load_views(path, self.sampling, *looked_at, limits=self.limits, pixel_aspect=aspect)
+        return self.reader(path)[0]
 
     def encode(self, video: Tensor) -> Tensor:
         """Embed views, uint8 (V, T, 3, H, W): (V, D) float32 of unit length, on the CPU."""
         return encode_views(self.model, video[None], self.views.pixels, self.autocast)[0]
 
     def predict(self, path: str | VideoPath, top_k: int = 5) -> Prediction:
-        """The `top_k` most probable classes of a video file.
+        """The `top_k` most probable classes of a video file, which is read in this process and without a time limit.
 
         Raises:
             ValueError: if no classes are set, or if the file is not a readable video (then a `VideoError`).
         """
+        scores = fuse_views(self.model, self.encode(self.load(path))[None], self.text_features, self.views.average)[0]
+        return self._prediction(to_video_path(path), scores, top_k)
+
+    def predict_many(
+        self, paths: Iterable[str | VideoPath], top_k: int = 5, data: DataConfig | None = None
+    ) -> Iterator[Prediction]:
+        """`predict` for each of several files, in order; one that cannot be read gives a prediction with an error.
+
+        They are read ahead by worker processes, which are killed when a video takes longer than the time limit. A
+        script needs `if __name__ == "__main__":` around its calls, unless `data.workers` is 0.
+
+        Args:
+            paths: at least one.
+            top_k: names for each video.
+            data: workers, batch size, time limit and index cache; the limits are the predictor's own.
+        """
+        data = data or DataConfig()
+        videos = [VideoRow(path, 0, str(path)) for path in map(to_video_path, paths)]
+        views, cache = self.views, index_cache(data.index_cache)
+        looked_at = self.sampling, views.temporal, views.spatial, self.model.image_size
+        aspect = views.pixel_aspect or data.pixel_aspect
+        dataset = EvalDataset(videos, *looked_at, "skip", views.crop, cache, self.limits, aspect)
+        text, limit = self.text_features, data.time_limit_seconds
+        for batch in eval_batches(dataset, data.eval_batch_size, data.workers, time_limit_seconds=limit):
+            errors, scores = dict(zip(batch.left_out, batch.skipped, strict=True)), dict[int, Tensor]()
+            if batch.rows:
+                features = encode_views(self.model, batch.video, views.pixels, self.autocast)
+                scores = dict(zip(batch.rows, fuse_views(self.model, features, text, views.average), strict=True))
+            for row in sorted({*errors, *scores}):
+                path = videos[row].path
+                yield (
+                    Prediction(path, error=errors[row]) if row in errors else self._prediction(path, scores[row], top_k)
+                )
+
+    def _prediction(self, path: VideoPath, scores: Tensor, top_k: int) -> Prediction:
         if top_k < 1:
             raise ValueError(f"top_k = {top_k}: must be at least 1")
-        text = self.text_features
-        scores = fuse_views(self.model, self.encode(self.load(path))[None], text, self.views.average)[0]
         best = scores.topk(min(top_k, len(scores)))
         names = tuple(self.class_names[i] for i in best.indices.tolist())
-        return Prediction(to_video_path(path), names, tuple(best.values.tolist()))
-
-    def predict_many(self, paths: Sequence[str | VideoPath], top_k: int = 5) -> list[Prediction]:
-        """`predict` for each of several files, in order."""
-        return [self.predict(path, top_k) for path in paths]
+        return Prediction(path, names, tuple(best.values.tolist()), scores)

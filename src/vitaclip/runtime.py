@@ -3,6 +3,7 @@
 import ctypes
 import platform
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 
 import torch
 
@@ -76,6 +77,25 @@ def fast_bfloat16(device: torch.device) -> bool:
         capabilities = torch.cpu.get_capabilities()
         return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
     return False
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What results were computed with; another device or precision gives other digits."""
+
+    device: str = ""
+    """Such as `cpu`, or `cuda (NVIDIA H100 80GB HBM3)`."""
+    precision: str = ""
+    """`float32` or `bfloat16`."""
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.precision}"
+
+
+def describe_computed(config: RuntimeConfig, device: torch.device) -> Computed:
+    """The device and the precision that are used, whatever `auto` stands for."""
+    model = f" ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else ""
+    return Computed(f"{device.type}{model}", pick_precision(config, device))
 
 
 def pick_precision(config: RuntimeConfig, device: torch.device) -> str:

@@ -79,10 +79,10 @@ def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_give
         wanted = expected(world, model, wording)
         torch.testing.assert_close(as_table(found), wanted, atol=1e-6, rtol=0)
         assert not torch.allclose(wanted, plain, atol=1e-4)
-        arguments = ["predict", video, "--model", str(model), *RUNTIME, *given, "--out", str(tmp_path / "p.json")]
+        arguments = ["predict", video, "--model", str(model), *RUNTIME, *given, "--out", str(tmp_path / "p.jsonl")]
         assert main(arguments) == 0
-        (predicted,) = json.loads((tmp_path / "p.json").read_text())
-        assert dict(zip(predicted["classes"], predicted["probabilities"], strict=True)) == pytest.approx(
+        predicted = json.loads((tmp_path / "p.jsonl").read_text())
+        assert {predicted[f"name{k}"]: predicted[f"probability{k}"] for k in (1, 2, 3)} == pytest.approx(
             found[video], abs=1e-5
         )
 
@@ -109,10 +109,10 @@ def test_new_names_of_a_context_per_class_are_predicted_and_explained_as_they_ar
     wanted = {row[f"name{k}"]: float(row[f"probability{k}"]) for k in (1, 2, 3)}
     note = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("text: "))
     assert "cannot serve 2 of these 3 names (such as 'run')" in note
-    assert main(["predict", str(video), *common, "--out", str(tmp_path / "p.json")]) == 0
+    assert main(["predict", str(video), *common, "--out", str(tmp_path / "p.jsonl")]) == 0
     assert note in capsys.readouterr().out.splitlines()
-    (predicted,) = json.loads((tmp_path / "p.json").read_text())
-    assert dict(zip(predicted["classes"], predicted["probabilities"], strict=True)) == pytest.approx(wanted, abs=1e-5)
+    predicted = json.loads((tmp_path / "p.jsonl").read_text())
+    assert {predicted[f"name{k}"]: predicted[f"probability{k}"] for k in (1, 2, 3)} == pytest.approx(wanted, abs=1e-5)
     assert main(["explain", str(video), *common, "--out", str(tmp_path / "explained")]) == 0
     assert note in capsys.readouterr().out.splitlines()
     candidates = json.loads((tmp_path / "explained" / "0.json").read_text())["candidates"]

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,6 @@ from vitaclip.cli.main import build_parser
 from vitaclip.cli.parser import name_recipes
 from vitaclip.config import TrainConfig
 from vitaclip.train.build import run_training
-from vitaclip.train.stopping import EXIT_STATUS
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
@@ -109,4 +109,5 @@ def test_metrics_are_those_of_a_run(world: Path, tmp_path: Path) -> None:
     table = PAGES["runs.md"].split("| metric | |")[1].split("\n\n")[0]
     named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z_/0-9]+)`", row.split("|")[1])}
     assert named == {name for line in lines for name in line} - {"step"}
-    assert f"| {EXIT_STATUS} | SIGTERM" in PAGES["runs.md"]
+    for name in ("SIGHUP", "SIGINT", "SIGTERM"):
+        assert f"| {128 + getattr(signal, name)} | " in PAGES["runs.md"]

@@ -56,7 +56,7 @@ def test_fault_14_fewer_than_five_classes_have_a_top5() -> None:
 
 
 def test_nothing_scored_is_an_error_with_the_reasons() -> None:
-    empty = Scores(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0), ("x.mp4: broken",))
+    empty = Scores(torch.empty(0, 4), torch.empty(0, dtype=torch.int64), torch.empty(0), {0: "x.mp4: broken"})
     with pytest.raises(ValueError, match=r"no video could be scored.*x.mp4: broken"):
         summarize(empty, ["a", "b", "c", "d"])
 

@@ -12,16 +12,17 @@ import torch
 from vitaclip.data import VideoRow
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.evaluate.predictions import write_predictions
+from vitaclip.runtime import Computed
 
 NAMES = ("kick, ball", 'say "hi"', "run", "jump", "sit", "ärgern")
-ROWS = [VideoRow(Path(f"videos/v {n}.mp4"), n % 6, f"list.csv:{n}") for n in range(9)]
+ROWS = [VideoRow(Path(f"videos/v {n}.mp4"), n % 3, f"list.csv:{n}") for n in range(9)]
 
 
 def some_scores(names: int = 6) -> Scores:
     """Of all videos but the second."""
     kept = torch.tensor([n for n in range(9) if n != 1])
     probabilities = torch.rand(8, names, generator=torch.Generator().manual_seed(4)).softmax(dim=1)
-    return Scores(probabilities, kept % names, kept)
+    return Scores(probabilities, kept % names, kept, {1: "list.csv:1: gone"}, computed=Computed("cpu", "float32"))
 
 
 @pytest.mark.parametrize("names", [6, 3])
@@ -32,18 +33,21 @@ def test_parquet_comes_back_with_types_and_all_probabilities(names: int, tmp_pat
     types = {field.name: str(field.type) for field in table.schema}
     ranks = range(1, min(names, 5) + 1)
     assert types == {
-        **{"path": "string", "class": "string", "right": "bool"},
+        **{"path": "string", "class": "string", "correct": "bool"},
         **{name: kind for n in ranks for name, kind in ((f"name{n}", "string"), (f"probability{n}", "float"))},
+        **{"error": "string", "device": "string", "precision": "string"},
         "probabilities": "list<element: float>",
     }
     assert json.loads(table.schema.metadata[b"class_names"]) == list(NAMES[:names])
-    lines = table.to_pylist()
+    (failed,) = [line for line in table.to_pylist() if line["error"]]
+    assert (failed["path"], failed["error"], failed["name1"]) == (str(ROWS[1].path), "list.csv:1: gone", None)
+    lines = [line for line in table.to_pylist() if not line["error"]]
     assert [line["path"] for line in lines] == [str(ROWS[n].path) for n in scores.rows.tolist()]
     for line, probabilities, label in zip(lines, scores.probabilities.tolist(), scores.labels.tolist(), strict=True):
         assert line["probabilities"] == probabilities
         ranked = sorted(zip(probabilities, NAMES, strict=False), reverse=True)
         assert [(line[f"probability{n}"], line[f"name{n}"]) for n in ranks] == ranked[:5]
-        assert (line["class"], line["right"]) == (NAMES[label], ranked[0][1] == NAMES[label])
+        assert (line["class"], line["correct"]) == (NAMES[label], ranked[0][1] == NAMES[label])
 
 
 def test_csv_says_the_same(tmp_path: Path) -> None:
@@ -54,7 +58,7 @@ def test_csv_says_the_same(tmp_path: Path) -> None:
         found = list(csv.DictReader(file))
     for line, typed in zip(found, expected, strict=True):
         assert list(line) == list(typed)
-        assert line["right"] == str(int(typed["right"]))
+        assert line["correct"] == ("" if typed["error"] else str(int(typed["correct"])))
         for name, value in typed.items():
             if isinstance(value, float):
                 assert float(line[name]) == pytest.approx(value, abs=1e-6)
@@ -63,7 +67,7 @@ def test_csv_says_the_same(tmp_path: Path) -> None:
 
 
 def test_other_endings_and_a_missing_package_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match=r"p.json: name a file that ends in .csv or .parquet"):
+    with pytest.raises(ValueError, match=r"p.json: name a file that ends in .csv, .jsonl, .parquet"):
         write_predictions(tmp_path / "p.json", ROWS, NAMES, some_scores())
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(ValueError, match=r"pip install 'vitaclip\[parquet\]'"):

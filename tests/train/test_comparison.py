@@ -1,5 +1,7 @@
 """A run that was saved before a setting existed goes on if the setting is at its default."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import pytest
 
 from small_world import NAMES, train_config
 from vitaclip.config import to_dict
+from vitaclip.train.build import build_trainer, train_and_save
 from vitaclip.train.comparison import check_same_run
 
 
@@ -28,3 +31,17 @@ def test_a_setting_that_is_missing_counts_as_its_default(world: Path) -> None:
 def test_a_setting_that_was_there_is_not_taken_for_its_default(world: Path) -> None:
     with pytest.raises(ValueError, match=r"model.text.linear was True, now False"):
         check_same_run(notes(world, linear=True), notes(world), "out")
+
+
+def test_replaced_video_is_warned_of_on_resume(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "videos", tmp_path / "videos")
+    config = train_config(world, tmp_path / "run")
+    config = replace(config, data=replace(config.data, train=str(tmp_path / "videos")), checkpoint_every=2)
+    train_and_save(build_trainer(config))
+    (tmp_path / "run" / "checkpoints" / "step_00000006.safetensors").unlink(missing_ok=True)
+    assert build_trainer(config).warnings == ()
+    video = tmp_path / "videos" / "jump_up" / "1.mp4"
+    shutil.copy(tmp_path / "videos" / "moving_left" / "1.mp4", video)
+    (warning,) = build_trainer(config).warnings
+    assert "replaced by another video" in warning
+    assert warning in (tmp_path / "run" / "warnings.txt").read_text()

@@ -126,7 +126,7 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     for test in run.tests:
         scored = dict(_test(run, model, test))
         own = scored[variant.name]
-        videos[test.name], left_out[test.name] = len(own.labels), own.left_out
+        videos[test.name], left_out[test.name] = len(own.labels), tuple(own.left_out.values())
         for row, scores in scored.items():
             rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
     result = RunResult(sum(model.trained_counts().values()) if variant.trains else 0, rows, videos, left_out)

@@ -1,9 +1,11 @@
 """`vitaclip convert`."""
 
+from pathlib import Path
 from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vitaclip.cli.models import check_outputs
 from vitaclip.cli.screen import terminal
 
 HELP = "read a CLIP or a trained model of any format, and write it in ours or in the published one"
@@ -48,9 +50,18 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Read, write, and say what it was."""
     from vitaclip.data import choose_classes
+    from vitaclip.files import check_no_input, check_place
     from vitaclip.model import VitaCLIP
     from vitaclip.weights.backbone import save_backbone
+    from vitaclip.weights.formats import CONFIG_FILE
+    from vitaclip.weights.model_folder import check_folder
 
+    if arguments.to == "published":
+        check_outputs(arguments, arguments.out)
+    else:
+        check_no_input(arguments.out, [arguments.source])
+        check_folder(Path(arguments.out))
+        check_place(Path(arguments.out) / CONFIG_FILE)
     names = choose_classes(arguments.classes) if arguments.classes else ()
     model = VitaCLIP.from_pretrained(arguments.source, class_names=names, activation=arguments.activation)
     if arguments.to == "published":

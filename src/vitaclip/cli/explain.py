@@ -1,7 +1,7 @@
 """`vitaclip explain`."""
 
-import sys
-from collections import Counter
+import itertools
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor, take_model_first
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.models import (
+    add_model_arguments,
+    add_reading_arguments,
+    check_outputs,
+    load_predictor,
+    reading_config,
+    take_model_first,
+)
+from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
     from vitaclip.data import VideoPath
@@ -37,7 +44,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "videos", nargs="+", help="video files, or folders that are searched for them; a run may come first"
     )
     add_model_arguments(parser)
-    add_limits(parser)
+    add_reading_arguments(parser, labelled=False)
     parser.add_argument("--name", type=str, default="", help="the candidate to explain, instead of the predicted one")
     parser.add_argument("--top_k", type=int, default=5, help="how many names to show")
     parser.add_argument("--out", type=str, default="explained", help="folder for a .png and a .json file a video")
@@ -45,26 +52,35 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Explain every file; 1 if some could not be read."""
-    from vitaclip.data import VideoError, find_videos
+    from vitaclip.data import expect_processes, find_videos
+    from vitaclip.data.workers.processes import name_problem, run_in_processes
     from vitaclip.explain import explain_video
     from vitaclip.explain.picture import draw_explanation
     from vitaclip.files import replacing, write_json
 
+    data = reading_config(arguments)
+    expect_processes(data)  # they start while the model is loaded
     take_model_first(arguments)
-    paths, folder = find_videos(arguments.videos), Path(arguments.out)
+    paths, folder = [*dict.fromkeys(find_videos(arguments.videos))], Path(arguments.out)
+    stems = dict(zip(paths, _distinct_stems(paths), strict=True))
+    _check_places(arguments, folder, [*stems.values()])
     predictor = load_predictor(arguments)
     explanations, failures = [], []
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "explaining", len(paths))
-        for path, stem in zip(paths, _distinct_stems(paths), strict=True):
-            try:
-                explanation = explain_video(predictor, path, name=arguments.name, top_k=arguments.top_k)
+        # One process keeps the order of the videos; while one is explained, the next is read.
+        for outcome in run_in_processes(predictor.reader, stems, 1, data.time_limit_seconds or math.inf):
+            path, stem = outcome.item, stems[outcome.item]
+            if outcome.result is None:
+                failures.append(name_problem(path, outcome.problem))
+            else:
+                explanation = explain_video(
+                    predictor, path, name=arguments.name, top_k=arguments.top_k, loaded=outcome.result
+                )
                 write_json(folder / f"{stem}.json", explanation.to_dict())
                 with replacing(folder / f"{stem}.png") as temporary:
                     temporary.write_bytes(draw_explanation(explanation))
                 explanations.append(explanation)
-            except VideoError as error:
-                failures.append(str(error))
             done(1)
     console = terminal()
     for explanation in explanations:
@@ -72,19 +88,37 @@ def run(arguments: Namespace) -> int:
     if explanations:
         console.print(f"pictures and figures: {folder.resolve()}", soft_wrap=True)
     for failure in failures:
-        print(f"vitaclip: error: {failure}", file=sys.stderr)
+        print_error(failure)
     return 1 if failures else 0
 
 
 def _distinct_stems(paths: Sequence["VideoPath"]) -> list[str]:
-    """A name for the files of each video: its own, with a number behind if others have it too."""
-    seen: Counter[str] = Counter()
-    stems = []
+    """A name for the files of each video: its own, with a number behind if another has it already.
+
+    Names are compared without case, because some file systems do so.
+    """
+    stems: dict[str, str] = {}
     for path in paths:
         stem = Path(path.parts[-1]).stem
-        seen[stem] += 1
-        stems.append(stem if seen[stem] == 1 else f"{stem}_{seen[stem]}")
-    return stems
+        numbered = (f"{stem}_{number}" for number in itertools.count(2))
+        chosen = next(name for name in itertools.chain([stem], numbered) if name.casefold() not in stems)
+        stems[chosen.casefold()] = chosen
+    return [*stems.values()]
+
+
+def _check_places(arguments: Namespace, folder: Path, stems: Sequence[str]) -> None:
+    """Refuse, before the work, a folder that cannot be written to, or that holds somebody else's files of these names.
+
+    The JSON file tells whether the picture beside it is ours.
+    """
+    from vitaclip.files import check_own
+
+    for stem in stems:
+        file, picture = folder / f"{stem}.json", folder / f"{stem}.png"
+        check_own(file, '"occlusion"', '"hiding"')
+        if picture.exists() and not file.exists():
+            raise ValueError(f"{picture}: was not written by vitaclip and would be lost; name another folder")
+    check_outputs(arguments, str(folder / f"{stems[0]}.json"))
 
 
 def _print(console: Console, explanation: "Explanation") -> None:
@@ -106,4 +140,5 @@ def _print(console: Console, explanation: "Explanation") -> None:
     curve = ", ".join(f"{probability:.1%}" for probability in occlusion.curve)
     console.print(f"occluding more and more (frames {order}): {curve}", soft_wrap=True)
     nearest = ", ".join(f"{near.name} {near.cosine:.2f}" for near in explanation.neighbours)
-    console.print(f"nearest texts: {nearest}\n", soft_wrap=True)
+    console.print(f"nearest texts: {nearest}", soft_wrap=True)
+    console.print()

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser
 
 from vitaclip.cli import ablate, classes, config, convert, data, demo, evaluate, explain, predict, train
 from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, name_recipes
+from vitaclip.cli.screen import print_error
 from vitaclip.version import __version__
 
 DESCRIPTION = """\
@@ -33,6 +34,9 @@ COMMANDS = {
 }
 
 
+TRACEBACK_VARIABLE = "VITACLIP_TRACEBACK"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -56,30 +60,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _mistake(f"{where}{error.strerror or error}; check the path, its rights and the disk")
-    except (RuntimeError, MemoryError) as error:
-        if not _is_out_of_memory(error):
-            raise
-        lines = str(error).splitlines() or ["out of memory."]
-        return _mistake(
-            f"{lines[0]} Take fewer at a time: in training a smaller optim.micro_batch_size (the step"
-            " stays the same) or runtime.checkpoint_activations = true, else a smaller batch_size"
-        )
     except KeyboardInterrupt:
         print("vitaclip: interrupted", file=sys.stderr)
         return 130
+    except Exception as error:
+        if os.environ.get(TRACEBACK_VARIABLE):
+            raise
+        return _mistake(_describe(error))
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    """Whether an error is torch's, on a GPU or a CPU, or Python's. A mere --help does not import torch."""
-    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    return named or "can't allocate memory" in str(error)
+def _describe(error: Exception) -> str:
+    """What an error that nobody expected has to say, in one line."""
+    said = " ".join(str(error).split())
+    first = (str(error).splitlines() or ["out of memory"])[0].rstrip(".")
+    # torch's OutOfMemoryError is known by its name, because a mere --help does not import torch.
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or "can't allocate memory" in said:
+        return (
+            f"{first}. Take fewer at a time: in training a smaller optim.micro_batch_size (the step"
+            " stays the same) or runtime.checkpoint_activations = true, else a smaller batch_size"
+        )
+    if isinstance(error, RecursionError):
+        return f"what was given is nested too deeply ({said}); give a flatter file"
+    return f"{type(error).__name__}: {said} (set {TRACEBACK_VARIABLE}=1 to see where)"
 
 
 def _mistake(message: str) -> int:
-    """Print what is wrong, of several processes with the one that speaks, if not the first; returns the status."""
+    """Print the error, prefixed by the rank if it is not 0, and return the exit status."""
     rank = os.environ.get("RANK", "0")
     process = "" if rank == "0" else f"process {rank}: "
-    print(f"vitaclip: error: {process}{message}", file=sys.stderr)
+    print_error(f"{process}{message}")
     return 2
 
 

@@ -1,6 +1,7 @@
 """The options that say which model is used and how, shared by the commands that use one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -65,23 +66,24 @@ def add_looking_arguments(parser: ArgumentParser) -> None:
     parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
 
 
-def add_reading_arguments(parser: ArgumentParser) -> None:
-    """How the videos of a list are read."""
+def add_reading_arguments(parser: ArgumentParser, labelled: bool = True) -> None:
+    """How videos are read; `labelled` ones may stop the command, and have their features kept."""
     parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
     parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
     parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
-    parser.add_argument(
-        "--feature_cache",
-        type=str,
-        default="",
-        help="folder that keeps the videos' features, of models without prompts in the image tower",
-    )
-    parser.add_argument(
-        "--on_error",
-        choices=("skip", "raise"),
-        default="skip",
-        help="a video that is not there or cannot be read: leave out, or stop",
-    )
+    if labelled:
+        parser.add_argument(
+            "--feature_cache",
+            type=str,
+            default="",
+            help="folder that keeps the videos' features, of models without prompts in the image tower",
+        )
+        parser.add_argument(
+            "--on_error",
+            choices=("skip", "raise"),
+            default="skip",
+            help="a video that is not there or cannot be read: leave out, or stop",
+        )
     parser.add_argument(
         "--time_limit_seconds",
         type=float,
@@ -101,12 +103,41 @@ def reading_config(arguments: Namespace) -> DataConfig:
     return DataConfig(
         workers=arguments.workers,
         eval_batch_size=arguments.batch_size,
-        on_error=arguments.on_error,
+        on_error=arguments.get("on_error", "skip"),
         index_cache=arguments.index_cache,
-        feature_cache=arguments.feature_cache,
+        feature_cache=arguments.get("feature_cache", ""),
         time_limit_seconds=arguments.time_limit_seconds,
         limits=arguments.limits,
     )
+
+
+def check_outputs(arguments: Namespace, *files: str, inputs: Sequence[str] = ()) -> None:
+    """Make sure that files can be written, and that none of them is read, before the long work; see `check_place`.
+
+    Args:
+        arguments: of the command; each text among them that names something on disk counts as read.
+        files: what is to be written; empty ones are not asked for.
+        inputs: what else is read.
+    """
+    from vitaclip.files import check_place
+
+    given = [text for key, value in arguments.items() if key not in _OUTPUTS for text in _texts(value)]
+    for file in filter(None, files):
+        check_place(file, [*given, *inputs])
+
+
+_OUTPUTS = ("out", "out_json", "predictions", "report")
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _texts(each)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for each in fields(value):
+            yield from _texts(getattr(value, each.name))
 
 
 def load_model(arguments: Namespace) -> "VitaCLIP":
@@ -157,6 +188,7 @@ def load_predictor(arguments: Namespace) -> "Predictor":
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
     plan = predictor.set_classes(names, wording.templates, wording.descriptions)
     terminal().print(f"text: {plan.note}", soft_wrap=True)
+    terminal().print(f"computed on {predictor.computed}", soft_wrap=True)
     return predictor
 
 

@@ -1,15 +1,20 @@
 """`vitaclip predict`."""
 
-import csv
-import sys
 from collections.abc import Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import add_limits, add_model_arguments, load_predictor, take_model_first
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.models import (
+    add_model_arguments,
+    add_reading_arguments,
+    check_outputs,
+    load_predictor,
+    reading_config,
+    take_model_first,
+)
+from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
 
 if TYPE_CHECKING:
     from vitaclip.predictor import Prediction
@@ -17,7 +22,8 @@ if TYPE_CHECKING:
 HELP = "what is in video files or folders"
 DESCRIPTION = """\
 Name what happens in videos. Candidates are the model's own classes, or any names you give: classes need not have been
-trained on. Prints a table, or writes CSV or JSON. A file that cannot be read is named and the others go on.
+trained on. Prints a table, or writes a row a video to a file as soon as it is known. A file that cannot be
+read, or takes longer than --time_limit_seconds, is named and the others go on.
 
 examples:
   vitaclip predict clip.mp4 --classes "red heart growing, red heart shrinking, red heart moving up"
@@ -32,37 +38,47 @@ def add_arguments(parser: ArgumentParser) -> None:
         "videos", nargs="+", help="video files, or folders that are searched for them; a run may come first"
     )
     add_model_arguments(parser)
-    add_limits(parser)
+    add_reading_arguments(parser, labelled=False)
     parser.add_argument("--top_k", type=int, default=3, help="how many names for each video")
-    parser.add_argument("--out", type=str, default="", help="write to this .csv or .json file instead of a table")
+    parser.add_argument(
+        "--out", type=str, default="", help="write to this .csv, .jsonl or .parquet file instead of a table"
+    )
 
 
 def run(arguments: Namespace) -> int:
     """Predict every file; 1 if some could not be read."""
-    if arguments.out and Path(arguments.out).suffix.lower() not in (".csv", ".json"):
-        raise ValueError(f"--out {arguments.out}: name a file that ends in .csv or .json")
     if arguments.top_k < 1:
         raise ValueError(f"--top_k {arguments.top_k}: must be at least 1")
-    from vitaclip.data import VideoError, find_videos
+    from vitaclip.data import expect_processes, find_videos
+    from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
 
+    data = reading_config(arguments)
+    expect_processes(data)  # they start while the model is loaded
     take_model_first(arguments)
     paths = find_videos(arguments.videos)
+    if arguments.out:
+        check_predictions_file(arguments.out)
+        check_outputs(arguments, arguments.out)
     predictor = load_predictor(arguments)
     predictions, failures = [], []
-    with progress_bars(terminal(stderr=True)) as progress:
-        done = counting_bar(progress, "predicting", len(paths))
-        for path in paths:
-            try:
-                predictions.append(predictor.predict(path, arguments.top_k))
-            except VideoError as error:
-                failures.append(str(error))
+    with ExitStack() as opened:
+        writer = None
+        if arguments.out:
+            writer = PredictionWriter(arguments.out, predictor.class_names, arguments.top_k, predictor.computed)
+            opened.enter_context(writer)
+        done = counting_bar(opened.enter_context(progress_bars(terminal(stderr=True))), "predicting", len(paths))
+        for prediction in predictor.predict_many(paths, arguments.top_k, data):
+            if writer:
+                writer.write(prediction.path, prediction.scores, error=prediction.error)
+            elif not prediction.error:
+                predictions.append(prediction)
+            if prediction.error:
+                failures.append(prediction.error)
             done(1)
-    if arguments.out and predictions:
-        _write(Path(arguments.out), predictions)
-    elif not arguments.out:
+    if predictions:
         _print(predictions)
     for failure in failures:
-        print(f"vitaclip: error: {failure}", file=sys.stderr)
+        print_error(failure)
     return 1 if failures else 0
 
 
@@ -70,27 +86,5 @@ def _print(predictions: Sequence["Prediction"]) -> None:
     rows = []
     for prediction in predictions:
         best = [f"{name}  {p:6.1%}" for name, p in zip(prediction.names, prediction.probabilities, strict=True)]
-        rows.append((str(prediction.path), "\n".join(best)))
-    if rows:
-        print_table(terminal(), "", ("video", "classes"), rows)
-
-
-def _write(path: Path, predictions: Sequence["Prediction"]) -> None:
-    """CSV: a row for each video and name. JSON: an object for each video."""
-    from vitaclip.files import replacing, write_json
-
-    if path.suffix.lower() == ".json":
-        write_json(
-            path,
-            [
-                {"path": str(p.path), "classes": list(p.names), "probabilities": list(p.probabilities)}
-                for p in predictions
-            ],
-        )
-        return
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "rank", "class", "probability"))
-        for p in predictions:
-            for rank, (name, probability) in enumerate(zip(p.names, p.probabilities, strict=True), start=1):
-                writer.writerow((p.path, rank, name, f"{probability:.6f}"))
+        rows += [(str(prediction.path), best[0]), *(("", other) for other in best[1:])]
+    print_table(terminal(), "", ("video", "classes"), rows)

@@ -1,7 +1,9 @@
 """What the commands draw on the terminal: progress bars with rate and time left, and tables."""
 
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.progress import (
@@ -16,6 +18,8 @@ from rich.progress import (
 )
 from rich.table import Table
 from rich.text import Text
+
+from vitaclip.strings import printable
 
 
 class RateColumn(ProgressColumn):
@@ -38,9 +42,22 @@ class ProgressWithNotes(Progress):
                 yield Text(f"  {task.fields['note']}", style="dim")
 
 
+class _Terminal(Console):
+    """A console on which names of files and classes do no harm; every string, table cells too, becomes one line."""
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        """The string with control characters as escapes; see `printable`."""
+        return super().render_str(printable(text), **options)
+
+
 def terminal(*, stderr: bool = False, quiet: bool = False) -> Console:
-    """The terminal; names of users' files and classes are printed as they are, brackets and all."""
-    return Console(stderr=stderr, quiet=quiet, markup=False, highlight=False)
+    """The terminal; names of users' files and classes are printed whole, brackets and all, but harmless."""
+    return _Terminal(stderr=stderr, quiet=quiet, markup=False, highlight=False, emoji=False)
+
+
+def print_error(message: str) -> None:
+    """One line on standard error, for what a user has to mend."""
+    print(f"vitaclip: error: {printable(message)}", file=sys.stderr)
 
 
 @contextmanager

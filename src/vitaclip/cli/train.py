@@ -1,6 +1,6 @@
 """`vitaclip train`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
     from vitaclip.processes import Processes
     from vitaclip.train.rehearsal import Rehearsal
+    from vitaclip.train.stopping import StopRequest
 
 HELP = "teach the prompts on your videos"
 DESCRIPTION = """\
 Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the lists
 of drawn and of bad videos if there were any, and the trained model in model/. Run the same command again to go on
-after a stop; after SIGTERM, too, which saves the state after the current step and ends with status 143. Several GPUs:
+after a stop. Ctrl-C, SIGTERM (status 143) and a closed terminal save the state after the current step. Several GPUs:
 torchrun --standalone --nproc-per-node 8 -m vitaclip train ...
 
 examples:
@@ -58,18 +59,18 @@ def run(arguments: Namespace) -> int:
         if arguments.dry_run:
             _show(rehearse(config, processes), config, console)
             return 0
-        with termination() as asked_to_stop:
-            return _train(config, processes, asked_to_stop, console)
+        with termination() as stop:
+            return _train(config, processes, stop, console)
 
 
-def _train(config: TrainConfig, processes: "Processes", asked_to_stop: Callable[[], bool], console: "Console") -> int:
+def _train(config: TrainConfig, processes: "Processes", stop: "StopRequest", console: "Console") -> int:
     from vitaclip.train.build import build_trainer, train_and_save
-    from vitaclip.train.stopping import EXIT_STATUS, Terminated
+    from vitaclip.train.stopping import Terminated
 
     try:
         with progress_bars(console) as progress:
             show_features = partial(counting_bar, progress, "features")
-            trainer = build_trainer(config, processes=processes, asked_to_stop=asked_to_stop, on_features=show_features)
+            trainer = build_trainer(config, processes=processes, asked_to_stop=stop, on_features=show_features)
             known = trainer.warnings
             _show_warnings(known, console)
             _show_counts(trainer.model.trained_counts(), console)
@@ -79,7 +80,7 @@ def _train(config: TrainConfig, processes: "Processes", asked_to_stop: Callable[
             _show_warnings(trainer.warnings[len(known) :], console)
     except Terminated:
         console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")
-        return EXIT_STATUS
+        return stop.exit_status
     if trainer.validations.exhausted:
         best = trainer.validations.best_step
         console.print(f"stopped at step {trainer.step}: no better {config.early_stop_metric} since step {best}")

@@ -11,7 +11,7 @@ from vitaclip.data.lists.rows import VideoList, VideoRow, read_folder, read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
 from vitaclip.data.lists.sources import NamedVideos, choose_classes, find_videos, read_videos
-from vitaclip.data.loading.dataset import EvalDataset, TrainDataset, load_views
+from vitaclip.data.loading.dataset import EvalDataset, LoadedVideo, TrainDataset, load_views, read_views
 from vitaclip.data.loading.drawn import DrawnDataset
 from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.loading.samples import Sample, TrainSamples, located
@@ -34,6 +34,7 @@ __all__ = [
     "FrameFolder",
     "FrameSampling",
     "IndexCache",
+    "LoadedVideo",
     "NamedVideos",
     "Purpose",
     "RandAugment",
@@ -67,6 +68,7 @@ __all__ = [
     "read_folder",
     "read_list",
     "read_videos",
+    "read_views",
     "to_video_path",
     "train_batches",
     "view_sampling",

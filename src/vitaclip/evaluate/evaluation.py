@@ -19,7 +19,7 @@ from vitaclip.evaluate.wording import Wording, encode_names
 from vitaclip.interpolation import frozen_clip, interpolate
 from vitaclip.model import VitaCLIP
 from vitaclip.processes import ALONE, Processes
-from vitaclip.runtime import autocast
+from vitaclip.runtime import autocast, describe_computed
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,7 @@ class Evaluation:
         self._models = tuple(each.prepare(runtime) for each in models)
         self._views, self._wording = views, wording
         self._autocast = partial(autocast, runtime, model.device)
+        self._computed = describe_computed(runtime, model.device)
         self._runtime, self._data = runtime, data
 
         def with_views(other: ViewsConfig) -> Evaluation:
@@ -154,7 +155,7 @@ class Evaluation:
     def _score(
         self, videos: VideoFeatures, names: Sequence[str], text_features: Tensor, weights: Sequence[float]
     ) -> Evaluated:
-        scores = score_videos(self._models, videos, text_features, self._views.average, weights)
+        scores = score_videos(self._models, videos, text_features, self._views.average, weights, self._computed)
         return Evaluated(scores, summarize(scores, names))
 
 

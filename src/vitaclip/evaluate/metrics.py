@@ -4,27 +4,30 @@ Axes: n videos, K classes.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from vitaclip.runtime import Computed
+
 
 @dataclass(frozen=True)
 class Scores:
     """What a model says of n videos: `probabilities` (n, K), `labels` (n,), and `rows` (n,), their places in the list.
 
-    `left_out` names the videos that could not be read, with the reason; they are not among the n. `view_choices` (n, V)
-    is the class that the first 1, 2 .. V views of a video choose together.
+    `left_out` has the place of each video that could not be read, with the reason; these are not among the n.
+    `view_choices` (n, V) is the class that the first 1, 2 .. V views of a video choose together.
     """
 
     probabilities: Tensor
     labels: Tensor
     rows: Tensor
-    left_out: tuple[str, ...] = ()
+    left_out: Mapping[int, str] = field(default_factory=dict)
     view_choices: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
+    computed: Computed = field(default_factory=Computed)
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,9 @@ class EvaluationResult:
     """Row: true class. Column: predicted class."""
     view_top1: tuple[float, ...] = ()
     """Top-1 of the first 1, 2 .. V views of each video."""
+    device: str = ""
+    precision: str = ""
+    """See `Computed`."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -85,7 +91,7 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
         ValueError: if no video was scored.
     """
     if not len(scores.labels):
-        raise ValueError("no video could be scored; see the reasons: " + "; ".join(scores.left_out[:3]))
+        raise ValueError("no video could be scored; see the reasons: " + "; ".join([*scores.left_out.values()][:3]))
     confusion = confusion_matrix(scores.probabilities, scores.labels)
     counts = confusion.sum(dim=1)
     right = confusion.diagonal()
@@ -96,8 +102,9 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
         mean_class_accuracy=sum(accuracy.values()) / len(accuracy),
         num_videos=len(scores.labels),
         num_classes=len(class_names),
-        left_out=scores.left_out,
+        left_out=tuple(scores.left_out.values()),
         class_accuracy=accuracy,
         confusion=confusion.tolist(),
         view_top1=tuple(_share_right(choices, scores.labels) for choices in scores.view_choices.unbind(dim=1)),
+        **asdict(scores.computed),
     )

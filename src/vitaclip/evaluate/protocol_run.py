@@ -46,6 +46,9 @@ class PartRecord:
     """The same as texts with a `{}` each; empty: what the model has learned."""
     training: str
     """Whether a tested video is in a list that was trained on."""
+    device: str
+    precision: str
+    """See `vitaclip.runtime.Computed`."""
     frames_curve: FramesCurve | None
     """Top-1 over the number of frames, if asked for."""
     evaluated: Evaluated = field(repr=False)
@@ -214,9 +217,10 @@ def _score_part(
     protocol = lists.protocol
     candidates = protocol.candidates(part)
     rows = lists.rows(part, values)
+    all_names, places = protocol.all_classes().names, {name: place for place, name in enumerate(candidates.names)}
     by_frames: dict[int, Evaluated] = {}
     for each in seen:
-        selected = _relabel(_select(rows, each, lists), protocol.all_classes().names, candidates.names)
+        selected = _relabel(_select(rows, each, lists), all_names, places)
         by_frames[each.evaluation.frames] = each.evaluation.score(selected, candidates.names, texts)
     frames = seen[0].evaluation.frames
     evaluated = by_frames[frames]
@@ -240,9 +244,11 @@ def _score_part(
         text=plan.note,
         templates=plan.templates,
         training=training,
+        device=result.device,
+        precision=result.precision,
         frames_curve=frames_curve(by_frames, frames) if len(by_frames) > 1 else None,
         evaluated=evaluated,
-        rows=tuple(rows.values()),
+        rows=tuple(replace(row, label=places[all_names[row.label]]) for row in rows.values()),
         class_names=candidates.names,
         class_texts=candidates.prompts,
     )
@@ -266,9 +272,8 @@ def _select(rows: Mapping[str, VideoRow], seen: _Seen, lists: ProtocolLists) -> 
     return VideoFeatures(videos.features[chosen], labels, own_numbers, left_out)
 
 
-def _relabel(videos: VideoFeatures, names: Sequence[str], candidates: Sequence[str]) -> VideoFeatures:
+def _relabel(videos: VideoFeatures, names: Sequence[str], places: Mapping[str, int]) -> VideoFeatures:
     """Labels that count through the candidates, joined by name."""
-    places = {name: place for place, name in enumerate(candidates)}
     labels = [places[names[label]] for label in videos.labels.tolist()]
     return replace(videos, labels=torch.tensor(labels, dtype=torch.int64))
 

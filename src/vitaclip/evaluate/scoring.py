@@ -17,6 +17,7 @@ from vitaclip.data import EvalBatch
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.model import VitaCLIP
 from vitaclip.processes import Processes
+from vitaclip.runtime import Computed
 
 Autocast = Callable[[], AbstractContextManager[object]]
 Average = Literal["softmax", "logits", "features"]
@@ -82,15 +83,26 @@ def fuse_views(model: VitaCLIP, features: Tensor, text_features: Tensor, average
 
     Returns:
         (B, K) float32 on the CPU.
+
+    Raises:
+        ValueError: a probability is NaN or infinite, which no accuracy may be computed from.
     """
     features = features.to(text_features)
     if average == "features":
         mean = F.normalize(features.mean(dim=1), dim=-1)
-        return model.compare(mean, text_features).softmax(dim=-1).cpu()
-    logits = model.compare(features, text_features)
-    if average == "logits":
-        return logits.mean(dim=1).softmax(dim=-1).cpu()
-    return logits.softmax(dim=-1).mean(dim=1).cpu()
+        probabilities = model.compare(mean, text_features).softmax(dim=-1)
+    else:
+        logits = model.compare(features, text_features)
+        probabilities = (
+            logits.mean(dim=1).softmax(dim=-1) if average == "logits" else logits.softmax(dim=-1).mean(dim=1)
+        )
+    probabilities = probabilities.cpu()
+    if not probabilities.isfinite().all():
+        raise ValueError(
+            "the model's scores are not finite numbers: its weights may be damaged (fetch them again), or too large for"
+            " bfloat16 (set runtime.precision = float32)"
+        )
+    return probabilities
 
 
 def encode_videos(
@@ -148,6 +160,7 @@ def score_videos(
     text_features: Tensor,
     average: Average = "softmax",
     weights: Sequence[float] = (1.0,),
+    computed: Computed | None = None,
 ) -> Scores:
     """Compare embedded videos with the candidates: from all views, and what the first 1, 2 .. V of them say.
 
@@ -157,6 +170,7 @@ def score_videos(
         text_features: (S, K, D), the candidates likewise.
         average: how the views become one answer.
         weights: of the models' probabilities in the mean of them; their sum is 1.
+        computed: device and precision, to be noted with the scores.
     """
     num_views = videos.features.shape[2]
     probabilities = [torch.empty(0, text_features.shape[1])]
@@ -176,8 +190,9 @@ def score_videos(
         probabilities=torch.cat(probabilities),
         labels=videos.labels,
         rows=videos.rows,
-        left_out=tuple(videos.left_out.values()),
+        left_out=videos.left_out,
         view_choices=torch.cat(choices),
+        computed=computed or Computed(),
     )
 
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitaclip.config import ViewsConfig
-from vitaclip.data import VideoPath, open_clip, to_video_path
+from vitaclip.data import LoadedVideo, VideoPath, to_video_path
 from vitaclip.evaluate.scoring import fuse_views, take_pixels
 from vitaclip.explain.attention import ClsAttention, last_attention
 from vitaclip.explain.occlusion import Occlusion, occlude_frames
@@ -88,7 +90,14 @@ class Explanation:
 
 
 @torch.no_grad()
-def explain_video(predictor: Predictor, path: str | VideoPath, *, name: str = "", top_k: int = 5) -> Explanation:
+def explain_video(
+    predictor: Predictor,
+    path: str | VideoPath,
+    *,
+    name: str = "",
+    top_k: int = 5,
+    loaded: LoadedVideo | None = None,
+) -> Explanation:
     """Explain what `predictor.predict` says of a video.
 
     Args:
@@ -96,6 +105,7 @@ def explain_video(predictor: Predictor, path: str | VideoPath, *, name: str = ""
         path: a video file or a folder of numbered pictures.
         name: the candidate to explain; the predicted one if empty.
         top_k: how many candidates and neighbours to tell.
+        loaded: what `predictor.reader` gave for the video, perhaps in another process; it is read here without.
 
     Raises:
         ValueError: for fewer than two candidates, a name that is not among them, clips of one frame, or a file that
@@ -103,7 +113,7 @@ def explain_video(predictor: Predictor, path: str | VideoPath, *, name: str = ""
     """
     names = predictor.class_names
     _check(names, name, top_k)
-    video = predictor.load(path)
+    video, numbers = loaded or predictor.reader(path)
     features, view = predictor.encode(video), middle_view(predictor.views)
     clip, feature = video[view], features[view]
     fused = _probabilities(predictor, features[None])[0]
@@ -117,7 +127,7 @@ def explain_video(predictor: Predictor, path: str | VideoPath, *, name: str = ""
         name=names[target],
         clip=(view // predictor.views.spatial, predictor.views.temporal),
         frames=clip,
-        frame_numbers=frame_numbers(predictor, path),
+        frame_numbers=middle_frames(numbers),
         attention=attention_maps(predictor, clip),
         occlusion=occlude_frames(clip, clip_probability(predictor, target)),
         candidates=tuple(
@@ -183,8 +193,6 @@ def _probabilities(predictor: Predictor, features: Tensor) -> Tensor:
     return fuse_views(predictor.model, features, predictor.text_features, predictor.views.average)
 
 
-def frame_numbers(predictor: Predictor, path: str | VideoPath) -> tuple[int, ...]:
-    """The T positions in the video, from 0, of the middle clip's frames."""
-    views = predictor.views
-    with open_clip(path) as video:
-        return tuple(predictor.sampling.views(video.num_frames, views.temporal)[views.temporal // 2].tolist())
+def middle_frames(numbers: NDArray[np.int64]) -> tuple[int, ...]:
+    """The T positions in the video, from 0, of the middle clip's frames; of those (clips, T) of all clips."""
+    return tuple(numbers[len(numbers) // 2].tolist())

@@ -13,7 +13,7 @@ from vitaclip.explain.attention import label_and_color
 from vitaclip.explain.explanation import (
     attention_maps,
     clip_probability,
-    frame_numbers,
+    middle_frames,
     middle_view,
     nearest_names,
     repeat_warning,
@@ -58,9 +58,10 @@ def explanation_section(predictor: Predictor, path: VideoPath, name: str) -> Exp
         path: a video file or a folder of numbered pictures.
         name: one of the candidates.
     """
-    clip = predictor.load(path)[middle_view(predictor.views)]
+    video, numbers_of_clips = predictor.reader(path)
+    clip = video[middle_view(predictor.views)]
     shown = torch.linspace(0, len(clip) - 1, min(len(clip), _FRAMES)).round().long()
-    attention, numbers = attention_maps(predictor, clip), frame_numbers(predictor, path)
+    attention, numbers = attention_maps(predictor, clip), middle_frames(numbers_of_clips)
     target = predictor.class_names.index(name)
     probability = clip_probability(predictor, target)
     return ExplanationSection(

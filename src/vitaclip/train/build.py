@@ -24,13 +24,13 @@ from vitaclip.data import (
     train_batches,
 )
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.files import remove_leftovers, write_json, write_text
+from vitaclip.files import check_own, remove_leftovers, write_json, write_text
 from vitaclip.model import VitaCLIP
 from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast, pick_device_among
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
-from vitaclip.train.comparison import check_same_run, check_texts, identity
+from vitaclip.train.comparison import changed_files, check_same_run, check_texts, identity
 from vitaclip.train.features import already_embedded, feature_batches
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics, read_metric, run_loggers
 from vitaclip.train.mixing import draw_mix, share_of_step
@@ -40,7 +40,7 @@ from vitaclip.train.trainer import Trainer
 from vitaclip.train.validations import Validations
 from vitaclip.untrusted import reading
 from vitaclip.weights.backbone import load_backbone
-from vitaclip.weights.model_folder import MODEL_FOLDER
+from vitaclip.weights.model_folder import MODEL_FOLDER, check_folder
 
 CONFIG_FILE, METRICS_FILE, BAD_VIDEOS_FILE = "config.json", "metrics.jsonl", "bad_videos.txt"
 TRAIN_LIST_FILE, WARNINGS_FILE, LOCK_FILE = "train_list.csv", "warnings.txt", ".lock"
@@ -167,6 +167,8 @@ def lock_run_folder(folder: Path) -> BaseFileLock:
     Raises:
         ValueError: if another one is in it.
     """
+    check_own(folder / CONFIG_FILE, '"optim"')
+    check_folder(folder / MODEL_FOLDER)
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(
         folder.resolve() / LOCK_FILE, is_singleton=True
@@ -194,6 +196,7 @@ def _read_past(config: TrainConfig, now: dict[str, Any]) -> _Past:
         with reading(config.out, f"delete {CHECKPOINT_FOLDER} in it to start over"):
             check_same_run(checkpoint.notes, now, config.out)
             check_texts(checkpoint.notes["bad_videos"], "bad_videos")
+        warnings += changed_files(checkpoint.notes, now)
     step = 0 if checkpoint is None else checkpoint.step
     return _Past(checkpoint, read_metric(folder / METRICS_FILE, config.early_stop_metric, step), warnings)
 

@@ -62,7 +62,7 @@ class CheckpointStore:
             OSError: if it cannot be written; those before are then as they were.
         """
         path = self.path(checkpoint.step)
-        metadata = {"step": str(checkpoint.step), "notes": json.dumps(checkpoint.notes)}
+        metadata = {"step": str(checkpoint.step), "notes": json.dumps(checkpoint.notes, allow_nan=False)}
         metadata["checksum"] = checksum(checkpoint.tensors, metadata)
         write_safetensors(path, checkpoint.tensors, metadata)
         for old in self.steps()[: -self.keep]:

@@ -37,6 +37,7 @@ def identity(config: TrainConfig, videos: NamedVideos) -> dict[str, Any]:
         "config": to_dict(config),
         "class_names": list(videos.class_names),
         "videos": _videos(videos.rows, config.data),
+        "files": _files(videos.rows),
     }
 
 
@@ -80,6 +81,36 @@ def _videos(rows: Sequence[VideoRow], data: DataConfig) -> str:
     for row in rows:
         digest.update(f"{_below(root, row.path)}\0{row.label}\n".encode())
     return f"{len(rows)} (list {digest.hexdigest()[:8]})"
+
+
+def _files(rows: Sequence[VideoRow]) -> str:
+    """A digest of the sizes and times of the training files, in order; of a video in a tar file, of the whole file."""
+    digest, seen = hashlib.sha256(), dict[str, str]()
+    for row in rows:
+        place = str(row.path.shard) if isinstance(row.path, ShardMember) else str(row.path)
+        if place not in seen:
+            seen[place] = _size_and_time(place)
+        digest.update(f"{seen[place]}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _size_and_time(place: str) -> str:
+    """Of a file here; empty for an address, or a file that is gone, which reading it will tell."""
+    try:
+        status = Path(place).stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"
+
+
+def changed_files(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """A warning if training files are not those that the saved run began with; older runs do not say."""
+    if saved.get("files", now["files"]) == now["files"]:
+        return []
+    return [
+        "sizes or times of the training videos are others than when the run was saved; if a file was replaced by"
+        " another video under its name, the run goes on from one that saw the old one: start anew in another folder"
+    ]
 
 
 def _filled_up(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

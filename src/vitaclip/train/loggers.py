@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from vitaclip.config import TrainConfig, to_dict
 from vitaclip.files import naming, write_text
+from vitaclip.strings import printable
 from vitaclip.untrusted import reading
 
 Metrics = Mapping[str, float]
@@ -39,7 +40,7 @@ class JSONLinesLogger:
 
     def log(self, step: int, metrics: Metrics) -> None:
         with naming(self._file.name):
-            self._file.write(json.dumps({"step": step, **metrics}) + "\n")
+            self._file.write(json.dumps({"step": step, **metrics}, allow_nan=False) + "\n")
             self._file.flush()
 
     def close(self) -> None:
@@ -150,7 +151,7 @@ class BadVideoList:
             self._write(self._path)
 
     def _write(self, path: Path) -> None:
-        write_text(path, "".join(f"{line}\n" for line in self._lines))
+        write_text(path, "".join(f"{printable(line)}\n" for line in self._lines))
 
 
 def run_loggers(config: TrainConfig, metrics_file: Path, first_step: int) -> list[Logger]:

@@ -1,28 +1,63 @@
-"""Ending a run on request: SIGTERM, which clusters send some seconds before they take the machine away."""
+"""Ending a run on request: SIGTERM (clusters send it some seconds before they take the machine away), SIGHUP (the
+terminal was closed), and the first Ctrl-C. The run saves its state after the current step; a second Ctrl-C ends it at
+once.
+"""
 
+import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FrameType
 
-EXIT_STATUS = 128 + signal.SIGTERM
-"""143: what a shell reports of a process that SIGTERM ended; here the state was saved before."""
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
 
 
 class Terminated(Exception):  # noqa: N818 - nothing went wrong
     """The run was asked to end; a checkpoint of its last step lies in its folder."""
 
 
+class StopRequest:
+    """Whether the run was asked to end, and by which signal. Called, it answers True or False."""
+
+    def __init__(self) -> None:
+        self.signal: int = 0
+        self._terminals = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
+
+    def __call__(self) -> bool:
+        return bool(self.signal)
+
+    @property
+    def exit_status(self) -> int:
+        """What a shell reports of a process that the signal ended, such as 143 for SIGTERM; the state is saved."""
+        return 128 + self.signal
+
+    def receive(self, number: int, frame: FrameType | None) -> None:
+        """Take a signal."""
+        del frame
+        if number == signal.SIGINT and self.signal:
+            raise KeyboardInterrupt
+        if number == signal.SIGINT:
+            os.write(2, b"\nsaving the state after this step, then stopping; Ctrl-C again stops at once\n")
+        elif number == getattr(signal, "SIGHUP", None):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for descriptor in self._terminals:  # the terminal is gone: a progress bar could not be written there
+                os.dup2(nowhere, descriptor)
+        self.signal = self.signal or number
+
+
 @contextmanager
-def termination() -> Iterator[Callable[[], bool]]:
-    """While the context lasts SIGTERM does no more than make the function that it gives answer True."""
-    asked = False
+def termination() -> Iterator[StopRequest]:
+    """While the context lasts, the signals do no more than make what it yields answer True.
 
-    def ask(*_: object) -> None:
-        nonlocal asked
-        asked = True
-
-    before = signal.signal(signal.SIGTERM, ask)
+    A signal that is ignored, as SIGHUP is below `nohup`, stays ignored.
+    """
+    request = StopRequest()
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, request.receive)
     try:
-        yield lambda: asked
+        yield request
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from vitaclip.config import ModelConfig, TextPromptConfig, from_dict, to_dict
-from vitaclip.files import write_json, write_safetensors, write_text
+from vitaclip.files import check_own, write_json, write_safetensors, write_text
 from vitaclip.untrusted import read_json, reading
 from vitaclip.weights.backbone import Backbone, Origin, save_backbone
 from vitaclip.weights.formats import CONFIG_FILE
@@ -59,6 +59,16 @@ def is_model_folder(folder: Path) -> bool:
 def find_model_folder(path: Path) -> Path | None:
     """The model folder that a path means: itself, or the one in the folder of a run; None if neither is one."""
     return next((folder for folder in (path, path / MODEL_FOLDER) if is_model_folder(folder)), None)
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that a model or backbone folder can be written without loss of somebody else's files.
+
+    Raises:
+        ValueError: the folder has a README or a config that is not ours.
+    """
+    check_own(folder / CONFIG_FILE, '"backbone_fingerprint"', '"mlp_ratio"')
+    check_own(folder / CARD_FILE, "library_name: vitaclip")
 
 
 def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | None = None) -> Path:

@@ -66,7 +66,7 @@ def scored(rows: tuple[VideoRow, ...], names: tuple[str, ...] = NAMES) -> Evalua
     kept = torch.tensor([n for n in range(len(rows)) if n != 1])
     labels = torch.tensor([rows[n].label for n in kept.tolist()])
     choices = torch.stack([torch.zeros_like(labels), probabilities.argmax(dim=1)], dim=1)
-    scores = Scores(probabilities, labels, kept, ("list.csv:2: <b>gone</b>",), choices)
+    scores = Scores(probabilities, labels, kept, {1: "list.csv:2: <b>gone</b>"}, choices)
     return Evaluated(scores, summarize(scores, names))
 
 
@@ -211,14 +211,15 @@ def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp
     evaluated = scored(rows)
     with (tmp_path / "predictions.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
-    assert [line["path"] for line in found] == [str(row.path) for n, row in enumerate(rows) if n != 1]
+    assert [line["path"] for line in found] == [str(row.path) for row in rows]
+    assert found.pop(1)["error"] == "list.csv:2: <b>gone</b>"
     for line, probabilities in zip(found, evaluated.scores.probabilities.tolist(), strict=True):
         ranked = sorted(zip(probabilities, NAMES, strict=True), reverse=True)
         assert [line[f"name{rank}"] for rank in (1, 2, 3)] == [name for _, name in ranked]
         assert float(line["probability1"]) == pytest.approx(ranked[0][0], abs=1e-6)
-        assert line["right"] == str(int(line["name1"] == line["class"]))
+        assert line["correct"] == str(int(line["name1"] == line["class"]))
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["result"]["top1"] == pytest.approx(sum(line["right"] == "1" for line in found) / len(found))
+    assert result["result"]["top1"] == pytest.approx(sum(line["correct"] == "1" for line in found) / len(found))
     assert result["about"]["model"] == "runs/<one>"
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import add_text_arguments, load_model, model_name, read_templates
+from vitaclip.cli.models import add_text_arguments, check_outputs, load_model, model_name, read_templates
 from vitaclip.cli.screen import print_table, terminal
 from vitaclip.config import RuntimeConfig
 
@@ -42,6 +42,7 @@ def run(arguments: Namespace) -> int:
     from vitaclip.names import check_class_names
     from vitaclip.runtime import pick_device
 
+    check_outputs(arguments, arguments.out, arguments.out_json)
     names = choose_classes(arguments.classes, distinct=False)
     wording = Wording(read_templates(arguments.template))
     model = load_model(arguments).to(pick_device(arguments.runtime.device))

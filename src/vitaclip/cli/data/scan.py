@@ -1,11 +1,13 @@
 """`vitaclip data scan`."""
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.data.lists import add_list_arguments
+from vitaclip.cli.models import check_outputs
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import ScanConfig
@@ -38,6 +40,8 @@ def run(arguments: Namespace) -> int:
     from vitaclip.data.lists.sources import choose_classes
     from vitaclip.data.upkeep.scan import Scan, find_targets, scan_videos, write_scan
 
+    if arguments.out:
+        check_outputs(arguments, *(str(Path(arguments.out) / name) for name in ("bad.csv", "clean.csv")))
     names = choose_classes(arguments.classes) if arguments.classes else None
     targets, bad_lines = find_targets(arguments.videos, arguments.root or None, names)
     console = terminal(stderr=True)

@@ -42,7 +42,7 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig, processes: "Proces
         _check(arguments, protocol)
         lists = read_protocol_lists(protocol, arguments.root)
         if processes.is_first:
-            check_places(arguments)
+            check_places(arguments, [str(lists.root / name) for name in lists.files])
         return lists, wording, frames
 
     lists, wording, frames = processes.together(prepare)
@@ -105,6 +105,7 @@ def _report_protocol(
             "model": part.model,
             "views": describe_views(result.views),
             "text": part.text,
+            "computed on": f"{part.device}, {part.precision}",
             **({"interpolation": mixed} if mixed else {}),
             **describe_explained(result.interpolation),
             "training videos": part.training,
@@ -206,6 +207,8 @@ def _print_protocol(result: "ProtocolResult") -> None:
         console.print(
             "top-1: " + ", ".join(f"{name} {share:.2%}" for name, share in result.summary.items()), style="bold"
         )
+    for note in dict.fromkeys(f"computed on {part.device}, {part.precision}" for part in result.parts):
+        console.print(note, soft_wrap=True)
     for note in dict.fromkeys(f"text: {part.text}" for part in result.parts):
         console.print(note, soft_wrap=True)
     if mixed := describe_interpolation(result.interpolation):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
+from vitaclip.cli.models import check_outputs
 from vitaclip.cli.screen import terminal
 from vitaclip.config import InterpolateConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
@@ -28,13 +29,14 @@ def describe_views(views: ViewsConfig) -> str:
     return ", ".join(parts + ([f"pixels as {views.pixel_aspect}"] if views.pixel_aspect else []))
 
 
-def check_places(arguments: Namespace) -> None:
-    """Make sure that what is asked for can be written, before videos are evaluated; see `check_place`."""
-    from vitaclip.files import check_place
+def check_places(arguments: Namespace, inputs: Sequence[str] = ()) -> None:
+    """Make sure that what is asked for can be written, before videos are evaluated; see `check_outputs`."""
+    from vitaclip.evaluate.report import check_report_folder
 
     report = str(Path(arguments.report) / "index.html") if arguments.report else ""
-    for place in filter(None, (arguments.out, arguments.predictions, report)):
-        check_place(place)
+    check_outputs(arguments, arguments.out, arguments.predictions, report, inputs=inputs)
+    if arguments.report:
+        check_report_folder(arguments.report)
 
 
 def short_sums(sums: Mapping[str, str]) -> str:

@@ -96,6 +96,7 @@ def _tell(
     told = [asked.videos.note] if asked.videos.note else []
     notes = [
         *told,
+        f"computed on {evaluated.scores.computed}",
         f"text: {plan.note}",
         *([f"interpolation: {mixed}"] if mixed else []),
         f"sha256: {short_sums(sums)}",
@@ -123,6 +124,7 @@ def _tell(
             "model": model_name(arguments),
             "views": describe_views(arguments.views),
             "text": plan.note,
+            "computed on": str(evaluated.scores.computed),
             **({"interpolation": mixed} if mixed else {}),
             **describe_explained(arguments.interpolate),
             "never trained on": f"{unseen} candidates",

@@ -16,6 +16,7 @@ from typing import Generic, Protocol, TypeVar
 from vitaclip.data.loading.guard import Guard
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end, pack
+from vitaclip.files import one_line
 
 BatchT = TypeVar("BatchT")
 MadeT = TypeVar("MadeT", covariant=True)
@@ -165,5 +166,7 @@ def _make(maker: Maker[BatchT], job: tuple[int, dict[int, str]], mark: Mark) -> 
         return number, maker.make(number)
     except VideoError as error:
         return number, VideoError(str(error))  # one line; where it was raised says nothing to the user
-    except Exception:
-        return number, RuntimeError(f"a process that makes batches failed:\n{traceback.format_exc()}")
+    except Exception as error:
+        failure = RuntimeError(f"a process that makes batches failed: {type(error).__name__}: {one_line(error)}")
+        failure.add_note(traceback.format_exc())
+        return number, failure

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vitaclip.config import PixelAspect, VideoLimits
 from vitaclip.data.lists.rows import VideoRow
-from vitaclip.data.loading.guard import Guard
+from vitaclip.data.loading.guard import Guard, as_video_error
 from vitaclip.data.loading.samples import OnError, Sample, TrainSamples, check_on_error, check_rows, located
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError
 from vitaclip.data.reading.decode import Video
@@ -26,6 +26,9 @@ from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 from vitaclip.data.transforms.train import OneClip, TrainTransform
+
+LoadedVideo = tuple[Tensor, np.ndarray]
+"""Views of a video, uint8 (V, T, 3, S, S), and the (clips, T) numbers of the frames that the clips consist of."""
 
 
 class TrainDataset(TrainSamples):
@@ -178,15 +181,30 @@ def load_views(
     Raises:
         VideoError: the file cannot give the frames.
     """
+    return read_views(path, sampling, temporal_views, spatial_crops, size, crop, index_cache, limits, pixel_aspect)[0]
+
+
+def read_views(
+    path: str | VideoPath,
+    sampling: FrameSampling,
+    temporal_views: int = 3,
+    spatial_crops: int = 1,
+    size: int = 224,
+    crop: float = 1.0,
+    index_cache: IndexCache | None = None,
+    limits: VideoLimits = DEFAULT_LIMITS,
+    pixel_aspect: PixelAspect = "display",
+) -> LoadedVideo:
+    """`load_views`, and the (clips, T) numbers of the frames that the clips consist of, from 0."""
     _check_views(temporal_views, spatial_crops, size)
-    with open_clip(path, index_cache, limits, pixel_aspect) as video:
+    with as_video_error(path), open_clip(path, index_cache, limits, pixel_aspect) as video:
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)
         frames = video.frames(distinct, partial(resize_short_side, size=round(size / crop)))
-    crops = spatial_views(frames, size, spatial_crops)  # (crops, distinct frames, 3, S, S)
-    views = crops[:, torch.from_numpy(places.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
-    return views.transpose(0, 1).flatten(0, 1).contiguous()
+        crops = spatial_views(frames, size, spatial_crops)  # (crops, distinct frames, 3, S, S)
+        views = crops[:, torch.from_numpy(places.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
+        return views.transpose(0, 1).flatten(0, 1).contiguous(), indices
 
 
 def _check_views(temporal_views: int, spatial_crops: int, size: int) -> None:

@@ -5,7 +5,25 @@ from contextlib import contextmanager, nullcontext
 
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers.worker import Lost, Mark
+from vitaclip.files import one_line
+
+
+@contextmanager
+def as_video_error(path: str | VideoPath) -> Iterator[None]:
+    """Turn whatever reading a video fails with into a VideoError that names the video.
+
+    Decoders, Pillow, numpy and torch raise errors of every kind for files that nobody thought of, MemoryError among
+    them. The file is at fault, so the file alone is passed over.
+    """
+    try:
+        yield
+    except VideoError:
+        raise
+    except Exception as error:
+        reason = one_line(error) or "no more is known"
+        raise VideoError(f"{path} cannot be read ({type(error).__name__}: {reason}): leave it out") from error
 
 
 class Guard:
@@ -26,11 +44,11 @@ class Guard:
         """The video of a row is read while the block runs.
 
         Raises:
-            VideoError: it is known to be deadly.
+            VideoError: it is known to be deadly, or the block fails in any way.
         """
         if row in self.deadly:
             raise VideoError(self.deadly[row])
-        with self.mark.at(row) if self.mark else nullcontext():
+        with as_video_error(self._rows[row].path), self.mark.at(row) if self.mark else nullcontext():
             yield
 
     def blame(self, row: int, lost: Lost) -> None:

@@ -97,7 +97,7 @@ def run_resize(plan: ResizePlan, target: str | Path, config: ResizeConfig) -> Ge
         _remove_unfinished(target)
     (target / FAILURES_FILE).unlink(missing_ok=True)
     if failures:
-        write_text(target / FAILURES_FILE, csv_text([("path", "problem"), *sorted(failures)]))
+        write_text(target / FAILURES_FILE, csv_text([("path", "problem"), *sorted(failures)], for_people=True))
 
 
 def resize_job(job: Job, config: ResizeConfig) -> None:

@@ -135,8 +135,8 @@ def scan_videos(
 
 def write_scan(scan: Scan, out: str | Path) -> None:
     """Writes `bad.csv` (path, kind, problem) and, if any video is good, `clean.csv`: full path and, if known, class."""
-    rows = [(bad.path or "", bad.kind, bad.problem) for bad in scan.bad]
-    write_text(Path(out) / "bad.csv", csv_text([("path", "kind", "problem"), *rows]))
+    rows = [(str(bad.path or ""), bad.kind, bad.problem) for bad in scan.bad]
+    write_text(Path(out) / "bad.csv", csv_text([("path", "kind", "problem"), *rows], for_people=True))
     clean = [(target.path.absolute(), *([] if target.label is None else [target.label])) for target in scan.good]
     if clean:
         write_text(Path(out) / "clean.csv", csv_text(clean))

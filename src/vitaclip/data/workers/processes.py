@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end, pack
+from vitaclip.files import one_line
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -92,4 +93,4 @@ def _attempt(task: Callable[[Any], Any], item: Any, mark: Mark) -> tuple[Ending,
     except VideoError as error:
         return "refused", None, str(error)
     except Exception as error:  # reported with its item; the other items go on
-        return "failed", None, f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return "failed", None, f"{type(error).__name__}: {one_line(error)}"

@@ -1,9 +1,12 @@
 """What the server that processes are forked from imports first (`starting`). Nothing else does: it changes the process.
 
-A cluster that wants a job to end sends SIGTERM to all of its processes. The main process alone answers it; would the
-server, every worker would end with it, and the videos that they were reading be blamed.
+A cluster that wants a job to end sends SIGTERM to all of its processes, and a terminal that is closed SIGHUP. Only the
+main process handles them. If the fork server handled them too, all workers would die and the videos they were decoding
+would be marked as bad.
 """
 
 import signal
 
-signal.signal(signal.SIGTERM, signal.SIG_IGN)
+for name in ("SIGTERM", "SIGHUP"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)

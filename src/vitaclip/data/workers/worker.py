@@ -181,10 +181,11 @@ def end(workers: Sequence[Worker]) -> None:
 
 def _serve(connection: Connection, mark: Mark, packed: bytes) -> None:
     """What runs in the process: item in, answer out, until the line is closed."""
-    # Ctrl-C, and on clusters SIGTERM, reaches all processes of a job; the main process alone answers it: it may need
-    # what is on its way, and then ends its workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Ctrl-C, a closed terminal (SIGHUP), and on clusters SIGTERM reach all processes of a job. Only the main process
+    # handles them: it may need what is on its way, and then ends its workers.
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
     if not _tied_to_main():
         return
     keep_freed_memory()

@@ -1,6 +1,6 @@
 """The report of an evaluation: one HTML page, JSON, and predictions as CSV."""
 
 from vitaclip.evaluate.report.explanation_section import Explain, ExplanationSection, PromptKind
-from vitaclip.evaluate.report.html import EvalSubject, write_report
+from vitaclip.evaluate.report.html import EvalSubject, check_report_folder, write_report
 
-__all__ = ["EvalSubject", "Explain", "ExplanationSection", "PromptKind", "write_report"]
+__all__ = ["EvalSubject", "Explain", "ExplanationSection", "PromptKind", "check_report_folder", "write_report"]

@@ -21,7 +21,7 @@ from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.report import plots
 from vitaclip.evaluate.report.explanation_section import Explain, ExplanationSection
 from vitaclip.evaluate.report.summary import ConfusedPair, EvalSummary, summarize_evaluation
-from vitaclip.files import write_json, write_text
+from vitaclip.files import check_own, write_json, write_text
 from vitaclip.version import __version__
 
 PAGE_FILE, RESULT_FILE, PREDICTIONS_FILE = "index.html", "result.json", "predictions.csv"
@@ -61,6 +61,13 @@ class FilmStrip:
     """The frames of `explanation`, as data URIs."""
     error: str = ""
     """Why images are missing: parts of the video that were not scored may be damaged."""
+
+
+def check_report_folder(folder: str | Path) -> None:
+    """Make sure that a report overwrites no file but those of another report; see `check_own`."""
+    check_own(Path(folder) / PAGE_FILE, "vitaclip")
+    check_own(Path(folder) / RESULT_FILE, '"class_names"')
+    check_own(Path(folder) / PREDICTIONS_FILE, "probability1")
 
 
 def write_report(

@@ -1,0 +1,28 @@
+"""Making texts from elsewhere, such as names of files and classes, harmless where they are shown."""
+
+import unicodedata
+
+_CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories: control, format (bidirectional marks, zero width), surrogate, line and paragraph separator."""
+_JOINERS = "\u200c\u200d"
+"""Format characters that words of some scripts, and emoji, are spelled with."""
+
+
+def defuse(text: str) -> str:
+    r"""A csv cell that no spreadsheet takes for a formula: one that begins like a formula gets an apostrophe in front.
+
+    >>> defuse("=1+1")
+    "'=1+1"
+    """
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+
+
+def printable(text: str) -> str:
+    r"""The text with every control character as an escape: names from elsewhere may hold any.
+
+    Line ends would forge lines, ESC drives the terminal, and bidirectional controls show a name in another order.
+
+    >>> printable("a\x1b[2J\nb")
+    'a\\x1b[2J\\nb'
+    """
+    return "".join(repr(c)[1:-1] if unicodedata.category(c) in _CONTROLS and c not in _JOINERS else c for c in text)

@@ -1,0 +1,300 @@
+"""What commands write: nothing of others is lost, what is done is kept, and no figure is NaN."""
+
+import csv
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from small_world import NAMES, train_config
+from vitaclip.cli import main
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.data import read_folder
+from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.model import VitaCLIP
+from vitaclip.train.checkpoint import CheckpointStore
+from vitaclip.weights.backbone import load_backbone
+
+
+@pytest.fixture(scope="module")
+def model(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    config = train_config(world, world / "unused").model
+    folder = tmp_path_factory.mktemp("model") / "model"
+    return VitaCLIP(load_backbone(config.backbone), config, NAMES).save_pretrained(folder)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: int = 2) -> str:
+    """The one line that a command ends with."""
+    assert main([*map(str, arguments)]) == status
+    (line,) = capsys.readouterr().err.splitlines()
+    return line.removeprefix("vitaclip: error: ")
+
+
+@pytest.mark.parametrize("command", ["predict", "eval", "explain"])
+def test_scores_that_are_no_numbers_are_an_error(
+    command: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = VitaCLIP.encode_video
+
+    def overflow(self: VitaCLIP, clips: torch.Tensor) -> torch.Tensor:
+        return encode(self, clips) * float("nan")
+
+    monkeypatch.setattr(VitaCLIP, "encode_video", overflow)
+    out = {"predict": "out.csv", "eval": "out.json", "explain": "out"}[command]
+    videos = world / "videos" if command == "eval" else world / "videos" / "jump_up" / "0.mp4"
+    arguments = [command, str(videos), "--backbone", str(world / "backbone"), "--classes", ", ".join(NAMES)]
+    assert main([*arguments, "--out", str(tmp_path / out)]) == 2
+    printed = capsys.readouterr()
+    assert "scores are not finite numbers" in printed.err
+    assert "nan" not in printed.out
+    assert not any("nan" in file.read_text().lower() for file in tmp_path.rglob("*") if file.is_file())
+
+
+def test_output_that_is_an_input_is_refused(
+    world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed, names = tmp_path / "list.csv", tmp_path / "names.csv"
+    listed.write_text(f"{world / 'videos' / 'jump_up' / '0.mp4'},0\n")
+    names.write_text("".join(f"{name}\n" for name in NAMES))
+    video = world / "videos" / "jump_up" / "0.mp4"
+    for arguments in (
+        ("eval", listed, "--model", model, "--predictions", listed),
+        ("eval", listed, "--model", model, "--classes", names, "--out", names),
+        ("predict", video, "--model", model, "--classes", names, "--out", names),
+        ("data", "scan", shutil.copy(listed, tmp_path / "clean.csv"), "--out", tmp_path),
+        ("classes", "check", names, "--backbone", world / "backbone", "--out", names),
+        ("convert", model, model),
+    ):
+        assert "is read by this command and would be written over" in refused(capsys, *arguments)
+    assert listed.read_text().endswith("0.mp4,0\n")
+    assert names.read_text().splitlines() == list(NAMES)
+
+
+@pytest.mark.parametrize("name", ["index.html", "result.json", "README.md", "config.json", "0.json", "0.png"])
+def test_foreign_file_is_refused_before_the_work(
+    name: str, world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], opened: list[Path]
+) -> None:
+    (tmp_path / name).write_text('{"mine": 1}')
+    arguments: tuple[str | Path, ...] = ("eval", world / "videos", "--model", model, "--report", tmp_path)
+    if name in ("README.md", "config.json"):
+        arguments = ("convert", model, tmp_path)
+    elif name.startswith("0."):
+        arguments = ("explain", world / "videos" / "jump_up" / "0.mp4", "--model", model, "--out", tmp_path)
+    assert "was not written by vitaclip and would be lost" in refused(capsys, *arguments)
+    assert (tmp_path / name).read_text() == '{"mine": 1}'
+    assert opened == []
+
+
+def test_own_files_are_written_over(world: Path, model: Path, tmp_path: Path) -> None:
+    video, out = str(world / "videos" / "jump_up" / "0.mp4"), str(tmp_path / "out")
+    for _ in range(2):
+        assert main(["convert", str(model), str(tmp_path / "converted")]) == 0
+        assert main(["convert", str(world / "backbone"), str(tmp_path / "plain")]) == 0
+        assert main(["explain", video, "--model", str(model), "--out", out]) == 0
+        assert main(["eval", str(world / "videos"), "--model", str(model), "--report", out, "--workers", "0"]) == 0
+
+
+def test_run_folder_with_foreign_config_is_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    arguments: tuple[str | Path, ...] = (
+        "train",
+        "--config",
+        "own_videos",
+        "--data.train",
+        world / "videos",
+        "--out",
+        tmp_path,
+    )
+    arguments += ("--model.backbone", world / "backbone", "--data.workers", "0")
+    assert "was not written by vitaclip" in refused(capsys, *arguments)
+    assert (tmp_path / "config.json").read_text() == "{}"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_predictions_are_a_row_a_video(suffix: str, world: Path, model: Path, tmp_path: Path) -> None:
+    bad, out = tmp_path / "=bad.mp4", tmp_path / f"out.{suffix}"
+    bad.write_text("no video")
+    out.write_text("old")
+    videos = [world / "videos" / "jump_up" / "0.mp4", bad, world / "videos" / "moving_left" / "0.mp4"]
+    runtime = ("--runtime.device", "cpu", "--runtime.precision", "float32")
+    assert main(["predict", *map(str, videos), "--model", str(model), *runtime, "--out", str(out), "--top_k", "2"]) == 1
+    rows = read_rows(out)
+    assert [row["path"] for row in rows] == list(map(str, videos))
+    assert "cannot be read as a video" in rows[1]["error"]
+    assert {(row["device"], row["precision"]) for row in rows} == {("cpu", "float32")}
+    data, config = DataConfig(workers=0), RuntimeConfig(device="cpu", precision="float32")
+    listed = read_folder(world / "videos").rows
+    expected = Evaluation(VitaCLIP.from_pretrained(model), listed, NAMES, ViewsConfig(), config, data).run().scores
+    for row in (rows[0], rows[2]):
+        place = next(n for n, each in enumerate(listed) if str(each.path) == row["path"])
+        best = expected.probabilities[place].topk(2)
+        assert [row["name1"], row["name2"]] == [NAMES[k] for k in best.indices.tolist()]
+        assert [float(row[f"probability{n}"]) for n in (1, 2)] == pytest.approx(best.values.tolist(), abs=1e-6)
+
+
+def read_rows(file: Path) -> list[dict[str, str]]:
+    """By each format's own library."""
+    if file.suffix == ".jsonl":
+        return [json.loads(line) for line in file.read_text().splitlines()]
+    if file.suffix == ".parquet":
+        import pyarrow.parquet
+
+        return list(pyarrow.parquet.read_table(file).to_pylist())
+    with file.open(newline="") as text:
+        return list(csv.DictReader(text))
+
+
+def test_old_predictions_go_where_nothing_can_be_read(world: Path, model: Path, tmp_path: Path) -> None:
+    bad, out = tmp_path / "bad.mp4", tmp_path / "out.csv"
+    bad.write_text("no video")
+    out.write_text("old")
+    assert main(["predict", str(bad), "--model", str(model), "--out", str(out)]) == 1
+    assert [row["path"] for row in read_rows(out)] == [str(bad)]
+
+
+INTERRUPTED = """
+import sys
+from vitaclip.cli import main
+from vitaclip.predictor import Predictor
+predict = Predictor.predict_many
+def interrupted(*arguments, **options):
+    for number, prediction in enumerate(predict(*arguments, **options)):
+        if number == 5:
+            raise KeyboardInterrupt
+        yield prediction
+Predictor.predict_many = interrupted
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_interrupted_predictions_keep_what_is_done(suffix: str, world: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / f"out.{suffix}"
+    arguments = ["predict", str(world / "videos"), "--model", str(model), "--out", str(out), "--workers", "0"]
+    run = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True, check=False)
+    assert run.returncode == 130
+    assert len(read_rows(out)) == 5
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
+def test_full_disk_keeps_whole_rows_and_names_the_file(world: Path, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
+    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
+    code = f"import sys; from vitaclip.cli import main; {limit} sys.exit(main(sys.argv[1:]))"
+    arguments = ["predict", str(world / "videos"), "--model", str(model), "--out", str(out), "--workers", "0"]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert f"vitaclip: error: {out}: File too large" in run.stderr
+    assert out.stat().st_size <= 1000
+    assert 1 <= len(read_rows(out)) < 12
+    assert out.read_text().endswith("\n")
+
+
+def test_place_of_predictions_is_tried_first(
+    world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], opened: list[Path]
+) -> None:
+    (tmp_path / "file").write_text("")
+    out = tmp_path / "file" / "out.csv"
+    assert "is a file" in refused(capsys, "predict", world / "videos", "--model", model, "--out", out, "--workers", "0")
+    assert opened == []
+
+
+def test_explained_videos_have_distinct_files(world: Path, model: Path, tmp_path: Path) -> None:
+    video, out = world / "videos" / "jump_up" / "0.mp4", tmp_path / "out"
+    videos = [tmp_path / name for name in ("a/clip.mp4", "b/clip.mp4", "c/clip_2.mp4", "d/Clip.mp4")]
+    for each in videos:
+        each.parent.mkdir()
+        shutil.copy(video, each)
+    assert main(["explain", *map(str, videos), "--model", str(model), "--out", str(out)]) == 0
+    found = {json.loads(file.read_text())["path"] for file in out.glob("*.json")}
+    assert found == set(map(str, videos))
+    assert len({file.name.casefold() for file in out.iterdir()}) == 8
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no fifo there")
+@pytest.mark.parametrize("command", ["predict", "explain"])
+def test_file_that_never_ends_costs_the_time_limit(
+    command: str, world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    os.mkfifo(tmp_path / "fifo.mp4")
+    video = world / "videos" / "jump_up" / "0.mp4"
+    out = tmp_path / ("out.jsonl" if command == "predict" else "out")
+    arguments = [command, str(tmp_path / "fifo.mp4"), str(video), "--model", str(model), "--out", str(out)]
+    assert main([*arguments, "--time_limit_seconds", "1"]) == 1
+    assert "fifo.mp4" in capsys.readouterr().err
+    if command == "predict":
+        assert [bool(row["error"]) for row in read_rows(out)] == [True, False]
+    else:
+        assert (out / "0.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (MemoryError(), "out of memory. Take fewer at a time"),
+        (RuntimeError("[alloc_cpu] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "9 bytes. Take fewer"),
+        (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
+        (KeyError("two\nlines"), "KeyError: 'two\\nlines' (set"),
+        (ValueError("name\x1b[2J\nforged"), "name\\x1b[2J\\nforged"),
+    ],
+)
+def test_every_error_is_one_line(
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr("vitaclip.cli.config.run", fail)
+    assert message in refused(capsys, "config")
+
+
+def test_deep_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "deep.yaml").write_text(f"optim: {5000 * '['}{5000 * ']'}")
+    assert main(["train", "--config", str(tmp_path / "deep.yaml")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
+def test_training_saves_when_it_is_told_to_end(name: str, status: int, world: Path, tmp_path: Path) -> None:
+    with start_training(world, tmp_path) as run:
+        assert run.stdout is not None
+        next(line for line in run.stdout if line.startswith("step 2 of 10000: "))
+        run.send_signal(getattr(signal, name))
+        rest = run.stdout.read()
+    assert run.returncode == status
+    asked = re.search(r"asked to stop after step (\d+): what was done is saved", rest)
+    assert asked
+    assert CheckpointStore(tmp_path / "checkpoints", 1).steps() == [int(asked[1])]
+
+
+def test_second_interrupt_ends_training(world: Path, tmp_path: Path) -> None:
+    """While the lists are read nothing looks for a wish to stop; here a pipe in place of a list keeps it waiting."""
+    os.mkfifo(tmp_path / "list.csv")
+    with (
+        start_training(world, tmp_path / "run", train=tmp_path / "list.csv") as run,
+        (tmp_path / "list.csv").open("w"),  # goes on once the list is being read
+    ):
+        run.send_signal(signal.SIGINT)
+        assert run.stderr is not None
+        next(line for line in run.stderr if "Ctrl-C again stops at once" in line)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(60) == 130
+
+
+def start_training(world: Path, out: Path, train: Path | None = None) -> "subprocess.Popen[str]":
+    """In a process of its own."""
+    arguments = ["--config", "own_videos", "--data.train", str(train or world / "videos"), "--out", str(out)]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "10000", "--optim.batch_size", "2"]
+    arguments += ["--data.workers", "0", "--log_every", "1", "--data.classes", ", ".join(NAMES)]
+    command = [sys.executable, "-m", "vitaclip", "train", *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
