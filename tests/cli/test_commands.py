@@ -231,6 +231,15 @@ def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_p
     assert "is not YAML" in error_of(capsys, "config", str(tmp_path / "wrong.yaml"))
 
 
+@pytest.mark.parametrize("command", [("config",), ("train", "--config"), ("eval", "x.csv", "--views"), ("ablate",)])
+def test_aliases_without_end_are_one_line(
+    command: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)]
+    (tmp_path / "bomb.yaml").write_text("\n".join(["a0: &a0 [x]", *lines]))
+    assert "bomb.yaml: its aliases stand for more than" in error_of(capsys, *command, str(tmp_path / "bomb.yaml"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -153,6 +153,18 @@ def sparse_safetensors(names: dict[str, list[int]]) -> Make:
     return make
 
 
+def tokenizer_with(entry: str) -> Make:
+    """A backbone of ours whose vocabulary has another entry, written as JSON writes it."""
+
+    def make(folder: Path) -> Path:
+        backbone_config("vision.depth=2")(folder)
+        file = folder / "tokenizer.json"
+        file.write_text(file.read_text().replace('"!"', f'"{entry}"', 1))
+        return folder
+
+    return make
+
+
 def stride_0(folder: Path) -> Path:
     return put("token_embedding.weight", torch.zeros(1).expand(60_000_000, 64))(folder)
 
@@ -247,6 +259,7 @@ CASES: dict[str, tuple[str, Make, str]] = {
     ),
     "deep index": ("clip", text_file("m.index.json", '{"a":' + "[" * 200_000), "too deeply"),
     "index of lists": ("clip", text_file("m.index.json", '{"weight_map": {"a": [1]}}'), "not an index"),
+    "lone surrogate": ("clip", tokenizer_with("\\ud800"), "tokenizer"),
     # config.json of a backbone
     **{
         f"backbone {change[:30]}": ("clip", backbone_config(change), r"config\.json")

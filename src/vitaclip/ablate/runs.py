@@ -1,6 +1,5 @@
 """One variant with one seed: an ordinary run folder, and beside its model what was found on the test lists."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from vitaclip.runtime import pick_device
 from vitaclip.train.build import run_training, training_videos
 from vitaclip.train.comparison import check_same_run, identity
 from vitaclip.train.loggers import Logger
+from vitaclip.untrusted import read_json, reading
 from vitaclip.weights.backbone import load_backbone
 
 RESULT_FILE = "result.json"
@@ -107,13 +107,13 @@ def find_result(run: Run) -> RunResult | None:
     file = Path(run.config.out) / RESULT_FILE
     if not file.exists():
         return None
-    saved = json.loads(file.read_text(encoding="utf-8"))
-    asked = _asked(run)
-    check_same_run(saved["asked"]["run"], asked["run"], run.config.out)
-    same_tests = all(saved["asked"][key] == asked[key] for key in ("tests", "views", "figures"))
-    if not same_tests or not set(run.variant.rows) <= saved["rows"].keys():
-        return None
-    return RunResult(saved["trained"], saved["rows"], saved["videos"], saved.get("left_out", {}))
+    saved, asked = read_json(file, "delete it"), _asked(run)
+    with reading(file, "delete it"):
+        check_same_run(saved["asked"]["run"], asked["run"], run.config.out)
+        same_tests = all(saved["asked"][key] == asked[key] for key in ("tests", "views", "figures"))
+        if not same_tests or not set(run.variant.rows) <= saved["rows"].keys():
+            return None
+        return RunResult(saved["trained"], saved["rows"], saved["videos"], saved.get("left_out", {}))
 
 
 def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:

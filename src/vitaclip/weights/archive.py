@@ -14,6 +14,7 @@ from torch import Tensor
 from vitaclip.weights.pickles import Module, StoredTensor, read_pickle
 
 DESCRIPTION = "data.pkl"
+_PIECE_BYTES = 2**20
 
 
 class TorchArchive:
@@ -70,9 +71,14 @@ class TorchArchive:
         if entry.file_size > self._path.stat().st_size:
             raise ValueError("declares more data than it holds")
         record = bytearray(entry.file_size)
+        place = 0
         with archive.open(entry) as file:
-            if file.readinto(record) != len(record) or file.read(1):  # type: ignore[attr-defined]
-                raise ValueError(f"its record {name} ends too early")
+            # In pieces, because zipfile would make a second copy of what is read at once.
+            while piece := file.read(_PIECE_BYTES):
+                record[place : place + len(piece)] = piece
+                place += len(piece)
+        if place != entry.file_size:
+            raise ValueError(f"its record {name} has another size than it declares")
         return record
 
 

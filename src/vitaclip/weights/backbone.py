@@ -9,6 +9,7 @@ from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.clip.bpe import TOKENIZER_FILES
 from vitaclip.config import to_dict
 from vitaclip.files import write_json, write_safetensors, write_text
+from vitaclip.untrusted import reading
 from vitaclip.weights.architecture import Activation
 from vitaclip.weights.fingerprint import fingerprint
 from vitaclip.weights.formats import CONFIG_FILE, CLIPWeights, read_clip
@@ -106,7 +107,8 @@ def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     """
     beside = next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
     if beside is not None:
-        tokenizer = Tokenizer.from_file(beside)
+        with reading(beside):
+            tokenizer = Tokenizer.from_file(beside)
     elif vocab_size == CLIP_VOCABULARY:
         tokenizer = Tokenizer.from_file()
     else:
