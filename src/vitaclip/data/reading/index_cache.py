@@ -23,7 +23,7 @@ from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.files import replacing
 from vitaclip.untrusted import read_bytes, reading
 
-_FORMAT = 1
+_FORMAT = 2
 _COMPRESSION = 1
 MAX_ENTRY_BYTES = 256 * 2**20
 """Of an entry, also when decompressed; the index of a video of a day has 80 MiB."""

@@ -80,7 +80,7 @@ class Mpeg4Headers:
         """
         self._place += 1
         first = packet.find(_PICTURE)
-        makers = self._learn(packet[: max(0, first)])
+        makers = self._learn(packet[:first]) if first > 0 else set()
         if self._makers is None:
             self._makers = makers
         is_key = packet[first + 4 : first + 5] < b"\x40"
