@@ -34,7 +34,7 @@ def _tables(
         if stop < place + content:
             return
         if kind == b"hdlr":
-            is_video = head[content + 8 : content + 12] == b"vide"
+            is_video |= head[content + 8 : content + 12] == b"vide"  # QuickTime's minf has one more, of the data
         elif kind in (b"stsz", b"stz2"):
             size, count = struct.unpack_from(">II", head, content + 4)
             yield is_video, count, size if kind == b"stsz" else 0
