@@ -3,8 +3,9 @@
 python benchmarks/fuzz.py                         2000 files of all kinds of damage
 python benchmarks/fuzz.py --count 200 --seed 1
 
-Each file gives frames or one line that names it. Files that exceed the time limit or end their process are listed: in
-training they count as broken ones. Anything else is a fault of ours; the exit status is then 1.
+Each file gives frames, the same alone and among others, or one line that names it. Files that exceed the time limit or
+end their process are listed: in training they count as broken ones. Anything else is a fault of ours; the exit status
+is then 1.
 """
 
 import argparse
@@ -26,7 +27,9 @@ FATES = ("frames", "named error", "timed out", "died", "failed")
 
 def print_table(fates: dict[str, Counter[str]], readings: dict[str, list[Reading]]) -> None:
     """Kinds of damage and what came of them; of the files that were read to an end, the longest and the largest."""
-    print(f"\n| damage | {' | '.join(FATES)} | longest, s | memory, MB |\n|---|{'---:|' * (len(FATES) + 2)}")
+    print(
+        f"\n| damage | {' | '.join(FATES)} | longest, s | memory, MB | differing |\n|---|{'---:|' * (len(FATES) + 3)}"
+    )
     for damage in (*DAMAGES, "all"):
         kinds = DAMAGES if damage == "all" else [damage]
         counts = sum((fates[kind] for kind in kinds), Counter[str]())
@@ -34,7 +37,7 @@ def print_table(fates: dict[str, Counter[str]], readings: dict[str, list[Reading
         longest = max((reading.seconds for reading in measured), default=0.0)
         largest = max((reading.peak_bytes for reading in measured), default=0)
         numbers = " | ".join(str(counts[fate]) for fate in FATES)
-        print(f"| {damage} | {numbers} | {longest:.2f} | {largest / 1e6:.0f} |")
+        print(f"| {damage} | {numbers} | {longest:.2f} | {largest / 1e6:.0f} | {sum(r.differs for r in measured)} |")
 
 
 def main() -> int:
@@ -52,6 +55,7 @@ def main() -> int:
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         files = list(write_damaged(options.folder or Path(temporary), options.count, options.seed))
+        made = time.monotonic() - started
         for file, fate, outcome in read_all(files, options.processes, options.time_limit_seconds):
             fates[file.damage][fate] += 1
             if outcome.result is not None:
@@ -60,7 +64,8 @@ def main() -> int:
                 notable.append((file, outcome))
     print_table(fates, readings)
     seconds = time.monotonic() - started
-    print(f"\n{options.count} files, seed {options.seed}, {seconds:.0f} s, {options.processes} processes")
+    spent = f"{seconds:.0f} s ({made:.0f} to make them), {options.processes} processes"
+    print(f"\n{options.count} files, seed {options.seed}, {spent}")
     for file, outcome in notable:
         print(f"{outcome.ending}: {file.path.name} ({file.damage}): {outcome.problem}")
     return 1 if any(outcome.ending == "failed" for _, outcome in notable) else 0

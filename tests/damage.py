@@ -1,18 +1,25 @@
 """Damaged video files of every kind, made from good ones; and what reading them comes to."""
 
+import io
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import av
+import av.error
 import numpy as np
+import torch
 from PIL import Image
+from torch import Tensor
 
 from video_files import moving_texture
 from video_kinds import KINDS
 from vitaclip.config import AugmentConfig
-from vitaclip.data import FrameSampling, TrainDataset, TrainTransform, VideoError, VideoRow, load_views
+from vitaclip.data import FrameSampling, TrainDataset, TrainTransform, VideoError, VideoRow, load_views, open_clip
+from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.data.workers.processes import Outcome, run_in_processes
 
 GOOD = """
@@ -25,6 +32,7 @@ PICTURES = ("picture.png", "picture.jpg", "picture.webp", "picture.bmp")
 
 _HUGE = (0xFFFFFFFF, 0x7FFFFFFF, 0x80000000, 1_000_000_000, 100_000_000, 0xFFFF, 0x7FFF)
 _MP4_BOXES = b"mvhd tkhd elst mdhd stsd stts ctts stsc stsz stco stss avc1 hvc1 avcC hvcC tfhd trun".split()
+_MP4_HOLDERS = frozenset(b"moov trak mdia minf stbl edts udta dinf moof traf mvex".split())
 _HEADER_BYTES = 600
 
 Damage = Callable[[bytes, bytes, np.random.Generator], bytes]
@@ -72,6 +80,84 @@ def _leave_out_or_repeat(content: bytes, _: bytes, rng: np.random.Generator) -> 
     return content[:first] + content[second:]
 
 
+def _boxes(content: bytes) -> list[tuple[int, int]]:
+    """Begin and end of every box of an mp4 file, those inside others too; of other files, of stretches at random."""
+    found, stretches = [], [(0, len(content))]
+    while stretches:
+        start, end = stretches.pop()
+        while start + 8 <= end:
+            size = int.from_bytes(content[start : start + 4], "big")
+            if size < 8 or start + size > end:
+                break
+            found.append((start, start + size))
+            if content[start + 4 : start + 8] in _MP4_HOLDERS:
+                stretches.append((start + 8, start + size))
+            start += size
+    return found or [(start, min(start + 188, len(content))) for start in range(0, len(content), 188)]
+
+
+def _rearrange_boxes(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
+    """A box left out, repeated, put elsewhere, named or sized like another."""
+    boxes = _boxes(content)
+    (start, end), (place, other_end) = (boxes[n] for n in rng.integers(len(boxes), size=2))
+    return (
+        content[:start] + content[end:],
+        content[:place] + content[start:end] * int(rng.integers(1, 50)) + content[place:],
+        _overwrite(content, start + 4, content[place + 4 : place + 8]),
+        _overwrite(content, start, (other_end - place + int(rng.integers(-1, 2))).to_bytes(4, "big")),
+    )[rng.integers(4)]
+
+
+def _shuffle_table(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
+    """The numbers in a box in another order, all alike, or any."""
+    start, end = (boxes := _boxes(content))[rng.integers(len(boxes))]
+    table = np.frombuffer(content[start + 12 : end - (end - start) % 4], np.uint8)
+    words = np.ascontiguousarray(table[: len(table) // 4 * 4].reshape(-1, 4))
+    drawn = rng.integers(256, size=words.shape, dtype=np.uint8)
+    changed = (rng.permutation(words), np.broadcast_to(words[:1], words.shape), words[::-1], drawn)[rng.integers(4)]
+    return _overwrite(content, start + 12, changed.tobytes())
+
+
+def _shuffle_blocks(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
+    size = int(rng.choice([32, 188, 512, 4096]))
+    blocks = [content[start : start + size] for start in range(0, len(content), size)]
+    return b"".join(blocks[:2] + [blocks[2:][n] for n in rng.permutation(len(blocks[2:]))[int(rng.integers(0, 3)) :]])
+
+
+def _interleave(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
+    size = int(rng.choice([64, 188, 1024]))
+    starts = range(0, max(len(content), len(other)), size)
+    return b"".join(content[start : start + size] + other[start : start + size] for start in starts)
+
+
+def _remux(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
+    """Packets in another container: lost, cut, repeated, in another order, with other times, all called key frames."""
+    target = io.BytesIO()
+    # What cannot be read is left as it is.
+    with suppress(av.error.FFmpegError, ValueError, IndexError), av.open(io.BytesIO(content)) as source:
+        template = source.streams.video[0]
+        stored = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in source.demux(template) if p.size]
+        change = rng.integers(6)
+        if change == 0:
+            stored = [stored[n] for n in rng.permutation(len(stored))]
+        elif change == 1:
+            stored = [packet for packet in stored for _ in range(rng.choice([0, 1, 1, 1, 2]))]
+        elif change == 2:
+            stored = [(data, int(rng.integers(1 << 20)), None, key) for data, *_, key in stored]
+        elif change == 3:
+            stored = [(data[: rng.integers(1, len(data) + 1)], *times, True) for data, *times, _ in stored]
+        elif change == 4:
+            stored = [(data, None, place, key) for place, (data, *_, key) in enumerate(stored)]
+        with av.open(target, "w", format=str(rng.choice(["matroska", "avi", "mpegts", "mp4", "nut"]))) as container:
+            stream = container.add_stream_from_template(template)
+            for data, pts, dts, is_key in stored:
+                packet = av.Packet(data)
+                packet.stream, packet.pts, packet.dts, packet.is_keyframe = stream, pts, dts, is_key
+                with suppress(av.error.FFmpegError):
+                    container.mux_one(packet)
+    return target.getvalue() or content
+
+
 DAMAGES: dict[str, Damage] = {
     "a few bits flipped": _flip_bits,
     "a few bits of the header flipped": _flip_header_bits,
@@ -85,6 +171,11 @@ DAMAGES: dict[str, Damage] = {
     "a stretch of zeros": _zero_a_stretch,
     "spliced with another file": _splice,
     "a part left out or repeated": _leave_out_or_repeat,
+    "boxes rearranged": _rearrange_boxes,
+    "tables shuffled": _shuffle_table,
+    "blocks shuffled": _shuffle_blocks,
+    "interleaved with another file": _interleave,
+    "packets remuxed": _remux,
     "empty": lambda *_: b"",
     "a text": lambda content, _, rng: b"not a video at all\n" * int(rng.integers(1, 500)),
     "random bytes": lambda content, _, rng: rng.bytes(len(content)),
@@ -134,7 +225,9 @@ class Reading:
     """In one line that names it; empty if it gave frames."""
     seconds: float
     peak_bytes: int
-    """Most memory of the process meanwhile; 0 where the system does not tell."""
+    """Most memory of the process meanwhile, above that at its start; 0 where the system does not tell."""
+    differs: bool
+    """A frame read by itself is not what it is among others."""
 
 
 def read(path: Path) -> Reading:
@@ -144,7 +237,7 @@ def read(path: Path) -> Reading:
         AssertionError: these have other shapes than they must, or the error is not one line that names the file.
     """
     _forget_peak()
-    started, error = time.monotonic(), ""
+    before, started, error, differs = _peak_bytes(), time.monotonic(), "", False
     try:
         sampling = FrameSampling("dense", 8, 4)
         transform = TrainTransform(32, AugmentConfig(randaugment="rand-m7-n2"))
@@ -152,12 +245,28 @@ def read(path: Path) -> Reading:
         assert clip is not None
         assert clip.shape == (1, 8, 3, 32, 32)
         assert load_views(path, sampling, 3, 1, 32).shape == (3, 8, 3, 32, 32)
+        differs = _differs(path)
     except VideoError as found:
         error = str(found)
         assert error
         assert str(path) in error
         assert "\n" not in error
-    return Reading(error, time.monotonic() - started, _peak_bytes())
+    return Reading(error, time.monotonic() - started, _peak_bytes() - before, differs)
+
+
+def _differs(path: Path) -> bool:
+    with open_clip(path) as clip:
+        numbers = list(range(min(clip.num_frames, 60)))
+        together = clip.frames(numbers, _shrink)
+    for number in numbers[:: max(1, len(numbers) // 3)]:
+        with open_clip(path) as clip:
+            if not torch.equal(clip.frames([number], _shrink)[0], together[number]):
+                return True
+    return False
+
+
+def _shrink(frame: Tensor) -> Tensor:
+    return resize_short_side(frame, 32)
 
 
 def read_all(

@@ -80,18 +80,15 @@ class Mpeg4Headers:
         """
         self._place += 1
         first = packet.find(_PICTURE)
-        makers = self._learn(packet[:first]) if first > 0 else set()
-        if self._makers is None:
-            self._makers = makers
-        is_key = packet[first + 4 : first + 5] < b"\x40"
-        if makers != self._makers if is_key else makers - self._makers - self._known:
-            raise UnknownOrderError
+        is_key = first >= 0 and packet[first + 4 : first + 5] < b"\x40"
+        if first or is_key:
+            self._check_makers(self._learn(packet[: max(first, 0)]), is_key)
         if first < 0:
             return None
         second = packet.find(_PICTURE, first + 4)
-        picture = packet[first + 4 : first + _PICTURE_HEADER_BYTES]
+        picture = packet[first + 4 : first + 4 + _PICTURE_HEADER_BYTES]
         if second >= 0:
-            self._held = packet[second + 4 : second + _PICTURE_HEADER_BYTES]
+            self._held = packet[second + 4 : second + 4 + _PICTURE_HEADER_BYTES]
         elif self._held is not None:
             picture, self._held = self._held, None if len(packet) <= _MOST_EMPTY_BYTES else picture
         kind = self._kind(picture)
@@ -100,8 +97,16 @@ class Mpeg4Headers:
         self._references += 1
         return self._references, _LAST
 
+    def _check_makers(self, makers: set[bytes], is_key: bool) -> None:
+        if self._makers is None:
+            self._makers = makers
+        if makers != self._makers if is_key else makers - self._makers - self._known:
+            raise UnknownOrderError
+
     def _kind(self, picture: bytes) -> int | None:
         """How a picture is coded; None if it says "as before"."""
+        if len(picture) == _PICTURE_HEADER_BYTES:
+            return picture[0] >> 6  # longer than any that says so
         bits = _Bits(picture)
         try:
             kind = bits.read(2)
