@@ -17,7 +17,7 @@ import clips
 import timing
 
 from vitaclip.clip import CLIP
-from vitaclip.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
 PLAIN = [f"--model.video.{setting}" for setting in ("num_global=0", "local=false", "summary=false", "time=false")]

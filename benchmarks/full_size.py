@@ -4,6 +4,7 @@ Axes: B videos, T frames, H x W pixels, K classes.
 """
 
 import sys
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import distribution
 from pathlib import Path
@@ -17,22 +18,18 @@ from torch.optim import AdamW
 
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.config import (
-    CLIPConfig,
     ModelConfig,
     OptimConfig,
     RuntimeConfig,
-    TextConfig,
-    TextPromptConfig,
     TrainConfig,
-    VideoPromptConfig,
-    VisionConfig,
 )
 from vitaclip.data import TrainBatch
 from vitaclip.evaluate.scoring import encode_views, fuse_views
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
+from vitaclip.parts.heads.learned_text import lay_out
 from vitaclip.processes import ALONE
-from vitaclip.prompts import lay_out
 from vitaclip.runtime import autocast
 from vitaclip.train.build import build_optimizer
 from vitaclip.train.checkpoint import CheckpointStore
@@ -61,7 +58,7 @@ def build_model(
     small: bool = False,
     prompts: bool = True,
     size: str = "b16",
-) -> VitaCLIP:
+) -> VideoModel:
     """A CLIP (`SIZES`) with a context for each class; `small`: one of next to no size, to try a benchmark out."""
     torch.manual_seed(0)
     patch_size, width, depth, text_width = (16, 64, 2, 64) if small else SIZES[size]
@@ -71,11 +68,12 @@ def build_model(
     clip = CLIP(CLIPConfig(vision=vision, text=text, embed_dim=text_width)).eval()
     vocabulary = Path(str(distribution("openai-clip").locate_file("clip"))) / "bpe_simple_vocab_16e6.txt.gz"
     backbone = Backbone(clip, Tokenizer.from_file(vocabulary), "random", "random")
-    off = VideoPromptConfig(num_frames=frames, num_global=0, local=False, summary=False, time=False)
-    video = VideoPromptConfig(num_frames=frames, num_global=num_global) if prompts else off
-    context = TextPromptConfig(num_context=num_context if prompts else 0, per_class=prompts)
-    names = class_names(classes)
-    return VitaCLIP(backbone, ModelConfig(backbone="random", video=video, text=context), names)
+    config = ModelConfig(backbone="random", num_frames=frames, context={}, head="templates")
+    if prompts:
+        kinds = {"global": {"count": num_global}, "local": {}, "summary": {}, "time": {}}
+        head = {"name": "learned_text", "num_context": num_context, "per_class": True}
+        config = replace(config, context=kinds, head=head)
+    return VideoModel(backbone, config, class_names(classes))
 
 
 def random_pixels(*leading: int, size: int = 224) -> Tensor:
@@ -83,14 +81,14 @@ def random_pixels(*leading: int, size: int = 224) -> Tensor:
     return torch.randint(0, 256, (*leading, 3, size, size), dtype=torch.uint8)
 
 
-def random_batch(model: VitaCLIP, batch_size: int) -> TrainBatch:
+def random_batch(model: VideoModel, batch_size: int) -> TrainBatch:
     """As the loader gives it."""
-    video = random_pixels(batch_size, 1, model.config.video.num_frames, size=model.image_size)
+    video = random_pixels(batch_size, 1, model.config.num_frames, size=model.image_size)
     labels = torch.arange(batch_size) % len(model.class_names)
     return TrainBatch(0, video, labels, tuple(range(batch_size)), ())
 
 
-def build_trainer(model: VitaCLIP, batch_size: int, micro_batch_size: int, runtime: RuntimeConfig) -> Trainer:
+def build_trainer(model: VideoModel, batch_size: int, micro_batch_size: int, runtime: RuntimeConfig) -> Trainer:
     """The package's own training loop around a model, with nothing to read and nowhere to write."""
     optim = OptimConfig(batch_size=batch_size, micro_batch_size=micro_batch_size)
     return Trainer(
@@ -104,7 +102,8 @@ def build_trainer(model: VitaCLIP, batch_size: int, micro_batch_size: int, runti
         checkpoints=CheckpointStore(Path(mkdtemp()), 1),
         loggers=(),
         bad_videos=BadVideoList(None, []),
-        embed=model.encode_video,
+        embed=lambda video, masks: model.encode_video(video, masks=masks),
+        places=range(batch_size),
         draw_mix=lambda step: None,
         average=None,
         validations=Validations(),
@@ -116,16 +115,18 @@ def build_trainer(model: VitaCLIP, batch_size: int, micro_batch_size: int, runti
     )
 
 
-def text_lengths(model: VitaCLIP) -> list[int]:
+def text_lengths(model: VideoModel) -> list[int]:
     """Tokens of each prompt, start and end included."""
-    layout = lay_out(model.class_names, model.tokenizer, model.config.text, model.clip.config.text.context_length)
+    layout = lay_out(
+        model.class_names, model.backbone.tokenizer, model.head.config, model.backbone.config.text.context_length
+    )
     return (layout.end + 1).tolist()
 
 
 class Ours:
     """The package's way to train a step and to test a video."""
 
-    def __init__(self, model: VitaCLIP, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
+    def __init__(self, model: VideoModel, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
         self.model, self.batch = model.prepare(runtime), batch
         self.autocast = partial(autocast, runtime, model.device)
         self.trainer = build_trainer(model, len(batch.labels), len(batch.labels) // micro_batches, runtime)
@@ -146,9 +147,9 @@ class Ours:
 class Published:
     """The published way to do the same."""
 
-    def __init__(self, model: VitaCLIP, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
+    def __init__(self, model: VideoModel, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
         self.model = PublishedModel(model, model.class_names)
-        self.normalize = model.clip.normalize_pixels
+        self.normalize = model.backbone.normalize_pixels
         self.device, self.autocast = model.device, partial(autocast, runtime, model.device)
         self.batch, self.micro_batches = batch, micro_batches
         self.optimizer = AdamW([p for p in self.model.parameters() if p.requires_grad], lr=4e-4, weight_decay=0.05)
@@ -179,7 +180,7 @@ def assert_equal_logits() -> None:
     video = random_pixels(2, 2, size=32)
     with torch.no_grad():
         ours = model(video, model.encode_text(model.class_names))
-        published = PublishedModel(model, model.class_names)(model.clip.normalize_pixels(video))
+        published = PublishedModel(model, model.class_names)(model.backbone.normalize_pixels(video))
     difference = float((ours - published).abs().max() / ours.abs().max())
     print(f"logits of both procedures, small model, float64: {difference:.0e} apart")
     if not difference < 1e-10:

@@ -229,14 +229,14 @@ def build(size: str, frames: int, options: argparse.Namespace, classes: int = 40
 
 def model_frames(model: Any) -> int:
     """T."""
-    return int(model.config.video.num_frames)
+    return int(model.config.num_frames)
 
 
 def numbers(model: Any, video: Tensor, labels: Tensor, context: Callable[[], Any] = nullcontext) -> dict[str, Tensor]:
     """Video and text features, logits, and the gradient of everything that trains."""
     with context():
         features, text = model.encode_video(video.to(model.device)), model.encode_text(model.class_names)
-        logits = model.compare(features, text)
+        logits = model.logits(features, text)
     torch.nn.functional.cross_entropy(logits, labels.to(model.device)).backward()
     found = {"video features": features, "text features": text, "logits": logits}
     found |= {f"gradient of {name}": p.grad for name, p in model.trainable_parameters().items() if p.grad is not None}
@@ -327,7 +327,7 @@ def test_speed(options: argparse.Namespace, size: str, frames: int, videos: int,
     def ours() -> Tensor:
         with context():
             features = model.encode_video(views)
-        return model.compare(features, text).softmax(dim=-1)
+        return model.logits(features, text).softmax(dim=-1)
 
     @torch.no_grad()
     def frozen() -> Tensor:
@@ -337,7 +337,7 @@ def test_speed(options: argparse.Namespace, size: str, frames: int, videos: int,
     @torch.no_grad()
     def as_published(part: Tensor = views) -> Tensor:
         with context():
-            return published(model.clip.normalize_pixels(part)).softmax(dim=-1)
+            return published(model.backbone.normalize_pixels(part)).softmax(dim=-1)
 
     figures = {"ours": measured(ours, device, work, rate, units)}
     figures["frozen CLIP, frames averaged"] = measured(frozen, device, 0, rate, units)

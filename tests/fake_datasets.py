@@ -8,13 +8,13 @@ from pathlib import Path
 import torch
 
 from miniature_clip.vocabulary import learn_tokenizer
-from tiny import tiny_clip_config
+from tiny import all_kinds, learned_text, tiny_clip_config
 from video_files import write_video
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.config import ModelConfig, SamplingConfig, TextPromptConfig, VideoPromptConfig
+from vitaclip.config import ModelConfig, SamplingConfig
 from vitaclip.data import frame_sampling, load_views
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
 DATASETS = ("kinetics400", "kinetics600", "ssv2", "ucf101", "hmdb51")
@@ -57,7 +57,7 @@ def write_fake_datasets(folder: Path) -> Path:
 
 
 @torch.no_grad()
-def _fake_clips(dataset: str, folder: Path, models: list[VitaCLIP]) -> list[FakeClip]:
+def _fake_clips(dataset: str, folder: Path, models: list[VideoModel]) -> list[FakeClip]:
     """Clips of classes from all over the data set; the first six are of the class that a model sees in them."""
     classes = load_dataset_classes(dataset)
     chosen = [n * (len(classes.names) // CLIPS) for n in range(CLIPS)]
@@ -84,15 +84,16 @@ def write_list(file: Path, clips: list[FakeClip]) -> None:
         csv.writer(text, quoting=csv.QUOTE_ALL).writerows((clip.path, clip.class_name) for clip in clips)
 
 
-def save_fake_model(folder: Path, backbone: Path, seed: int, names: tuple[str, ...] = ()) -> VitaCLIP:
+def save_fake_model(folder: Path, backbone: Path, seed: int, names: tuple[str, ...] = ()) -> VideoModel:
     """A model folder with random prompts that differ with the seed."""
     config = ModelConfig(
         backbone=str(backbone),
-        video=VideoPromptConfig(num_frames=4, num_global=2),
-        text=TextPromptConfig(num_context=3, per_class=bool(names)),
+        num_frames=4,
+        context=all_kinds(2),
+        head=learned_text(3, per_class=bool(names)),
         sampling=SamplingConfig(stride=2),
     )
-    model = VitaCLIP(load_backbone(str(backbone)), config, names, seed).eval()
+    model = VideoModel(load_backbone(str(backbone)), config, names, seed).eval()
     with torch.no_grad(), torch.random.fork_rng():
         torch.manual_seed(seed)
         for parameter in model.trainable_parameters().values():

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vitaclip.evaluate.wording import read_descriptions
-from vitaclip.model import VitaCLIP
+from vitaclip.evaluate.class_texts import read_descriptions
+from vitaclip.model import VideoModel
 from vitaclip.untrusted import read_yaml
 from vitaclip.weights.backbone import load_backbone
 
@@ -21,7 +21,7 @@ MEMORY_MB = 700
 SECONDS = 20
 READERS: dict[str, Callable[[Path], Any]] = {
     "clip": lambda path: load_backbone(path, activation="quick_gelu"),
-    "model": VitaCLIP.from_pretrained,
+    "model": VideoModel.from_pretrained,
     "yaml": read_yaml,
     "descriptions": read_descriptions,
 }

@@ -1,7 +1,7 @@
 """The published code's numbers, and the same model built by ours."""
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.config import ModelConfig
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.weights.backbone import Backbone
 from vitaclip.weights.published import from_published, to_published
 
@@ -41,7 +41,7 @@ class RecordedTokenizer(Tokenizer):
 
 @dataclass(frozen=True)
 class ParityCase:
-    model: VitaCLIP
+    model: VideoModel
     class_names: list[str]
     video: Tensor
     labels: Tensor
@@ -69,11 +69,11 @@ def load_case(name: str, dtype: torch.dtype) -> ParityCase:
     published = from_published(weights, vision_heads=int(meta["vision_heads"]), text_heads=int(meta["text_heads"]))
     clip = CLIP(published.clip_config)
     clip.load_state_dict(published.clip_state)
-    text = replace(published.text, class_token_position=meta["class_token_position"])
-    tokenizer = RecordedTokenizer(class_names, tensors["input/tokenized_prompts"], text.num_context)
+    head = {**published.settings["head"], "class_token_position": meta["class_token_position"]}
+    tokenizer = RecordedTokenizer(class_names, tensors["input/tokenized_prompts"], head["num_context"])
     backbone = Backbone(clip, tokenizer, name, "")
-    model = VitaCLIP(backbone, ModelConfig(backbone=name, video=published.video, text=text), class_names)
-    model.load_prompts(published.prompts_state)
+    model = VideoModel(backbone, ModelConfig(backbone=name, **{**published.settings, "head": head}), class_names)
+    model.load_state(published.adapter_state)
     return ParityCase(
         model=model.to(dtype),
         class_names=class_names,
@@ -113,7 +113,7 @@ def measure_errors(case: ParityCase) -> Errors:
         "logits": logits,
         "loss": loss.reshape(1),
     }
-    gradients = {key: p.grad for key, p in model.prompts.named_parameters() if p.grad is not None}
+    gradients = {key: p.grad for key, p in model.adapter_params().items() if p.grad is not None}
     published = to_published({}, gradients)
     assert {key for key in published if ".cls_proj." not in key} == set(case.gradients)
     zero = {key for key in case.gradients if key.endswith("k_proj.bias")}

@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tiny import tiny_backbone
+from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.config import (
     AugmentConfig,
     DataConfig,
     ModelConfig,
     OptimConfig,
     SamplingConfig,
-    TextPromptConfig,
     TrainConfig,
-    VideoPromptConfig,
     ViewsConfig,
 )
 from vitaclip.data import TrainBatch
@@ -45,8 +43,9 @@ def train_config(world: Path, out: Path, **optim: float) -> TrainConfig:
         out=str(out),
         model=ModelConfig(
             backbone=str(world / "backbone"),
-            video=VideoPromptConfig(num_frames=4, num_global=2),
-            text=TextPromptConfig(num_context=3),
+            num_frames=4,
+            context=all_kinds(2),
+            head=learned_text(3),
             sampling=SamplingConfig(stride=2),
         ),
         data=DataConfig(train=str(world / "videos"), workers=0, augment=AugmentConfig(crop_scale=(0.5, 1.0), flip=0.5)),

@@ -5,32 +5,42 @@ import json
 import pytest
 import yaml
 
+from tiny import learned_text
+from vitaclip.clip.config import CLIPConfig, VisionConfig
 from vitaclip.config import (
     AugmentConfig,
-    CLIPConfig,
     DataConfig,
     DemoConfig,
     ModelConfig,
     OptimConfig,
     RuntimeConfig,
     SamplingConfig,
-    TextPromptConfig,
     TrainConfig,
     VideoLimits,
-    VideoPromptConfig,
     ViewsConfig,
-    VisionConfig,
     from_dict,
     to_dict,
 )
 
 WRONG = [
-    (VideoPromptConfig, {"num_frames": 0}, r"VideoPromptConfig.num_frames = 0: must be at least 1"),
-    (VideoPromptConfig, {"num_global": -1}, "must be 0"),
-    (TextPromptConfig, {"class_token_position": "left"}, "choose one of"),
-    (TextPromptConfig, {"templates": ("a video",)}, "must hold {} exactly once"),
-    (TextPromptConfig, {"templates": ()}, "at least one template"),
-    (TextPromptConfig, {"num_context": 0, "init_words": "a video"}, "needs num_context > 0"),
+    (ModelConfig, {"num_frames": 0}, "ModelConfig.num_frames = 0: must be at least 1"),
+    (ModelConfig, {"train": "towers"}, "choose one of none, image, text, both"),
+    (ModelConfig, {"templates": ("a video",)}, "must hold {} exactly once"),
+    (ModelConfig, {"templates": ()}, "at least one template"),
+    (
+        ModelConfig,
+        {"context": {"global": {"count": 0}}},
+        "GlobalConfig.count = 0: .*leave the kind out",
+    ),
+    (ModelConfig, {"context": {"globl": {}}}, "no part 'globl'; did you mean 'global'.*--plugins"),
+    (ModelConfig, {"context": {"local": {"count": 3}}}, "part 'local' has no setting 'count'; its settings: none"),
+    (ModelConfig, {"context": {"local": True}}, "local = True: give settings"),
+    (ModelConfig, {"context": "local"}, "give parts by name"),
+    (ModelConfig, {"pool": "max"}, "model.pool: there is no part 'max'"),
+    (ModelConfig, {"head": {"num_context": 3}}, "name the part"),
+    (ModelConfig, {"head": learned_text(0)}, "choose model.head = templates"),
+    (ModelConfig, {"head": learned_text(2, class_token_position="left")}, "choose one of"),
+    (ModelConfig, {"head": {"name": "linear", "num_context": 3}}, "'linear' has no setting 'num_context'; .*: none"),
     (SamplingConfig, {"kind": "random"}, "choose dense or segments"),
     (SamplingConfig, {"stride": 0}, "at least 1"),
     (AugmentConfig, {"crop_scale": (0.5, 0.1)}, "smaller first"),
@@ -84,9 +94,16 @@ def test_unknown_fields_are_named() -> None:
         from_dict(CLIPConfig, {"embed_dim": 3})
 
 
+def test_a_model_config_says_every_setting_of_its_parts() -> None:
+    config = ModelConfig(context={"time": None, "global.count": "4", "local": {}}, head="learned_text")
+    assert config.context == {"global": {"count": 4}, "local": {}}
+    assert config.head == learned_text(8, per_class=False, class_token_position="end", init_words="")
+    assert config.pool == {"name": "mean"}
+
+
 def test_configs_survive_json_and_yaml() -> None:
     config = TrainConfig(
-        model=ModelConfig(text=TextPromptConfig(num_context=2, templates=("{}", "a {}."))),
+        model=ModelConfig(head=learned_text(2), templates=("{}", "a {}.")),
         data=DataConfig(limits=VideoLimits(frames=5)),
     )
     assert from_dict(TrainConfig, json.loads(json.dumps(to_dict(config)))) == config

@@ -3,32 +3,32 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from small_world import NAMES, train_config
+from tiny import parameter_of
 from vitaclip.cli.evaluate.telling import describe_explained, explainer_of
 from vitaclip.config import (
     DataConfig,
     InterpolateConfig,
     RuntimeConfig,
-    TextPromptConfig,
     VideoLimits,
-    VideoPromptConfig,
     ViewsConfig,
 )
 from vitaclip.data import read_folder
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.class_texts import encode_classes
+from vitaclip.evaluate.evaluation import Evaluation, looking_model
 from vitaclip.evaluate.metrics import Scores
-from vitaclip.evaluate.wording import Wording
 from vitaclip.interpolation import frozen_clip, interpolate
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.train.build import run_training
 from vitaclip.weights.backbone import load_backbone
 
-NO_PROMPTS = VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False)
+NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 OTHERS = ("stand", "run", "sit down")
 
 
@@ -37,26 +37,26 @@ def tuned(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model folder of a full fine-tuning."""
     out = tmp_path_factory.mktemp("tuned")
     config = train_config(world, out, learning_rate=1e-2)
-    text = TextPromptConfig(num_context=0, templates=("a photo of {}.",))
-    run_training(replace(config, model=replace(config.model, video=NO_PROMPTS, text=text, train_towers=True)))
+    text: dict[str, Any] = {"head": "templates", "templates": ("a photo of {}.",)}
+    run_training(replace(config, model=replace(config.model, **NO_PROMPTS, **text, train="both")))
     return out / "model"
 
 
 @pytest.fixture(scope="module")
-def prompted(world: Path, tmp_path_factory: pytest.TempPathFactory) -> VitaCLIP:
+def prompted(world: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoModel:
     """A model of prompts on frozen towers."""
     return run_training(train_config(world, tmp_path_factory.mktemp("prompted")))
 
 
 @torch.no_grad()
-def logits(model: VitaCLIP) -> torch.Tensor:
+def logits(model: VideoModel) -> torch.Tensor:
     pixels = torch.Generator().manual_seed(1)
     video = torch.randint(0, 256, (3, 4, 3, 16, 16), generator=pixels, dtype=torch.uint8)
     return model(video, model.encode_text(OTHERS))
 
 
 def scores(
-    world: Path, model: VitaCLIP, interpolation: InterpolateConfig | None = None, average: str = "softmax"
+    world: Path, model: VideoModel, interpolation: InterpolateConfig | None = None, average: str = "softmax"
 ) -> Scores:
     views = ViewsConfig(temporal=2, average=average)  # type: ignore[arg-type]
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
@@ -65,43 +65,43 @@ def scores(
 
 
 def test_weights_at_the_ends_are_frozen_clip_and_the_model(world: Path, tuned: Path) -> None:
-    model = VitaCLIP.from_pretrained(tuned)
+    model = VideoModel.from_pretrained(tuned)
     start = load_backbone(world / "backbone")
-    frozen = VitaCLIP(start, replace(model.config, train_towers=False)).eval()
+    frozen = VideoModel(start, replace(model.config, train="none")).eval()
     assert not torch.allclose(logits(model), logits(frozen))
     for ratio, end in ((0, frozen), (1, model)):
         at_end = interpolate(model, ratio)
-        weights, expected = at_end.clip.state_dict(), end.clip.state_dict()
+        weights, expected = at_end.backbone.state_dict(), end.backbone.state_dict()
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
         # Not by bits: where weights lie in memory decides which kernels add them up.
         torch.testing.assert_close(logits(at_end), logits(end))
 
 
 def test_weights_between_are_on_the_line(world: Path, tuned: Path) -> None:
-    model = VitaCLIP.from_pretrained(tuned)
-    start, end = load_backbone(world / "backbone").clip.state_dict(), model.clip.state_dict()
+    model = VideoModel.from_pretrained(tuned)
+    start, end = load_backbone(world / "backbone").clip.state_dict(), model.backbone.state_dict()
     between = interpolate(model, 0.3)
-    for name, value in between.clip.state_dict().items():
+    for name, value in between.backbone.state_dict().items():
         torch.testing.assert_close(value.double(), 0.7 * start[name].double() + 0.3 * end[name].double(), msg=name)
-    expected = 0.7 * start["logit_scale"] + 0.3 * model.prompts.logit_scale
-    torch.testing.assert_close(between.prompts.logit_scale.detach(), expected.detach())
+    expected = 0.7 * start["logit_scale"] + 0.3 * parameter_of(model, "head.logit_scale")
+    torch.testing.assert_close(parameter_of(between, "head.logit_scale").detach(), expected.detach())
 
 
 def test_what_lies_between_is_a_model_that_is_saved_and_interpolated_again(tuned: Path, tmp_path: Path) -> None:
-    between = interpolate(VitaCLIP.from_pretrained(tuned), 0.5)
-    loaded = VitaCLIP.from_pretrained(between.save_pretrained(tmp_path / "between"))
+    between = interpolate(VideoModel.from_pretrained(tuned), 0.5)
+    loaded = VideoModel.from_pretrained(between.save_pretrained(tmp_path / "between"))
     assert torch.equal(logits(loaded), logits(between))
     torch.testing.assert_close(logits(interpolate(loaded, 0)), logits(frozen_clip(between)))
 
 
 def test_prompts_stay_in_weight_space(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path)
-    model = run_training(replace(config, model=replace(config.model, train_towers=True)))
-    state, between = model.prompts.state_dict(), interpolate(model, 0.5).prompts.state_dict()
-    assert {name for name in state if not torch.equal(state[name], between[name])} == {"logit_scale"}
+    model = run_training(replace(config, model=replace(config.model, train="both")))
+    state, between = model.adapter_state(), interpolate(model, 0.5).adapter_state()
+    assert {name for name in state if not torch.equal(state[name], between[name])} == {"head.logit_scale"}
 
 
-def test_frozen_towers_have_nothing_between_them(prompted: VitaCLIP) -> None:
+def test_frozen_towers_have_nothing_between_them(prompted: VideoModel) -> None:
     with pytest.raises(ValueError, match=r"frozen CLIP's own.*--interpolate.space scores"):
         interpolate(prompted, 0.5)
     with pytest.raises(ValueError, match="the model has its own frozen CLIP; leave it empty"):
@@ -109,21 +109,21 @@ def test_frozen_towers_have_nothing_between_them(prompted: VitaCLIP) -> None:
 
 
 def test_the_start_of_the_towers_is_known_or_asked_for(world: Path, tuned: Path, tmp_path: Path) -> None:
-    model = VitaCLIP.from_pretrained(tuned)
+    model = VideoModel.from_pretrained(tuned)
     with pytest.raises(ValueError, match=r"started from a CLIP with fingerprint \w+, but 'miniature' has"):
         frozen_clip(model, "miniature")
     content = json.loads((tuned / "config.json").read_text())
     assert content.pop("origin")["backbone"] == str((world / "backbone").resolve())
     older = model.save_pretrained(tmp_path / "older")
     (older / "config.json").write_text(json.dumps(content))
-    model = VitaCLIP.from_pretrained(older)
+    model = VideoModel.from_pretrained(older)
     with pytest.raises(ValueError, match=r"name it with --interpolate\.backbone"):
         interpolate(model, 0.5)
     assert torch.equal(logits(interpolate(model, 1, str(world / "backbone"))), logits(model))
 
 
 @pytest.mark.parametrize("average", ["softmax", "logits", "features"])
-def test_scores_are_the_mean_of_probabilities(world: Path, prompted: VitaCLIP, average: str) -> None:
+def test_scores_are_the_mean_of_probabilities(world: Path, prompted: VideoModel, average: str) -> None:
     own = scores(world, prompted, average=average)
     clip = scores(world, frozen_clip(prompted), average=average)
     assert not torch.allclose(own.probabilities, clip.probabilities, atol=1e-3)
@@ -136,20 +136,20 @@ def test_scores_are_the_mean_of_probabilities(world: Path, prompted: VitaCLIP, a
     assert torch.equal(at[0.3].view_choices[:, -1], expected.argmax(dim=1))
 
 
-def test_frozen_clip_of_prompts_is_the_backbone_in_the_models_templates(world: Path, prompted: VitaCLIP) -> None:
+def test_frozen_clip_of_prompts_is_the_backbone_in_the_models_templates(world: Path, prompted: VideoModel) -> None:
     model = frozen_clip(prompted)
-    assert model.is_plain
-    assert model.clip is prompted.clip
+    assert model.is_zero_shot
+    assert model.backbone is prompted.backbone
     assert model.config.sampling == prompted.config.sampling
-    assert model.prompts.logit_scale == load_backbone(world / "backbone").clip.logit_scale
-    torch.testing.assert_close(model.encode_text(OTHERS), prompted.encode_text(OTHERS, prompted.config.text.templates))
+    assert parameter_of(model, "head.logit_scale") == load_backbone(world / "backbone").clip.logit_scale
+    torch.testing.assert_close(model.encode_text(OTHERS), prompted.encode_text(OTHERS, prompted.config.templates))
 
 
-def test_a_sweep_is_scoring_at_each_ratio(world: Path, prompted: VitaCLIP) -> None:
+def test_a_sweep_is_scoring_at_each_ratio(world: Path, prompted: VideoModel) -> None:
     rows = read_folder(world / "videos").rows
     settings = (ViewsConfig(temporal=2), RuntimeConfig(precision="float32"), DataConfig(workers=0))
     evaluation = Evaluation(prompted, rows, NAMES, *settings, interpolation=InterpolateConfig(space="scores"))
-    swept = evaluation.sweep(evaluation.encode(), NAMES, (0.0, 0.25, 1.0))
+    swept = evaluation.sweep(evaluation.encode(), (0.0, 0.25, 1.0))
     for each, ratio in zip(swept, (0.0, 0.25, 1.0), strict=True):
         expected = scores(world, prompted, InterpolateConfig(space="scores", ratio=ratio))
         assert torch.equal(each.scores.probabilities, expected.probabilities)
@@ -167,18 +167,22 @@ def test_a_ratio_outside_is_refused() -> None:
 
 
 def test_trained_towers_are_no_plain_clip(tuned: Path, tmp_path: Path) -> None:
-    model = VitaCLIP.from_pretrained(tuned)
-    assert not model.is_plain
-    with pytest.raises(ValueError, match="has no prompts, so there is no published checkpoint"):
+    model = VideoModel.from_pretrained(tuned)
+    assert not model.is_zero_shot
+    with pytest.raises(ValueError, match="nothing was learned beside the backbone"):
         model.save_published(tmp_path / "model.pth")
 
 
 def test_a_report_explains_the_model_between(world: Path, tuned: Path) -> None:
-    model, runtime, views = VitaCLIP.from_pretrained(tuned), RuntimeConfig(precision="float32"), ViewsConfig(temporal=1)
+    model, runtime, views = (
+        VideoModel.from_pretrained(tuned),
+        RuntimeConfig(precision="float32"),
+        ViewsConfig(temporal=1),
+    )
     video, told = world / "videos" / "moving_left" / "0.mp4", []
     for ratio in (0.0, 1.0):
-        mixing = InterpolateConfig(space="weights", ratio=ratio)
-        explain = explainer_of(model, OTHERS, Wording(), views, runtime, VideoLimits(), mixing)
+        looking = looking_model(model, InterpolateConfig(space="weights", ratio=ratio))
+        explain = explainer_of(looking, encode_classes(looking, OTHERS), views, runtime, VideoLimits())
         told.append(explain(video, "run"))
         predictor = Predictor(interpolate(model, ratio), views=views, runtime=runtime)
         predictor.set_classes(OTHERS)

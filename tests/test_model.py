@@ -1,18 +1,20 @@
 """The model against a plain restatement of the method, and what must hold whatever the settings."""
 
-from itertools import product
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tiny import tiny_backbone, tiny_model
+from tiny import all_kinds, learned_text, parameter_of, tiny_backbone, tiny_model
 from vitaclip.clip.transformer import Attention, Block
-from vitaclip.config import ModelConfig, TextPromptConfig, VideoPromptConfig
-from vitaclip.model import VitaCLIP
-from vitaclip.prompts import BlockPrompts, TextPrompts
+from vitaclip.config import ModelConfig
+from vitaclip.model import VideoModel
+from vitaclip.parts.assembly import PlaceContext
+from vitaclip.parts.heads.learned_text import LearnedTextHead
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
 NAMES = ("jump", "run up", "sit down")
@@ -23,11 +25,11 @@ def random_video(batch: int = 2, frames: int = 4, size: int = 16, dtype: torch.d
     return torch.randn(batch, frames, 3, size, size, generator=generator, dtype=dtype)
 
 
-def scramble(model: VitaCLIP) -> VitaCLIP:
+def scramble(model: VideoModel) -> VideoModel:
     """Double precision, and no parameter at a special value."""
     generator = torch.Generator().manual_seed(2)
     model = model.double()
-    for parameter in model.prompts.parameters():
+    for parameter in model.adapter_params().values():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
     return model
 
@@ -57,21 +59,19 @@ def naive_block(block: nn.Module, prompts: nn.Module, frames: list[Tensor]) -> l
     Token order [cls, local, global, patches, summary], as in the published code.
     """
     assert isinstance(block, Block)
-    assert isinstance(prompts, BlockPrompts)
-    config = prompts.config
+    assert isinstance(prompts, PlaceContext)
+    kinds: dict[str, Any] = dict(prompts)
     local = global_ = None
     summaries: list[Tensor | None] = [None] * len(frames)
     cls = torch.stack([x[0] for x in frames])
-    if config.local or config.summary:
-        c = prompts.cls_proj(cls)
-        if config.local:
-            local = prompts.local_prompts + c
-        if config.summary:
-            normed = prompts.summary_norm(c)
-            s = c + naive_attention(prompts.summary_attention, normed, normed)
-            summaries = list(s)
-    if config.num_global:
-        global_ = prompts.global_prompts
+    if "local" in kinds:
+        local = kinds["local"].prompts + kinds["cls_proj"](cls)
+    if "summary" in kinds:
+        c = kinds["cls_proj"](cls)
+        normed = kinds["summary"].norm(c)
+        summaries = list(c + naive_attention(kinds["summary"].attention, normed, normed))
+    if "global" in kinds:
+        global_ = kinds["global"].prompts
     result = []
     for x, summary in zip(frames, summaries, strict=True):
         groups = [x[:1], local, global_, x[1:], None if summary is None else summary[None]]
@@ -84,30 +84,28 @@ def naive_block(block: nn.Module, prompts: nn.Module, frames: list[Tensor]) -> l
     return result
 
 
-def naive_video(model: VitaCLIP, video: Tensor) -> Tensor:
+def naive_video(model: VideoModel, video: Tensor) -> Tensor:
     """Features (B, D) before normalisation, a video at a time."""
-    vision, prompts = model.clip.vision, model.prompts.video
+    vision, context = model.backbone.vision, model.context
     features = []
     for clip in video:
         frames = [vision.embed(frame[None])[0] for frame in clip]
-        if prompts.config.time:
-            frames = [x + prompts.time_embed[t] for t, x in enumerate(frames)]
+        if "time" in context.input:
+            frames = [x + parameter_of(model, "context.input.time.embed")[t] for t, x in enumerate(frames)]
         frames = [vision.norm_pre(x) for x in frames]
-        for block, block_prompts in zip(vision.blocks, prompts.blocks, strict=True):
+        for block, block_prompts in zip(vision.blocks, context.blocks, strict=True):
             frames = naive_block(block, block_prompts, frames)
         features.append(torch.stack([vision.norm_post(x[0]) @ vision.proj for x in frames]).mean(dim=0))
     return torch.stack(features)
 
 
-SWITCHES = [
-    VideoPromptConfig(num_frames=4, num_global=g, local=local, summary=summary, time=time)
-    for g, local, summary, time in product((0, 2), (False, True), (False, True), (False, True))
-]
+KINDS = all_kinds(2)
+SWITCHES = [{kind: KINDS[kind] for kind in kinds} for count in range(5) for kinds in combinations(KINDS, count)]
 
 
-@pytest.mark.parametrize("config", SWITCHES, ids=lambda c: f"G{c.num_global}-L{c.local}-S{c.summary}-T{c.time}")
-def test_video_features_equal_the_plain_restatement(config: VideoPromptConfig) -> None:
-    model = scramble(tiny_model(video=config))
+@pytest.mark.parametrize("context", SWITCHES, ids=lambda context: "-".join(context) or "none")
+def test_video_features_equal_the_plain_restatement(context: dict[str, Any]) -> None:
+    model = scramble(tiny_model(context=context))
     video = random_video()
     ours = model.encode_video(video, normalize=False)
     torch.testing.assert_close(ours, naive_video(model, video), rtol=1e-10, atol=1e-12)
@@ -123,27 +121,26 @@ def test_video_features_equal_the_plain_restatement(config: VideoPromptConfig) -
     ],
 )
 def test_any_patch_size_width_and_depth(vision: dict[str, int]) -> None:
-    model = scramble(
-        VitaCLIP(tiny_backbone(**vision), ModelConfig(backbone="tiny", video=VideoPromptConfig(num_frames=4)), NAMES)
-    )
+    model = scramble(VideoModel(tiny_backbone(**vision), ModelConfig(backbone="tiny", num_frames=4), NAMES))
     video = random_video(size=vision.get("image_size", 16))
     ours = model.encode_video(video, normalize=False)
     torch.testing.assert_close(ours, naive_video(model, video), rtol=1e-10, atol=1e-12)
 
 
 def test_without_prompts_a_video_is_the_mean_of_clip_image_features() -> None:
-    model = VitaCLIP(
+    model = VideoModel(
         tiny_backbone(),
         ModelConfig(
             backbone="tiny",
-            video=VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False),
-            text=TextPromptConfig(num_context=0),
+            num_frames=4,
+            context={},
+            head="templates",
         ),
     )
     video = random_video(dtype=torch.float32)
-    expected = torch.stack([model.clip.encode_image(clip).mean(dim=0) for clip in video])
+    expected = torch.stack([model.backbone.encode_image(clip).mean(dim=0) for clip in video])
     torch.testing.assert_close(model.encode_video(video, normalize=False), expected)
-    assert list(model.trainable_parameters()) == ["logit_scale"]
+    assert list(model.trainable_parameters()) == ["head.logit_scale"]
 
 
 # ------------------------------------------------------------------------------------------------- batches, frames
@@ -174,15 +171,15 @@ def test_fault_4_any_number_of_frames_works(frames: int) -> None:
     together = model.encode_video(video)
     alone = torch.cat([model.encode_video(clip[None]) for clip in video])
     torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-12)
-    stretched = F.interpolate(model.prompts.video.time_embed.T[None], size=frames, mode="linear")[0].T
+    stretched = F.interpolate(parameter_of(model, "context.input.time.embed").T[None], size=frames, mode="linear")[0].T
     tokens = torch.zeros(1, frames, 5, 16, dtype=torch.float64)
-    torch.testing.assert_close(model.prompts.video.add_time(tokens)[0, :, 0], stretched)
+    torch.testing.assert_close(model.context.change_input(tokens)[0, :, 0], stretched)
 
 
 def test_bytes_are_normalised_with_the_backbone_statistics() -> None:
     model = tiny_model()
     pixels = torch.randint(0, 256, (1, 4, 3, 16, 16), dtype=torch.uint8)
-    config = model.clip.config
+    config = model.backbone.config
     mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.pixel_mean, config.pixel_std))
     torch.testing.assert_close(model.encode_video(pixels), model.encode_video((pixels / 255 - mean) / std))
 
@@ -198,13 +195,13 @@ def test_wrong_frame_size_is_refused() -> None:
 @pytest.mark.parametrize("position", ["end", "middle", "front"])
 @pytest.mark.parametrize("per_class", [False, True])
 def test_context_stands_where_the_config_says(position: str, per_class: bool) -> None:
-    text = TextPromptConfig(num_context=3, per_class=per_class, class_token_position=position)  # type: ignore[arg-type]
-    model = scramble(tiny_model(NAMES, text=text))
-    assert isinstance(model.prompts.text, TextPrompts)
-    tower, tokenizer = model.clip.text, model.tokenizer
+    text = {"head": learned_text(3, per_class=per_class, class_token_position=position)}
+    model = scramble(tiny_model(NAMES, **text))
+    assert isinstance(model.head, LearnedTextHead)
+    tower, tokenizer = model.backbone.text, model.backbone.tokenizer
     features = []
     for k, name in enumerate(NAMES):
-        context = model.prompts.text.context[k] if per_class else model.prompts.text.context
+        context = model.head.context[k] if per_class else model.head.context
 
         def look_up(ids: list[int]) -> Tensor:
             return tower.token_embed(torch.tensor(ids, dtype=torch.int64))
@@ -228,8 +225,8 @@ def test_templates_are_averaged_as_unit_vectors() -> None:
     templates = ["a video of {}.", "a photo of {}."]
     parts = []
     for template in templates:
-        tokens = model.tokenizer([template.format(name) for name in NAMES])
-        parts.append(F.normalize(model.clip.encode_text(tokens.ids, tokens.end), dim=-1))
+        tokens = model.backbone.tokenizer([template.format(name) for name in NAMES])
+        parts.append(F.normalize(model.backbone.encode_text(tokens.ids, tokens.end), dim=-1))
     expected = F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
     torch.testing.assert_close(model.encode_text(NAMES, templates), expected)
 
@@ -257,21 +254,21 @@ def test_many_names_are_encoded_part_by_part(templates: list[str] | None, monkey
 
 
 def test_per_class_context_refuses_other_names_and_says_what_to_do() -> None:
-    model = tiny_model(NAMES, text=TextPromptConfig(num_context=3, per_class=True))
+    model = tiny_model(NAMES, head=learned_text(3, per_class=True))
     with pytest.raises(ValueError, match=r"one context for each of its own 3 classes.*pass templates"):
         model.encode_text(["stand", "run"])
     assert model.encode_text(["stand", "run"], ["a video of {}."]).shape == (2, 8)
 
 
 def test_fault_5_context_words_are_counted_in_tokens_and_kept_per_class() -> None:
-    text = TextPromptConfig(num_context=4, per_class=True, init_words="a_video of jump")
-    model = tiny_model(NAMES, text=text)
-    assert isinstance(model.prompts.text, TextPrompts)
-    ids = model.tokenizer.encode("a video of jump")
-    expected = model.clip.text.token_embed.weight[ids].expand(3, 4, 12)
-    torch.testing.assert_close(model.prompts.text.context.data, expected)
+    text = {"head": learned_text(4, per_class=True, init_words="a_video of jump")}
+    model = tiny_model(NAMES, **text)
+    assert isinstance(model.head, LearnedTextHead)
+    ids = model.backbone.tokenizer.encode("a video of jump")
+    expected = model.backbone.text.token_embed.weight[ids].expand(3, 4, 12)
+    torch.testing.assert_close(model.head.context.data, expected)
     with pytest.raises(ValueError, match="makes 4 tokens; set num_context = 4"):
-        tiny_model(NAMES, text=TextPromptConfig(num_context=3, init_words="a video of jump"))
+        tiny_model(NAMES, head=learned_text(3, init_words="a video of jump"))
 
 
 def test_names_that_do_not_fit_are_refused() -> None:
@@ -287,34 +284,39 @@ def test_names_that_do_not_fit_are_refused() -> None:
 
 def test_fault_1_cls_proj_trains_by_default_and_not_on_request() -> None:
     assert any("cls_proj" in name for name in tiny_model().trainable_parameters())
-    frozen = tiny_model(video=VideoPromptConfig(num_frames=4, train_cls_proj=False))
+    frozen = tiny_model(num_frames=4, train_cls_proj=False)
     assert not any("cls_proj" in name for name in frozen.trainable_parameters())
 
 
 def test_only_what_lives_in_the_prompts_trains() -> None:
     model = tiny_model(NAMES)
     trained = {id(p) for p in model.parameters() if p.requires_grad}
-    assert trained == {id(p) for p in model.prompts.parameters()}
+    assert trained == {id(p) for p in model.adapter_params().values()}
+    assert not any(p.requires_grad for p in model.backbone.parameters())
 
 
 def test_the_seed_decides_the_start_and_leaves_the_global_state_alone() -> None:
     backbone = tiny_backbone()
     state = torch.random.get_rng_state()
-    first, again, other = (VitaCLIP(backbone, ModelConfig(backbone="tiny"), NAMES, seed) for seed in (0, 0, 1))
+    first, again, other = (VideoModel(backbone, ModelConfig(backbone="tiny"), NAMES, seed) for seed in (0, 0, 1))
     assert torch.equal(state, torch.random.get_rng_state())
-    pairs = [(m.prompts.video.time_embed, first.prompts.video.time_embed) for m in (again, other)]
+    pairs = [
+        (parameter_of(m, "context.input.time.embed"), parameter_of(first, "context.input.time.embed"))
+        for m in (again, other)
+    ]
     assert torch.equal(*pairs[0])
     assert not torch.equal(*pairs[1])
 
 
 def test_random_prompts_start_in_the_published_range() -> None:
-    model = tiny_model(video=VideoPromptConfig(num_frames=64, num_global=64))
+    model = tiny_model(num_frames=64, context=all_kinds(64))
     bound = (6 / (3 * 8**2 + 16)) ** 0.5
-    for block in model.prompts.video.blocks:
-        assert isinstance(block, BlockPrompts)
-        for prompts in (block.global_prompts, block.local_prompts):
+    for block in model.context.blocks:
+        assert isinstance(block, PlaceContext)
+        for kind in ("global", "local"):
+            prompts = block[kind].get_parameter("prompts")
             assert 0.95 * bound < float(prompts.detach().abs().max()) <= bound
-    assert abs(float(model.prompts.video.time_embed.detach().std()) - 0.02) < 0.004
+    assert abs(float(parameter_of(model, "context.input.time.embed").detach().std()) - 0.02) < 0.004
 
 
 # ------------------------------------------------------------------------------------------------------ in and out
@@ -327,9 +329,9 @@ def backbone_folder(tmp_path: Path) -> Path:
 
 
 def test_saved_models_come_back_equal(backbone_folder: Path, tmp_path: Path) -> None:
-    config = ModelConfig(backbone=str(backbone_folder), text=TextPromptConfig(num_context=3))
-    model = VitaCLIP(load_backbone(backbone_folder), config, NAMES, seed=3)
-    loaded = VitaCLIP.from_pretrained(model.save_pretrained(tmp_path / "model"))
+    config = ModelConfig(backbone=str(backbone_folder), head=learned_text(3))
+    model = VideoModel(load_backbone(backbone_folder), config, NAMES, seed=3)
+    loaded = VideoModel.from_pretrained(model.save_pretrained(tmp_path / "model"))
     assert loaded.config == config
     assert loaded.class_names == NAMES
     video = random_video(dtype=torch.float32)
@@ -340,23 +342,23 @@ def test_saved_models_come_back_equal(backbone_folder: Path, tmp_path: Path) -> 
 
 def test_another_backbone_is_refused_with_both_fingerprints(backbone_folder: Path, tmp_path: Path) -> None:
     backbone = load_backbone(backbone_folder)
-    model = VitaCLIP(backbone, ModelConfig(backbone=str(backbone_folder)), NAMES)
+    model = VideoModel(backbone, ModelConfig(backbone=str(backbone_folder)), NAMES)
     folder = model.save_pretrained(tmp_path / "model")
     with torch.no_grad():
         backbone.clip.vision.proj.add_(1)
     save_backbone(backbone.clip, backbone.tokenizer, backbone_folder)
     changed = load_backbone(backbone_folder).fingerprint
     with pytest.raises(ValueError, match=rf"{backbone.fingerprint}.*{changed}"):
-        VitaCLIP.from_pretrained(folder)
+        VideoModel.from_pretrained(folder)
 
 
 def test_damaged_files_are_one_line(backbone_folder: Path, tmp_path: Path) -> None:
-    model = VitaCLIP(load_backbone(backbone_folder), ModelConfig(backbone=str(backbone_folder)), NAMES)
+    model = VideoModel(load_backbone(backbone_folder), ModelConfig(backbone=str(backbone_folder)), NAMES)
     folder = model.save_pretrained(tmp_path / "model")
     prompts = folder / "prompts.safetensors"
     prompts.write_bytes(prompts.read_bytes()[:100])
     with pytest.raises(ValueError, match="damaged") as error:
-        VitaCLIP.from_pretrained(folder)
+        VideoModel.from_pretrained(folder)
     assert "\n" not in str(error.value)
     weights = backbone_folder / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:100])
@@ -365,12 +367,12 @@ def test_damaged_files_are_one_line(backbone_folder: Path, tmp_path: Path) -> No
 
 
 def test_a_moved_backbone_can_be_pointed_at(backbone_folder: Path, tmp_path: Path) -> None:
-    model = VitaCLIP(load_backbone(backbone_folder), ModelConfig(backbone=str(backbone_folder)), NAMES)
+    model = VideoModel(load_backbone(backbone_folder), ModelConfig(backbone=str(backbone_folder)), NAMES)
     folder = model.save_pretrained(tmp_path / "model")
     moved = backbone_folder.rename(tmp_path / "elsewhere")
     with pytest.raises(ValueError, match=r"no such file or folder"):
-        VitaCLIP.from_pretrained(folder)
-    assert VitaCLIP.from_pretrained(folder, backbone=moved).fingerprint == model.fingerprint
+        VideoModel.from_pretrained(folder)
+    assert VideoModel.from_pretrained(folder, backbone=moved).fingerprint == model.fingerprint
 
 
 def test_one_video_without_its_batch_axis_is_refused() -> None:
@@ -388,7 +390,7 @@ def test_logits_are_compared_in_float32_under_autocast() -> None:
 
 def test_missing_models_and_backbones_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"neither a model folder.*nor"):
-        VitaCLIP.from_pretrained(tmp_path)
+        VideoModel.from_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"no weights in it; one of these is looked for: model.safetensors"):
         load_backbone(tmp_path)
     with pytest.raises(ValueError, match=r"no such file or folder.*miniature"):

@@ -6,7 +6,7 @@ import pytest
 
 from small_world import NAMES, train_config
 from vitaclip.config import DataConfig
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.weights.backbone import load_backbone
 
@@ -14,7 +14,7 @@ from vitaclip.weights.backbone import load_backbone
 @pytest.fixture
 def predictor(world: Path, tmp_path: Path) -> Predictor:
     config = train_config(world, tmp_path).model
-    return Predictor(VitaCLIP(load_backbone(config.backbone), config, NAMES))
+    return Predictor(VideoModel(load_backbone(config.backbone), config, NAMES))
 
 
 def test_predictions_are_ranked_probabilities(predictor: Predictor, world: Path) -> None:
@@ -34,7 +34,7 @@ def test_classes_are_encoded_once(predictor: Predictor, world: Path, monkeypatch
     def fail(*_: object) -> None:
         raise AssertionError("text was encoded again")
 
-    monkeypatch.setattr(VitaCLIP, "encode_text", fail)
+    monkeypatch.setattr(VideoModel, "encode_text", fail)
     paths = sorted((world / "videos").rglob("*.mp4"))[:2]
     assert all(set(p.names) == {"stand", "run"} for p in map(predictor.predict, paths))
 
@@ -47,7 +47,7 @@ def test_set_classes_refuses_repeated_and_missing_names(predictor: Predictor) ->
 
 
 def test_a_plain_backbone_needs_classes_first(world: Path) -> None:
-    plain = Predictor(VitaCLIP.from_backbone(world / "backbone", num_frames=4))
+    plain = Predictor(VideoModel.from_backbone(world / "backbone", num_frames=4))
     path = world / "videos" / "jump_up" / "0.mp4"
     with pytest.raises(ValueError, match=r"call set_classes"):
         plain.predict(path)

@@ -14,7 +14,7 @@ from small_world import train_config
 from tiny import tiny_model
 from vitaclip.clip.transformer import Block
 from vitaclip.config import RuntimeConfig
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.train.build import run_training
 
@@ -25,14 +25,14 @@ def random_video() -> Tensor:
     return torch.randn(2, 4, 3, 16, 16, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-def gradients(model: VitaCLIP) -> dict[str, Tensor]:
+def gradients(model: VideoModel) -> dict[str, Tensor]:
     """Of the loss of two clips, by parameter."""
     loss = F.cross_entropy(model(random_video(), model.encode_text(NAMES)), torch.tensor([0, 2]))
     names, parameters = zip(*model.trainable_parameters().items(), strict=True)
     return dict(zip(names, torch.autograd.grad(loss, parameters), strict=True))
 
 
-def kept_bytes(model: VitaCLIP) -> int:
+def kept_bytes(model: VideoModel) -> int:
     """What a forward pass keeps for the way back, weights aside."""
     kept: dict[int, int] = {}
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -82,12 +82,12 @@ def test_compile_is_for_the_blocks_of_the_image_tower_and_once(monkeypatch: pyte
     assert compiled == []
     Predictor(model, runtime=RuntimeConfig(device="cpu", compile=True))
     model.prepare(RuntimeConfig(compile=True))
-    assert compiled == list(model.clip.vision.blocks)
+    assert compiled == list(model.backbone.vision.blocks)
 
 
 def test_a_compiled_block_gives_the_same_numbers() -> None:
     """Through torch's own tracing and differentiation, without the code generator, which takes minutes."""
-    block = tiny_model(NAMES).clip.vision.blocks[0]
+    block = tiny_model(NAMES).backbone.vision.blocks[0]
     assert isinstance(block, Block)
     x = random_video().flatten(-2)[..., :2, :16].float().requires_grad_()
     context = [torch.ones(3, 16), x[:, :, 0].detach()[:, None]]

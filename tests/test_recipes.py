@@ -12,15 +12,14 @@ from vitaclip.recipes import find_recipe, load_recipe, recipe_names
 # Kinetics-400, 8 frames: paper, section 4.1, and the published training script.
 PUBLISHED: dict[str, Any] = {
     "model.backbone": "openai/clip-vit-base-patch16",
-    "model.video.num_frames": 8,
-    "model.video.num_global": 8,
-    "model.video.local": True,
-    "model.video.summary": True,
-    "model.video.time": True,
-    "model.text.num_context": 8,
-    "model.text.per_class": True,
-    "model.text.class_token_position": "end",
-    "model.text.init_words": "",
+    "model.num_frames": 8,
+    "model.train": "none",
+    "model.context": {"global": {"count": 8}, "local": {}, "summary": {}, "time": {}},
+    "model.pool": {"name": "mean"},
+    "model.head": {
+        **{"name": "learned_text", "num_context": 8, "per_class": True, "class_token_position": "end"},
+        "init_words": "",
+    },
     "model.sampling.kind": "dense",
     "model.sampling.stride": 16,
     "data.augment.crop_scale": [0.08, 1.0],
@@ -48,9 +47,9 @@ PUBLISHED: dict[str, Any] = {
 # What each of the other recipes has otherwise.
 DIFFERENCES: dict[str, dict[str, Any]] = {
     "k400_vitb16_8f": {},
-    "k400_vitb16_16f": {"model.video.num_frames": 16},
+    "k400_vitb16_16f": {"model.num_frames": 16},
     "ssv2_vitb16_8f": {"model.sampling.kind": "segments"},
-    "zero_shot_vitb16_8f": {"model.text.per_class": False},
+    "zero_shot_vitb16_8f": {"model.head": {**PUBLISHED["model.head"], "per_class": False}},
     "few_shot_vitb16_8f": {
         "model.sampling.kind": "segments",
         "data.shots": 16,
@@ -75,8 +74,8 @@ def test_every_recipe_has_its_table() -> None:
 
 def test_coop_is_own_videos_with_the_text_context_alone() -> None:
     coop, own = to_dict(load_recipe("coop_vitb16")), to_dict(load_recipe("own_videos"))
-    assert load_recipe("coop_vitb16").model.plain_video
-    assert (coop["model"]["text"]["num_context"], coop["data"]["feature_cache"]) == (16, "runs/features")
+    assert load_recipe("coop_vitb16").model.video_is_frozen
+    assert (coop["model"]["head"]["num_context"], coop["data"]["feature_cache"]) == (16, "runs/features")
     for part in ("optim", "views"):
         assert coop[part] == own[part]
     assert coop["data"]["augment"] == own["data"]["augment"]

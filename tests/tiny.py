@@ -1,20 +1,16 @@
 """A tiny model with random weights, for tests of everything that needs some model."""
 
 from functools import cache
+from typing import Any
 
 import torch
+from torch import nn
 
 from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.clip.bpe import WORD_END, bpe_of_merges
-from vitaclip.config import (
-    CLIPConfig,
-    ModelConfig,
-    TextConfig,
-    TextPromptConfig,
-    VideoPromptConfig,
-    VisionConfig,
-)
-from vitaclip.model import VitaCLIP
+from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.config import ModelConfig
+from vitaclip.model import VideoModel
 from vitaclip.weights.backbone import Backbone
 from vitaclip.weights.fingerprint import fingerprint
 
@@ -70,14 +66,22 @@ def tiny_backbone(**vision: int) -> Backbone:
     return Backbone(clip, tiny_tokenizer(), "tiny", fingerprint(clip))
 
 
-def tiny_model(
-    class_names: tuple[str, ...] = (),
-    video: VideoPromptConfig | None = None,
-    text: TextPromptConfig | None = None,
-) -> VitaCLIP:
-    config = ModelConfig(
-        backbone="tiny",
-        video=video or VideoPromptConfig(num_frames=4, num_global=2),
-        text=text or TextPromptConfig(num_context=3),
-    )
-    return VitaCLIP(tiny_backbone(), config, class_names).eval()
+def tiny_model(class_names: tuple[str, ...] = (), **settings: Any) -> VideoModel:
+    """All kinds of prompts and a learned context, unless the settings of a `ModelConfig` say otherwise."""
+    usual: dict[str, Any] = {"num_frames": 4, "context": all_kinds(2), "head": learned_text(3)}
+    return VideoModel(tiny_backbone(), ModelConfig(backbone="tiny", **{**usual, **settings}), class_names).eval()
+
+
+def all_kinds(num_global: int = 8) -> dict[str, Any]:
+    """The context of Vita-CLIP."""
+    return {"global": {"count": num_global}, "local": {}, "summary": {}, "time": {}}
+
+
+def learned_text(num_context: int, **settings: Any) -> dict[str, Any]:
+    """The head of Vita-CLIP."""
+    return {"name": "learned_text", "num_context": num_context, **settings}
+
+
+def parameter_of(model: VideoModel, name: str) -> nn.Parameter:
+    """One of the model's parameters."""
+    return dict(model.named_parameters())[name]

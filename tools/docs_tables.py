@@ -7,8 +7,6 @@ A page holds `<!-- table: NAME -->` and `<!-- end -->`; what stands between them
 """
 
 import argparse
-import ast
-import inspect
 import re
 import sys
 import textwrap
@@ -19,9 +17,12 @@ from typing import Any
 
 from video_kinds import KINDS
 from vitaclip.ablate.variants import load_comparison
-from vitaclip.config import TrainConfig
+from vitaclip.config import ModelConfig, TrainConfig
+from vitaclip.parts.registry import parts
+from vitaclip.settings import attribute_texts, setting_texts
 from vitaclip.train.comparison import MAY_CHANGE_ON_RESUME
 
+PARTS = {slot: parts(slot) for slot in ("context", "pool", "head")}
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 _TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -34,29 +35,25 @@ def render_page(text: str) -> str:
 
 def settings(config: Any, path: str = "") -> Iterator[tuple[str, Any, str]]:
     """(dotted path, default, text below it) of every setting of a config and of the configs inside it."""
-    texts = _attribute_texts(type(config))
+    texts = attribute_texts(type(config))
     for field in fields(config):
         value = getattr(config, field.name)
         if is_dataclass(value):
             yield from settings(value, f"{path}{field.name}.")
         else:
             yield f"{path}{field.name}", value, texts.get(field.name, "")
+        if isinstance(config, ModelConfig):
+            yield from _part_settings(field.name)
 
 
-def _attribute_texts(cls: type) -> dict[str, str]:
-    """The string that stands below each field of a dataclass, on one line."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0]
-    assert isinstance(body, ast.ClassDef)
-    texts = {}
-    for field, following in zip(body.body, body.body[1:], strict=False):
-        text = (
-            following.value.value
-            if isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
-            else ""
-        )
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
-            texts[field.target.id] = " ".join(text.split())
-    return texts
+def _part_settings(slot: str) -> Iterator[tuple[str, Any, str]]:
+    """The parts of a slot of the model and their settings; a kind of context is a setting itself."""
+    for name, part in sorted(PARTS.get(slot, {}).items()):
+        inside = f"model.{slot}.{name}." if slot == "context" else f"model.{slot}."
+        if slot == "context":
+            yield inside[:-1], {}, " ".join((part.__doc__ or "").split())
+        for setting, default, text in setting_texts(part.config_class):
+            yield inside + setting, default, text if slot == "context" else f"Of `{name}`. {text}"
 
 
 def _settings_table(prefix: str = "") -> str:

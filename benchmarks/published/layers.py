@@ -6,7 +6,7 @@ Axes: n frames of all videos, B videos, T frames, L tokens, K texts, G global pr
 import torch
 from torch import Tensor, nn
 
-from vitaclip.config import VideoPromptConfig
+from vitaclip.parts.config import ModelConfig
 
 
 class Norm(nn.LayerNorm):
@@ -45,7 +45,7 @@ class EinsumAttention(nn.Module):
 class ImageBlock(nn.Module):
     """A block of the image tower; prompts join as tokens and leave again."""
 
-    def __init__(self, width: int, heads: int, hidden: int, prompts: VideoPromptConfig) -> None:
+    def __init__(self, width: int, heads: int, hidden: int, prompts: ModelConfig) -> None:
         super().__init__()
         self.prompts = prompts
         self.norm1, self.norm2 = Norm(width), Norm(width)
@@ -54,27 +54,27 @@ class ImageBlock(nn.Module):
         self.mlp.add_module("fc1", nn.Linear(width, hidden))
         self.mlp.add_module("act", QuickGELU())
         self.mlp.add_module("fc2", nn.Linear(hidden, width))
-        if prompts.local or prompts.summary:
+        if {"local", "summary"} & prompts.context.keys():
             self.cls_proj = nn.Linear(width, width)
-        if prompts.local:
+        if "local" in prompts.context:
             self.local_prompts = nn.Parameter(torch.empty(1, prompts.num_frames, width))
-        if prompts.summary:
+        if "summary" in prompts.context:
             self.summary_ln = Norm(width)
             self.summary_attn_layer = EinsumAttention(width, heads)
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, [cls, G global prompts, patches], C) -> same."""
         length, num_frames = x.shape[1], self.prompts.num_frames
-        if self.prompts.local or self.prompts.summary:
+        if {"local", "summary"} & self.prompts.context.keys():
             cls = self.cls_proj(x[:, 0].unflatten(0, (-1, num_frames)))
-        if self.prompts.summary:
+        if "summary" in self.prompts.context:
             summary = cls + self.summary_attn_layer(self.summary_ln(cls))
             x = torch.cat([x, summary.flatten(end_dim=1)[:, None]], dim=1)
-        if self.prompts.local:
+        if "local" in self.prompts.context:
             local = (self.local_prompts + cls).repeat_interleave(num_frames, dim=0)
             x = torch.cat([x[:, :1], local, x[:, 1:]], dim=1)
         x = x + self.attn(self.norm1(x))
-        if self.prompts.local:
+        if "local" in self.prompts.context:
             x = torch.cat([x[:, :1], x[:, 1 + num_frames :]], dim=1)
         x = x[:, :length]
         return x + self.mlp(self.norm2(x))

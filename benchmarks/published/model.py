@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from published.layers import ImageBlock, Norm, TextBlock
-from vitaclip.model import VitaCLIP
-from vitaclip.prompts import PromptLayout, TextPrompts, lay_out
+from vitaclip.model import VideoModel
+from vitaclip.parts.heads.learned_text import LearnedTextHead, PromptLayout, lay_out
 from vitaclip.weights.published import to_published
 
 
@@ -40,23 +40,24 @@ class Context(nn.Module):
 class ImageTower(nn.Module):
     """Frames in, video features out."""
 
-    def __init__(self, model: VitaCLIP) -> None:
+    def __init__(self, model: VideoModel) -> None:
         super().__init__()
-        vision, prompts = model.clip.config.vision, model.config.video
+        vision, prompts = model.backbone.config.vision, model.config
         self.num_frames = prompts.num_frames
         self.patch_embed = Patches(vision.width, vision.patch_size)
         self.cls_token = nn.Parameter(torch.empty(vision.width))
         self.pos_embed = nn.Parameter(torch.empty(1 + vision.num_patches, vision.width))
-        self.time_embed = nn.Parameter(torch.empty(prompts.num_frames, vision.width)) if prompts.time else None
-        self.num_global = prompts.num_global
-        if prompts.num_global:
-            self.global_prompts = nn.Parameter(torch.empty(vision.depth, prompts.num_global, vision.width))
+        time = torch.empty(prompts.num_frames, vision.width)
+        self.time_embed = nn.Parameter(time) if "time" in prompts.context else None
+        self.num_global = prompts.context.get("global", {"count": 0})["count"]
+        if self.num_global:
+            self.global_prompts = nn.Parameter(torch.empty(vision.depth, self.num_global, vision.width))
         hidden = round(vision.width * vision.mlp_ratio)
         self.blocks = nn.ModuleList(
             ImageBlock(vision.width, vision.heads, hidden, prompts) for _ in range(vision.depth)
         )
         self.ln_pre, self.ln_post = Norm(vision.width), Norm(vision.width)
-        self.proj = nn.Parameter(torch.empty(vision.width, model.clip.config.embed_dim))
+        self.proj = nn.Parameter(torch.empty(vision.width, model.backbone.config.embed_dim))
 
     def forward(self, video: Tensor) -> Tensor:
         """(B, T, 3, H, W), normalised -> (B, D)."""
@@ -80,14 +81,14 @@ class TextTower(nn.Module):
 
     causal: Tensor
 
-    def __init__(self, model: VitaCLIP) -> None:
+    def __init__(self, model: VideoModel) -> None:
         super().__init__()
-        text = model.clip.config.text
+        text = model.backbone.config.text
         self.token_embedding = nn.Embedding(text.vocab_size, text.width)
         self.positional_embedding = nn.Parameter(torch.empty(text.context_length, text.width))
         self.transformer = Blocks(text.width, text.heads, text.depth)
         self.ln_final = Norm(text.width)
-        self.text_projection = nn.Parameter(torch.empty(text.width, model.clip.config.embed_dim))
+        self.text_projection = nn.Parameter(torch.empty(text.width, model.backbone.config.embed_dim))
         mask = torch.full((text.context_length, text.context_length), float("-inf")).triu(1)
         self.register_buffer("causal", mask, persistent=False)
 
@@ -105,21 +106,21 @@ class PublishedModel(nn.Module):
 
     embeddings: Tensor
 
-    def __init__(self, model: VitaCLIP, class_names: tuple[str, ...]) -> None:
+    def __init__(self, model: VideoModel, class_names: tuple[str, ...]) -> None:
         """Take the weights of `model`, which must have a learned context; nothing is shared with it."""
         super().__init__()
-        assert isinstance(model.prompts.text, TextPrompts)
-        context = model.prompts.text.context
+        assert isinstance(model.head, LearnedTextHead)
+        context = model.head.context
         self.visual, self.textual = ImageTower(model), TextTower(model)
         self.prompt_learner = Context(context)
         self.logit_scale = nn.Parameter(torch.empty(()))
         self.to(context)
-        self.load_state_dict(to_published(model.clip.state_dict(), model.prompts.state_dict()))
-        trained = to_published({}, {name: p for name, p in model.prompts.named_parameters() if p.requires_grad})
+        self.load_state_dict(to_published(model.backbone.state_dict(), model.adapter_state()))
+        trained = to_published({}, model.adapter_params())
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(name in trained)
-        length = model.clip.config.text.context_length
-        self.layout = _padded(lay_out(class_names, model.tokenizer, model.config.text, length), length)
+        length = model.backbone.config.text.context_length
+        self.layout = _padded(lay_out(class_names, model.backbone.tokenizer, model.head.config, length), length)
         self.layout = self.layout.to(context.device)
         with torch.no_grad():
             self.register_buffer("embeddings", self.textual.token_embedding(self.layout.ids), persistent=False)

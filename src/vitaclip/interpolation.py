@@ -13,60 +13,56 @@ from dataclasses import replace
 import torch
 
 from vitaclip.clip import CLIP
-from vitaclip.config import TextPromptConfig, VideoPromptConfig
-from vitaclip.model import VitaCLIP
+from vitaclip.model import TEMPERATURE, VideoModel
 from vitaclip.weights.backbone import Backbone, load_backbone
 from vitaclip.weights.fingerprint import fingerprint
 
 
-def frozen_clip(model: VitaCLIP, backbone: str = "") -> VitaCLIP:
-    """The CLIP that a model started from, as it was: no prompts, the same frames, names in the model's templates.
+def frozen_clip(model: VideoModel, backbone: str = "") -> VideoModel:
+    """The CLIP that a model started from, as it was: no part learns, the same frames, names in the model's templates.
 
     Args:
-        model: prompts on frozen towers, which are then shared; or trained towers.
+        model: parts on frozen towers, which are then shared; or trained towers.
         backbone: where the CLIP is that trained towers started from. Empty: where it was then.
 
     Raises:
         ValueError: if that CLIP is not there, not known, or another one.
     """
     start = _start_of_towers(model, backbone)
-    video = VideoPromptConfig(
-        num_frames=model.config.video.num_frames, num_global=0, local=False, summary=False, time=False
-    )
-    text = TextPromptConfig(num_context=0, templates=model.config.text.templates)
-    config = replace(model.config, backbone=start.name, video=video, text=text, train_towers=False)
-    return VitaCLIP(start, config).to(model.device).eval()
+    config = replace(model.config, backbone=start.name, context={}, pool="mean", head="templates", train="none")
+    return VideoModel(start, config).to(model.device).eval()
 
 
-def interpolate(model: VitaCLIP, ratio: float, backbone: str = "") -> VitaCLIP:
+def interpolate(model: VideoModel, ratio: float, backbone: str = "") -> VideoModel:
     """A new model whose towers and temperature lie between frozen CLIP's (ratio 0) and the model's (1).
 
-    Prompts, which CLIP has none of, are the model's at any ratio.
+    What other parts learned, which CLIP has none of, is the model's at any ratio.
 
     Raises:
         ValueError: if the towers were not trained; or see `frozen_clip`.
     """
-    if not model.config.train_towers:
+    if model.config.train == "none":
         raise ValueError(
             "the towers of this model are frozen CLIP's own, so there is nothing between the two in weights;"
             " interpolate the scores (--interpolate.space scores)"
         )
     start = frozen_clip(model, backbone)
-    tuned, prompts = model.clip.state_dict(), model.prompts.state_dict()
-    towers = {name: torch.lerp(value, tuned[name], ratio) for name, value in start.clip.state_dict().items()}
-    prompts["logit_scale"] = torch.lerp(start.prompts.logit_scale.detach(), prompts["logit_scale"], ratio)
-    clip = CLIP.from_state(model.clip.config, towers)
-    mixed = Backbone(clip, model.tokenizer, model.config.backbone, fingerprint(clip))
-    between = VitaCLIP(mixed, model.config, model.class_names, saved=prompts).to(model.device).eval()
+    tuned, adapter = model.backbone.state_dict(), model.adapter_state()
+    towers = {name: torch.lerp(value, tuned[name], ratio) for name, value in start.backbone.state_dict().items()}
+    if TEMPERATURE in adapter:
+        adapter[TEMPERATURE] = torch.lerp(start.adapter_state()[TEMPERATURE], adapter[TEMPERATURE], ratio)
+    clip = CLIP.from_state(model.backbone.config, towers)
+    mixed = Backbone(clip, model.backbone.tokenizer, model.config.backbone, fingerprint(clip))
+    between = VideoModel(mixed, model.config, model.class_names, saved=adapter).to(model.device).eval()
     between.origin = model.origin
     return between
 
 
-def _start_of_towers(model: VitaCLIP, backbone: str) -> Backbone:
-    if not model.config.train_towers:
+def _start_of_towers(model: VideoModel, backbone: str) -> Backbone:
+    if model.config.train == "none":
         if backbone:
             raise ValueError(f"interpolate.backbone = {backbone!r}: the model has its own frozen CLIP; leave it empty")
-        return Backbone(model.clip, model.tokenizer, model.config.backbone, model.fingerprint)
+        return Backbone(model.backbone, model.backbone.tokenizer, model.config.backbone, model.fingerprint)
     name = backbone or (model.origin.backbone if model.origin else "")
     if not name:
         raise ValueError(

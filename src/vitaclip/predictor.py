@@ -1,13 +1,12 @@
 """Using a model: set the classes once, predict many videos.
 
-Axes: V views, T frames, H x W pixels, K classes, D embedding.
+Axes: n videos, V views, T frames, H x W pixels, K classes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import torch
 from torch import Tensor
 
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
@@ -23,9 +22,9 @@ from vitaclip.data import (
     to_video_path,
     view_sampling,
 )
+from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
 from vitaclip.evaluate.scoring import encode_views, fuse_views
-from vitaclip.evaluate.wording import Descriptions, TextPlan, Wording, encode_names, plan_text
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.names import check_class_names
 from vitaclip.runtime import autocast, describe_computed, pick_device
 
@@ -53,14 +52,14 @@ class Predictor:
     """A model with a list of classes in mind.
 
     Example:
-        >>> predictor = Predictor(VitaCLIP.from_pretrained("miniature"))
+        >>> predictor = Predictor(VideoModel.from_pretrained("miniature"))
         >>> predictor.set_classes(["red arrow moving left", "red arrow moving right"])
         >>> print(predictor.predict("video.mp4"))
     """
 
     def __init__(
         self,
-        model: VitaCLIP,
+        model: VideoModel,
         *,
         views: ViewsConfig | None = None,
         runtime: RuntimeConfig | None = None,
@@ -71,19 +70,17 @@ class Predictor:
         device = pick_device(runtime.device)
         self.model = model.to(device).prepare(runtime).eval()
         self.views, self.limits = views or ViewsConfig(), limits or VideoLimits()
-        self.class_names = model.class_names
         self.computed = describe_computed(runtime, device)
         self.autocast = partial(autocast, runtime, device)
-        self._text_features: Tensor | None = None
+        self._texts: ClassTexts | None = None
 
-    @torch.no_grad()
     def set_classes(
         self,
         names: Sequence[str],
         templates: Sequence[str] | None = None,
         descriptions: Descriptions | None = None,
-    ) -> TextPlan:
-        """Choose the K candidate classes; their text features are computed here, once, as an evaluation does.
+    ) -> ClassTexts:
+        """Choose the K candidate classes; their features are computed here, once, as an evaluation does.
 
         Args:
             names: class names in plain words.
@@ -91,41 +88,48 @@ class Predictor:
             descriptions: sentences about each class, by its name.
 
         Returns:
-            What the text tower was given, which `note` says in words; see `plan_text`.
+            The candidates; their `note` says in words how the features were made.
 
         Raises:
             ValueError: for an empty list, a name that comes twice, or names that the text tower cannot take.
         """
         names = check_class_names(names, "set_classes")
-        wording = Wording(tuple(templates or ()), descriptions or {})
+        prompts = ClassPrompts(tuple(templates or ()), descriptions or {})
         with self.autocast():
-            features = encode_names(self.model, names, wording)
-        self.set_text_features(names, features)
-        return plan_text(self.model, names, wording)
+            self._texts = encode_classes(self.model, names, prompts)
+        return self._texts
 
-    def set_text_features(self, names: Sequence[str], features: Tensor) -> None:
-        """Choose the K candidate classes with text features (K, D) that were computed elsewhere."""
-        self.class_names, self._text_features = tuple(names), features
+    def set_texts(self, texts: ClassTexts) -> None:
+        """Choose the candidate classes as they were made elsewhere."""
+        self._texts = texts
 
     @property
-    def text_features(self) -> Tensor:
-        """(K, D) of the candidates, of unit length; the model's own names, if no others were set.
+    def class_names(self) -> tuple[str, ...]:
+        """The candidates: those that were set, else the model's own."""
+        return self._texts.names if self._texts else self.model.class_names
+
+    @property
+    def texts(self) -> ClassTexts:
+        """The candidates; the model's own names, if no others were set.
 
         Raises:
             ValueError: if the model has no names either.
         """
-        if self._text_features is None:
+        if self._texts is None:
             if not self.model.class_names:
                 raise ValueError("no classes are set; call set_classes([...]) first")
-            self.set_classes(self.model.class_names)
-        assert self._text_features is not None
-        return self._text_features
+            return self.set_classes(self.model.class_names)
+        return self._texts
+
+    def probabilities(self, features: Tensor) -> Tensor:
+        """(n, K) float32 on the CPU, of n videos whose views were embedded, (n, V, ...)."""
+        return fuse_views(self.model, features, self.texts.features, self.views.average)
 
     @property
     def sampling(self) -> FrameSampling:
         """Which frames of a video are looked at."""
         config = self.model.config
-        return view_sampling(config.sampling, config.video.num_frames, self.views)
+        return view_sampling(config.sampling, config.num_frames, self.views)
 
     @property
     def reader(self) -> Callable[[str | VideoPath], LoadedVideo]:
@@ -147,7 +151,7 @@ class Predictor:
         return self.reader(path)[0]
 
     def encode(self, video: Tensor) -> Tensor:
-        """Embed views, uint8 (V, T, 3, H, W): (V, D) float32 of unit length, on the CPU."""
+        """Embed views, uint8 (V, T, 3, H, W): (V, ...) float32 on the CPU, one of unit length for most models."""
         return encode_views(self.model, video[None], self.views.pixels, self.autocast)[0]
 
     def predict(self, path: str | VideoPath, top_k: int = 5) -> Prediction:
@@ -156,7 +160,8 @@ class Predictor:
         Raises:
             ValueError: if no classes are set, or if the file is not a readable video (then a `VideoError`).
         """
-        scores = fuse_views(self.model, self.encode(self.load(path))[None], self.text_features, self.views.average)[0]
+        _ = self.texts  # first: without candidates no video is opened
+        scores = self.probabilities(self.encode(self.load(path))[None])[0]
         return self._prediction(to_video_path(path), scores, top_k)
 
     def predict_many(
@@ -178,7 +183,7 @@ class Predictor:
         looked_at = self.sampling, views.temporal, views.spatial, self.model.image_size
         aspect = views.pixel_aspect or data.pixel_aspect
         dataset = EvalDataset(videos, *looked_at, "skip", views.crop, cache, self.limits, aspect)
-        text, limit = self.text_features, data.time_limit_seconds
+        _, limit = self.texts, data.time_limit_seconds
         for batch in eval_batches(dataset, data.eval_batch_size, data.workers, time_limit_seconds=limit):
             errors, scores = dict(zip(batch.left_out, batch.skipped, strict=True)), dict[int, Tensor]()
             if batch.rows:

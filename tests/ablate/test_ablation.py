@@ -15,20 +15,14 @@ from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Claim, Comparison, Variant
 from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 
 FULL = Variant(name="full", about="all of them", scores=(0.5,))
-LESS = Variant(name="less", overrides={"model.video.summary": False, "model.video.time": False})
+LESS = Variant(name="less", overrides={"model.context.summary": None, "model.context.time": None})
 FROZEN = Variant(
     name="frozen",
     trains=False,
-    overrides={
-        "model.video.num_global": 0,
-        "model.video.local": False,
-        "model.video.summary": False,
-        "model.video.time": False,
-        "model.text.num_context": 0,
-    },
+    overrides={"model.context": {}, "model.head": "templates"},
 )
 CLAIMS = (
     Claim(says="more is better", better="full", than="less"),
@@ -69,7 +63,7 @@ def test_figures_are_those_of_an_evaluation_of_each_model(world: Path, finished:
     for place, seed in enumerate(SEEDS):
         config = config_of(world, out)
         for name, space in (("full", ""), ("full scores 0.5", "scores"), ("less", "")):
-            model = VitaCLIP.from_pretrained(out / name.split()[0] / f"seed{seed}" / "model")
+            model = VideoModel.from_pretrained(out / name.split()[0] / f"seed{seed}" / "model")
             for test in result.tests:
                 expected = Evaluation(
                     *(model, test.videos.rows, test.videos.class_names, config.views, config.runtime, config.data),
@@ -84,7 +78,7 @@ def test_figures_are_those_of_an_evaluation_of_each_model(world: Path, finished:
 def test_a_run_is_an_ordinary_run_folder_of_the_overrides_and_the_seed(finished: tuple[AblationResult, Path]) -> None:
     folder = finished[1] / "less" / "seed3"
     config = json.loads((folder / "config.json").read_text())
-    assert (config["seed"], config["model"]["video"]["summary"], config["out"]) == (3, False, str(folder))
+    assert (config["seed"], config["model"]["context"].get("summary"), config["out"]) == (3, None, str(folder))
     assert (folder / "metrics.jsonl").exists()
     assert not (finished[1] / "frozen" / "seed3").exists()
 

@@ -8,22 +8,22 @@ import pytest
 from tiny import tiny_backbone
 from vitaclip.ablate.variants import SHIPPED, Claim, Variant, load_comparison
 from vitaclip.config import TrainConfig, to_dict
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.recipes import load_recipe, recipe_names
 
 TRAINS: dict[str, set[str]] = {
     # Written out here: the kinds of numbers that train, beside the temperature.
     "frozen": set(),
-    "text_context_only": {"text"},
+    "text_context_only": {"learned_text"},
     "global_only": {"global"},
     "linear_probe": {"linear"},
-    "fine_tuning": {"towers"},
-    "fine_tuning_with_time": {"towers", "time"},
-    "full": {"global", "local", "summary", "time", "cls_proj", "text"},
-    "no_summary": {"global", "local", "time", "cls_proj", "text"},
-    "no_local": {"global", "summary", "time", "cls_proj", "text"},
-    "no_global": {"local", "summary", "time", "cls_proj", "text"},
-    "no_time": {"global", "local", "summary", "cls_proj", "text"},
+    "fine_tuning": {"backbone"},
+    "fine_tuning_with_time": {"backbone", "time"},
+    "full": {"global", "local", "summary", "time", "cls_proj", "learned_text"},
+    "no_summary": {"global", "local", "time", "cls_proj", "learned_text"},
+    "no_local": {"global", "summary", "time", "cls_proj", "learned_text"},
+    "no_global": {"local", "summary", "time", "cls_proj", "learned_text"},
+    "no_time": {"global", "local", "summary", "cls_proj", "learned_text"},
     "no_text_context": {"global", "local", "summary", "time", "cls_proj"},
 }
 
@@ -43,7 +43,7 @@ def test_each_variant_of_the_package_trains_what_it_says(recipe: str) -> None:
     comparison = load_comparison()
     assert {variant.name for variant in comparison.variants} == set(TRAINS)
     for variant in comparison.variants:
-        model = VitaCLIP(tiny_backbone(), variant.config(load_recipe(recipe)).model, ("run", "sit"))
+        model = VideoModel(tiny_backbone(), variant.config(load_recipe(recipe)).model, ("run", "sit"))
         trains = {kind for kind, count in model.trained_counts().items() if count}
         assert trains == TRAINS[variant.name] | {"logit_scale"}, variant.name
 
@@ -57,15 +57,15 @@ def test_claims_of_the_package_are_about_rows_that_there_are() -> None:
 
 def test_an_override_changes_its_field_alone() -> None:
     base = TrainConfig()
-    changed = to_dict(Variant(name="a", overrides={"model.video.num_global": 3, "seed": 5}).config(base))
+    changed = to_dict(Variant(name="a", overrides={"model.context.global.count": 3, "seed": 5}).config(base))
     expected = to_dict(base)
-    expected["model"]["video"]["num_global"], expected["seed"] = 3, 5
+    expected["model"]["context"]["global"]["count"], expected["seed"] = 3, 5
     assert changed == expected
 
 
 def test_ones_own_file_adds_to_the_package(tmp_path: Path) -> None:
     mine = "variants:\n  fine_tuning: {overrides: {optim.learning_rate: 1.0e-3}}\n  full:\n  more: {about: 16 of them,"
-    mine += " overrides: {model.video.num_global: 16}, interpolate: {scores: [0.5]}}\n"
+    mine += " overrides: {model.context.global.count: 16}, interpolate: {scores: [0.5]}}\n"
     comparison = load_comparison(own_file(tmp_path, mine))
     tuned, full, more = comparison.variants
     (shipped,) = load_comparison(names=["fine_tuning"]).variants
@@ -115,9 +115,9 @@ def test_a_wrong_file_is_one_line(content: str, message: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"model.video.sumary": False}, "variant a: the config has no field 'model.video.sumary'"),
-        ({"model.video.local.deep": False}, "variant a: the config has no field"),
-        ({"model.video.num_global": -1}, "variant a: VideoPromptConfig.num_global = -1"),
+        ({"model.context.sumary": {}}, "variant a: model.context: there is no part 'sumary'; did you mean 'summary'"),
+        ({"model.sampling.stride.deep": False}, "variant a: the config has no field"),
+        ({"model.context.global.count": -1}, "variant a: GlobalConfig.count = -1"),
     ],
 )
 def test_a_wrong_override_is_one_line(overrides: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,17 +13,22 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 from published import PublishedModel, score_video, train_step
 
 from parity_case import CASES, load_case, relative_error
-from tiny import tiny_model
-from vitaclip.config import TextPromptConfig, VideoPromptConfig
+from tiny import all_kinds, learned_text, tiny_model
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.weights.published import to_published
 
 NAMES = ("jump", "run up", "very long name moving left")
 SETTINGS = [
-    (VideoPromptConfig(num_frames=4, num_global=2), TextPromptConfig(num_context=3, per_class=True)),
-    (VideoPromptConfig(num_frames=4, num_global=0), TextPromptConfig(num_context=3, class_token_position="front")),
-    (VideoPromptConfig(num_frames=4, summary=False, time=False), TextPromptConfig(num_context=2)),
-    (VideoPromptConfig(num_frames=4, local=False, train_cls_proj=False), TextPromptConfig(num_context=1)),
+    ({"num_frames": 4, "context": all_kinds(2)}, {"head": learned_text(3, per_class=True)}),
+    (
+        {"num_frames": 4, "context": {"local": {}, "summary": {}, "time": {}}},
+        {"head": learned_text(3, class_token_position="front")},
+    ),
+    ({"num_frames": 4, "context": {"global": {}, "local": {}}}, {"head": learned_text(2)}),
+    (
+        {"num_frames": 4, "context": {"global": {}, "summary": {}, "time": {}}, "train_cls_proj": False},
+        {"head": learned_text(1)},
+    ),
 ]
 
 
@@ -32,17 +38,17 @@ def pixels(*shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("video", "text"), SETTINGS)
-def test_a_step_has_the_logits_and_the_gradients_of_ours(video: VideoPromptConfig, text: TextPromptConfig) -> None:
-    model = tiny_model(NAMES, video=video, text=text).double()
+def test_a_step_has_the_logits_and_the_gradients_of_ours(video: dict[str, Any], text: dict[str, Any]) -> None:
+    model = tiny_model(NAMES, **video, **text).double()
     published = PublishedModel(model, NAMES)
     clips, labels = pixels(4), torch.tensor([0, 1, 2, 1])
-    normalised = model.clip.normalize_pixels(clips)
+    normalised = model.backbone.normalize_pixels(clips)
 
     logits = model(clips, model.encode_text(NAMES))
     torch.testing.assert_close(published(normalised), logits, rtol=1e-10, atol=1e-10)
     loss = F.cross_entropy(logits, labels)
     loss.backward()
-    expected = to_published({}, {name: p.grad for name, p in model.prompts.named_parameters() if p.grad is not None})
+    expected = to_published({}, {name: p.grad for name, p in model.adapter_params().items() if p.grad is not None})
 
     optimizer = torch.optim.SGD(published.parameters(), lr=0)
     assert train_step(published, optimizer, normalised, labels, 2) == pytest.approx(loss.item(), rel=1e-12)
@@ -57,7 +63,7 @@ def test_a_test_video_has_the_probabilities_of_ours() -> None:
     model = tiny_model(NAMES).double()
     views = pixels(1, 3)
     ours = fuse_views(model, encode_views(model, views).double(), model.encode_text(NAMES))[0]
-    published = score_video(PublishedModel(model, NAMES), model.clip.normalize_pixels(views[0]))
+    published = score_video(PublishedModel(model, NAMES), model.backbone.normalize_pixels(views[0]))
     torch.testing.assert_close(published, ours, rtol=1e-5, atol=1e-7)  # our features leave the device in float32
 
 

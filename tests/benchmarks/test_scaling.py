@@ -35,7 +35,7 @@ def test_what_a_class_keeps_of_its_own_is_in_the_formula(monkeypatch: pytest.Mon
 def test_what_attention_by_products_keeps_more_is_in_the_formula() -> None:
     """The weights and the scaled queries, against what torch keeps for training in bfloat16 and would in float32."""
     model = full_size.build_model(classes=10, frames=2, image_size=32, small=True)
-    vision = model.clip.config.vision
+    vision = model.backbone.config.vision
     kept: list[torch.Size] = []
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:

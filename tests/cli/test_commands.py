@@ -50,7 +50,7 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
     rows = {line.split()[1]: line.split()[3] for line in printed.splitlines() if line.startswith("│")}
     parts = {kind: int(count.replace(",", "")) for kind, count in rows.items()}
     assert parts.pop("all") == sum(parts.values())
-    assert (parts["global"], parts["text"], parts["logit_scale"]) == (2 * 8 * 16, 8 * 12, 1)
+    assert (parts["global"], parts["learned_text"], parts["logit_scale"]) == (2 * 8 * 16, 8 * 12, 1)
     # Where there is no terminal, each logged step is a line.
     (line,) = (line for line in printed.splitlines() if line.startswith("step 1 of 1: loss "))
     assert all(word in line for word in ("top-1", "clips/s", "waiting for data", "memory"))
@@ -95,13 +95,13 @@ def test_train_takes_few_shots_counts_epochs_and_stops_early(
 
 def test_train_and_eval_keep_features(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     cache, videos = tmp_path / "cache", str(world / "videos")
-    off = [f"--model.video.{kind}" for kind in ("local=false", "summary=false", "time=false")]
+    off = [argument for kind in ("local", "summary", "time") for argument in (f"--model.context.{kind}", "null")]
     arguments = ["train", "--config", "own_videos", "--data.train", videos, "--model.backbone", str(world / "backbone")]
     arguments += ["--optim.steps", "3", "--optim.batch_size", "4", "--data.workers", "0", *off]
     arguments += ["--data.feature_cache", str(cache)]
     refused = error_of(capsys, *arguments, "--out", str(tmp_path / "refused"))
-    assert "model.video.num_global = 0" in refused
-    arguments += ["--model.video.num_global", "0"]
+    assert "set model.context = {}" in refused
+    arguments += ["--model.context.global", "null"]
     for name in ("first", "second"):
         assert main([*arguments, "--out", str(tmp_path / name)]) == 0
         assert "features ━━━━━━━━━━ 12/12" in capsys.readouterr().out

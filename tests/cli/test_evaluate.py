@@ -4,17 +4,19 @@ import csv
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from small_world import NAMES, train_config
+from tiny import learned_text
 from vitaclip.cli import main
-from vitaclip.config import DataConfig, RuntimeConfig, TextPromptConfig, ViewsConfig
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
+from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.evaluate.wording import Wording
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.weights.backbone import load_backbone
 
 RUNTIME = ("--runtime.precision", "float32")
@@ -22,11 +24,11 @@ DESCRIPTIONS = {"jump up": ["one very long jump"], "moving left": ["{} of two"],
 TEMPLATES = ("a very long photo of {}.", "two {}")
 
 
-def build(world: Path, *, per_class: bool = False) -> VitaCLIP:
+def build(world: Path, *, per_class: bool = False) -> VideoModel:
     config = train_config(world, world / "unused").model
-    text = TextPromptConfig(num_context=3, per_class=per_class, templates=("a photo {}.",))
-    config = replace(config, text=text)
-    return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
+    text: dict[str, Any] = {"head": learned_text(3, per_class=per_class), "templates": ("a photo {}.",)}
+    config = replace(config, **text)
+    return VideoModel(load_backbone(config.backbone), config, NAMES).eval()
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +52,10 @@ def evaluated(world: Path, model: Path, out: Path, *options: str) -> tuple[dict[
     return found, json.loads((out / "out.json").read_text())["text"]
 
 
-def expected(world: Path, model: Path, wording: Wording, views: ViewsConfig | None = None) -> torch.Tensor:
+def expected(world: Path, model: Path, wording: ClassPrompts, views: ViewsConfig | None = None) -> torch.Tensor:
     """(videos, classes) in Python."""
     rows, settings = read_folder(world / "videos").rows, (RuntimeConfig(precision="float32"), DataConfig(workers=0))
-    loaded = VitaCLIP.from_pretrained(model)
+    loaded = VideoModel.from_pretrained(model)
     return Evaluation(loaded, rows, NAMES, views or ViewsConfig(), *settings, wording).run().scores.probabilities
 
 
@@ -66,11 +68,14 @@ def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_give
 ) -> None:
     (tmp_path / "said.json").write_text(json.dumps(DESCRIPTIONS))
     (tmp_path / "templates.txt").write_text("\n".join(TEMPLATES))
-    plain = expected(world, model, Wording())
+    plain = expected(world, model, ClassPrompts())
     described = {name: tuple(sentences) for name, sentences in DESCRIPTIONS.items()}
     options = {
-        ("--descriptions", str(tmp_path / "said.json")): (Wording((), described), "mean of the class's descriptions"),
-        ("--template", str(tmp_path / "templates.txt")): (Wording(TEMPLATES), "2 templates given"),
+        ("--descriptions", str(tmp_path / "said.json")): (
+            ClassPrompts((), described),
+            "mean of the class's descriptions",
+        ),
+        ("--template", str(tmp_path / "templates.txt")): (ClassPrompts(TEMPLATES), "2 templates given"),
     }
     video = str(world / "videos" / "moving_left" / "1.mp4")
     for given, (wording, said) in options.items():
@@ -90,9 +95,9 @@ def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_give
 def test_a_way_of_testing_is_named_and_parts_of_it_are_changed(world: Path, model: Path, tmp_path: Path) -> None:
     found, _ = evaluated(world, model, tmp_path, "--views", "xclip_4x3", "--views.temporal", "2")
     views = ViewsConfig(temporal=2, spatial=3, sampling="segments", pixels="imagenet")
-    wanted = expected(world, model, Wording(), views)
+    wanted = expected(world, model, ClassPrompts(), views)
     torch.testing.assert_close(as_table(found), wanted, atol=1e-6, rtol=0)
-    assert not torch.allclose(wanted, expected(world, model, Wording()), atol=1e-4)
+    assert not torch.allclose(wanted, expected(world, model, ClassPrompts()), atol=1e-4)
     assert len(json.loads((tmp_path / "out.json").read_text())["view_top1"]) == 2 * 3
 
 

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from vitaclip.cli import main
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 
 NAMES = "jump up, moving left, moving right"
 
@@ -54,7 +54,7 @@ def test_a_model_may_stand_before_the_videos(
     command: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    VitaCLIP.from_pretrained(world / "backbone", num_frames=4).save_pretrained("run/model")
+    VideoModel.from_pretrained(world / "backbone", num_frames=4).save_pretrained("run/model")
     video = str(world / "videos" / "jump_up" / "0.mp4")
     printed = []
     for model in (["run", video], ["run/model", video], [video, "--model", "run/model"]):

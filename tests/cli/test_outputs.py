@@ -18,7 +18,7 @@ from vitaclip.cli import main
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.train.checkpoint import CheckpointStore
 from vitaclip.weights.backbone import load_backbone
 
@@ -27,7 +27,7 @@ from vitaclip.weights.backbone import load_backbone
 def model(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = train_config(world, world / "unused").model
     folder = tmp_path_factory.mktemp("model") / "model"
-    return VitaCLIP(load_backbone(config.backbone), config, NAMES).save_pretrained(folder)
+    return VideoModel(load_backbone(config.backbone), config, NAMES).save_pretrained(folder)
 
 
 def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: int = 2) -> str:
@@ -41,12 +41,12 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: 
 def test_scores_that_are_no_numbers_are_an_error(
     command: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = VitaCLIP.encode_video
+    encode = VideoModel.encode_video
 
-    def overflow(self: VitaCLIP, clips: torch.Tensor) -> torch.Tensor:
+    def overflow(self: VideoModel, clips: torch.Tensor) -> torch.Tensor:
         return encode(self, clips) * float("nan")
 
-    monkeypatch.setattr(VitaCLIP, "encode_video", overflow)
+    monkeypatch.setattr(VideoModel, "encode_video", overflow)
     out = {"predict": "out.csv", "eval": "out.json", "explain": "out"}[command]
     videos = world / "videos" if command == "eval" else world / "videos" / "jump_up" / "0.mp4"
     arguments = [command, str(videos), "--backbone", str(world / "backbone"), "--classes", ", ".join(NAMES)]
@@ -133,7 +133,7 @@ def test_predictions_are_a_row_a_video(suffix: str, world: Path, model: Path, tm
     assert {(row["device"], row["precision"]) for row in rows} == {("cpu", "float32")}
     data, config = DataConfig(workers=0), RuntimeConfig(device="cpu", precision="float32")
     listed = read_folder(world / "videos").rows
-    expected = Evaluation(VitaCLIP.from_pretrained(model), listed, NAMES, ViewsConfig(), config, data).run().scores
+    expected = Evaluation(VideoModel.from_pretrained(model), listed, NAMES, ViewsConfig(), config, data).run().scores
     for row in (rows[0], rows[2]):
         place = next(n for n, each in enumerate(listed) if str(each.path) == row["path"])
         best = expected.probabilities[place].topk(2)

@@ -7,14 +7,13 @@ import pytest
 import torch
 
 from fake_datasets import write_words_backbone
-from tiny import tiny_model, tiny_tokenizer
+from tiny import learned_text, tiny_model, tiny_tokenizer
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
 from vitaclip.clip import Tokenizer
 from vitaclip.clip.bpe import bpe_of_merges
-from vitaclip.config import TextPromptConfig
 from vitaclip.evaluate.class_names import check_classes, check_names, near_pairs, suggest
-from vitaclip.evaluate.wording import Wording
+from vitaclip.evaluate.class_texts import ClassPrompts
 
 
 def letters_tokenizer() -> Tokenizer:
@@ -66,11 +65,11 @@ def test_names_that_tokenize_badly_are_found() -> None:
 def test_pieces_of_a_tokenizer_of_few_words_say_nothing() -> None:
     found = check_names(["kick", "KickBall"], letters_tokenizer(), 20, pieces_count=False)
     assert [(each.name, each.problem) for each in found] == [("KickBall", "words run together")]
-    assert check_classes(tiny_model(), ["kick"], Wording(), 1.0)[0] == []
+    assert check_classes(tiny_model(), ["kick"], ClassPrompts(), 1.0)[0] == []
 
 
 def test_all_names_that_come_twice_are_found() -> None:
-    findings, pairs = check_classes(tiny_model(), ["jump", "run", "Run", "sit", "jump "], Wording(), 0.9999)
+    findings, pairs = check_classes(tiny_model(), ["jump", "run", "Run", "sit", "jump "], ClassPrompts(), 0.9999)
     assert [(each.name, each.problem) for each in findings] == [
         ("Run", "but for capitals or blanks the same as 'run', class 1"),
         ("jump ", "but for capitals or blanks the same as 'jump', class 0"),
@@ -80,11 +79,11 @@ def test_all_names_that_come_twice_are_found() -> None:
 
 def test_room_is_counted_beside_the_text_that_is_used() -> None:
     """A context for each class cannot serve a new name: a template does."""
-    text = TextPromptConfig(num_context=20, per_class=True, templates=("a {}",))
-    model = tiny_model(("run", "sit"), text=text)
+    text = {"head": learned_text(20, per_class=True), "templates": ("a {}",)}
+    model = tiny_model(("run", "sit"), **text)
     fitting = " ".join(["very"] * 74)  # 77 tokens: start, the template's word, end
-    assert check_classes(model, [fitting], Wording(), 1.0)[0] == []
-    assert [each.fits for each in check_classes(model, [fitting + " up"], Wording(), 1.0)[0]] == [False]
+    assert check_classes(model, [fitting], ClassPrompts(), 1.0)[0] == []
+    assert [each.fits for each in check_classes(model, [fitting + " up"], ClassPrompts(), 1.0)[0]] == [False]
 
 
 def test_near_pairs_equal_a_loop_over_pairs() -> None:
@@ -100,16 +99,16 @@ def test_near_pairs_equal_a_loop_over_pairs() -> None:
 
 def test_names_that_read_alike_are_a_pair() -> None:
     """Texts are compared without regard to capitals and underscores."""
-    _, pairs = check_classes(tiny_model(), ["jump", "Sit up", "sit_up"], Wording(), 0.9999)
+    _, pairs = check_classes(tiny_model(), ["jump", "Sit up", "sit_up"], ClassPrompts(), 0.9999)
     assert [(pair.first, pair.second) for pair in pairs] == [("Sit up", "sit_up")]
 
 
 def test_a_name_that_exactly_fits_is_no_finding_and_one_more_word_is() -> None:
     model = tiny_model()  # 77 tokens: start, 3 of context, the full stop, end
     fitting = " ".join(["very"] * 71)
-    assert check_classes(model, [fitting], Wording(), 1.0)[0] == []
+    assert check_classes(model, [fitting], ClassPrompts(), 1.0)[0] == []
     model.encode_text([fitting])
-    findings, pairs = check_classes(model, [fitting + " long", "run", "Run!"], Wording(), -1.0)
+    findings, pairs = check_classes(model, [fitting + " long", "run", "Run!"], ClassPrompts(), -1.0)
     assert ([each.fits for each in findings], pairs) == ([False], [])
     with pytest.raises(ValueError, match="the text tower takes 77"):
         model.encode_text([fitting + " long"])

@@ -10,7 +10,7 @@ from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import FrameSampling, VideoRow, frame_sampling, load_views, read_folder
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.processes import Processes
 from vitaclip.weights.backbone import load_backbone
@@ -37,7 +37,7 @@ def test_accuracies_equal_counting_by_hand() -> None:
 
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 100])
 def test_processes_share_the_videos(
-    world: Path, model: VitaCLIP, opened: list[Path], monkeypatch: pytest.MonkeyPatch, batch_size: int
+    world: Path, model: VideoModel, opened: list[Path], monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
     monkeypatch.setattr(Processes, "gather", lambda self, value: [value])  # what this process has alone
     rows, data = read_folder(world / "videos").rows, DataConfig(workers=0, eval_batch_size=batch_size)
@@ -62,18 +62,18 @@ def test_nothing_scored_is_an_error_with_the_reasons() -> None:
 
 
 @pytest.fixture
-def model(world: Path, tmp_path: Path) -> VitaCLIP:
+def model(world: Path, tmp_path: Path) -> VideoModel:
     config = train_config(world, tmp_path).model
-    return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
+    return VideoModel(load_backbone(config.backbone), config, NAMES).eval()
 
 
 @pytest.mark.parametrize("views", [ViewsConfig(temporal=1), ViewsConfig(temporal=3, spatial=3)])
-def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: VitaCLIP, views: ViewsConfig) -> None:
+def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: VideoModel, views: ViewsConfig) -> None:
     videos = read_folder(world / "videos")
     data = DataConfig(workers=0, eval_batch_size=5)
     runtime = RuntimeConfig(precision="float32")
     evaluated = Evaluation(model, videos.rows, NAMES, views, runtime, data).run()
-    sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
+    sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     text = model.encode_text(NAMES)
     for i, row in enumerate(videos.rows):
         clips = load_views(row.path, sampling, views.temporal, views.spatial, model.image_size)
@@ -84,12 +84,12 @@ def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: VitaC
     assert evaluated.result.num_videos == 12
 
 
-def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VitaCLIP) -> None:
+def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VideoModel) -> None:
     """Six evenly spread frames of a model that was trained on another number at a stride, against loading them."""
     rows = read_folder(world / "videos").rows[:3]
     views = ViewsConfig(temporal=2, frames=6, sampling="segments")
     assert model.config.sampling.kind == "dense"
-    assert model.config.video.num_frames != 6
+    assert model.config.num_frames != 6
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
     evaluated = Evaluation(model, rows, NAMES, views, runtime, data).run()
     predictor = Predictor(model, views=views, runtime=runtime)
@@ -103,14 +103,14 @@ def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VitaCLI
         assert predictor.predict(row.path).probabilities[0] == pytest.approx(float(expected.max()), rel=1e-5)
 
 
-def test_candidates_may_be_names_never_trained_on(world: Path, model: VitaCLIP) -> None:
+def test_candidates_may_be_names_never_trained_on(world: Path, model: VideoModel) -> None:
     videos = read_folder(world / "videos")
     names = ["stand", "run", "sit"]
     evaluation = Evaluation(model, videos.rows, names, ViewsConfig(), RuntimeConfig(), DataConfig(workers=0))
     assert set(evaluation.run().result.class_accuracy) == set(names)
 
 
-def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VitaCLIP, tmp_path: Path) -> None:
+def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VideoModel, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")
     rows = [VideoRow(bad, 0, "list.csv:1"), *read_folder(world / "videos").rows]

@@ -18,14 +18,14 @@ from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.frames_curve import frames_curve, measure_frames, other_frames
 from vitaclip.evaluate.metrics import Scores, summarize
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.weights.backbone import load_backbone
 
 
 @pytest.fixture(scope="module")
-def model(world: Path) -> VitaCLIP:
+def model(world: Path) -> VideoModel:
     config = train_config(world, world / "unused").model
-    return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
+    return VideoModel(load_backbone(config.backbone), config, NAMES).eval()
 
 
 def evaluated(choices: Tensor, labels: Tensor, rows: Tensor) -> Evaluated:
@@ -34,7 +34,7 @@ def evaluated(choices: Tensor, labels: Tensor, rows: Tensor) -> Evaluated:
     return Evaluated(scores, summarize(scores, ["a", "b"]))
 
 
-def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VitaCLIP) -> None:
+def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VideoModel) -> None:
     rows = read_folder(world / "videos").rows
     views = ViewsConfig(temporal=2, average="logits")
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
@@ -58,7 +58,7 @@ def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VitaCLIP) -
         assert point.difference == pytest.approx(expected[point.frames] - expected[4])
 
 
-def test_other_numbers_of_frames_keep_the_interpolation(world: Path, model: VitaCLIP) -> None:
+def test_other_numbers_of_frames_keep_the_interpolation(world: Path, model: VideoModel) -> None:
     rows, views = read_folder(world / "videos").rows, ViewsConfig(temporal=2)
     settings = (RuntimeConfig(precision="float32"), DataConfig(workers=0))
     mixed = InterpolateConfig(space="scores", ratio=0.25)
@@ -92,7 +92,7 @@ def test_difference_and_error_are_paired() -> None:
 
 
 def test_the_command_prints_writes_and_draws_it(
-    world: Path, model: VitaCLIP, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Path, model: VideoModel, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model.save_pretrained(tmp_path / "model")
     arguments = ["eval", str(world / "videos"), "--model", str(tmp_path / "model"), "--workers", "0"]

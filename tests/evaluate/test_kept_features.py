@@ -5,12 +5,13 @@ import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from small_world import NAMES, train_config
-from tiny import tiny_backbone
+from tiny import learned_text, tiny_backbone
 from vitaclip.clip import CLIP
 from vitaclip.config import (
     DataConfig,
@@ -18,18 +19,16 @@ from vitaclip.config import (
     ModelConfig,
     RuntimeConfig,
     SamplingConfig,
-    TextPromptConfig,
-    VideoPromptConfig,
     ViewsConfig,
 )
 from vitaclip.data import VideoRow, read_folder
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.processes import Processes
 from vitaclip.weights.backbone import Backbone
 from vitaclip.weights.fingerprint import fingerprint
 
-NO_PROMPTS = VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False)
+NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 RUNTIME = RuntimeConfig(precision="float32")
 
 
@@ -46,18 +45,18 @@ def rows(world: Path, tmp_path: Path) -> list[VideoRow]:
     ]
 
 
-def model_on(backbone: Backbone) -> VitaCLIP:
-    config = ModelConfig(video=NO_PROMPTS, text=TextPromptConfig(num_context=3), sampling=SamplingConfig(stride=2))
-    return VitaCLIP(backbone, config, NAMES).eval()
+def model_on(backbone: Backbone) -> VideoModel:
+    config = ModelConfig(**NO_PROMPTS, head=learned_text(3), sampling=SamplingConfig(stride=2))
+    return VideoModel(backbone, config, NAMES).eval()
 
 
 @pytest.fixture
-def model() -> VitaCLIP:
+def model() -> VideoModel:
     return model_on(tiny_backbone())
 
 
 def probabilities(
-    model: VitaCLIP,
+    model: VideoModel,
     rows: Sequence[VideoRow],
     cache: Path | None,
     views: ViewsConfig | None = None,
@@ -70,7 +69,7 @@ def probabilities(
 
 
 def test_scores_between_frozen_clip_and_the_model_are_the_same(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path
 ) -> None:
     found = []
     for ratio in (0.0, 0.5, 1.0):
@@ -84,7 +83,7 @@ def test_scores_between_frozen_clip_and_the_model_are_the_same(
 
 
 def test_scores_are_the_same_and_videos_are_opened_once(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
 ) -> None:
     expected = probabilities(model, rows, None)
     opened.clear()
@@ -98,7 +97,7 @@ def test_scores_are_the_same_and_videos_are_opened_once(
     assert opened == []
 
 
-VARIATIONS: dict[str, Callable[[VitaCLIP, list[VideoRow], Path], object]] = {
+VARIATIONS: dict[str, Callable[[VideoModel, list[VideoRow], Path], object]] = {
     "stride": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(stride=1)),
     "frames": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(frames=3)),
     "kind": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(sampling="segments")),
@@ -114,7 +113,7 @@ VARIATIONS: dict[str, Callable[[VitaCLIP, list[VideoRow], Path], object]] = {
 
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_what_changes_the_numbers_is_not_reused(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path], name: str
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path], name: str
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
     opened.clear()
@@ -140,7 +139,7 @@ def other_activation() -> Backbone:
 
 @pytest.mark.parametrize("backbone", [other_weights, other_activation, lambda: tiny_backbone(patch_size=4)])
 def test_another_backbone_is_not_served(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path], backbone: Callable[[], Backbone]
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path], backbone: Callable[[], Backbone]
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
     opened.clear()
@@ -150,7 +149,7 @@ def test_another_backbone_is_not_served(
 
 
 def test_how_views_are_averaged_does_not_matter(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
     opened.clear()
@@ -161,7 +160,7 @@ def test_how_views_are_averaged_does_not_matter(
 
 
 def test_a_changed_video_alone_is_opened_again(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
 ) -> None:
     before = probabilities(model, rows, tmp_path / "cache")
     changed, other = Path(str(rows[3].path)), Path(str(rows[11].path))
@@ -176,7 +175,7 @@ def test_a_changed_video_alone_is_opened_again(
 
 
 def test_broken_videos_are_remembered_and_named_by_their_list(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
 ) -> None:
     Path(str(rows[4].path)).write_text("text")
     Path(str(rows[6].path)).unlink()
@@ -196,7 +195,7 @@ def test_broken_videos_are_remembered_and_named_by_their_list(
 
 
 def test_what_was_made_before_an_interruption_stays(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
 ) -> None:
     data = DataConfig(workers=0, eval_batch_size=2, feature_cache=str(tmp_path / "cache"))
     evaluation = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data)
@@ -218,7 +217,7 @@ def test_what_was_made_before_an_interruption_stays(
 
 
 def test_a_file_of_the_store_holds_so_many_videos(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vitaclip.evaluate.kept_features._VIDEOS_PER_FILE", 5)
     expected = probabilities(model, rows, tmp_path / "cache")
@@ -227,7 +226,7 @@ def test_a_file_of_the_store_holds_so_many_videos(
 
 
 def test_processes_share_the_videos(
-    model: VitaCLIP, rows: list[VideoRow], tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Processes, "gather", lambda self, value: [value])  # what this process has alone
     whole = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(workers=0)).encode()
@@ -240,10 +239,10 @@ def test_processes_share_the_videos(
     assert len(opened) == 12
     assert [len(part.rows) for part in parts] == [4, 4, 4]
     assert torch.equal(torch.cat([part.rows for part in parts]), whole.rows)
-    assert torch.equal(torch.cat([part.features for part in parts]), whole.features)
+    assert torch.equal(torch.cat([part.features[0] for part in parts]), whole.features[0])
 
 
 def test_prompts_in_the_image_tower_are_refused(world: Path, rows: list[VideoRow], tmp_path: Path) -> None:
-    model = VitaCLIP(tiny_backbone(), train_config(world, tmp_path).model, NAMES).eval()
-    with pytest.raises(ValueError, match=r"feature_cache = 'cache': .*model.video.num_global = 0.* or leave it empty"):
+    model = VideoModel(tiny_backbone(), train_config(world, tmp_path).model, NAMES).eval()
+    with pytest.raises(ValueError, match=r"feature_cache = 'cache': .*model.context = \{\}.* or leave it empty"):
         Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(feature_cache="cache"))

@@ -12,7 +12,7 @@ from small_world import NAMES, train_config
 from vitaclip.cli import main
 from vitaclip.evaluate.protocol import load_protocol
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE, check_training, read_protocol_lists
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.weights.backbone import load_backbone
 
 
@@ -21,7 +21,7 @@ def model(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model folder."""
     config = train_config(world, world / "unused").model
     folder = tmp_path_factory.mktemp("runs") / "model"
-    VitaCLIP(load_backbone(config.backbone), config, NAMES).save_pretrained(folder)
+    VideoModel(load_backbone(config.backbone), config, NAMES).save_pretrained(folder)
     return folder
 
 

@@ -17,7 +17,7 @@ from vitaclip.cli import main
 from vitaclip.data import frame_sampling, load_views
 from vitaclip.evaluate.protocol import Part, Protocol, load_protocol, protocol_names
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.train import build
 
 
@@ -88,11 +88,11 @@ def evaluate(fake: Path, protocol: str, model: str, out: Path, *more: str, datas
 
 @torch.no_grad()
 def predict_by_hand(
-    root: Path, lists: list[str], names: list[str], texts: list[str], model: VitaCLIP, templates: list[str] | None
+    root: Path, lists: list[str], names: list[str], texts: list[str], model: VideoModel, templates: list[str] | None
 ) -> list[Prediction]:
     """Every video of the lists, one view at a time; lists are read by Python's csv reader."""
     text = model.encode_text(texts, templates)
-    sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
+    sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     predictions = []
     for list_name in lists:
         with (root / f"{list_name}.csv").open(newline="") as file:
@@ -124,7 +124,7 @@ def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: P
     expected: dict[str, list[float]] = {}
     records = iter(found["parts"])
     for value in values or [1]:
-        model = VitaCLIP.from_pretrained(fake / "runs" / str(value) / "model")
+        model = VideoModel.from_pretrained(fake / "runs" / str(value) / "model")
         for part, lists, subset in parts:
             test = "test1" if dataset in ("ucf101", "hmdb51") else "val"
             lists = [name.replace("TEST", test).replace("{split}", str(value)) for name in lists]
@@ -179,7 +179,7 @@ def test_fault_labels_are_joined_by_name_and_as_published_is_another_measurement
     swap = {"kick": "kick ball", "kick ball": "kick", "sword": "sword exercise", "sword exercise": "sword"}
     texts = [swap.get(prompt, prompt) for prompt in classes.prompts]
     assert sum(a != b for a, b in zip(texts, classes.prompts, strict=True)) == 4
-    model = VitaCLIP.from_pretrained(fake / "runs" / "1" / "model")
+    model = VideoModel.from_pretrained(fake / "runs" / "1" / "model")
     lists = ["train1", "test1"]
     right, total = count_by_hand(fake / "hmdb51", lists, list(classes.names), texts, model, None)
     assert found["parts"][0]["top1"] == pytest.approx(right / total)
@@ -216,7 +216,7 @@ def test_a_protocol_of_ones_own(fake: Path, tmp_path: Path, capsys: pytest.Captu
     assert found["parts"][0]["text"] == "2 templates given, frozen text tower"
     expected = hashlib.sha256(b"a video of {}.\na {}\n").hexdigest()
     assert found["parts"][0]["sha256"]["templates"] == expected
-    model = VitaCLIP.from_backbone(str(fake / "backbone"), num_frames=4)
+    model = VideoModel.from_backbone(str(fake / "backbone"), num_frames=4)
     right, total = count_by_hand(tmp_path, ["mine"], names, names, model, ["a video of {}.", "a {}"])
     assert (found["parts"][0]["top1"], total) == (pytest.approx(right / total), 4)
     assert "says how videos are looked at" in error_of(capsys, *arguments, "--views.temporal", "1")

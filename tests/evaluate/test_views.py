@@ -11,24 +11,25 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from small_world import NAMES, train_config
+from tiny import parameter_of
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import FrameSampling, frame_sampling, load_views, open_video, read_folder
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_views_recipe, views_names
 from vitaclip.weights.backbone import load_backbone
 
 
 @pytest.fixture(scope="module")
-def model(world: Path) -> VitaCLIP:
+def model(world: Path) -> VideoModel:
     config = train_config(world, world / "unused").model
-    return VitaCLIP(load_backbone(config.backbone), config, NAMES).eval()
+    return VideoModel(load_backbone(config.backbone), config, NAMES).eval()
 
 
 @torch.no_grad()
-def by_hand(model: VitaCLIP, clips: Tensor, average: str, pixels: str) -> Tensor:
+def by_hand(model: VideoModel, clips: Tensor, average: str, pixels: str) -> Tensor:
     """Probabilities (K,) of one video's clips (V, T, 3, H, W), one view at a time."""
     text = model.encode_text(NAMES)
     if pixels == "imagenet":
@@ -43,17 +44,17 @@ def by_hand(model: VitaCLIP, clips: Tensor, average: str, pixels: str) -> Tensor
     if average == "logits":
         return (sum(logits) / len(logits)).softmax(dim=0)
     mean_feature = F.normalize(torch.stack(features).mean(dim=0), dim=0)
-    return (model.prompts.logit_scale.exp() * text @ mean_feature).softmax(dim=0)
+    return (parameter_of(model, "head.logit_scale").exp() * text @ mean_feature).softmax(dim=0)
 
 
 @pytest.mark.parametrize(("average", "pixels"), list(product(("softmax", "logits", "features"), ("clip", "imagenet"))))
-def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VitaCLIP, average: Any, pixels: Any) -> None:
+def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoModel, average: Any, pixels: Any) -> None:
     rows = read_folder(world / "videos").rows[::3]
     views = ViewsConfig(temporal=2, spatial=2, average=average, pixels=pixels)
     runtime = RuntimeConfig(precision="float32")
     evaluated = Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0, eval_batch_size=3)).run()
     predictor = Predictor(model, views=views, runtime=runtime)
-    sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
+    sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     for i, row in enumerate(rows):
         clips = load_views(row.path, sampling, 2, 2, model.image_size)
         expected = by_hand(model, clips, average, pixels)
@@ -65,7 +66,7 @@ def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VitaCLI
     assert evaluated.result.view_top1 == pytest.approx(right.double().mean(dim=0).tolist())
 
 
-def test_averages_and_pixels_differ(world: Path, model: VitaCLIP) -> None:
+def test_averages_and_pixels_differ(world: Path, model: VideoModel) -> None:
     """Else the test above could not tell one from another."""
     rows = read_folder(world / "videos").rows[:2]
     found = []

@@ -14,7 +14,7 @@ from video_files import write_video
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
 from vitaclip.data import frame_sampling, load_views
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 
 CLIPS = 12
 Clips = list[tuple[Path, str]]
@@ -24,14 +24,14 @@ Tested = list[Clips]
 
 
 @torch.no_grad()
-def seen(model: VitaCLIP, dataset: str, video: Path) -> str:
+def seen(model: VideoModel, dataset: str, video: Path) -> str:
     """The class that the model sees in a video's middle clip."""
     classes = load_dataset_classes(dataset)
     clip = load_views(video, frame_sampling(model.config.sampling, 4), 1, 1, model.image_size)
     return classes.names[int(model(clip, model.encode_text(classes.prompts))[0].argmax())]
 
 
-def make_clips(folder: Path, model: VitaCLIP, dataset: str) -> Clips:
+def make_clips(folder: Path, model: VideoModel, dataset: str) -> Clips:
     """Every second is of the class that the model sees, the others of classes from all over the data set."""
     names = load_dataset_classes(dataset).names
     clips = []

@@ -3,35 +3,35 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from tiny import tiny_model
-from vitaclip.config import TextPromptConfig
-from vitaclip.evaluate.wording import Wording, encode_names, plan_text, read_descriptions
-from vitaclip.prompts import TextPrompts
+from tiny import learned_text, tiny_model
+from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, read_descriptions, resolve_templates
+from vitaclip.parts.heads.learned_text import LearnedTextHead
 
 TRAINED = ("jump up", "run", "sit down")
 
 
-def per_class() -> TextPromptConfig:
-    return TextPromptConfig(num_context=3, per_class=True, templates=("a photo of {}.", "a video {}."))
+def per_class() -> dict[str, Any]:
+    return {"head": learned_text(3, per_class=True), "templates": ("a photo of {}.", "a video {}.")}
 
 
 def test_a_shared_context_serves_any_name() -> None:
     model = tiny_model(TRAINED)
-    assert plan_text(model, ["stand"], Wording()).note == "the learned context, shared by all names"
-    torch.testing.assert_close(encode_names(model, ["stand", "run"]), model.encode_text(["stand", "run"]))
+    assert resolve_templates(model, ["stand"], ClassPrompts())[1] == "the learned context, shared by all names"
+    torch.testing.assert_close(encode_classes(model, ["stand", "run"]).features, model.encode_text(["stand", "run"]))
 
 
 def test_a_context_per_class_serves_some_of_its_classes_in_any_order() -> None:
-    model = tiny_model(TRAINED, text=per_class())
-    assert isinstance(model.prompts.text, TextPrompts)
-    torch.nn.init.normal_(model.prompts.text.context)
+    model = tiny_model(TRAINED, **per_class())
+    assert isinstance(model.head, LearnedTextHead)
+    torch.nn.init.normal_(model.head.context)
     expected = model.encode_text(TRAINED)
-    torch.testing.assert_close(encode_names(model, ["sit down", "jump up"]), expected[[2, 0]])
+    torch.testing.assert_close(encode_classes(model, ["sit down", "jump up"]).features, expected[[2, 0]])
 
 
 @pytest.mark.parametrize("spelling", [str.upper, str.title, lambda name: name.replace(" ", "_")])
@@ -43,40 +43,39 @@ def test_trained_classes_are_known_in_any_spelling(spelling: Callable[[str], str
 
 
 def test_unseen_names_of_a_per_class_model_go_through_the_frozen_text_tower_and_it_is_said() -> None:
-    model = tiny_model(TRAINED, text=per_class())
-    plan = plan_text(model, ["run", "stand"], Wording())
-    assert "cannot serve 1 of these 2 names (such as 'stand')" in plan.note
-    assert "2 templates of the model's config ('a photo of {}.')" in plan.note
+    model = tiny_model(TRAINED, **per_class())
+    texts = encode_classes(model, ["run", "stand"])
+    assert "cannot serve 1 of these 2 names (such as 'stand')" in texts.note
+    assert "2 templates of the model's config ('a photo of {}.')" in texts.note
     expected = model.encode_text(["run", "stand"], ["a photo of {}.", "a video {}."])
-    torch.testing.assert_close(encode_names(model, ["run", "stand"]), expected)
+    torch.testing.assert_close(texts.features, expected)
 
 
 def test_templates_given_go_first() -> None:
     model = tiny_model(TRAINED)
-    plan = plan_text(model, TRAINED, Wording(("a video of {}.",)))
-    assert plan.note == "1 template given, frozen text tower"
-    features = encode_names(model, TRAINED, Wording(("a video of {}.",)))
-    torch.testing.assert_close(features, model.encode_text(TRAINED, ["a video of {}."]))
+    texts = encode_classes(model, TRAINED, ClassPrompts(("a video of {}.",)))
+    assert texts.note == "1 template given, frozen text tower"
+    torch.testing.assert_close(texts.features, model.encode_text(TRAINED, ["a video of {}."]))
 
 
 def test_descriptions_are_half_of_each_vector() -> None:
     model = tiny_model(TRAINED)
     descriptions = {"Jump_up": ("one very long jump", "up"), "sit": ("{} on two",), "other": ("three",)}
-    found = encode_names(model, ["jump up", "sit"], Wording((), descriptions))
+    found = encode_classes(model, ["jump up", "sit"], ClassPrompts((), descriptions)).features
     own = model.encode_text(["jump up", "sit"])
     first, second = model.encode_text(["one very long jump", "up"], ["{}"])
     third = model.encode_text(["sit on two"], ["{}"])[0]
     described = torch.stack([F.normalize((first + second) / 2, dim=0), third])
     torch.testing.assert_close(found, F.normalize(own + described, dim=1))
     with pytest.raises(ValueError, match="do not say anything of class 'run'; add it"):
-        encode_names(model, ["run", "sit"], Wording((), descriptions))
+        encode_classes(model, ["run", "sit"], ClassPrompts((), descriptions))
 
 
 def test_texts_may_differ_from_names_and_descriptions_are_found_by_either() -> None:
     model = tiny_model(TRAINED)
-    wording = Wording((), {"jump up": ("one",)})
-    found = encode_names(model, ["J"], wording, ["jump up"])
-    torch.testing.assert_close(found, encode_names(model, ["jump up"], wording))
+    wording = ClassPrompts((), {"jump up": ("one",)})
+    found = encode_classes(model, ["J"], wording, ["jump up"]).features
+    torch.testing.assert_close(found, encode_classes(model, ["jump up"], wording).features)
 
 
 def test_descriptions_are_read_and_checked(tmp_path: Path) -> None:

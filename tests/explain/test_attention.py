@@ -4,30 +4,31 @@ Axes: T frames, S tokens looked at.
 """
 
 import math
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from tiny import tiny_backbone, tiny_model
-from vitaclip.config import VideoPromptConfig
+from tiny import all_kinds, tiny_backbone, tiny_model
 from vitaclip.explain.attention import attention_weights, last_attention
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 
 T = 4
-PLAIN = VideoPromptConfig(num_frames=T, num_global=0, local=False, summary=False, time=False)
-SETTINGS = [
+PLAIN: dict[str, Any] = {"num_frames": T, "context": {}}
+SETTINGS: list[dict[str, Any]] = [
     PLAIN,
-    VideoPromptConfig(num_frames=T, num_global=2),
-    VideoPromptConfig(num_frames=6, num_global=3, local=False),  # its time prompts are interpolated
-    VideoPromptConfig(num_frames=T, num_global=0, summary=False),
-    VideoPromptConfig(num_frames=T, num_global=0, local=False, time=False),
+    {"num_frames": T, "context": all_kinds(2)},
+    {"num_frames": 6, "context": {"global": {"count": 3}, "summary": {}, "time": {}}},  # time is interpolated
+    {"num_frames": T, "context": {"local": {}, "time": {}}},
+    {"num_frames": T, "context": {"summary": {}}},
 ]
+NAMES = ["-".join(each["context"]) or "none" for each in SETTINGS]
 
 
-def double_model(video: VideoPromptConfig) -> VitaCLIP:
-    return tiny_model(video=video).double()
+def double_model(video: dict[str, Any]) -> VideoModel:
+    return tiny_model(**video).double()
 
 
 def random_clip(size: int = 16) -> Tensor:
@@ -41,8 +42,8 @@ def plain_weights(query: Tensor, keys: Tensor) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-@pytest.mark.parametrize("config", SETTINGS, ids=lambda c: f"G{c.num_global}-L{c.local}-S{c.summary}-T{c.num_frames}")
-def test_weights_are_those_of_the_fused_kernel(config: VideoPromptConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("config", SETTINGS, ids=NAMES)
+def test_weights_are_those_of_the_fused_kernel(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     model, clip = double_model(config), random_clip()
     ours = last_attention(model, clip).weights
     calls: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
@@ -68,11 +69,12 @@ def test_weights_are_those_of_the_fused_kernel(config: VideoPromptConfig, monkey
             torch.testing.assert_close(output, mixed[t, head, 0], rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("config", SETTINGS, ids=lambda c: f"G{c.num_global}-L{c.local}-S{c.summary}-T{c.num_frames}")
-def test_every_kind_of_token_has_its_part(config: VideoPromptConfig) -> None:
+@pytest.mark.parametrize("config", SETTINGS, ids=NAMES)
+def test_every_kind_of_token_has_its_part(config: dict[str, Any]) -> None:
     attention = last_attention(double_model(config), random_clip())
-    there = {"global": config.num_global, "local": T * config.local, "summary": int(config.summary)}
-    counts = {"patches": 4, "itself": 1} | {kind: count for kind, count in there.items() if count}
+    context = config["context"]
+    tokens = {"global": context.get("global", {}).get("count"), "local": T, "summary": 1}
+    counts = {"patches": 4, "itself": 1} | {kind: count for kind, count in tokens.items() if kind in context}
     assert {kind: weights.shape for kind, weights in attention.weights.items()} == {
         kind: (2, T, count) for kind, count in counts.items()
     }
@@ -84,7 +86,7 @@ def test_every_kind_of_token_has_its_part(config: VideoPromptConfig) -> None:
 def test_heat_lies_where_the_patches_lie() -> None:
     """Patches go row by row. In a tower of one block another content of a patch changes its own score alone, and all
     others by the same factor."""
-    model = VitaCLIP(tiny_backbone(image_size=24, depth=1), double_model(PLAIN).config).double().eval()
+    model = VideoModel(tiny_backbone(image_size=24, depth=1), double_model(PLAIN).config).double().eval()
     clip = random_clip(24)
     changed = clip.clone()
     changed[1, :, 8:16, 16:24] += 9
@@ -101,11 +103,11 @@ def test_bytes_are_normalised_as_the_model_does() -> None:
     model = tiny_model()
     pixels = (random_clip() * 60 + 120).clamp(0, 255).to(torch.uint8)
     heat = last_attention(model, pixels).heat
-    torch.testing.assert_close(heat, last_attention(model, model.clip.normalize_pixels(pixels)).heat)
+    torch.testing.assert_close(heat, last_attention(model, model.backbone.normalize_pixels(pixels)).heat)
 
 
 def test_the_softmax_is_in_float32_under_autocast() -> None:
-    layer = tiny_model().clip.vision.blocks[-1].attention
+    layer = tiny_model().backbone.vision.blocks[-1].attention
     tokens = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         weights = attention_weights(layer, tokens[:1], tokens)  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from vitaclip.data import VideoError, open_video
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.weights.backbone import load_backbone
 
@@ -29,14 +29,16 @@ def predictor(world: Path, tmp_path: Path) -> Predictor:
 def make_predictor(world: Path, tmp_path: Path, views: ViewsConfig) -> Predictor:
     config = train_config(world, tmp_path).model
     return Predictor(
-        VitaCLIP(load_backbone(config.backbone), config, NAMES), views=views, runtime=RuntimeConfig(precision="float32")
+        VideoModel(load_backbone(config.backbone), config, NAMES),
+        views=views,
+        runtime=RuntimeConfig(precision="float32"),
     )
 
 
 def probabilities(predictor: Predictor, clip: Tensor) -> Tensor:
     """(K,) of one clip (T, 3, H, W) by itself, straight from the model."""
     with torch.no_grad():
-        return predictor.model(clip[None], predictor.text_features).softmax(dim=-1)[0]
+        return predictor.model(clip[None], predictor.texts.features).softmax(dim=-1)[0]
 
 
 def test_figures_equal_those_worked_out_by_hand(predictor: Predictor, world: Path) -> None:
@@ -51,14 +53,14 @@ def test_figures_equal_those_worked_out_by_hand(predictor: Predictor, world: Pat
     for each in found.candidates:
         k = NAMES.index(each.name)
         assert each.clip_probability == pytest.approx(float(alone[k]), rel=1e-5)
-        assert each.cosine == pytest.approx(float(feature @ predictor.text_features[k]), rel=1e-5)
+        assert each.cosine == pytest.approx(float(feature @ predictor.texts.features[k]), rel=1e-5)
     target = NAMES.index(found.name)
     for t, value in enumerate(found.occlusion.single):
         assert value == pytest.approx(float(probabilities(predictor, occlude_plainly(clip, {t}))[target]), rel=1e-5)
     for count, value in enumerate(found.occlusion.curve):
         occluded = occlude_plainly(clip, set(found.occlusion.order[:count]))
         assert value == pytest.approx(float(probabilities(predictor, occluded)[target]), rel=1e-5)
-    text = predictor.text_features
+    text = predictor.texts.features
     others = sorted(((float(text[k] @ text[target]), NAMES[k]) for k in range(3) if k != target), reverse=True)
     assert [each.name for each in found.neighbours] == [name for _, name in others]
     assert [each.cosine for each in found.neighbours] == pytest.approx([cosine for cosine, _ in others])
@@ -108,7 +110,7 @@ def test_all_figures_go_into_json(predictor: Predictor, world: Path) -> None:
 
 
 def test_plain_clip_has_no_prompts_to_look_at(world: Path) -> None:
-    predictor = Predictor(VitaCLIP.from_backbone(world / "backbone", num_frames=4))
+    predictor = Predictor(VideoModel.from_backbone(world / "backbone", num_frames=4))
     predictor.set_classes(["jump", "run"])
     found = explain_video(predictor, world / VIDEO)
     assert list(found.attention.weights) == ["patches", "itself"]

@@ -8,7 +8,7 @@ import torch
 from vitaclip.config import RuntimeConfig, ViewsConfig
 from vitaclip.explain import explain_video
 from vitaclip.explain.film_strip import explanation_section, overlay_heat
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 
 VIDEO = Path("videos/moving_left/0.mp4")
@@ -16,7 +16,7 @@ VIDEO = Path("videos/moving_left/0.mp4")
 
 def predictor_of(world: Path, frames: int) -> Predictor:
     views, runtime = ViewsConfig(frames=frames), RuntimeConfig(precision="float32")
-    predictor = Predictor(VitaCLIP.from_backbone(world / "backbone"), views=views, runtime=runtime)
+    predictor = Predictor(VideoModel.from_backbone(world / "backbone"), views=views, runtime=runtime)
     predictor.set_classes(["jump", "run", "stand", "walk", "wave"])
     return predictor
 

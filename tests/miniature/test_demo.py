@@ -7,7 +7,7 @@ import pytest
 
 from vitaclip.cli import main
 from vitaclip.miniature.world import novel_classes, trained_classes
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def test_demo_leaves_a_page_a_result_and_a_model(demo: Path) -> None:
     assert result["after"]["novel"]["num_videos"] == 216
     assert result["train_videos"] == 216
     assert len(result["curve"]) >= 1
-    model = VitaCLIP.from_pretrained(demo / "run" / "model")
+    model = VideoModel.from_pretrained(demo / "run" / "model")
     assert model.class_names == trained_classes()
 
 
@@ -38,7 +38,7 @@ def test_shipped_prompts_know_motion_and_names_never_trained_on(demo: Path) -> N
         assert before[split]["motion"] < 0.3
         assert shipped[split]["motion"] > 0.5
         assert shipped[split]["top1"] > 2 * before[split]["top1"]
-    assert not set(novel_classes()) & set(VitaCLIP.from_pretrained("miniature").class_names)
+    assert not set(novel_classes()) & set(VideoModel.from_pretrained("miniature").class_names)
 
 
 def test_demo_can_be_run_again_in_its_folder(demo: Path) -> None:

@@ -16,10 +16,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from small_world import NAMES, train_config
+from tiny import parameter_of
 from vitaclip.config import DataConfig, TrainConfig
 from vitaclip.files import write_safetensors
-from vitaclip.model import VitaCLIP
-from vitaclip.prompts.video import BlockPrompts
+from vitaclip.model import VideoModel
+from vitaclip.parts.assembly import PlaceContext
 from vitaclip.train.build import build_trainer, run_training
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, checksum
 from vitaclip.weights.backbone import load_backbone, save_backbone
@@ -185,7 +186,7 @@ def test_a_checkpoint_from_before_the_first_step_can_be_gone_on_from(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = train_config(world, tmp_path)
-    monkeypatch.setattr(VitaCLIP, "compare", lambda self, x, y: x @ y.T * float("inf"))
+    monkeypatch.setattr(VideoModel, "logits", lambda self, x, y: x @ y.T * float("inf"))
     with pytest.raises(ValueError, match="loss is nan at step 0"):
         build_trainer(config).train()
     monkeypatch.undo()
@@ -198,14 +199,14 @@ def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names
 ) -> None:
     config = train_config(world, tmp_path, micro_batch_size=2)
     trainer = build_trainer(config)
-    compare = VitaCLIP.compare
+    compare = VideoModel.logits
     calls = iter(range(100))
 
-    def infinite_once(self: VitaCLIP, features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
+    def infinite_once(self: VideoModel, features: torch.Tensor, text_features: torch.Tensor) -> torch.Tensor:
         second_of_step_3 = next(calls) == 2 * 3 + 1
         return compare(self, features, text_features) * (float("inf") if second_of_step_3 else 1.0)
 
-    monkeypatch.setattr(VitaCLIP, "compare", infinite_once)
+    monkeypatch.setattr(VideoModel, "logits", infinite_once)
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 3; ") as caught:
         trainer.train()
     (batch,) = trainer.batches(3, 4)
@@ -220,9 +221,10 @@ def test_fault_13_a_gradient_that_is_not_finite_is_never_applied(world: Path, tm
     trainer = build_trainer(train_config(world, tmp_path))
     assert not trainer.config.optim.max_gradient_norm
     calls = iter(range(100))
-    block = trainer.model.prompts.video.blocks[0]
-    assert isinstance(block, BlockPrompts)
-    prompts = block.global_prompts
+    block = trainer.model.context.blocks[0]
+    assert isinstance(block, PlaceContext)
+    prompts = block["global"].prompts
+    assert isinstance(prompts, torch.Tensor)
     prompts.register_hook(lambda gradient: gradient * float("inf") if next(calls) == 3 else gradient)
     with pytest.raises(ValueError, match=r"gradient's length is (nan|inf) at step 3; .* saved as they were") as caught:
         trainer.train()
@@ -234,7 +236,7 @@ def test_fault_13_a_gradient_that_is_not_finite_is_never_applied(world: Path, tm
 def test_prompts_that_are_not_finite_themselves_are_not_saved(world: Path, tmp_path: Path) -> None:
     trainer = build_trainer(train_config(world, tmp_path))
     with torch.no_grad():
-        trainer.model.prompts.logit_scale.fill_(float("inf"))
+        parameter_of(trainer.model, "head.logit_scale").fill_(float("inf"))
     with pytest.raises(ValueError, match=r"loss is nan at step 0; .* were not finite before and are not saved"):
         trainer.train()
     assert not trainer.checkpoints.steps()

@@ -13,24 +13,24 @@ from vitaclip.train.build import build_trainer, train_and_save
 from vitaclip.train.comparison import check_same_run
 
 
-def notes(world: Path, **text: Any) -> dict[str, Any]:
+def notes(world: Path, **model: Any) -> dict[str, Any]:
     config = to_dict(train_config(world, world / "out"))
-    config["model"]["text"] |= text
+    config["model"] |= model
     return {"config": config, "class_names": list(NAMES), "videos": "12"}
 
 
 def test_a_setting_that_is_missing_counts_as_its_default(world: Path) -> None:
     saved = notes(world)
-    del saved["config"]["model"]["text"]["linear"]
+    del saved["config"]["model"]["centre"]
     del saved["config"]["early_stop_metric"]
     check_same_run(saved, notes(world), "out")
-    with pytest.raises(ValueError, match=r"out holds a run with another config: model.text.linear was False, now True"):
-        check_same_run(saved, notes(world, linear=True), "out")
+    with pytest.raises(ValueError, match=r"out holds a run with another config: model.centre was False, now True"):
+        check_same_run(saved, notes(world, centre=True), "out")
 
 
 def test_a_setting_that_was_there_is_not_taken_for_its_default(world: Path) -> None:
-    with pytest.raises(ValueError, match=r"model.text.linear was True, now False"):
-        check_same_run(notes(world, linear=True), notes(world), "out")
+    with pytest.raises(ValueError, match=r"model.centre was True, now False"):
+        check_same_run(notes(world, centre=True), notes(world), "out")
 
 
 def test_replaced_video_is_warned_of_on_resume(world: Path, tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from torch import Tensor
 
 import torchrun
 from small_world import train_config, train_until
-from vitaclip.config import AugmentConfig, RuntimeConfig, SamplingConfig, TrainConfig, VideoPromptConfig, to_dict
+from vitaclip.config import AugmentConfig, RuntimeConfig, SamplingConfig, TrainConfig, to_dict
 from vitaclip.data import DrawnDataset, Purpose, TrainTransform, frame_sampling, generator
 from vitaclip.train.build import build_trainer, run_training
 from vitaclip.train.rehearsal import rehearse
 from vitaclip.train.stopping import Terminated
 
-NO_PROMPTS = VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False)
+NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 WHOLE_FRAMES = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
 
 
@@ -32,7 +32,7 @@ def with_data(config: TrainConfig, **values: Any) -> TrainConfig:
 def text_alone(world: Path, out: Path, cache: Path | None, **data: Any) -> TrainConfig:
     """Text context alone. A clip spans 13 frames of videos that have 12: it is the same at training as at test."""
     config = train_config(world, out, micro_batch_size=3)
-    model = replace(config.model, video=NO_PROMPTS, sampling=SamplingConfig(stride=4))
+    model = replace(config.model, **NO_PROMPTS, sampling=SamplingConfig(stride=4))
     config = replace(config, model=model, runtime=RuntimeConfig(device="cpu", precision="float32"))
     return with_data(config, **{"augment": WHOLE_FRAMES, "feature_cache": str(cache or ""), **data})
 
@@ -202,21 +202,17 @@ def test_a_dry_run_makes_no_features_and_says_how_many_it_would(world: Path, tmp
 
 
 @pytest.mark.parametrize(
-    ("part", "values"),
+    "values",
     [
-        ("video", {"num_global": 1}),
-        ("video", {"local": True}),
-        ("video", {"summary": True}),
-        ("video", {"time": True}),
-        ("", {"train_towers": True}),
+        *({"context": {kind: {}}} for kind in ("global", "local", "summary", "time")),
+        {"train": "both"},
+        {"train": "image"},
     ],
 )
-def test_what_changes_the_features_of_a_video_is_refused(
-    world: Path, tmp_path: Path, part: str, values: dict[str, Any]
-) -> None:
+def test_what_changes_the_features_of_a_video_is_refused(world: Path, tmp_path: Path, values: dict[str, Any]) -> None:
     config = text_alone(world, tmp_path, tmp_path / "cache")
-    model = replace(config.model, video=replace(NO_PROMPTS, **values)) if part else replace(config.model, **values)
-    with pytest.raises(ValueError, match=r"DataConfig.feature_cache = .*model.video.num_global = 0.* leave it empty"):
+    model = replace(config.model, **values)
+    with pytest.raises(ValueError, match=r"DataConfig.feature_cache = .*model.context = \{\}.* leave it empty"):
         replace(config, model=model)
 
 

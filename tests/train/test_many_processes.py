@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -37,11 +38,11 @@ FIGURES = 5
 """That travel with the gradients: loss, right clips, clips, bad videos, a wish to stop."""
 
 
-@pytest.mark.parametrize("train_towers", [False, True])
-def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path, train_towers: bool) -> None:
+@pytest.mark.parametrize("towers", ["none", "both"])
+def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path, towers: Literal["none", "both"]) -> None:
     for count in (1, 2):
         config = two_process_config(world, tmp_path / str(count))
-        config = replace(config, model=replace(config.model, train_towers=train_towers))
+        config = replace(config, model=replace(config.model, train=towers))
         file = tmp_path / f"{count}.json"
         file.write_text(json.dumps(to_dict(config)))
         if count == 1:

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tiny import tiny_model
+from tiny import parameter_of, tiny_model
 from vitaclip.config import OptimConfig
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.train.build import build_optimizer
 
 LEARNING_RATE, DECAY = 0.1, 0.5
 
 
-def decay_after_a_step(model: VitaCLIP, config: OptimConfig) -> dict[str, float]:
+def decay_after_a_step(model: VideoModel, config: OptimConfig) -> dict[str, float]:
     """By how much each parameter shrank in a step with no gradient: only weight decay can move it then."""
     before = {name: p.detach().clone() for name, p in model.trainable_parameters().items()}
     optimizer = build_optimizer(model, config)
@@ -26,7 +26,7 @@ def decay_after_a_step(model: VitaCLIP, config: OptimConfig) -> dict[str, float]
     return {name: shrunk(name, p.detach()) for name, p in model.trainable_parameters().items()}
 
 
-def model_without_zeros() -> VitaCLIP:
+def model_without_zeros() -> VideoModel:
     model = tiny_model()
     with torch.no_grad():
         for parameter in model.trainable_parameters().values():
@@ -38,8 +38,8 @@ def model_without_zeros() -> VitaCLIP:
 def test_fault_7_norms_biases_and_temperature_are_decayed_only_if_asked(decayed: str) -> None:
     model = model_without_zeros()
     config = OptimConfig(learning_rate=LEARNING_RATE, weight_decay=DECAY, decayed=decayed)  # type: ignore[arg-type]
-    exempt = {id(model.prompts.logit_scale)}
-    for module in model.prompts.modules():
+    exempt = {id(parameter_of(model, "head.logit_scale"))}
+    for module in model.context.modules():
         if isinstance(module, nn.LayerNorm):
             exempt |= {id(module.weight), id(module.bias)}
         if isinstance(module, nn.Linear):

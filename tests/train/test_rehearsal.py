@@ -23,7 +23,7 @@ def test_figures_are_those_of_the_run(world: Path, tmp_path: Path, monkeypatch: 
     assert abs(rehearsal.checkpoint_bytes - checkpoint.stat().st_size) < 200  # names of folders differ
     trainer = build_trainer(config)
     assert sum(rehearsal.trained.values()) == sum(p.numel() for p in trainer.model.trainable_parameters().values())
-    assert rehearsal.frozen == sum(p.numel() for p in trainer.model.clip.parameters())
+    assert rehearsal.frozen == sum(p.numel() for p in trainer.model.backbone.parameters())
     assert (rehearsal.videos, rehearsal.classes, rehearsal.steps) == (12, 3, 6)
     assert rehearsal.step_seconds > 0
     assert rehearsal.memory_bytes > rehearsal.checkpoint_bytes

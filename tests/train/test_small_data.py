@@ -13,9 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from small_world import NAMES, interrupt_at, train_config
+from tiny import parameter_of
 from vitaclip.config import AugmentConfig, TrainConfig
 from vitaclip.data import TrainBatch, read_list
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.train.build import build_trainer, run_training, train_and_save
 from vitaclip.train.mixing import Mix
 from vitaclip.train.trainer import Trainer
@@ -57,7 +58,7 @@ def validating(trainer: Trainer, scores: list[float], seen: list[dict[str, Tenso
 
     def validate() -> dict[str, float]:
         if seen is not None:
-            seen.append({name: value.clone() for name, value in trainer.model.prompts.state_dict().items()})
+            seen.append({name: value.clone() for name, value in trainer.model.adapter_state().items()})
         score = next(left)
         return {"val/top1": score, "val/top5": score}
 
@@ -68,7 +69,7 @@ def validating(trainer: Trainer, scores: list[float], seen: list[dict[str, Tenso
 # ------------------------------------------------------------------------------------------------ effect on a step
 
 
-def expected_gradient(model: VitaCLIP, loss: Tensor) -> list[Tensor]:
+def expected_gradient(model: VideoModel, loss: Tensor) -> list[Tensor]:
     return list(torch.autograd.grad(loss, list(model.trainable_parameters().values())))
 
 
@@ -101,7 +102,7 @@ def test_mixed_clips_have_mixed_labels(world: Path, tmp_path: Path, kind: str, m
     mix = trainer.draw_mix(0)
     assert mix is not None
     other = [1, 0, 3, 2, 3]
-    video = model.clip.normalize_pixels(batch.video[:, 0])
+    video = model.backbone.normalize_pixels(batch.video[:, 0])
     mixed = mix.share * video + (1 - mix.share) * video[other]
     if mix.box is not None:
         top, left, bottom, right = mix.box
@@ -139,7 +140,7 @@ def test_the_gradient_is_cut_to_its_greatest_length(world: Path, tmp_path: Path)
 @pytest.mark.parametrize("limit", [0.0, 1.0])
 def test_fault_13_an_endless_gradient_stops_before_the_update(world: Path, tmp_path: Path, limit: float) -> None:
     trainer = build_trainer(train_config(world, tmp_path, max_gradient_norm=limit))
-    trainer.model.prompts.logit_scale.register_hook(lambda gradient: gradient * float("inf"))
+    parameter_of(trainer.model, "head.logit_scale").register_hook(lambda gradient: gradient * float("inf"))
     before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
     with pytest.raises(
         ValueError, match=r"gradient's length is (inf|nan) at step 0; .*learning_rate.*moving_left/0.mp4"
@@ -202,7 +203,7 @@ def test_the_average_is_validated_and_saved_and_checkpoints_hold_both(world: Pat
     for name, value in values.items():
         torch.testing.assert_close(saved[name], value)
         assert torch.equal(state[f"average.{name}"], saved[name])
-        assert torch.equal(model.prompts.state_dict()[name], saved[name])
+        assert torch.equal(model.adapter_state()[name], saved[name])
     assert any(not torch.equal(state[f"prompts.{name}"], saved[name]) for name in values)
 
 

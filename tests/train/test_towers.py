@@ -10,18 +10,17 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from small_world import NAMES, train_config, train_until
-from vitaclip.config import TextPromptConfig, TrainConfig, VideoPromptConfig
+from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.train.build import build_trainer, run_training
 
 
 def towers_config(world: Path, out: Path, *, prompts: bool = True, **optim: float) -> TrainConfig:
     config = train_config(world, out, **{"learning_rate": 1e-3, **optim})
-    model = replace(config.model, train_towers=True)
+    model = replace(config.model, train="both")
     if not prompts:
-        video = VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False)
-        model = replace(model, video=video, text=TextPromptConfig(num_context=0))
+        model = replace(model, context={}, head="templates")
     return replace(config, model=model)
 
 
@@ -45,10 +44,10 @@ def test_step_has_the_gradient_of_plain_backpropagation(
 
 def test_what_trains_is_what_lives_in_the_towers(world: Path, tmp_path: Path) -> None:
     model = build_trainer(towers_config(world, tmp_path, prompts=False)).model
-    towers = {f"clip.{name}" for name, _ in model.clip.named_parameters() if name != "logit_scale"}
-    assert set(model.trainable_parameters()) == towers | {"logit_scale"}
+    towers = {f"backbone.{name}" for name, _ in model.backbone.named_parameters() if name != "logit_scale"}
+    assert set(model.trainable_parameters()) == towers | {"head.logit_scale"}
     counts = model.trained_counts()
-    assert counts["towers"] + counts["logit_scale"] == sum(counts.values())
+    assert counts["backbone"] + counts["logit_scale"] == sum(counts.values())
     assert sum(counts.values()) == sum(p.numel() for p in model.trainable_parameters().values())
 
 
@@ -58,17 +57,17 @@ def test_text_features_follow_the_text_tower(world: Path, tmp_path: Path) -> Non
     before = trainer.model.encode_text(NAMES).detach()
     trainer.train()
     assert not torch.allclose(trainer.model.encode_text(NAMES), before)
-    assert "_frozen_text" not in vars(trainer)
+    assert trainer._frozen_text is None
 
 
 def test_the_model_folder_holds_the_towers_and_loads(world: Path, tmp_path: Path) -> None:
     config = towers_config(world, tmp_path, prompts=False)
-    start = build_trainer(config).model.clip.state_dict()
+    start = build_trainer(config).model.backbone.state_dict()
     start = {name: value.clone() for name, value in start.items()}
     model = run_training(config)
-    loaded = VitaCLIP.from_pretrained(tmp_path / "model")
-    state = loaded.clip.state_dict()
-    assert all(torch.equal(value, state[name]) for name, value in model.clip.state_dict().items())
+    loaded = VideoModel.from_pretrained(tmp_path / "model")
+    state = loaded.backbone.state_dict()
+    assert all(torch.equal(value, state[name]) for name, value in model.backbone.state_dict().items())
     assert not torch.equal(start["vision.proj"], state["vision.proj"])
     assert not torch.equal(start["text.token_embed.weight"], state["text.token_embed.weight"])
     video = torch.zeros(1, 4, 3, 16, 16, dtype=torch.uint8)
@@ -86,4 +85,4 @@ def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: 
         first, second = (load_file(tmp_path / name / file) for name in ("whole", "stopped"))
         assert first.keys() == second.keys()
         assert all(torch.equal(first[name], value) for name, value in second.items())
-    assert json.loads((tmp_path / "whole" / "model" / "config.json").read_text())["model"]["train_towers"]
+    assert json.loads((tmp_path / "whole" / "model" / "config.json").read_text())["model"]["train"] == "both"

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,9 +15,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from small_world import NAMES, train_config, train_until
-from vitaclip.config import AugmentConfig, DataConfig, TextPromptConfig, TrainConfig
+from tiny import learned_text, parameter_of
+from vitaclip.config import AugmentConfig, DataConfig, TrainConfig
 from vitaclip.data import TrainBatch
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.train.build import build_trainer, run_training
 
 
@@ -35,12 +37,12 @@ def lines_of(out: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("micro_batch_size", [0, 1, 3])
-@pytest.mark.parametrize("num_context", [0, 3])
+@pytest.mark.parametrize("head", ["templates", learned_text(3)], ids=["templates", "learned"])
 def test_step_has_the_gradient_of_plain_backpropagation(
-    world: Path, tmp_path: Path, micro_batch_size: int, num_context: int
+    world: Path, tmp_path: Path, micro_batch_size: int, head: str | dict[str, Any]
 ) -> None:
     config = train_config(world, tmp_path / "run", micro_batch_size=micro_batch_size)
-    config = replace(config, model=replace(config.model, text=TextPromptConfig(num_context=num_context)))
+    config = replace(config, model=replace(config.model, head=head))
     trainer = build_trainer(config)
     model = trainer.model.double()
     batch = random_batch()
@@ -55,21 +57,21 @@ def test_step_has_the_gradient_of_plain_backpropagation(
     assert metrics["train/loss"] == pytest.approx(loss.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("num_context", "calls_in_two_steps"), [(3, 2), (0, 1)])
+@pytest.mark.parametrize(("head", "calls_in_two_steps"), [(learned_text(3), 2), ("templates", 1)])
 def test_fault_8_the_text_tower_runs_once_a_step_or_once_a_run(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_context: int, calls_in_two_steps: int
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str | dict[str, Any], calls_in_two_steps: int
 ) -> None:
     config = train_config(world, tmp_path / "run", micro_batch_size=1)
-    config = replace(config, model=replace(config.model, text=TextPromptConfig(num_context=num_context)))
+    config = replace(config, model=replace(config.model, head=head))
     trainer = build_trainer(config)
     calls: list[Sequence[str]] = []
-    encode_text = VitaCLIP.encode_text
+    encode_text = VideoModel.encode_text
 
-    def counted(self: VitaCLIP, names: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
+    def counted(self: VideoModel, names: Sequence[str], templates: Sequence[str] | None = None) -> torch.Tensor:
         calls.append(names)
         return encode_text(self, names, templates)
 
-    monkeypatch.setattr(VitaCLIP, "encode_text", counted)
+    monkeypatch.setattr(VideoModel, "encode_text", counted)
     trainer.train_step(random_batch())
     trainer.train_step(random_batch())
     assert len(calls) == calls_in_two_steps
@@ -80,15 +82,15 @@ def test_training_learns_and_leaves_a_model_that_loads(world: Path, tmp_path: Pa
     config = train_config(world, out, steps=100, batch_size=12, learning_rate=3e-2)
     whole_frames = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
     config = replace(config, data=replace(config.data, val=config.data.train, augment=whole_frames))
-    towers = build_trainer(config).model.clip.state_dict()
+    towers = build_trainer(config).model.backbone.state_dict()
     model = run_training(config)
     lines = lines_of(out)
     losses = [line["train/loss"] for line in lines if "train/loss" in line]
     assert len(losses) == 100
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
     assert lines[-1]["val/top1"] > 1.2 / len(NAMES)
-    assert all(torch.equal(value, towers[name]) for name, value in model.clip.state_dict().items())
-    loaded = VitaCLIP.from_pretrained(out / "model")
+    assert all(torch.equal(value, towers[name]) for name, value in model.backbone.state_dict().items())
+    loaded = VideoModel.from_pretrained(out / "model")
     assert loaded.class_names == NAMES
     assert json.loads((out / "config.json").read_text())["optim"]["steps"] == 100
     assert any((out / "tensorboard").iterdir())
@@ -123,7 +125,7 @@ def test_fault_19_checkpoints_hold_prompts_only_with_their_config(world: Path, t
     with safe_open(files[-1], framework="pt") as file:
         names = set(file.keys())
         assert json.loads(file.metadata()["notes"])["config"]["optim"]["steps"] == 6
-    assert {name.split(".")[0] for name in names} == {"prompts", "optimizer"}
+    assert {name.split(".")[0] for name in names} == {"context", "head", "optimizer"}
 
 
 def test_fault_19_resuming_with_another_config_shows_both_values(world: Path, tmp_path: Path) -> None:
@@ -160,9 +162,8 @@ def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(world: Path, 
 def test_resuming_with_other_shapes_shows_both_values(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path / "run")
     run_training(config)
-    text = replace(config.model.text, num_context=5)
-    with pytest.raises(ValueError, match=r"model.text.num_context was 3, now 5"):
-        run_training(replace(config, model=replace(config.model, text=text)))
+    with pytest.raises(ValueError, match=r"model.head.num_context was 3, now 5"):
+        run_training(replace(config, model=replace(config.model, head=learned_text(5))))
 
 
 def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
@@ -185,7 +186,7 @@ def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
 def test_fault_13_non_finite_loss_stops_before_the_update(world: Path, tmp_path: Path) -> None:
     trainer = build_trainer(train_config(world, tmp_path / "run"))
     with torch.no_grad():
-        trainer.model.prompts.logit_scale.fill_(float("inf"))
+        parameter_of(trainer.model, "head.logit_scale").fill_(float("inf"))
     before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
     with pytest.raises(ValueError, match=r"loss is nan at step 0; .*learning_rate.*jump_up/0.mp4"):
         trainer.train_step(random_batch())

@@ -23,7 +23,7 @@ from torch import Tensor
 import hostile
 import peers
 from tiny import tiny_backbone, tiny_model
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
 Make = Callable[[Path], Path]
@@ -119,7 +119,7 @@ def prompts_with(change: Callable[[dict[str, Tensor]], Any]) -> Make:
         model = tiny_model(("run", "jump"))
         model.save_pretrained(folder, embed_backbone=True)
         change_json(folder / "config.json", "sha256={}")
-        state = {name: tensor.clone() for name, tensor in model.prompts.state_dict().items()}
+        state = {name: tensor.clone() for name, tensor in model.adapter_state().items()}
         change(state)
         save_file(state, folder / "prompts.safetensors")
         return folder
@@ -289,11 +289,13 @@ CASES: dict[str, tuple[str, Make, str]] = {
         f"model {change[:40]}": ("model", model_config(change), r"config\.json")
         for change in (
             *(
-                f"model.video.{name}={size}"
-                for name in ("num_frames", "num_global")
+                f"model.{name}={size}"
+                for name in ("num_frames", "context.global.count", "head.num_context")
                 for size in ("1000000000000", "1.5")
             ),
-            *("model.text.num_context=2000000", "model.image_size=1000000", "model.video=[]", "model=null"),
+            *("model.image_size=1000000", "model=null", "model.context=5", "model.context.local=[1]", "model.head=5"),
+            # older versions wrote these
+            *('model.video={"num_global": 2000000}', 'model.text={"num_context": 1.5}', "model.video=[]"),
             *(
                 'class_names="abc"',
                 "class_names=[1,2]",
@@ -304,14 +306,22 @@ CASES: dict[str, tuple[str, Make, str]] = {
             *("origin=5", "sha256=5", 'sha256={"../x":"0"}', '{"model":' + "[" * 200_000),
         )
     },
-    "frames of other prompts": ("model", model_config("model.video.num_frames=9999"), "do not fit the model's config"),
-    "NaN prompt": ("model", prompts_with(lambda s: s["video.time_embed"].view(-1)[3].fill_(float("nan"))), "holds NaN"),
+    "frames of other prompts": ("model", model_config("model.num_frames=9999"), "do not fit the model's config"),
+    "NaN prompt": (
+        "model",
+        prompts_with(lambda s: s["context.input.time.embed"].view(-1)[3].fill_(float("nan"))),
+        "holds NaN",
+    ),
     "whole numbers": (
         "model",
-        prompts_with(lambda s: s.update({"video.time_embed": torch.ones(4, 16, dtype=torch.int32)})),
+        prompts_with(lambda s: s.update({"context.input.time.embed": torch.ones(4, 16, dtype=torch.int32)})),
         "is int32",
     ),
-    "infinite temperature": ("model", prompts_with(lambda s: s["logit_scale"].fill_(float("inf"))), "holds NaN or inf"),
+    "infinite temperature": (
+        "model",
+        prompts_with(lambda s: s["head.logit_scale"].fill_(float("inf"))),
+        "holds NaN or inf",
+    ),
     # YAML and JSON
     "aliases": ("yaml", text_file("x.yaml", ALIASES), "aliases stand for more"),
     "alias of itself": ("yaml", text_file("x.yaml", "a: &a [*a]"), "aliases stand for more"),
@@ -401,12 +411,12 @@ def test_flipped_bits_are_one_line_or_harmless(part: str, tmp_path: Path) -> Non
 @pytest.mark.parametrize("file", ["prompts.safetensors", "backbone/tokenizer.json", "backbone/model.safetensors"])
 def test_a_flipped_bit_in_a_model_folder_is_noticed(file: str, tmp_path: Path) -> None:
     folder = tiny_model(("run", "jump")).save_pretrained(tmp_path / "model", embed_backbone=True)
-    VitaCLIP.from_pretrained(folder)
+    VideoModel.from_pretrained(folder)
     content = bytearray((folder / file).read_bytes())
     content[-9] ^= 1
     (folder / file).write_bytes(content)
     with pytest.raises(ValueError, match=r"damaged, or not the file that config\.json was written with"):
-        VitaCLIP.from_pretrained(folder)
+        VideoModel.from_pretrained(folder)
 
 
 def test_a_folder_without_checksums_still_loads(tmp_path: Path) -> None:
@@ -414,4 +424,4 @@ def test_a_folder_without_checksums_still_loads(tmp_path: Path) -> None:
     content = json.loads((folder / "config.json").read_text())
     del content["sha256"]
     (folder / "config.json").write_text(json.dumps(content))
-    assert VitaCLIP.from_pretrained(folder).class_names == ("run", "jump")
+    assert VideoModel.from_pretrained(folder).class_names == ("run", "jump")

@@ -1,6 +1,7 @@
 """Models out and in: folders with and without their backbone, published checkpoints, the hub."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,9 @@ import torch
 
 import peers
 from parity_case import CASES, load_case
-from tiny import tiny_backbone
-from vitaclip.config import ModelConfig, TextPromptConfig, VideoPromptConfig
-from vitaclip.model import VitaCLIP
+from tiny import all_kinds, learned_text, tiny_backbone
+from vitaclip.config import ModelConfig
+from vitaclip.model import VideoModel
 from vitaclip.weights.backbone import load_backbone, save_backbone
 from vitaclip.weights.reading import read_state_dict
 
@@ -18,55 +19,56 @@ NAMES = ("jump", "run", "sit down")
 
 
 @pytest.fixture
-def model(tmp_path: Path) -> VitaCLIP:
+def model(tmp_path: Path) -> VideoModel:
     backbone = tiny_backbone()
     folder = save_backbone(backbone.clip, backbone.tokenizer, tmp_path / "clip")
     config = ModelConfig(
         backbone=str(folder),
-        video=VideoPromptConfig(num_frames=4, num_global=2),
-        text=TextPromptConfig(num_context=3, per_class=True),
+        num_frames=4,
+        context=all_kinds(2),
+        head=learned_text(3, per_class=True),
     )
-    return VitaCLIP(load_backbone(folder), config, NAMES, seed=5).eval()
+    return VideoModel(load_backbone(folder), config, NAMES, seed=5).eval()
 
 
 @torch.no_grad()
-def outputs(model: VitaCLIP) -> torch.Tensor:
+def outputs(model: VideoModel) -> torch.Tensor:
     size = model.image_size
     video = torch.randint(0, 256, (2, 4, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(2))
     return model(video, model.encode_text(model.class_names))
 
 
-def test_a_folder_with_its_backbone_is_all_one_needs(model: VitaCLIP, tmp_path: Path) -> None:
+def test_a_folder_with_its_backbone_is_all_one_needs(model: VideoModel, tmp_path: Path) -> None:
     folder = model.save_pretrained(tmp_path / "model", embed_backbone=True)
     (tmp_path / "clip").rename(tmp_path / "gone")
     moved = folder.rename(tmp_path / "moved")
-    loaded = VitaCLIP.from_pretrained(moved)
+    loaded = VideoModel.from_pretrained(moved)
     assert torch.equal(outputs(loaded), outputs(model))
     assert loaded.fingerprint == model.fingerprint
-    again = VitaCLIP.from_pretrained(loaded.save_pretrained(tmp_path / "again", embed_backbone=True))
+    again = VideoModel.from_pretrained(loaded.save_pretrained(tmp_path / "again", embed_backbone=True))
     assert torch.equal(outputs(again), outputs(model))
 
 
-def test_an_embedded_backbone_keeps_the_models_input_size(model: VitaCLIP, tmp_path: Path) -> None:
-    config = ModelConfig(backbone=model.config.backbone, image_size=32, video=model.config.video)
-    larger = VitaCLIP(load_backbone(config.backbone, image_size=32), config, NAMES)
+def test_an_embedded_backbone_keeps_the_models_input_size(model: VideoModel, tmp_path: Path) -> None:
+    config = replace(model.config, image_size=32)
+    larger = VideoModel(load_backbone(config.backbone, image_size=32), config, NAMES)
     for embed in (False, True):
-        loaded = VitaCLIP.from_pretrained(larger.save_pretrained(tmp_path / f"model{embed}", embed_backbone=embed))
+        loaded = VideoModel.from_pretrained(larger.save_pretrained(tmp_path / f"model{embed}", embed_backbone=embed))
         assert loaded.image_size == 32
         assert torch.equal(outputs(loaded), outputs(larger.eval()))
 
 
-def test_the_card_says_what_it_is(model: VitaCLIP, tmp_path: Path) -> None:
+def test_the_card_says_what_it_is(model: VideoModel, tmp_path: Path) -> None:
     card = (model.save_pretrained(tmp_path / "model") / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: vitaclip\n")
-    for fact in (model.fingerprint, "jump, run, sit down", "one for each class", "global, local, summary, time, text"):
+    for fact in (model.fingerprint, "jump, run, sit down", "per_class True", "global (count 2), local, summary, time"):
         assert fact in card
     from huggingface_hub import ModelCard
 
     assert ModelCard(card).data.get("pipeline_tag") == "video-classification"
 
 
-def test_the_hub_gets_the_folder(model: VitaCLIP, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_gets_the_folder(model: VideoModel, monkeypatch: pytest.MonkeyPatch) -> None:
     uploaded: dict[str, object] = {}
 
     class Api:
@@ -78,7 +80,7 @@ def test_the_hub_gets_the_folder(model: VitaCLIP, monkeypatch: pytest.MonkeyPatc
             uploaded["files"] = sorted(str(p.relative_to(folder_path)) for p in Path(folder_path).rglob("*.*"))
             return f"https://hub/{repo_id}"
 
-    monkeypatch.setattr("vitaclip.model.HfApi", Api)
+    monkeypatch.setattr("vitaclip.saving.HfApi", Api)
     with pytest.raises(ValueError, match="embed_backbone=True"):
         model.push_to_hub("me/model")
     assert not uploaded
@@ -98,18 +100,19 @@ def test_fault_18_published_checkpoints_go_out_and_come_back_bit_equal(tmp_path:
     peers.write_tokenizer(tmp_path)
     config = ModelConfig(
         backbone=str(tmp_path / "clip.pt"),
-        video=VideoPromptConfig(num_frames=4, num_global=2),
-        text=TextPromptConfig(num_context=3, per_class=True),
+        num_frames=4,
+        context=all_kinds(2),
+        head=learned_text(3, per_class=True),
     )
     names = ("w5 w6", "w7")
-    model = VitaCLIP(load_backbone(config.backbone, activation="quick_gelu"), config, names).eval()
+    model = VideoModel(load_backbone(config.backbone, activation="quick_gelu"), config, names).eval()
     file = model.save_published(tmp_path / "vita.pth")
     saved = torch.load(file, weights_only=True)["model"]
     assert all(name.startswith("module.") for name in saved)
-    back = VitaCLIP.from_pretrained(file, class_names=names)
+    back = VideoModel.from_pretrained(file, class_names=names)
     assert torch.equal(outputs(back), outputs(model))
-    for name, tensor in model.prompts.state_dict().items():
-        assert torch.equal(back.prompts.state_dict()[name], tensor), name
+    for name, tensor in model.adapter_state().items():
+        assert torch.equal(back.adapter_state()[name], tensor), name
     assert back.fingerprint == model.fingerprint
     again = torch.load(back.save_published(tmp_path / "again.pth"), weights_only=True)["model"]
     assert set(again) == set(saved)
@@ -127,16 +130,16 @@ def test_the_buffers_of_the_names_are_the_published_ones(case: str) -> None:
     parity = load_case(case, torch.float32)
     tokens = load_file(FOLDER / f"{case}.safetensors")["input/tokenized_prompts"]
     embedding = torch.arange(49408.0)[:, None]
-    context = parity.model.config.text.num_context
+    context = parity.model.head.config.num_context
     length = tokens.shape[1]
     buffers = name_buffers(
-        parity.class_names, parity.model.tokenizer, embedding, num_context=context, context_length=length
+        parity.class_names, parity.model.backbone.tokenizer, embedding, num_context=context, context_length=length
     )
     assert torch.equal(buffers["prompt_learner.token_prefix"], embedding[tokens[:, :1]])
     assert torch.equal(buffers["prompt_learner.token_suffix"], embedding[tokens[:, 1 + context :]])
 
 
-def test_what_the_published_format_cannot_tell_is_not_written(model: VitaCLIP, tmp_path: Path) -> None:
+def test_what_the_published_format_cannot_tell_is_not_written(model: VideoModel, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="heads of 8; the published format tells neither"):
         model.save_published(tmp_path / "x.pth")
     assert not (tmp_path / "x.pth").exists()
@@ -145,11 +148,11 @@ def test_what_the_published_format_cannot_tell_is_not_written(model: VitaCLIP, t
 def test_a_context_for_each_class_needs_the_names(tmp_path: Path) -> None:
     torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
     peers.write_tokenizer(tmp_path)
-    config = ModelConfig(backbone=str(tmp_path / "clip.pt"), text=TextPromptConfig(num_context=3, per_class=True))
-    model = VitaCLIP(load_backbone(config.backbone, activation="quick_gelu"), config, ("w1", "w2"))
+    config = ModelConfig(backbone=str(tmp_path / "clip.pt"), head=learned_text(3, per_class=True))
+    model = VideoModel(load_backbone(config.backbone, activation="quick_gelu"), config, ("w1", "w2"))
     file = model.save_published(tmp_path / "vita.pth")
     with pytest.raises(ValueError, match="a context for each of 2 classes, but 1 class names were given"):
-        VitaCLIP.from_pretrained(file, class_names=["w1"])
+        VideoModel.from_pretrained(file, class_names=["w1"])
 
 
 def test_a_published_backbone_file_is_a_plain_clip(tmp_path: Path) -> None:
@@ -160,16 +163,16 @@ def test_a_published_backbone_file_is_a_plain_clip(tmp_path: Path) -> None:
     peers.write_tokenizer(tmp_path)
     clip = load_backbone(tmp_path / "clip.pt", activation="quick_gelu")
     torch.save(to_published(clip.clip.state_dict(), {}), tmp_path / "backbone.pth")
-    loaded = VitaCLIP.from_pretrained(tmp_path / "backbone.pth", num_frames=4)
-    assert loaded.is_plain
+    loaded = VideoModel.from_pretrained(tmp_path / "backbone.pth", num_frames=4)
+    assert loaded.is_zero_shot
     assert loaded.fingerprint == clip.fingerprint
-    with pytest.raises(ValueError, match="no prompts"):
+    with pytest.raises(ValueError, match="nothing was learned"):
         loaded.save_published(tmp_path / "x.pth")
 
 
-def test_files_are_whole_or_absent(model: VitaCLIP, tmp_path: Path) -> None:
+def test_files_are_whole_or_absent(model: VideoModel, tmp_path: Path) -> None:
     folder = model.save_pretrained(tmp_path / "model", embed_backbone=True)
     assert not list(folder.rglob(".*"))
     config = json.loads((folder / "config.json").read_text())
     assert config["model"]["backbone"] == "backbone"
-    assert set(read_state_dict(folder / "prompts.safetensors")) == set(model.prompts.state_dict())
+    assert set(read_state_dict(folder / "prompts.safetensors")) == set(model.adapter_state())

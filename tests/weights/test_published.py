@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from parity_case import CASES, load_case
-from vitaclip.config import TextPromptConfig, VideoPromptConfig
+from tiny import learned_text
 from vitaclip.weights.published import IGNORABLE, from_published, to_published
 
 HEADS = {"vision_heads": 4, "text_heads": 4}
@@ -15,7 +15,7 @@ HEADS = {"vision_heads": 4, "text_heads": 4}
 def test_published_names_survive_the_way_there_and_back_bit_equal(name: str) -> None:
     weights = load_case(name, torch.float32).weights
     published = from_published(weights, **HEADS)
-    back = to_published(published.clip_state, published.prompts_state)
+    back = to_published(published.clip_state, published.adapter_state)
     # Without local prompts the published model still holds the projection that feeds the summary.
     assert set(back) == set(weights)
     assert all(torch.equal(back[key], weights[key]) for key in weights)
@@ -24,20 +24,19 @@ def test_published_names_survive_the_way_there_and_back_bit_equal(name: str) -> 
 def test_configs_are_read_off_the_weights() -> None:
     weights = load_case("generic_front_no_local", torch.float32).weights
     published = from_published(weights, **HEADS)
-    assert published.video == VideoPromptConfig(num_frames=4, num_global=4, local=False)
-    assert published.text == TextPromptConfig(num_context=6)
+    context = {"global": {"count": 4}, "summary": {}, "time": {}}
+    assert published.settings == {"num_frames": 4, "context": context, "head": learned_text(6, per_class=False)}
     assert (published.clip_config.vision.image_size, published.clip_config.vision.depth) == (48, 3)
-    assert from_published(load_case("all_prompts", torch.float32).weights, **HEADS).text.per_class
+    assert from_published(load_case("all_prompts", torch.float32).weights, **HEADS).settings["head"]["per_class"]
 
 
 def test_switched_off_kinds_are_absent_in_whole() -> None:
     weights = load_case("all_prompts", torch.float32).weights
     absent = ("summary", "cls_proj", "local_prompts", "global_prompts", "time_embed")
     kept = {key: value for key, value in weights.items() if not any(kind in key for kind in absent)}
-    video = from_published(kept, **HEADS).video
-    assert (video.num_global, video.local, video.summary, video.time) == (0, False, False, False)
+    assert from_published(kept, **HEADS).settings["context"] == {}
     without_summary = {key: value for key, value in weights.items() if "summary" not in key}
-    assert not from_published(without_summary, **HEADS).video.summary
+    assert "summary" not in from_published(without_summary, **HEADS).settings["context"]
 
 
 def test_fault_3_buffers_of_the_class_list_are_ignored() -> None:

@@ -25,9 +25,10 @@ from miniature_clip import captions, probes
 from miniature_clip.stills import MOVING_SHARE, Stills, render_pool, render_stills
 from miniature_clip.vocabulary import train_tokenizer
 from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.clip.tokenizer import TokenBatch
-from vitaclip.config import CLIPConfig, TextConfig, VisionConfig, require
 from vitaclip.miniature import world
+from vitaclip.settings import require
 from vitaclip.weights.backbone import load_backbone, save_backbone
 
 ASSETS = Path(world.__file__).parent / "assets" / "backbone"

@@ -12,7 +12,7 @@ from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.hashes import sha256_of_file, sha256_of_lines
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.files import write_json
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.runtime import pick_device
 from vitaclip.train.build import run_training, training_videos
 from vitaclip.train.comparison import check_same_run, identity
@@ -134,13 +134,13 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     return result
 
 
-def _untrained(config: TrainConfig) -> VitaCLIP:
+def _untrained(config: TrainConfig) -> VideoModel:
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
-    model = VitaCLIP(backbone, config.model, training_videos(config).class_names, config.seed)
+    model = VideoModel(backbone, config.model, training_videos(config).class_names, config.seed)
     return model.to(pick_device(config.runtime.device)).eval()
 
 
-def _test(run: Run, model: VitaCLIP, test: ScoredList) -> Iterable[tuple[str, Scores]]:
+def _test(run: Run, model: VideoModel, test: ScoredList) -> Iterable[tuple[str, Scores]]:
     """The scores of each row. Interpolated scores need no second pass over the videos; interpolated weights do."""
     variant, config, videos = run.variant, run.config, test.videos
 
@@ -151,10 +151,8 @@ def _test(run: Run, model: VitaCLIP, test: ScoredList) -> Iterable[tuple[str, Sc
         )
 
     own = evaluation("scores" if variant.scores else "")
-    ratios = (1.0, *variant.scores)
-    encoded = own.encode()
-    found = (
-        own.sweep(encoded, videos.class_names, ratios) if variant.scores else [own.score(encoded, videos.class_names)]
+    texts, encoded = own.texts, own.encode()
+    found = own.sweep(encoded, (1.0, *variant.scores)) if variant.scores else [own.score(encoded, texts)]
     )
     names = [variant.name, *(row_name(variant.name, "scores", ratio) for ratio in variant.scores)]
     yield from ((name, each.scores) for name, each in zip(names, found, strict=True))

@@ -24,7 +24,7 @@ class Variant:
     about: str = ""
     """What it is, in a line."""
     overrides: Mapping[str, Any] = field(default_factory=dict)
-    """Values of config fields, such as `model.video.summary`."""
+    """Values of config fields, such as `model.context.summary`."""
     trains: bool = True
     """False: it is tested as it starts."""
     weights: tuple[float, ...] = ()
@@ -53,7 +53,8 @@ class Variant:
             place: Any = values
             for key in parents:
                 place = place.get(key) if isinstance(place, dict) else None
-            if not isinstance(place, dict) or last not in place:
+            known = isinstance(place, dict) and (last in place or parents == ["model", "context"])
+            if not known:
                 raise ValueError(f"variant {self.name}: the config has no field {path!r}; see `vitaclip train --help`")
             place[last] = value
         try:
@@ -148,7 +149,7 @@ def _read(file: Path) -> dict[str, Any]:
     for name, entry in entries.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("overrides", {}), dict):
             raise ValueError(
-                f"{file}: variant {name}: write a mapping, such as {{overrides: {{model.video.local: false}}}}"
+                f"{file}: variant {name}: write a mapping, such as {{overrides: {{model.context.local: null}}}}"
             )
     claims = content.get("claims", [])
     if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):

@@ -12,11 +12,13 @@ file: check it and print it with every default filled in, ready to be saved, cha
 
 examples:
   vitaclip config
-  vitaclip config own_videos > mine.yaml"""
+  vitaclip config own_videos > mine.yaml
+  vitaclip config --parts"""
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """One recipe, or none."""
+    parser.add_argument("--parts", action="store_true", help="list the parts of a model with their settings")
     parser.add_argument("recipe", nargs="?", default="", help="a recipe's name, or a YAML file")
 
 
@@ -27,6 +29,9 @@ def run(arguments: Namespace) -> int:
     from vitaclip.config import to_dict
     from vitaclip.recipes import find_views, load_recipe, recipe_names, recipe_path, views_names
 
+    if arguments.parts:
+        _list_parts()
+        return 0
     if not arguments.recipe:
         _list({name: recipe_path(name) for name in recipe_names()})
         print("\nways of testing, for --views:")
@@ -34,6 +39,19 @@ def run(arguments: Namespace) -> int:
         return 0
     print(yaml.safe_dump(to_dict(load_recipe(arguments.recipe)), sort_keys=False), end="")
     return 0
+
+
+def _list_parts() -> None:
+    """Each part of each slot with the first line of its text, and its settings."""
+    from vitaclip.parts.registry import parts
+    from vitaclip.settings import setting_texts
+
+    for slot in ("context", "pool", "head"):
+        print(f"model.{slot}:")
+        for name, part in parts(slot).items():
+            print(f"  {name}: {(part.__doc__ or '').splitlines()[0]}")
+            for setting, default, text in setting_texts(part.config_class):
+                print(f"    {setting} = {default!r}: {text}")
 
 
 def _list(files: dict[str, Path]) -> None:

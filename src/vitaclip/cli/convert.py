@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
     """Read, write, and say what it was."""
     from vitaclip.data import choose_classes
     from vitaclip.files import check_no_input, check_place
-    from vitaclip.model import VitaCLIP
+    from vitaclip.model import VideoModel
     from vitaclip.weights.backbone import save_backbone
     from vitaclip.weights.formats import CONFIG_FILE
     from vitaclip.weights.model_folder import check_folder
@@ -63,19 +63,19 @@ def run(arguments: Namespace) -> int:
         check_folder(Path(arguments.out))
         check_place(Path(arguments.out) / CONFIG_FILE)
     names = choose_classes(arguments.classes) if arguments.classes else ()
-    model = VitaCLIP.from_pretrained(arguments.source, class_names=names, activation=arguments.activation)
+    model = VideoModel.from_pretrained(arguments.source, class_names=names, activation=arguments.activation)
     if arguments.to == "published":
         model.save_published(arguments.out)
         what = "a checkpoint under the published names"
-    elif model.is_plain:
-        save_backbone(model.clip, model.tokenizer, arguments.out)
+    elif model.is_zero_shot:
+        save_backbone(model.backbone, model.backbone.tokenizer, arguments.out)
         what = "a backbone folder"
     else:
         model.save_pretrained(arguments.out, embed_backbone=True)
         what = "a model folder with its backbone inside"
-    vision = model.clip.config.vision
+    vision = model.backbone.config.vision
     terminal().print(
         f"{arguments.out}: {what}; ViT of {vision.depth} layers, width {vision.width}, {vision.image_size} px in"
-        f" patches of {vision.patch_size}, {model.clip.config.activation}; fingerprint {model.fingerprint}"
+        f" patches of {vision.patch_size}, {model.backbone.config.activation}; fingerprint {model.fingerprint}"
     )
     return 0

@@ -47,8 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        parser = build_parser()
-        parsed = parser.parse_args(name_recipes(sys.argv[1:] if arguments is None else arguments))
+        given = name_recipes(sys.argv[1:] if arguments is None else arguments)
+        parser = build_parser(given[0] if given else "")
+        parsed = parser.parse_args(given)
         name = parsed.command
         return COMMANDS[name].run(parser.instantiate(parsed)[name])
     except ValueError as error:
@@ -92,9 +93,9 @@ def _mistake(message: str) -> int:
     return 2
 
 
-def build_parser() -> ArgumentParser:
-    """The parser of all commands."""
+def build_parser(command: str | None = None) -> ArgumentParser:
+    """The parser of all commands, with the arguments of this one alone; None: of all."""
     parser = CommandParser(prog="vitaclip", description=DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"vitaclip {__version__}")
-    add_commands(parser, COMMANDS)
+    add_commands(parser, COMMANDS, chosen=command)
     return parser

@@ -11,8 +11,8 @@ from vitaclip.cli.screen import terminal
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
-    from vitaclip.evaluate.wording import Wording
-    from vitaclip.model import VitaCLIP
+    from vitaclip.evaluate.class_texts import ClassPrompts
+    from vitaclip.model import VideoModel
     from vitaclip.predictor import Predictor
 
 
@@ -140,19 +140,19 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(getattr(value, each.name))
 
 
-def load_model(arguments: Namespace) -> "VitaCLIP":
+def load_model(arguments: Namespace) -> "VideoModel":
     """The model that the options name.
 
     Raises:
         ValueError: if both options are given, or there is no such model.
     """
-    from vitaclip.model import VitaCLIP
+    from vitaclip.model import VideoModel
 
     if arguments.model and arguments.backbone:
         raise ValueError("--model and --backbone exclude each other; give one")
     if arguments.backbone:
-        return VitaCLIP.from_backbone(arguments.backbone)
-    return VitaCLIP.from_pretrained(arguments.model or "miniature")
+        return VideoModel.from_backbone(arguments.backbone)
+    return VideoModel.from_pretrained(arguments.model or "miniature")
 
 
 def model_name(arguments: Namespace) -> str:
@@ -179,25 +179,25 @@ def load_predictor(arguments: Namespace) -> "Predictor":
     from vitaclip.data import choose_classes
     from vitaclip.predictor import Predictor
 
-    wording = read_wording(arguments)
+    prompts = read_prompts(arguments)
     predictor = Predictor(
         load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=arguments.limits
     )
     names = choose_classes(arguments.classes) if arguments.classes else predictor.class_names
     if not names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
-    plan = predictor.set_classes(names, wording.templates, wording.descriptions)
-    terminal().print(f"text: {plan.note}", soft_wrap=True)
+    texts = predictor.set_classes(names, prompts.templates, prompts.descriptions)
+    terminal().print(f"text: {texts.note}", soft_wrap=True)
     terminal().print(f"computed on {predictor.computed}", soft_wrap=True)
     return predictor
 
 
-def read_wording(arguments: Namespace) -> "Wording":
+def read_prompts(arguments: Namespace) -> "ClassPrompts":
     """How names are put into words, as the options say."""
-    from vitaclip.evaluate.wording import Wording, read_descriptions
+    from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
 
     templates = read_templates(arguments.template)
-    return Wording(templates, read_descriptions(arguments.descriptions) if arguments.descriptions else {})
+    return ClassPrompts(templates, read_descriptions(arguments.descriptions) if arguments.descriptions else {})
 
 
 def read_templates(given: Sequence[str] | None) -> tuple[str, ...]:

@@ -57,13 +57,17 @@ def _without_command(message: str) -> tuple[str, list[str]]:
     return f"{lead}{required}{', '.join(path[-1] for path in paths)}", paths[0][:-1]
 
 
-def add_commands(parser: ArgumentParser, commands: Mapping[str, Any]) -> None:
-    """Put commands below a parser: modules with HELP, DESCRIPTION and `add_arguments`."""
+def add_commands(parser: ArgumentParser, commands: Mapping[str, Any], *, chosen: str | None = None) -> None:
+    """Put commands below a parser: modules with HELP, DESCRIPTION and `add_arguments`.
+
+    With one of them `chosen`, only that one gets its arguments: those of a model need torch, which takes a second.
+    """
     subcommands = parser.add_subcommands(dest="command", required=True, metavar="COMMAND")
     for name, command in commands.items():
         sub = CommandParser(description=command.DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
         subcommands.add_subcommand(name, sub, help=command.HELP)
-        command.add_arguments(sub)  # after it has its place: groups of commands are added from the outside in
+        if chosen in (None, name):
+            command.add_arguments(sub)  # after it has its place: groups of commands are added from the outside in
 
 
 def as_dataclass(cls: type[ConfigT], arguments: Namespace) -> ConfigT:

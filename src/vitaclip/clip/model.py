@@ -4,15 +4,16 @@ Axes: ... any leading axes, H x W pixels, K texts, L tokens, D embedding.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
+from vitaclip.clip.config import CLIPConfig
 from vitaclip.clip.text import TextTower
+from vitaclip.clip.tokenizer import Tokenizer
 from vitaclip.clip.transformer import Block
 from vitaclip.clip.vision import VisionTower
-from vitaclip.config import CLIPConfig
 
 
 class CLIP(nn.Module):
@@ -20,6 +21,9 @@ class CLIP(nn.Module):
 
     pixel_mean: Tensor
     pixel_std: Tensor
+    tokenizer: Tokenizer
+    offers: frozenset[str] = frozenset({"class token", "queries and keys", "square patches"})
+    """What parts may ask of it beyond the contract that all backbones keep."""
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
@@ -54,6 +58,16 @@ class CLIP(nn.Module):
     def encode_text(self, ids: Tensor, end: Tensor) -> Tensor:
         """Features (K, D), not of unit length, of token ids (K, L) whose end tokens stand at `end` (K,)."""
         return self.text(self.text.token_embed(ids), end)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Features (K, D), not of unit length, of whole texts.
+
+        Raises:
+            ValueError: if a text does not fit.
+        """
+        tokens = self.tokenizer(texts, self.config.text.context_length)
+        device = self.logit_scale.device
+        return self.encode_text(tokens.ids.to(device), tokens.end.to(device))
 
     def _register_pixel_statistics(self) -> None:
         """They belong to the config, so they are not saved with the weights."""

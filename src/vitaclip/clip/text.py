@@ -6,8 +6,8 @@ Axes: K texts, L tokens, W channels, D embedding.
 import torch
 from torch import Tensor, nn
 
+from vitaclip.clip.config import CLIPConfig
 from vitaclip.clip.transformer import Block, run_twice
-from vitaclip.config import CLIPConfig
 
 TOGETHER = 128
 """Texts that go through the tower at a time, of like length, so that few carry padding."""

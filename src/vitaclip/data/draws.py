@@ -18,6 +18,8 @@ class Purpose(IntEnum):
     """The few videos of a class that are trained on; numbered by class."""
     DRAWN = 4
     """Training clips that are drawn once for all runs; numbered by a sum over the file's name, and by draw."""
+    DROPOUT = 5
+    """What a training step leaves out; numbered by step and place in the batch."""
 
 
 def generator(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from vitaclip.clip import Tokenizer
-from vitaclip.evaluate.wording import Wording, encode_names, plan_text
-from vitaclip.model import VitaCLIP
+from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
+from vitaclip.model import VideoModel
 from vitaclip.names import describe_duplicate, first_duplicates
 
 MANY_PIECES_A_WORD = 2.5
@@ -117,18 +117,18 @@ def near_pairs(features: Tensor, names: Sequence[str], least: float) -> list[Nea
 
 @torch.no_grad()
 def check_classes(
-    model: VitaCLIP, names: Sequence[str], wording: Wording, near: float
+    model: VideoModel, names: Sequence[str], prompts: ClassPrompts, near: float
 ) -> tuple[list[NameFinding], list[NearPair]]:
     """Check names against a model's tokenizer and text tower; near pairs are looked for if all names fit, among those
     that are not the same."""
-    context, tokenizer = model.clip.config.text.context_length, model.tokenizer
-    templates = plan_text(model, names, wording).templates
-    beside = _longest_template(tokenizer, templates) if templates else model.config.text.num_context + 1
+    context, tokenizer = model.backbone.config.text.context_length, model.backbone.tokenizer
+    templates, _ = resolve_templates(model, names, prompts)
+    beside = _longest_template(tokenizer, templates) if templates else model.head.tokens_beside
     findings = check_names(names, tokenizer, context - 2 - beside, pieces_count=knows_words(tokenizer))
     if not all(finding.fits for finding in findings):
         return findings, []
     distinct = [names[place] for place in sorted(set(first_duplicates(names)))]
-    return findings, near_pairs(encode_names(model, distinct, wording), distinct, near)
+    return findings, near_pairs(encode_classes(model, distinct, prompts).features, distinct, near)
 
 
 def _longest_template(tokenizer: Tokenizer, templates: Sequence[str]) -> int:

@@ -5,19 +5,26 @@ Axes: S models whose probabilities are mixed (mostly one), K classes, D embeddin
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig, check_feature_cache
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, expect_processes, index_cache, view_sampling
+from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, encode_classes
 from vitaclip.evaluate.kept_features import kept_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
-from vitaclip.evaluate.scoring import VideoFeatures, encode_videos, gather_features, score_videos
-from vitaclip.evaluate.wording import Wording, encode_names
+from vitaclip.evaluate.scoring import (
+    VideoFeatures,
+    encode_videos,
+    fuse_logits,
+    fuse_views,
+    gather_features,
+    score_videos,
+)
 from vitaclip.interpolation import frozen_clip, interpolate
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast, describe_computed
 
@@ -35,13 +42,13 @@ class Evaluation:
 
     def __init__(
         self,
-        model: VitaCLIP,
+        model: VideoModel,
         rows: Sequence[VideoRow],
         class_names: Sequence[str],
         views: ViewsConfig,
         runtime: RuntimeConfig,
         data: DataConfig,
-        wording: Wording | None = None,
+        prompts: ClassPrompts | None = None,
         processes: Processes = ALONE,
         interpolation: InterpolateConfig | None = None,
     ) -> None:
@@ -54,7 +61,7 @@ class Evaluation:
             views: clips and crops of each video, and how they become one answer.
             runtime: precision.
             data: worker processes, batch size, caches, limits, and what to do about videos that cannot be read.
-            wording: templates instead of the learned context, and descriptions.
+            prompts: templates instead of the learned context, and descriptions.
             processes: those that share the videos; each gets the result of all.
             interpolation: between frozen CLIP and the model.
 
@@ -64,19 +71,22 @@ class Evaluation:
         self.processes = processes
         self.model, self.class_names = model, tuple(class_names)
         models, self._weights = _sides(model, interpolation or InterpolateConfig())
-        self._models = tuple(each.prepare(runtime) for each in models)
-        self._views, self._wording = views, wording
+        self.models = tuple(each.prepare(runtime) for each in models)
+        self._views, self._prompts = views, prompts
+        self._known: list[tuple[ClassTexts, ...]] = []
         self._autocast = partial(autocast, runtime, model.device)
         self._computed = describe_computed(runtime, model.device)
         self._runtime, self._data = runtime, data
 
         def with_views(other: ViewsConfig) -> Evaluation:
-            everything_else = (runtime, data, wording, processes, interpolation)
-            return Evaluation(model, rows, class_names, other, *everything_else)
+            everything_else = (runtime, data, prompts, processes, interpolation)
+            evaluation = Evaluation(model, rows, class_names, other, *everything_else)
+            evaluation._known = self._known  # texts do not depend on how videos are looked at
+            return evaluation
 
         self._with_views = with_views
         check_feature_cache(data, model.config)
-        sampling = view_sampling(model.config.sampling, model.config.video.num_frames, views)
+        sampling = view_sampling(model.config.sampling, model.config.num_frames, views)
         self.frames = sampling.num_frames
         self._dataset = EvalDataset(
             rows,
@@ -106,17 +116,23 @@ class Evaluation:
         """The same evaluation with another number of frames a clip."""
         return self._with_views(replace(self._views, frames=frames))
 
-    @torch.no_grad()
-    def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:
-        """Score every video; text features are computed once. `on_progress` gets the number of videos just done."""
-        text_features = self.encode_texts(self.class_names)  # first: a name that does not fit costs no video
-        return self.score(self.encode(on_progress), self.class_names, text_features)
+    @cached_property
+    def texts(self) -> tuple[ClassTexts, ...]:
+        """The candidates for each of S models, made once."""
+        return self.encode_texts(self.class_names)
 
-    @torch.no_grad()
-    def encode_texts(self, names: Sequence[str], texts: Sequence[str] | None = None) -> Tensor:
-        """Text features (S, K, D) of candidates for each model; see `encode_names`."""
+    def run(self, on_progress: Callable[[int], None] = lambda _: None) -> Evaluated:
+        """Score every video. `on_progress` gets the number of videos just done."""
+        texts = self.texts  # first: a name that does not fit costs no video
+        return self.score(self.encode(on_progress), texts)
+
+    def encode_texts(self, names: Sequence[str], texts: Sequence[str] | None = None) -> tuple[ClassTexts, ...]:
+        """Candidates for each of S models, see `encode_classes`. Before `encode`, so that models of which no features
+        can be kept compare the videos with them."""
         with self._autocast():
-            return torch.stack([encode_names(model, names, self._wording, texts) for model in self._models])
+            made = tuple(encode_classes(model, names, self._prompts, texts) for model in self.models)
+        self._known.append(made)
+        return made
 
     def encode(self, on_progress: Callable[[int], None] = lambda _: None) -> VideoFeatures:
         """Embed every video, which is nearly all of the work; what comes out can be scored against many lists."""
@@ -130,33 +146,60 @@ class Evaluation:
             kept = kept_features(
                 self.model, self._dataset, data, self._runtime, pixels=pixels, share=share, on_progress=on_progress
             )
-            # Models without prompts in the image tower see a video alike.
-            return replace(kept, features=kept.features.expand(-1, len(self._models), -1, -1))
+            # Models in which nothing that trains changes the features see a video alike.
+            return replace(kept, features=kept.features * len(self.models))
         batches = eval_batches(
             *(self._dataset, data.eval_batch_size, data.workers, processes.rank, processes.count),
             time_limit_seconds=data.time_limit_seconds,
         )
-        return encode_videos(self._models, batches, pixels, self._autocast, on_progress)
+        known = [self._known_classes(number) for number in range(len(self.models))]
+        return encode_videos(self.models, batches, pixels, self._autocast, on_progress, known)
 
-    def score(self, videos: VideoFeatures, names: Sequence[str], text_features: Tensor | None = None) -> Evaluated:
-        """Compare embedded videos, whose labels count through `names`, with the candidates.
+    def _known_classes(self, number: int) -> Tensor | None:
+        """All class features to compare with at once, for a model of which no features can be kept."""
+        if self.models[number].head.comparable:
+            return None
+        return torch.cat([texts[number].features for texts in self._known])
 
-        `text_features` are from `encode_texts`, which is asked if there are none.
-        """
-        text_features = self.encode_texts(names) if text_features is None else text_features
-        return self._score(videos, names, text_features, self._weights)
-
-    def sweep(self, videos: VideoFeatures, names: Sequence[str], ratios: Sequence[float]) -> list[Evaluated]:
-        """`score` at several ratios between frozen CLIP's scores (0) and the model's (1), with no more to encode."""
-        assert len(self._models) == 2, "interpolation.space is not scores"
-        text_features = self.encode_texts(names)
-        return [self._score(videos, names, text_features, (ratio, 1 - ratio)) for ratio in ratios]
-
-    def _score(
-        self, videos: VideoFeatures, names: Sequence[str], text_features: Tensor, weights: Sequence[float]
+    def score(
+        self, videos: VideoFeatures, texts: Sequence[ClassTexts], weights: Sequence[float] | None = None
     ) -> Evaluated:
-        scores = score_videos(self._models, videos, text_features, self._views.average, weights, self._computed)
+        """Compare embedded videos, whose labels count through the candidates, with these.
+
+        Args:
+            videos: from `encode`.
+            texts: the candidates for each model, from `encode_texts`.
+            weights: of the models, if not as the interpolation has them.
+
+        Raises:
+            ValueError: for candidates that were not known when the videos were embedded, of a model of which no
+                features can be kept.
+        """
+
+        def fuse(number: int, seen: Tensor) -> Tensor:
+            model, average = self.models[number], self._views.average
+            if model.head.comparable:
+                return fuse_views(model, seen, texts[number].features, average)
+            return fuse_logits(seen[..., self._columns(texts)], average)
+
+        names = texts[0].names
+        scores = score_videos(videos, fuse, len(names), weights or self._weights, self._computed)
         return Evaluated(scores, summarize(scores, names))
+
+    def _columns(self, texts: Sequence[ClassTexts]) -> slice:
+        """Where the logits of candidates are among those of all that were known."""
+        start = 0
+        for known in self._known:
+            stop = start + len(known[0].names)
+            if known is texts:
+                return slice(start, stop)
+            start = stop
+        raise ValueError("this model compares videos with names while it looks at them; give all names beforehand")
+
+    def sweep(self, videos: VideoFeatures, ratios: Sequence[float]) -> list[Evaluated]:
+        """`score` at several ratios between frozen CLIP's scores (0) and the model's (1), with no more to encode."""
+        assert len(self.models) == 2, "interpolation.space is not scores"
+        return [self.score(videos, self.texts, (ratio, 1 - ratio)) for ratio in ratios]
 
 
 def describe_interpolation(config: InterpolateConfig) -> str:
@@ -167,12 +210,12 @@ def describe_interpolation(config: InterpolateConfig) -> str:
     return f"{what}: {config.ratio:g} x the model + {1 - config.ratio:g} x frozen CLIP"
 
 
-def looking_model(model: VitaCLIP, interpolation: InterpolateConfig) -> VitaCLIP:
+def looking_model(model: VideoModel, interpolation: InterpolateConfig) -> VideoModel:
     """The model that looks at the videos: with weights interpolated, the one between; with scores, the trained one."""
     return _sides(model, interpolation)[0][0]
 
 
-def _sides(model: VitaCLIP, config: InterpolateConfig) -> tuple[tuple[VitaCLIP, ...], tuple[float, ...]]:
+def _sides(model: VideoModel, config: InterpolateConfig) -> tuple[tuple[VideoModel, ...], tuple[float, ...]]:
     """The models whose probabilities are mixed, and their weights."""
     if config.space == "weights":
         return (interpolate(model, config.ratio, config.backbone),), (1.0,)

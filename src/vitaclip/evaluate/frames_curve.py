@@ -73,7 +73,10 @@ def measure_frames(
         others: from `other_frames`.
         start: hears what begins; returns what is to be called with the number of videos just done.
     """
-    found = {each.frames: each.run(start(f"evaluating, T = {each.frames}")) for each in others}
+    found = {}
+    for each in others:
+        videos = each.encode(start(f"evaluating, T = {each.frames}"))
+        found[each.frames] = each.score(videos, evaluation.texts)
     return frames_curve({evaluation.frames: evaluated, **found}, evaluation.frames)
 
 

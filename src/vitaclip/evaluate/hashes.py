@@ -1,10 +1,10 @@
 """Sums that say which lists, names and templates a result belongs to."""
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
-from vitaclip.evaluate.wording import TextPlan, Wording
+from vitaclip.evaluate.class_texts import ClassTexts
 
 
 def sha256_of_file(file: Path) -> str:
@@ -17,12 +17,12 @@ def sha256_of_lines(lines: Iterable[str]) -> str:
     return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
-def text_hashes(names: Sequence[str], texts: Sequence[str], plan: TextPlan, wording: Wording) -> dict[str, str]:
+def text_hashes(texts: ClassTexts) -> dict[str, str]:
     """Sums of the candidates' names, of what stands for them in a text, and of templates and descriptions, if any."""
-    sums = {"candidates": sha256_of_lines(names), "texts": sha256_of_lines(texts)}
-    if plan.templates:
-        sums["templates"] = sha256_of_lines(plan.templates)
-    if wording.descriptions:
-        lines = (f"{name}\t{sentence}" for name, each in wording.descriptions.items() for sentence in each)
+    sums = {"candidates": sha256_of_lines(texts.names), "texts": sha256_of_lines(texts.texts)}
+    if texts.templates:
+        sums["templates"] = sha256_of_lines(texts.templates)
+    if texts.descriptions:
+        lines = (f"{name}\t{sentence}" for name, each in texts.descriptions.items() for sentence in each)
         sums["descriptions"] = sha256_of_lines(lines)
     return sums

@@ -14,7 +14,7 @@ from vitaclip.config import DataConfig, RuntimeConfig, to_dict
 from vitaclip.data import EvalDataset, VideoError, eval_batches, located
 from vitaclip.evaluate.feature_store import Entry, FeatureStore, FileState, state_of
 from vitaclip.evaluate.scoring import Pixels, VideoFeatures, encode_batch
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.runtime import autocast, pick_precision
 
 _FORMAT = 1
@@ -24,7 +24,7 @@ _VIDEOS_PER_FILE = 256
 
 
 def kept_features(
-    model: VitaCLIP,
+    model: VideoModel,
     dataset: EvalDataset,
     data: DataConfig,
     runtime: RuntimeConfig,
@@ -38,7 +38,8 @@ def kept_features(
     What is made stays when something ends the work half-way.
 
     Args:
-        model: without prompts in its image tower (see `check_feature_cache`); it is in evaluation mode afterwards.
+        model: in which nothing that trains changes the features (see `check_feature_cache`); it is in evaluation mode
+            afterwards.
         dataset: the videos and how they are looked at; its own `on_error` is not read.
         data: the cache, and what to do about videos that cannot be read, which it remembers too.
         runtime: precision.
@@ -68,12 +69,13 @@ def kept_features(
     return _in_order(dataset, share, [entries[state] for state in states], data)
 
 
-def _about(model: VitaCLIP, dataset: EvalDataset, runtime: RuntimeConfig, pixels: Pixels) -> dict[str, Any]:
+def _about(model: VideoModel, dataset: EvalDataset, runtime: RuntimeConfig, pixels: Pixels) -> dict[str, Any]:
     """All that decides the features of a file, but the kind of machine, which changes their rounding."""
     return {
         "format": _FORMAT,
         "backbone": model.fingerprint,
-        "clip": to_dict(model.clip.config),
+        "pool": model.config.pool,
+        "clip": to_dict(model.backbone.config),
         "precision": pick_precision(runtime, model.device),
         "pixels": pixels,
         "views": dataset.looks,
@@ -81,7 +83,7 @@ def _about(model: VitaCLIP, dataset: EvalDataset, runtime: RuntimeConfig, pixels
 
 
 def _make(
-    model: VitaCLIP,
+    model: VideoModel,
     dataset: EvalDataset,
     states: list[FileState],
     store: FeatureStore,
@@ -99,7 +101,7 @@ def _make(
             dataset, data.eval_batch_size, data.workers, time_limit_seconds=data.time_limit_seconds
         ):
             videos = encode_batch([model], batch, pixels, partial(autocast, runtime, model.device))
-            fresh |= {states[row]: each for row, each in zip(batch.rows, videos.features[:, 0], strict=True)}
+            fresh |= {states[row]: each for row, each in zip(batch.rows, videos.features[0], strict=True)}
             for row, reason in videos.left_out.items():
                 # A video that was only too slow, or read when memory ran out, is tried again by the next run.
                 (kept if row in dataset.guard.deadly else fresh)[states[row]] = reason
@@ -125,7 +127,7 @@ def _in_order(dataset: EvalDataset, share: range, entries: list[Entry], data: Da
     rows = [number for number in share if number not in left_out]
     features = [entry for entry in entries if isinstance(entry, torch.Tensor)]
     return VideoFeatures(
-        features=torch.stack(features).unsqueeze(1) if features else torch.empty(0, 1, 0, 0),
+        features=(torch.stack(features) if features else torch.empty(0, 0, 0),),
         labels=torch.tensor([dataset.rows[number].label for number in rows], dtype=torch.int64),
         rows=torch.tensor(rows, dtype=torch.int64),
         left_out={number: str(reason) for number, reason in left_out.items()},

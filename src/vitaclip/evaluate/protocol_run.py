@@ -7,18 +7,17 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoRow
+from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, other_frames
 from vitaclip.evaluate.hashes import text_hashes
 from vitaclip.evaluate.protocol import Protocol, fill
 from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
 from vitaclip.evaluate.scoring import VideoFeatures
-from vitaclip.evaluate.wording import Wording, plan_text
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.processes import ALONE, Processes
 
 
@@ -40,10 +39,6 @@ class PartRecord:
     class_accuracy: dict[str, float]
     sha256: dict[str, Any]
     """Of each list's bytes; of the candidates' names, of their texts and of the templates, a line each."""
-    text: str
-    """What the text tower was given."""
-    templates: tuple[str, ...]
-    """The same as texts with a `{}` each; empty: what the model has learned."""
     training: str
     """Whether a tested video is in a list that was trained on."""
     device: str
@@ -54,10 +49,8 @@ class PartRecord:
     evaluated: Evaluated = field(repr=False)
     rows: tuple[VideoRow, ...] = field(repr=False)
     """The videos listed; `evaluated.scores.rows` counts through them."""
-    class_names: tuple[str, ...] = field(repr=False)
+    texts: ClassTexts = field(repr=False)
     """The candidates; rows and columns of the confusion matrix are in their order."""
-    class_texts: tuple[str, ...] = field(repr=False)
-    """What stands for each of them in a text."""
 
     @property
     def title(self) -> str:
@@ -71,9 +64,15 @@ class PartRecord:
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but scores and rows, with the confusion matrix."""
-        kept = asdict(replace(self, evaluated=None, rows=()))  # type: ignore[arg-type]
-        del kept["evaluated"], kept["rows"]
-        return kept | {"confusion": self.evaluated.result.confusion}
+        kept = asdict(replace(self, evaluated=None, rows=(), texts=None))  # type: ignore[arg-type]
+        del kept["evaluated"], kept["rows"], kept["texts"]
+        return kept | {
+            "text": self.texts.note,
+            "templates": self.texts.templates,
+            "class_names": self.texts.names,
+            "class_texts": self.texts.texts,
+            "confusion": self.evaluated.result.confusion,
+        }
 
 
 @dataclass(frozen=True)
@@ -111,11 +110,11 @@ class ProtocolResult:
 
 def run_protocol(
     lists: ProtocolLists,
-    load_model: Callable[[Mapping[str, int]], tuple[str, VitaCLIP]],
+    load_model: Callable[[Mapping[str, int]], tuple[str, VideoModel]],
     views: ViewsConfig,
     runtime: RuntimeConfig,
     data: DataConfig,
-    wording: Wording,
+    prompts: ClassPrompts,
     start: Callable[[str, int], Callable[[int], None]] = lambda _what, _total: lambda _done: None,
     frames: Sequence[int] = (),
     interpolation: InterpolateConfig | None = None,
@@ -129,7 +128,7 @@ def run_protocol(
         views: how a video is looked at, unless the protocol says.
         runtime: precision.
         data: worker processes and batch size; `on_error` is for files that are there and cannot be read.
-        wording: templates go before those of the protocol.
+        prompts: templates go before those of the protocol.
         start: hears what begins and how many videos it has; returns what is to be called with the videos just done.
         frames: numbers of frames a clip to evaluate with besides; each part then has its curve over them.
         interpolation: between frozen CLIP and each model.
@@ -141,12 +140,12 @@ def run_protocol(
     """
     protocol = lists.protocol
     views = protocol.views or views
-    wording = replace(wording, templates=wording.templates or protocol.templates)
+    prompts = replace(prompts, templates=prompts.templates or protocol.templates)
     interpolation = interpolation or InterpolateConfig()
     parts: list[PartRecord] = []
     seen: list[_Seen] = []
 
-    def load(values: Mapping[str, int]) -> tuple[str, VitaCLIP, str]:
+    def load(values: Mapping[str, int]) -> tuple[str, VideoModel, str]:
         name, model = load_model(values)
         return name, model, check_training(lists, values, name)
 
@@ -155,7 +154,7 @@ def run_protocol(
         rows = {place: row for place, row in lists.test_rows(values).items() if place not in lists.missing}
         if not seen or seen[0].evaluation.model is not model or seen[0].rows != rows:
             names, listed = protocol.all_classes().names, list(rows.values())
-            evaluation = Evaluation(model, listed, names, views, runtime, data, wording, processes, interpolation)
+            evaluation = Evaluation(model, listed, names, views, runtime, data, prompts, processes, interpolation)
             others = other_frames(evaluation, frames)
             # First: a text that does not fit costs no video.
             texts = processes.together(partial(_encode_texts, protocol, evaluation))
@@ -164,7 +163,7 @@ def run_protocol(
                 what = (_describe(values) or protocol.name) + (f", T = {each.frames}" if frames else "")
                 seen.append(_Seen(each, rows, each.encode(start(what, each.num_own_videos))))
         for part in protocol.parts:
-            parts.append(_score_part(lists, part, values, seen, texts[part], wording, name, training))
+            parts.append(_score_part(lists, part, values, seen, texts[part], name, training))
     return ProtocolResult(
         protocol=protocol.name,
         about=protocol.about,
@@ -197,8 +196,8 @@ def summarize_parts(protocol: Protocol, parts: Sequence[PartRecord], frames: int
     return {}
 
 
-def _encode_texts(protocol: Protocol, evaluation: Evaluation) -> dict[str, Tensor]:
-    """Text features (S, K, D) of the candidates of every part."""
+def _encode_texts(protocol: Protocol, evaluation: Evaluation) -> dict[str, tuple[ClassTexts, ...]]:
+    """The candidates of every part, for each model."""
     candidates = {part: protocol.candidates(part) for part in protocol.parts}
     return {part: evaluation.encode_texts(each.names, each.prompts) for part, each in candidates.items()}
 
@@ -208,8 +207,7 @@ def _score_part(
     part: str,
     values: Mapping[str, int],
     seen: Sequence[_Seen],
-    texts: Tensor,
-    wording: Wording,
+    texts: Sequence[ClassTexts],
     model: str,
     training: str,
 ) -> PartRecord:
@@ -221,10 +219,9 @@ def _score_part(
     by_frames: dict[int, Evaluated] = {}
     for each in seen:
         selected = _relabel(_select(rows, each, lists), all_names, places)
-        by_frames[each.evaluation.frames] = each.evaluation.score(selected, candidates.names, texts)
+        by_frames[each.evaluation.frames] = each.evaluation.score(selected, texts)
     frames = seen[0].evaluation.frames
     evaluated = by_frames[frames]
-    plan = plan_text(seen[0].evaluation.model, candidates.prompts, wording)
     result = evaluated.result
     return PartRecord(
         part=part,
@@ -239,18 +236,15 @@ def _score_part(
         class_accuracy=result.class_accuracy,
         sha256={
             "lists": {name: lists.files[name].sha256 for name in _filled(protocol.parts[part].lists, values)},
-            **text_hashes(candidates.names, candidates.prompts, plan, wording),
+            **text_hashes(texts[0]),
         },
-        text=plan.note,
-        templates=plan.templates,
         training=training,
         device=result.device,
         precision=result.precision,
         frames_curve=frames_curve(by_frames, frames) if len(by_frames) > 1 else None,
         evaluated=evaluated,
         rows=tuple(replace(row, label=places[all_names[row.label]]) for row in rows.values()),
-        class_names=candidates.names,
-        class_texts=candidates.prompts,
+        texts=texts[0],
     )
 
 
@@ -269,7 +263,8 @@ def _select(rows: Mapping[str, VideoRow], seen: _Seen, lists: ProtocolLists) -> 
         else:
             left_out[number] = videos.left_out[numbers[place]]
     own_numbers, chosen, labels = torch.tensor(kept, dtype=torch.int64).view(-1, 3).unbind(dim=1)
-    return VideoFeatures(videos.features[chosen], labels, own_numbers, left_out)
+    features = tuple(each[chosen] for each in videos.features)
+    return VideoFeatures(features, labels, own_numbers, left_out)
 
 
 def _relabel(videos: VideoFeatures, names: Sequence[str], places: Mapping[str, int]) -> VideoFeatures:

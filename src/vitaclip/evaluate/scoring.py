@@ -1,7 +1,10 @@
 """Videos in, probabilities out: each view is embedded once, then the views of a video become one answer.
 
-Axes: B or n videos, S models whose probabilities are mixed (mostly one), V views, T frames, H x W pixels, K classes,
-D embedding.
+What a model keeps of a video is its own matter: any tensor (n, V, ...) that begins with videos and views. Some models
+give features that can be compared with any classes later; of others only the logits of classes known beforehand can be
+kept, and these then stand in place of the features.
+
+Axes: B or n videos, S models whose probabilities are mixed (mostly one), V views, T frames, H x W pixels, K classes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -15,7 +18,7 @@ from torch import Tensor
 
 from vitaclip.data import EvalBatch
 from vitaclip.evaluate.metrics import Scores
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.processes import Processes
 from vitaclip.runtime import Computed
 
@@ -33,8 +36,8 @@ _VIDEOS_AT_A_TIME = 1024
 class VideoFeatures:
     """The embedded views of n videos; all that is needed of them to score any list of candidates."""
 
-    features: Tensor
-    """(n, S, V, D) float32 of unit length, on the CPU."""
+    features: tuple[Tensor, ...]
+    """Of each of S models (n, V, ...) float32, on the CPU."""
     labels: Tensor
     """(n,) class numbers."""
     rows: Tensor
@@ -53,7 +56,13 @@ def take_pixels(clips: Tensor, pixels: Pixels) -> Tensor:
 
 
 @torch.no_grad()
-def encode_views(model: VitaCLIP, video: Tensor, pixels: Pixels = "clip", autocast: Autocast = nullcontext) -> Tensor:
+def encode_views(
+    model: VideoModel,
+    video: Tensor,
+    pixels: Pixels = "clip",
+    autocast: Autocast = nullcontext,
+    classes: Tensor | None = None,
+) -> Tensor:
     """Embed every view of some videos.
 
     Args:
@@ -61,41 +70,55 @@ def encode_views(model: VitaCLIP, video: Tensor, pixels: Pixels = "clip", autoca
         video: (B, V, T, 3, H, W) uint8.
         pixels: which mean and standard deviation are taken out.
         autocast: context of the forward pass.
+        classes: class features (K, ...) to compare with at once; None: the features themselves are wanted.
 
     Returns:
-        (B, V, D) float32 of unit length, on the CPU.
+        (B, V, ...) float32 on the CPU: features, or logits (B, V, K).
     """
     clips = take_pixels(video.flatten(end_dim=1).to(model.device), pixels)
     with autocast():
         features = model.encode_video(clips)
+        if classes is not None:
+            features = model.logits(features, classes)
     return features.unflatten(0, video.shape[:2]).float().cpu()
 
 
 @torch.no_grad()
-def fuse_views(model: VitaCLIP, features: Tensor, text_features: Tensor, average: Average = "softmax") -> Tensor:
+def fuse_views(model: VideoModel, features: Tensor, class_features: Tensor, average: Average = "softmax") -> Tensor:
     """Probabilities of some videos from all of their views; the mean of the softmax is the published way.
 
     Args:
-        model: holds the temperature of the softmax.
-        features: (B, V, D) of unit length.
-        text_features: (K, D) of unit length.
+        model: compares.
+        features: (B, V, ...).
+        class_features: (K, ...).
         average: what is averaged over the views.
 
     Returns:
         (B, K) float32 on the CPU.
 
     Raises:
-        ValueError: a probability is NaN or infinite, which no accuracy may be computed from.
+        ValueError: for the mean of features that are not vectors; or a probability is NaN or infinite, which no
+            accuracy may be computed from.
     """
-    features = features.to(text_features)
+    features = features.to(class_features)
     if average == "features":
+        if features.dim() != 3 or not model.head.comparable:
+            raise ValueError("views.average = features: this model's features of a video are no vectors; take softmax")
         mean = F.normalize(features.mean(dim=1), dim=-1)
-        probabilities = model.compare(mean, text_features).softmax(dim=-1)
-    else:
-        logits = model.compare(features, text_features)
-        probabilities = (
-            logits.mean(dim=1).softmax(dim=-1) if average == "logits" else logits.softmax(dim=-1).mean(dim=1)
-        )
+        return _finite(model.logits(mean, class_features).softmax(dim=-1))
+    flat = model.logits(features.flatten(end_dim=1), class_features)
+    return fuse_logits(flat.unflatten(0, features.shape[:2]), average)
+
+
+def fuse_logits(logits: Tensor, average: Average) -> Tensor:
+    """Probabilities (B, K) on the CPU from the logits (B, V, K) of all views; see `fuse_views`."""
+    if average == "logits":
+        return _finite(logits.mean(dim=1).softmax(dim=-1))
+    return _finite(logits.softmax(dim=-1).mean(dim=1))
+
+
+def _finite(probabilities: Tensor) -> Tensor:
+    """The probabilities on the CPU, none of them NaN or infinite."""
     probabilities = probabilities.cpu()
     if not probabilities.isfinite().all():
         raise ValueError(
@@ -106,11 +129,12 @@ def fuse_views(model: VitaCLIP, features: Tensor, text_features: Tensor, average
 
 
 def encode_videos(
-    models: Sequence[VitaCLIP],
+    models: Sequence[VideoModel],
     batches: Iterable[EvalBatch],
     pixels: Pixels = "clip",
     autocast: Autocast = nullcontext,
     on_progress: Callable[[int], None] = lambda _: None,
+    classes: Sequence[Tensor | None] | None = None,
 ) -> VideoFeatures:
     """Embed each video of the batches once with each of S models.
 
@@ -120,24 +144,29 @@ def encode_videos(
         pixels: see `encode_views`.
         autocast: context of the forward pass.
         on_progress: called with the number of videos just done.
+        classes: for each model see `encode_views`. None: features of all.
     """
     for model in models:
         model.eval()
     done: list[VideoFeatures] = []
     for batch in batches:
-        done.append(encode_batch(models, batch, pixels, autocast))
+        done.append(encode_batch(models, batch, pixels, autocast, classes))
         on_progress(len(batch.labels) + len(batch.skipped))
     return join(done)
 
 
 def encode_batch(
-    models: Sequence[VitaCLIP], batch: EvalBatch, pixels: Pixels = "clip", autocast: Autocast = nullcontext
+    models: Sequence[VideoModel],
+    batch: EvalBatch,
+    pixels: Pixels = "clip",
+    autocast: Autocast = nullcontext,
+    classes: Sequence[Tensor | None] | None = None,
 ) -> VideoFeatures:
     """Embed the videos of one batch with each of S models; see `encode_views`."""
+    features = tuple(torch.empty(0, 0, 0) for _ in models)
     if len(batch.labels):
-        features = torch.stack([encode_views(model, batch.video, pixels, autocast) for model in models], dim=1)
-    else:
-        features = torch.empty(0, len(models), 0, 0)
+        sides = zip(models, classes or [None] * len(models), strict=True)
+        features = tuple(encode_views(model, batch.video, pixels, autocast, known) for model, known in sides)
     left_out = dict(zip(batch.left_out, batch.skipped, strict=True))
     return VideoFeatures(features, batch.labels, torch.tensor(batch.rows, dtype=torch.int64), left_out)
 
@@ -147,43 +176,48 @@ def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
     # A part in which no video could be read does not know how many views there are.
     filled = [part for part in parts if len(part.rows)]
     return VideoFeatures(
-        features=torch.cat([part.features for part in filled or parts[:1]] or [torch.empty(0, 1, 0, 0)]),
+        features=tuple(torch.cat(each) for each in zip(*(part.features for part in filled or parts[:1]), strict=True))
+        or (torch.empty(0, 0, 0),),
         labels=torch.cat([torch.empty(0, dtype=torch.int64), *(part.labels for part in filled)]),
         rows=torch.cat([torch.empty(0, dtype=torch.int64), *(part.rows for part in filled)]),
         left_out={row: reason for part in parts for row, reason in part.left_out.items()},
     )
 
 
+Fuse = Callable[[int, Tensor], Tensor]
+"""Probabilities (b, K) of some videos from the number of the model and what it keeps of their views (b, V, ...)."""
+
+
 def score_videos(
-    models: Sequence[VitaCLIP],
     videos: VideoFeatures,
-    text_features: Tensor,
-    average: Average = "softmax",
+    fuse: Fuse,
+    num_classes: int,
     weights: Sequence[float] = (1.0,),
     computed: Computed | None = None,
 ) -> Scores:
     """Compare embedded videos with the candidates: from all views, and what the first 1, 2 .. V of them say.
 
     Args:
-        models: S of them.
-        videos: embedded by each.
-        text_features: (S, K, D), the candidates likewise.
-        average: how the views become one answer.
+        videos: embedded by each of S models.
+        fuse: compares.
+        num_classes: K.
         weights: of the models' probabilities in the mean of them; their sum is 1.
         computed: device and precision, to be noted with the scores.
     """
-    num_views = videos.features.shape[2]
-    probabilities = [torch.empty(0, text_features.shape[1])]
+    num_views = videos.features[0].shape[1]
+    probabilities = [torch.empty(0, num_classes)]
     choices = [torch.empty(0, num_views, dtype=torch.int64)]
 
-    def fuse(part: Tensor, views: int) -> Tensor:
-        """Probabilities (b, K) of some videos (b, S, V, D)."""
-        sides = zip(models, weights, part.unbind(dim=1), text_features, strict=True)
-        parts = [weight * fuse_views(model, seen[:, :views], text, average) for model, weight, seen, text in sides]
+    def fuse_models(place: slice, views: int) -> Tensor:
+        parts = [
+            weight * fuse(number, seen[place, :views])
+            for number, (weight, seen) in enumerate(zip(weights, videos.features, strict=True))
+        ]
         return torch.stack(parts).sum(dim=0)
 
-    for part in videos.features.split(_VIDEOS_AT_A_TIME) if len(videos.features) else ():
-        fused = [fuse(part, views) for views in range(1, 1 + num_views)]
+    for start in range(0, len(videos.rows), _VIDEOS_AT_A_TIME):
+        place = slice(start, start + _VIDEOS_AT_A_TIME)
+        fused = [fuse_models(place, views) for views in range(1, 1 + num_views)]
         probabilities.append(fused[-1])
         choices.append(torch.stack([each.argmax(dim=1) for each in fused], dim=1))
     return Scores(

@@ -10,21 +10,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.clip.transformer import Attention, Block
-from vitaclip.model import VitaCLIP
-from vitaclip.prompts import BlockPrompts
+from vitaclip.clip.transformer import Attention
+from vitaclip.model import VideoModel
+from vitaclip.parts.registry import context_look
 
-_PLAIN = {"patches": ("patches", "#e0762b"), "itself": ("itself", "#9aa4b2")}
-_PROMPTS = {
-    "global": ("global prompts", "#2f6fb3"),
-    "local": ("local prompts", "#2f9c86"),
-    "summary": ("summary token", "#8a5ab0"),
-}
+_TOKENS = {"patches": ("patches", "#e0762b"), "itself": ("itself", "#9aa4b2")}
 
 
 def label_and_color(kind: str) -> tuple[str, str]:
-    """What figures call a kind of token, and its colour. A kind that is not listed goes by its own name, in grey."""
-    return (_PLAIN | _PROMPTS).get(kind, (kind, "#5a626c"))
+    """What figures call a kind of token, and its colour. A kind that is not known goes by its own name, in grey."""
+    return _TOKENS.get(kind) or context_look(kind) or (kind, "#5a626c")
 
 
 @dataclass(frozen=True)
@@ -32,8 +27,8 @@ class ClsAttention:
     """The last block's attention from each frame's cls token, by the kind of token that it attends to."""
 
     weights: Mapping[str, Tensor]
-    """(heads, T, tokens of the kind) float32 on the CPU: `patches` (row by row) and `itself`, then the kinds of prompts
-    that the model has. Over all kinds they sum to 1."""
+    """(heads, T, tokens of the kind) float32 on the CPU: `patches` (row by row) and `itself`, then the kinds of
+    context that the model has. Over all kinds they sum to 1."""
 
     @property
     def heat(self) -> Tensor:
@@ -49,29 +44,32 @@ class ClsAttention:
 
 
 @torch.no_grad()
-def last_attention(model: VitaCLIP, clip: Tensor) -> ClsAttention:
+def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
     """Run a clip up to the last block of the image tower and compute what that block's cls tokens attend to.
 
     Args:
-        model: with or without prompts.
+        model: with or without context.
         clip: (T, 3, H, W), as `encode_video` takes pixels.
     """
-    vision, prompts = model.clip.vision, model.prompts.video
-    clip = clip if clip.is_floating_point() else model.clip.normalize_pixels(clip)
-    x = vision.norm_pre(prompts.add_time(vision.embed(clip[None])))
-    *before, (last, last_prompts) = zip(vision.blocks, prompts.blocks, strict=True)
-    for block, block_prompts in before:
-        x = block(x, context=block_prompts(x[:, :, 0]))
-    assert isinstance(last, Block)
-    assert isinstance(last_prompts, BlockPrompts)
-    tokens, context = last.norm1(x), [last.norm1(group) for group in last_prompts(x[:, :, 0])]
+    tower = model.backbone.vision
+    clip = clip if clip.is_floating_point() else model.backbone.normalize_pixels(clip)
+    kinds: list[str] = []
+
+    def before(block: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        tokens = model.context[block].change_tokens(tokens)
+        groups = model.context[block].context(tower.frame_token(tokens))
+        kinds[:] = groups
+        return tokens, list(groups.values())
+
+    *_, trace = tower.run_blocks(model.context.change_input(tower.embed(clip[None])), before)
+    last = trace.block
+    tokens, context = last.norm1(trace.input), [last.norm1(group) for group in trace.context]
     batch = tokens.shape[:2]
     keys = torch.cat([tokens, *(group.expand(*batch, -1, -1) for group in context)], dim=-2)[0]
     weights = attention_weights(last.attention, tokens[0, :, :1], keys)[:, :, 0].transpose(0, 1).cpu()
     sizes = [1, tokens.shape[-2] - 1, *(group.shape[-2] for group in context)]
     itself, patches, *others = weights.split(sizes, dim=-1)
-    of_prompts = dict(zip(last_prompts.context_kinds, others, strict=True))
-    return ClsAttention({"patches": patches, "itself": itself} | of_prompts)
+    return ClsAttention({"patches": patches, "itself": itself} | dict(zip(kinds, others, strict=True)))
 
 
 def attention_weights(layer: Attention, tokens: Tensor, keys: Tensor) -> Tensor:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from vitaclip.config import ViewsConfig
 from vitaclip.data import LoadedVideo, VideoPath, to_video_path
-from vitaclip.evaluate.scoring import fuse_views, take_pixels
+from vitaclip.evaluate.scoring import take_pixels
 from vitaclip.explain.attention import ClsAttention, last_attention
 from vitaclip.explain.occlusion import Occlusion, occlude_frames
+from vitaclip.model import l2_normalize
 from vitaclip.predictor import Predictor
 
 _CLIPS_AT_A_TIME = 8
@@ -116,11 +117,11 @@ def explain_video(
     video, numbers = loaded or predictor.reader(path)
     features, view = predictor.encode(video), middle_view(predictor.views)
     clip, feature = video[view], features[view]
-    fused = _probabilities(predictor, features[None])[0]
+    fused = predictor.probabilities(features[None])[0]
     target = names.index(name) if name else int(fused.argmax())
 
-    text = predictor.text_features
-    alone, cosines = _probabilities(predictor, feature[None, None])[0], (text @ feature.to(text)).cpu()
+    text, head = predictor.texts.features, predictor.model.head
+    alone, cosines = predictor.probabilities(feature[None, None])[0], head.similarity(feature.to(text), text).cpu()
     best = fused.topk(min(top_k, len(names))).indices.tolist()
     return Explanation(
         path=to_video_path(path),
@@ -149,14 +150,14 @@ def clip_probability(predictor: Predictor, target: int) -> Callable[[Tensor], Te
 
     def probability(clips: Tensor) -> Tensor:
         parts = [predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)]
-        return _probabilities(predictor, torch.cat(parts)[:, None])[:, target]
+        return predictor.probabilities(torch.cat(parts)[:, None])[:, target]
 
     return probability
 
 
 def nearest_names(predictor: Predictor, target: int, count: int) -> tuple[Neighbour, ...]:
     """The candidates whose texts are nearest to the text of `target`, nearest first."""
-    text = predictor.text_features
+    text = l2_normalize(predictor.texts.features.flatten(start_dim=1))
     cosines = (text @ text[target]).cpu()
     nearest = [k for k in cosines.argsort(descending=True).tolist() if k != target][:count]
     return tuple(Neighbour(predictor.class_names[k], float(cosines[k])) for k in nearest)
@@ -186,11 +187,6 @@ def _check(names: Sequence[str], name: str, top_k: int) -> None:
         raise ValueError(f"the name to explain, {name!r}, is not among the {len(names)} candidates; {hint}")
     if top_k < 1:
         raise ValueError(f"top_k = {top_k}: must be at least 1")
-
-
-def _probabilities(predictor: Predictor, features: Tensor) -> Tensor:
-    """(n, K) of n videos with views (n, V, D)."""
-    return fuse_views(predictor.model, features, predictor.text_features, predictor.views.average)
 
 
 def middle_frames(numbers: NDArray[np.int64]) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ from vitaclip.files import write_json, write_text
 from vitaclip.miniature.report import render_report
 from vitaclip.miniature.results import CurvePoint, DemoResult, Example, Stage, split_result
 from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_videos
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
 from vitaclip.train.build import METRICS_FILE, run_training
@@ -61,7 +61,7 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
     with _timed(seconds, "writing videos"):
         tests = write_world(config, reporter)
     train_config = training_config(config)
-    frozen = VitaCLIP.from_backbone(train_config.model.backbone, num_frames=train_config.model.video.num_frames)
+    frozen = VideoModel.from_backbone(train_config.model.backbone, num_frames=train_config.model.num_frames)
     with _timed(seconds, "testing frozen CLIP"):
         before = evaluate_stage(frozen, tests, train_config, reporter, "frozen CLIP")
     with _timed(seconds, "training"):
@@ -71,7 +71,7 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
     shipped = None
     if shipped_model("miniature"):
         with _timed(seconds, "testing the shipped prompts"):
-            model = VitaCLIP.from_pretrained("miniature")
+            model = VideoModel.from_pretrained("miniature")
             shipped = evaluate_stage(model, tests, train_config, reporter, "shipped prompts")
     with _timed(seconds, "film strips"):
         frozen_predictor, trained_predictor = (
@@ -85,7 +85,7 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
         batch_size=config.batch_size,
         train_videos=config.train_clips * len(tests.trained.class_names),
         trainable_parameters=trainable,
-        frozen_parameters=sum(p.numel() for p in trained.clip.parameters()),
+        frozen_parameters=sum(p.numel() for p in trained.backbone.parameters()),
         machine=f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
         seconds=seconds,
         before=before,
@@ -113,7 +113,7 @@ def training_config(config: DemoConfig) -> TrainConfig:
     )
 
 
-def evaluate_stage(model: VitaCLIP, tests: Tests, config: TrainConfig, reporter: Reporter, what: str) -> Stage:
+def evaluate_stage(model: VideoModel, tests: Tests, config: TrainConfig, reporter: Reporter, what: str) -> Stage:
     """Test a model on trained and never-trained classes, each against its own list of names."""
     results = []
     for videos, which in ((tests.trained, "trained"), (tests.novel, "never trained")):
@@ -171,9 +171,9 @@ def _examples(tests: Tests, frozen: Predictor, trained: Predictor, count: int) -
     return examples
 
 
-def _film_strip(path: VideoPath, model: VitaCLIP) -> list[str]:
+def _film_strip(path: VideoPath, model: VideoModel) -> list[str]:
     """The frames that the model sees, as PNG data URIs."""
-    sampling = frame_sampling(model.config.sampling, model.config.video.num_frames)
+    sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     return [_to_data_uri(frame) for frame in load_views(path, sampling, 1, 1, model.image_size)[0]]
 
 

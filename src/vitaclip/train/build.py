@@ -25,13 +25,13 @@ from vitaclip.data import (
 )
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast, pick_device_among
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
 from vitaclip.train.comparison import changed_files, check_same_run, check_texts, identity
-from vitaclip.train.features import already_embedded, feature_batches
+from vitaclip.train.features import feature_batches
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics, read_metric, run_loggers
 from vitaclip.train.mixing import draw_mix, share_of_step
 from vitaclip.train.schedule import total_steps
@@ -53,7 +53,7 @@ class _Parts:
 
     videos: NamedVideos
     steps: int
-    model: VitaCLIP
+    model: VideoModel
     validate: Callable[[], Metrics] | None
     places: range
 
@@ -114,7 +114,12 @@ def build_trainer(
         model=model,
         class_names=videos.class_names,
         rows=videos.rows,
-        embed=already_embedded(model) if config.data.feature_cache else model.encode_video,
+        embed=(
+            (lambda features, _: features.to(model.dtype))
+            if config.data.feature_cache
+            else (lambda video, masks: model.encode_video(video, masks=masks))
+        ),
+        places=parts.places,
         batches=(
             feature_batches(config, model, videos, parts.places, processes, asked_to_stop, on_features)
             if config.data.feature_cache
@@ -140,7 +145,7 @@ def build_trainer(
     )
 
 
-def build_optimizer(model: VitaCLIP, config: OptimConfig) -> AdamW:
+def build_optimizer(model: VideoModel, config: OptimConfig) -> AdamW:
     """AdamW over what trains, in one group, or in two: with weight decay and without."""
     parameters = list(model.trainable_parameters().values())
     decayed = [p for p in parameters if config.decayed == "all" or p.dim() >= 2]
@@ -156,7 +161,7 @@ def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callab
     places = share_of_step(config.optim.batch_size, processes.rank, processes.count)
     device = pick_device_among(config.runtime.device, processes.local_rank, processes.count)
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
-    model = VitaCLIP(backbone, config.model, videos.class_names, config.seed).to(device).prepare(config.runtime)
+    model = VideoModel(backbone, config.model, videos.class_names, config.seed).to(device).prepare(config.runtime)
     validate = _validation(config, model, videos.class_names, processes, asked_to_stop)
     return _Parts(videos, steps, model, validate, places)
 
@@ -225,11 +230,11 @@ def training_videos(config: TrainConfig) -> NamedVideos:
 
 
 def _batches(
-    config: TrainConfig, model: VitaCLIP, videos: NamedVideos, places: range
+    config: TrainConfig, model: VideoModel, videos: NamedVideos, places: range
 ) -> Callable[[int, int], Iterable[TrainBatch]]:
     dataset = TrainDataset(
         videos.rows,
-        frame_sampling(config.model.sampling, config.model.video.num_frames),
+        frame_sampling(config.model.sampling, config.model.num_frames),
         TrainTransform(size=model.image_size, augment=config.data.augment),
         seed=config.seed,
         on_error=config.data.on_error,
@@ -250,7 +255,7 @@ def _batches(
 
 def _validation(
     config: TrainConfig,
-    model: VitaCLIP,
+    model: VideoModel,
     class_names: tuple[str, ...],
     processes: Processes,
     asked_to_stop: Callable[[], bool],
@@ -279,12 +284,12 @@ def _validation(
     return validate
 
 
-def run_training(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> VitaCLIP:
+def run_training(config: TrainConfig, extra_loggers: Iterable[Logger] = ()) -> VideoModel:
     """Build a trainer, train to the end and write the model folder `OUT/model`; see `train_and_save`."""
     return train_and_save(build_trainer(config, extra_loggers))
 
 
-def train_and_save(trainer: Trainer) -> VitaCLIP:
+def train_and_save(trainer: Trainer) -> VideoModel:
     """Train to the end and write the model folder `OUT/model`; returns the trained model, in evaluation mode."""
     try:
         try:

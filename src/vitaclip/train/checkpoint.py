@@ -13,13 +13,14 @@ from typing import Any
 
 import torch
 from safetensors import safe_open
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW
 
 from vitaclip.files import one_line, remove_leftovers, write_safetensors
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.train.average import PromptAverage
 from vitaclip.untrusted import reading
+from vitaclip.weights.upgrade import upgrade_names
 
 _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
 
@@ -130,12 +131,12 @@ def _checked(step: int, tensors: Mapping[str, Tensor], metadata: dict[str, str])
     notes = json.loads(metadata["notes"])
     if not isinstance(notes, dict):
         raise ValueError("damaged (its notes are no JSON object)")
-    return Checkpoint(step, tensors, notes)
+    return Checkpoint(step, upgrade_names(tensors), notes)
 
 
-def collect(model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = None) -> dict[str, Tensor]:
-    """Everything that training changes: prompts, towers if they train, the optimiser's moments, the average."""
-    tensors = {f"{part}.{name}": t for part, module in _parts(model).items() for name, t in module.state_dict().items()}
+def collect(model: VideoModel, optimizer: AdamW, average: PromptAverage | None = None) -> dict[str, Tensor]:
+    """Everything that training changes: the parts, the backbone if a tower trains, moments, the average."""
+    tensors = model.learned_state()
     for name, parameter in model.trainable_parameters().items():
         for moment, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{moment}.{name}"] = value
@@ -145,7 +146,7 @@ def collect(model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = N
 
 
 def put_back(
-    tensors: Mapping[str, Tensor], model: VitaCLIP, optimizer: AdamW, average: PromptAverage | None = None
+    tensors: Mapping[str, Tensor], model: VideoModel, optimizer: AdamW, average: PromptAverage | None = None
 ) -> None:
     """Put back what `collect` gave; before the first step the optimiser has no moments.
 
@@ -154,8 +155,8 @@ def put_back(
     """
     moments = {name.split(".")[1] for name in tensors if name.startswith("optimizer.")}
     try:
-        for part, module in _parts(model).items():
-            module.load_state_dict(_under(f"{part}.", tensors))
+        beside = ("optimizer.", "average.")
+        model.load_state({name: value for name, value in tensors.items() if not name.startswith(beside)})
         for name, parameter in model.trainable_parameters().items():
             state = {moment: tensors[f"optimizer.{moment}.{name}"] for moment in sorted(moments)}
             # AdamW counts its steps on the CPU.
@@ -169,7 +170,7 @@ def put_back(
                 if tensors[f"average.{name}"].shape != parameter.shape:
                     raise KeyError(f"the average of {name} has another shape")
                 average.values[name] = tensors[f"average.{name}"].to(parameter.device, copy=True)
-    except (RuntimeError, KeyError) as error:
+    except (ValueError, KeyError) as error:
         raise ValueError(f"the checkpoint belongs to another model ({one_line(error)})") from error
 
 
@@ -180,12 +181,3 @@ def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:".encode())
         digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
-
-
-def _parts(model: VitaCLIP) -> dict[str, nn.Module]:
-    """The parts of a model that training changes."""
-    return {"prompts": model.prompts, "clip": model.clip} if model.config.train_towers else {"prompts": model.prompts}
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -5,8 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vitaclip.config import DataConfig, TrainConfig, to_dict
+from vitaclip.config import DataConfig, ModelConfig, TrainConfig, from_dict, to_dict
 from vitaclip.data import NamedVideos, ShardMember, VideoPath, VideoRow
+from vitaclip.weights.upgrade import upgrade_model_config
 
 MAY_CHANGE_ON_RESUME = frozenset(
     {
@@ -50,7 +51,9 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
         ValueError: with both values of all that differs.
     """
     check_texts(saved["class_names"], "class_names")
-    differences = sorted(_differences(_filled_up(saved["config"], to_dict(TrainConfig())), now["config"]))
+    before = _filled_up(saved["config"], to_dict(TrainConfig()))
+    before["model"] = to_dict(from_dict(ModelConfig, upgrade_model_config(saved["config"]["model"])))
+    differences = sorted(_differences(before, now["config"]))
     differences += list(_class_differences(saved["class_names"], now["class_names"]))
     if saved["videos"] != now["videos"]:
         differences.append(f"the training videos were {saved['videos']}, now {now['videos']}")

@@ -1,6 +1,6 @@
 """Training on features instead of pixels, where training does not change what the image tower says of a video.
 
-Axes: n videos, V clips of a video, D embedding.
+Axes: n videos, V clips of a video.
 """
 
 from collections.abc import Callable, Iterator
@@ -25,19 +25,19 @@ from vitaclip.data import (
 )
 from vitaclip.evaluate.kept_features import kept_features
 from vitaclip.evaluate.scoring import VideoFeatures, gather_features
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.processes import Processes
 from vitaclip.train.stopping import Terminated
 
 
 class FeatureSamples(TrainSamples):
-    """Training samples that are features (D,) of a video's V clips; (seed, step, i) decides which."""
+    """Training samples that are features (...) of a video's V clips; (seed, step, i) decides which."""
 
     def __init__(self, videos: NamedVideos, features: VideoFeatures, config: TrainConfig) -> None:
         # What is wrong with a broken video comes with its place in the list; `source` would put it in front again.
         rows = [replace(row, source=str(row.path)) for row in videos.rows]
         super().__init__(rows, config.seed, config.data.on_error, config.data.balance_classes)
-        self._clips = dict(zip(features.rows.tolist(), features.features[:, 0], strict=True))
+        self._clips = dict(zip(features.rows.tolist(), features.features[0], strict=True))
         self._broken = features.left_out
 
     def clip(self, index: int, rng: np.random.Generator) -> Tensor:
@@ -49,14 +49,14 @@ class FeatureSamples(TrainSamples):
 
 def feature_batches(
     config: TrainConfig,
-    model: VitaCLIP,
+    model: VideoModel,
     videos: NamedVideos,
     places: range,
     processes: Processes,
     asked_to_stop: Callable[[], bool],
     on_features: Callable[[int], Callable[[int], None]],
 ) -> Callable[[int, int], Iterator[TrainBatch]]:
-    """What gives the batches of the steps from a first to a last one, with features (B, 1, D) in place of videos.
+    """What gives the batches of the steps from a first to a last one, with features (B, 1, ...) in place of videos.
 
     Features that the cache lacks are made when it is asked first. Each process takes its share of the videos, and all
     get all features: the order of the videos is another in every epoch.
@@ -92,15 +92,10 @@ def feature_batches(
     return batches
 
 
-def already_embedded(model: VitaCLIP) -> Callable[[Tensor], Tensor]:
-    """What embeds features: it only takes them to the precision of the prompts."""
-    return lambda features: features.to(model.prompts.logit_scale.dtype)
-
-
-def _clips(config: TrainConfig, model: VitaCLIP, videos: NamedVideos) -> EvalDataset:
+def _clips(config: TrainConfig, model: VideoModel, videos: NamedVideos) -> EvalDataset:
     """The clips of each video that features are made of."""
     data = config.data
-    sampling = frame_sampling(config.model.sampling, config.model.video.num_frames)
+    sampling = frame_sampling(config.model.sampling, config.model.num_frames)
     reading = index_cache(data.index_cache), data.limits, data.pixel_aspect
     if data.feature_draws:
         transform = TrainTransform(size=model.image_size, augment=data.augment)

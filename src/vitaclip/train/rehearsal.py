@@ -72,7 +72,7 @@ def rehearse(config: TrainConfig, processes: Processes = ALONE) -> Rehearsal:
         trained = NamedVideos(tuple(trainer.rows), tuple(trainer.class_names))
         return Rehearsal(
             trained=trainer.model.trained_counts(),
-            frozen=sum(p.numel() for p in trainer.model.clip.parameters() if not p.requires_grad),
+            frozen=sum(p.numel() for p in trainer.model.backbone.parameters() if not p.requires_grad),
             videos=len(trained.rows),
             classes=len(trained.class_names),
             steps=trainer.steps,
@@ -107,7 +107,7 @@ def data_problems(config: TrainConfig, trained: NamedVideos) -> list[str]:
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         problems.append(f"{len(missing)} of {len(trained.class_names)} classes have no training video: {shown}")
-    sampling = frame_sampling(config.model.sampling, config.model.video.num_frames)
+    sampling = frame_sampling(config.model.sampling, config.model.num_frames)
     problems += _problems_of_files(trained.rows, sampling, config.data.limits, "training")
     if config.data.val:
         validation = read_videos(

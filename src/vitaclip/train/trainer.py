@@ -6,7 +6,6 @@ Axes: B videos of a step, b of a micro-batch, V views (1 in training), T frames,
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -18,10 +17,11 @@ from torch.optim import AdamW
 
 from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch, VideoRow
-from vitaclip.model import VitaCLIP
+from vitaclip.model import VideoModel
 from vitaclip.processes import Processes
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, collect, put_back
+from vitaclip.train.dropout import StepMasks
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics
 from vitaclip.train.mixing import Mix, neighbours
 from vitaclip.train.pace import Pace
@@ -31,18 +31,20 @@ from vitaclip.train.totals import StepTotals, combine
 from vitaclip.train.validations import Validations
 
 _SHOWN_FILES = 8
+Embed = Callable[[Tensor, StepMasks], Tensor]
 
 
 class Trainer:
-    """Teaches the prompts of a model, or all of it; its collaborators arrive built (see `vitaclip.train.build`)."""
+    """Trains the parts of a model, or all of it; its collaborators arrive built (see `vitaclip.train.build`)."""
 
     def __init__(
         self,
         *,
-        model: VitaCLIP,
+        model: VideoModel,
         class_names: Sequence[str],
         rows: Sequence[VideoRow],
-        embed: Callable[[Tensor], Tensor],
+        embed: Embed,
+        places: range,
         batches: Callable[[int, int], Iterable[TrainBatch]],
         validate: Callable[[], Metrics] | None,
         optimizer: AdamW,
@@ -68,7 +70,8 @@ class Trainer:
             model: the model, on its device.
             class_names: the K classes that labels count through.
             rows: the training videos.
-            embed: features (b, D) of unit length of what the batches hold of b clips: pixels, or features already.
+            embed: features (b, ...) of what the batches hold of b clips: pixels, or features already.
+            places: those of a step's clips that are this process's.
             batches: gives the batches of the steps from a first to a last one (excluded); of several processes each
                 gets its share of every batch.
             validate: scores the model on the validation videos.
@@ -93,6 +96,7 @@ class Trainer:
         self.class_names = class_names
         self.rows = rows
         self.embed = embed
+        self.places = places
         self.batches = batches
         self.validate = validate
         self.optimizer = optimizer
@@ -112,6 +116,7 @@ class Trainer:
         self.step = step
         self.warnings = tuple(warnings)
         self.lock = lock
+        self._frozen_text: Tensor | None = None
 
     def train(self) -> None:
         """Run from the current step to the last, or until validation stops improving.
@@ -137,7 +142,7 @@ class Trainer:
                 break
 
     def train_step(self, batch: TrainBatch) -> dict[str, float]:
-        """One update of the prompts.
+        """One update of what trains.
 
         Text features are computed once for the step. Micro-batches use a detached copy of them, which gathers the
         gradient of them all; one backward pass through the text tower at the end carries it on. Of several processes
@@ -150,12 +155,14 @@ class Trainer:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
 
-        text = self._encode_text() if self.model.text_trains else self._frozen_text
-        leaf = text.detach().requires_grad_()
+        text = self._encode_text() if self._frozen_text is None else self._frozen_text
+        if not text.requires_grad:
+            self._frozen_text = text  # no step changes it, so it is made once
+        leaf = text.detach().requires_grad_(text.requires_grad)
         losses, correct = [], []
-        for video, labels, targets in self._micro_batches(batch):
+        for video, labels, targets, masks in self._micro_batches(batch):
             with self.autocast():
-                logits = self.model.compare(self.embed(video), leaf)
+                logits = self.model.logits(self.embed(video, masks), leaf)
             loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=optim.label_smoothing)
             loss.backward()
             losses.append(loss.detach())
@@ -199,14 +206,8 @@ class Trainer:
         with self.autocast():
             return self.model.encode_text(self.class_names)
 
-    @cached_property
-    def _frozen_text(self) -> Tensor:
-        """Text features that no step changes: without a learned context they are computed once a run."""
-        with torch.no_grad():
-            return self._encode_text()
-
-    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Parts of a batch on the model's device: (b, T, 3, H, W), their labels (b,), and what to aim at.
+    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[Tensor, Tensor, Tensor, StepMasks]]:
+        """Parts of a batch on the model's device: (b, T, 3, H, W), their labels (b,), what to aim at, and dropout.
 
         The pixels are uint8, or features (b, D) stand for them; the aim is the label; mixed with their neighbours the
         aim is (b, K), and pixels that were blended come normalised.
@@ -217,13 +218,14 @@ class Trainer:
         for start in range(0, len(batch.labels), size):
             part = slice(start, start + size)
             video, labels = batch.video[part, 0].to(device), batch.labels[part].to(device)
+            masks = StepMasks(self.config.seed, self.step, self.places[part])
             if mix is None:
-                yield video, labels, labels
+                yield video, labels, labels, masks
                 continue
             other_video = batch.video[others[part], 0].to(device)
             other_labels = batch.labels[others[part]].to(device)
-            targets = mix.targets(labels, other_labels, len(self.class_names), self.model.prompts.logit_scale.dtype)
-            yield mix.pixels(video, other_video, self.model.clip.normalize_pixels), labels, targets
+            targets = mix.targets(labels, other_labels, len(self.class_names), self.model.dtype)
+            yield mix.pixels(video, other_video, self.model.backbone.normalize_pixels), labels, targets, masks
 
     def _combine(self, batch: TrainBatch, losses: Tensor, correct: Tensor) -> StepTotals:
         """Gradients of the step's mean loss, on all processes; lists the broken videos, and notes a wish to stop."""

@@ -5,7 +5,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from vitaclip.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.weights.pixels import CLIP_PIXELS, PixelStatistics
 from vitaclip.weights.table import depth
 

@@ -7,8 +7,8 @@ import torch
 
 from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.clip.bpe import TOKENIZER_FILES
-from vitaclip.config import to_dict
 from vitaclip.files import write_json, write_safetensors, write_text
+from vitaclip.settings import to_dict
 from vitaclip.untrusted import reading
 from vitaclip.weights.architecture import Activation
 from vitaclip.weights.fingerprint import fingerprint

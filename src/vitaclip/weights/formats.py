@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor
 
 from vitaclip.clip import CLIP
-from vitaclip.config import CLIPConfig, from_dict
+from vitaclip.clip.config import CLIPConfig
+from vitaclip.settings import from_dict
 from vitaclip.untrusted import read_json, reading, summary
 from vitaclip.weights import open_clip, openai, published, transformers
 from vitaclip.weights.architecture import Activation, read_architecture
@@ -67,7 +68,7 @@ def read_clip(path: Path, activation: Activation | None = None) -> CLIPWeights:
         weights = _interpret(file, folder, opened.read(), activation)
         to_float32(file, weights.state)
         if weights.trained is not None:
-            to_float32(file, weights.trained.prompts_state)
+            to_float32(file, weights.trained.adapter_state)
     return weights
 
 

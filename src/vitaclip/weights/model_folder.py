@@ -1,7 +1,7 @@
 """Model folders: what a trained model is on disk, locally or as a repository of the Hugging Face hub.
 
-`prompts.safetensors` holds all that was trained, `config.json` the settings, the class names, and the backbone's name
-and fingerprint, and a SHA-256 of each file, `README.md` the model card. On request the backbone lies inside, in
+`prompts.safetensors` holds the values of the parts, `config.json` the settings, the class names, the backbone's
+name and fingerprint, and a SHA-256 of each file, `README.md` the model card. On request the backbone lies inside, in
 `backbone/`.
 """
 
@@ -13,8 +13,9 @@ from typing import Any
 
 from torch import Tensor
 
-from vitaclip.config import ModelConfig, TextPromptConfig, from_dict, to_dict
 from vitaclip.files import check_own, write_json, write_safetensors, write_text
+from vitaclip.parts.config import ModelConfig
+from vitaclip.settings import from_dict, to_dict
 from vitaclip.untrusted import read_json, reading
 from vitaclip.weights.backbone import Backbone, Origin, save_backbone
 from vitaclip.weights.formats import CONFIG_FILE
@@ -22,6 +23,7 @@ from vitaclip.weights.hub import PROMPTS as PROMPTS_FILE
 from vitaclip.weights.hub import is_repository
 from vitaclip.weights.reading import read_state_dict, to_float32
 from vitaclip.weights.shipped import shipped_backbone
+from vitaclip.weights.upgrade import upgrade_model_config, upgrade_names
 
 CARD_FILE = "README.md"
 MODEL_FOLDER = "model"
@@ -41,14 +43,14 @@ class SavedModel:
         class_names: the classes it was trained on.
         fingerprint: of the backbone it was trained on.
         origin: the CLIP that the towers started from, which others are only if they were trained. None: not noted.
-        prompts: the state dict of what was trained.
+        adapter: the values of its parts, by name.
     """
 
     config: ModelConfig
     class_names: tuple[str, ...]
     fingerprint: str
     origin: Origin | None
-    prompts: Mapping[str, Tensor]
+    adapter: Mapping[str, Tensor]
 
 
 def is_model_folder(folder: Path) -> bool:
@@ -83,13 +85,13 @@ def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | Non
         config = replace(config, backbone=EMBEDDED, image_size=0)
     else:
         config = replace(config, backbone=_full_path(config.backbone))
-    write_safetensors(folder / PROMPTS_FILE, saved.prompts)
+    write_safetensors(folder / PROMPTS_FILE, saved.adapter)
     content: dict[str, Any] = {
         "model": to_dict(config),
         "backbone_fingerprint": embedded.fingerprint if embedded else saved.fingerprint,
         "class_names": list(saved.class_names),
     }
-    if config.train_towers and saved.origin is not None:
+    if config.train != "none" and saved.origin is not None:
         content["origin"] = {"backbone": _full_path(saved.origin.backbone), "fingerprint": saved.origin.fingerprint}
     content["sha256"] = _sums(folder)
     write_json(folder / CONFIG_FILE, content)
@@ -106,15 +108,15 @@ def read_model_folder(folder: Path) -> SavedModel:
     config_file = folder / CONFIG_FILE
     saved = read_json(config_file, COPY_AGAIN)
     with reading(config_file, COPY_AGAIN):
-        config = from_dict(ModelConfig, saved["model"])
+        config = from_dict(ModelConfig, upgrade_model_config(saved["model"]))
         names, fingerprint = _class_names(saved["class_names"]), str(saved["backbone_fingerprint"])
         origin = Origin(**saved["origin"]) if "origin" in saved else None
         _check_sums(folder, saved.get("sha256", {}))  # older folders have none
     if config.backbone == EMBEDDED:
         config = replace(config, backbone=str(folder / EMBEDDED))
-    prompts = read_state_dict(folder / PROMPTS_FILE)
-    to_float32(folder / PROMPTS_FILE, prompts)
-    return SavedModel(config, names, fingerprint, origin, prompts)
+    adapter = read_state_dict(folder / PROMPTS_FILE)
+    to_float32(folder / PROMPTS_FILE, adapter)
+    return SavedModel(config, names, fingerprint, origin, upgrade_names(adapter))
 
 
 def _class_names(names: Any) -> tuple[str, ...]:
@@ -154,33 +156,35 @@ def model_card(config: ModelConfig, saved: SavedModel) -> str:
     """What a reader of the folder, or of the hub's page, should know."""
     names = ", ".join(saved.class_names[:NAMES_ON_CARD])
     more = f" and {len(saved.class_names) - NAMES_ON_CARD} more" if len(saved.class_names) > NAMES_ON_CARD else ""
-    frames = f"{config.video.num_frames} frames, " + (
+    frames = f"{config.num_frames} frames, " + (
         f"{config.sampling.stride} native frames apart"
         if config.sampling.kind == "dense"
         else "from all over the video"
     )
-    kinds = {"global": config.video.num_global > 0, "local": config.video.local, "summary": config.video.summary}
-    kinds |= {"time": config.video.time, "text": config.text.num_context > 0, "linear probe": config.text.linear}
     base_model = f"base_model: {config.backbone}\n" if is_repository(config.backbone) else ""
     return CARD.format(
         base_model=base_model,
         backbone="in this folder" if config.backbone == EMBEDDED else f"`{config.backbone}`",
         fingerprint=saved.fingerprint,
-        parameters=f"{sum(tensor.numel() for tensor in saved.prompts.values()):,}",
-        kinds=", ".join(kind for kind, there in kinds.items() if there) or "none",
-        context=_context_on_card(config.text),
+        parameters=f"{sum(tensor.numel() for tensor in saved.adapter.values()):,}",
+        train=config.train,
+        context=", ".join(_in_words(name, settings) for name, settings in config.context.items()) or "none",
+        pool=_in_words(**_apart(config.pool)),
+        head=_in_words(**_apart(config.head)),
         frames=frames,
         count=len(saved.class_names),
         names=f"{names}{more}" if names else "none recorded",
     )
 
 
-def _context_on_card(text: TextPromptConfig) -> str:
-    if text.of_own_classes == "vector":
-        return "none: a learned vector stands for each class"
-    if text.of_own_classes:
-        return "one for each class"
-    return "shared by all classes: other names work as well" if text.num_context else "none: names go into templates"
+def _apart(chosen: Any) -> dict[str, Any]:
+    return {"name": chosen["name"], "settings": {key: value for key, value in chosen.items() if key != "name"}}
+
+
+def _in_words(name: str, settings: Mapping[str, Any]) -> str:
+    """A part with its settings, those that are empty left out: `learned_text (num_context 8)`."""
+    said = ", ".join(f"{key} {value}" for key, value in settings.items() if value not in ("", False))
+    return f"{name} ({said})" if said else name
 
 
 CARD = """---
@@ -192,23 +196,24 @@ pipeline_tag: video-classification
 - zero-shot
 ---
 
-# A Vita-CLIP model
+# A video recognition model
 
-A frozen CLIP and trained prompts that teach it video (Wasim et al., CVPR 2023, arXiv 2304.03307), for the `vitaclip`
-package:
+An image-text model and the parts that teach it video, for the `vitaclip` package:
 
 ```python
-from vitaclip import Predictor, VitaCLIP
+from vitaclip import Predictor, VideoModel
 
-predictor = Predictor(VitaCLIP.from_pretrained("PATH_OR_REPOSITORY"))
+predictor = Predictor(VideoModel.from_pretrained("PATH_OR_REPOSITORY"))
 print(predictor.predict("video.mp4"))
 ```
 
 | | |
 |---|---|
 | backbone | {backbone}, fingerprint {fingerprint} |
-| trained | {parameters} numbers in prompts: {kinds} |
-| text context | {context} |
+| trained | {parameters} numbers in its parts; towers of the backbone: {train} |
+| context of the image tower's blocks | {context} |
+| pool | {pool} |
+| compared with | {head} |
 | input | {frames} |
 | classes it was trained on | {count} |
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitaclip.config import CLIPConfig
+from vitaclip.clip.config import CLIPConfig
 from vitaclip.weights.architecture import HEAD_WIDTH, read_architecture
 from vitaclip.weights.pixels import CLIP_PIXELS, PixelStatistics
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from vitaclip.config import CLIPConfig
+from vitaclip.clip.config import CLIPConfig
 from vitaclip.untrusted import read_json, reading
 
 Three = tuple[float, float, float]

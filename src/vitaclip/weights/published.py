@@ -1,20 +1,21 @@
 """Checkpoints of the published Vita-CLIP code, to ours and back: one table, two pure functions.
 
 A published state dict holds the whole model under one roof: frozen towers, prompts and temperature. Ours keeps the
-towers (`clip.*`) and what trains (`prompts.*`) apart. Differences besides names: the image tower's q, k and v
-projections are three layers there and one here; global prompts of all blocks are one tensor (depth, G, C) there;
-local prompts have a leading axis of size 1 there.
+towers (`backbone.*`) and what the parts learn (`context.*`, `head.*`) apart. Differences besides names: the image
+tower's q, k and v projections are three layers there and one here; global prompts of all blocks are one tensor
+(depth, G, C) there; local prompts have a leading axis of size 1 there.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from vitaclip.clip import Tokenizer
-from vitaclip.config import CLIPConfig, TextPromptConfig, VideoPromptConfig
+from vitaclip.clip.config import CLIPConfig
 from vitaclip.weights.architecture import read_architecture
 from vitaclip.weights.openai import blocks
 from vitaclip.weights.table import Row, depth, fused_attention, layer, same, to_ours, to_theirs
@@ -39,35 +40,35 @@ def _leading_axis(ours: str, theirs: str) -> Row:
 
 
 def key_table(vision_depth: int, text_depth: int) -> list[Row]:
-    """Every tensor of ours (`clip.` or `prompts.` first) beside its published names."""
+    """Every tensor of ours  beside its published names."""
     rows = [
-        same("prompts.logit_scale", "logit_scale", "scale"),
-        same("clip.vision.cls_embed", "visual.cls_token"),
-        same("clip.vision.pos_embed", "visual.pos_embed"),
-        same("clip.vision.proj", "visual.proj"),
-        *layer("clip.vision.patch_embed", "visual.patch_embed.proj"),
-        *layer("clip.vision.norm_pre", "visual.ln_pre"),
-        *layer("clip.vision.norm_post", "visual.ln_post"),
-        same("clip.text.token_embed.weight", "textual.token_embedding.weight"),
-        same("clip.text.pos_embed", "textual.positional_embedding"),
-        same("clip.text.proj", "textual.text_projection"),
-        *layer("clip.text.norm_final", "textual.ln_final"),
-        *blocks("clip.text.blocks", "textual.transformer.resblocks", text_depth),
-        same("prompts.text.context", "prompt_learner.ctx", "text"),
-        same("prompts.video.time_embed", "visual.time_embed", "time"),
-        _stacked("prompts.video.blocks.{}.global_prompts", "visual.global_prompts", vision_depth),
+        same("head.logit_scale", "logit_scale", "scale"),
+        same("backbone.vision.cls_embed", "visual.cls_token"),
+        same("backbone.vision.pos_embed", "visual.pos_embed"),
+        same("backbone.vision.proj", "visual.proj"),
+        *layer("backbone.vision.patch_embed", "visual.patch_embed.proj"),
+        *layer("backbone.vision.norm_pre", "visual.ln_pre"),
+        *layer("backbone.vision.norm_post", "visual.ln_post"),
+        same("backbone.text.token_embed.weight", "textual.token_embedding.weight"),
+        same("backbone.text.pos_embed", "textual.positional_embedding"),
+        same("backbone.text.proj", "textual.text_projection"),
+        *layer("backbone.text.norm_final", "textual.ln_final"),
+        *blocks("backbone.text.blocks", "textual.transformer.resblocks", text_depth),
+        same("head.context", "prompt_learner.ctx", "text"),
+        same("context.input.time.embed", "visual.time_embed", "time"),
+        _stacked("context.blocks.{}.global.prompts", "visual.global_prompts", vision_depth),
     ]
     for i in range(vision_depth):
-        ours, theirs = f"clip.vision.blocks.{i}", f"visual.blocks.{i}"
+        ours, theirs = f"backbone.vision.blocks.{i}", f"visual.blocks.{i}"
         rows += fused_attention(f"{ours}.attention", f"{theirs}.attn")
         for name in ("norm1", "norm2", "mlp.fc1", "mlp.fc2"):
             rows += layer(f"{ours}.{name}", f"{theirs}.{name}")
-        prompts = f"prompts.video.blocks.{i}"
+        context = f"context.blocks.{i}"
         rows += [
-            _leading_axis(f"{prompts}.local_prompts", f"{theirs}.local_prompts"),
-            *layer(f"{prompts}.cls_proj", f"{theirs}.cls_proj", "projection"),
-            *layer(f"{prompts}.summary_norm", f"{theirs}.summary_ln", "summary"),
-            *fused_attention(f"{prompts}.summary_attention", f"{theirs}.summary_attn_layer", "summary"),
+            _leading_axis(f"{context}.local.prompts", f"{theirs}.local_prompts"),
+            *layer(f"{context}.cls_proj", f"{theirs}.cls_proj", "projection"),
+            *layer(f"{context}.summary.norm", f"{theirs}.summary_ln", "summary"),
+            *fused_attention(f"{context}.summary.attention", f"{theirs}.summary_attn_layer", "summary"),
         ]
     return rows
 
@@ -77,15 +78,15 @@ class Published:
     """A published checkpoint in our terms."""
 
     clip_config: CLIPConfig
-    video: VideoPromptConfig
-    text: TextPromptConfig
+    settings: dict[str, Any]
+    """Fields of a `ModelConfig`: the parts, and the number of frames."""
     clip_state: dict[str, Tensor]
-    prompts_state: dict[str, Tensor]
+    adapter_state: dict[str, Tensor]
 
     @property
     def has_prompts(self) -> bool:
         """Whether anything was trained: a bare backbone file of the published code has the temperature at most."""
-        return set(self.prompts_state) != {"logit_scale"}
+        return set(self.adapter_state) != {"head.logit_scale"}
 
 
 def from_published(state: Mapping[str, Tensor], *, vision_heads: int = 0, text_heads: int = 0) -> Published:
@@ -104,27 +105,29 @@ def from_published(state: Mapping[str, Tensor], *, vision_heads: int = 0, text_h
     """
     table = key_table(depth(state, r"visual\.blocks"), depth(state, r"textual\.transformer\.resblocks"))
     ours = to_ours(state, table, "a published Vita-CLIP checkpoint", IGNORABLE)
-    clip_state, prompts_state = _under("clip.", ours), _under("prompts.", ours)
+    clip_state = _under("backbone.", ours)
+    adapter_state = {name: value for name, value in ours.items() if not name.startswith("backbone.")}
+
     # The published code starts from this where its backbone file has none.
-    clip_state["logit_scale"] = prompts_state.setdefault("logit_scale", torch.tensor(math.log(1 / 0.07)))
+    clip_state["logit_scale"] = adapter_state.setdefault("head.logit_scale", torch.tensor(math.log(1 / 0.07)))
     return Published(
         read_architecture(clip_state, "quick_gelu", vision_heads=vision_heads, text_heads=text_heads),
-        _video_config(prompts_state),
-        _text_config(prompts_state),
+        _settings(adapter_state),
         clip_state,
-        prompts_state,
+        adapter_state,
     )
 
 
-def to_published(clip_state: Mapping[str, Tensor], prompts_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def to_published(clip_state: Mapping[str, Tensor], adapter_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same model under the published names, as the published code would save it (without `module.`).
 
     Raises:
         ValueError: if a tensor of ours has no published name.
     """
-    ours = {f"clip.{name}": tensor for name, tensor in clip_state.items() if name != "logit_scale"}
-    ours |= {f"prompts.{name}": tensor for name, tensor in prompts_state.items()}
-    vision_depth, text_depth = depth(ours, r"(clip\.vision|prompts\.video)\.blocks"), depth(ours, r"clip\.text\.blocks")
+    ours = {f"backbone.{name}": tensor for name, tensor in clip_state.items() if name != "logit_scale"}
+    ours |= adapter_state
+    vision_depth = depth(ours, r"(backbone\.vision|context)\.blocks")
+    text_depth = depth(ours, r"backbone\.text\.blocks")
     return to_theirs(ours, key_table(vision_depth, text_depth))
 
 
@@ -155,20 +158,18 @@ def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
 
 
-def _video_config(prompts: Mapping[str, Tensor]) -> VideoPromptConfig:
-    time = prompts.get("video.time_embed")
-    global_prompts = prompts.get("video.blocks.0.global_prompts")
-    return VideoPromptConfig(
-        num_frames=8 if time is None else len(time),
-        num_global=0 if global_prompts is None else len(global_prompts),
-        local="video.blocks.0.local_prompts" in prompts,
-        summary="video.blocks.0.summary_norm.weight" in prompts,
-        time=time is not None,
+def _settings(adapter: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Which parts there are, read off the names and shapes of their values."""
+    first = "context.blocks.0."
+    time, prompts, texts = (
+        adapter.get(name) for name in ("context.input.time.embed", f"{first}global.prompts", "head.context")
     )
-
-
-def _text_config(prompts: Mapping[str, Tensor]) -> TextPromptConfig:
-    context = prompts.get("text.context")
-    if context is None:
-        return TextPromptConfig(num_context=0)
-    return TextPromptConfig(num_context=context.shape[-2], per_class=context.dim() == 3)
+    context: dict[str, Any] = {} if prompts is None else {"global": {"count": len(prompts)}}
+    there = {"local": "local.prompts", "summary": "summary.norm.weight"}
+    context |= {kind: {} for kind, key in there.items() if first + key in adapter}
+    if time is not None:
+        context["time"] = {}
+    head: Any = "templates"
+    if texts is not None:
+        head = {"name": "learned_text", "num_context": texts.shape[-2], "per_class": texts.dim() == 3}
+    return {"num_frames": 8 if time is None else len(time), "context": context, "head": head}

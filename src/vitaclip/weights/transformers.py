@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitaclip.config import CLIPConfig
+from vitaclip.clip.config import CLIPConfig
 from vitaclip.weights.architecture import Activation, read_architecture
 from vitaclip.weights.pixels import CLIP_PIXELS, PixelStatistics
 from vitaclip.weights.table import Row, depth, fused_attention, layer, same, to_ours, transposed, without_bias

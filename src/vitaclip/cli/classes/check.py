@@ -37,18 +37,18 @@ def run(arguments: Namespace) -> int:
         raise ValueError(f"--near {arguments.near}: is a cosine; give -1 to 1")
     from vitaclip.data import choose_classes
     from vitaclip.evaluate.class_names import check_classes, knows_words
-    from vitaclip.evaluate.wording import Wording
+    from vitaclip.evaluate.class_texts import ClassPrompts
     from vitaclip.files import write_json, write_text
     from vitaclip.names import check_class_names
     from vitaclip.runtime import pick_device
 
     check_outputs(arguments, arguments.out, arguments.out_json)
     names = choose_classes(arguments.classes, distinct=False)
-    wording = Wording(read_templates(arguments.template))
+    prompts = ClassPrompts(read_templates(arguments.template))
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
-    findings, pairs = check_classes(model, names, wording, arguments.near)
+    findings, pairs = check_classes(model, names, prompts, arguments.near)
     console, judge = terminal(), model_name(arguments)
-    entries, pieces_count = model.tokenizer.vocab_size, knows_words(model.tokenizer)
+    entries, pieces_count = model.backbone.tokenizer.vocab_size, knows_words(model.backbone.tokenizer)
     console.print(f"judged by {judge}, whose tokenizer has {entries:,} entries", soft_wrap=True)
     if not pieces_count:
         console.print(

@@ -1,7 +1,6 @@
 """`vitaclip eval --protocol NAME`."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,16 +15,16 @@ from vitaclip.cli.evaluate.telling import (
     say_where,
     short_sums,
 )
-from vitaclip.cli.models import load_model, read_wording
+from vitaclip.cli.models import load_model, read_prompts
 from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig, to_dict
 
 if TYPE_CHECKING:
+    from vitaclip.evaluate.class_texts import ClassPrompts
     from vitaclip.evaluate.protocol import Protocol
     from vitaclip.evaluate.protocol_lists import ProtocolLists
     from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
-    from vitaclip.evaluate.wording import Wording
-    from vitaclip.model import VitaCLIP
+    from vitaclip.model import VideoModel
     from vitaclip.processes import Processes
 
 
@@ -36,16 +35,16 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig, processes: "Proces
     from vitaclip.evaluate.protocol_run import run_protocol
     from vitaclip.files import write_json
 
-    def prepare() -> "tuple[ProtocolLists, Wording, tuple[int, ...]]":
+    def prepare() -> "tuple[ProtocolLists, ClassPrompts, tuple[int, ...]]":
         protocol = load_protocol(arguments.protocol)
-        wording, frames = read_wording(arguments), read_frames(arguments.frames_curve)
+        prompts, frames = read_prompts(arguments), read_frames(arguments.frames_curve)
         _check(arguments, protocol)
         lists = read_protocol_lists(protocol, arguments.root)
         if processes.is_first:
             check_places(arguments, [str(lists.root / name) for name in lists.files])
-        return lists, wording, frames
+        return lists, prompts, frames
 
-    lists, wording, frames = processes.together(prepare)
+    lists, prompts, frames = processes.together(prepare)
     console = terminal(quiet=not processes.is_first)
     for line in describe_missing(lists):
         console.print(f"not there: {line}", style="yellow", soft_wrap=True)
@@ -61,7 +60,7 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig, processes: "Proces
             arguments.views,
             arguments.runtime,
             data,
-            wording,
+            prompts,
             lambda what, total: counting_bar(progress, what, total),
             frames=frames,
             interpolation=arguments.interpolate,
@@ -77,7 +76,7 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig, processes: "Proces
     if arguments.predictions:
         _write_protocol_predictions(Path(arguments.predictions), result)
     if arguments.report:  # last: it draws, and opens videos once more
-        _report_protocol(Path(arguments.report), result, models, wording, arguments.runtime, data.limits)
+        _report_protocol(Path(arguments.report), result, models, arguments.runtime, data.limits)
     return 0
 
 
@@ -85,12 +84,11 @@ def _report_protocol(
     folder: Path,
     result: "ProtocolResult",
     models: "_Models",
-    wording: "Wording",
     runtime: RuntimeConfig,
     limits: VideoLimits,
 ) -> None:
     """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
-    from vitaclip.evaluate.evaluation import describe_interpolation
+    from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
     from vitaclip.evaluate.report import EvalSubject, write_report
     from vitaclip.files import write_json
 
@@ -104,7 +102,7 @@ def _report_protocol(
             **{f"top-1, {key}": f"{share:.2%}" for key, share in result.summary.items()},
             "model": part.model,
             "views": describe_views(result.views),
-            "text": part.text,
+            "text": part.texts.note,
             "computed on": f"{part.device}, {part.precision}",
             **({"interpolation": mixed} if mixed else {}),
             **describe_explained(result.interpolation),
@@ -115,14 +113,14 @@ def _report_protocol(
             "videos": list(part.sha256["lists"]),
             "model": part.model,
             "views": to_dict(result.views),
-            "templates": list(part.templates),
-            "texts": list(part.class_texts),
+            "templates": list(part.texts.templates),
+            "texts": list(part.texts.texts),
             "interpolation": to_dict(result.interpolation),
         }
-        subject = EvalSubject(title, about, part.rows, part.class_names, _sums(part), settings)
+        subject = EvalSubject(title, about, part.rows, part.texts.names, _sums(part), settings)
         looked_at = result.views, runtime, limits
-        model, given = models.load(part.values)[1], replace(wording, templates=part.templates)
-        explain = explainer_of(model, part.class_names, given, *looked_at, result.interpolation, part.class_texts)
+        model = looking_model(models.load(part.values)[1], result.interpolation)
+        explain = explainer_of(model, part.texts, *looked_at)
         place = folder / name if len(result.parts) > 1 else folder
         say_where(write_report(place, subject, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits))
 
@@ -133,7 +131,7 @@ def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:
 
     for part in result.parts:
         place = file.with_stem(f"{file.stem}_{part.file_name}") if len(result.parts) > 1 else file
-        write_predictions(place, part.rows, part.class_names, part.evaluated.scores)
+        write_predictions(place, part.rows, part.texts.names, part.evaluated.scores)
 
 
 def _check(arguments: Namespace, protocol: "Protocol") -> None:
@@ -155,9 +153,9 @@ class _Models:
 
     def __init__(self, arguments: Namespace, protocol: "Protocol", processes: "Processes") -> None:
         self._arguments, self._protocol, self._processes = arguments, protocol, processes
-        self._loaded: dict[str, VitaCLIP] = {}
+        self._loaded: dict[str, VideoModel] = {}
 
-    def load(self, values: Mapping[str, int]) -> tuple[str, "VitaCLIP"]:
+    def load(self, values: Mapping[str, int]) -> tuple[str, "VideoModel"]:
         """The model for some values, with its name."""
         from vitaclip.evaluate.protocol import fill
         from vitaclip.runtime import pick_device_among
@@ -170,7 +168,7 @@ class _Models:
             device = pick_device_among(given.runtime.device, processes.local_rank, processes.count)
             self._loaded = {name: load_model(arguments).to(device)}
         model = self._loaded[name]
-        if values and name == given.model and not model.is_plain:
+        if values and name == given.model and not model.is_zero_shot:
             word = next(iter(values))
             raise ValueError(
                 f"protocol {self._protocol.name} needs a model for each {word}; write {{{word}}} in --model,"
@@ -187,7 +185,7 @@ def _print_protocol(result: "ProtocolResult") -> None:
     for part in result.parts:
         scored = f"{part.videos_scored} of {part.videos_listed}"
         shares = (f"{share:.2%}" for share in (part.top1, part.top5, part.mean_class_accuracy))
-        rows.append((part.title, scored, str(len(part.class_names)), *shares))
+        rows.append((part.title, scored, str(len(part.texts.names)), *shares))
     print_table(
         console,
         f"{result.protocol}: {result.about}",
@@ -209,7 +207,7 @@ def _print_protocol(result: "ProtocolResult") -> None:
         )
     for note in dict.fromkeys(f"computed on {part.device}, {part.precision}" for part in result.parts):
         console.print(note, soft_wrap=True)
-    for note in dict.fromkeys(f"text: {part.text}" for part in result.parts):
+    for note in dict.fromkeys(f"text: {part.texts.note}" for part in result.parts):
         console.print(note, soft_wrap=True)
     if mixed := describe_interpolation(result.interpolation):
         console.print(f"interpolation: {mixed}", soft_wrap=True)

@@ -1,6 +1,6 @@
 """What both ways of evaluating read and say alike."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,9 @@ from vitaclip.cli.screen import terminal
 from vitaclip.config import InterpolateConfig, RuntimeConfig, VideoLimits, ViewsConfig
 
 if TYPE_CHECKING:
+    from vitaclip.evaluate.class_texts import ClassTexts
     from vitaclip.evaluate.report import Explain
-    from vitaclip.evaluate.wording import Wording
-    from vitaclip.model import VitaCLIP
+    from vitaclip.model import VideoModel
 
 
 def describe_views(views: ViewsConfig) -> str:
@@ -45,25 +45,18 @@ def short_sums(sums: Mapping[str, str]) -> str:
 
 
 def explainer_of(
-    model: "VitaCLIP",
-    names: Sequence[str],
-    wording: "Wording",
+    model: "VideoModel",
+    texts: "ClassTexts",
     views: ViewsConfig,
     runtime: RuntimeConfig,
     limits: VideoLimits,
-    interpolation: InterpolateConfig,
-    texts: Sequence[str] | None = None,
 ) -> "Explain":
     """What tells why the videos that a report shows got their names, of the model and the texts that were evaluated."""
-    from vitaclip.evaluate.evaluation import looking_model
-    from vitaclip.evaluate.wording import encode_names
     from vitaclip.explain.film_strip import explanation_section
     from vitaclip.predictor import Predictor
 
-    predictor = Predictor(looking_model(model, interpolation), views=views, runtime=runtime, limits=limits)
-    with predictor.autocast():
-        features = encode_names(predictor.model, names, wording, texts)
-    predictor.set_text_features(names, features)
+    predictor = Predictor(model, views=views, runtime=runtime, limits=limits)
+    predictor.set_texts(texts)
     return partial(explanation_section, predictor)
 
 

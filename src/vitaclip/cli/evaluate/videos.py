@@ -17,7 +17,7 @@ from vitaclip.cli.evaluate.telling import (
     say_where,
     short_sums,
 )
-from vitaclip.cli.models import load_model, model_name, read_wording
+from vitaclip.cli.models import load_model, model_name, read_prompts
 from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, to_dict
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from vitaclip.evaluate.evaluation import Evaluated, Evaluation
     from vitaclip.evaluate.frames_curve import FramesCurve
     from vitaclip.evaluate.metrics import EvaluationResult
-    from vitaclip.evaluate.wording import TextPlan, Wording
-    from vitaclip.model import VitaCLIP
+    from vitaclip.model import VideoModel
     from vitaclip.processes import Processes
 
 
@@ -35,10 +34,8 @@ if TYPE_CHECKING:
 class _Asked:
     """What was asked for, read and checked: nothing of the videos is decoded yet."""
 
-    model: "VitaCLIP"
+    model: "VideoModel"
     videos: "NamedVideos"
-    wording: "Wording"
-    plan: "TextPlan"
     evaluation: "Evaluation"
     others: "Sequence[Evaluation]"
     """With other numbers of frames."""
@@ -61,21 +58,19 @@ def evaluate_videos(arguments: Namespace, data: DataConfig, processes: "Processe
 def _prepare(arguments: Namespace, data: DataConfig, processes: "Processes") -> _Asked:
     from vitaclip.evaluate.evaluation import Evaluation
     from vitaclip.evaluate.frames_curve import other_frames
-    from vitaclip.evaluate.wording import plan_text
     from vitaclip.runtime import pick_device_among
 
-    frames, wording = read_frames(arguments.frames_curve), read_wording(arguments)
+    frames, prompts = read_frames(arguments.frames_curve), read_prompts(arguments)
     device = pick_device_among(arguments.runtime.device, processes.local_rank, processes.count)
     model = load_model(arguments).to(device)
     videos = _read(arguments, model.class_names, keep_absent=data.on_error == "skip")
     evaluation = Evaluation(
-        *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, wording, processes),
+        *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, prompts, processes),
         interpolation=arguments.interpolate,
     )
-    plan = plan_text(model, videos.class_names, wording)
     if processes.is_first:
         check_places(arguments)
-    return _Asked(model, videos, wording, plan, evaluation, other_frames(evaluation, frames))
+    return _Asked(model, videos, evaluation, other_frames(evaluation, frames))
 
 
 def _tell(
@@ -88,20 +83,20 @@ def _tell(
     from vitaclip.evaluate.report import EvalSubject, write_report
     from vitaclip.files import write_json
 
-    names, plan = asked.videos.class_names, asked.plan
+    names, texts = asked.videos.class_names, asked.evaluation.texts[0]
     mixed = describe_interpolation(arguments.interpolate)
-    sums = text_hashes(names, names, plan, asked.wording)
+    sums = text_hashes(texts)
     if Path(arguments.videos).is_file():
         sums["list"] = sha256_of_file(Path(arguments.videos))
     told = [asked.videos.note] if asked.videos.note else []
     notes = [
         *told,
         f"computed on {evaluated.scores.computed}",
-        f"text: {plan.note}",
+        f"text: {texts.note}",
         *([f"interpolation: {mixed}"] if mixed else []),
         f"sha256: {short_sums(sums)}",
     ]
-    unseen = f"{sum(asked.model.own_number(name) is None for name in names)} of {len(names)}"
+    unseen = f"{sum(asked.model.head.own_number(name) is None for name in names)} of {len(names)}"
     _print_result(f"{arguments.videos}: {unseen} classes never trained on", notes, evaluated.result)
     if curve:
         print_frames_curve(curve)
@@ -110,8 +105,8 @@ def _tell(
         "model": model_name(arguments),
         "views": to_dict(arguments.views),
         "class_names": list(names),
-        "templates": list(plan.templates),
-        "text": plan.note,
+        "templates": list(texts.templates),
+        "text": texts.note,
         "interpolation": to_dict(arguments.interpolate),
     }
     if arguments.out:
@@ -123,7 +118,7 @@ def _tell(
         about = {
             "model": model_name(arguments),
             "views": describe_views(arguments.views),
-            "text": plan.note,
+            "text": texts.note,
             "computed on": str(evaluated.scores.computed),
             **({"interpolation": mixed} if mixed else {}),
             **describe_explained(arguments.interpolate),
@@ -132,7 +127,7 @@ def _tell(
         title = Path(arguments.videos).name
         subject = EvalSubject(title, about, asked.videos.rows, names, sums, settings)
         looked_at = arguments.views, arguments.runtime, data.limits
-        explain = explainer_of(asked.model, names, asked.wording, *looked_at, arguments.interpolate)
+        explain = explainer_of(asked.evaluation.models[0], texts, *looked_at)
         page = write_report(arguments.report, subject, evaluated, curve=curve, explain=explain, limits=data.limits)
         say_where(page)
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -10,43 +11,45 @@ import torch.nn.functional as F
 from small_world import NAMES, train_config
 from tiny import tiny_model
 from vitaclip.clip import CLIP
-from vitaclip.config import TextPromptConfig, TrainConfig, VideoPromptConfig
+from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch
-from vitaclip.evaluate.wording import Wording, encode_names, plan_text
-from vitaclip.model import VitaCLIP
-from vitaclip.prompts import ClassVectors
+from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
+from vitaclip.model import VideoModel
+from vitaclip.parts.heads.linear import LinearHead
 from vitaclip.train.build import build_trainer, run_training
 from vitaclip.train.schedule import cosine
+from vitaclip.weights.published import to_published
 
 TEMPLATES = ("a photo of {}.", "a video {}.")
-PROBE = TextPromptConfig(num_context=0, linear=True, templates=TEMPLATES)
-NO_PROMPTS = VideoPromptConfig(num_frames=4, num_global=0, local=False, summary=False, time=False)
+PROBE: dict[str, Any] = {"head": "linear", "templates": TEMPLATES}
+NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 
 
 def probe_config(world: Path, out: Path, **optim: float) -> TrainConfig:
     config = train_config(world, out, **optim)
-    return replace(config, model=replace(config.model, video=NO_PROMPTS, text=PROBE))
+    return replace(config, model=replace(config.model, **NO_PROMPTS, **PROBE))
 
 
 def test_it_starts_where_clip_is_without_training() -> None:
-    model = tiny_model(NAMES, text=PROBE)
+    model = tiny_model(NAMES, **PROBE)
     torch.testing.assert_close(model.encode_text(NAMES), model.encode_text(NAMES, TEMPLATES))
     counts = model.trained_counts()
-    assert (counts["linear"], counts["text"], counts["towers"]) == (3 * 8, 0, 0)
+    assert counts["linear"] == 3 * 8
+    assert not {"learned_text", "backbone"} & counts.keys()
 
 
 def test_it_serves_its_own_classes_in_any_order_and_no_others() -> None:
-    model = tiny_model(NAMES, text=PROBE)
-    assert isinstance(model.prompts.text, ClassVectors)
-    vectors = torch.nn.init.normal_(model.prompts.text.vectors).detach()
+    model = tiny_model(NAMES, **PROBE)
+    assert isinstance(model.head, LinearHead)
+    vectors = torch.nn.init.normal_(model.head.vectors).detach()
     expected = F.normalize(torch.stack([vectors[2], vectors[0]]), dim=1)
     torch.testing.assert_close(model.encode_text([NAMES[2], NAMES[0]]), expected)
-    torch.testing.assert_close(encode_names(model, [NAMES[2], NAMES[0]]), expected)
+    torch.testing.assert_close(encode_classes(model, [NAMES[2], NAMES[0]]).features, expected)
     with pytest.raises(ValueError, match=r"one vector for each of its own 3 classes.*pass templates"):
         model.encode_text([NAMES[0], "stand"])
-    assert "a vector for each of its 3 classes" in plan_text(model, ["stand"], Wording()).note
+    assert "a vector for each of its 3 classes" in resolve_templates(model, ["stand"], ClassPrompts())[1]
     torch.testing.assert_close(
-        encode_names(model, ["stand", NAMES[0]]), model.encode_text(["stand", NAMES[0]], TEMPLATES)
+        encode_classes(model, ["stand", NAMES[0]]).features, model.encode_text(["stand", NAMES[0]], TEMPLATES)
     )
 
 
@@ -59,9 +62,9 @@ def test_training_equals_a_cosine_classifier_written_by_hand(world: Path, tmp_pa
     batch = TrainBatch(0, video, torch.arange(4) % len(NAMES), tuple(range(4)), ())
     with torch.no_grad():
         features = F.normalize(model.encode_video(video[:, 0], normalize=False), dim=1)
-    assert isinstance(model.prompts.text, ClassVectors)
-    vectors = model.prompts.text.vectors.detach().clone().requires_grad_()
-    scale = model.prompts.logit_scale.detach().clone().requires_grad_()
+    assert isinstance(model.head, LinearHead)
+    vectors = model.head.vectors.detach().clone().requires_grad_()
+    scale = model.head.logit_scale.detach().clone().requires_grad_()
     optimizer = torch.optim.AdamW([vectors, scale], weight_decay=0.1)
     for step in range(20):
         optimizer.param_groups[0]["lr"] = 0.05 * cosine(step, 20, 0)
@@ -71,7 +74,7 @@ def test_training_equals_a_cosine_classifier_written_by_hand(world: Path, tmp_pa
         optimizer.step()
         trainer.train_step(batch)
         trainer.step += 1
-    for ours, expected in ((model.prompts.text.vectors, vectors), (model.prompts.logit_scale, scale)):
+    for ours, expected in ((model.head.vectors, vectors), (model.head.logit_scale, scale)):
         torch.testing.assert_close(ours.detach(), expected.detach(), rtol=1e-10, atol=1e-12)
 
 
@@ -82,29 +85,33 @@ def test_a_folder_brings_it_back_without_a_look_at_the_texts(
     expected = model.encode_text(NAMES)
     assert not torch.allclose(expected, model.encode_text(NAMES, TEMPLATES))
     monkeypatch.setattr(CLIP, "encode_text", None)
-    loaded = VitaCLIP.from_pretrained(tmp_path / "model")
+    loaded = VideoModel.from_pretrained(tmp_path / "model")
     assert torch.equal(loaded.encode_text(NAMES), expected)
-    assert "a learned vector stands for each class" in (tmp_path / "model" / "README.md").read_text()
+    assert "| compared with | linear |" in (tmp_path / "model" / "README.md").read_text()
 
 
-def test_the_published_format_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"no place for a linear probe's vectors; save a folder instead"):
-        tiny_model(NAMES, text=PROBE).save_published(tmp_path / "model.pth")
+def test_the_published_format_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no name in that format for 1 tensors: \['head.vectors'\]"):
+        to_published({}, tiny_model(NAMES, **PROBE).adapter_state())
 
 
-def test_it_needs_classes_and_stands_in_place_of_a_context() -> None:
-    with pytest.raises(ValueError, match=r"a vector per class needs the class names.*text.linear = false"):
-        tiny_model(text=PROBE)
-    with pytest.raises(ValueError, match=r"linear = True: stands in place of texts, but num_context = 8; set it to 0"):
-        TextPromptConfig(linear=True)
+def test_it_needs_classes() -> None:
+    with pytest.raises(ValueError, match=r"a vector per class needs the class names.*choose another model.head"):
+        tiny_model(**PROBE)
+
+
+@pytest.mark.parametrize("towers", ["text", "both"])
+def test_no_text_tower_trains_beside_it(towers: str) -> None:
+    with pytest.raises(ValueError, match=r"ModelConfig.train = .*so that no text trains; set image or none"):
+        tiny_model(NAMES, **PROBE, train=towers)
 
 
 def test_with_towers_the_image_tower_alone_trains_and_a_run_goes_on(world: Path, tmp_path: Path) -> None:
     config = probe_config(world, tmp_path, steps=4)
-    config = replace(config, model=replace(config.model, train_towers=True))
+    config = replace(config, model=replace(config.model, train="image"))
     model = build_trainer(config).model
-    towers = {f"clip.vision.{name}" for name, _ in model.clip.vision.named_parameters()}
-    assert set(model.trainable_parameters()) == towers | {"text.vectors", "logit_scale"}
+    towers = {f"backbone.vision.{name}" for name, _ in model.backbone.vision.named_parameters()}
+    assert set(model.trainable_parameters()) == towers | {"head.vectors", "head.logit_scale"}
     trainer = build_trainer(config)
     trainer.steps = 2
     trainer.train()

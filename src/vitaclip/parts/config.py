@@ -1,0 +1,85 @@
+"""Which parts a model is made of. Nothing here imports torch until a config is made."""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from vitaclip.settings import MAX_IMAGE_SIZE, MAX_TOKENS, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """Which frames of a video the model sees."""
+
+    kind: Literal["dense", "segments"] = "dense"
+    """dense: T frames, `stride` apart, from some place of the video. segments: one frame from each of T equal
+    parts of the whole video (TSN)."""
+    stride: int = 16
+    """Native frames from one chosen frame to the next; read by `dense` only."""
+
+    def __post_init__(self) -> None:
+        require(self.kind in ("dense", "segments"), self, "kind", "choose dense or segments")
+        require(self.stride >= 1, self, "stride", "must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """A backbone, the parts that are built on it, and what of it trains."""
+
+    backbone: str = "miniature"
+    """The image-text model: `miniature` (shipped, offline), a repository of the Hugging Face hub such as
+    openai/clip-vit-base-patch16, or a path: folder or weight file of transformers, open_clip, OpenAI, the published
+    Vita-CLIP code, or of `vitaclip convert`."""
+    image_size: int = 0
+    """Side of the square frames in pixels, a multiple of the patch size; the backbone's position embeddings are
+    resampled if it is not their own. 0: the backbone's own."""
+    train: Literal["none", "image", "text", "both"] = "none"
+    """Which of the backbone's towers train beside the parts. Checkpoints and the model folder then hold the
+    backbone."""
+    num_frames: int = 8
+    """T, the frames of a training clip. At test any number works: what is learned for each frame is interpolated."""
+    context: dict[str, Any] = field(default_factory=lambda: {"global": {}, "local": {}, "summary": {}, "time": {}})
+    """What the image tower's blocks see beside a frame's own tokens: kinds by name with their settings, such as
+    {global: {count: 8}, time: {}}. On the command line --model.context.global.count 8, and --model.context.local null
+    leaves a kind out. {}: none. `vitaclip config --parts` lists the kinds."""
+    train_cls_proj: bool = True
+    """Train the projection of the frame tokens that feeds local and summary tokens. The published code leaves it
+    at its random start; False does the same."""
+    centre: bool = False
+    """Take the mean over the clip's frames out of the frame tokens before that projection. False as published."""
+    pool: dict[str, Any] | str = field(default_factory=lambda: {"name": "mean"})
+    """How the tokens of a clip's frames become the features of the video: a name, or {name: ..., setting: ...}."""
+    head: dict[str, Any] | str = field(default_factory=lambda: {"name": "learned_text"})
+    """What videos are compared with: learned_text (a context of learned tokens beside each class name), templates, or
+    linear (a vector for each class); a name, or {name: learned_text, num_context: 8, per_class: false}."""
+    templates: tuple[str, ...] = ("a video of {}.",)
+    """Hand-written texts for names that the head learned nothing for; their unit vectors are averaged."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    """Which frames it is trained and tested on; travels with the model."""
+
+    def __post_init__(self) -> None:
+        from vitaclip.parts.registry import find_part, resolve_many, resolve_one
+
+        remedy = f"must be from 0 (the backbone's own) to {MAX_IMAGE_SIZE}"
+        require(0 <= self.image_size <= MAX_IMAGE_SIZE, self, "image_size", remedy)
+        require(1 <= self.num_frames <= MAX_TOKENS, self, "num_frames", f"must be at least 1, at most {MAX_TOKENS}")
+        towers = ("none", "image", "text", "both")
+        require(self.train in towers, self, "train", f"choose one of {', '.join(towers)}")
+        require(len(self.templates) > 0, self, "templates", "give at least one template such as 'a video of {}.'")
+        for template in self.templates:
+            require(template.count("{}") == 1, self, "templates", f"{template!r} must hold {{}} exactly once")
+        object.__setattr__(self, "context", resolve_many("context", self.context))
+        for slot in ("pool", "head"):
+            object.__setattr__(self, slot, resolve_one(slot, getattr(self, slot)))
+        assert isinstance(self.head, dict)
+        reads_texts = not find_part("head", self.head["name"]).replaces_texts
+        remedy = "this model.head learns in place of texts, so that no text trains; set image or none"
+        require(reads_texts or self.train not in ("text", "both"), self, "train", remedy)
+
+    @property
+    def video_is_frozen(self) -> bool:
+        """Whether nothing that trains changes the features of a video."""
+        from vitaclip.parts.registry import find_part
+
+        assert isinstance(self.pool, dict)
+        learns = find_part("pool", self.pool["name"]).learns
+        return not self.context and not learns and self.train in ("none", "text")

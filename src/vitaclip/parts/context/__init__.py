@@ -1,0 +1,1 @@
+"""Kinds of context, a file each."""

@@ -1,0 +1,35 @@
+"""Global prompts (Vita-CLIP, section 3.2): learned tokens of a block, the same for every frame of every video."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from vitaclip.clip.config import VisionConfig
+from vitaclip.parts.contract import ContextKind, uniform_tokens
+from vitaclip.parts.registry import register
+from vitaclip.settings import MAX_TOKENS, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class GlobalConfig:
+    """Settings of global prompts."""
+
+    count: int = 8
+    """G, tokens of each block."""
+
+    def __post_init__(self) -> None:
+        remedy = f"must be at least 1, at most {MAX_TOKENS}; leave the kind out to have none"
+        require(1 <= self.count <= MAX_TOKENS, self, "count", remedy)
+
+
+@register("context", "global", GlobalConfig, label="global prompts", colour="#2f6fb3")
+class GlobalTokens(ContextKind):
+    """G learned tokens (G, C)."""
+
+    def __init__(self, config: GlobalConfig, tower: VisionConfig, num_frames: int, place: int) -> None:
+        super().__init__(config, tower, num_frames, place)
+        self.prompts = uniform_tokens(config.count, tower)
+
+    def forward(self, frame_tokens: Tensor) -> Tensor:
+        """(B, T, C) -> (1, 1, G, C)."""
+        return self.prompts[None, None]

@@ -1,0 +1,32 @@
+"""Summary tokens (Vita-CLIP, section 3.2): a token for each frame that has looked at the frame tokens of all frames."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from vitaclip.clip.config import VisionConfig
+from vitaclip.clip.transformer import Attention
+from vitaclip.parts.contract import ContextKind
+from vitaclip.parts.registry import register
+
+
+@dataclass(frozen=True, kw_only=True)
+class SummaryConfig:
+    """Summary tokens have no setting."""
+
+
+@register("context", "summary", SummaryConfig, label="summary token", colour="#8a5ab0")
+class SummaryToken(ContextKind):
+    """s = c + MHSA(LN(c)) across the frames, with c the projected frame tokens; frame t gets s[t]."""
+
+    needs_projection = True
+    starts_after_projection = True
+
+    def __init__(self, config: SummaryConfig, tower: VisionConfig, num_frames: int, place: int) -> None:
+        super().__init__(config, tower, num_frames, place)
+        self.norm = nn.LayerNorm(tower.width)
+        self.attention = Attention(tower.width, tower.heads)
+
+    def forward(self, frame_tokens: Tensor) -> Tensor:
+        """(B, T, C) -> (B, T, 1, C)."""
+        return (frame_tokens + self.attention(self.norm(frame_tokens)))[:, :, None]

@@ -1,0 +1,257 @@
+"""What a part is, and what it may ask of a backbone.
+
+Axes: B videos, T frames, L tokens of a frame, C channels of the image tower, K classes, D embedding.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitaclip.clip import CLIP
+from vitaclip.clip.config import VisionConfig
+from vitaclip.clip.vision import Trace, VisionTower
+from vitaclip.names import text_key
+
+INPUT = -1
+"""The place before the first block, where a frame's embedded tokens are; blocks count from 0."""
+DropoutMasks = Callable[[int, float], Tensor]
+"""Dropout as an argument: `masks(count, rate)` gives (B, count) factors, 0 or 1 / (1 - rate), which depend on the run's
+seed, the step and the clip's place in the batch alone."""
+
+
+class Part(nn.Module):
+    """A part of a model. Whatever it holds as a parameter that requires a gradient trains."""
+
+    slot: ClassVar[str]
+    name: ClassVar[str]
+    config_class: ClassVar[type[Any]]
+    requires: ClassVar[frozenset[str]] = frozenset()
+    """What of `CLIP.offers` a backbone must have."""
+    learns: ClassVar[bool] = True
+    """Whether anything of it trains."""
+    replaces_texts: ClassVar[bool] = False
+    """Of a head: whether it learns something in place of texts, so that no text is read in training."""
+
+    def adapter_params(self) -> dict[str, nn.Parameter]:
+        """What trains of it, by name."""
+        return {name: p for name, p in self.named_parameters() if p.requires_grad}
+
+
+class ContextKind(Part):
+    """A kind of context: tokens that the tokens of a frame may look at, or something done to the tokens themselves.
+
+    It stands at places of the tower, one instance at each, and does there one or both of: change the tokens
+    (`change_tokens`), give context to the block (`forward`).
+    """
+
+    label: ClassVar[str]
+    """What pictures call it."""
+    colour: ClassVar[str]
+    """Its colour in pictures."""
+    needs_projection: ClassVar[bool] = False
+    """Whether `forward` takes the frame tokens as the block's `cls_proj` projects them, instead of as they are."""
+    starts_after_projection: ClassVar[bool] = False
+    """Whether its start is drawn after that of `cls_proj`: this decides the order of random numbers alone."""
+
+    def __init__(self, config: Any, tower: VisionConfig, num_frames: int, place: int) -> None:
+        """Make the instance of one place.
+
+        Args:
+            config: its settings.
+            tower: the shape of the image tower.
+            num_frames: T of a training clip.
+            place: INPUT, or the number of the block.
+        """
+        super().__init__()
+        self.config = config
+
+    @classmethod
+    def places(cls, config: Any, depth: int) -> Sequence[int]:
+        """Where it stands in a tower of `depth` blocks: at every block, unless it says otherwise."""
+        return range(depth)
+
+    def change_tokens(self, tokens: Tensor) -> Tensor:
+        """What the tokens (B, T, L, C) are when they come in at its place; it may add tokens behind the others."""
+        return tokens
+
+    def forward(self, frame_tokens: Tensor) -> Tensor | None:
+        """Context of the block from the frame tokens (B, T, C): (B or 1, T or 1, tokens, C), or None for no context."""
+        return None
+
+
+@dataclass(frozen=True)
+class Reads:
+    """What a pool reads of the tower."""
+
+    blocks: int = 1
+    """Of how many of the last blocks it wants the traces."""
+    all_tokens: bool = False
+    """Whether it wants all tokens that leave the last block; else only those that the tower's own pooling reads are
+    computed."""
+
+
+class Pool(Part):
+    """What makes the features of a video from what the tower's last blocks did."""
+
+    reads: Reads = Reads()
+
+    def __init__(self, config: Any, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
+        """Args:
+        config: its settings.
+        tower: the shape of the image tower.
+        num_frames: T of a training clip.
+        embed_dim: D, of the space that the towers share.
+        """
+        super().__init__()
+        self.config = config
+
+    def forward(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
+        """Features of the videos, (B, ...) of any shape that the head knows.
+
+        Args:
+            traces: of the last `reads.blocks` blocks, in their order.
+            tower: the backbone's image tower.
+            masks: of a training step with dropout; None: no dropout.
+        """
+        raise NotImplementedError
+
+
+class Head(Part):
+    """What videos are compared with, and how."""
+
+    takes_templates: ClassVar[bool] = True
+    """Whether names in hand-written texts can stand in for what it has learned."""
+    comparable: ClassVar[bool] = True
+    """Whether the features of a video can be kept and compared with any classes later. If not, the logits of classes
+    that are known beforehand are all that can be kept."""
+    learns_texts: ClassVar[bool] = True
+    """Whether it learns anything that stands for a class; if not, names go into templates."""
+    tokens_beside: int = 0
+    """Tokens of a text that it adds to a name."""
+    per_class: str = ""
+    """What it learned for each of its own classes, which serves no other: `context`, `vector`, or nothing."""
+
+    def __init__(
+        self, config: Any, backbone: CLIP, class_names: Sequence[str], templates: Sequence[str], *, fresh: bool
+    ) -> None:
+        """Args:
+        config: its settings.
+        backbone: whose text tower encodes texts.
+        class_names: the classes that are trained.
+        templates: texts for names that it learned nothing for.
+        fresh: whether it starts; if not, saved values are put in afterwards.
+        """
+        super().__init__()
+        self.config = config
+        self._num_own = len(class_names)
+        own = list(enumerate(class_names))
+        self._own_numbers = {text_key(name.replace("_", " ")): n for n, name in own} | {name: n for n, name in own}
+
+    def encode(self, names: Sequence[str], backbone: CLIP) -> Tensor | None:
+        """What it has learned for K names, (K, ...) before `class_features`; None if nothing, so that names go into
+        templates.
+
+        Raises:
+            ValueError: for names that it cannot serve.
+        """
+        return None
+
+    def class_features(self, encoded: Tensor) -> Tensor:
+        """What is compared of what `encode`, or the text tower, gives for K classes: (K, ...)."""
+        return l2_normalize(encoded)
+
+    def combine(self, encoded: Sequence[Tensor]) -> Tensor:
+        """One feature for each class from those of several texts: the mean of unit vectors, of unit length."""
+        total = self.class_features(encoded[0])
+        for each in encoded[1:]:
+            total = total + self.class_features(each)
+        return self.class_features(total)
+
+    def video_features(self, pooled: Tensor) -> Tensor:
+        """What is kept of a video from what the pool gives: (B, ...)."""
+        return l2_normalize(pooled)
+
+    def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
+        """Logits (..., K) of videos (..., D) for classes (K, D)."""
+        raise NotImplementedError
+
+    def similarity(self, video_features: Tensor, class_features: Tensor) -> Tensor:
+        """How near K classes (K, ...) are to one video (...), for people to read: (K,); here their logits."""
+        return self.logits(video_features[None], class_features)[0]
+
+    def own_number(self, name: str) -> int | None:
+        """The number of its own class that has this name, or one that a text tower reads alike; or None."""
+        return self._own_numbers.get(name, self._own_numbers.get(text_key(name.replace("_", " "))))
+
+    def indices(self, names: Sequence[str]) -> list[int]:
+        """The numbers of names among its own classes.
+
+        Raises:
+            ValueError: if one is not among them.
+        """
+        own = [number for number in map(self.own_number, names) if number is not None]
+        if len(own) < len(names):
+            raise ValueError(
+                f"this model learned one {self.per_class} for each of its own {self._num_own} classes, which"
+                " cannot serve other names; pass templates, e.g. templates=['a video of {}.'] (--template on the"
+                " command line), to use the text tower"
+            )
+        return own
+
+
+class CosineHead(Head):
+    """The cosine of a video's and a class's features, times a temperature that trains."""
+
+    def add_temperature(self, backbone: CLIP) -> None:
+        """Start the temperature at the backbone's; called last, so that it is the last of the parameters."""
+        self.logit_scale = nn.Parameter(backbone.logit_scale.detach().clone())
+
+    def similarity(self, video_features: Tensor, class_features: Tensor) -> Tensor:
+        """The cosines (K,) of a video (D,) and K classes (K, D)."""
+        return class_features @ video_features
+
+    def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
+        """Compared in float32 also under autocast: in bfloat16 neighbouring logits of many classes would tie."""
+        with torch.autocast(video_features.device.type, enabled=False):
+            return self.logit_scale.exp() * video_features @ class_features.T
+
+
+def encode_templates(
+    backbone: CLIP, names: Sequence[str], templates: Sequence[str], combine: Callable[[Sequence[Tensor]], Tensor]
+) -> Tensor:
+    """Class names in hand-written texts, through the backbone's text tower: (K, D).
+
+    Raises:
+        ValueError: for a template without its slot, or a text that does not fit.
+    """
+    features = []
+    for template in templates:
+        if template.count("{}") != 1:
+            raise ValueError(f"template {template!r} must hold {{}} exactly once, where the class name goes")
+        texts = [template.replace("{}", name.replace("_", " ")) for name in names]
+        features.append(backbone.encode_texts(texts))
+    return combine(features)
+
+
+def uniform_tokens(count: int, tower: VisionConfig) -> nn.Parameter:
+    """Learned tokens (count, C) that start uniform in +-sqrt(6 / (3 * patch^2 + C)), as visual prompts do (VPT)."""
+    bound = math.sqrt(6 / (3 * tower.patch_size**2 + tower.width))
+    return nn.Parameter(torch.empty(count, tower.width).uniform_(-bound, bound))
+
+
+def l2_normalize(features: Tensor) -> Tensor:
+    """Vectors (..., D) of unit length, in float32 at least."""
+    return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
+
+
+def interpolate_frames(learned: Tensor, num_frames: int) -> Tensor:
+    """What was learned for (T, C) frames, linearly interpolated to (num_frames, C)."""
+    if len(learned) == num_frames:
+        return learned
+    stretched = F.interpolate(learned.T[None], size=num_frames, mode="linear", align_corners=False)
+    return stretched[0].T

@@ -1,0 +1,144 @@
+"""A learned context beside the class name in the text tower (Vita-CLIP, section 3.3; CoOp).
+
+Axes: K classes, L tokens, M context tokens, W channels of the text tower.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.clip.tokenizer import pad_rows
+from vitaclip.names import quoted
+from vitaclip.parts.contract import CosineHead
+from vitaclip.parts.registry import register
+from vitaclip.settings import MAX_TOKENS, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnedTextConfig:
+    """Settings of the learned context."""
+
+    num_context: int = 8
+    """M, learned tokens beside the class name."""
+    per_class: bool = False
+    """One context for each class (as published for Kinetics) instead of one for all. A per-class context cannot
+    serve classes it was not trained on."""
+    class_token_position: Literal["end", "middle", "front"] = "end"
+    """Where the class name stands: after the context (end), inside it (middle), or before it (front)."""
+    init_words: str = ""
+    """Start the context from these words instead of at random; they must make exactly `num_context` tokens."""
+
+    def __post_init__(self) -> None:
+        remedy = f"must be at least 1, at most {MAX_TOKENS}; choose model.head = templates for none"
+        require(1 <= self.num_context <= MAX_TOKENS, self, "num_context", remedy)
+        positions = ("end", "middle", "front")
+        require(self.class_token_position in positions, self, "class_token_position", f"choose one of {positions}")
+
+
+@dataclass(frozen=True)
+class PromptLayout:
+    """Where everything stands in the K prompts: `ids` (K, L), the `slots` (K, M) kept for the context, `end` (K,)."""
+
+    ids: Tensor
+    slots: Tensor
+    end: Tensor
+
+    def to(self, device: torch.device) -> "PromptLayout":
+        """The same layout on another device."""
+        return PromptLayout(self.ids.to(device), self.slots.to(device), self.end.to(device))
+
+
+def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfig, context_length: int) -> PromptLayout:
+    """Lay out `[SOS][context][name tokens][.][EOT]`, with the context where the config puts it.
+
+    Underscores in names become blanks. The name is tokenized with its full stop, as published: a name that ends in
+    punctuation may share a token with it.
+
+    Raises:
+        ValueError: if there is no name, or if a prompt does not fit the text tower.
+    """
+    if not names:
+        raise ValueError("the list of class names is empty; give at least one")
+    rows, slots = [], []
+    for name in names:
+        row, slot = _lay_out_one(name.replace("_", " "), tokenizer, config)
+        if len(row) > context_length:
+            raise ValueError(
+                f"class {quoted(name)} and {config.num_context} context tokens make {len(row)} tokens,"
+                f" the text tower takes {context_length}; shorten the name or the context"
+            )
+        rows.append(row)
+        slots.append(slot)
+    batch = pad_rows(rows)
+    return PromptLayout(batch.ids, torch.tensor(slots), batch.end)
+
+
+def _lay_out_one(name: str, tokenizer: Tokenizer, config: LearnedTextConfig) -> tuple[list[int], list[int]]:
+    """One prompt: its ids, zeros in the slots of the context, and where these slots are."""
+    tokens = tokenizer.encode(name + ".")
+    name_length = min(len(tokenizer.encode(name)), len(tokens))
+    total = config.num_context
+    before = {"end": total, "middle": total // 2, "front": 0}[config.class_token_position]
+    after = total - before
+    named, rest = tokens[:name_length], tokens[name_length:]
+    row = [tokenizer.start_id, *[0] * before, *named, *[0] * after, *rest, tokenizer.end_id]
+    first_after = 1 + before + name_length
+    return row, [*range(1, 1 + before), *range(first_after, first_after + after)]
+
+
+@register("head", "learned_text", LearnedTextConfig)
+class LearnedTextHead(CosineHead):
+    """The context: (M, W) shared by all classes, or (K, M, W), one for each; it starts at random, N(0, 0.02)."""
+
+    def __init__(
+        self,
+        config: LearnedTextConfig,
+        backbone: CLIP,
+        class_names: Sequence[str],
+        templates: Sequence[str],
+        *,
+        fresh: bool,
+    ) -> None:
+        super().__init__(config, backbone, class_names, templates, fresh=fresh)
+        self.tokens_beside = config.num_context + 1
+        self.per_class = "context" if config.per_class else ""
+        if config.per_class and not class_names:
+            raise ValueError("a context per class needs the class names; give them, or set per_class = false")
+        contexts = (len(class_names),) if config.per_class else ()
+        shape = (*contexts, config.num_context, backbone.config.text.width)
+        words = self._embed_words(backbone) if config.init_words and fresh else None
+        start = torch.empty(shape).normal_(std=0.02) if words is None else words.expand(shape).clone()
+        self.context = nn.Parameter(start)
+        self.add_temperature(backbone)
+        self._last_layout: tuple[tuple[str, ...], PromptLayout] | None = None
+
+    def encode(self, names: Sequence[str], backbone: CLIP) -> Tensor:
+        """(K, D), not of unit length."""
+        numbers = self.indices(names) if self.per_class else None
+        layout = self._lay_out(tuple(names), backbone)
+        embeddings = backbone.text.token_embed(layout.ids)
+        rows = torch.arange(len(layout.ids), device=embeddings.device)[:, None]
+        context = self.context if numbers is None else self.context[torch.tensor(numbers, device=embeddings.device)]
+        context = context.expand(len(layout.ids), -1, -1).to(embeddings.dtype)
+        features: Tensor = backbone.text(embeddings.index_put((rows, layout.slots), context), layout.end)
+        return features
+
+    def _lay_out(self, names: tuple[str, ...], backbone: CLIP) -> PromptLayout:
+        """The layout of names, on the context's device; the last is kept, since every training step asks again."""
+        if self._last_layout is None or self._last_layout[0] != names:
+            length = backbone.config.text.context_length
+            self._last_layout = names, lay_out(names, backbone.tokenizer, self.config, length)
+        self._last_layout = names, self._last_layout[1].to(self.context.device)
+        return self._last_layout[1]
+
+    def _embed_words(self, backbone: CLIP) -> Tensor:
+        """Token embeddings (M, W) of the words that the context starts from."""
+        words = self.config.init_words
+        ids = backbone.tokenizer.encode(words.replace("_", " "))
+        if len(ids) != self.config.num_context:
+            raise ValueError(f"init_words = {words!r} makes {len(ids)} tokens; set num_context = {len(ids)}")
+        return backbone.text.token_embed.weight[ids].detach()

@@ -1,0 +1,44 @@
+"""A linear probe: a learned vector for each class, where the features of its text would stand.
+
+Axes: K classes, D embedding.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vitaclip.clip import CLIP
+from vitaclip.parts.contract import CosineHead, encode_templates
+from vitaclip.parts.registry import register
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearConfig:
+    """The linear probe has no setting; there is no bias."""
+
+
+@register("head", "linear", LinearConfig)
+class LinearHead(CosineHead):
+    """Vectors (K, D) that start where the backbone is without training: at the features of the classes' texts."""
+
+    replaces_texts = True
+    per_class = "vector"
+
+    def __init__(
+        self, config: LinearConfig, backbone: CLIP, class_names: Sequence[str], templates: Sequence[str], *, fresh: bool
+    ) -> None:
+        super().__init__(config, backbone, class_names, templates, fresh=fresh)
+        if not class_names:
+            raise ValueError("a vector per class needs the class names; give them, or choose another model.head")
+        start = torch.zeros(len(class_names), backbone.config.embed_dim)
+        if fresh:
+            with torch.no_grad():
+                start = encode_templates(backbone, class_names, templates, self.combine)
+        self.vectors = nn.Parameter(start)
+        self.add_temperature(backbone)
+
+    def encode(self, names: Sequence[str], backbone: CLIP) -> Tensor:
+        """(K, D)."""
+        return self.vectors[torch.tensor(self.indices(names), device=self.vectors.device)]

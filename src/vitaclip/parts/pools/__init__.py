@@ -1,0 +1,1 @@
+"""Pools, a file each."""

@@ -1,0 +1,102 @@
+"""What every config shares: checks that name the field, and the way to plain mappings and back.
+
+Nothing here imports torch, so that the command line can print its help at once.
+"""
+
+import ast
+import dataclasses
+import inspect
+import math
+import textwrap
+from collections.abc import Mapping
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+
+ConfigT = TypeVar("ConfigT")
+MAX_TOKENS = 10_000
+"""Frames of a clip and learned tokens of a kind, at most. A file that says more is damaged or made to fill memory."""
+MAX_IMAGE_SIZE = 4096
+"""Pixels of a side that a model may be set to, at most."""
+MAX_BATCH = 1_000_000
+"""Samples of a batch, at most."""
+
+
+def require(condition: bool, owner: object, name: str, remedy: str) -> None:
+    """Raise ValueError with field, value and remedy unless `condition` holds."""
+    if not condition:
+        value = getattr(owner, name)
+        raise ValueError(f"{type(owner).__name__}.{name} = {value!r}: {remedy}")
+
+
+def to_dict(config: Any) -> dict[str, Any]:
+    """A config as plain dicts and lists, ready for JSON or YAML."""
+    values: dict[str, Any] = _plain(dataclasses.asdict(config))
+    return values
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, all the way down: what JSON and YAML give back."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
+
+
+def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
+    """Rebuild a config, with the configs inside it, from a mapping; a wrong or missing field is an error that names it.
+
+    Raises:
+        ValueError: for an unknown field, a missing one, a value of another type, or one that the config refuses.
+    """
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{cls.__name__}: {str(values)[:60]!r} is no mapping of settings")
+    hints = get_type_hints(cls)
+    unknown = sorted(str(name) for name in set(values) - set(hints))
+    if unknown:
+        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(hints)}")
+    built = {name: _build(hints[name], value) for name, value in values.items()}
+    try:
+        config = cls(**built)  # its own checks go first, because they know a remedy
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{cls.__name__}: {error}") from error
+    for name, value in built.items():
+        _check_type(hints[name], value, f"{cls.__name__}.{name}")
+    return config
+
+
+def _build(hint: Any, value: Any) -> Any:
+    """A value of a file as a field takes it: mappings as configs, lists as tuples."""
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        return from_dict(hint, value)  # type: ignore[arg-type]
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _check_type(hint: Any, value: Any, name: str) -> None:
+    """Refuse a value of another type than its field, and numbers that are not finite."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is tuple and isinstance(value, tuple):
+        for each in value:
+            _check_type(parts[0], each, name)
+        return
+    known = {int: int, float: int | float, bool: bool, str: str, tuple: tuple}.get(origin or hint)
+    if dataclasses.is_dataclass(hint):
+        known = hint  # type: ignore[assignment]
+    fits = known is None or (isinstance(value, known) and isinstance(value, bool) == (known is bool))
+    if not fits or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError(f"{name} = {str(value)[:60]!r}: must be a {getattr(origin or hint, '__name__', hint)}")
+
+
+def setting_texts(cls: type[Any]) -> list[tuple[str, Any, str]]:
+    """(name, default, text below it) of every field of a config."""
+    texts = attribute_texts(cls)
+    return [(field.name, field.default, texts.get(field.name, "")) for field in dataclasses.fields(cls)]
+
+
+def attribute_texts(cls: type[Any]) -> dict[str, str]:
+    """The string that stands below each field of a dataclass, on one line."""
+    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
+    assert isinstance(body, ast.ClassDef)
+    texts = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
+            texts[field.target.id] = " ".join(text.split())
+    return texts
