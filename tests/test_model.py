@@ -245,7 +245,7 @@ def test_fault_2_and_3_a_shared_context_serves_names_never_trained_on() -> None:
 def test_many_names_are_encoded_part_by_part(templates: list[str] | None, monkeypatch: pytest.MonkeyPatch) -> None:
     model, names = tiny_model(NAMES), [f"{word} {number}" for word in ("jump", "run up") for number in range(20)]
     sizes: list[int] = []
-    model.clip.text.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
+    model.backbone.text.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
     with torch.no_grad():
         whole = model.encode_text(names, templates)
         monkeypatch.setattr("vitaclip.model.TEXTS_AT_ONCE", 16)

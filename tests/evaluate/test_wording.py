@@ -36,10 +36,11 @@ def test_a_context_per_class_serves_some_of_its_classes_in_any_order() -> None:
 
 @pytest.mark.parametrize("spelling", [str.upper, str.title, lambda name: name.replace(" ", "_")])
 def test_trained_classes_are_known_in_any_spelling(spelling: Callable[[str], str]) -> None:
-    model = tiny_model(TRAINED, text=per_class())
+    model = tiny_model(TRAINED, **per_class())
     names = [spelling(name) for name in TRAINED]
-    assert plan_text(model, names, Wording()).note == "the learned context of each class"
-    torch.testing.assert_close(encode_names(model, names), encode_names(model, TRAINED), rtol=0, atol=0)
+    texts = encode_classes(model, names)
+    assert texts.note == "the learned context of each class"
+    torch.testing.assert_close(texts.features, encode_classes(model, TRAINED).features, rtol=0, atol=0)
 
 
 def test_unseen_names_of_a_per_class_model_go_through_the_frozen_text_tower_and_it_is_said() -> None:

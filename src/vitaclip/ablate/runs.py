@@ -153,7 +153,6 @@ def _test(run: Run, model: VideoModel, test: ScoredList) -> Iterable[tuple[str, 
     own = evaluation("scores" if variant.scores else "")
     texts, encoded = own.texts, own.encode()
     found = own.sweep(encoded, (1.0, *variant.scores)) if variant.scores else [own.score(encoded, texts)]
-    )
     names = [variant.name, *(row_name(variant.name, "scores", ratio) for ratio in variant.scores)]
     yield from ((name, each.scores) for name, each in zip(names, found, strict=True))
     for ratio in variant.weights:

@@ -65,10 +65,10 @@ class FeatureStore:
                 f"feature_cache = {folder}: {error.strerror}; name a folder that can be written"
             ) from error
 
-    def read(self, wanted: AbstractSet[FileState], shape: tuple[int, int] | None = None) -> dict[FileState, Entry]:
+    def read(self, wanted: AbstractSet[FileState], shape: tuple[int, ...] | None = None) -> dict[FileState, Entry]:
         """What is known of the files as they are now.
 
-        A file of the store that is damaged, or whose features are not of `shape` (V, D), counts as missing: others may
+        A file of the store that is damaged, or whose features are not of `shape` (V, ...), counts as missing: others may
         write to the folder, so that it may hold anything.
         """
         known: dict[FileState, Entry] = {}
@@ -94,7 +94,7 @@ class FeatureStore:
         write_safetensors(self.folder / f"{name}.safetensors", {"features": features}, metadata)
 
 
-def _read(file: Path, wanted: AbstractSet[FileState], shape: tuple[int, int] | None) -> dict[FileState, Entry]:
+def _read(file: Path, wanted: AbstractSet[FileState], shape: tuple[int, ...] | None) -> dict[FileState, Entry]:
     """Those entries of a file of the store that are wanted."""
     if not file.is_file():  # a pipe would be waited for
         raise ValueError("is no regular file")

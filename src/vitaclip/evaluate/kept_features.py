@@ -55,7 +55,7 @@ def kept_features(
     share = range(len(dataset)) if share is None else share
     states = [state_of(dataset.rows[number].path) for number in share]
     num_views = dataset.temporal_views * dataset.spatial_crops
-    entries = store.read(set(states), (num_views, model.clip.config.embed_dim))
+    entries = store.read(set(states), (num_views, *model.pool.shape))
     # The store keeps what is wrong with a file; where a list names it is for that list alone.
     missing = {
         state: replace(row, source=str(row.path))

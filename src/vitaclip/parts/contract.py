@@ -99,6 +99,8 @@ class Pool(Part):
     """What makes the features of a video from what the tower's last blocks did."""
 
     reads: Reads = Reads()
+    shape: tuple[int, ...]
+    """Of the features of one video; (D,) unless the pool says otherwise."""
 
     def __init__(self, config: Any, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
         """Args:
@@ -109,6 +111,7 @@ class Pool(Part):
         """
         super().__init__()
         self.config = config
+        self.shape: tuple[int, ...] = (embed_dim,)
 
     def forward(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """Features of the videos, (B, ...) of any shape that the head knows.
