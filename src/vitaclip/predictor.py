@@ -188,7 +188,7 @@ class Predictor:
             errors, scores = dict(zip(batch.left_out, batch.skipped, strict=True)), dict[int, Tensor]()
             if batch.rows:
                 features = encode_views(self.model, batch.video, views.pixels, self.autocast)
-                scores = dict(zip(batch.rows, fuse_views(self.model, features, text, views.average), strict=True))
+                scores = dict(zip(batch.rows, self.probabilities(features), strict=True))
             for row in sorted({*errors, *scores}):
                 path = videos[row].path
                 yield (

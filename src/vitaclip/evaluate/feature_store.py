@@ -68,8 +68,8 @@ class FeatureStore:
     def read(self, wanted: AbstractSet[FileState], shape: tuple[int, ...] | None = None) -> dict[FileState, Entry]:
         """What is known of the files as they are now.
 
-        A file of the store that is damaged, or whose features are not of `shape` (V, ...), counts as missing: others may
-        write to the folder, so that it may hold anything.
+        A file of the store that is damaged, or whose features are not of `shape` (V, ...), counts as missing: others
+        may write to the folder, so that it may hold anything.
         """
         known: dict[FileState, Entry] = {}
         for file in sorted(self.folder.glob("*.safetensors")):

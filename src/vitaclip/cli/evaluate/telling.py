@@ -1,6 +1,6 @@
 """What both ways of evaluating read and say alike."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
