@@ -134,7 +134,7 @@ def _remux(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
     """Packets in another container: lost, cut, repeated, in another order, with other times, all called key frames."""
     target = io.BytesIO()
     # What cannot be read is left as it is.
-    with suppress(av.error.FFmpegError, ValueError, IndexError), av.open(io.BytesIO(content)) as source:
+    with suppress(av.error.FFmpegError, ValueError, IndexError), av.open(io.BytesIO(content), "r") as source:
         template = source.streams.video[0]
         stored = [(bytes(p), p.pts, p.dts, p.is_keyframe) for p in source.demux(template) if p.size]
         change = rng.integers(6)
@@ -145,7 +145,7 @@ def _remux(content: bytes, _: bytes, rng: np.random.Generator) -> bytes:
         elif change == 2:
             stored = [(data, int(rng.integers(1 << 20)), None, key) for data, *_, key in stored]
         elif change == 3:
-            stored = [(data[: rng.integers(1, len(data) + 1)], *times, True) for data, *times, _ in stored]
+            stored = [(data[: rng.integers(1, len(data) + 1)], pts, dts, True) for data, pts, dts, _ in stored]
         elif change == 4:
             stored = [(data, None, place, key) for place, (data, *_, key) in enumerate(stored)]
         with av.open(target, "w", format=str(rng.choice(["matroska", "avi", "mpegts", "mp4", "nut"]))) as container:
