@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip.catalog import load_dataset_classes
+from vitaclip.catalog import dataset_names, load_dataset_classes
 from vitaclip.cli import main
-from vitaclip.cli.data.prepare import DATASETS as OFFERED
 from vitaclip.data import choose_classes, read_class_names, read_list
 from vitaclip.data.prepare import DATASETS, prepare_dataset, write_preparation
 
@@ -276,9 +275,9 @@ def test_ssv2(tmp_path: Path, prefix: str) -> None:
         ("kinetics400", "bad time", "times 'x', '10' are no seconds"),
         ("kinetics400", "web page", "is a web page, not annotations"),
         ("kinetics400", "empty file", "is empty; download the annotations again"),
-        ("kinetics400", "not text", "is not UTF-8 text"),
+        ("kinetics400", "not text", "not UTF-8 text"),
         ("ucf101", "csv file", "is a file, not a folder; --annotations takes the folder that holds classInd.txt"),
-        ("ucf101", "other csv", "trainlist01.txt: cannot be read (No such file or directory)"),
+        ("ucf101", "other csv", "trainlist01.txt: No such file or directory"),
         ("hmdb51", "other csv", "holds no file CLASS_test_split1.txt"),
         ("ssv2", "other csv", "holds neither train.json nor validation.json"),
         ("ssv2", "broken json", "train.json: is no JSON or breaks off (line 1)"),
@@ -347,5 +346,9 @@ def test_the_command_prints_counts_gaps_and_leaks(
     assert "1 leaks between lists, all in leaks.txt:" in printed
 
 
-def test_the_command_offers_what_can_be_prepared() -> None:
-    assert tuple(DATASETS) == OFFERED
+def test_other_data_set_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    assert set(DATASETS) <= set(dataset_names())
+    with pytest.raises(
+        ValueError, match=rf"'gym99' is no .*; there is {', '.join(DATASETS)}"
+    ):
+        prepare_dataset("gym99", tmp_path, tmp_path)

@@ -61,13 +61,8 @@ class VideoFiles:
         for file in _walk(root):
             self._add(file)
 
-    def match(self, clip: Clip, twins: Sequence[Clip]) -> Match:
-        """The file of a clip. A file in the folder of another class is never taken.
-
-        Args:
-            clip: what to look for.
-            twins: other clips of the same video.
-        """
+    def match(self, clip: Clip, of_video: Sequence[Clip]) -> Match:
+        """The file of a clip, one of the clips `of_video`. A file in the folder of another class is never taken."""
         files = self._files.get(self._fold(clip.key), [])
         timed = [file for file in files if file.times is not None and file.times == clip.times]
         untimed = [file for file in files if file.times is None]
@@ -80,15 +75,17 @@ class VideoFiles:
         whole = [file for file in fitting if file.whole]
         if not whole:
             return Match(None, f"download broke off: {fitting[0].path}")
-        if clip.times is not None and not timed and twins:
-            of_class = {twin.class_name for twin in twins}
+        # The same clip in another list is not another clip.
+        others = [each for each in of_video if (each.times, each.class_name) != (clip.times, clip.class_name)]
+        if clip.times is not None and not timed and others:
+            of_class = {other.class_name for other in others}
             whole = [file for file in whole if file.class_name and clip.class_name not in of_class]
             if not whole:
                 return Match(None, f"the name lacks the times, and the video has several clips: {untimed[0].path}")
         part = clip.list_name.split("_")[0]
         # The best is in the folder of its class, then in that of its part of the data set.
-        best, *others = sorted(whole, key=lambda f: (f.class_name is None, part not in f.path.parts, f.path))
-        return Match(best.path, others=tuple(file.path for file in others))
+        best, *copies = sorted(whole, key=lambda f: (f.class_name is None, part not in f.path.parts, f.path))
+        return Match(best.path, others=tuple(file.path for file in copies))
 
     def examples(self) -> list[Path]:
         """Up to three of the files, for messages."""

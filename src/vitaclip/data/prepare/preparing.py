@@ -3,28 +3,15 @@
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.catalog import ClassList, load_dataset_classes
-from vitaclip.data.prepare.annotations import Annotations, Clip
+from vitaclip.catalog import load_dataset_classes
+from vitaclip.data.prepare.annotations import DATASETS, Annotations, Clip
 from vitaclip.data.prepare.finding import Match, VideoFiles
-from vitaclip.data.prepare.kinetics import read_kinetics
 from vitaclip.data.prepare.leaks import Leak, find_leaks
-from vitaclip.data.prepare.splits import read_hmdb51, read_ucf101
-from vitaclip.data.prepare.ssv2 import read_ssv2
 from vitaclip.files import csv_text, write_text
-
-DATASETS: Mapping[str, Callable[[Path, ClassList], Annotations]] = {
-    "kinetics400": read_kinetics,
-    "kinetics600": read_kinetics,
-    "kinetics700": read_kinetics,
-    "ucf101": read_ucf101,
-    "hmdb51": read_hmdb51,
-    "ssv2": read_ssv2,
-}
-"""The reader of each data set's annotations."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +90,10 @@ def prepare_dataset(dataset: str, root: str | Path, annotations: str | Path) -> 
     read = DATASETS[dataset](Path(annotations), classes)
     files = VideoFiles(Path(root), classes.names, timed=any(clip.times for clip in read.clips))
     clips, repeated = _once_each(read.clips)
-    twins = _clips_of_one_video(clips)
-    matches = {clip: files.match(clip, _others(twins[clip.key], clip)) for clip in clips}
+    of_video: dict[str, list[Clip]] = defaultdict(list)
+    for clip in clips:
+        of_video[clip.key].append(clip)
+    matches = {clip: files.match(clip, of_video[clip.key]) for clip in clips}
     preparation = Preparation(read, matches, repeated, ())
     if not preparation.found:
         there = f"{files.count} videos lie there, such as {files.examples()[0]}" if files.count else "no video at all"
@@ -148,18 +137,6 @@ def _once_each(clips: Sequence[Clip]) -> tuple[list[Clip], tuple[tuple[Clip, Cli
         else:
             first[identity] = clip
     return list(first.values()), tuple(left_out)
-
-
-def _clips_of_one_video(clips: Iterable[Clip]) -> Mapping[str, list[Clip]]:
-    of_video: dict[str, list[Clip]] = defaultdict(list)
-    for clip in clips:
-        of_video[clip.key].append(clip)
-    return of_video
-
-
-def _others(clips: Iterable[Clip], clip: Clip) -> list[Clip]:
-    """Other clips of the same video; the same clip in another list is none."""
-    return [other for other in clips if (other.times, other.class_name) != (clip.times, clip.class_name)]
 
 
 def _files(preparation: Preparation) -> dict[str, str]:
