@@ -26,10 +26,10 @@ from vitaclip.config import (
     TrainConfig,
 )
 from vitaclip.data import TrainBatch
+from vitaclip.distributed import SINGLE_PROCESS
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.learned_text import lay_out
-from vitaclip.processes import ALONE
 from vitaclip.runtime import autocast
 from vitaclip.train.build import build_optimizer
 from vitaclip.train.checkpoint import CheckpointStore
@@ -109,7 +109,7 @@ def build_trainer(model: VideoModel, batch_size: int, micro_batch_size: int, run
         validations=Validations(),
         config=TrainConfig(optim=optim, runtime=runtime),
         identity={},
-        processes=ALONE,
+        dist=SINGLE_PROCESS,
         asked_to_stop=lambda: False,
         steps=optim.steps,
     )

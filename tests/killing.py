@@ -16,8 +16,8 @@ from torch import Tensor
 
 import vitaclip.files
 from vitaclip.config import AugmentConfig, TrainConfig, from_dict
+from vitaclip.distributed import init_distributed
 from vitaclip.evaluate import scoring
-from vitaclip.processes import connected
 from vitaclip.train.build import build_trainer, train_and_save
 from vitaclip.train.loggers import JSONLinesLogger
 from vitaclip.train.pace import MEASURED
@@ -107,9 +107,9 @@ def outcome(out: Path) -> dict[str, Any]:
 
 def train(config: TrainConfig) -> int:
     """Train, connected to the other processes if there are any; the exit status."""
-    with connected() as processes, termination() as asked_to_stop:
+    with init_distributed() as dist, termination() as asked_to_stop:
         try:
-            train_and_save(build_trainer(config, processes=processes, asked_to_stop=asked_to_stop))
+            train_and_save(build_trainer(config, dist=dist, asked_to_stop=asked_to_stop))
         except Terminated:
             return asked_to_stop.exit_status
     return 0

@@ -23,13 +23,13 @@ def train_in_float64(config_file: str) -> None:
     import torch.distributed as dist
 
     from vitaclip.config import TrainConfig, from_dict
-    from vitaclip.processes import connected
+    from vitaclip.distributed import init_distributed
     from vitaclip.train.average import PromptAverage
     from vitaclip.train.build import build_trainer, train_and_save
 
     config = from_dict(TrainConfig, json.loads(Path(config_file).read_text()))
-    with connected() as processes:
-        trainer = build_trainer(config, processes=processes)
+    with init_distributed() as processes:
+        trainer = build_trainer(config, dist=processes)
         trainer.model.double()
         if trainer.average is not None:
             parameters = trainer.model.trainable_parameters()

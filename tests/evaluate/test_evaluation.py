@@ -8,11 +8,11 @@ import torch
 from small_world import NAMES, train_config
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import FrameSampling, VideoRow, frame_sampling, load_views, read_folder
+from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.processes import Processes
 from vitaclip.weights.backbone import load_backbone
 
 PROBABILITIES = torch.tensor(
@@ -39,11 +39,11 @@ def test_accuracies_equal_counting_by_hand() -> None:
 def test_processes_share_the_videos(
     world: Path, model: VideoModel, opened: list[Path], monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
-    monkeypatch.setattr(Processes, "gather", lambda self, value: [value])  # what this process has alone
+    monkeypatch.setattr(DistEnv, "gather", lambda self, value: [value])  # what this process has alone
     rows, data = read_folder(world / "videos").rows, DataConfig(workers=0, eval_batch_size=batch_size)
     seen: list[int] = []
     for rank in range(3):
-        each = Evaluation(model, rows, NAMES, ViewsConfig(), RuntimeConfig(), data, processes=Processes(rank, 3))
+        each = Evaluation(model, rows, NAMES, ViewsConfig(), RuntimeConfig(), data, dist=DistEnv(rank, 3))
         part = each.encode()
         assert each.num_own_videos == len(part.rows)
         seen += part.rows.tolist()

@@ -22,9 +22,9 @@ from vitaclip.config import (
     ViewsConfig,
 )
 from vitaclip.data import VideoRow, read_folder
+from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
-from vitaclip.processes import Processes
 from vitaclip.weights.backbone import Backbone
 from vitaclip.weights.fingerprint import fingerprint
 
@@ -228,12 +228,12 @@ def test_a_file_of_the_store_holds_so_many_videos(
 def test_processes_share_the_videos(
     model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Processes, "gather", lambda self, value: [value])  # what this process has alone
+    monkeypatch.setattr(DistEnv, "gather", lambda self, value: [value])  # what this process has alone
     whole = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(workers=0)).encode()
     opened.clear()
     data = DataConfig(workers=0, feature_cache=str(tmp_path / "cache"))
     parts = [
-        Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data, processes=Processes(rank, 3)).encode()
+        Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data, dist=DistEnv(rank, 3)).encode()
         for rank in range(3)
     ]
     assert len(opened) == 12

@@ -13,7 +13,7 @@ from vitaclip.config import TrainConfig
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from vitaclip.processes import Processes
+    from vitaclip.distributed import DistEnv
     from vitaclip.train.rehearsal import Rehearsal
     from vitaclip.train.stopping import StopRequest
 
@@ -47,34 +47,34 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Say what trains, and train to the end; or rehearse."""
-    from vitaclip.processes import connected
+    from vitaclip.distributed import init_distributed
     from vitaclip.runtime import keep_freed_memory
     from vitaclip.train.rehearsal import rehearse
     from vitaclip.train.stopping import termination
 
     keep_freed_memory()
     config = as_dataclass(TrainConfig, arguments)
-    with connected() as processes:
-        console = terminal(quiet=not processes.is_first)
+    with init_distributed() as dist:
+        console = terminal(quiet=not dist.is_rank0)
         if arguments.dry_run:
-            _show(rehearse(config, processes), config, console)
+            _show(rehearse(config, dist), config, console)
             return 0
         with termination() as stop:
-            return _train(config, processes, stop, console)
+            return _train(config, dist, stop, console)
 
 
-def _train(config: TrainConfig, processes: "Processes", stop: "StopRequest", console: "Console") -> int:
+def _train(config: TrainConfig, dist: "DistEnv", stop: "StopRequest", console: "Console") -> int:
     from vitaclip.train.build import build_trainer, train_and_save
     from vitaclip.train.stopping import Terminated
 
     try:
         with progress_bars(console) as progress:
             show_features = partial(counting_bar, progress, "features")
-            trainer = build_trainer(config, processes=processes, asked_to_stop=stop, on_features=show_features)
+            trainer = build_trainer(config, dist=dist, asked_to_stop=stop, on_features=show_features)
             known = trainer.warnings
             _show_warnings(known, console)
             _show_counts(trainer.model.trained_counts(), console)
-            if processes.is_first:
+            if dist.is_rank0:
                 trainer.loggers.append(TrainingBar(progress, trainer.steps, trainer.step))
             train_and_save(trainer)
             _show_warnings(trainer.warnings[len(known) :], console)

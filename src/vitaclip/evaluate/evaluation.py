@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig, check_feature_cache
 from vitaclip.data import EvalDataset, VideoRow, eval_batches, expect_processes, index_cache, view_sampling
+from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, encode_classes
 from vitaclip.evaluate.kept_features import kept_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
@@ -25,7 +26,6 @@ from vitaclip.evaluate.scoring import (
 )
 from vitaclip.interpolation import frozen_clip, interpolate
 from vitaclip.model import VideoModel
-from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast, describe_computed
 
 
@@ -49,7 +49,7 @@ class Evaluation:
         runtime: RuntimeConfig,
         data: DataConfig,
         prompts: ClassPrompts | None = None,
-        processes: Processes = ALONE,
+        dist: DistEnv = SINGLE_PROCESS,
         interpolation: InterpolateConfig | None = None,
     ) -> None:
         """Put an evaluation together.
@@ -62,13 +62,13 @@ class Evaluation:
             runtime: precision.
             data: worker processes, batch size, caches, limits, and what to do about videos that cannot be read.
             prompts: templates instead of the learned context, and descriptions.
-            processes: those that share the videos; each gets the result of all.
+            dist: those that share the videos; each gets the result of all.
             interpolation: between frozen CLIP and the model.
 
         Raises:
             ValueError: for an interpolation that the model does not have; see `vitaclip.interpolation`.
         """
-        self.processes = processes
+        self.dist = dist
         self.model, self.class_names = model, tuple(class_names)
         models, self._weights = _sides(model, interpolation or InterpolateConfig())
         self.models = tuple(each.prepare(runtime) for each in models)
@@ -79,7 +79,7 @@ class Evaluation:
         self._runtime, self._data = runtime, data
 
         def with_views(other: ViewsConfig) -> Evaluation:
-            everything_else = (runtime, data, prompts, processes, interpolation)
+            everything_else = (runtime, data, prompts, dist, interpolation)
             evaluation = Evaluation(model, rows, class_names, other, *everything_else)
             evaluation._known = self._known  # texts do not depend on how videos are looked at
             return evaluation
@@ -107,9 +107,9 @@ class Evaluation:
     def num_own_videos(self) -> int:
         """Those that this process embeds."""
         if self._data.feature_cache:
-            return len(self.processes.share(self.num_videos))
+            return len(self.dist.rank_range(self.num_videos))
         size = self._data.eval_batch_size
-        batches = self.processes.share(-(-self.num_videos // size))
+        batches = self.dist.rank_range(-(-self.num_videos // size))
         return min(self.num_videos, size * batches.stop) - min(self.num_videos, size * batches.start)
 
     def with_frames(self, frames: int) -> "Evaluation":
@@ -136,20 +136,20 @@ class Evaluation:
 
     def encode(self, on_progress: Callable[[int], None] = lambda _: None) -> VideoFeatures:
         """Embed every video, which is nearly all of the work; what comes out can be scored against many lists."""
-        return gather_features(self._encode_share(on_progress), self.processes)
+        return gather_features(self._encode_share(on_progress), self.dist)
 
     def _encode_share(self, on_progress: Callable[[int], None]) -> VideoFeatures:
         """The videos of this process."""
-        pixels, data, processes = self._views.pixels, self._data, self.processes
+        pixels, data, dist = self._views.pixels, self._data, self.dist
         if data.feature_cache:
-            share = processes.share(self.num_videos)
+            share = dist.rank_range(self.num_videos)
             kept = kept_features(
                 self.model, self._dataset, data, self._runtime, pixels=pixels, share=share, on_progress=on_progress
             )
             # Models in which nothing that trains changes the features see a video alike.
             return replace(kept, features=kept.features * len(self.models))
         batches = eval_batches(
-            *(self._dataset, data.eval_batch_size, data.workers, processes.rank, processes.count),
+            *(self._dataset, data.eval_batch_size, data.workers, dist.rank, dist.world_size),
             time_limit_seconds=data.time_limit_seconds,
         )
         known = [self._known_classes(number) for number in range(len(self.models))]

@@ -10,6 +10,7 @@ import torch
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoRow
+from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, other_frames
@@ -18,7 +19,6 @@ from vitaclip.evaluate.protocol import Protocol, fill
 from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
 from vitaclip.evaluate.scoring import VideoFeatures
 from vitaclip.model import VideoModel
-from vitaclip.processes import ALONE, Processes
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ def run_protocol(
     start: Callable[[str, int], Callable[[int], None]] = lambda _what, _total: lambda _done: None,
     frames: Sequence[int] = (),
     interpolation: InterpolateConfig | None = None,
-    processes: Processes = ALONE,
+    dist: DistEnv = SINGLE_PROCESS,
 ) -> ProtocolResult:
     """Run a protocol whose lists have been read.
 
@@ -132,7 +132,7 @@ def run_protocol(
         start: hears what begins and how many videos it has; returns what is to be called with the videos just done.
         frames: numbers of frames a clip to evaluate with besides; each part then has its curve over them.
         interpolation: between frozen CLIP and each model.
-        processes: those that share the videos; each gets the result of all.
+        dist: those that share the videos; each gets the result of all.
 
     Raises:
         ValueError: see `check_training`; a text does not fit (no video is opened before); or no video of a part could
@@ -150,14 +150,14 @@ def run_protocol(
         return name, model, check_training(lists, values, name)
 
     for values in protocol.values:
-        name, model, training = processes.together(partial(load, values))
+        name, model, training = dist.run_on_all_ranks(partial(load, values))
         rows = {place: row for place, row in lists.test_rows(values).items() if place not in lists.missing}
         if not seen or seen[0].evaluation.model is not model or seen[0].rows != rows:
             names, listed = protocol.all_classes().names, list(rows.values())
-            evaluation = Evaluation(model, listed, names, views, runtime, data, prompts, processes, interpolation)
+            evaluation = Evaluation(model, listed, names, views, runtime, data, prompts, dist, interpolation)
             others = other_frames(evaluation, frames)
             # First: a text that does not fit costs no video.
-            texts = processes.together(partial(_encode_texts, protocol, evaluation))
+            texts = dist.run_on_all_ranks(partial(_encode_texts, protocol, evaluation))
             seen = []
             for each in (evaluation, *others):
                 what = (_describe(values) or protocol.name) + (f", T = {each.frames}" if frames else "")

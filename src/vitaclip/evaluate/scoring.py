@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitaclip.data import EvalBatch
+from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.model import VideoModel
-from vitaclip.processes import Processes
 from vitaclip.runtime import Computed
 
 Autocast = Callable[[], AbstractContextManager[object]]
@@ -230,6 +230,6 @@ def score_videos(
     )
 
 
-def gather_features(own: VideoFeatures, processes: Processes) -> VideoFeatures:
+def gather_features(own: VideoFeatures, dist: DistEnv) -> VideoFeatures:
     """The videos of all processes as one. Their shares follow each other, so the videos keep the order of the list."""
-    return own if processes.count == 1 else join(processes.gather(own))
+    return own if dist.world_size == 1 else join(dist.gather(own))

@@ -23,10 +23,10 @@ from vitaclip.data import (
     read_videos,
     train_batches,
 )
+from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text
 from vitaclip.model import VideoModel
-from vitaclip.processes import ALONE, Processes
 from vitaclip.runtime import autocast, pick_device_among
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
@@ -70,7 +70,7 @@ class _Past:
 def build_trainer(
     config: TrainConfig,
     extra_loggers: Iterable[Logger] = (),
-    processes: Processes = ALONE,
+    dist: DistEnv = SINGLE_PROCESS,
     asked_to_stop: Callable[[], bool] = lambda: False,
     on_features: Callable[[int], Callable[[int], None]] = lambda _total: lambda _done: None,
 ) -> Trainer:
@@ -79,7 +79,7 @@ def build_trainer(
     Args:
         config: the run.
         extra_loggers: take metrics besides those of the run folder.
-        processes: those that share the run; the first one alone reads and writes the run folder.
+        dist: those that share the run; the first one alone reads and writes the run folder.
         asked_to_stop: whether the run is to save its state and end.
         on_features: where there is a feature cache, hears how many videos it is asked for when training starts;
             returns what is to be called with those just done.
@@ -88,11 +88,11 @@ def build_trainer(
         ValueError: for anything wrong with the config, the lists or the backbone, before training starts; and when
             the run folder holds a run with another config, class names or videos, or one that goes on right now.
     """
-    parts = processes.together(lambda: _read_parts(config, processes, asked_to_stop))
+    parts = dist.run_on_all_ranks(lambda: _read_parts(config, dist, asked_to_stop))
     model, videos = parts.model, parts.videos
     identified = {**identity(config, videos), "backbone": model.fingerprint}
-    lock = processes.together(lambda: lock_run_folder(Path(config.out)) if processes.is_first else None)
-    past = processes.from_first(lambda: _read_past(config, identified))
+    lock = dist.run_on_all_ranks(lambda: lock_run_folder(Path(config.out)) if dist.is_rank0 else None)
+    past = dist.broadcast_from_rank0(lambda: _read_past(config, identified))
     warnings = [*past.warnings, *([videos.note] if videos.note else [])]
     optimizer = build_optimizer(model, config.optim)
     decay = config.optim.average_decay
@@ -107,7 +107,7 @@ def build_trainer(
         step, bad_videos = past.checkpoint.step, past.checkpoint.notes["bad_videos"]
     folder = Path(config.out)
     loggers = list(extra_loggers)
-    if processes.is_first:
+    if dist.is_rank0:
         _write_inputs(config, videos, warnings)
         loggers = [*run_loggers(config, folder / METRICS_FILE, step), *loggers]
     return Trainer(
@@ -121,7 +121,7 @@ def build_trainer(
         ),
         places=parts.places,
         batches=(
-            feature_batches(config, model, videos, parts.places, processes, asked_to_stop, on_features)
+            feature_batches(config, model, videos, parts.places, dist, asked_to_stop, on_features)
             if config.data.feature_cache
             else _batches(config, model, videos, parts.places)
         ),
@@ -130,13 +130,13 @@ def build_trainer(
         autocast=partial(autocast, config.runtime, model.device),
         checkpoints=CheckpointStore(folder / CHECKPOINT_FOLDER, config.keep_checkpoints),
         loggers=loggers,
-        bad_videos=BadVideoList(folder / BAD_VIDEOS_FILE if processes.is_first else None, bad_videos),
+        bad_videos=BadVideoList(folder / BAD_VIDEOS_FILE if dist.is_rank0 else None, bad_videos),
         draw_mix=partial(draw_mix, config.data.augment, model.image_size, config.seed),
         average=average,
         validations=Validations(config.early_stop_metric, config.early_stop_patience, past.values),
         config=config,
         identity=identified,
-        processes=processes,
+        dist=dist,
         asked_to_stop=asked_to_stop,
         steps=parts.steps,
         step=step,
@@ -154,15 +154,15 @@ def build_optimizer(model: VideoModel, config: OptimConfig) -> AdamW:
     return AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
 
 
-def _read_parts(config: TrainConfig, processes: Processes, asked_to_stop: Callable[[], bool]) -> _Parts:
+def _read_parts(config: TrainConfig, dist: DistEnv, asked_to_stop: Callable[[], bool]) -> _Parts:
     videos = training_videos(config)
     steps = total_steps(config.optim, len(videos.rows))
     expect_processes(config.data)
-    places = share_of_step(config.optim.batch_size, processes.rank, processes.count)
-    device = pick_device_among(config.runtime.device, processes.local_rank, processes.count)
+    places = share_of_step(config.optim.batch_size, dist.rank, dist.world_size)
+    device = pick_device_among(config.runtime.device, dist.local_rank, dist.world_size)
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
     model = VideoModel(backbone, config.model, videos.class_names, config.seed).to(device).prepare(config.runtime)
-    validate = _validation(config, model, videos.class_names, processes, asked_to_stop)
+    validate = _validation(config, model, videos.class_names, dist, asked_to_stop)
     return _Parts(videos, steps, model, validate, places)
 
 
@@ -257,7 +257,7 @@ def _validation(
     config: TrainConfig,
     model: VideoModel,
     class_names: tuple[str, ...],
-    processes: Processes,
+    dist: DistEnv,
     asked_to_stop: Callable[[], bool],
 ) -> Callable[[], Metrics] | None:
     if not config.data.val:
@@ -269,9 +269,7 @@ def _validation(
         class_names=class_names,
         cache=index_cache(config.data.index_cache),
     )
-    evaluation = Evaluation(
-        model, videos.rows, class_names, config.views, config.runtime, config.data, processes=processes
-    )
+    evaluation = Evaluation(model, videos.rows, class_names, config.views, config.runtime, config.data, dist=dist)
 
     def stop_if_asked(_: int) -> None:
         if asked_to_stop():
@@ -298,7 +296,7 @@ def train_and_save(trainer: Trainer) -> VideoModel:
             for logger in trainer.loggers:
                 logger.close()
         trainer.keep_the_best()
-        if trainer.processes.is_first:
+        if trainer.dist.is_rank0:
             trainer.model.save_pretrained(Path(trainer.config.out) / MODEL_FOLDER)
     finally:
         if trainer.lock is not None:

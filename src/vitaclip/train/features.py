@@ -23,10 +23,10 @@ from vitaclip.data import (
     index_cache,
     train_batches,
 )
+from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.kept_features import kept_features
 from vitaclip.evaluate.scoring import VideoFeatures, gather_features
 from vitaclip.model import VideoModel
-from vitaclip.processes import Processes
 from vitaclip.train.stopping import Terminated
 
 
@@ -52,7 +52,7 @@ def feature_batches(
     model: VideoModel,
     videos: NamedVideos,
     places: range,
-    processes: Processes,
+    dist: DistEnv,
     asked_to_stop: Callable[[], bool],
     on_features: Callable[[int], Callable[[int], None]],
 ) -> Callable[[int, int], Iterator[TrainBatch]]:
@@ -66,12 +66,12 @@ def feature_batches(
         model: embeds the videos.
         videos: all of them.
         places: those of a step's clips that are this process's.
-        processes: those that share the run.
+        dist: those that share the run.
         asked_to_stop: whether the run is to end; the features made so far are kept.
         on_features: hears how many videos this process sees to; returns what is to be called with those just done.
     """
     dataset = _clips(config, model, videos)
-    share = processes.share(len(videos.rows))
+    share = dist.rank_range(len(videos.rows))
 
     def batches(first_step: int, last_step: int) -> Iterator[TrainBatch]:
         if first_step >= last_step:
@@ -83,10 +83,10 @@ def feature_batches(
             if asked_to_stop():
                 raise Terminated
 
-        own = processes.together(
+        own = dist.run_on_all_ranks(
             lambda: kept_features(model, dataset, config.data, config.runtime, share=share, on_progress=on_progress)
         )
-        samples = FeatureSamples(videos, gather_features(own, processes), config)
+        samples = FeatureSamples(videos, gather_features(own, dist), config)
         yield from train_batches(samples, first_step, last_step, config.optim.batch_size, places=places)
 
     return batches

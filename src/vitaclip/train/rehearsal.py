@@ -19,7 +19,7 @@ from vitaclip.data import (
     open_clip,
     read_videos,
 )
-from vitaclip.processes import ALONE, Processes
+from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.train.build import build_trainer
 from vitaclip.train.checkpoint import Checkpoint, collect
 from vitaclip.train.pace import peak_memory_bytes
@@ -53,7 +53,7 @@ class Rehearsal:
     """What is wrong with the data, a line each."""
 
 
-def rehearse(config: TrainConfig, processes: Processes = ALONE) -> Rehearsal:
+def rehearse(config: TrainConfig, dist: DistEnv = SINGLE_PROCESS) -> Rehearsal:
     """Make three steps of a run in a folder that is removed afterwards; its own folder is not looked at.
 
     Raises:
@@ -62,7 +62,7 @@ def rehearse(config: TrainConfig, processes: Processes = ALONE) -> Rehearsal:
     with TemporaryDirectory() as folder:
         # On pixels also where features would be kept: making them is what such a run costs.
         data = replace(config.data, feature_cache="", feature_draws=0)
-        trainer = build_trainer(replace(config, out=folder, data=data, wandb_project=""), processes=processes)
+        trainer = build_trainer(replace(config, out=folder, data=data, wandb_project=""), dist=dist)
         batches = iter(trainer.batches(0, min(STEPS, trainer.steps)))
         seconds = list(_seconds_of_steps(lambda: trainer.train_step(next(batches)), min(STEPS, trainer.steps)))
         tensors = collect(trainer.model, trainer.optimizer, trainer.average)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vitaclip.processes import Processes
+from vitaclip.distributed import DistEnv
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def combine(
     clips: int,
     skipped: int,
     asked_to_stop: bool,
-    processes: Processes,
+    dist: DistEnv,
 ) -> StepTotals:
     """Turn gradients of this process's summed loss, in place, into those of the mean over all clips of the step.
 
@@ -42,13 +42,13 @@ def combine(
         clips: how many there are.
         skipped: broken videos on the way.
         asked_to_stop: whether this process was.
-        processes: those that share the step.
+        dist: those that share the step.
     """
     counts = loss.new_tensor([clips, skipped, asked_to_stop])
     figures = torch.cat([torch.stack([loss, correct.to(loss.dtype)]), counts])
-    if processes.count > 1:
+    if dist.world_size > 1:
         flat = torch.cat([*(gradient.flatten() for gradient in gradients), figures])
-        processes.sum_(flat)
+        dist.all_reduce(flat)
         *sums, figures = flat.split([*(gradient.numel() for gradient in gradients), len(figures)])
         for gradient, total in zip(gradients, sums, strict=True):
             gradient.copy_(total.view_as(gradient))

@@ -17,8 +17,8 @@ from torch.optim import AdamW
 
 from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch, VideoRow
+from vitaclip.distributed import DistEnv
 from vitaclip.model import VideoModel
-from vitaclip.processes import Processes
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, collect, put_back
 from vitaclip.train.dropout import StepMasks
@@ -57,7 +57,7 @@ class Trainer:
         validations: Validations,
         config: TrainConfig,
         identity: Mapping[str, Any],
-        processes: Processes,
+        dist: DistEnv,
         asked_to_stop: Callable[[], bool],
         steps: int,
         step: int = 0,
@@ -85,7 +85,7 @@ class Trainer:
             validations: what validation has said so far.
             config: the run.
             identity: what checkpoints are compared by with a run that goes on from them.
-            processes: those that share each step.
+            dist: those that share each step.
             asked_to_stop: whether the run is to end, with a checkpoint.
             steps: all steps of the run.
             step: steps already done; more than 0 when resuming.
@@ -109,7 +109,7 @@ class Trainer:
         self.validations = validations
         self.config = config
         self.identity = identity
-        self.processes = processes
+        self.dist = dist
         self.asked_to_stop = asked_to_stop
         self.stopping = False
         self.steps = steps
@@ -186,7 +186,7 @@ class Trainer:
     def keep_the_best(self) -> None:
         """Leave in the model what is to be used: of the best validation if early stopping is on, averaged if asked."""
         if self.validations.patience and self.validations.values:
-            checkpoint, problems = self.processes.from_first(self._load_the_best)
+            checkpoint, problems = self.dist.broadcast_from_rank0(self._load_the_best)
             self.warnings += tuple(problems)
             put_back(checkpoint.tensors, self.model, self.optimizer, self.average)
         if self.average is not None:
@@ -236,10 +236,10 @@ class Trainer:
             clips=len(batch.labels),
             skipped=len(batch.skipped),
             asked_to_stop=self.asked_to_stop(),
-            processes=self.processes,
+            dist=self.dist,
         )
         if totals.skipped:
-            for lines in self.processes.gather(batch.skipped):
+            for lines in self.dist.gather(batch.skipped):
                 self.bad_videos.add(lines)
         self.stopping = totals.asked_to_stop
         return totals
@@ -265,9 +265,9 @@ class Trainer:
             self._save()
         size = self.config.optim.micro_batch_size or len(batch.labels)
         suspects = [row for i, row in enumerate(batch.rows) if losses is None or not losses[i // size].isfinite()]
-        files = [str(self.rows[row].path) for rows in self.processes.gather(suspects) for row in rows]
+        files = [str(self.rows[row].path) for rows in self.dist.gather(suspects) for row in rows]
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
-        raise self.processes.failure(
+        raise self.dist.failure(
             f"the {what} is {value} at step {self.step}; the prompts were not updated,"
             f" {'and are saved as they were' if finite else 'but were not finite before and are not saved'}. Go on"
             " with runtime.precision = float32, or start in another folder with a lower optim.learning_rate, or look at"
@@ -285,7 +285,7 @@ class Trainer:
         self._log(metrics)
 
     def _save(self) -> None:
-        if self.processes.is_first:
+        if self.dist.is_rank0:
             tensors = collect(self.model, self.optimizer, self.average)
             notes = {**self.identity, "bad_videos": self.bad_videos.lines}
             self.checkpoints.save(Checkpoint(self.step, tensors, notes), self.validations.best_step)

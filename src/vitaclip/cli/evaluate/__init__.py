@@ -73,7 +73,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Evaluate and print."""
-    from vitaclip.processes import connected
+    from vitaclip.distributed import init_distributed
     from vitaclip.runtime import keep_freed_memory
 
     keep_freed_memory()
@@ -87,5 +87,5 @@ def run(arguments: Namespace) -> int:
         check_predictions_file(arguments.predictions)
     data = reading_config(arguments)
     evaluate = evaluate_protocol if arguments.protocol else evaluate_videos
-    with connected() as processes:
-        return evaluate(arguments, data, processes)
+    with init_distributed() as dist:
+        return evaluate(arguments, data, dist)

@@ -20,15 +20,15 @@ from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progr
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig, to_dict
 
 if TYPE_CHECKING:
+    from vitaclip.distributed import DistEnv
     from vitaclip.evaluate.class_texts import ClassPrompts
     from vitaclip.evaluate.protocol import Protocol
     from vitaclip.evaluate.protocol_lists import ProtocolLists
     from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
     from vitaclip.model import VideoModel
-    from vitaclip.processes import Processes
 
 
-def evaluate_protocol(arguments: Namespace, data: DataConfig, processes: "Processes") -> int:
+def evaluate_protocol(arguments: Namespace, data: DataConfig, dist: "DistEnv") -> int:
     """Evaluate by a protocol; the first process prints and writes."""
     from vitaclip.evaluate.protocol import load_protocol
     from vitaclip.evaluate.protocol_lists import describe_missing, read_protocol_lists
@@ -40,20 +40,20 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig, processes: "Proces
         prompts, frames = read_prompts(arguments), read_frames(arguments.frames_curve)
         _check(arguments, protocol)
         lists = read_protocol_lists(protocol, arguments.root)
-        if processes.is_first:
+        if dist.is_rank0:
             check_places(arguments, [str(lists.root / name) for name in lists.files])
         return lists, prompts, frames
 
-    lists, prompts, frames = processes.together(prepare)
-    console = terminal(quiet=not processes.is_first)
+    lists, prompts, frames = dist.run_on_all_ranks(prepare)
+    console = terminal(quiet=not dist.is_rank0)
     for line in describe_missing(lists):
         console.print(f"not there: {line}", style="yellow", soft_wrap=True)
     if lists.missing and data.on_error == "raise":
         count = len(lists.missing)
         lacking = "1 video is" if count == 1 else f"{count} videos are"
-        raise processes.failure(f"{lacking} not there; copy what is lacking, or leave it out with --on_error skip")
-    models = _Models(arguments, lists.protocol, processes)
-    with progress_bars(terminal(stderr=True, quiet=not processes.is_first)) as progress:
+        raise dist.failure(f"{lacking} not there; copy what is lacking, or leave it out with --on_error skip")
+    models = _Models(arguments, lists.protocol, dist)
+    with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
         result = run_protocol(
             lists,
             models.load,
@@ -64,9 +64,9 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig, processes: "Proces
             lambda what, total: counting_bar(progress, what, total),
             frames=frames,
             interpolation=arguments.interpolate,
-            processes=processes,
+            dist=dist,
         )
-    if not processes.is_first:
+    if not dist.is_rank0:
         return 0
     _print_protocol(result)
     if frames:
@@ -151,8 +151,8 @@ def _check(arguments: Namespace, protocol: "Protocol") -> None:
 class _Models:
     """Loads the models of a protocol; one that serves all values is loaded once."""
 
-    def __init__(self, arguments: Namespace, protocol: "Protocol", processes: "Processes") -> None:
-        self._arguments, self._protocol, self._processes = arguments, protocol, processes
+    def __init__(self, arguments: Namespace, protocol: "Protocol", dist: "DistEnv") -> None:
+        self._arguments, self._protocol, self._dist = arguments, protocol, dist
         self._loaded: dict[str, VideoModel] = {}
 
     def load(self, values: Mapping[str, int]) -> tuple[str, "VideoModel"]:
@@ -160,12 +160,12 @@ class _Models:
         from vitaclip.evaluate.protocol import fill
         from vitaclip.runtime import pick_device_among
 
-        given, processes = self._arguments, self._processes
+        given, dist = self._arguments, self._dist
         name = fill(given.model, values)
         if name not in self._loaded:
             arguments = given.clone()
             arguments.model = name
-            device = pick_device_among(given.runtime.device, processes.local_rank, processes.count)
+            device = pick_device_among(given.runtime.device, dist.local_rank, dist.world_size)
             self._loaded = {name: load_model(arguments).to(device)}
         model = self._loaded[name]
         if values and name == given.model and not model.is_zero_shot:

@@ -23,11 +23,11 @@ from vitaclip.config import DataConfig, to_dict
 
 if TYPE_CHECKING:
     from vitaclip.data import NamedVideos
+    from vitaclip.distributed import DistEnv
     from vitaclip.evaluate.evaluation import Evaluated, Evaluation
     from vitaclip.evaluate.frames_curve import FramesCurve
     from vitaclip.evaluate.metrics import EvaluationResult
     from vitaclip.model import VideoModel
-    from vitaclip.processes import Processes
 
 
 @dataclass(frozen=True)
@@ -41,34 +41,34 @@ class _Asked:
     """With other numbers of frames."""
 
 
-def evaluate_videos(arguments: Namespace, data: DataConfig, processes: "Processes") -> int:
+def evaluate_videos(arguments: Namespace, data: DataConfig, dist: "DistEnv") -> int:
     """Evaluate on a list or a folder; the first process prints and writes."""
     from vitaclip.evaluate.frames_curve import measure_frames
 
-    asked = processes.together(partial(_prepare, arguments, data, processes))
-    with progress_bars(terminal(stderr=True, quiet=not processes.is_first)) as progress:
+    asked = dist.run_on_all_ranks(partial(_prepare, arguments, data, dist))
+    with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
         start = partial(counting_bar, progress, total=asked.evaluation.num_own_videos)
         evaluated = asked.evaluation.run(start("evaluating"))
         curve = measure_frames(asked.evaluation, evaluated, asked.others, start) if asked.others else None
-    if processes.is_first:
+    if dist.is_rank0:
         _tell(arguments, data, asked, evaluated, curve)
     return 0
 
 
-def _prepare(arguments: Namespace, data: DataConfig, processes: "Processes") -> _Asked:
+def _prepare(arguments: Namespace, data: DataConfig, dist: "DistEnv") -> _Asked:
     from vitaclip.evaluate.evaluation import Evaluation
     from vitaclip.evaluate.frames_curve import other_frames
     from vitaclip.runtime import pick_device_among
 
     frames, prompts = read_frames(arguments.frames_curve), read_prompts(arguments)
-    device = pick_device_among(arguments.runtime.device, processes.local_rank, processes.count)
+    device = pick_device_among(arguments.runtime.device, dist.local_rank, dist.world_size)
     model = load_model(arguments).to(device)
     videos = _read(arguments, model.class_names, keep_absent=data.on_error == "skip")
     evaluation = Evaluation(
-        *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, prompts, processes),
+        *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime, data, prompts, dist),
         interpolation=arguments.interpolate,
     )
-    if processes.is_first:
+    if dist.is_rank0:
         check_places(arguments)
     return _Asked(model, videos, evaluation, other_frames(evaluation, frames))
 

@@ -1,4 +1,4 @@
-"""What processes say to each other; alone, and by a stand-in for the exchange. Real ones: tests/train."""
+"""Exchanges between ranks, with a fake in place of the network. Real processes run in tests/train."""
 
 from datetime import timedelta
 from typing import Any
@@ -7,37 +7,37 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from vitaclip.processes import ALONE, LAUNCHER_VARIABLES, FailedElsewhere, Processes, connected
+from vitaclip.distributed import LAUNCHER_VARIABLES, SINGLE_PROCESS, DistEnv, FailedOnAnotherRank, init_distributed
 from vitaclip.runtime import pick_device_among, pick_own_device
 
 
-def test_alone_everything_comes_back() -> None:
+def test_single_process_exchanges_return_their_input() -> None:
     values = torch.arange(3.0)
-    ALONE.sum_(values)
+    SINGLE_PROCESS.all_reduce(values)
     assert values.tolist() == [0, 1, 2]
-    assert ALONE.gather("x") == ["x"]
-    assert ALONE.from_first(lambda: 7) == 7
-    assert ALONE.is_first
+    assert SINGLE_PROCESS.gather("x") == ["x"]
+    assert SINGLE_PROCESS.broadcast_from_rank0(lambda: 7) == 7
+    assert SINGLE_PROCESS.is_rank0
 
 
-def test_without_a_launcher_one_is_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_launcher_means_single_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with connected() as processes:
-        assert processes is ALONE
+    with init_distributed() as env:
+        assert env is SINGLE_PROCESS
 
 
-def test_half_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_incomplete_launcher_variables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", "0")
     with (
         pytest.raises(ValueError, match=r"LOCAL_RANK, MASTER_ADDR, MASTER_PORT is not; start .* with torchrun"),
-        connected(),
+        init_distributed(),
     ):
         pass
 
 
 @pytest.mark.parametrize(("with_cuda", "backend"), [(False, "gloo"), (True, "cpu:gloo,cuda:nccl")])
-def test_processes_wait_long_for_each_other(monkeypatch: pytest.MonkeyPatch, with_cuda: bool, backend: str) -> None:
+def test_exchanges_time_out_after_two_hours(monkeypatch: pytest.MonkeyPatch, with_cuda: bool, backend: str) -> None:
     for name, value in zip(LAUNCHER_VARIABLES, ("3", "4", "1", "localhost", "1"), strict=True):
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("WORLD_SIZE", "4")
@@ -48,32 +48,31 @@ def test_processes_wait_long_for_each_other(monkeypatch: pytest.MonkeyPatch, wit
     monkeypatch.setattr(dist, "get_rank", lambda: 3)
     monkeypatch.setattr(dist, "get_world_size", lambda: 4)
     monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
-    with connected() as processes:
-        assert processes == Processes(3, 4, 1)
+    with init_distributed() as env:
+        assert env == DistEnv(3, 4, 1)
     assert started == [(backend, {"timeout": timedelta(hours=2)})]
 
 
 @pytest.mark.parametrize(
-    ("messages", "told"), [(["", "no such file"], "process 1: no such file"), (["bad list", "bad list"], "bad list")]
+    ("messages", "reported"),
+    [(["", "no such file"], "process 1: no such file"), (["bad list", "bad list"], "bad list")],
 )
-def test_a_mistake_is_told_by_the_first_process_alone(
-    monkeypatch: pytest.MonkeyPatch, messages: list[str], told: str
-) -> None:
-    monkeypatch.setattr(Processes, "gather", lambda self, value: messages)
+def test_only_rank_0_reports_an_error(monkeypatch: pytest.MonkeyPatch, messages: list[str], reported: str) -> None:
+    monkeypatch.setattr(DistEnv, "gather", lambda self, value: messages)
 
     def make(rank: int) -> int:
         if messages[rank]:
             raise ValueError(messages[rank])
         return rank
 
-    with pytest.raises(ValueError, match=f"^{told}$"):
-        Processes(0, 2).together(lambda: make(0))
-    with pytest.raises(FailedElsewhere) as quiet:
-        Processes(1, 2).together(lambda: make(1))
+    with pytest.raises(ValueError, match=f"^{reported}$"):
+        DistEnv(0, 2).run_on_all_ranks(lambda: make(0))
+    with pytest.raises(FailedOnAnotherRank) as quiet:
+        DistEnv(1, 2).run_on_all_ranks(lambda: make(1))
     assert quiet.value.code == 2
 
 
-def test_each_process_takes_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_rank_gets_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
@@ -87,13 +86,13 @@ def test_each_process_takes_a_device_of_its_own(monkeypatch: pytest.MonkeyPatch)
         pick_own_device("cuda:1", 0)
 
 
-def test_one_process_alone_takes_any_device() -> None:
+def test_single_process_may_use_any_device() -> None:
     assert pick_device_among("cpu", 0, 1) == torch.device("cpu")
     with pytest.raises(ValueError, match=r"device 'cuda:1': each of several processes takes its own"):
         pick_device_among("cuda:1", 0, 2)
 
 
-def test_without_cuda_processes_share_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ranks_share_cpu_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert pick_own_device("auto", 3) == torch.device("cpu")
     with pytest.raises(ValueError, match=r"this machine has 0 CUDA devices"):
