@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import peers
-from vitaclip.clip import Tokenizer
-from vitaclip.weights.backbone import load_backbone, save_backbone
-from vitaclip.weights.published import to_published
+from vitaclip.backbones import Tokenizer
+from vitaclip.backbones.families.published import to_published
+from vitaclip.backbones.loading import load_backbone, save_backbone
 
 SIZES = {
     "embed_dim": 512,

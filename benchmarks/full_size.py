@@ -16,9 +16,10 @@ from published import train_step as published_step
 from torch import Tensor
 from torch.optim import AdamW
 
+from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.loading import Backbone
 from vitaclip.catalog import load_dataset_classes
-from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.config import (
     ModelConfig,
     OptimConfig,
@@ -36,7 +37,6 @@ from vitaclip.train.checkpoint import CheckpointStore
 from vitaclip.train.loggers import BadVideoList
 from vitaclip.train.trainer import Trainer
 from vitaclip.train.validations import Validations
-from vitaclip.weights.backbone import Backbone
 
 SIZES = {"b16": (16, 768, 12, 512), "l14": (14, 1024, 24, 768)}
 """ViT-B/16 and ViT-L/14: patch, image width and depth, text width."""

@@ -1,4 +1,4 @@
-"""Linear layers and attention by the torch operations that `vitaclip.clip.kernels` chooses from, at ViT-B/16's sizes.
+"""Linear layers and attention by the operations that `vitaclip.backbones.kernels` chooses from, at the size of ViT-B/16.
 
     python benchmarks/kernels.py                 two clips of 8 frames at a time, on all cores
     python benchmarks/kernels.py --frames 24     the test of a video, 3 views
@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.clip.kernels import attend_by_products, linear_by_convolution
+from vitaclip.backbones.kernels import attend_by_products, linear_by_convolution
 from vitaclip.runtime import keep_freed_memory
 
 TOKENS, CONTEXT, WIDTH, HEADS = 197, 17, 768, 12

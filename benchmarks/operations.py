@@ -5,8 +5,8 @@ Axes: B clips, T frames, N patches, G global prompts, K texts, L tokens, M conte
 
 from collections.abc import Sequence
 
-from vitaclip.clip.config import TextConfig
-from vitaclip.clip.text import KEPT
+from vitaclip.backbones.config import TextConfig
+from vitaclip.backbones.text import KEPT
 from vitaclip.model import VideoModel
 
 

@@ -10,12 +10,12 @@ import torch
 from miniature_clip.vocabulary import learn_tokenizer
 from tiny import all_kinds, learned_text, tiny_clip_config
 from video_files import write_video
+from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.catalog import load_dataset_classes
-from vitaclip.clip import CLIP, Tokenizer
 from vitaclip.config import ModelConfig, SamplingConfig
 from vitaclip.data import frame_sampling, load_views
 from vitaclip.model import VideoModel
-from vitaclip.weights.backbone import load_backbone, save_backbone
 
 DATASETS = ("kinetics400", "kinetics600", "ssv2", "ucf101", "hmdb51")
 CLIPS = 18

@@ -12,10 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.evaluate.class_texts import read_descriptions
 from vitaclip.model import VideoModel
 from vitaclip.untrusted import read_yaml
-from vitaclip.weights.backbone import load_backbone
 
 MEMORY_MB = 700
 SECONDS = 20

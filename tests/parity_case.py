@@ -10,11 +10,11 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from vitaclip.clip import CLIP, Tokenizer
+from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones.families.published import from_published, to_published
+from vitaclip.backbones.loading import Backbone
 from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
-from vitaclip.weights.backbone import Backbone
-from vitaclip.weights.published import from_published, to_published
 
 CASES = ("all_prompts", "generic_front_no_local")
 FOLDER = Path(__file__).parent / "parity"

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tiny import all_kinds, learned_text, tiny_backbone
+from vitaclip.backbones.loading import save_backbone
 from vitaclip.config import (
     AugmentConfig,
     DataConfig,
@@ -19,7 +20,6 @@ from vitaclip.data import TrainBatch
 from vitaclip.miniature.videos import write_clip
 from vitaclip.train.build import build_trainer
 from vitaclip.train.trainer import Trainer
-from vitaclip.weights.backbone import save_backbone
 
 NAMES = ("jump up", "moving left", "moving right")
 CLIPS_PER_CLASS = 4

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vitaclip import config as config_module
-from vitaclip.clip import config as clip_config
+from vitaclip.backbones import config as clip_config
 from vitaclip.parts import config as parts_config
 from vitaclip.parts.registry import parts
 
@@ -26,31 +26,46 @@ ALLOWED: dict[str, set[str]] = {
     "figures": set(),
     "distributed": set(),
     "catalog": set(),
-    "clip": {"settings"},
-    "parts": {"settings", "clip"},
+    "backbones": {"settings", "untrusted", "files"},
+    "parts": {"settings", "backbones"},
     "config": {"settings", "parts"},
     "runtime": {"config"},
     "recipes": {"config", "untrusted"},
     "data": {"config", "untrusted", "files", "runtime", "catalog"},
-    "weights": {"settings", "untrusted", "files", "clip", "parts"},
-    "saving": {"untrusted", "files", "clip", "parts", "weights"},
-    "model": {"config", "files", "clip", "parts", "weights", "saving"},
-    "interpolation": {"clip", "weights", "model"},
+    "saving": {"settings", "untrusted", "files", "backbones", "parts"},
+    "model": {"config", "files", "backbones", "parts", "saving"},
+    "interpolation": {"backbones", "model"},
     "evaluate": {
-        *("version", "config", "untrusted", "files", "figures", "runtime", "distributed", "catalog", "clip", "data"),
+        *(
+            "version",
+            "config",
+            "untrusted",
+            "files",
+            "figures",
+            "runtime",
+            "distributed",
+            "catalog",
+            "backbones",
+            "data",
+        ),
         *("model", "interpolation"),
     },
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
-    "explain": {"config", "figures", "clip", "data", "parts", "model", "evaluate", "predictor"},
-    "train": {"config", "untrusted", "files", "runtime", "distributed", "data", "weights", "model", "evaluate"},
-    "ablate": {"config", "untrusted", "files", "figures", "runtime", "data", "weights", "model", "evaluate", "train"},
+    "explain": {"config", "figures", "backbones", "data", "parts", "model", "evaluate", "predictor"},
+    "train": {
+        *("config", "untrusted", "files", "runtime", "distributed", "backbones", "saving", "data", "model", "evaluate"),
+    },
+    "ablate": {
+        *("config", "untrusted", "files", "figures", "runtime", "backbones", "data", "model", "evaluate", "train"),
+    },
     "miniature": {
-        *("version", "config", "files", "figures", "recipes", "clip", "data", "weights"),
-        *("model", "evaluate", "predictor", "train"),
+        *("version", "config", "files", "figures", "recipes", "backbones", "data", "model", "evaluate", "predictor"),
+        "train",
     },
     "cli": {
         *(
             "version",
+            "settings",
             "config",
             "untrusted",
             "files",
@@ -59,11 +74,8 @@ ALLOWED: dict[str, set[str]] = {
             "recipes",
             "catalog",
             "data",
-            "weights",
-            "parts",
-            "settings",
         ),
-        *("model", "evaluate", "predictor", "explain", "train", "ablate", "miniature"),
+        *("backbones", "parts", "saving", "model", "evaluate", "predictor", "explain", "train", "ablate", "miniature"),
     },
 }
 
@@ -96,7 +108,7 @@ ALLOWED_IN_DATA: dict[str, set[str]] = {
     "workers": {"reading"},
     "loading": {"reading", "transforms", "lists", "workers"},
     "prepare": {"reading"},
-    "upkeep": {"reading", "lists", "workers"},
+    "upkeep": {"reading", "transforms", "lists", "workers"},
 }
 
 

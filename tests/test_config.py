@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from tiny import learned_text
-from vitaclip.clip.config import CLIPConfig, VisionConfig
+from vitaclip.backbones.config import CLIPConfig, VisionConfig
 from vitaclip.config import (
     AugmentConfig,
     DataConfig,

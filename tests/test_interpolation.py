@@ -10,6 +10,7 @@ import torch
 
 from small_world import NAMES, train_config
 from tiny import parameter_of
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli.evaluate.telling import describe_explained, explainer_of
 from vitaclip.config import (
     DataConfig,
@@ -26,7 +27,6 @@ from vitaclip.interpolation import frozen_clip, interpolate
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.train.build import run_training
-from vitaclip.weights.backbone import load_backbone
 
 NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 OTHERS = ("stand", "run", "sit down")

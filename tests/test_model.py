@@ -10,12 +10,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tiny import all_kinds, learned_text, parameter_of, tiny_backbone, tiny_model
-from vitaclip.clip.transformer import Attention, Block
+from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.backbones.transformer import Attention, Block
 from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
 from vitaclip.parts.assembly import PlaceContext
 from vitaclip.parts.heads.learned_text import LearnedTextHead
-from vitaclip.weights.backbone import load_backbone, save_backbone
 
 NAMES = ("jump", "run up", "sit down")
 

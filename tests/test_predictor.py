@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from small_world import NAMES, train_config
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.weights.backbone import load_backbone
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from small_world import train_config
 from tiny import tiny_model
-from vitaclip.clip.transformer import Block
+from vitaclip.backbones.transformer import Block
 from vitaclip.config import RuntimeConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor

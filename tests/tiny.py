@@ -6,13 +6,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.clip.bpe import WORD_END, bpe_of_merges
-from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones.bpe import WORD_END, bpe_of_merges
+from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.fingerprint import fingerprint
+from vitaclip.backbones.loading import Backbone
 from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
-from vitaclip.weights.backbone import Backbone
-from vitaclip.weights.fingerprint import fingerprint
 
 WORDS = "a video photo of . jump run sit stand up down very long name moving left right one two three four".split()  # noqa: SIM905
 

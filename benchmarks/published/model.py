@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from published.layers import ImageBlock, Norm, TextBlock
+from vitaclip.backbones.families.published import to_published
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.learned_text import LearnedTextHead, PromptLayout, lay_out
-from vitaclip.weights.published import to_published
 
 
 class Patches(nn.Module):

@@ -12,10 +12,10 @@ from dataclasses import replace
 
 import torch
 
-from vitaclip.clip import CLIP
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.fingerprint import fingerprint
+from vitaclip.backbones.loading import Backbone, load_backbone
 from vitaclip.model import TEMPERATURE, VideoModel
-from vitaclip.weights.backbone import Backbone, load_backbone
-from vitaclip.weights.fingerprint import fingerprint
 
 
 def frozen_clip(model: VideoModel, backbone: str = "") -> VideoModel:

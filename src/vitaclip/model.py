@@ -12,16 +12,16 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from vitaclip.clip import CLIP
-from vitaclip.clip.transformer import Block
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.loading import Backbone, Origin
+from vitaclip.backbones.transformer import Block
 from vitaclip.config import RuntimeConfig
 from vitaclip.files import one_line
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.contract import DropoutMasks, Head, Part, Pool, encode_templates, l2_normalize
 from vitaclip.parts.registry import find_part, read_settings
-from vitaclip.saving import Pretrained
-from vitaclip.weights.backbone import Backbone, Origin
+from vitaclip.saving.pretrained import Pretrained
 
 __all__ = ["VideoModel", "l2_normalize"]
 

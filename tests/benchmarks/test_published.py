@@ -14,8 +14,8 @@ from published import PublishedModel, score_video, train_step
 
 from parity_case import CASES, load_case, relative_error
 from tiny import all_kinds, learned_text, tiny_model
+from vitaclip.backbones.families.published import to_published
 from vitaclip.evaluate.scoring import encode_views, fuse_views
-from vitaclip.weights.published import to_published
 
 NAMES = ("jump", "run up", "very long name moving left")
 SETTINGS = [

@@ -12,7 +12,7 @@ import full_size
 import operations
 import scaling
 
-from vitaclip.clip import text as text_tower
+from vitaclip.backbones import text as text_tower
 from vitaclip.config import RuntimeConfig
 
 

@@ -11,13 +11,13 @@ import torch
 
 from small_world import NAMES, train_config
 from tiny import learned_text
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
-from vitaclip.weights.backbone import load_backbone
 
 RUNTIME = ("--runtime.precision", "float32")
 DESCRIPTIONS = {"jump up": ["one very long jump"], "moving left": ["{} of two"], "moving right": ["three", "four"]}

@@ -14,13 +14,13 @@ import pytest
 import torch
 
 from small_world import NAMES, train_config
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
 from vitaclip.train.checkpoint import CheckpointStore
-from vitaclip.weights.backbone import load_backbone
 
 
 @pytest.fixture(scope="module")

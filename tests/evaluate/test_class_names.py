@@ -8,10 +8,10 @@ import torch
 
 from fake_datasets import write_words_backbone
 from tiny import learned_text, tiny_model, tiny_tokenizer
+from vitaclip.backbones import Tokenizer
+from vitaclip.backbones.bpe import bpe_of_merges
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
-from vitaclip.clip import Tokenizer
-from vitaclip.clip.bpe import bpe_of_merges
 from vitaclip.evaluate.class_names import check_classes, check_names, near_pairs, suggest
 from vitaclip.evaluate.class_texts import ClassPrompts
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from small_world import NAMES, train_config
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import FrameSampling, VideoRow, frame_sampling, load_views, read_folder
 from vitaclip.distributed import DistEnv
@@ -13,7 +14,6 @@ from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.weights.backbone import load_backbone
 
 PROBABILITIES = torch.tensor(
     [[0.7, 0.2, 0.1, 0.0], [0.1, 0.6, 0.3, 0.0], [0.4, 0.3, 0.2, 0.1], [0.0, 0.1, 0.2, 0.7], [0.3, 0.1, 0.4, 0.2]]

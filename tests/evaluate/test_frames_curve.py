@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from small_world import NAMES, train_config
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
 from vitaclip.cli.evaluate.frames import read_frames
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
@@ -19,7 +20,6 @@ from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.frames_curve import frames_curve, measure_frames, other_frames
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.model import VideoModel
-from vitaclip.weights.backbone import load_backbone
 
 
 @pytest.fixture(scope="module")

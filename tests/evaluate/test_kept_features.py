@@ -12,7 +12,9 @@ import torch
 
 from small_world import NAMES, train_config
 from tiny import learned_text, tiny_backbone
-from vitaclip.clip import CLIP
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.fingerprint import fingerprint
+from vitaclip.backbones.loading import Backbone
 from vitaclip.config import (
     DataConfig,
     InterpolateConfig,
@@ -25,8 +27,6 @@ from vitaclip.data import VideoRow, read_folder
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
-from vitaclip.weights.backbone import Backbone
-from vitaclip.weights.fingerprint import fingerprint
 
 NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 RUNTIME = RuntimeConfig(precision="float32")

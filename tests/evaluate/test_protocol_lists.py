@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from small_world import NAMES, train_config
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
 from vitaclip.evaluate.protocol import load_protocol
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE, check_training, read_protocol_lists
 from vitaclip.model import VideoModel
-from vitaclip.weights.backbone import load_backbone
 
 
 @pytest.fixture(scope="module")

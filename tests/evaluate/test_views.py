@@ -12,6 +12,7 @@ from torch import Tensor
 
 from small_world import NAMES, train_config
 from tiny import parameter_of
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import FrameSampling, frame_sampling, load_views, open_video, read_folder
 from vitaclip.data.transforms.geometry import resize_short_side
@@ -19,7 +20,6 @@ from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_views_recipe, views_names
-from vitaclip.weights.backbone import load_backbone
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from plain_occlusion import occlude_plainly
 from small_world import NAMES, train_config
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoError, open_video
 from vitaclip.data.transforms.geometry import resize_short_side
@@ -16,7 +17,6 @@ from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.weights.backbone import load_backbone
 
 VIDEO = Path("videos/moving_left/1.mp4")
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from tiny import tiny_model, tiny_tokenizer
-from vitaclip.clip import CLIP
-from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.loading import Backbone
 from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
 from vitaclip.recipes import load_recipe
-from vitaclip.weights.backbone import Backbone
 
 VIT_B16 = CLIPConfig(
     vision=VisionConfig(image_size=224, patch_size=16, width=768, depth=12, heads=12),

@@ -10,7 +10,8 @@ import torch.nn.functional as F
 
 from small_world import NAMES, train_config
 from tiny import tiny_model
-from vitaclip.clip import CLIP
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.families.published import to_published
 from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch
 from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
@@ -18,7 +19,6 @@ from vitaclip.model import VideoModel
 from vitaclip.parts.heads.linear import LinearHead
 from vitaclip.train.build import build_trainer, run_training
 from vitaclip.train.schedule import cosine
-from vitaclip.weights.published import to_published
 
 TEMPLATES = ("a photo of {}.", "a video {}.")
 PROBE: dict[str, Any] = {"head": "linear", "templates": TEMPLATES}

@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 
 from miniature_clip import captions, pretrain, probes, stills
 from miniature_clip.vocabulary import train_tokenizer
-from vitaclip.clip import CLIP
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.miniature import videos, world
-from vitaclip.weights.backbone import load_backbone
 
 FRESH_SEED = 2_000_003
 """Of stills that neither training nor the card has seen."""

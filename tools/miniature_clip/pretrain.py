@@ -24,12 +24,12 @@ from torch.nn.functional import cross_entropy, normalize
 from miniature_clip import captions, probes
 from miniature_clip.stills import MOVING_SHARE, Stills, render_pool, render_stills
 from miniature_clip.vocabulary import train_tokenizer
-from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.clip.config import CLIPConfig, TextConfig, VisionConfig
-from vitaclip.clip.tokenizer import TokenBatch
+from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.backbones.tokenizer import TokenBatch
 from vitaclip.miniature import world
 from vitaclip.settings import require
-from vitaclip.weights.backbone import load_backbone, save_backbone
 
 ASSETS = Path(world.__file__).parent / "assets" / "backbone"
 # Stills of this seed are for measuring: no training run uses it.

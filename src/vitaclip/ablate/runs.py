@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vitaclip.ablate.variants import Variant, row_name
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig, to_dict
 from vitaclip.data import NamedVideos, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
@@ -18,7 +19,6 @@ from vitaclip.train.build import run_training, training_videos
 from vitaclip.train.comparison import check_same_run, identity
 from vitaclip.train.loggers import Logger
 from vitaclip.untrusted import read_json, reading
-from vitaclip.weights.backbone import load_backbone
 
 RESULT_FILE = "result.json"
 Figures = Callable[[Scores, Sequence[str]], Mapping[str, float]]

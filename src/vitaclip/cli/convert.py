@@ -49,12 +49,12 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Read, write, and say what it was."""
+    from vitaclip.backbones.formats import CONFIG_FILE
+    from vitaclip.backbones.loading import save_backbone
     from vitaclip.data import choose_classes
     from vitaclip.files import check_no_input, check_place
     from vitaclip.model import VideoModel
-    from vitaclip.weights.backbone import save_backbone
-    from vitaclip.weights.formats import CONFIG_FILE
-    from vitaclip.weights.model_folder import check_folder
+    from vitaclip.saving.model_folder import check_folder
 
     if arguments.to == "published":
         check_outputs(arguments, arguments.out)

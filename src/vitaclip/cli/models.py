@@ -162,7 +162,7 @@ def model_name(arguments: Namespace) -> str:
 
 def take_model_first(arguments: Namespace) -> None:
     """`RUN VIDEO ...`: the folder of a run or of a model before the videos is the model, if none is named otherwise."""
-    from vitaclip.weights.model_folder import find_model_folder
+    from vitaclip.saving.model_folder import find_model_folder
 
     first, *others = arguments.videos
     if others and not arguments.model and not arguments.backbone and find_model_folder(Path(first)):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vitaclip.clip import Tokenizer
+from vitaclip.backbones import Tokenizer
 from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
 from vitaclip.model import VideoModel
 from vitaclip.names import describe_duplicate, first_duplicates

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.clip.transformer import Attention
+from vitaclip.backbones.transformer import Attention
 from vitaclip.model import VideoModel
 from vitaclip.parts.registry import context_look
 

@@ -19,6 +19,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from vitaclip.backbones.shipped import shipped_model
 from vitaclip.config import DemoConfig, TrainConfig
 from vitaclip.data import NamedVideos, VideoPath, frame_sampling, load_views, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
@@ -31,7 +32,6 @@ from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
 from vitaclip.train.build import METRICS_FILE, run_training
 from vitaclip.train.loggers import Logger
-from vitaclip.weights.shipped import shipped_model
 
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"
 

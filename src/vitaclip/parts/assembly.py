@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vitaclip.clip.config import VisionConfig
+from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.contract import INPUT, ContextKind
 from vitaclip.parts.registry import find_part, read_settings

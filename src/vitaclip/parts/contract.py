@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitaclip.clip import CLIP
-from vitaclip.clip.config import VisionConfig
-from vitaclip.clip.vision import Trace, VisionTower
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.config import VisionConfig
+from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.names import text_key
 
 INPUT = -1

@@ -9,6 +9,7 @@ from typing import Any
 from filelock import BaseFileLock, FileLock, Timeout
 from torch.optim import AdamW
 
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import OptimConfig, TrainConfig, to_dict
 from vitaclip.data import (
     NamedVideos,
@@ -28,6 +29,7 @@ from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text
 from vitaclip.model import VideoModel
 from vitaclip.runtime import autocast, pick_device_among
+from vitaclip.saving.model_folder import MODEL_FOLDER, check_folder
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
 from vitaclip.train.comparison import changed_files, check_same_run, check_texts, identity
@@ -39,8 +41,6 @@ from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer
 from vitaclip.train.validations import Validations
 from vitaclip.untrusted import reading
-from vitaclip.weights.backbone import load_backbone
-from vitaclip.weights.model_folder import MODEL_FOLDER, check_folder
 
 CONFIG_FILE, METRICS_FILE, BAD_VIDEOS_FILE = "config.json", "metrics.jsonl", "bad_videos.txt"
 TRAIN_LIST_FILE, WARNINGS_FILE, LOCK_FILE = "train_list.csv", "warnings.txt", ".lock"

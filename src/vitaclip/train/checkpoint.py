@@ -18,9 +18,9 @@ from torch.optim import AdamW
 
 from vitaclip.files import one_line, remove_leftovers, write_safetensors
 from vitaclip.model import VideoModel
+from vitaclip.saving.upgrade import upgrade_names
 from vitaclip.train.average import PromptAverage
 from vitaclip.untrusted import reading
-from vitaclip.weights.upgrade import upgrade_names
 
 _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from vitaclip.config import DataConfig, ModelConfig, TrainConfig, from_dict, to_dict
 from vitaclip.data import NamedVideos, ShardMember, VideoPath, VideoRow
-from vitaclip.weights.upgrade import upgrade_model_config
+from vitaclip.saving.upgrade import upgrade_model_config
 
 MAY_CHANGE_ON_RESUME = frozenset(
     {

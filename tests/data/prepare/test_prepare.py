@@ -348,7 +348,5 @@ def test_the_command_prints_counts_gaps_and_leaks(
 
 def test_other_data_set_is_refused_with_those_there_are(tmp_path: Path) -> None:
     assert set(DATASETS) <= set(dataset_names())
-    with pytest.raises(
-        ValueError, match=rf"'gym99' is no .*; there is {', '.join(DATASETS)}"
-    ):
+    with pytest.raises(ValueError, match=rf"'gym99' is no .*; there is {', '.join(DATASETS)}"):
         prepare_dataset("gym99", tmp_path, tmp_path)

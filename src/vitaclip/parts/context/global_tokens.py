@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vitaclip.clip.config import VisionConfig
+from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.contract import ContextKind, uniform_tokens
 from vitaclip.parts.registry import register
 from vitaclip.settings import MAX_TOKENS, require

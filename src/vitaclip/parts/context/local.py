@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vitaclip.clip.config import VisionConfig
+from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.contract import ContextKind, interpolate_frames, uniform_tokens
 from vitaclip.parts.registry import register
 

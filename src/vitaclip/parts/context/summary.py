@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from vitaclip.clip.config import VisionConfig
-from vitaclip.clip.transformer import Attention
+from vitaclip.backbones.config import VisionConfig
+from vitaclip.backbones.transformer import Attention
 from vitaclip.parts.contract import ContextKind
 from vitaclip.parts.registry import register
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vitaclip.clip.config import VisionConfig
+from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.contract import INPUT, ContextKind, interpolate_frames
 from vitaclip.parts.registry import register
 

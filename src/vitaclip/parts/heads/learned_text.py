@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from vitaclip.clip import CLIP, Tokenizer
-from vitaclip.clip.tokenizer import pad_rows
+from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones.tokenizer import pad_rows
 from vitaclip.names import quoted
 from vitaclip.parts.contract import CosineHead
 from vitaclip.parts.registry import register

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vitaclip.clip import CLIP
+from vitaclip.backbones import CLIP
 from vitaclip.parts.contract import CosineHead, encode_templates
 from vitaclip.parts.registry import register
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vitaclip.clip import CLIP
+from vitaclip.backbones import CLIP
 from vitaclip.parts.contract import CosineHead
 from vitaclip.parts.registry import register
 

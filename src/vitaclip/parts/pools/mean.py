@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from vitaclip.clip.vision import Trace, VisionTower
+from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.parts.contract import DropoutMasks, Pool
 from vitaclip.parts.registry import register
 

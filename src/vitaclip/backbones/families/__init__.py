@@ -1,0 +1,1 @@
+"""One file for each family of weights: the key that tells it, its key table, its config."""

@@ -1,0 +1,124 @@
+"""Backbones: a CLIP with its tokenizer, from wherever it is and in whatever format, and to a folder of ours."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones.bpe import TOKENIZER_FILES
+from vitaclip.backbones.families.architecture import Activation
+from vitaclip.backbones.fingerprint import fingerprint
+from vitaclip.backbones.formats import CONFIG_FILE, CLIPWeights, read_clip
+from vitaclip.backbones.hub import fetch_repository, is_repository
+from vitaclip.backbones.resample import resize_input
+from vitaclip.backbones.shipped import BACKBONES, shipped_backbone
+from vitaclip.files import write_json, write_safetensors, write_text
+from vitaclip.settings import to_dict
+from vitaclip.untrusted import reading
+
+WEIGHTS_FILE, TOKENIZER_FILE = "model.safetensors", "tokenizer.json"
+CLIP_VOCABULARY = 49408
+"""Entries of the byte-pair vocabulary that all CLIPs of OpenAI and nearly all of open_clip share."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A CLIP with the tokenizer it was trained with, the name it was asked for by, and its fingerprint."""
+
+    clip: CLIP
+    tokenizer: Tokenizer
+    name: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The CLIP that towers started from: the name it was asked for by, and its fingerprint."""
+
+    backbone: str
+    fingerprint: str
+
+
+def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
+    """Write a backbone folder; `dtype` is the precision of the stored weights."""
+    folder = Path(folder)
+    write_safetensors(folder / WEIGHTS_FILE, {name: t.to(dtype) for name, t in clip.state_dict().items()})
+    write_text(folder / TOKENIZER_FILE, tokenizer.to_json())
+    write_json(folder / CONFIG_FILE, to_dict(clip.config))
+    return folder
+
+
+def load_backbone(source: str | Path, *, activation: Activation | None = None, image_size: int = 0) -> Backbone:
+    """Load a frozen CLIP, in float32.
+
+    Args:
+        source: `miniature` (shipped with the package); a repository of the Hugging Face hub such as
+            `openai/clip-vit-base-patch16`; or the path of a folder or weight file of transformers, open_clip, OpenAI,
+            the published Vita-CLIP code, or `save_backbone`.
+        activation: for weights that do not tell theirs.
+        image_size: side of the square input in pixels, if not the one it was trained with: the position embeddings
+            are then resampled. 0: its own.
+
+    Raises:
+        ValueError: if there is no such CLIP, it is damaged or of an unknown kind, or no tokenizer is found for it.
+    """
+    return build_backbone(read_clip(locate(str(source)), activation), str(source), image_size=image_size)
+
+
+def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> Backbone:
+    """The backbone that is made of these weights; see `load_backbone`."""
+    clip = CLIP.from_state(weights.config, weights.state)
+    tokenizer = find_tokenizer(weights.folder, clip.config.text.vocab_size)
+    identity = fingerprint(clip)
+    if image_size not in (0, clip.config.vision.image_size):
+        clip = resize_input(clip, image_size)
+    return Backbone(clip.eval(), tokenizer, name, identity)
+
+
+def locate(source: str) -> Path:
+    """The file or folder that a name stands for: shipped, a path, or a hub repository.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not source:
+        raise ValueError(
+            "the backbone (model.backbone) is not set; give the path of a CLIP or a name such as"
+            " openai/clip-vit-base-patch16 (the shipped `miniature` knows only the demo's world of shapes)"
+        )
+    path = shipped_backbone(source) or Path(source)
+    if path.exists():
+        return path
+    if is_repository(source):
+        return fetch_repository(source)
+    raise ValueError(
+        f"{source!r}: no such file or folder, and neither the name of a repository (owner/name) nor of what is shipped"
+        f" ({', '.join(BACKBONES)}); give one of these"
+    )
+
+
+def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
+    """The tokenizer of weights that lie in `folder`: the one beside them, or else CLIP's own.
+
+    Raises:
+        ValueError: if there is none beside them and CLIP's own does not fit, or if it has more entries than the text
+            tower.
+    """
+    beside = next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
+    if beside is not None:
+        with reading(beside):
+            tokenizer = Tokenizer.from_file(beside)
+    elif vocab_size == CLIP_VOCABULARY:
+        tokenizer = Tokenizer.from_file()
+    else:
+        raise ValueError(
+            f"{folder}: no tokenizer in it, and a text tower of {vocab_size} entries was not trained with CLIP's own;"
+            f" put the {TOKENIZER_FILE} there that belongs to the weights"
+        )
+    if tokenizer.vocab_size > vocab_size:
+        raise ValueError(
+            f"{folder}: its tokenizer has {tokenizer.vocab_size} entries, the text tower {vocab_size};"
+            " put the one there that belongs to the weights"
+        )
+    return tokenizer

@@ -1,0 +1,98 @@
+"""CLIP: two towers into one space.
+
+Axes: ... any leading axes, H x W pixels, K texts, L tokens, D embedding.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from vitaclip.backbones.config import CLIPConfig
+from vitaclip.backbones.text import TextTower
+from vitaclip.backbones.tokenizer import Tokenizer
+from vitaclip.backbones.transformer import Block
+from vitaclip.backbones.vision import VisionTower
+
+
+class CLIP(nn.Module):
+    """The two-tower image-text model (Radford et al., 2021). Knows nothing of video or of prompts."""
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+    tokenizer: Tokenizer
+    offers: frozenset[str] = frozenset({"class token", "queries and keys", "square patches"})
+    """What parts may ask of it beyond the contract that all backbones keep."""
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.vision = VisionTower(config)
+        self.text = TextTower(config)
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self._register_pixel_statistics()
+        self._init_weights()
+
+    @classmethod
+    def from_state(cls, config: CLIPConfig, state: Mapping[str, Tensor]) -> "CLIP":
+        """A CLIP with these weights, which it takes over without a copy.
+
+        Raises:
+            RuntimeError: if names or shapes do not fit the config.
+        """
+        with torch.device("meta"):
+            clip = cls(config)
+        clip.load_state_dict(state, assign=True)
+        clip._register_pixel_statistics()
+        return clip
+
+    def normalize_pixels(self, pixels: Tensor) -> Tensor:
+        """Take uint8 pixels (..., 3, H, W) in [0, 255] to the statistics this CLIP was trained on, as float."""
+        return (pixels.to(self.pixel_mean.dtype) / 255 - self.pixel_mean) / self.pixel_std
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Features (..., D), not of unit length, of normalised images (..., 3, H, W)."""
+        return self.vision(images)
+
+    def encode_text(self, ids: Tensor, end: Tensor) -> Tensor:
+        """Features (K, D), not of unit length, of token ids (K, L) whose end tokens stand at `end` (K,)."""
+        return self.text(self.text.token_embed(ids), end)
+
+    def encode_texts(self, texts: Sequence[str]) -> Tensor:
+        """Features (K, D), not of unit length, of whole texts.
+
+        Raises:
+            ValueError: if a text does not fit.
+        """
+        tokens = self.tokenizer(texts, self.config.text.context_length)
+        device = self.logit_scale.device
+        return self.encode_text(tokens.ids.to(device), tokens.end.to(device))
+
+    def _register_pixel_statistics(self) -> None:
+        """They belong to the config, so they are not saved with the weights."""
+        for name in ("pixel_mean", "pixel_std"):
+            values = torch.tensor(getattr(self.config, name)).view(3, 1, 1)
+            self.register_buffer(name, values, persistent=False)
+
+    def _init_weights(self) -> None:
+        """Start as CLIP does, for training one from scratch."""
+        vision, text = self.vision, self.text
+        scale = vision.config.width**-0.5
+        for parameter in (vision.cls_embed, vision.pos_embed, vision.proj):
+            nn.init.normal_(parameter, std=scale)
+        nn.init.normal_(text.token_embed.weight, std=0.02)
+        nn.init.normal_(text.pos_embed, std=0.01)
+        nn.init.normal_(text.proj, std=text.config.width**-0.5)
+        # The patch embedding of CLIP has no bias; ours is there for checkpoints that hold one.
+        nn.init.zeros_(vision.patch_embed.bias)  # type: ignore[arg-type]
+        for tower in (vision, text):
+            width, depth = tower.config.width, tower.config.depth
+            for block in tower.blocks:
+                assert isinstance(block, Block)
+                nn.init.normal_(block.attention.qkv.weight, std=width**-0.5)
+                nn.init.normal_(block.attention.out.weight, std=width**-0.5 * (2 * depth) ** -0.5)
+                nn.init.normal_(block.mlp.fc1.weight, std=(2 * width) ** -0.5)
+                nn.init.normal_(block.mlp.fc2.weight, std=width**-0.5 * (2 * depth) ** -0.5)
+                for layer in (block.attention.qkv, block.attention.out, block.mlp.fc1, block.mlp.fc2):
+                    nn.init.zeros_(layer.bias)

@@ -1,0 +1,65 @@
+"""CLIP's text tower (Radford et al., 2021).
+
+Axes: K texts, L tokens, W channels, D embedding.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from vitaclip.backbones.config import CLIPConfig
+from vitaclip.backbones.transformer import Block, run_twice
+
+TOGETHER = 128
+"""Texts that go through the tower at a time, of like length, so that few carry padding."""
+KEPT = 1024
+"""Texts whose activations are kept for the way back. Those beyond are computed again when it comes to them: any number
+of texts trains with the activations of so many, for at most half as much work again."""
+
+
+class TextTower(nn.Module):
+    """A causal transformer whose output at the end token is the text's feature."""
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        text = config.text
+        self.config = text
+        self.token_embed = nn.Embedding(text.vocab_size, text.width)
+        self.pos_embed = nn.Parameter(torch.empty(text.context_length, text.width))
+        self.blocks = nn.ModuleList(
+            Block(text.width, text.heads, 4 * text.width, config.activation) for _ in range(text.depth)
+        )
+        self.norm_final = nn.LayerNorm(text.width)
+        self.proj = nn.Parameter(torch.empty(text.width, config.embed_dim))
+
+    def forward(self, embeddings: Tensor, end: Tensor) -> Tensor:
+        """Encode token embeddings, learned or looked up.
+
+        The order is causal, so tokens past a text's end never change its feature: L need only reach the last end.
+
+        Args:
+            embeddings: (K, L, W) without positions.
+            end: (K,) int64, where each text's end token stands.
+
+        Returns:
+            (K, D) features, not of unit length.
+        """
+        order = end.argsort()
+        end = end[order]
+        lengths = (end + 1).tolist()
+        features = []
+        for number, texts in enumerate(embeddings[order].split(TOGETHER)):
+            places = slice(number * TOGETHER, number * TOGETHER + len(texts))
+            inputs = texts[:, : lengths[places][-1]], end[places]
+            if torch.is_grad_enabled() and places.start >= KEPT:
+                features.append(run_twice(self._encode, *inputs))
+            else:
+                features.append(self._encode(*inputs))
+        return torch.cat(features)[order.argsort()]
+
+    def _encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
+        """All texts at once."""
+        x = embeddings + self.pos_embed[: embeddings.shape[1]]
+        for block in self.blocks:
+            x = block(x, causal=True)
+        at_end = x[torch.arange(len(x), device=x.device), end]
+        return self.norm_final(at_end) @ self.proj

@@ -1,0 +1,105 @@
+"""CLIP's byte-pair tokenizer, token for token the reference's (openai/CLIP, clip/simple_tokenizer.py).
+
+Axes: K texts, L tokens.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import regex
+import torch
+from tokenizers import models
+from torch import Tensor
+
+from vitaclip.backbones.bpe import CLIP_MERGES, END, SIGNS, START, WORD_PATTERN, lay_out_bpe, read_bpe
+from vitaclip.names import clean_text, quoted
+
+# The regex package and not the tokenizers library: their tables of letters differ by thousands of characters.
+_WORDS = regex.compile(WORD_PATTERN, regex.IGNORECASE)
+# Bytes keep their own character where that is visible and not a blank; the others take those from 256 on, in order.
+_VISIBLE = [ord(sign) for sign in SIGNS if ord(sign) < 256]
+_HIDDEN = [byte for byte in range(256) if byte not in _VISIBLE]
+_SIGN_OF_BYTE = dict(zip([*_VISIBLE, *_HIDDEN], SIGNS, strict=True))
+
+
+@dataclass(frozen=True)
+class TokenBatch:
+    """Texts as ids: `ids` (K, L) int64, zero after the end token, and `end` (K,) int64, where the end token is."""
+
+    ids: Tensor
+    end: Tensor
+
+
+class Tokenizer:
+    """Texts to token ids. Built once."""
+
+    def __init__(self, model: models.BPE) -> None:
+        self._bpe = lay_out_bpe(model)
+        self._model = self._bpe.model
+        start_id, end_id = model.token_to_id(START), model.token_to_id(END)
+        assert start_id is not None
+        assert end_id is not None
+        self.start_id: int = start_id
+        self.end_id: int = end_id
+
+    @classmethod
+    def from_file(cls, path: str | Path = CLIP_MERGES) -> "Tokenizer":
+        """Read a `tokenizer.json` or a list of merges; without an argument, CLIP's own, which is in the package.
+
+        >>> Tokenizer.from_file().encode("a photo of a dog")
+        [320, 1125, 539, 320, 1929]
+
+        Raises:
+            ValueError: if the file is missing, too large, damaged, or not a tokenizer of CLIP's kind.
+        """
+        return cls(read_bpe(path))
+
+    @property
+    def vocab_size(self) -> int:
+        """Number of ids, special tokens included."""
+        return self._bpe.get_vocab_size()
+
+    def to_json(self) -> str:
+        """The content of a `tokenizer.json` that `from_file` and the `tokenizers` library read back."""
+        return self._bpe.to_str()
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text without start and end token."""
+        ids: list[int] = []
+        for word in _WORDS.findall(clean_text(text)):
+            if word == START:
+                ids.append(self.start_id)
+            elif word == END:
+                ids.append(self.end_id)
+            else:
+                signs = word.encode("utf-8").decode("latin-1").translate(_SIGN_OF_BYTE)
+                ids += [token.id for token in self._model.tokenize(signs)]
+        return ids
+
+    def pieces(self, text: str) -> list[str]:
+        """The tokens of a text as they are written, without start and end token and without marks of a word's end."""
+        tokens = self._bpe.encode(clean_text(text), add_special_tokens=False).tokens
+        return [token.removesuffix("</w>") for token in tokens]
+
+    def __call__(self, texts: Sequence[str], context_length: int = 77) -> TokenBatch:
+        """Ids of whole texts with start and end token, as wide as the longest of them.
+
+        Raises:
+            ValueError: if a text needs more than `context_length` tokens.
+        """
+        rows = [[self.start_id, *self.encode(text), self.end_id] for text in texts]
+        for text, row in zip(texts, rows, strict=True):
+            if len(row) > context_length:
+                raise ValueError(
+                    f"{quoted(text)} makes {len(row)} tokens, the text tower takes {context_length}; shorten it"
+                )
+        return pad_rows(rows)
+
+
+def pad_rows(rows: Sequence[Sequence[int]]) -> TokenBatch:
+    """Put rows of ids, each with its end token last, into one batch."""
+    ids = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
+    for row, values in zip(ids, rows, strict=True):
+        row[: len(values)] = torch.tensor(values)
+    return TokenBatch(ids, torch.tensor([len(row) - 1 for row in rows]))

@@ -1,0 +1,132 @@
+"""The pre-norm transformer block that both of CLIP's towers are made of.
+
+Axes: ... any leading axes (videos, frames, classes), L tokens, P context tokens, C channels.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from vitaclip.backbones.kernels import Linear, attend, linear
+
+
+def quick_gelu(x: Tensor) -> Tensor:
+    """OpenAI's approximation of GELU, x * sigmoid(1.702 x), which its weights were trained with.
+
+    Written with SiLU, whose kernels keep one tensor for the way back instead of two and go over it less often.
+    """
+    return F.silu(1.702 * x).div_(1.702)
+
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+
+
+def run_twice(run: Callable[..., Tensor], *inputs: object) -> Tensor:
+    """`run(*inputs)`, of which nothing is kept for the way back: it runs again then. It must not be random."""
+    return checkpoint(run, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+class Attention(nn.Module):
+    """Multi-head attention in which extra context tokens may be looked at but do not look.
+
+    Queries come from the tokens alone; keys and values from the tokens and the context. Each group of context
+    tokens is projected at its own size and only then spread over the batch, so tokens shared by all frames
+    of a video, or by all videos, are projected once.
+    """
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.qkv = Linear(width, 3 * width)
+        self.out = Linear(width, width)
+
+    def forward(
+        self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False, keep: int | None = None
+    ) -> Tensor:
+        """Attend from x to x and the context.
+
+        Args:
+            x: (..., L, C) tokens.
+            context: groups of context tokens, each (..., P, C) with leading axes that broadcast to those of x.
+            causal: token l sees tokens 0..l only; takes neither context nor `keep`.
+            keep: only so many tokens, from the first on, look; None: all of them.
+
+        Returns:
+            (..., keep or L, C).
+        """
+        assert not causal or (not context and keep is None), "the order of such tokens is not defined"
+        width = x.shape[-1]
+        if keep is None:
+            query, *own = self.qkv(x).chunk(3, dim=-1)
+        else:
+            query = linear(x[..., :keep, :], self.qkv.weight[:width], self.qkv.bias[:width])
+            own = self._keys_and_values(x)
+        looked_at = zip(own, *(self._keys_and_values(group) for group in context), strict=True)
+        key, value = (self._join(groups, x.shape[:-2]) for groups in looked_at)
+        query = self._split_heads(query)
+        # The fused kernels want exactly one batch axis.
+        query, key, value = (part.flatten(end_dim=-4) if part.dim() > 4 else part for part in (query, key, value))
+        mixed = attend(query, key, value, causal=causal)
+        return self.out(mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width))
+
+    def _keys_and_values(self, x: Tensor) -> list[Tensor]:
+        """Two of (..., P, C)."""
+        width = x.shape[-1]
+        return list(linear(x, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=-1))
+
+    def _join(self, groups: Sequence[Tensor], batch: torch.Size) -> Tensor:
+        """Groups of (..., P, C) -> (*batch, heads, all of their tokens, C / heads)."""
+        split = [self._split_heads(group) for group in groups]
+        return torch.cat([part.expand(*batch, *part.shape[-3:]) for part in split], dim=-2) if split[1:] else split[0]
+
+    def _split_heads(self, x: Tensor) -> Tensor:
+        """(..., L, C) -> (..., heads, L, C / heads)."""
+        return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+
+class MLP(nn.Module):
+    """Two linear layers with CLIP's activation between them."""
+
+    def __init__(self, width: int, hidden: int, activation: Literal["quick_gelu", "gelu"]) -> None:
+        super().__init__()
+        self.fc1 = Linear(width, hidden)
+        self.fc2 = Linear(hidden, width)
+        self.activation = ACTIVATIONS[activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        return self.fc2(self.activation(self.fc1(x)))
+
+
+class Block(nn.Module):
+    """x + Attention(norm1(x)), then x + MLP(norm2(x)); context tokens serve as keys and values only.
+
+    Attributes:
+        recompute: keep for the way back only what comes in, and compute the rest again when it comes to it.
+    """
+
+    recompute = False
+
+    def __init__(self, width: int, heads: int, mlp_hidden: int, activation: Literal["quick_gelu", "gelu"]) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = MLP(width, mlp_hidden, activation)
+
+    def forward(
+        self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False, keep: int | None = None
+    ) -> Tensor:
+        """Run the block; see `Attention.forward` for shapes. With `keep` the other tokens are not computed further."""
+        if self.recompute and torch.is_grad_enabled():
+            return run_twice(self._run, x, context, causal, keep)
+        return self._run(x, context, causal, keep)
+
+    def _run(self, x: Tensor, context: Sequence[Tensor], causal: bool, keep: int | None) -> Tensor:
+        normed = [self.norm1(group) for group in context]
+        x = x[..., :keep, :] + self.attention(self.norm1(x), normed, causal=causal, keep=keep)
+        return x + self.mlp(self.norm2(x))

@@ -1,0 +1,110 @@
+"""CLIP's image tower (Radford et al., 2021; Dosovitskiy et al., 2021).
+
+Axes: ... any leading axes (images, or videos and frames), H x W pixels, N patches, L tokens, C channels, D embedding.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from vitaclip.backbones.config import CLIPConfig
+from vitaclip.backbones.transformer import Block
+
+
+@dataclass(frozen=True)
+class Trace:
+    """What a block did. Its queries and keys are those of `block.attention` for `block.norm1(input)`."""
+
+    block: Block
+    input: Tensor
+    """Tokens (..., L, C) that came in."""
+    output: Tensor
+    """Tokens that left: all of them, or of the last block those that `pooled` reads."""
+    context: Sequence[Tensor]
+    """Groups of context tokens (..., tokens, C) that the block's tokens could look at."""
+
+
+ContextOf = Callable[[int, Tensor], tuple[Tensor, Sequence[Tensor]]]
+"""What happens before a block: from its number and the tokens that come in to the tokens that go in, and context."""
+
+
+class VisionTower(nn.Module):
+    """A vision transformer: patches and a cls token in, the cls token's projection out."""
+
+    def __init__(self, config: CLIPConfig) -> None:
+        super().__init__()
+        vision = config.vision
+        self.config = vision
+        self.patch_embed = nn.Conv2d(3, vision.width, vision.patch_size, stride=vision.patch_size)
+        self.cls_embed = nn.Parameter(torch.empty(vision.width))
+        self.pos_embed = nn.Parameter(torch.empty(1 + vision.num_patches, vision.width))
+        self.norm_pre = nn.LayerNorm(vision.width)
+        hidden = round(vision.width * vision.mlp_ratio)
+        self.blocks = nn.ModuleList(
+            Block(vision.width, vision.heads, hidden, config.activation) for _ in range(vision.depth)
+        )
+        self.norm_post = nn.LayerNorm(vision.width)
+        self.proj = nn.Parameter(torch.empty(vision.width, config.embed_dim))
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Cut images into tokens with positions.
+
+        Args:
+            images: (..., 3, H, W) float, normalised; H and W are the config's image_size.
+
+        Returns:
+            (..., 1 + N, C): the cls token, then the patches row by row.
+        """
+        size = self.config.image_size
+        if images.shape[-3:] != (3, size, size):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}: this backbone takes (..., 3, {size}, {size}); resize first"
+            )
+        patches = self.patch_embed(images.flatten(end_dim=-4)).flatten(2).transpose(1, 2)
+        cls = self.cls_embed.expand(len(patches), 1, -1)
+        tokens = torch.cat([cls, patches], dim=1) + self.pos_embed
+        return tokens.unflatten(0, images.shape[:-3])
+
+    def run_blocks(
+        self,
+        tokens: Tensor,
+        before: ContextOf = lambda _, tokens: (tokens, ()),
+        *,
+        all_tokens: bool = False,
+    ) -> Iterator[Trace]:
+        """Take embedded tokens (..., L, C) through the blocks, and tell what each did.
+
+        Args:
+            tokens: as `embed` gives them, and whatever was added.
+            before: what happens before each block.
+            all_tokens: compute all tokens of the last block, not only those that `pooled` reads.
+        """
+        tokens = self.norm_pre(tokens)
+        last = len(self.blocks) - 1
+        for number, block in enumerate(self.blocks):
+            assert isinstance(block, Block)
+            tokens, context = before(number, tokens)
+            keep = self.num_pooled_tokens if number == last and not all_tokens else None
+            output = block(tokens, context=context, keep=keep)
+            yield Trace(block, tokens, output, context)
+            tokens = output
+
+    @property
+    def num_pooled_tokens(self) -> int | None:
+        """How many tokens of the last block, from the first on, `pooled` reads; None: all of them."""
+        return 1
+
+    def frame_token(self, tokens: Tensor) -> Tensor:
+        """What stands for a frame: (..., L, C) -> (..., C); here its cls token."""
+        return tokens[..., 0, :]
+
+    def pooled(self, tokens: Tensor) -> Tensor:
+        """Take the last block's tokens (..., L, C) into the shared space (..., D)."""
+        return self.norm_post(self.frame_token(tokens)) @ self.proj
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Image features (..., D), not of unit length, of images (..., 3, H, W)."""
+        *_, last = self.run_blocks(self.embed(images))
+        return self.pooled(last.output)

@@ -1,0 +1,1 @@
+"""The ways of a model to disk and back."""

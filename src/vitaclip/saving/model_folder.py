@@ -1,0 +1,223 @@
+"""Model folders: what a trained model is on disk, locally or as a repository of the Hugging Face hub.
+
+`prompts.safetensors` holds the values of the parts, `config.json` the settings, the class names, the backbone's
+name and fingerprint, and a SHA-256 of each file, `README.md` the model card. On request the backbone lies inside, in
+`backbone/`.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vitaclip.backbones.formats import CONFIG_FILE
+from vitaclip.backbones.hub import PROMPTS as PROMPTS_FILE
+from vitaclip.backbones.hub import is_repository
+from vitaclip.backbones.loading import Backbone, Origin, save_backbone
+from vitaclip.backbones.reading import read_state_dict, to_float32
+from vitaclip.backbones.shipped import shipped_backbone
+from vitaclip.files import check_own, write_json, write_safetensors, write_text
+from vitaclip.parts.config import ModelConfig
+from vitaclip.saving.upgrade import upgrade_model_config, upgrade_names
+from vitaclip.settings import from_dict, to_dict
+from vitaclip.untrusted import read_json, reading
+
+CARD_FILE = "README.md"
+MODEL_FOLDER = "model"
+"""Name of the model folder inside the folder of a run."""
+EMBEDDED = "backbone"
+"""Name of the folder with the backbone inside a model folder, and what the config then calls it."""
+NAMES_ON_CARD = 50
+COPY_AGAIN = "copy the folder again"
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """A model folder's content.
+
+    Attributes:
+        config: the settings; `config.backbone` is a path that exists, if the backbone lies inside.
+        class_names: the classes it was trained on.
+        fingerprint: of the backbone it was trained on.
+        origin: the CLIP that the towers started from, which others are only if they were trained. None: not noted.
+        adapter: the values of its parts, by name.
+    """
+
+    config: ModelConfig
+    class_names: tuple[str, ...]
+    fingerprint: str
+    origin: Origin | None
+    adapter: Mapping[str, Tensor]
+
+
+def is_model_folder(folder: Path) -> bool:
+    """Whether a folder holds a model of ours."""
+    return (folder / CONFIG_FILE).is_file() and (folder / PROMPTS_FILE).is_file()
+
+
+def find_model_folder(path: Path) -> Path | None:
+    """The model folder that a path means: itself, or the one in the folder of a run; None if neither is one."""
+    return next((folder for folder in (path, path / MODEL_FOLDER) if is_model_folder(folder)), None)
+
+
+def check_folder(folder: Path) -> None:
+    """Make sure that a model or backbone folder can be written without loss of somebody else's files.
+
+    Raises:
+        ValueError: the folder has a README or a config that is not ours.
+    """
+    check_own(folder / CONFIG_FILE, '"backbone_fingerprint"', '"mlp_ratio"')
+    check_own(folder / CARD_FILE, "library_name: vitaclip")
+
+
+def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | None = None) -> Path:
+    """Write a model folder; with a backbone given, the folder is all that is needed to use the model.
+
+    A backbone that stays outside is named by its full path, so that the model loads from any working directory.
+    """
+    config = saved.config
+    if embedded is not None:
+        save_backbone(embedded.clip, embedded.tokenizer, folder / EMBEDDED)
+        # The embedded towers have the model's input size already.
+        config = replace(config, backbone=EMBEDDED, image_size=0)
+    else:
+        config = replace(config, backbone=_full_path(config.backbone))
+    write_safetensors(folder / PROMPTS_FILE, saved.adapter)
+    content: dict[str, Any] = {
+        "model": to_dict(config),
+        "backbone_fingerprint": embedded.fingerprint if embedded else saved.fingerprint,
+        "class_names": list(saved.class_names),
+    }
+    if config.train != "none" and saved.origin is not None:
+        content["origin"] = {"backbone": _full_path(saved.origin.backbone), "fingerprint": saved.origin.fingerprint}
+    content["sha256"] = _sums(folder)
+    write_json(folder / CONFIG_FILE, content)
+    write_text(folder / CARD_FILE, model_card(config, saved))
+    return folder
+
+
+def read_model_folder(folder: Path) -> SavedModel:
+    """Read a model folder, whose files must be those that its config was written with.
+
+    Raises:
+        ValueError: if it is damaged, or written by a version with other settings.
+    """
+    config_file = folder / CONFIG_FILE
+    saved = read_json(config_file, COPY_AGAIN)
+    with reading(config_file, COPY_AGAIN):
+        config = from_dict(ModelConfig, upgrade_model_config(saved["model"]))
+        names, fingerprint = _class_names(saved["class_names"]), str(saved["backbone_fingerprint"])
+        origin = Origin(**saved["origin"]) if "origin" in saved else None
+        _check_sums(folder, saved.get("sha256", {}))  # older folders have none
+    if config.backbone == EMBEDDED:
+        config = replace(config, backbone=str(folder / EMBEDDED))
+    adapter = read_state_dict(folder / PROMPTS_FILE)
+    to_float32(folder / PROMPTS_FILE, adapter)
+    return SavedModel(config, names, fingerprint, origin, upgrade_names(adapter))
+
+
+def _class_names(names: Any) -> tuple[str, ...]:
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise ValueError("class_names is no list of names that are not blank")
+    return tuple(names)
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    """SHA-256 of each file that a model is made of, by its path below the folder."""
+    files = [folder / PROMPTS_FILE, *sorted((folder / EMBEDDED).glob("*"))]
+    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    for name, expected in sums.items():
+        if name != PROMPTS_FILE and Path(name).parts[:-1] != (EMBEDDED,):
+            raise ValueError(f"sha256 names {name[:100]!r}, which is no file of a model folder")
+        if _sha256(folder / name) != expected:
+            raise ValueError(
+                f"{folder / name}: damaged, or not the file that {CONFIG_FILE} was written with; copy it again"
+            )
+
+
+def _full_path(backbone: str) -> str:
+    """The name of a backbone, or where it is if it is a file or folder."""
+    is_path = not shipped_backbone(backbone) and Path(backbone).exists()
+    return str(Path(backbone).resolve()) if is_path else backbone
+
+
+def model_card(config: ModelConfig, saved: SavedModel) -> str:
+    """What a reader of the folder, or of the hub's page, should know."""
+    names = ", ".join(saved.class_names[:NAMES_ON_CARD])
+    more = f" and {len(saved.class_names) - NAMES_ON_CARD} more" if len(saved.class_names) > NAMES_ON_CARD else ""
+    frames = f"{config.num_frames} frames, " + (
+        f"{config.sampling.stride} native frames apart"
+        if config.sampling.kind == "dense"
+        else "from all over the video"
+    )
+    base_model = f"base_model: {config.backbone}\n" if is_repository(config.backbone) else ""
+    return CARD.format(
+        base_model=base_model,
+        backbone="in this folder" if config.backbone == EMBEDDED else f"`{config.backbone}`",
+        fingerprint=saved.fingerprint,
+        parameters=f"{sum(tensor.numel() for tensor in saved.adapter.values()):,}",
+        train=config.train,
+        context=", ".join(_in_words(name, settings) for name, settings in config.context.items()) or "none",
+        pool=_in_words(**_apart(config.pool)),
+        head=_in_words(**_apart(config.head)),
+        frames=frames,
+        count=len(saved.class_names),
+        names=f"{names}{more}" if names else "none recorded",
+    )
+
+
+def _apart(chosen: Any) -> dict[str, Any]:
+    return {"name": chosen["name"], "settings": {key: value for key, value in chosen.items() if key != "name"}}
+
+
+def _in_words(name: str, settings: Mapping[str, Any]) -> str:
+    """A part with its settings, those that are empty left out: `learned_text (num_context 8)`."""
+    said = ", ".join(f"{key} {value}" for key, value in settings.items() if value not in ("", False))
+    return f"{name} ({said})" if said else name
+
+
+CARD = """---
+library_name: vitaclip
+pipeline_tag: video-classification
+{base_model}tags:
+- vita-clip
+- video-recognition
+- zero-shot
+---
+
+# A video recognition model
+
+An image-text model and the parts that teach it video, for the `vitaclip` package:
+
+```python
+from vitaclip import Predictor, VideoModel
+
+predictor = Predictor(VideoModel.from_pretrained("PATH_OR_REPOSITORY"))
+print(predictor.predict("video.mp4"))
+```
+
+| | |
+|---|---|
+| backbone | {backbone}, fingerprint {fingerprint} |
+| trained | {parameters} numbers in its parts; towers of the backbone: {train} |
+| context of the image tower's blocks | {context} |
+| pool | {pool} |
+| compared with | {head} |
+| input | {frames} |
+| classes it was trained on | {count} |
+
+Classes: {names}.
+
+What it was trained on, what it scores and what it must not be used for: to be written by whoever publishes it.
+"""

@@ -1,0 +1,211 @@
+"""The ways of a model to disk and back: model folders, the hub, published checkpoints."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Self
+
+from huggingface_hub import HfApi
+from torch import Tensor, nn
+
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.families.architecture import HEAD_WIDTH, Activation
+from vitaclip.backbones.families.published import Published, name_buffers, to_published
+from vitaclip.backbones.fingerprint import fingerprint
+from vitaclip.backbones.formats import read_clip
+from vitaclip.backbones.hub import find_weights
+from vitaclip.backbones.loading import Backbone, Origin, build_backbone, load_backbone, locate
+from vitaclip.backbones.shipped import shipped_model
+from vitaclip.files import write_torch
+from vitaclip.parts.config import ModelConfig, SamplingConfig
+from vitaclip.saving.model_folder import SavedModel, find_model_folder, read_model_folder, write_model_folder
+from vitaclip.untrusted import reading
+
+
+class Pretrained(nn.Module):
+    """A model that can be saved and loaded."""
+
+    config: ModelConfig
+    class_names: tuple[str, ...]
+    fingerprint: str
+    origin: Origin | None
+    backbone: CLIP
+
+    def __init__(
+        self,
+        backbone: Backbone | None = None,
+        config: ModelConfig | None = None,
+        class_names: Sequence[str] = (),
+        *,
+        saved: Mapping[str, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+
+    def adapter_state(self) -> dict[str, Tensor]:
+        """All values of the parts, by name."""
+        raise NotImplementedError
+
+    def save_pretrained(self, folder: str | Path, *, embed_backbone: bool = False) -> Path:
+        """Write a model folder: the parts' values, a config that names the backbone with its fingerprint, a model card.
+
+        Args:
+            folder: where to.
+            embed_backbone: put the towers and the tokenizer in as well, so that the folder is all one needs. Towers
+                that were trained are always put in.
+        """
+        saved = SavedModel(self.config, self.class_names, self.fingerprint, self.origin, self.adapter_state())
+        embedded = None
+        if embed_backbone or self.config.train != "none":
+            clip = self.backbone
+            embedded = Backbone(clip, clip.tokenizer, self.config.backbone, fingerprint(clip))
+        return write_model_folder(Path(folder), saved, embedded)
+
+    def save_published(self, file: str | Path) -> Path:
+        """Write a checkpoint under the key names of the published Vita-CLIP code, which its `--checkpoint_path` loads.
+
+        Raises:
+            ValueError: if nothing was learned, if a part has no place in the format, or if the backbone is of a kind
+                that the format cannot tell apart from OpenAI's: it holds neither activation nor heads.
+        """
+        learned = self.adapter_state()
+        if set(learned) == {"head.logit_scale"}:
+            raise ValueError("nothing was learned beside the backbone, so there is no published checkpoint to write")
+        clip, config = self.backbone, self.backbone.config
+        of_64 = all(tower.width == HEAD_WIDTH * tower.heads for tower in (config.vision, config.text))
+        if config.activation != "quick_gelu" or not of_64:
+            raise ValueError(
+                f"this backbone has {config.activation} and heads of {config.vision.width // config.vision.heads}; the"
+                f" published format tells neither and means quick_gelu and {HEAD_WIDTH}: save a folder instead"
+            )
+        state = to_published(clip.state_dict(), learned)
+        if "head.context" in learned:
+            state |= name_buffers(
+                self.class_names,
+                clip.tokenizer,
+                clip.text.token_embed.weight.detach(),
+                num_context=learned["head.context"].shape[-2],
+                context_length=config.text.context_length,
+            )
+        write_torch(file, {"model": {f"module.{name}": tensor.contiguous() for name, tensor in state.items()}})
+        return Path(file)
+
+    def push_to_hub(self, repository: str, *, private: bool = False, embed_backbone: bool = False) -> str:
+        """Upload the model folder to the Hugging Face hub, as the user that `hf auth login` logged in.
+
+        Args:
+            repository: `owner/name`; made if it does not exist.
+            private: whether a new one is hidden from others.
+            embed_backbone: see `save_pretrained`. Without it a backbone that is a local path is refused, since nobody
+                else could load the model.
+
+        Returns:
+            The address of the upload.
+
+        Raises:
+            ValueError: if the backbone is a local path and is not embedded.
+        """
+        if not embed_backbone and Path(self.config.backbone).exists():
+            raise ValueError(
+                f"the backbone {self.config.backbone!r} is a path on this machine, which others do not have;"
+                " pass embed_backbone=True"
+            )
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, embed_backbone=embed_backbone)
+            api = HfApi()
+            api.create_repo(repository, private=private, exist_ok=True)
+            return str(
+                api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a vitaclip model")
+            )
+
+    @classmethod
+    def from_backbone(
+        cls, source: str | Path, *, num_frames: int = 8, activation: Activation | None = None, image_size: int = 0
+    ) -> Self:
+        """A backbone as a video model: no part learns, a video is the mean of its frame features (the frozen baseline).
+
+        Frames are taken from all over the video, one from each of `num_frames` equal parts. See `load_backbone` for
+        the other arguments.
+        """
+        backbone = load_backbone(source, activation=activation, image_size=image_size)
+        return cls._zero_shot(backbone, num_frames, image_size)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        source: str | Path,
+        *,
+        backbone: str | Path | None = None,
+        class_names: Sequence[str] = (),
+        num_frames: int = 8,
+        activation: Activation | None = None,
+    ) -> Self:
+        """Load a model: a trained one, or any CLIP, which then stands as it is (`from_backbone`).
+
+        Args:
+            source: `miniature` (shipped with the package), a model folder, a run's folder with one in `model/`, a
+                repository of the Hugging Face hub with a model folder or a CLIP in it, a published Vita-CLIP
+                checkpoint, or the path of a CLIP in any format that `load_backbone` knows.
+            backbone: where the backbone of a model folder is now, if not where it was when the model was saved.
+            class_names: the classes of a published checkpoint, in the order of its training, which it does not hold;
+                needed if it has a context for each class.
+            num_frames: frames that a plain CLIP looks at; a trained model brings its own number.
+            activation: for a CLIP whose weights do not tell theirs.
+
+        Raises:
+            ValueError: if there is no model there, or if its backbone is not the one it was trained on.
+        """
+        path = shipped_model(str(source)) or locate(str(source))
+        if folder := find_model_folder(path):
+            return cls._from_folder(folder, backbone)
+        if backbone is not None:
+            raise ValueError(f"{source}: no model folder, so there is no other backbone to give it")
+        if path.is_dir() and find_weights(path) is None:
+            raise ValueError(
+                f"{path}: neither a model folder (config.json and prompts.safetensors), nor a run with one in model/,"
+                " nor a folder with the weights of a CLIP"
+            )
+        weights = read_clip(path, activation)
+        loaded = build_backbone(weights, str(source))
+        if weights.trained is None or not weights.trained.has_prompts:
+            return cls._zero_shot(loaded, num_frames)
+        return cls._from_published(loaded, weights.trained, class_names)
+
+    @classmethod
+    def _zero_shot(cls, backbone: Backbone, num_frames: int, image_size: int = 0) -> Self:
+        config = ModelConfig(
+            backbone=backbone.name,
+            image_size=image_size,
+            num_frames=num_frames,
+            context={},
+            head="templates",
+            sampling=SamplingConfig(kind="segments"),
+        )
+        return cls(backbone, config).eval()
+
+    @classmethod
+    def _from_folder(cls, folder: Path, backbone: str | Path | None) -> Self:
+        saved = read_model_folder(folder)
+        config = saved.config if backbone is None else replace(saved.config, backbone=str(backbone))
+        loaded = load_backbone(config.backbone, image_size=config.image_size)
+        if loaded.fingerprint != saved.fingerprint:
+            raise ValueError(
+                f"{folder}: trained on a backbone with fingerprint {saved.fingerprint}, but"
+                f" {config.backbone!r} has {loaded.fingerprint}; use the backbone it was trained on"
+            )
+        with reading(folder):
+            model = cls(loaded, config, saved.class_names, saved=saved.adapter)
+        if config.train != "none":
+            model.origin = saved.origin
+        return model.eval()
+
+    @classmethod
+    def _from_published(cls, backbone: Backbone, trained: Published, class_names: Sequence[str]) -> Self:
+        context = trained.adapter_state.get("head.context")
+        if context is not None and context.dim() == 3 and len(class_names) != len(context):
+            raise ValueError(
+                f"{backbone.name}: has a context for each of {len(context)} classes, but {len(class_names)} class names"
+                " were given; give its class names in the order of its training"
+            )
+        config = ModelConfig(backbone=backbone.name, **trained.settings)
+        return cls(backbone, config, class_names, saved=trained.adapter_state).eval()

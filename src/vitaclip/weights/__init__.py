@@ -1,1 +1,0 @@
-"""Weights on disk, ours and others, and the way between them."""

@@ -1,0 +1,303 @@
+"""Backbones of every format, made and saved by the peers' own code, give the peers' features.
+
+open_clip cannot be imported without torchvision, so its files are made here from its documented layout: OpenAI's key
+names, with `text.` before those of the text tower in its `CustomTextCLIP`, beside an `open_clip_config.json`.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import peers
+from vitaclip.backbones.formats import read_clip
+from vitaclip.backbones.loading import find_tokenizer, load_backbone, save_backbone
+
+Features = tuple[Tensor, Tensor]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    peers.write_tokenizer(tmp_path)
+    return tmp_path
+
+
+@torch.no_grad()
+def assert_features(path: Path, expected: Features, tolerance: float = 1e-5, **options: Any) -> None:
+    clip = load_backbone(path, **options).clip
+    ours = (clip.encode_image(peers.images()), clip.encode_text(peers.token_ids(), peers.ends()))
+    for mine, theirs in zip(ours, expected, strict=True):
+        assert theirs.std(dim=0).mean() > 0.1, "the oracle must tell its inputs apart"
+        assert float((mine - theirs).abs().max() / theirs.abs().max()) < tolerance
+
+
+# ------------------------------------------------------------------------------------------------- transformers
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
+def test_a_transformers_folder(folder: Path, activation: str) -> None:
+    model = peers.transformers_clip(activation)
+    model.save_pretrained(folder)
+    assert_features(folder, peers.transformers_features(model))
+    assert load_backbone(folder).clip.config.activation == activation
+
+
+def test_a_transformers_folder_in_several_parts(folder: Path) -> None:
+    model = peers.transformers_clip()
+    model.save_pretrained(folder, max_shard_size="200KB")
+    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    assert_features(folder, peers.transformers_features(model))
+
+
+def test_an_older_transformers_folder(folder: Path) -> None:
+    """A pickle of tensors instead of safetensors, position counters among the weights, and little in the config."""
+    model = peers.transformers_clip()
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    counters = {"text_model.embeddings.position_ids": torch.arange(peers.CONTEXT_LENGTH)[None]}
+    torch.save(model.state_dict() | counters, folder / "pytorch_model.bin")
+    config = json.loads((folder / "config.json").read_text())
+    kept = {tower: {"num_attention_heads": 4} for tower in ("text_config", "vision_config")}
+    (folder / "config.json").write_text(json.dumps({"model_type": config["model_type"], **kept}))
+    assert_features(folder, peers.transformers_features(model))
+
+
+def write_processor(folder: Path, file: str, **settings: Any) -> Any:
+    """transformers' image processor, saved as a repository has it."""
+    from transformers import CLIPImageProcessor
+
+    processor = CLIPImageProcessor(do_resize=False, do_center_crop=False, **settings)
+    content = processor.to_dict()
+    (folder / file).write_text(json.dumps({"image_processor": content} if file == "processor_config.json" else content))
+    return processor
+
+
+@pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]},
+        {"image_mean": [0.1, 0.6, 0.3], "image_std": [0.3, 0.2, 0.9]},
+        {"do_normalize": False},
+        {},
+    ],
+)
+@pytest.mark.parametrize("both", [False, True])
+def test_pixel_statistics_are_those_of_the_image_processor(
+    folder: Path, file: str, settings: dict[str, Any], both: bool
+) -> None:
+    """Against transformers' own processing of the same pictures; open_clip's config beside it may say what it likes."""
+    model = peers.transformers_clip()
+    model.save_pretrained(folder)
+    processor = write_processor(folder, file, **settings)
+    if both:
+        (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
+    generator = torch.Generator().manual_seed(3)
+    pictures = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
+    with torch.no_grad():
+        theirs = model.get_image_features(**processor(images=list(pictures), return_tensors="pt"))
+        theirs = getattr(theirs, "pooler_output", theirs)
+        clip = load_backbone(folder).clip
+        ours = clip.encode_image(clip.normalize_pixels(pictures))
+    assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-5
+
+
+def test_without_processor_open_clips_statistics_hold(folder: Path) -> None:
+    peers.transformers_clip().save_pretrained(folder)
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
+    config = load_backbone(folder).clip.config
+    assert (config.pixel_mean, config.pixel_std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"image_mean": [0.5, 0.5]}, {"image_std": "abc"}, {"rescale_factor": 1.0, "image_mean": [0, 0, 0]}]
+)
+def test_wrong_pixel_statistics_are_one_line(folder: Path, wrong: dict[str, Any]) -> None:
+    peers.transformers_clip().save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(wrong))
+    with pytest.raises(ValueError, match=r"preprocessor_config\.json: .*must"):
+        load_backbone(folder)
+
+
+@pytest.mark.parametrize("prefix", ["model.", "model.clip.", "net._orig_mod.module."])
+def test_a_prefix_before_all_names_is_taken_off(folder: Path, prefix: str) -> None:
+    model = peers.openai_clip()
+    state = {f"{prefix}{name}": value for name, value in model.state_dict().items()}
+    torch.save({"state_dict": state}, folder / "clip.ckpt")
+    assert_features(folder / "clip.ckpt", peers.openai_features(model), activation="quick_gelu")
+    torch.save({"state_dict": {**state, "loss.weight": torch.ones(2)}}, folder / "clip.ckpt")
+    with pytest.raises(ValueError, match=r"before its names, but there are 1 others \['loss.weight'\]"):
+        load_backbone(folder / "clip.ckpt", activation="quick_gelu")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"hidden_act": "relu"}, "hidden_act is .*relu"),
+        ({"layer_norm_eps": 1e-6}, "layer_norm_eps = 1e-06"),
+    ],
+)
+def test_what_is_not_clips_mathematics_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+    model = peers.transformers_clip()
+    model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["vision_config"] |= change
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=message):
+        load_backbone(folder)
+
+
+def test_half_a_clip_is_refused_with_what_is_missing(folder: Path) -> None:
+    from transformers import CLIPVisionModelWithProjection
+
+    model = CLIPVisionModelWithProjection(peers.transformers_clip().config.vision_config)
+    model.save_pretrained(folder)
+    with pytest.raises(ValueError, match=r"not transformers' CLIPModel: \d+ keys missing"):
+        load_backbone(folder)
+
+
+# ------------------------------------------------------------------------------------------------------- OpenAI
+
+
+def test_openais_archive_is_read_without_running_it(folder: Path) -> None:
+    model = peers.openai_clip()
+    expected = peers.openai_features(model)
+    peers.openai_archive(model, folder / "ViT.pt")
+    assert_features(folder / "ViT.pt", expected)
+    assert read_clip(folder / "ViT.pt").format == "OpenAI"
+
+
+def test_openais_archive_in_half_precision(folder: Path) -> None:
+    model = peers.openai_clip()
+    expected = peers.openai_features(model)
+    peers.openai_archive(model, folder / "ViT.pt", half=True)
+    assert load_backbone(folder / "ViT.pt").clip.vision.proj.dtype == torch.float32
+    assert_features(folder / "ViT.pt", expected, tolerance=1e-2)  # the weights were rounded
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
+def test_a_plain_state_dict_must_be_told_its_activation(folder: Path, prefix: str) -> None:
+    model = peers.openai_clip()
+    torch.save({prefix + name: value for name, value in model.state_dict().items()}, folder / "clip.pt")
+    assert_features(folder / "clip.pt", peers.openai_features(model), activation="quick_gelu")
+    with pytest.raises(ValueError, match=r"do not tell their activation.*quick_gelu.*gelu"):
+        load_backbone(folder / "clip.pt")
+
+
+def test_an_activation_that_contradicts_the_file_is_refused(folder: Path) -> None:
+    peers.openai_archive(peers.openai_clip(), folder / "ViT.pt")
+    with pytest.raises(ValueError, match=r"'gelu' asked for, but these are OpenAI weights trained with 'quick_gelu'"):
+        load_backbone(folder / "ViT.pt", activation="gelu")
+
+
+# ---------------------------------------------------------------------------------------------------- open_clip
+
+
+def open_clip_config(**changes: Any) -> dict[str, Any]:
+    vision = {"image_size": 32, "layers": 2, "width": 128, "patch_size": 16, "head_width": 64}
+    text = {"context_length": 20, "vocab_size": peers.VOCABULARY, "width": 64, "heads": 1, "layers": 2}
+    model = {"embed_dim": 24, "quick_gelu": True, "vision_cfg": vision, "text_cfg": text} | changes
+    return {"model_cfg": model, "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}}
+
+
+@pytest.mark.parametrize("custom_text", [False, True])
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_open_clip_files(folder: Path, custom_text: bool, wrapped: bool) -> None:
+    model = peers.openai_clip()
+    state = model.state_dict()
+    if custom_text:
+        text = ("transformer.", "token_embedding.", "positional_embedding", "ln_final.", "text_projection")
+        state = {f"text.{name}" if name.startswith(text) else name: value for name, value in state.items()}
+    if wrapped:  # as its trainer saves
+        state = {"epoch": 3, "name": "run", "state_dict": {f"module.{k}": v for k, v in state.items()}}
+    torch.save(state, folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
+    assert_features(folder, peers.openai_features(model))
+    config = load_backbone(folder).clip.config
+    assert (config.pixel_mean, config.pixel_std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+
+def test_open_clip_without_quick_gelu_is_gelu(folder: Path) -> None:
+    torch.save(peers.openai_clip().state_dict(), folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(quick_gelu=False)))
+    assert load_backbone(folder).clip.config.activation == "gelu"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"vision_cfg": {"attentional_pool": True}}, {"text_cfg": {"hf_model_name": "roberta"}}, {"multimodal_cfg": {}}],
+)
+def test_open_clip_models_of_other_kinds_are_refused(folder: Path, change: dict[str, Any]) -> None:
+    torch.save(peers.openai_clip().state_dict(), folder / "open_clip_pytorch_model.bin")
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(**change)))
+    with pytest.raises(ValueError, match=r"is not CLIP's plain vision transformer"):
+        load_backbone(folder)
+
+
+def test_each_key_is_accounted_for(folder: Path) -> None:
+    state = peers.openai_clip().state_dict() | {"visual.transformer.resblocks.0.ls_1.gamma": torch.ones(1)}
+    torch.save(state, folder / "clip.pt")
+    with pytest.raises(ValueError, match=r"0 keys missing \[\], 1 unknown \['visual.transformer.resblocks.0.ls_1"):
+        load_backbone(folder / "clip.pt", activation="gelu")
+
+
+# --------------------------------------------------------------------------------------------- one CLIP, many files
+
+
+def test_the_same_weights_have_the_same_fingerprint_in_every_format(folder: Path) -> None:
+    model = peers.openai_clip()
+    torch.save(model.state_dict(), folder / "plain.pt")
+    peers.openai_archive(model, folder / "archive.pt")
+    plain = load_backbone(folder / "plain.pt", activation="quick_gelu")
+    ours = save_backbone(plain.clip, plain.tokenizer, folder / "ours")
+    prints = {plain.fingerprint, load_backbone(folder / "archive.pt").fingerprint, load_backbone(ours).fingerprint}
+    assert len(prints) == 1
+
+
+def test_known_head_widths(folder: Path) -> None:
+    """ViT-H-14's heads are 80 wide, which no weight tells; the architecture comes off the weights all the same."""
+    from vitaclip.backbones.families.architecture import read_architecture
+
+    shapes = {"vision.pos_embed": (257, 1280), "vision.patch_embed.weight": (1280, 3, 14, 14)}
+    shapes |= {"vision.proj": (1280, 1024), "text.token_embed.weight": (49408, 1024), "text.pos_embed": (77, 1024)}
+    shapes |= {f"vision.blocks.{i}.mlp.fc1.bias": (5120,) for i in range(32)}
+    shapes |= {f"text.blocks.{i}.mlp.fc1.bias": (4096,) for i in range(24)}
+    state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
+    config = read_architecture(state, "gelu")
+    assert (config.vision.heads, config.vision.depth, config.vision.image_size) == (16, 32, 224)
+    assert (config.text.heads, config.text.depth, config.embed_dim) == (16, 24, 1024)
+
+
+def test_another_input_size_resamples_the_positions(folder: Path) -> None:
+    model = peers.openai_clip()
+    torch.save(model.state_dict(), folder / "clip.pt")
+    own = load_backbone(folder / "clip.pt", activation="quick_gelu")
+    larger = load_backbone(folder / "clip.pt", activation="quick_gelu", image_size=64)
+    assert larger.clip.config.vision.image_size == 64
+    assert larger.clip.vision.pos_embed.shape == (17, peers.VISION_WIDTH)
+    assert torch.equal(larger.clip.vision.pos_embed[0], own.clip.vision.pos_embed[0])
+    assert larger.fingerprint == own.fingerprint, "it is the same backbone"
+    with pytest.raises(ValueError, match="multiple of patch_size"):
+        load_backbone(folder / "clip.pt", activation="quick_gelu", image_size=40)
+
+
+def test_tokenizer_beside_weights_goes_first(tmp_path: Path) -> None:
+    assert find_tokenizer(tmp_path, 49_408).encode("a dog") == [320, 1929]  # CLIP's own, which needs no network
+    (tmp_path / "merges.txt").write_text("{half", "utf-8")
+    with pytest.raises(ValueError, match=r"merges\.txt: no tokenizer"):
+        find_tokenizer(tmp_path, 49_408)
+    peers.write_tokenizer(tmp_path)
+    assert find_tokenizer(tmp_path, 49_408).vocab_size == peers.VOCABULARY
+
+
+def test_a_tokenizer_that_is_not_there_or_does_not_fit(tmp_path: Path) -> None:
+    torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
+    with pytest.raises(ValueError, match=rf"a text tower of {peers.VOCABULARY} entries was not trained with"):
+        load_backbone(tmp_path / "clip.pt", activation="gelu")
+    peers.write_tokenizer(tmp_path)
+    torch.save(peers.openai_clip(vocab_size=50).state_dict(), tmp_path / "small.pt")
+    with pytest.raises(ValueError, match=rf"has {peers.VOCABULARY} entries, the text tower 50"):
+        load_backbone(tmp_path / "small.pt", activation="gelu")

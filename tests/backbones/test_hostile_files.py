@@ -1,0 +1,427 @@
+"""Files made to fill the memory, to hang or to crash whoever loads them: each ends in one line with its name, at once
+and in bounded memory. All are made here and read in processes of their own, whose peak is measured (`hostile.py`).
+"""
+
+import json
+import os
+import pickle
+import re
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+import hostile
+import peers
+from tiny import tiny_backbone, tiny_model
+from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.model import VideoModel
+
+Make = Callable[[Path], Path]
+GIGABYTES_20 = 20 * 2**30
+
+
+def archive(folder: Path, description: bytes, storage: bytes = b"\0" * 64, root: str = "x", deflate: str = "") -> Path:
+    """An archive of torch with this description; with constants, as TorchScript has them."""
+    path = folder / "x.pt"
+    with zipfile.ZipFile(path, "w") as file:
+        for name, content in (("data.pkl", description), ("constants.pkl", b"\x80\x02)."), ("data/0", storage)):
+            kind = zipfile.ZIP_DEFLATED if name == deflate else zipfile.ZIP_STORED
+            file.writestr(f"{root}/{name}", content, kind)
+    return path
+
+
+def described(size: str, stride: str = "K\x01\x85", count: int = 16) -> bytes:
+    """A dict with one tensor `a` on storage 0, its size and stride in pickle's own words."""
+    text = "\x80\x02}U\x01actorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpu"
+    return (text + f"I{count}\ntQK\x00{size}{stride}\x89}}tRs.").encode("latin-1")
+
+
+def saved(value: Any) -> Make:
+    """A file of torch.save."""
+
+    def make(folder: Path) -> Path:
+        torch.save(value() if callable(value) else value, folder / "x.pt")
+        return folder / "x.pt"
+
+    return make
+
+
+def clip_with(change: Callable[[dict[str, Tensor]], Any]) -> Make:
+    """OpenAI's CLIP, plain, with its tensors changed in place."""
+
+    def make(folder: Path) -> Path:
+        peers.write_tokenizer(folder)
+        state = dict(peers.openai_clip().state_dict())
+        change(state)
+        torch.save(state, folder / "clip.pt")
+        return folder / "clip.pt"
+
+    return make
+
+
+def put(name: str, value: Any) -> Make:
+    """OpenAI's CLIP with another tensor; a function makes it of the one that is there."""
+    return clip_with(lambda state: state.update({name: value(state[name]) if callable(value) else value}))
+
+
+def backbone_config(text: str) -> Make:
+    """A backbone of ours whose config.json says this; `{...}` is put into its own, `vision.depth=...` too."""
+
+    def make(folder: Path) -> Path:
+        backbone = tiny_backbone()
+        save_backbone(backbone.clip, backbone.tokenizer, folder)
+        change_json(folder / "config.json", text)
+        return folder
+
+    return make
+
+
+def model_config(text: str) -> Make:
+    """A model folder whose config.json says this."""
+
+    def make(folder: Path) -> Path:
+        tiny_model(("run", "jump")).save_pretrained(folder, embed_backbone=True)
+        change_json(folder / "config.json", text)
+        return folder
+
+    return make
+
+
+def change_json(file: Path, text: str) -> None:
+    """`a.b=VALUE` puts a value in; any other text takes the place of all."""
+    where, equals, value = text.partition("=")
+    content: Any = json.loads(file.read_text())
+    part = content
+    *above, last = where.split(".")
+    if not equals:
+        file.write_text(text)
+        return
+    for key in above:
+        part = part[key]
+    part[last] = "HERE"
+    file.write_text(json.dumps(content).replace('"HERE"', value))
+
+
+def prompts_with(change: Callable[[dict[str, Tensor]], Any]) -> Make:
+    """A model folder of an older version, without checksums, whose prompts are changed."""
+
+    def make(folder: Path) -> Path:
+        model = tiny_model(("run", "jump"))
+        model.save_pretrained(folder, embed_backbone=True)
+        change_json(folder / "config.json", "sha256={}")
+        state = {name: tensor.clone() for name, tensor in model.adapter_state().items()}
+        change(state)
+        save_file(state, folder / "prompts.safetensors")
+        return folder
+
+    return make
+
+
+def text_file(name: str, content: str) -> Make:
+    def make(folder: Path) -> Path:
+        (folder / name).write_text(content)
+        return folder / name
+
+    return make
+
+
+def sparse_safetensors(names: dict[str, list[int]]) -> Make:
+    """A header and 20 GB of nothing, which take no place on the disk."""
+
+    def make(folder: Path) -> Path:
+        share = GIGABYTES_20 // len(names)
+        header = {
+            name: {"dtype": "F32", "shape": shape or [share // 4], "data_offsets": [i * share, (i + 1) * share]}
+            for i, (name, shape) in enumerate(names.items())
+        }
+        text = json.dumps(header).encode()
+        with (folder / "x.safetensors").open("wb") as file:
+            file.write(struct.pack("<Q", len(text)) + text)
+            file.truncate(8 + len(text) + GIGABYTES_20)
+        return folder / "x.safetensors"
+
+    return make
+
+
+def tokenizer_with(entry: str) -> Make:
+    """A backbone of ours whose vocabulary has another entry, written as JSON writes it."""
+
+    def make(folder: Path) -> Path:
+        backbone_config("vision.depth=2")(folder)
+        file = folder / "tokenizer.json"
+        file.write_text(file.read_text().replace('"!"', f'"{entry}"', 1))
+        return folder
+
+    return make
+
+
+def stride_0(folder: Path) -> Path:
+    return put("token_embedding.weight", torch.zeros(1).expand(60_000_000, 64))(folder)
+
+
+def overlapping(state: dict[str, Tensor]) -> None:
+    """Three thousand tensors of a megabyte, all on one storage."""
+    whole = torch.zeros(2**18)
+    state.update({f"visual.transformer.resblocks.{i}.attn.in_proj_weight": whole for i in range(3000)})
+
+
+def pipe(folder: Path) -> Path:
+    os.mkfifo(folder / "x.pt")
+    return folder / "x.pt"
+
+
+GROWN_MEMO = pickle.dumps({"a": 1}, 2)[:-1] + b"r\xff\xff\xff\x1f."
+DEEP_KEY = b"\x80\x02})" + b"\x85" * 900_000 + b"K\x01s."
+ALIASES = "a0: &a0 [x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
+
+CASES: dict[str, tuple[str, Make, str]] = {
+    # zip archives
+    "compressed description": (
+        "clip",
+        lambda f: archive(f, b"\0" * 900_000_000, root="x/code", deflate="data.pkl"),
+        "compressed archive",
+    ),
+    "compressed storage": (
+        "clip",
+        lambda f: archive(f, described("I1000\n\x85"), b"\0" * 900_000_000, root="x/code", deflate="data/0"),
+        "another size|compressed archive|on a storage",
+    ),
+    "no description": ("clip", text_file("x.pt", "PK\x03\x04 nothing"), "damaged"),
+    "pipe": ("clip", pipe, "no regular file"),
+    # pickles
+    "memo of 8 GB": ("clip", lambda f: archive(f, GROWN_MEMO), "no weights by name"),
+    "array of 8 GB": ("clip", lambda f: archive(f, b"\x80\x05\x96" + struct.pack("<Q", 2**33) + b"."), "x.pt"),
+    "array by a call": ("clip", lambda f: archive(f, b"cbuiltins\nbytearray\nI8000000000\n\x85R."), "never done"),
+    "empty stack": ("clip", lambda f: archive(f, b"\x80\x02\x86."), "takes more than there is"),
+    "nothing left": ("clip", lambda f: archive(f, b"\x80\x02."), "damaged"),
+    "memo without": ("clip", lambda f: archive(f, b"\x80\x02h\x07."), "damaged"),
+    "storage of a list": ("clip", lambda f: archive(f, b"\x80\x02]Q."), "x.pt"),
+    "million containers": ("clip", lambda f: archive(f, b"\x80\x02" + b"]" * 20_000_000 + b"."), "objects"),
+    "deep key": ("clip", lambda f: archive(f, DEEP_KEY), "key of type tuple"),
+    "size beyond 64 bits": ("clip", lambda f: archive(f, described(f"I{2**70}\n\x85")), "no plain kind"),
+    "negative stride": ("clip", lambda f: archive(f, described("K\x02\x85", "I-1\n\x85")), "no plain kind"),
+    "beyond its storage": ("clip", lambda f: archive(f, described("K\x11\x85")), "on a storage of 16"),
+    "storage that lies": ("clip", lambda f: archive(f, described("K\x11\x85", count=10**9)), "not a CLIP"),
+    "module in itself": (
+        "clip",
+        lambda f: archive(f, b"\x80\x02c__torch__\nA\n)\x81q\x01}U\x01mh\x01sb."),
+        "no weights by name",
+    ),
+    "list in itself": ("clip", lambda f: archive(f, b"\x80\x02}U\x01a]q\x01h\x01as."), "no weights by name"),
+    # tensors
+    "stride 0": ("clip", stride_0, "on a storage of 1 number"),
+    "overlapping": ("clip", clip_with(overlapping), "more than twice the numbers"),
+    "sparse": ("clip", put("visual.proj", lambda t: t.to_sparse()), "_rebuild_sparse_tensor"),
+    "meta": ("clip", put("visual.proj", lambda t: t.to("meta")), "only running it|no plain"),
+    "int8": ("clip", put("visual.proj", lambda t: t.to(torch.int8)), "vision.proj is int8"),
+    "bool": ("clip", put("visual.proj", lambda t: t > 0), "vision.proj is bool"),
+    "complex": ("clip", put("visual.proj", lambda t: t.to(torch.complex64)), "clip.pt"),
+    "empty": ("clip", put("visual.proj", torch.zeros(128, 0)), "embed_dim = 0"),
+    "NaN": (
+        "clip",
+        put("visual.proj", lambda t: t.index_fill(0, torch.tensor(3), float("nan"))),
+        "vision.proj holds NaN",
+    ),
+    "infinite": ("clip", put("ln_final.bias", lambda t: t / 0), "text.norm_final.bias holds NaN or inf"),
+    "infinite as float32": ("clip", put("visual.proj", lambda t: t.double() * 1e300), "vision.proj holds NaN or inf"),
+    "temperature": ("clip", put("logit_scale", torch.tensor(1e30)), "logit_scale = 1e.30"),
+    "no axes": ("clip", put("visual.conv1.weight", torch.tensor(1.0)), "clip.pt"),
+    "one axis": ("clip", put("visual.proj", torch.ones(128)), "clip.pt"),
+    "other width": ("clip", put("ln_final.bias", torch.ones(9)), "do not fit"),
+    "block 10^12": (
+        "clip",
+        put("visual.transformer.resblocks.1000000000000.ln_1.bias", torch.ones(1)),
+        "not numbered from 0",
+    ),
+    "no blocks": (
+        "clip",
+        clip_with(lambda s: [s.pop(name) for name in list(s) if "resblocks" in name]),
+        "clip.pt",
+    ),
+    # safetensors and their index
+    "20 GB of other names": ("clip", sparse_safetensors({"a": [], "b": []}), "not a CLIP of a known format"),
+    "20 GB of one weight": ("clip", sparse_safetensors({"visual.conv1.weight": []}), "keys missing"),
+    "header of 1 TB": ("clip", lambda f: _bytes(f, struct.pack("<Q", 2**40) + b"{}"), "x.safetensors"),
+    "index of itself": (
+        "clip",
+        text_file("m.index.json", '{"weight_map": {"a": "m.index.json"}}'),
+        "not beside it",
+    ),
+    "deep index": ("clip", text_file("m.index.json", '{"a":' + "[" * 200_000), "too deeply"),
+    "index of lists": ("clip", text_file("m.index.json", '{"weight_map": {"a": [1]}}'), "not an index"),
+    "lone surrogate": ("clip", tokenizer_with("\\ud800"), "tokenizer"),
+    # config.json of a backbone
+    **{
+        f"backbone {change[:30]}": ("clip", backbone_config(change), r"config\.json")
+        for change in (
+            *(
+                "vision.depth=100000",
+                "vision.depth=1000000000",
+                "text.depth=1e400",
+                "vision.depth=1.5",
+                "embed_dim=1.5",
+            ),
+            *(
+                "vision.width=1000000000",
+                "vision=null",
+                "vision=5",
+                "text=[1]",
+                'vision="x"',
+                "text.context_length=2.5",
+            ),
+            *('pixel_mean="abc"', "pixel_mean=[NaN,0,0]", "pixel_std=[1e-320,1,1]", "vision.image_size=8000000000"),
+            *('{"vision":' + '{"a":' * 100_000, "[]", "5", "\x00", "vision.patch_size=true"),
+        )
+    },
+    "backbone mlp_ratio": ("clip", backbone_config("vision.mlp_ratio=1e308"), "."),
+    # config.json and prompts of a model
+    **{
+        f"model {change[:40]}": ("model", model_config(change), r"config\.json")
+        for change in (
+            *(
+                f"model.{name}={size}"
+                for name in ("num_frames", "context.global.count", "head.num_context")
+                for size in ("1000000000000", "1.5")
+            ),
+            *("model.image_size=1000000", "model=null", "model.context=5", "model.context.local=[1]", "model.head=5"),
+            # older versions wrote these
+            *('model.video={"num_global": 2000000}', 'model.text={"num_context": 1.5}', "model.video=[]"),
+            *(
+                'class_names="abc"',
+                "class_names=[1,2]",
+                "class_names=[null]",
+                'class_names={"a":1}',
+                'class_names=[""]',
+            ),
+            *("origin=5", "sha256=5", 'sha256={"../x":"0"}', '{"model":' + "[" * 200_000),
+        )
+    },
+    "frames of other prompts": ("model", model_config("model.num_frames=9999"), "do not fit the model's config"),
+    "NaN prompt": (
+        "model",
+        prompts_with(lambda s: s["context.input.time.embed"].view(-1)[3].fill_(float("nan"))),
+        "holds NaN",
+    ),
+    "whole numbers": (
+        "model",
+        prompts_with(lambda s: s.update({"context.input.time.embed": torch.ones(4, 16, dtype=torch.int32)})),
+        "is int32",
+    ),
+    "infinite temperature": (
+        "model",
+        prompts_with(lambda s: s["head.logit_scale"].fill_(float("inf"))),
+        "holds NaN or inf",
+    ),
+    # YAML and JSON
+    "aliases": ("yaml", text_file("x.yaml", ALIASES), "aliases stand for more"),
+    "alias of itself": ("yaml", text_file("x.yaml", "a: &a [*a]"), "aliases stand for more"),
+    "deep list": ("yaml", text_file("x.yaml", "[" * 50_000), "too deeply"),
+    "deep map": ("yaml", text_file("x.yaml", "{a: " * 50_000), "too deeply"),
+    "long": ("yaml", text_file("x.yaml", "a: b\n" * 2**20), "larger than 1 MiB"),
+    "objects": ("yaml", text_file("x.yaml", "!!python/object/apply:os.getcwd []"), "not YAML"),
+    "latin": ("yaml", lambda f: _bytes(f, b"a: \xff"), "not UTF-8"),
+    "deep descriptions": ("descriptions", text_file("x.json", '{"a":' + "[" * 200_000), "too deeply"),
+}
+
+
+def _bytes(folder: Path, content: bytes) -> Path:
+    (folder / "x.safetensors").write_bytes(content)
+    return folder / "x.safetensors"
+
+
+def outcomes(folder: Path, jobs: list[tuple[str, str, str]]) -> dict[str, list[Any]]:
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, str(Path(hostile.__file__)), str(folder / "jobs.json")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Any]]:
+    jobs = []
+    base = tmp_path_factory.mktemp("hostile")
+    for number, (name, (kind, make, _)) in enumerate(CASES.items()):
+        folder = base / f"case{number}"
+        folder.mkdir()
+        jobs.append((name, kind, str(make(folder))))
+    sound = peers.openai_clip()
+    peers.write_tokenizer(base)
+    torch.save(sound.state_dict(), base / "sound.pt")
+    return outcomes(base, [*jobs, ("sound", "clip", str(base / "sound.pt"))])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the limit of memory is read from /proc")
+@pytest.mark.parametrize("name", CASES)
+def test_hostile_files_end_in_one_line(name: str, answers: dict[str, list[Any]]) -> None:
+    kind, message, peak, seconds = answers[name]
+    assert kind == "ValueError", (kind, message)
+    assert "\n" not in message
+    assert len(message) < 1200
+    assert f"/hostile0/case{list(CASES).index(name)}" in message, message
+    assert re.search(CASES[name][2], message), message
+    assert peak < answers["sound"][2] + 400
+    assert seconds < 15
+
+
+def test_a_sound_file_is_read_under_the_same_limits(answers: dict[str, list[Any]]) -> None:
+    assert answers["sound"][:2] == ["", ""]
+
+
+@pytest.mark.parametrize("part", ["zip", "description", "torchscript"])
+def test_flipped_bits_are_one_line_or_harmless(part: str, tmp_path: Path) -> None:
+    """Of 60 damaged files each, none raises anything else, and none loads with other numbers."""
+    model = peers.openai_clip()
+    peers.write_tokenizer(tmp_path)
+    whole = tmp_path / "whole.pt"
+    if part == "torchscript":
+        peers.openai_archive(model, whole)
+    else:
+        torch.save(model.state_dict(), whole)
+    expected = load_backbone(whole, activation="quick_gelu").fingerprint
+    content = whole.read_bytes()
+    generator = np.random.default_rng(7)
+    jobs = []
+    for number in range(60):
+        damaged = bytearray(content)
+        place = (
+            60 + int(generator.integers(2000)) if part != "zip" else len(content) - 1 - int(generator.integers(9000))
+        )
+        damaged[place] ^= 1 << int(generator.integers(8))
+        (tmp_path / f"x{number}.pt").write_bytes(damaged)
+        jobs.append((str(number), "clip", str(tmp_path / f"x{number}.pt")))
+    for name, (kind, message, _, _) in outcomes(tmp_path, jobs).items():
+        if kind:
+            assert kind == "ValueError", message
+            assert "\n" not in message
+            assert f"x{name}.pt" in message
+        else:
+            assert load_backbone(tmp_path / f"x{name}.pt", activation="quick_gelu").fingerprint == expected
+
+
+@pytest.mark.parametrize("file", ["prompts.safetensors", "backbone/tokenizer.json", "backbone/model.safetensors"])
+def test_a_flipped_bit_in_a_model_folder_is_noticed(file: str, tmp_path: Path) -> None:
+    folder = tiny_model(("run", "jump")).save_pretrained(tmp_path / "model", embed_backbone=True)
+    VideoModel.from_pretrained(folder)
+    content = bytearray((folder / file).read_bytes())
+    content[-9] ^= 1
+    (folder / file).write_bytes(content)
+    with pytest.raises(ValueError, match=r"damaged, or not the file that config\.json was written with"):
+        VideoModel.from_pretrained(folder)
+
+
+def test_a_folder_without_checksums_still_loads(tmp_path: Path) -> None:
+    folder = tiny_model(("run", "jump")).save_pretrained(tmp_path / "model", embed_backbone=True)
+    content = json.loads((folder / "config.json").read_text())
+    del content["sha256"]
+    (folder / "config.json").write_text(json.dumps(content))
+    assert VideoModel.from_pretrained(folder).class_names == ("run", "jump")

@@ -1,0 +1,162 @@
+"""Files from anywhere: tensors come out, nothing in them runs, and what is damaged is said in one line."""
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import peers
+from vitaclip.backbones.reading import read_state_dict
+
+STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(3, dtype=torch.float16)}
+
+
+class Boom:
+    """A pickle of this runs a command when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (exec, ("open('boom', 'w').close()",))
+
+
+def assert_same(path: Path) -> None:
+    state = read_state_dict(path)
+    assert set(state) == set(STATE)
+    for name, tensor in STATE.items():
+        assert state[name].dtype == tensor.dtype
+        assert torch.equal(state[name], tensor)
+
+
+def test_safetensors_and_archives(tmp_path: Path) -> None:
+    save_file(STATE, tmp_path / "weights.bin")  # told by its content, not by its name
+    assert_same(tmp_path / "weights.bin")
+    torch.save(STATE, tmp_path / "weights.pt")
+    assert_same(tmp_path / "weights.pt")
+
+
+OPTIMIZER = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))]).state_dict()
+WRAPPED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "a trainer's": lambda state: {"model": state, "optimizer": OPTIMIZER, "step": 3},
+    "Lightning's": lambda state: {"state_dict": state, "epoch": 3, "loops": {"a": [1, (2.0, None)]}},
+    "DeepSpeed's": lambda state: {"module": state, "optimizer": None, "global_steps": 7},
+    "nested": lambda state: {"state_dict": {"model": {"module": state}}},
+    "timm's average": lambda state: {"state_dict_ema": state, "epoch": 1},
+    "an average": lambda state: {"model_ema": state},
+    "torch's average": lambda state: {"n_averaged": torch.tensor(7), **{f"module.{k}": v for k, v in state.items()}},
+    "parameters": lambda state: {name: torch.nn.Parameter(value) for name, value in state.items()},
+}
+PREFIXES = ("", "module.", "_orig_mod.", "_orig_mod.module.", "module.module.", "module._orig_mod.")
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+@pytest.mark.parametrize("wrapping", WRAPPED)
+def test_wrapped_weights_are_found(tmp_path: Path, wrapping: str, prefix: str) -> None:
+    torch.save(WRAPPED[wrapping]({f"{prefix}{name}": value for name, value in STATE.items()}), tmp_path / "x.pth")
+    assert_same(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize(
+    "middle", ["a._orig_mod.{}", "a._fsdp_wrapped_module.{}", "a.module._checkpoint_wrapped_module.{}"]
+)
+def test_wrappers_inside_names_are_taken_out(tmp_path: Path, middle: str) -> None:
+    torch.save({middle.format(name[2:]): value for name, value in STATE.items()}, tmp_path / "x.pth")
+    assert_same(tmp_path / "x.pth")
+
+
+def test_of_several_sets_of_weights_one_is_named(tmp_path: Path) -> None:
+    other = {name: value + 1 for name, value in STATE.items()}
+    torch.save({"model_ema": other, "model": STATE}, tmp_path / "x.pth")
+    with pytest.warns(UserWarning, match=r"holds several sets of weights; 'model' is read, not \['model_ema'\]"):
+        assert_same(tmp_path / "x.pth")
+
+
+def test_names_that_become_one_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(1), "module.a": torch.ones(1)}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match="the same names with and without"):
+        read_state_dict(tmp_path / "x.pth")
+
+
+def test_unknown_wrappings_are_refused_with_their_keys(tmp_path: Path) -> None:
+    torch.save({"generator": STATE, "discriminator": STATE}, tmp_path / "x.pth")
+    with pytest.raises(ValueError, match=r'with the keys \["generator", "discriminator"\]'):
+        read_state_dict(tmp_path / "x.pth")
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "archive", "torchscript"])
+def test_weights_do_not_change_with_their_file(tmp_path: Path, kind: str) -> None:
+    """Overwritten in place, and then cut to nothing: a mapped file would change the weights, then end the process."""
+    path = tmp_path / "x.pt"
+    if kind == "torchscript":
+        peers.openai_archive(peers.openai_clip(), path)
+    else:
+        (save_file if kind == "safetensors" else torch.save)(STATE, path)
+    state = read_state_dict(path)
+    before = {name: tensor.clone() for name, tensor in state.items()}
+    path.write_bytes(b"\xff" * path.stat().st_size)
+    assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
+    with path.open("r+b") as file:
+        file.truncate(0)
+    assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
+
+
+def test_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"a": torch.ones(1), "b": Boom()}, "archive.pt")
+    with pytest.raises(ValueError, match="only running it could rebuild"):
+        read_state_dict("archive.pt")
+    Path("bare.bin").write_bytes(pickle.dumps(Boom()))
+    with pytest.raises(ValueError, match="bare pickles"):
+        read_state_dict("bare.bin")
+    torch.save(STATE, "old.bin", _use_new_zipfile_serialization=False)
+    with pytest.raises(ValueError, match="bare pickles"):
+        read_state_dict("old.bin")
+    assert not Path("boom").exists()
+
+
+def test_a_torchscript_archive_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
+        archive.writestr("x/data.pkl", pickle.dumps(Boom()))
+        archive.writestr("x/constants.pkl", pickle.dumps(()))
+    with pytest.raises(ValueError, match=r"asks for builtins.exec, and only running it could rebuild that"):
+        read_state_dict(tmp_path / "evil.pt")
+    assert not Path("boom").exists()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 0.98])
+@pytest.mark.parametrize("kind", ["safetensors", "archive", "torchscript"])
+def test_truncated_files_are_errors_of_one_line(tmp_path: Path, kind: str, share: float) -> None:
+    path = tmp_path / "weights.pt"
+    if kind == "safetensors":
+        save_file(STATE, path)
+    elif kind == "archive":
+        torch.save(STATE, path)
+    else:
+        peers.openai_archive(peers.openai_clip(), path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(ValueError, match=r"weights\.pt") as error:
+        read_state_dict(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"a": torch.ones(1), "b": 3}, {}])
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
+    torch.save(content, tmp_path / "x.pt")
+    with pytest.raises(ValueError, match=r"no weights by name in it|beside weights it holds"):
+        read_state_dict(tmp_path / "x.pt")
+
+
+def test_an_index_may_only_name_files_beside_it(tmp_path: Path) -> None:
+    index = tmp_path / "model.safetensors.index.json"
+    save_file(STATE, tmp_path.parent / "outside.safetensors")
+    for part in ("../outside.safetensors", "absent.safetensors"):
+        index.write_text(f'{{"weight_map": {{"a.weight": "{part}"}}}}')
+        with pytest.raises(ValueError, match="which is not beside it"):
+            read_state_dict(index)
+    index.write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        read_state_dict(index)
