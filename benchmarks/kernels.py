@@ -1,4 +1,4 @@
-"""Linear layers and attention by the operations that `vitaclip.backbones.kernels` chooses from, at the size of ViT-B/16.
+"""Linear layers and attention by the operations that `vitaclip.backbones.kernels` chooses from, at ViT-B/16's size.
 
     python benchmarks/kernels.py                 two clips of 8 frames at a time, on all cores
     python benchmarks/kernels.py --frames 24     the test of a video, 3 views
