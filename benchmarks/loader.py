@@ -29,7 +29,7 @@ from vitaclip.config import AugmentConfig
 from vitaclip.data import FrameSampling, Sample, TrainDataset, TrainTransform, VideoRow, open_video
 from vitaclip.data import train_batches as load
 from vitaclip.data.transforms import pixel_ops
-from vitaclip.data.transforms.train import OneClip
+from vitaclip.data.transforms.train import SampledTransform
 
 BATCH = 8
 RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
@@ -106,9 +106,9 @@ def make_sample(path: Path, transform: TrainTransform, rng: np.random.Generator,
     with watch.time("open, read packets"):
         context = open_video(path)
         video = context.__enter__()
-    convert, one_clip = video._convert, OneClip(transform, rng)
+    convert, sampled = video._convert, SampledTransform(transform, rng)
     video._convert = watch.watch("colour conversion", convert)  # type: ignore[assignment]
-    shrink = watch.watch("crop and resize", one_clip.each)
+    shrink = watch.watch("crop and resize", sampled.frame)
     before = watch.spent["colour conversion"] + watch.spent["crop and resize"]
     with watch.time("decode"):
         frames = video.frames(SAMPLING.train(video.num_frames, rng), shrink)
@@ -117,7 +117,7 @@ def make_sample(path: Path, transform: TrainTransform, rng: np.random.Generator,
     if transform.randaugment:
         with watch.time("augmentation"):
             frames = transform.randaugment(frames, rng)
-        frames = watch.watch("crop and resize", one_clip._crop)(frames)
+        frames = watch.watch("crop and resize", sampled._crop)(frames)
     with watch.time("into the batch"):
         frames.contiguous().clone()
 

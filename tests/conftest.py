@@ -14,7 +14,7 @@ import pytest
 
 from small_world import write_small_world
 from video_files import write_video
-from vitaclip.data import open_clip
+from vitaclip.data import open_source
 
 
 @pytest.fixture(scope="session")
@@ -47,8 +47,8 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def counted(path: Path, *arguments: Any) -> Any:
         paths.append(path)
-        return open_clip(path, *arguments)
+        return open_source(path, *arguments)
 
     for module in ("dataset", "drawn"):
-        monkeypatch.setattr(f"vitaclip.data.loading.{module}.open_clip", counted)
+        monkeypatch.setattr(f"vitaclip.data.loading.{module}.open_source", counted)
     return paths

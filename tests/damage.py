@@ -18,7 +18,7 @@ from torch import Tensor
 from video_files import moving_texture
 from video_kinds import KINDS
 from vitaclip.config import AugmentConfig
-from vitaclip.data import FrameSampling, TrainDataset, TrainTransform, VideoError, VideoRow, load_views, open_clip
+from vitaclip.data import FrameSampling, TrainDataset, TrainTransform, VideoError, VideoRow, load_views, open_source
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.data.workers.processes import Outcome, run_in_processes
 
@@ -255,11 +255,11 @@ def read(path: Path) -> Reading:
 
 
 def _differs(path: Path) -> bool:
-    with open_clip(path) as clip:
+    with open_source(path) as clip:
         numbers = list(range(min(clip.num_frames, 60)))
         together = clip.frames(numbers, _shrink)
     for number in numbers[:: max(1, len(numbers) // 3)]:
-        with open_clip(path) as clip:
+        with open_source(path) as clip:
             if not torch.equal(clip.frames([number], _shrink)[0], together[number]):
                 return True
     return False

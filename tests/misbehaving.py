@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import TrainDataset, VideoError, VideoPath, open_clip
-from vitaclip.data.upkeep.scan import VideoFacts, check_video
+from vitaclip.data import TrainDataset, VideoError, VideoPath, open_source
+from vitaclip.data.tools.scan import VideoFacts, check_video
 from vitaclip.data.workers.worker import Mark
 
 
@@ -62,15 +62,15 @@ def check_or_misbehave(path: VideoPath, limits: VideoLimits) -> VideoFacts:
 
 
 def open_or_misbehave(path: VideoPath, *arguments: Any) -> Any:
-    """`open_clip`, but a file whose name says so hangs or kills the process."""
+    """`open_source`, but a file whose name says so hangs or kills the process."""
     misbehave(Path(str(path)).stem)
-    return open_clip(path, *arguments)
+    return open_source(path, *arguments)
 
 
 def open_slowly(path: VideoPath, *arguments: Any) -> Any:
-    """`open_clip`, after a fifth of a second."""
+    """`open_source`, after a fifth of a second."""
     time.sleep(0.2)
-    return open_clip(path, *arguments)
+    return open_source(path, *arguments)
 
 
 def send_and_die(item: int, mark: Mark) -> object:

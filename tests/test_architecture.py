@@ -108,7 +108,7 @@ ALLOWED_IN_DATA: dict[str, set[str]] = {
     "workers": {"reading"},
     "loading": {"reading", "transforms", "lists", "workers"},
     "prepare": {"reading"},
-    "upkeep": {"reading", "transforms", "lists", "workers"},
+    "tools": {"reading", "transforms", "lists", "workers"},
 }
 
 

@@ -2,25 +2,25 @@
 
 Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model normalises them. A row of `lists` says which
 video; `sampling` says which frames; `reading` decodes them; `transforms` crops and augments; `loading` makes batches of
-them, in `workers`. `prepare` and `upkeep` are about data sets before any training.
+them, in `workers`. `prepare` and `tools` are about data sets before any training.
 """
 
-from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.lists.class_file import read_class_names
 from vitaclip.data.lists.rows import VideoList, VideoRow, read_folder, read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
 from vitaclip.data.lists.sources import NamedVideos, choose_classes, find_videos, read_videos
 from vitaclip.data.loading.dataset import EvalDataset, LoadedVideo, TrainDataset, load_views, read_views
-from vitaclip.data.loading.drawn import DrawnDataset
+from vitaclip.data.loading.drawn import FixedAugmentationDataset
 from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.loading.samples import Sample, TrainSamples, located
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.decode import Video, open_video
-from vitaclip.data.reading.frame_folder import FrameFolder, open_clip
+from vitaclip.data.reading.frame_folder import FrameFolder, open_source
 from vitaclip.data.reading.index_cache import IndexCache, index_cache
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.reading.tar import to_video_path
+from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.transforms.train import TrainTransform
@@ -28,18 +28,18 @@ from vitaclip.data.workers.starting import expect_processes
 
 __all__ = [
     "VIDEO_SUFFIXES",
-    "DrawnDataset",
     "EvalBatch",
     "EvalDataset",
+    "FixedAugmentationDataset",
     "FrameFolder",
     "FrameSampling",
     "IndexCache",
     "LoadedVideo",
     "NamedVideos",
-    "Purpose",
     "RandAugment",
     "Sample",
     "ShardMember",
+    "Stream",
     "TrainBatch",
     "TrainDataset",
     "TrainSamples",
@@ -61,7 +61,7 @@ __all__ = [
     "load_views",
     "located",
     "names_shards",
-    "open_clip",
+    "open_source",
     "open_video",
     "parse_randaugment",
     "read_class_names",

@@ -64,7 +64,7 @@ def kept_features(
     }
     on_progress(len(states) - len(missing))
     if missing:
-        others = dataset.of(list(missing.values()))
+        others = dataset.with_samples(list(missing.values()))
         entries |= _make(model, others, list(missing), store, data, runtime, pixels, on_progress)
     return _in_order(dataset, share, [entries[state] for state in states], data)
 
@@ -78,7 +78,7 @@ def _about(model: VideoModel, dataset: EvalDataset, runtime: RuntimeConfig, pixe
         "clip": to_dict(model.backbone.config),
         "precision": pick_precision(runtime, model.device),
         "pixels": pixels,
-        "views": dataset.looks,
+        "views": dataset.view_config,
     }
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.data import Purpose, generator
+from vitaclip.data import Stream, generator
 
 
 class StepMasks:
@@ -26,6 +26,6 @@ class StepMasks:
     def __call__(self, count: int, rate: float) -> Tensor:
         """Factors (b, count), 0 with the chance `rate`, else 1 / (1 - rate)."""
         if not self._drawing:
-            self._drawing = [generator(seed, Purpose.DROPOUT, step, place) for seed, step, place in self._numbers]
+            self._drawing = [generator(seed, Stream.DROPOUT, step, place) for seed, step, place in self._numbers]
         kept = np.stack([drawing.random(count) >= rate for drawing in self._drawing])
         return torch.from_numpy(kept).float() / (1 - rate)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from vitaclip.config import TrainConfig
 from vitaclip.data import (
-    DrawnDataset,
     EvalDataset,
+    FixedAugmentationDataset,
     NamedVideos,
     TrainBatch,
     TrainSamples,
@@ -99,5 +99,5 @@ def _clips(config: TrainConfig, model: VideoModel, videos: NamedVideos) -> EvalD
     reading = index_cache(data.index_cache), data.limits, data.pixel_aspect
     if data.feature_draws:
         transform = TrainTransform(size=model.image_size, augment=data.augment)
-        return DrawnDataset(videos.rows, sampling, transform, data.feature_draws, "raise", *reading)
+        return FixedAugmentationDataset(videos.rows, sampling, transform, data.feature_draws, "raise", *reading)
     return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, "raise", 1.0, *reading)

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig
-from vitaclip.data import Purpose, generator
+from vitaclip.data import Stream, generator
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def draw_mix(config: AugmentConfig, size: int, seed: int, step: int) -> Mix | No
     """
     if not config.mixup and not config.cutmix:
         return None
-    rng = generator(seed, Purpose.MIX, step)
+    rng = generator(seed, Stream.MIX, step)
     cut = rng.random() < (0.5 if config.mixup else 1.0) if config.cutmix else False
     alpha = config.cutmix if cut else config.mixup
     share = float(rng.beta(alpha, alpha))

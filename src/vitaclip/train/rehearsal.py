@@ -16,7 +16,7 @@ from vitaclip.data import (
     VideoRow,
     frame_sampling,
     index_cache,
-    open_clip,
+    open_source,
     read_videos,
 )
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
@@ -146,6 +146,6 @@ def _problems_of_files(rows: Sequence[VideoRow], sampling: FrameSampling, limits
 
 def _length(path: VideoPath, limits: VideoLimits) -> int:
     """Frames of a video whose last one can be read."""
-    with open_clip(path, limits=limits) as video:
+    with open_source(path, limits=limits) as video:
         video.frames([video.num_frames - 1])
         return video.num_frames

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitaclip.data import Purpose, VideoRow, draw_shots, generator, list_text, read_list
+from vitaclip.data import Stream, VideoRow, draw_shots, generator, list_text, read_list
 from vitaclip.data.lists.selection import balanced_order
 
 NAMES = ("jump", "run", "sit")
@@ -74,15 +74,15 @@ def test_a_balanced_epoch_shows_classes_and_their_videos_equally_often(labels: l
 
 def test_over_balanced_epochs_every_video_has_its_turn_in_mixed_order() -> None:
     labels = np.array([0] * 30 + [1] * 3)
-    epochs = [balanced_order(labels, generator(0, Purpose.ORDER, epoch)) for epoch in range(12)]
+    epochs = [balanced_order(labels, generator(0, Stream.ORDER, epoch)) for epoch in range(12)]
     assert set(np.concatenate(epochs).tolist()) == set(range(33))
     assert all(len(set(labels[order[:12]])) == 2 for order in epochs)  # not class after class
     assert not np.array_equal(epochs[0], epochs[1])
 
 
 def test_purposes_have_streams_of_their_own() -> None:
-    draws = {generator(0, purpose, 3).integers(2**60) for purpose in Purpose}
-    assert len(draws) == len(Purpose)
-    assert generator(0, Purpose.MIX, 3).integers(2**60) != generator(1, Purpose.MIX, 3).integers(2**60)
+    draws = {generator(0, purpose, 3).integers(2**60) for purpose in Stream}
+    assert len(draws) == len(Stream)
+    assert generator(0, Stream.MIX, 3).integers(2**60) != generator(1, Stream.MIX, 3).integers(2**60)
     expected = np.random.default_rng(np.random.SeedSequence(4, spawn_key=(1, 2, 3))).integers(2**60)
-    assert generator(4, Purpose.SAMPLE, 2, 3).integers(2**60) == expected
+    assert generator(4, Stream.SAMPLE, 2, 3).integers(2**60) == expected

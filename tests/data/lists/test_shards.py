@@ -26,7 +26,7 @@ from vitaclip.data import (
 )
 from vitaclip.data.lists import shards as shard_lists
 from vitaclip.data.lists.shards import find_shards, names_shards, read_shards
-from vitaclip.data.upkeep.scan import find_targets, scan_videos, write_scan
+from vitaclip.data.tools.scan import find_targets, scan_videos, write_scan
 
 NAMES = ("opening", "closing", "neither of both")
 

@@ -10,8 +10,8 @@ import torch
 from video_files import SAMPLING, TRANSFORM, decode_all, rows_of, write_video
 from vitaclip.config import AugmentConfig, PixelAspect
 from vitaclip.data import (
-    DrawnDataset,
     EvalDataset,
+    FixedAugmentationDataset,
     FrameSampling,
     IndexCache,
     TrainDataset,
@@ -23,7 +23,7 @@ from vitaclip.data import (
 )
 from vitaclip.data.loading.samples import OnError
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
-from vitaclip.data.transforms.train import OneClip
+from vitaclip.data.transforms.train import SampledTransform
 
 
 def train(folder: Path, seed: int = 0, broken: tuple[int, ...] = (), on_error: OnError = "raise") -> TrainDataset:
@@ -137,17 +137,17 @@ def test_a_clip_made_frame_by_frame_is_the_clip_made_at_once(
     dataset = TrainDataset(rows_of(video_folder)[:1], SAMPLING, transform, 0)
     everything = torch.from_numpy(decode_all(video_folder / "clip0.mp4")).permute(0, 3, 1, 2)
     sizes = []
-    each = OneClip.each
+    frame = SampledTransform.frame
 
-    def record(self: OneClip, frames: torch.Tensor) -> torch.Tensor:
+    def record(self: SampledTransform, frames: torch.Tensor) -> torch.Tensor:
         sizes.append(len(frames))
-        return each(self, frames)
+        return frame(self, frames)
 
     for step in range(12):
         rng = next(dataset._tries(step, 0, 1))[1]
         expected = transform(everything[SAMPLING.train(len(everything), rng)], rng)
         with monkeypatch.context() as patch:
-            patch.setattr(OneClip, "each", record)
+            patch.setattr(SampledTransform, "frame", record)
             video = dataset.sample(step, 0, 1).video
         assert video is not None
         assert torch.equal(video[0], expected)
@@ -254,7 +254,7 @@ def test_every_way_of_reading_takes_the_pixel_aspect(tmp_path: Path, aspect: Pix
         (
             TrainDataset(row, SAMPLING, TRANSFORM, 0, pixel_aspect=aspect).sample(0, 0, 1).video,
             EvalDataset(row, SAMPLING, 1, 1, 24, pixel_aspect=aspect).sample(0).video,
-            DrawnDataset(row, SAMPLING, TRANSFORM, 2, pixel_aspect=aspect).sample(0).video,
+            FixedAugmentationDataset(row, SAMPLING, TRANSFORM, 2, pixel_aspect=aspect).sample(0).video,
         )
         for row in rows
     ]

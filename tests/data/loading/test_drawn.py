@@ -8,7 +8,15 @@ import torch
 
 from video_files import decode_all
 from vitaclip.config import AugmentConfig
-from vitaclip.data import DrawnDataset, FrameSampling, Purpose, TrainTransform, VideoRow, eval_batches, generator
+from vitaclip.data import (
+    FixedAugmentationDataset,
+    FrameSampling,
+    Stream,
+    TrainTransform,
+    VideoRow,
+    eval_batches,
+    generator,
+)
 
 SAMPLING = FrameSampling("dense", 4, 3)
 TRANSFORM = TrainTransform(24, AugmentConfig(crop_scale=(0.3, 1.0), flip=0.5, randaugment="rand-m7-n2-mstd0.5-inc1"))
@@ -18,7 +26,7 @@ def rows_of(folder: Path) -> list[VideoRow]:
     return [VideoRow(path, number % 3, f"list:{number}") for number, path in enumerate(sorted(folder.glob("*.mp4")))]
 
 
-def views_of(dataset: DrawnDataset, index: int) -> torch.Tensor:
+def views_of(dataset: FixedAugmentationDataset, index: int) -> torch.Tensor:
     video = dataset.sample(index).video
     assert video is not None
     return video
@@ -26,37 +34,41 @@ def views_of(dataset: DrawnDataset, index: int) -> torch.Tensor:
 
 def test_clips_are_those_of_training_with_generators_of_their_own(video_folder: Path) -> None:
     rows = rows_of(video_folder)
-    views = views_of(DrawnDataset(rows, SAMPLING, TRANSFORM, 3), 2)
+    views = views_of(FixedAugmentationDataset(rows, SAMPLING, TRANSFORM, 3), 2)
     frames = torch.from_numpy(decode_all(video_folder / "clip2.mp4")).permute(0, 3, 1, 2)
     for draw, view in enumerate(views):
-        rng = generator(0, Purpose.DRAWN, zlib.crc32(b"clip2.mp4"), draw)
+        rng = generator(0, Stream.DRAWN, zlib.crc32(b"clip2.mp4"), draw)
         clip = frames[SAMPLING.train(len(frames), rng)]
         assert torch.equal(view, TRANSFORM(clip, rng))
 
 
 def test_clips_differ_by_video_and_draw_but_not_by_list(video_folder: Path) -> None:
     rows = rows_of(video_folder)
-    dataset = DrawnDataset(rows, SAMPLING, TRANSFORM, 3)
+    dataset = FixedAugmentationDataset(rows, SAMPLING, TRANSFORM, 3)
     views = [view for index in (0, 1) for view in views_of(dataset, index)]
     assert not any(torch.equal(views[a], views[b]) for a in range(6) for b in range(a))
-    assert torch.equal(views_of(DrawnDataset(rows[1:], SAMPLING, TRANSFORM, 3), 0), torch.stack(views[3:]))
-    (batch,) = eval_batches(dataset.of(rows[:2]), 2)
+    assert torch.equal(views_of(FixedAugmentationDataset(rows[1:], SAMPLING, TRANSFORM, 3), 0), torch.stack(views[3:]))
+    (batch,) = eval_batches(dataset.with_samples(rows[:2]), 2)
     assert torch.equal(batch.video.flatten(end_dim=1), torch.stack(views))
 
 
-def test_other_augmentation_looks_otherwise(video_folder: Path) -> None:
+def test_other_augmentation_changes_view_config(video_folder: Path) -> None:
     rows = rows_of(video_folder)
     unlike = replace(TRANSFORM, augment=replace(TRANSFORM.augment, flip=0.0))
-    datasets = [DrawnDataset(rows, SAMPLING, transform, n) for transform, n in ((TRANSFORM, 3), (TRANSFORM, 2))]
-    datasets.append(DrawnDataset(rows, SAMPLING, unlike, 3))
-    looks = [dataset.looks for dataset in datasets]
-    assert looks[0] not in looks[1:]
+    datasets = [
+        FixedAugmentationDataset(rows, SAMPLING, transform, n) for transform, n in ((TRANSFORM, 3), (TRANSFORM, 2))
+    ]
+    datasets.append(FixedAugmentationDataset(rows, SAMPLING, unlike, 3))
+    configs = [dataset.view_config for dataset in datasets]
+    assert configs[0] not in configs[1:]
 
 
 def test_a_broken_video_is_left_out(video_folder: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")
-    dataset = DrawnDataset([VideoRow(bad, 0, "list.csv:1"), *rows_of(video_folder)], SAMPLING, TRANSFORM, 2, "skip")
+    dataset = FixedAugmentationDataset(
+        [VideoRow(bad, 0, "list.csv:1"), *rows_of(video_folder)], SAMPLING, TRANSFORM, 2, "skip"
+    )
     batch = next(iter(eval_batches(dataset, 2)))
     assert (batch.rows, batch.left_out) == ((1,), (0,))
     assert "list.csv:1" in batch.skipped[0]

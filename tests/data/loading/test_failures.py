@@ -9,7 +9,7 @@ import torch
 from vitaclip.data import EvalDataset, FrameSampling, TrainDataset, TrainTransform, VideoError, VideoRow, eval_batches
 from vitaclip.data.loading.loader import train_batches
 from vitaclip.data.reading import frame_folder
-from vitaclip.data.upkeep.scan import check_video
+from vitaclip.data.tools.scan import check_video
 from vitaclip.data.workers.processes import run_in_processes
 
 SAMPLING = FrameSampling("segments", 4)
@@ -25,15 +25,15 @@ ERRORS = {
 def rows(video_folder: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: None) -> list[VideoRow]:
     """Two videos that are read and four that fail."""
     del forked_workers
-    opening = frame_folder.open_clip
+    opening = frame_folder.open_source
 
     def open_or_fail(path: Path, *arguments: Any, **options: Any) -> Any:
         if Path(path).name in ERRORS:
             raise ERRORS[Path(path).name]
         return opening(path, *arguments, **options)
 
-    for place in ("loading.dataset", "upkeep.scan"):
-        monkeypatch.setattr(f"vitaclip.data.{place}.open_clip", open_or_fail)
+    for place in ("loading.dataset", "tools.scan"):
+        monkeypatch.setattr(f"vitaclip.data.{place}.open_source", open_or_fail)
     good = [video_folder / "clip0.mp4", video_folder / "clip1.mp4"]
     paths = [good[0], *(video_folder / name for name in ERRORS), good[1]]
     return [VideoRow(path, 0, f"list.csv:{n}") for n, path in enumerate(paths, start=1)]

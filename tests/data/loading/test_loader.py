@@ -164,7 +164,7 @@ EXITS = r"/exit\.mp4 ended the process that read it \(exit code 3\): leave it ou
 @pytest.fixture
 def misbehaving(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files called hang.mp4, segfault.mp4 and exit.mp4 do."""
-    monkeypatch.setattr("vitaclip.data.loading.dataset.open_clip", open_or_misbehave)
+    monkeypatch.setattr("vitaclip.data.loading.dataset.open_source", open_or_misbehave)
 
 
 @pytest.fixture
@@ -236,7 +236,7 @@ def test_a_deadly_video_can_stop_training(video_folder: Path, name: str, message
 
 @pytest.mark.usefixtures("forked_workers")
 def test_the_time_limit_is_for_one_video(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitaclip.data.loading.dataset.open_clip", open_slowly)  # 0.2 s each
+    monkeypatch.setattr("vitaclip.data.loading.dataset.open_source", open_slowly)  # 0.2 s each
     (batch,) = train_batches(train(video_folder), 0, 1, 20, 1, time_limit_seconds=1.5)
     assert batch.skipped == ()
 

@@ -16,11 +16,11 @@ import vitaclip
 from shard_files import tar_of
 from video_files import decode_all, write_video
 from vitaclip.config import ResizeConfig
-from vitaclip.data import VideoError, find_videos, open_clip, open_video, read_videos, to_video_path
+from vitaclip.data import VideoError, find_videos, open_source, open_video, read_videos, to_video_path
 from vitaclip.data.reading.mp4_header import stated_samples
 from vitaclip.data.reading.tar import read_shard
-from vitaclip.data.upkeep.resize import resize_video
-from vitaclip.data.upkeep.scan import check_video
+from vitaclip.data.tools.resize import resize_video
+from vitaclip.data.tools.scan import check_video
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with (
         pytest.raises(VideoError, match=r"pipe\.mp4 is a pipe or device, not a file"),
-        open_clip(tmp_path / "pipe.mp4"),
+        open_source(tmp_path / "pipe.mp4"),
     ):
         pass
 
@@ -222,5 +222,5 @@ def test_a_missing_member_is_named_when_opened(tmp_path: Path) -> None:
     tar = tar_of(tmp_path / "x.tar", {"a.mp4": video, "a.cls": b"0"})
     missing, there = find_videos([f"{tar}::b.mp4", f"{tar}::a.mp4"])
     assert check_video(there).num_frames == 3
-    with pytest.raises(VideoError, match=r"x\.tar::b\.mp4 is not there"), open_clip(missing):
+    with pytest.raises(VideoError, match=r"x\.tar::b\.mp4 is not there"), open_source(missing):
         pass

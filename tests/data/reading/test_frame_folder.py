@@ -20,7 +20,7 @@ from vitaclip.data import (
     load_views,
     read_folder,
 )
-from vitaclip.data.reading.frame_folder import is_frame_folder, open_clip
+from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 
 
@@ -45,7 +45,7 @@ def read_all(folder: Path) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["img_{:05d}.jpg", "{}.png", "frame{:06d}.JPEG", "image_{:04d}.webp"])
 def test_frames_equal_reading_all(tmp_path: Path, name: str) -> None:
     folder = write_frames(tmp_path / "clip", 12, name)
-    with open_clip(folder) as clip:
+    with open_source(folder) as clip:
         assert (clip.num_frames, clip.width, clip.height) == (12, 56, 40)
         assert torch.equal(clip.frames([11, 0, 5, 0]), read_all(folder)[[11, 0, 5, 0]])
 
@@ -54,7 +54,7 @@ def test_only_chosen_frames_are_read(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "clip")
     for number in (1, 2, 9):
         (folder / f"img_{number:05d}.jpg").write_text("no picture")
-    with open_clip(folder) as clip:
+    with open_source(folder) as clip:
         assert clip.frames([2, 5]).shape == (2, 3, 40, 56)
         with pytest.raises(VideoError, match=r"img_00009\.jpg cannot be read as a picture: copy it again"):
             clip.frames([2, 8])
@@ -67,12 +67,12 @@ def test_what_happens_to_each_picture_happens_as_it_is_read(tmp_path: Path) -> N
         shapes.append(tuple(pictures.shape))
         return resize_short_side(pictures, 20)
 
-    with open_clip(folder) as clip:
+    with open_source(folder) as clip:
         shrunk = clip.frames([11, 0, 5, 0], shrink)
     assert shapes == [(1, 3, 40, 56)] * 3  # each once, alone
     assert torch.equal(shrunk, resize_short_side(read_all(folder)[[11, 0, 5, 0]], 20))
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(folder / "img_00002.jpg")
-    with pytest.raises(VideoError, match="holds pictures of several sizes"), open_clip(folder) as clip:
+    with pytest.raises(VideoError, match="holds pictures of several sizes"), open_source(folder) as clip:
         clip.frames([0, 1], lambda pictures: pictures[..., :8, :8])
 
 
@@ -91,7 +91,7 @@ def test_data_sets_read_them(tmp_path: Path) -> None:
 
 def test_a_lossless_video_and_its_pictures_are_the_same_sample(video_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
-    with open_clip(video_folder / "clip3.mp4") as video:
+    with open_source(video_folder / "clip3.mp4") as video:
         for number, frame in enumerate(video.frames(range(video.num_frames))):
             Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / "clip" / f"{number}.png")
     transform = TrainTransform(24, AugmentConfig(flip=0.5, randaugment="rand-m7-n4-mstd0.5-inc1"))
@@ -119,12 +119,12 @@ def test_optical_flow_beside_the_frames_is_left_alone(tmp_path: Path) -> None:
     frames = read_all(folder)
     for name in ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg"):
         write_frames(folder, 4, name)
-    with open_clip(folder) as clip:
+    with open_source(folder) as clip:
         assert torch.equal(clip.frames(range(5)), frames)
 
 
 def test_every_tenth_frame_is_no_gap(tmp_path: Path) -> None:
-    with open_clip(write_frames(tmp_path / "clip", 5, first=0, step=10)) as clip:
+    with open_source(write_frames(tmp_path / "clip", 5, first=0, step=10)) as clip:
         assert clip.num_frames == 5
 
 
@@ -152,7 +152,7 @@ def test_bad_folders(tmp_path: Path, change: str, message: str) -> None:
         Image.new("RGB", (8, 8)).save(third)
     elif change == "cut":
         third.write_bytes(third.read_bytes()[:700])
-    with pytest.raises(VideoError, match=message) as caught, open_clip(folder) as clip:
+    with pytest.raises(VideoError, match=message) as caught, open_source(folder) as clip:
         clip.frames(range(13 if change == "outside" else 12))
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
@@ -161,7 +161,7 @@ def test_bad_folders(tmp_path: Path, change: str, message: str) -> None:
 def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 65_536, (24, 32), dtype=np.uint16)
     Image.fromarray(grey).save(tmp_path / "1.png")
-    with open_clip(tmp_path) as clip:
+    with open_source(tmp_path) as clip:
         shown = clip.frames([0])[0].numpy()
     np.testing.assert_allclose(shown, np.broadcast_to(grey * (255 / 65_535), (3, 24, 32)), atol=1)
 
@@ -183,5 +183,5 @@ def test_pictures_are_turned_as_they_say(tmp_path: Path, orientation: int) -> No
         7: stored[::-1, ::-1].transpose(1, 0, 2),
         8: stored[:, ::-1].transpose(1, 0, 2),
     }
-    with open_clip(tmp_path) as clip:
+    with open_source(tmp_path) as clip:
         np.testing.assert_array_equal(clip.frames([0])[0].permute(1, 2, 0).numpy(), turned[orientation])

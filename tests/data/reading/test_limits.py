@@ -10,15 +10,15 @@ from PIL import Image
 
 from video_files import SAMPLING, TRANSFORM, rows_of, write_video
 from vitaclip.config import ScanConfig, VideoLimits
-from vitaclip.data import EvalDataset, IndexCache, TrainDataset, VideoError, open_clip, open_video
-from vitaclip.data.upkeep.scan import Target, scan_videos
+from vitaclip.data import EvalDataset, IndexCache, TrainDataset, VideoError, open_source, open_video
+from vitaclip.data.tools.scan import Target, scan_videos
 
 LIMITS = VideoLimits()
 JUST_ENOUGH = VideoLimits(frames=40, pixels=64 * 48, hours=0.0005)
 
 
 def read(path: Path, limits: VideoLimits) -> int:
-    with open_clip(path, limits=limits) as clip:
+    with open_source(path, limits=limits) as clip:
         clip.frames([0])
         return clip.num_frames
 

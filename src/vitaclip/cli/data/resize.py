@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Shrink and count; 1 if some failed."""
-    from vitaclip.data.upkeep.resize import FAILURES_FILE, plan_resize, run_resize
+    from vitaclip.data.tools.resize import FAILURES_FILE, plan_resize, run_resize
     from vitaclip.data.workers.processes import name_problem
 
     config = as_dataclass(ResizeConfig, arguments)

@@ -13,7 +13,7 @@ from vitaclip.cli.screen import counting_bar, print_table, progress_bars, termin
 from vitaclip.config import ScanConfig
 
 if TYPE_CHECKING:
-    from vitaclip.data.upkeep.scan import BadVideo
+    from vitaclip.data.tools.scan import BadVideo
 
 HELP = "which videos of a list or folder can be read"
 DESCRIPTION = """\
@@ -38,7 +38,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Check and print; 1 if something is bad."""
     from vitaclip.data.lists.sources import choose_classes
-    from vitaclip.data.upkeep.scan import Scan, find_targets, scan_videos, write_scan
+    from vitaclip.data.tools.scan import Scan, find_targets, scan_videos, write_scan
 
     if arguments.out:
         check_outputs(arguments, *(str(Path(arguments.out) / name) for name in ("bad.csv", "clean.csv")))

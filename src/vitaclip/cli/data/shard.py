@@ -34,7 +34,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Pack and count."""
     from vitaclip.data.lists.sources import choose_classes, read_source
-    from vitaclip.data.upkeep.packing import pack, plan_packing
+    from vitaclip.data.tools.packing import pack, plan_packing
 
     names = choose_classes(arguments.classes) if arguments.classes else None
     videos = read_source(arguments.videos, arguments.root, names)

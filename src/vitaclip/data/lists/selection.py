@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.lists.rows import VideoRow
+from vitaclip.data.rng import Stream, generator
 
 
 def draw_shots(rows: Sequence[VideoRow], class_names: Sequence[str], shots: int, seed: int) -> tuple[VideoRow, ...]:
@@ -26,7 +26,7 @@ def draw_shots(rows: Sequence[VideoRow], class_names: Sequence[str], shots: int,
         if len(of_class) < shots:
             videos = f"{len(of_class)} video{'' if len(of_class) == 1 else 's'}"
             raise ValueError(f"data.shots = {shots}: class {name!r} has {videos}; lower data.shots or add videos")
-        order = generator(seed, Purpose.SHOTS, label).permutation(len(of_class))
+        order = generator(seed, Stream.SHOTS, label).permutation(len(of_class))
         chosen.update(of_class[order[:shots]].tolist())
     return tuple(row for index, row in enumerate(rows) if index in chosen)
 

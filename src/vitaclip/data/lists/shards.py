@@ -12,7 +12,7 @@ from fsspec.core import url_to_fs
 from vitaclip.data.list_lines import LabelReader
 from vitaclip.data.lists.rows import VideoList, VideoRow, raise_problems
 from vitaclip.data.reading.index_cache import IndexCache
-from vitaclip.data.reading.member import ShardError, insist, is_local
+from vitaclip.data.reading.member import ShardError, is_local, with_retries
 from vitaclip.data.reading.tar import ShardContent, read_shard
 from vitaclip.names import check_class_names
 
@@ -38,7 +38,7 @@ def find_shards(source: str) -> list[str]:
         ValueError: nothing there, a range that runs backwards, or a storage that cannot be asked.
     """
     try:
-        found = [shard for address in _expand(source) for shard in insist(partial(_look, address))]
+        found = [shard for address in _expand(source) for shard in with_retries(partial(_look, address))]
     except ShardError as error:
         raise ValueError(f"{source}: {error}") from error
     if not found:

@@ -20,12 +20,12 @@ from vitaclip.data.loading.guard import Guard, as_video_error
 from vitaclip.data.loading.samples import OnError, Sample, TrainSamples, check_on_error, check_rows, located
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError
 from vitaclip.data.reading.decode import Video
-from vitaclip.data.reading.frame_folder import FrameFolder, open_clip
+from vitaclip.data.reading.frame_folder import FrameFolder, open_source
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
-from vitaclip.data.transforms.train import OneClip, TrainTransform
+from vitaclip.data.transforms.train import SampledTransform, TrainTransform
 
 LoadedVideo = tuple[Tensor, np.ndarray]
 """Views of a video, uint8 (V, T, 3, S, S), and the (clips, T) numbers of the frames that the clips consist of."""
@@ -58,7 +58,7 @@ class TrainDataset(TrainSamples):
         self.sampling, self.transform, self._reading = sampling, transform, (index_cache, limits, pixel_aspect)
 
     def clip(self, index: int, rng: np.random.Generator) -> Tensor:
-        with open_clip(self.rows[index].path, *self._reading) as video:
+        with open_source(self.rows[index].path, *self._reading) as video:
             return draw_clip(video, self.sampling, self.transform, rng)
 
 
@@ -67,8 +67,8 @@ def draw_clip(
 ) -> Tensor:
     """A training clip of an open video, uint8 (T, 3, S, S)."""
     indices = sampling.train(video.num_frames, rng)
-    one_clip = OneClip(transform, rng)
-    return one_clip.finish(video.frames(indices, one_clip.each)).contiguous()
+    sampled = SampledTransform(transform, rng)
+    return sampled.clip(video.frames(indices, sampled.frame)).contiguous()
 
 
 class EvalDataset:
@@ -141,7 +141,7 @@ class EvalDataset:
         views = self.temporal_views, self.spatial_crops, self.size, self.crop
         return load_views(path, self.sampling, *views, *self._reading)
 
-    def of(self, rows: Sequence[VideoRow]) -> Self:
+    def with_samples(self, rows: Sequence[VideoRow]) -> Self:
         """The same views of other videos; a broken one gives a sample without video."""
         other = copy.copy(self)
         other.rows, other.on_error = tuple(rows), "skip"
@@ -149,7 +149,7 @@ class EvalDataset:
         return other
 
     @property
-    def looks(self) -> dict[str, Any]:
+    def view_config(self) -> dict[str, Any]:
         """All that decides what the views of a file look like, ready for JSON."""
         return {
             "decoder": f"PyAV {av.__version__}",
@@ -197,7 +197,7 @@ def read_views(
 ) -> LoadedVideo:
     """`load_views`, and the (clips, T) numbers of the frames that the clips consist of, from 0."""
     _check_views(temporal_views, spatial_crops, size)
-    with as_video_error(path), open_clip(path, index_cache, limits, pixel_aspect) as video:
+    with as_video_error(path), open_source(path, index_cache, limits, pixel_aspect) as video:
         indices = sampling.views(video.num_frames, temporal_views)
         # Clips may share frames: each is decoded and resized once.
         distinct, places = np.unique(indices, return_inverse=True)

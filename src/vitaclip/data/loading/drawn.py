@@ -12,19 +12,19 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import PixelAspect, VideoLimits
-from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.loading.dataset import EvalDataset, draw_clip
 from vitaclip.data.loading.samples import OnError
 from vitaclip.data.reading.container import DEFAULT_LIMITS
-from vitaclip.data.reading.frame_folder import open_clip
+from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.train import TrainTransform
 
 
-class DrawnDataset(EvalDataset):
+class FixedAugmentationDataset(EvalDataset):
     """The same V training clips of every video, every time: they stand where a test has its views.
 
     They depend on the file's name and their number, not on a seed or on the list, so that all runs can share them.
@@ -53,14 +53,14 @@ class DrawnDataset(EvalDataset):
 
     def views(self, path: VideoPath) -> Tensor:
         name = zlib.crc32(path.parts[-1].encode(errors="surrogateescape"))
-        with open_clip(path, *self._reading) as video:
+        with open_source(path, *self._reading) as video:
             return torch.stack(
                 [
-                    draw_clip(video, self.sampling, self.transform, generator(0, Purpose.DRAWN, name, draw))
+                    draw_clip(video, self.sampling, self.transform, generator(0, Stream.DRAWN, name, draw))
                     for draw in range(self.temporal_views)
                 ]
             )
 
     @property
-    def looks(self) -> dict[str, Any]:
-        return super().looks | {"drawn": asdict(self.transform.augment)}
+    def view_config(self) -> dict[str, Any]:
+        return super().view_config | {"drawn": asdict(self.transform.augment)}

@@ -10,11 +10,11 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
-from vitaclip.data.draws import Purpose, generator
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.lists.selection import balanced_order
 from vitaclip.data.loading.guard import Guard
 from vitaclip.data.reading.container import VideoError
+from vitaclip.data.rng import Stream, generator
 
 OnError = Literal["raise", "skip"]
 
@@ -93,14 +93,14 @@ class TrainSamples:
     def _tries(self, step: int, i: int, batch_size: int) -> Iterator[tuple[int, np.random.Generator]]:
         """The row that is due with its generator, then the rows that stand in for broken ones."""
         epoch, position = divmod(step * batch_size + i, len(self.rows))
-        yield int(self._epoch_order(epoch)[position]), generator(self.seed, Purpose.SAMPLE, step, i, 0)
+        yield int(self._epoch_order(epoch)[position]), generator(self.seed, Stream.SAMPLE, step, i, 0)
         for attempt in range(1, _TRIES):
-            rng = generator(self.seed, Purpose.SAMPLE, step, i, attempt)
+            rng = generator(self.seed, Stream.SAMPLE, step, i, attempt)
             yield int(rng.integers(len(self.rows))), rng
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
-            rng = generator(self.seed, Purpose.ORDER, epoch)
+            rng = generator(self.seed, Stream.ORDER, epoch)
             if self.balance_classes:
                 order = balanced_order(np.array([row.label for row in self.rows]), rng)
             else:

@@ -116,7 +116,7 @@ def _check_samples(path: VideoPath, file: BinaryIO | MemberFile, limits: VideoLi
     end = file.seek(0, os.SEEK_END)
     for is_video, count, size in stated_samples(file, end):
         if count > limits.frames and (is_video or count * size > _MOST_CUT_OFF * end):
-            raise beyond(path, f"{count} {'frames' if is_video else 'pieces of sound'}", "frames", limits)
+            raise limit_error(path, f"{count} {'frames' if is_video else 'pieces of sound'}", "frames", limits)
 
 
 def first_video(path: VideoPath, container: InputContainer) -> VideoStream:
@@ -182,7 +182,7 @@ def check_size(path: VideoPath, width: int, height: int, limits: VideoLimits, no
         note: what is to be said of the size.
     """
     if width * height > limits.pixels:
-        raise beyond(path, f"frames of {width} x {height} pixels{note}", "pixels", limits)
+        raise limit_error(path, f"frames of {width} x {height} pixels{note}", "pixels", limits)
     if max(width, height) > _LONGEST * min(width, height):
         raise VideoError(
             f"{path} has frames of {width} x {height} pixels{note}, one side more than {_LONGEST} times the other:"
@@ -190,7 +190,7 @@ def check_size(path: VideoPath, width: int, height: int, limits: VideoLimits, no
         )
 
 
-def beyond(path: VideoPath, what: str, limit: str, limits: VideoLimits) -> VideoError:
+def limit_error(path: VideoPath, what: str, limit: str, limits: VideoLimits) -> VideoError:
     """The error for a video that has more of something than the limit of this name."""
     return VideoError(
         f"{path} has {what}, beyond limits.{limit} = {getattr(limits, limit)}: copy it again, or raise the limit"

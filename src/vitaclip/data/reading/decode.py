@@ -27,7 +27,7 @@ from vitaclip.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import (
     DEFAULT_LIMITS,
     VideoError,
-    beyond,
+    limit_error,
     open_container,
     read_packets,
     video_stream,
@@ -111,11 +111,11 @@ class Video:
         if index is not None:
             self.num_frames = len(index.places) if isinstance(index, FrameIndex) else index
             if self.num_frames > limits.frames:  # kept under other limits
-                raise beyond(path, f"{self.num_frames} frames", "frames", limits)
+                raise limit_error(path, f"{self.num_frames} frames", "frames", limits)
         if isinstance(index, FrameIndex) and len(index.packet_times) > 1:
             step = float(np.median(np.diff(np.sort(index.packet_times)))) * float(self._stream.time_base or 0)
             if step * self.num_frames > 3600 * limits.hours:
-                raise beyond(path, f"{step * self.num_frames / 3600:.1f} hours", "hours", limits)
+                raise limit_error(path, f"{step * self.num_frames / 3600:.1f} hours", "hours", limits)
 
     @cached_property
     def num_frames(self) -> int:
@@ -128,7 +128,7 @@ class Video:
         count = 0
         for count, _ in enumerate(self._decode_everything(), 1):
             if count > self._limits.frames:
-                raise beyond(self.path, f"at least {count} frames", "frames", self._limits)
+                raise limit_error(self.path, f"at least {count} frames", "frames", self._limits)
         if count == 0:
             raise self._error("holds no frame that can be decoded: copy it again or leave it out")
         if self._cache:

@@ -18,7 +18,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from vitaclip.config import PixelAspect, VideoLimits
-from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, beyond, check_size
+from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, check_size, limit_error
 from vitaclip.data.reading.decode import FrameFunction, Video, open_video
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
@@ -37,7 +37,7 @@ def is_frame_folder(path: Path) -> bool:
         return any(_NUMBERED.fullmatch(entry.name) is not None for entry in entries)
 
 
-def open_clip(
+def open_source(
     path: str | VideoPath,
     cache: IndexCache | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
@@ -61,7 +61,7 @@ def open_clip(
 
 
 class FrameFolder:
-    """A folder of numbered pictures, in the order of their numbers, turned as they say. Made by `open_clip`.
+    """A folder of numbered pictures, in the order of their numbers, turned as they say. Made by `open_source`.
 
     Read like a `Video`; pictures state no rate, so there is no `fps`.
     """
@@ -70,7 +70,7 @@ class FrameFolder:
         self.path, self._limits = path, limits
         self._files = _frame_files(path)
         if len(self._files) > limits.frames:
-            raise beyond(path, f"{len(self._files)} pictures", "frames", limits)
+            raise limit_error(path, f"{len(self._files)} pictures", "frames", limits)
 
     @property
     def num_frames(self) -> int:
@@ -164,6 +164,6 @@ def _read_picture(file: Path, limits: VideoLimits) -> Tensor:
     except VideoError:
         raise
     except Image.DecompressionBombError as error:
-        raise beyond(file, "far too many pixels", "pixels", limits) from error
+        raise limit_error(file, "far too many pixels", "pixels", limits) from error
     except Exception as error:  # damaged pictures make Pillow fail in every way there is
         raise VideoError(f"{file} cannot be read as a picture: copy it again or leave its folder out") from error

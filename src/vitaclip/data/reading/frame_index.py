@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vitaclip.config import VideoLimits
-from vitaclip.data.reading.container import beyond, open_container, read_packets, video_stream
+from vitaclip.data.reading.container import limit_error, open_container, read_packets, video_stream
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.picture_headers import Order, UnknownOrderError, read_headers
 
@@ -121,7 +121,7 @@ def read_index(
         return None
     packets = _read_packets(container, stream, limits.frames)
     if len(packets) > limits.frames:
-        raise beyond(path, f"at least {len(packets)} packets", "frames", limits)
+        raise limit_error(path, f"at least {len(packets)} packets", "frames", limits)
     stored = [packet.time for packet in packets]
     if len(set(stored)) < len(stored):
         return None

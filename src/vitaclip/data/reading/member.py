@@ -82,7 +82,7 @@ class MemberFile(io.RawIOBase):
         system, path = url_to_fs(member.shard)
         # A member that is not large comes with one request, and little of the next with it.
         ahead = min(max(member.size, 1), _READ_AHEAD_BYTES)
-        self._file = insist(lambda: system.open(path, "rb", block_size=ahead))
+        self._file = with_retries(lambda: system.open(path, "rb", block_size=ahead))
 
     def readable(self) -> bool:
         """Yes."""
@@ -112,7 +112,7 @@ class MemberFile(io.RawIOBase):
         if length == 0:
             return 0
         try:
-            content = insist(lambda: self._read(length))
+            content = with_retries(lambda: self._read(length))
         except ShardError:
             self._is_broken = True
             raise
@@ -134,7 +134,7 @@ class MemberFile(io.RawIOBase):
         return content
 
 
-def insist(ask: Callable[[], ResultT]) -> ResultT:
+def with_retries(ask: Callable[[], ResultT]) -> ResultT:
     """The result of a request; one that fails is made again, since networks falter.
 
     Raises:

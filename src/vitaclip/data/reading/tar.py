@@ -26,8 +26,8 @@ from vitaclip.data.reading.member import (
     ShardMember,
     VideoPath,
     absolute_address,
-    insist,
     is_local,
+    with_retries,
 )
 from vitaclip.names import quoted
 
@@ -82,7 +82,7 @@ def read_shard(address: str, cache: IndexCache | None = None) -> ShardContent:
         ValueError: it is not there, is no tar file, is compressed, or ends early.
     """
     try:
-        return insist(lambda: _read(address, cache))
+        return with_retries(lambda: _read(address, cache))
     except ShardError as error:
         raise ValueError(f"{address}: {error}") from error
 

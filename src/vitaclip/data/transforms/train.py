@@ -47,11 +47,11 @@ class TrainTransform:
         Returns:
             uint8 (T, 3, S, S).
         """
-        one_clip = OneClip(self, rng)
-        return one_clip.finish(one_clip.each(clip))
+        sampled = SampledTransform(self, rng)
+        return sampled.clip(sampled.frame(clip))
 
 
-class OneClip:
+class SampledTransform:
     """A transform of one clip in two steps, so that a clip of large frames is never in memory as a whole."""
 
     def __init__(self, transform: TrainTransform, rng: np.random.Generator) -> None:
@@ -62,15 +62,15 @@ class OneClip:
         self._transform, self._rng = transform, rng
         self._box: tuple[int, int, int, int] | None = None
 
-    def each(self, frames: Tensor) -> Tensor:
+    def frame(self, frames: Tensor) -> Tensor:
         """What can be done to frames one at a time, uint8 (n, 3, H, W): they become as small as the rest allows."""
         if self._transform.randaugment is None:
             return self._crop(frames)
         limit = round(self._transform.size * _AUGMENTED_SHORT_SIDE_PER_SIZE)
         return resize_short_side(frames, limit) if min(frames.shape[-2:]) > limit else frames
 
-    def finish(self, clip: Tensor) -> Tensor:
-        """The rest, on all frames that `each` has been through; uint8 (T, 3, S, S)."""
+    def clip(self, clip: Tensor) -> Tensor:
+        """The rest, on all frames that `frame` has been through; uint8 (T, 3, S, S)."""
         if self._transform.randaugment is not None:
             clip = self._crop(self._transform.randaugment(clip, self._rng))
         return flip(clip) if self._rng.random() < self._transform.augment.flip else clip

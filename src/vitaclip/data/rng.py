@@ -5,7 +5,7 @@ from enum import IntEnum
 import numpy as np
 
 
-class Purpose(IntEnum):
+class Stream(IntEnum):
     """What is drawn. The same seed gives each purpose its own stream."""
 
     ORDER = 0
@@ -22,6 +22,6 @@ class Purpose(IntEnum):
     """What a training step leaves out; numbered by step and place in the batch."""
 
 
-def generator(seed: int, purpose: Purpose, *numbers: int) -> np.random.Generator:
+def generator(seed: int, purpose: Stream, *numbers: int) -> np.random.Generator:
     """A generator that depends on its arguments alone."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *numbers)))

@@ -13,7 +13,7 @@ from video_files import write_video
 from vitaclip.cli import main
 from vitaclip.config import ScanConfig
 from vitaclip.data import VideoError, read_list
-from vitaclip.data.upkeep.scan import Scan, VideoFacts, check_video, find_targets, scan_videos, write_scan
+from vitaclip.data.tools.scan import Scan, VideoFacts, check_video, find_targets, scan_videos, write_scan
 
 CONFIG = ScanConfig(workers=2, time_limit_seconds=60)
 

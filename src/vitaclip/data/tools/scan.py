@@ -16,7 +16,7 @@ from vitaclip.data.lists.rows import file_problems, is_video_name, read_rows
 from vitaclip.data.lists.shards import names_shards, read_shard_rows
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.reading.frame_folder import is_frame_folder, open_clip
+from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.workers.processes import name_problem, run_in_processes
 from vitaclip.files import csv_text, write_text
@@ -73,7 +73,7 @@ def check_video(path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS) -> VideoF
     """
     if isinstance(path, ShardMember) or path.is_file():
         _check_end(path, limits)
-    with open_clip(path, limits=limits) as video:
+    with open_source(path, limits=limits) as video:
         last = video.num_frames - 1
         frames = video.frames([0, last // 2, last])  # (3, 3, H, W)
     return VideoFacts(last + 1, frames.shape[-1], frames.shape[-2])

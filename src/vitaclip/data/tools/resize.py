@@ -22,8 +22,8 @@ from vitaclip.config import ResizeConfig
 from vitaclip.data.lists.rows import is_video_name
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import Picture, open_video
+from vitaclip.data.tools.scan import count_cores
 from vitaclip.data.transforms.geometry import resize
-from vitaclip.data.upkeep.scan import count_cores
 from vitaclip.data.workers.processes import Outcome, name_problem, run_in_processes
 from vitaclip.files import check_made_with, csv_text, replacing, write_text
 

@@ -13,8 +13,8 @@ from video_kinds import write_streams
 from vitaclip.cli import main
 from vitaclip.config import ResizeConfig
 from vitaclip.data import VideoError, open_video
+from vitaclip.data.tools.resize import Job, plan_resize, resize_video, run_resize
 from vitaclip.data.transforms.geometry import resize
-from vitaclip.data.upkeep.resize import Job, plan_resize, resize_video, run_resize
 
 CONFIG = ResizeConfig(short_side=64, key_frame_interval=8, quality=12, workers=1)
 
