@@ -203,7 +203,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     model = build("b16", 8, options).to(options.device).eval()
     with TemporaryDirectory() as folder:
         paths = [clips.make(clip, Path(folder)) for clip in clips.SHORT[: 1 if options.small else None]]
-        rows = [VideoRow(paths[i % len(paths)], 0, str(i)) for i in range(count)]
+        rows = [VideoRow(paths[i % len(paths)], (0,), str(i)) for i in range(count)]
         figures: dict[str, Any] = {"files": "H.264, 340 x 256, 10 s, synthetic", "cores": cores, "views": 3}
         for what in ("decoding alone", "decoding and the model"):
             data = EvalDataset(rows, FrameSampling("dense", 8, 16), 3, size=model.image_size)

@@ -241,7 +241,7 @@ def read(path: Path) -> Reading:
     try:
         sampling = FrameSampling("dense", 8, 4)
         transform = TrainTransform(32, AugmentConfig(randaugment="rand-m7-n2"))
-        clip = TrainDataset([VideoRow(path, 0, str(path))], sampling, transform, 0).sample(0, 0, 1).video
+        clip = TrainDataset([VideoRow(path, (0,), str(path))], sampling, transform, 0).sample(0, 0, 1).video
         assert clip is not None
         assert clip.shape == (1, 8, 3, 32, 32)
         assert load_views(path, sampling, 3, 1, 32).shape == (3, 8, 3, 32, 32)

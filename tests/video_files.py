@@ -75,4 +75,4 @@ def decode_all(path: Path) -> np.ndarray:
 def rows_of(folder: Path, broken: tuple[int, ...] = ()) -> list[VideoRow]:
     """Ten rows for the files of the fixture `video_folder`; those in `broken` name missing files."""
     names = [f"broken{n}.mp4" if n in broken else f"clip{n}.mp4" for n in range(10)]
-    return [VideoRow(folder / name, n % 3, f"list.csv:{n + 1}") for n, name in enumerate(names)]
+    return [VideoRow(folder / name, (n % 3,), f"list.csv:{n + 1}") for n, name in enumerate(names)]

@@ -113,7 +113,7 @@ def test_candidates_may_be_names_never_trained_on(world: Path, model: VideoModel
 def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VideoModel, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")
-    rows = [VideoRow(bad, 0, "list.csv:1"), *read_folder(world / "videos").rows]
+    rows = [VideoRow(bad, (0,), "list.csv:1"), *read_folder(world / "videos").rows]
     views, runtime = ViewsConfig(), RuntimeConfig()
     result = Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0)).run().result
     assert result.num_videos == 12

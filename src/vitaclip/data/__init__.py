@@ -5,6 +5,7 @@ video; `sampling` says which frames; `reading` decodes them; `transforms` crops 
 them, in `workers`. `prepare` and `tools` are about data sets before any training.
 """
 
+from vitaclip.data.labels import label_tensor, multi_hot
 from vitaclip.data.lists.class_file import read_class_names
 from vitaclip.data.lists.rows import VideoList, VideoRow, read_folder, read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
@@ -57,9 +58,11 @@ __all__ = [
     "frame_sampling",
     "generator",
     "index_cache",
+    "label_tensor",
     "list_text",
     "load_views",
     "located",
+    "multi_hot",
     "names_shards",
     "open_source",
     "open_video",

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from vitaclip.config import DataConfig, RuntimeConfig, to_dict
-from vitaclip.data import EvalDataset, VideoError, eval_batches, located
+from vitaclip.data import EvalDataset, VideoError, eval_batches, label_tensor, located
 from vitaclip.evaluate.feature_store import Entry, FeatureStore, FileState, state_of
 from vitaclip.evaluate.scoring import Pixels, VideoFeatures, encode_batch
 from vitaclip.model import VideoModel
@@ -128,7 +128,7 @@ def _in_order(dataset: EvalDataset, share: range, entries: list[Entry], data: Da
     features = [entry for entry in entries if isinstance(entry, torch.Tensor)]
     return VideoFeatures(
         features=(torch.stack(features) if features else torch.empty(0, 0, 0),),
-        labels=torch.tensor([dataset.rows[number].label for number in rows], dtype=torch.int64),
+        labels=label_tensor([dataset.rows[number].labels for number in rows], dataset.most_labels),
         rows=torch.tensor(rows, dtype=torch.int64),
         left_out={number: str(reason) for number, reason in left_out.items()},
     )

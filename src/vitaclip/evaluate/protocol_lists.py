@@ -171,6 +171,8 @@ def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping
         earlier = first.setdefault(_place(row.path), row)
         if earlier is not row:
             problems.append(f"{row.source}: {row.path} is listed already at {earlier.source}; remove one of the two")
+        elif len(row.labels) > 1:
+            problems.append(f"{row.source}: {row.path} has several labels; protocols score one label a video")
     if problems:
         raise ValueError("\n".join([f"{file}: {len(problems)} found wrong", *first_lines(problems)]))
     return first

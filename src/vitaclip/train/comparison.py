@@ -7,6 +7,7 @@ from typing import Any
 
 from vitaclip.config import DataConfig, ModelConfig, TrainConfig, from_dict, to_dict
 from vitaclip.data import NamedVideos, ShardMember, VideoPath, VideoRow
+from vitaclip.data.labels import format_labels
 from vitaclip.saving.upgrade import upgrade_model_config
 
 MAY_CHANGE_ON_RESUME = frozenset(
@@ -82,7 +83,7 @@ def _videos(rows: Sequence[VideoRow], data: DataConfig) -> str:
     root = Path(data.root) if data.root else (source if source.is_dir() else source.parent)
     digest = hashlib.sha256()
     for row in rows:
-        digest.update(f"{_below(root, row.path)}\0{row.label}\n".encode())
+        digest.update(f"{_below(root, row.path)}\0{format_labels(row.labels)}\n".encode())
     return f"{len(rows)} (list {digest.hexdigest()[:8]})"
 
 

@@ -101,7 +101,7 @@ def _seconds_of_steps(step: Callable[[], object], count: int) -> Iterator[float]
 
 def data_problems(config: TrainConfig, trained: NamedVideos) -> list[str]:
     """What is wrong with the videos of a run whose lists are in order, a line each."""
-    counts = Counter(row.label for row in trained.rows)
+    counts = Counter(label for row in trained.rows for label in row.labels)
     missing = [name for label, name in enumerate(trained.class_names) if not counts[label]]
     problems = []
     if missing:

@@ -40,7 +40,7 @@ def shards(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 def as_files(video_folder: Path) -> list[VideoRow]:
-    return [VideoRow(path, n % 3, str(path)) for n, path in enumerate(sorted(video_folder.glob("*.mp4")))]
+    return [VideoRow(path, (n % 3,), str(path)) for n, path in enumerate(sorted(video_folder.glob("*.mp4")))]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_shape_and_label(video_folder: Path) -> None:
     assert sample.video.shape == (1, 4, 3, 24, 24)
     assert sample.video.dtype == torch.uint8
     assert sample.video.is_contiguous()
-    assert sample.label == sample.index % 3
+    assert sample.labels == (sample.index % 3,)
     assert sample.skipped == ()
 
 
@@ -84,7 +84,7 @@ def test_fault_16_one_corrupt_video_is_replaced_and_reported(video_folder: Path)
     dataset = train(video_folder, broken=(2, 5, 6), on_error="skip")
     samples = [dataset.sample(0, i, 10) for i in range(10)]
     assert all(sample.video is not None and sample.index not in (2, 5, 6) for sample in samples)
-    assert all(sample.label == sample.index % 3 for sample in samples)
+    assert all(sample.labels == (sample.index % 3,) for sample in samples)
     lines = [line for sample in samples for line in sample.skipped]
     assert len(lines) >= 3
     for number in (2, 5, 6):
@@ -198,7 +198,7 @@ def test_evaluation(video_folder: Path) -> None:
     sample = dataset.sample(4)
     assert sample.video is not None
     assert sample.video.shape == dataset.video_shape == (3, 4, 3, 24, 24)
-    assert (sample.label, sample.index, sample.skipped) == (1, 4, ())
+    assert (sample.labels, sample.index, sample.skipped) == ((1,), 4, ())
     assert torch.equal(sample.video, load_views(video_folder / "clip4.mp4", SAMPLING, 3, 1, 24))
 
 
@@ -222,7 +222,7 @@ def test_broken_video_in_evaluation(video_folder: Path) -> None:
     rows = rows_of(video_folder, broken=(4,))
     sample = EvalDataset(rows, SAMPLING, 3, 1, 24, on_error="skip").sample(4)
     assert sample.video is None
-    assert sample.label == 1
+    assert sample.labels == (1,)
     assert sample.skipped[0].startswith("list.csv:5: ")
     with pytest.raises(VideoError, match="does not exist"):
         EvalDataset(rows, SAMPLING, 3, 1, 24).sample(4)

@@ -91,7 +91,7 @@ def test_training_batch_holds_the_samples(video_folder: Path) -> None:
     assert batch.video.shape == (5, 1, 4, 3, 24, 24)
     assert batch.video.dtype == torch.uint8
     assert batch.labels.dtype == torch.int64
-    assert batch.labels.tolist() == [sample.label for sample in samples]
+    assert batch.labels.tolist() == [label for sample in samples for label in sample.labels]
     assert batch.rows == tuple(sample.index for sample in samples)
     for video, sample in zip(batch.video, samples, strict=True):
         assert sample.video is not None

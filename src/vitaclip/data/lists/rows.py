@@ -3,10 +3,11 @@
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitaclip.data.list_lines import LabelReader, content_lines, line_reader, similar
+from vitaclip.data.labels import LabelReader, Labels, similar
+from vitaclip.data.list_lines import content_lines, line_reader
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import VideoPath
@@ -22,10 +23,16 @@ class VideoRow:
 
     path: VideoPath
     """The file, or the member of a tar file."""
-    label: int
-    """Number of its class, from 0."""
+    labels: Labels
+    """Indices of its classes."""
     source: str
     """Where the row comes from, for messages: `list.csv:17`."""
+
+    @property
+    def label(self) -> int:
+        """The class of a video that has one."""
+        (label,) = self.labels
+        return label
 
 
 @dataclass(frozen=True)
@@ -47,15 +54,15 @@ def read_list(
     *,
     keep_absent: bool = False,
 ) -> VideoList:
-    """Reads and checks a list of videos, one a line: `path,label` or `path label`.
+    """Reads and checks a list of videos, one a line: `path,label`, `path label`, or `path,label|label` for several.
 
-    The label is what follows the last comma or blank, so paths may hold both; a path may also stand in
-    "quotes". Labels are class numbers from 0 or, with `class_names`, names (which may hold blanks and commas:
-    the longest name that ends the line is taken), spelled as `ClassIndex` allows. Blank lines, lines that begin
-    with `#` and a first line `path,label` are passed over. A first line that names further or other columns
-    (`video_path,split,class`) makes it a csv file, one that begins with `{` JSON lines: {"path": "a.mp4", "label": 3}.
-    A path may be a folder of numbered pictures; `folder frames label` is understood. `train-000.tar::key.mp4` is a
-    video in a tar file.
+    The label is what follows the last comma or blank, so paths may hold both; a path may also stand in "quotes".
+    Labels are class numbers from 0 or, with `class_names`, names (which may hold blanks and commas: the longest name
+    that ends the line is taken), spelled as `ClassIndex` allows. A video that is listed again has the labels of all its
+    lines. Blank lines, lines that begin with `#` and a first line `path,label` are passed over. A first line that names
+    further or other columns (`video_path,split,class`) makes it a csv file, one that begins with `{` JSON lines:
+    {"path": "a.mp4", "label": 3}. A path may be a folder of numbered pictures; `folder frames label` is understood.
+    `train-000.tar::key.mp4` is a video in a tar file.
 
     Args:
         file: the list, UTF-8.
@@ -65,7 +72,7 @@ def read_list(
 
     Raises:
         ValueError: the list cannot be read or is empty; or, for all rows at once (the first ten shown): no
-            label, several labels, unknown class, label out of range, missing or empty file, a path listed twice.
+            label, unknown class, label out of range, missing or empty file, a path listed twice with one label.
             Each line says `list.csv:17: what is wrong and what to do`.
     """
     videos = read_rows(file, root, class_names)
@@ -84,7 +91,7 @@ def read_rows(file: str | Path, root: str | Path | None = None, class_names: Seq
     names = None if class_names is None else check_class_names(class_names, "class_names")
     labels = LabelReader(names)
     problems: list[str] = []
-    rows: list[VideoRow] = []
+    rows: dict[str, VideoRow] = {}
     lines = list(content_lines(file))
     try:
         read, has_heading = line_reader(lines[0][1] if lines else "", labels)
@@ -92,13 +99,20 @@ def read_rows(file: str | Path, root: str | Path | None = None, class_names: Seq
         raise ValueError(f"{file}: {error}") from error
     for source, line in lines[has_heading:]:
         try:
-            path, label = read(line)
-            rows.append(VideoRow(paths.find(path), label, source))
+            path, own = read(line)
+            row = VideoRow(paths.find(path), own, source)
         except ValueError as error:
             problems.append(f"{source}: {error}")
+            continue
+        place = os.path.normpath(str(row.path))
+        earlier = rows.setdefault(place, row)
+        if earlier is not row and not set(earlier.labels).isdisjoint(own):
+            problems.append(f"{source}: {row.path} is listed already at {earlier.source}; remove one of the two")
+        elif earlier is not row:
+            rows[place] = replace(earlier, labels=tuple(sorted(earlier.labels + own)))
     if not rows and not problems:
         raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
-    return VideoList(tuple(rows), names, labels.note, tuple(problems))
+    return VideoList(tuple(rows.values()), names, labels.note, tuple(problems))
 
 
 def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False) -> VideoList:
@@ -137,7 +151,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, k
         elif not videos:
             problems.append(f"{folder}: holds no video; add some or remove the folder")
         else:
-            rows += [VideoRow(path, label, str(path)) for path in videos]
+            rows += [VideoRow(path, (label,), str(path)) for path in videos]
     problems += _refused(rows, keep_absent)
     raise_problems(problems, f"{root}")
     return VideoList(tuple(rows), names)
@@ -145,39 +159,14 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, k
 
 def file_problems(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
     """What is wrong with the files of the rows, in the order of the rows."""
-    repeated = dict(_repeats(rows))
-    problems: list[tuple[VideoRow, str]] = []
-    for row in rows:
-        if row in repeated:
-            problems.append((row, repeated[row]))
-        elif isinstance(row.path, Path) and (problem := _file_problem(row.path)):
-            problems.append((row, f"{row.source}: {row.path} {problem}"))
-    return problems
+    problems = ((row, _file_problem(row.path)) for row in rows if isinstance(row.path, Path))
+    return [(row, f"{row.source}: {row.path} {problem}") for row, problem in problems if problem]
 
 
 def _refused(rows: Sequence[VideoRow], keep_absent: bool) -> list[str]:
-    """What is wrong with the files, or, with `keep_absent`, only with how they are listed, if some are there."""
+    """What is wrong with the files; with `keep_absent` nothing, unless none of them is there."""
     problems = file_problems(rows)
-    if keep_absent and len(problems) < len(rows):
-        problems = _repeats(rows)
-    return [problem for _, problem in problems]
-
-
-def _repeats(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
-    """The rows whose path is listed before."""
-    first: dict[str, VideoRow] = {}
-    earlier = [first.setdefault(os.path.normpath(str(row.path)), row) for row in rows]
-    pairs = zip(rows, earlier, strict=True)
-    return [(row, f"{row.source}: {row.path} {_listed_twice(row, other)}") for row, other in pairs if other is not row]
-
-
-def _listed_twice(row: VideoRow, earlier: VideoRow) -> str:
-    if row.label == earlier.label:
-        return f"is listed already at {earlier.source}; remove one of the two"
-    return (
-        f"is listed already at {earlier.source} with another class: lists with several classes a video are not"
-        " supported; remove one of the two"
-    )
+    return [] if keep_absent and len(problems) < len(rows) else [problem for _, problem in problems]
 
 
 def _file_problem(path: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from vitaclip.data.labels import format_labels, single_labels
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.rng import Stream, generator
 
@@ -19,7 +20,7 @@ def draw_shots(rows: Sequence[VideoRow], class_names: Sequence[str], shots: int,
     Raises:
         ValueError: a class has fewer videos.
     """
-    labels = np.array([row.label for row in rows])
+    labels = single_labels([row.labels for row in rows], "data.shots")
     chosen: set[int] = set()
     for label, name in enumerate(class_names):
         of_class = np.flatnonzero(labels == label)
@@ -35,7 +36,7 @@ def list_text(rows: Sequence[VideoRow]) -> str:
     """A list file of the rows, with full paths, as `read_list` takes it."""
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerows((str(row.path.absolute()), row.label) for row in rows)
+    writer.writerows((str(row.path.absolute()), format_labels(row.labels)) for row in rows)
     return text.getvalue()
 
 

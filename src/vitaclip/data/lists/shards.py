@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fsspec.core import url_to_fs
 
-from vitaclip.data.list_lines import LabelReader
+from vitaclip.data.labels import LabelReader
 from vitaclip.data.lists.rows import VideoList, VideoRow, raise_problems
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import ShardError, is_local, with_retries

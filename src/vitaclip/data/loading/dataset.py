@@ -17,7 +17,15 @@ from torch import Tensor
 from vitaclip.config import PixelAspect, VideoLimits
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.loading.guard import Guard, as_video_error
-from vitaclip.data.loading.samples import OnError, Sample, TrainSamples, check_on_error, check_rows, located
+from vitaclip.data.loading.samples import (
+    OnError,
+    Sample,
+    TrainSamples,
+    check_on_error,
+    check_rows,
+    located,
+    most_labels,
+)
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError
 from vitaclip.data.reading.decode import Video
 from vitaclip.data.reading.frame_folder import FrameFolder, open_source
@@ -105,7 +113,8 @@ class EvalDataset:
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
         self.on_error, self.crop, self.pixel_aspect = on_error, crop, pixel_aspect
-        self.guard, self._reading = Guard(self.rows), (index_cache, limits, pixel_aspect)
+        self.guard, self.most_labels = Guard(self.rows), most_labels(self.rows)
+        self._reading = index_cache, limits, pixel_aspect
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -129,8 +138,8 @@ class EvalDataset:
         except VideoError as error:
             if self.on_error == "raise":
                 raise located(row, error) from error
-            return Sample(None, row.label, index, (str(located(row, error)),))
-        return Sample(video, row.label, index)
+            return Sample(None, row.labels, index, (str(located(row, error)),))
+        return Sample(video, row.labels, index)
 
     def views(self, path: VideoPath) -> Tensor:
         """The views of a video, uint8 (V, T, 3, S, S).

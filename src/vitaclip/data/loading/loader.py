@@ -11,6 +11,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from vitaclip.data.labels import label_tensor
 from vitaclip.data.loading.ahead import Maker, make_ahead
 from vitaclip.data.loading.dataset import EvalDataset
 from vitaclip.data.loading.guard import Guard
@@ -27,7 +28,7 @@ class TrainBatch:
     video: Tensor
     """uint8 (B, 1, T, 3, S, S), or what stands for it in a training on features."""
     labels: Tensor
-    """int64 (B,), class numbers."""
+    """int64 (B,) class indices; (B, M) where videos of the list have several, see `label_tensor`."""
     rows: tuple[int, ...]
     """Row number of each video."""
     skipped: tuple[str, ...]
@@ -41,7 +42,7 @@ class EvalBatch:
     video: Tensor
     """uint8 (B, V, T, 3, S, S); B may be 0."""
     labels: Tensor
-    """int64 (B,), class numbers."""
+    """int64 (B,) class indices; (B, M) where videos of the list have several, see `label_tensor`."""
     rows: tuple[int, ...]
     """Row number of each video."""
     left_out: tuple[int, ...]
@@ -119,7 +120,9 @@ class _TrainMaker:
     def make(self, number: int) -> TrainBatch:
         samples = [self.dataset.sample(number, i, self.batch_size) for i in self.places]
         videos = [sample.video for sample in samples if sample.video is not None]
-        return TrainBatch(number, torch.stack(videos), _labels(samples), _rows(samples), _skipped(samples))
+        return TrainBatch(
+            number, torch.stack(videos), _labels(samples, self.dataset.most_labels), _rows(samples), _skipped(samples)
+        )
 
 
 @dataclass(frozen=True)
@@ -140,7 +143,7 @@ class _EvalMaker:
         # With every video broken there is nothing to stack, yet the shape stays a batch's.
         video = torch.stack(videos) if videos else torch.empty((0, *self.dataset.video_shape), dtype=torch.uint8)
         left_out = tuple(sample.index for sample in samples if sample.video is None)
-        return EvalBatch(video, _labels(whole), _rows(whole), left_out, _skipped(samples))
+        return EvalBatch(video, _labels(whole, self.dataset.most_labels), _rows(whole), left_out, _skipped(samples))
 
 
 def _load(maker: Maker[BatchT], numbers: Sequence[int], workers: int, time_limit_seconds: float) -> Iterator[BatchT]:
@@ -149,8 +152,8 @@ def _load(maker: Maker[BatchT], numbers: Sequence[int], workers: int, time_limit
     return map(maker.make, numbers)
 
 
-def _labels(samples: Sequence[Sample]) -> Tensor:
-    return torch.tensor([sample.label for sample in samples], dtype=torch.int64)
+def _labels(samples: Sequence[Sample], most: int) -> Tensor:
+    return label_tensor([sample.labels for sample in samples], most)
 
 
 def _rows(samples: Sequence[Sample]) -> tuple[int, ...]:

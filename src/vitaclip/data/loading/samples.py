@@ -10,6 +10,7 @@ from typing import Literal
 import numpy as np
 from torch import Tensor
 
+from vitaclip.data.labels import Labels, single_labels
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.lists.selection import balanced_order
 from vitaclip.data.loading.guard import Guard
@@ -28,8 +29,8 @@ class Sample:
     video: Tensor | None
     """uint8 (V, T, 3, S, S), or what stands for it in a training on features; None for a broken video in an evaluation
     that leaves those out."""
-    label: int
-    """Class number."""
+    labels: Labels
+    """Class indices."""
     index: int
     """Number of the row it comes from."""
     skipped: tuple[str, ...] = ()
@@ -53,7 +54,9 @@ class TrainSamples:
         if seed < 0:
             raise ValueError(f"seed = {seed}: must be 0 or more")
         self.rows, self.seed, self.on_error, self.balance_classes = tuple(rows), seed, on_error, balance_classes
-        self.guard = Guard(self.rows)
+        self.guard, self.most_labels = Guard(self.rows), most_labels(self.rows)
+        if balance_classes:
+            self._single_labels = single_labels([row.labels for row in self.rows], "data.balance_classes")
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
 
     def clip(self, index: int, rng: np.random.Generator) -> Tensor:
@@ -87,7 +90,7 @@ class TrainSamples:
                     raise located(row, error) from error
                 skipped.append(str(located(row, error)))
                 continue
-            return Sample(clip.unsqueeze(0), row.label, index, tuple(skipped))
+            return Sample(clip.unsqueeze(0), row.labels, index, tuple(skipped))
         raise VideoError(f"{_TRIES} videos in a row are broken, check the data; the last: {skipped[-1]}")
 
     def _tries(self, step: int, i: int, batch_size: int) -> Iterator[tuple[int, np.random.Generator]]:
@@ -102,7 +105,7 @@ class TrainSamples:
         if self._order is None or self._order[0] != epoch:
             rng = generator(self.seed, Stream.ORDER, epoch)
             if self.balance_classes:
-                order = balanced_order(np.array([row.label for row in self.rows]), rng)
+                order = balanced_order(self._single_labels, rng)
             else:
                 order = rng.permutation(len(self.rows))
             self._order = epoch, order
@@ -112,6 +115,11 @@ class TrainSamples:
 def located(row: VideoRow, error: VideoError) -> VideoError:
     """The error with the row's place in front, unless the place is the path that it begins with."""
     return error if row.source == str(row.path) else VideoError(f"{row.source}: {error}")
+
+
+def most_labels(rows: Sequence[VideoRow]) -> int:
+    """The number of labels of the video that has most."""
+    return max(len(row.labels) for row in rows)
 
 
 def check_rows(rows: Sequence[VideoRow]) -> None:

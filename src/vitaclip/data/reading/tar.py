@@ -17,7 +17,7 @@ from typing import IO
 
 from fsspec.core import url_to_fs
 
-from vitaclip.data.list_lines import label_of_entry
+from vitaclip.data.labels import label_of_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import (
@@ -205,7 +205,7 @@ def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember], o
             text = texts[ending].decode("utf-8-sig").strip()
         except UnicodeDecodeError as error:
             raise ValueError(f"its {ending} is not UTF-8 text; write it anew") from error
-        label = label_of_entry(text) if ending == "json" else text
+        label = label_of_json(text) if ending == "json" else text
         if label:
             return label
     beside = f"beside it {', '.join(others[:3])}" if others else "nothing beside it"

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from vitaclip.config import ShardConfig
+from vitaclip.data.labels import format_labels
 from vitaclip.data.lists.rows import VideoList, VideoRow, raise_problems
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.member import ShardMember, VideoPath
@@ -94,14 +95,14 @@ def _write(shard: Shard) -> None:
                 video_header, label_header = _headers(number, row, video.seek(0, io.SEEK_END))
                 video.seek(0)
                 tar.addfile(video_header, video)
-            tar.addfile(label_header, io.BytesIO(str(row.label).encode()))
+            tar.addfile(label_header, io.BytesIO(format_labels(row.labels).encode()))
 
 
 def _headers(number: int, row: VideoRow, size: int) -> tuple[tarfile.TarInfo, tarfile.TarInfo]:
     """Of the video and of its label: nothing but name and size, so that the same videos give the same bytes."""
     key = _key(number, row.path)
     video, label = tarfile.TarInfo(f"{key}{_suffix(row.path)}"), tarfile.TarInfo(f"{key}.cls")
-    video.size, label.size = size, len(str(row.label))
+    video.size, label.size = size, len(format_labels(row.labels))
     return video, label
 
 
@@ -133,5 +134,7 @@ def _member_bytes(header: tarfile.TarInfo) -> int:
 
 def _digest(videos: VideoList) -> str:
     """Names, sizes and labels, in order, and the class names."""
-    facts: Sequence[object] = [[(row.path.parts[-1], _size(row.path), row.label) for row in videos.rows]]
+    facts: Sequence[object] = [
+        [(row.path.parts[-1], _size(row.path), format_labels(row.labels)) for row in videos.rows]
+    ]
     return hashlib.sha256(json.dumps([*facts, videos.class_names]).encode()).hexdigest()[:8]

@@ -12,6 +12,7 @@ import av.error
 from av.container import InputContainer
 
 from vitaclip.config import ScanConfig, VideoLimits
+from vitaclip.data.labels import format_labels
 from vitaclip.data.lists.rows import file_problems, is_video_name, read_rows
 from vitaclip.data.lists.shards import names_shards, read_shard_rows
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
@@ -101,8 +102,12 @@ def find_targets(
     rows, names, wrong = videos.rows, videos.class_names, dict(file_problems(videos.rows))
     bad = [BadVideo(None, "list", problem) for problem in videos.problems]
     bad += [BadVideo(row.path, "list", problem) for row, problem in wrong.items()]
-    label_of = names or [str(number) for number in range(max((row.label for row in rows), default=-1) + 1)]
-    return [Target(row.path, label_of[row.label]) for row in rows if row not in wrong], bad
+    targets = [
+        Target(row.path, format_labels(row.labels if names is None else (names[label] for label in row.labels)))
+        for row in rows
+        if row not in wrong
+    ]
+    return targets, bad
 
 
 def scan_videos(
