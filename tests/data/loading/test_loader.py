@@ -255,7 +255,7 @@ def test_a_worker_killed_from_outside_is_replaced(video_folder: Path, sent: sign
 
 @pytest.mark.usefixtures("forked_workers")
 def test_processes_lost_again_and_again_end_the_run(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitaclip.data.loading.loader._labels", lambda _: os._exit(7))  # while no video is being read
+    monkeypatch.setattr("vitaclip.data.loading.loader._labels", lambda *_: os._exit(7))  # while no video is being read
     with pytest.raises(ValueError, match=r"10 processes were lost over one batch; .* \(exit code 7\)\. Use fewer"):
         list(train_batches(train(video_folder), 0, 1, 2, 1))
     assert multiprocessing.active_children() == []
@@ -263,6 +263,6 @@ def test_processes_lost_again_and_again_end_the_run(video_folder: Path, monkeypa
 
 @pytest.mark.usefixtures("forked_workers")
 def test_a_mistake_of_ours_is_shown_where_it_was_made(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitaclip.data.loading.loader._labels", lambda _: 1 // 0)
+    monkeypatch.setattr("vitaclip.data.loading.loader._labels", lambda *_: 1 // 0)
     with pytest.raises(RuntimeError, match=r"(?s)a process that makes batches failed:.*loader\.py.*ZeroDivisionError"):
         list(train_batches(train(video_folder), 0, 1, 2, 1))

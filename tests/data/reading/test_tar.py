@@ -73,7 +73,10 @@ def test_tar_files_of_webdataset_are_read(tmp_path: Path) -> None:
         ),
         ({"a.mp4": b"0", "a.txt": b"\xff\xfe"}, "its txt is not UTF-8 text; write it anew"),
         ({"a.mp4": b"0", "a.json": b"{"}, "its json is no JSON"),
-        ({"a.mp4": b"0", "a.json": b'{"label": [1, 2]}'}, r"several labels \(1, 2\)"),
+        (
+            {"a.mp4": b"0", "a.json": b'{"label": [1, [2]]}'},
+            r"label \[1, \[2\]\] must be a number or a name, or a list",
+        ),
         ({"a.mp4": b"0", "a.json": b'{"label": 1.5}'}, "label 1.5 must be a number or a name"),
         ({"a.mp4": b"0", "a.webm": b"1", "a.cls": b"0"}, r"the key has another video, a\.webm; give each a key"),
         ({"a.jpg": b"0", "a.cls": b"0"}, r"x\.tar: holds no video; its members are to be named key\.mp4"),
