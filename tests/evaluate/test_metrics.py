@@ -1,10 +1,14 @@
-"""The interval of a share, against the definition: the shares that this outcome is no surprise under."""
+"""Accuracies of videos with several labels against scikit-learn, and the interval of a share against its definition."""
 
 import math
 
+import numpy as np
 import pytest
+import torch
+from sklearn.metrics import average_precision_score
 
-from vitaclip.evaluate.metrics import wilson_interval
+from vitaclip.data import label_tensor, multi_hot
+from vitaclip.evaluate.metrics import Scores, average_precision, summarize, wilson_interval
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 1), (1, 1), (11, 11), (3, 11), (950, 1000)])
@@ -16,3 +20,33 @@ def test_ends_are_where_the_observed_share_is_1_96_deviations_off(right: int, co
         if end not in (0, 1):
             assert abs(share - end) / math.sqrt(end * (1 - end) / count) == pytest.approx(1.96, rel=1e-3)
     assert ends[1] - ends[0] > 0.02
+
+
+@pytest.mark.parametrize(("videos", "levels"), [(1, 1), (7, 3), (50, 5), (200, 10_000)])
+def test_average_precision_is_that_of_scikit_learn(videos: int, levels: int) -> None:
+    rng = np.random.default_rng(videos)
+    for _ in range(20):
+        scores, positive = rng.integers(levels, size=videos) / levels, rng.random(videos) < 0.3
+        positive[rng.integers(videos)] = True
+        expected = average_precision_score(positive, scores)
+        assert average_precision(torch.tensor(scores), torch.tensor(positive)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_several_labels_are_measured_by_their_mean_average_precision() -> None:
+    rng = np.random.default_rng(0)
+    names = tuple("abcdef")
+    labels = [
+        tuple(sorted(rng.choice(5, size=rng.integers(1, 4), replace=False).tolist())) for _ in range(40)
+    ]  # never f
+    probabilities = torch.tensor(rng.dirichlet(np.ones(6), size=40))
+    choices = probabilities.argmax(dim=1, keepdim=True)
+    table = label_tensor(labels, 3)
+    result = summarize(Scores(probabilities, table, torch.arange(40), view_choices=choices), names)
+    has = multi_hot(table, 6).numpy()
+    expected = average_precision_score(has[:, :5], probabilities[:, :5].numpy(), average=None)
+    assert result.class_accuracy == pytest.approx(dict(zip(names, expected, strict=False)))
+    assert result.mean_average_precision == pytest.approx(expected.mean())
+    hit = np.mean([choice in own for own, (choice,) in zip(labels, choices.tolist(), strict=True)])
+    assert result.top1 == pytest.approx(hit)
+    assert result.view_top1 == (pytest.approx(hit),)
+    assert result.to_dict()["confusion"] == []

@@ -96,9 +96,9 @@ class TrainingBar:
             if not self._progress.console.is_terminal:  # a bar shows nothing in a file before it ends
                 self._progress.console.print(f"step {step} of {self._steps}: {note}", soft_wrap=True)
         if "val/top1" in metrics:
-            self._progress.console.print(
-                f"step {step}: validation top-1 {metrics['val/top1']:.1%}, top-5 {metrics['val/top5']:.1%}"
-            )
+            shown = {"top-1": "val/top1", "top-5": "val/top5", "mAP": "val/mAP"}
+            figures = ", ".join(f"{name} {metrics[key]:.1%}" for name, key in shown.items() if key in metrics)
+            self._progress.console.print(f"step {step}: validation {figures}")
 
     def close(self) -> None:
         """The bar closes with its progress display, or goes."""

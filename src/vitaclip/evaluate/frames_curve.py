@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
+from vitaclip.evaluate.metrics import is_label
 
 
 @dataclass(frozen=True)
@@ -101,5 +102,5 @@ def frames_curve(evaluated: Mapping[int, Evaluated], reference: int) -> FramesCu
 def _correct(evaluated: Evaluated, rows: set[int]) -> Tensor:
     """(n,) float64, 1 where these videos are named correctly, in the order of the list."""
     scores = evaluated.scores
-    correct = (scores.probabilities.argmax(dim=1) == scores.labels).double()
+    correct = is_label(scores.probabilities.argmax(dim=1), scores.labels).double()
     return correct[torch.tensor([row in rows for row in scores.rows.tolist()])]

@@ -11,12 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitaclip.data import multi_hot
 from vitaclip.runtime import Computed
 
 
 @dataclass(frozen=True)
 class Scores:
     """What a model says of n videos: `probabilities` (n, K), `labels` (n,), and `rows` (n,), their places in the list.
+
+    Where videos of the list have several labels, these are (n, M), as `label_tensor` makes them.
 
     `left_out` has the place of each video that could not be read, with the reason; these are not among the n.
     `view_choices` (n, V) is the class that the first 1, 2 .. V views of a video choose together.
@@ -46,6 +49,9 @@ class EvaluationResult:
     """Row: true class. Column: predicted class."""
     view_top1: tuple[float, ...] = ()
     """Top-1 of the first 1, 2 .. V views of each video."""
+    mean_average_precision: float | None = None
+    """Of a list with several labels a video, the mean of the classes' average precision, which `class_accuracy` then
+    holds; top-1 and top-5 count the videos of which one label is among the first names; `confusion` is empty."""
     device: str = ""
     precision: str = ""
     """See `Computed`."""
@@ -70,11 +76,25 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 def top_k_accuracy(probabilities: Tensor, labels: Tensor, k: int) -> float:
     """Share of rows of (n, K) whose label is among the k most probable classes; all classes count if K < k."""
     best = probabilities.topk(min(k, probabilities.shape[1]), dim=1).indices
-    return float((best == labels[:, None]).any(dim=1).double().mean())
+    return float(is_label(best, labels).any(dim=1).double().mean())
 
 
-def _share_right(choices: Tensor, labels: Tensor) -> float:
-    return float((choices == labels).double().mean())
+def is_label(choices: Tensor, labels: Tensor) -> Tensor:
+    """Which choices (n,) or (n, k) of classes are among the labels (n,) or (n, M) of their video; bool like choices."""
+    return (choices.view(len(choices), -1, 1) == labels.view(len(labels), 1, -1)).any(dim=2).view_as(choices)
+
+
+def average_precision(scores: Tensor, positive: Tensor) -> float:
+    """Area below the steps of precision over recall, of scores (n,) for videos of which some are positive, bool (n,).
+
+    Equal scores count as one threshold. Source: scikit-learn's `average_precision_score`.
+    """
+    order = scores.argsort(descending=True)
+    scores, found = scores[order], positive[order].cumsum(0)
+    ends = torch.cat([(scores[1:] != scores[:-1]).nonzero().flatten(), torch.tensor([len(scores) - 1])])
+    found = found[ends].double()
+    gained = found.diff(prepend=found.new_zeros(1)) / found[-1]
+    return float((found / (ends + 1) * gained).sum())
 
 
 def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
@@ -92,6 +112,8 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
     """
     if not len(scores.labels):
         raise ValueError("no video could be scored; see the reasons: " + "; ".join([*scores.left_out.values()][:3]))
+    if scores.labels.dim() == 2:
+        return _summarize_several(scores, class_names)
     confusion = confusion_matrix(scores.probabilities, scores.labels)
     counts = confusion.sum(dim=1)
     right = confusion.diagonal()
@@ -105,6 +127,33 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
         left_out=tuple(scores.left_out.values()),
         class_accuracy=accuracy,
         confusion=confusion.tolist(),
-        view_top1=tuple(_share_right(choices, scores.labels) for choices in scores.view_choices.unbind(dim=1)),
+        view_top1=_view_top1(scores),
         **asdict(scores.computed),
+    )
+
+
+def _summarize_several(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
+    """Accuracies of videos with several labels; classes without a video do not count."""
+    positive = multi_hot(scores.labels, len(class_names))
+    columns = zip(class_names, scores.probabilities.T, positive.T, strict=True)
+    precision = {name: average_precision(column, has) for name, column, has in columns if has.any()}
+    mean = sum(precision.values()) / len(precision)
+    return EvaluationResult(
+        top1=top_k_accuracy(scores.probabilities, scores.labels, 1),
+        top5=top_k_accuracy(scores.probabilities, scores.labels, 5),
+        mean_class_accuracy=mean,
+        num_videos=len(scores.labels),
+        num_classes=len(class_names),
+        left_out=tuple(scores.left_out.values()),
+        class_accuracy=precision,
+        confusion=[],
+        view_top1=_view_top1(scores),
+        mean_average_precision=mean,
+        **asdict(scores.computed),
+    )
+
+
+def _view_top1(scores: Scores) -> tuple[float, ...]:
+    return tuple(
+        float(is_label(choices, scores.labels).double().mean()) for choices in scores.view_choices.unbind(dim=1)
     )

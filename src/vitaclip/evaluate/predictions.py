@@ -19,6 +19,7 @@ from typing import Any, Protocol, Self
 from torch import Tensor
 
 from vitaclip.data import VideoRow
+from vitaclip.data.labels import format_labels
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.files import naming, replacing
 from vitaclip.runtime import Computed
@@ -73,7 +74,7 @@ class PredictionWriter:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         self._table: _Table = _FORMATS[Path(file).suffix.lower()](Path(file), self.columns, self._names)
 
-    def write(self, path: object, scores: Tensor | None = None, label: int | None = None, error: str = "") -> None:
+    def write(self, path: object, scores: Tensor | None = None, labels: Sequence[int] = (), error: str = "") -> None:
         """Write a row: of a video with scores (K,) in [0, 1], or of one that could not be read, with an error.
 
         Raises:
@@ -82,8 +83,12 @@ class PredictionWriter:
         best = None if scores is None else scores.topk(self._top_k)
         chosen = [] if best is None else best.indices.tolist()
         row: dict[str, str | bool | float | None] = dict.fromkeys(self.columns)
-        row |= {"path": str(path), "class": None if label is None else self._names[label], "error": error or None}
-        row |= {"correct": None if label is None or not chosen else chosen[0] == label}
+        row |= {
+            "path": str(path),
+            "class": format_labels(self._names[label] for label in labels) or None,
+            "error": error or None,
+        }
+        row |= {"correct": chosen[0] in labels if labels and chosen else None}
         for rank, place in enumerate(chosen, start=1):
             assert best is not None
             row |= {f"name{rank}": self._names[place], f"probability{rank}": float(best.values[rank - 1])}
@@ -125,9 +130,9 @@ def write_predictions(file: str | Path, rows: Sequence[VideoRow], class_names: S
             row = rows[number]
             if number in places:
                 place = places[number]
-                writer.write(row.path, scores.probabilities[place], int(scores.labels[place]))
+                writer.write(row.path, scores.probabilities[place], row.labels)
             else:
-                writer.write(row.path, label=row.label, error=scores.left_out[number])
+                writer.write(row.path, labels=row.labels, error=scores.left_out[number])
 
 
 class _Lines:

@@ -223,6 +223,9 @@ def training_videos(config: TrainConfig) -> NamedVideos:
     videos = read_videos(
         data.train, "data.train", root=data.root, classes=data.classes, cache=index_cache(data.index_cache)
     )
+    several = next((row for row in videos.rows if len(row.labels) > 1), None)
+    if several and config.optim.loss == "cross_entropy":
+        raise ValueError(f"{several.source}: {several.path} has several labels; set optim.loss = bce, or give it one")
     if not data.shots:
         return videos
     seed = config.seed if data.shots_seed is None else data.shots_seed
@@ -277,7 +280,9 @@ def _validation(
 
     def validate() -> Metrics:
         result = evaluation.run(stop_if_asked).result
-        return {"val/top1": result.top1, "val/top5": result.top5, "val/left_out": float(len(result.left_out))}
+        several = {} if result.mean_average_precision is None else {"val/mAP": result.mean_average_precision}
+        figures = {"val/top1": result.top1, "val/top5": result.top5, **several}
+        return {**figures, "val/left_out": float(len(result.left_out))}
 
     return validate
 

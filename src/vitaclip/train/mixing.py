@@ -11,11 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig
-from vitaclip.data import Stream, generator
+from vitaclip.data import Stream, generator, multi_hot
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ class Mix:
         return mixed
 
     def targets(self, labels: Tensor, neighbour: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-        """Shares of the classes (b, K) of two lots of labels (b,)."""
-        own, other = (F.one_hot(numbers, num_classes).to(dtype) for numbers in (labels, neighbour))
+        """Shares of the classes (b, K) of two lots of labels (b,) or (b, M)."""
+        own, other = (multi_hot(numbers, num_classes).to(dtype) for numbers in (labels, neighbour))
         return self.share * own + (1 - self.share) * other
 
 

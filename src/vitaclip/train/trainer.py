@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from filelock import BaseFileLock
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
@@ -18,11 +17,13 @@ from torch.optim import AdamW
 from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch, VideoRow
 from vitaclip.distributed import DistEnv
+from vitaclip.evaluate.metrics import is_label
 from vitaclip.model import VideoModel
 from vitaclip.train.average import PromptAverage
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, collect, put_back
 from vitaclip.train.dropout import StepMasks
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics
+from vitaclip.train.losses import make_targets, sum_losses
 from vitaclip.train.mixing import Mix, neighbours
 from vitaclip.train.pace import Pace
 from vitaclip.train.schedule import cosine
@@ -163,10 +164,10 @@ class Trainer:
         for video, labels, targets, masks in self._micro_batches(batch):
             with self.autocast():
                 logits = self.model.logits(self.embed(video, masks), leaf)
-            loss = F.cross_entropy(logits, targets, reduction="sum", label_smoothing=optim.label_smoothing)
+            loss = sum_losses(logits, targets, optim)
             loss.backward()
             losses.append(loss.detach())
-            correct.append((logits.argmax(dim=-1) == labels).sum())
+            correct.append(is_label(logits.argmax(dim=-1), labels).sum())
         if text.requires_grad:
             text.backward(leaf.grad)
         totals = self._combine(batch, torch.stack(losses), torch.stack(correct))
@@ -220,7 +221,7 @@ class Trainer:
             video, labels = batch.video[part, 0].to(device), batch.labels[part].to(device)
             masks = StepMasks(self.config.seed, self.step, self.places[part])
             if mix is None:
-                yield video, labels, labels, masks
+                yield video, labels, make_targets(labels, len(self.class_names), self.config.optim), masks
                 continue
             other_video = batch.video[others[part], 0].to(device)
             other_labels = batch.labels[others[part]].to(device)

@@ -36,7 +36,7 @@ def rows(video_folder: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: No
         monkeypatch.setattr(f"vitaclip.data.{place}.open_source", open_or_fail)
     good = [video_folder / "clip0.mp4", video_folder / "clip1.mp4"]
     paths = [good[0], *(video_folder / name for name in ERRORS), good[1]]
-    return [VideoRow(path, 0, f"list.csv:{n}") for n, path in enumerate(paths, start=1)]
+    return [VideoRow(path, (0,), f"list.csv:{n}") for n, path in enumerate(paths, start=1)]
 
 
 def check_lines(lines: tuple[str, ...], rows: list[VideoRow]) -> None:

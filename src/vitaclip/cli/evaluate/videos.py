@@ -159,7 +159,7 @@ def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") 
     rows = [
         ("top-1", f"{result.top1:.2%}"),
         ("top-5", f"{result.top5:.2%}"),
-        ("mean per-class", f"{result.mean_class_accuracy:.2%}"),
+        ("mean per-class" if result.mean_average_precision is None else "mAP", f"{result.mean_class_accuracy:.2%}"),
         ("videos scored", str(result.num_videos)),
         ("videos left out", str(len(result.left_out))),
     ]
@@ -169,5 +169,6 @@ def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") 
     ranked = sorted(result.class_accuracy.items(), key=lambda item: (-item[1], item[0]))
     shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
     heading = "class" if shown is ranked else "class (five best, five worst)"
-    print_table(console, "", (heading, "accuracy"), [(name, f"{share:.1%}") for name, share in shown])
+    measure = "accuracy" if result.mean_average_precision is None else "average precision"
+    print_table(console, "", (heading, measure), [(name, f"{share:.1%}") for name, share in shown])
     print_left_out(console, result.left_out)

@@ -71,7 +71,7 @@ def summarize_evaluation(evaluated: Evaluated, names: Sequence[str]) -> EvalSumm
         names: the candidates, in the order of the scores' columns.
     """
     scores, result = evaluated.scores, evaluated.result
-    enough = len(scores.labels) >= MIN_VIDEOS_FOR_CALIBRATION
+    enough = len(scores.labels) >= MIN_VIDEOS_FOR_CALIBRATION and scores.labels.dim() == 1
     return EvalSummary(
         result=result,
         classes=_classes(result.confusion, names),
