@@ -92,7 +92,7 @@ def test_scores_are_the_same_and_videos_are_opened_once(
     opened.clear()
     assert torch.equal(probabilities(model, rows, tmp_path / "cache"), expected)
     # Another list of the same videos, with one twice and other labels.
-    other = [replace(rows[number], label=2) for number in (7, 1, 7)]
+    other = [replace(rows[number], labels=(2,)) for number in (7, 1, 7)]
     assert torch.equal(probabilities(model, other, tmp_path / "cache"), expected[[7, 1, 7]])
     assert opened == []
 

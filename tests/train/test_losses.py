@@ -54,8 +54,8 @@ def several(world: Path, tmp_path: Path) -> TrainConfig:
     (tmp_path / "list.csv").write_text("".join(f"{path},{labels}\n" for path, labels in lines))
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
     config = train_config(world, tmp_path / "run", loss="bce")  # type: ignore[arg-type]
-    files = {"train": str(tmp_path / "list.csv"), "val": str(tmp_path / "list.csv")}
-    data = replace(config.data, classes=str(tmp_path / "names.txt"), **files)
+    videos, names = str(tmp_path / "list.csv"), str(tmp_path / "names.txt")
+    data = replace(config.data, train=videos, val=videos, classes=names)
     return replace(config, data=data, validate_every=6)
 
 

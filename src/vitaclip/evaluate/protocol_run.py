@@ -243,7 +243,7 @@ def _score_part(
         precision=result.precision,
         frames_curve=frames_curve(by_frames, frames) if len(by_frames) > 1 else None,
         evaluated=evaluated,
-        rows=tuple(replace(row, label=places[all_names[row.label]]) for row in rows.values()),
+        rows=tuple(replace(row, labels=(places[all_names[row.label]],)) for row in rows.values()),
         texts=texts[0],
     )
 
