@@ -19,7 +19,7 @@ from typing import Any, Protocol, Self
 from torch import Tensor
 
 from vitaclip.data import VideoRow
-from vitaclip.data.labels import format_labels
+from vitaclip.data.labels import NO_LABEL, format_labels
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.files import naming, replacing
 from vitaclip.runtime import Computed
@@ -130,7 +130,8 @@ def write_predictions(file: str | Path, rows: Sequence[VideoRow], class_names: S
             row = rows[number]
             if number in places:
                 place = places[number]
-                writer.write(row.path, scores.probabilities[place], row.labels)
+                labels = [label for label in scores.labels[place].view(-1).tolist() if label != NO_LABEL]
+                writer.write(row.path, scores.probabilities[place], labels)
             else:
                 writer.write(row.path, labels=row.labels, error=scores.left_out[number])
 
