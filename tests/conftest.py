@@ -35,9 +35,7 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers start as copies of this process, with all that a test has changed in it."""
-    for module in ("starting", "worker"):
-        name = f"vitaclip.data.workers.{module}.process_context"
-        monkeypatch.setattr(name, lambda: multiprocessing.get_context("fork"))
+    monkeypatch.setattr("vitaclip.data.workers.worker.process_context", lambda: multiprocessing.get_context("fork"))
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from torch import Tensor
 from vitaclip.config import VideoLimits
 from vitaclip.data import TrainDataset, VideoError, VideoPath, open_source
 from vitaclip.data.tools.scan import VideoFacts, check_video
-from vitaclip.data.workers.worker import Mark
+from vitaclip.data.workers.worker import Heartbeat
 
 
 def misbehave(how: str) -> str:
@@ -41,17 +41,17 @@ def take(size: int) -> int:
     return len(np.empty(size, dtype=np.uint8))
 
 
-def nap(item: int, mark: Mark) -> str:
+def nap(item: int, heartbeat: Heartbeat) -> str:
     """Says what it is at."""
-    with mark.at(item):
+    with heartbeat.at(item):
         for _ in range(20):  # a single sleep would be over at once after a stop
             time.sleep(0.01)
     return "slept"
 
 
-def hang(item: int, mark: Mark) -> str:
+def hang(item: int, heartbeat: Heartbeat) -> str:
     """Says what it is at."""
-    with mark.at(item):
+    with heartbeat.at(item):
         return misbehave("hang")
 
 
@@ -73,9 +73,9 @@ def open_slowly(path: VideoPath, *arguments: Any) -> Any:
     return open_source(path, *arguments)
 
 
-def send_and_die(item: int, mark: Mark) -> object:
+def send_and_die(item: int, heartbeat: Heartbeat) -> object:
     """Large and small tensors; the item after them is the last. Here, where a started process can import it."""
-    del mark
+    del heartbeat
     if item == 2:
         os._exit(1)
     return {"large": torch.full((300, 100), item), "small": torch.tensor([item]), "none": torch.empty(0, 3)}

@@ -25,7 +25,7 @@ from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.transforms.train import TrainTransform
-from vitaclip.data.workers.starting import expect_processes
+from vitaclip.data.workers.worker import expect_processes
 
 __all__ = [
     "VIDEO_SUFFIXES",

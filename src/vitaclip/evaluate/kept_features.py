@@ -104,7 +104,7 @@ def _make(
             fresh |= {states[row]: each for row, each in zip(batch.rows, videos.features[0], strict=True)}
             for row, reason in videos.left_out.items():
                 # A video that was only too slow, or read when memory ran out, is tried again by the next run.
-                (kept if row in dataset.guard.deadly else fresh)[states[row]] = reason
+                (kept if row in dataset.quarantine.reasons else fresh)[states[row]] = reason
             if len(fresh) >= _VIDEOS_PER_FILE:
                 store.write(fresh)
                 kept, fresh = kept | fresh, {}

@@ -14,7 +14,7 @@ import torch
 
 from misbehaving import hang, nap, send_and_die
 from vitaclip.data.workers import worker as worker_module
-from vitaclip.data.workers.worker import Lost, Worker, answers, end, pack
+from vitaclip.data.workers.worker import Worker, WorkerFailure, answers, end, pack
 
 TESTS = Path(__file__).parents[2]
 
@@ -40,8 +40,8 @@ def test_what_was_sent_is_there_when_the_sender_is_gone(method: str, monkeypatch
         monkeypatch.setattr(worker_module, "process_context", lambda: multiprocessing.get_context(method))
     worker = Worker(pack(send_and_die))
     for item in range(3):
-        worker.give(item)
-    worker._process.join(60)
+        worker.submit(item)
+    worker.process.join(60)
     for item in range(2):
         ((_, answer),) = answers([worker])
         assert torch.equal(answer["large"], torch.full((300, 100), item))
@@ -50,31 +50,31 @@ def test_what_was_sent_is_there_when_the_sender_is_gone(method: str, monkeypatch
         assert answer["small"].untyped_storage().nbytes() == 8  # keeping it does not keep the large one
         answer["large"] += 1  # ours
     ((_, lost),) = answers([worker])
-    assert lost == Lost(None, False, "ended the process that read it (exit code 1)")
+    assert lost == WorkerFailure(None, False, "ended the process that read it (exit code 1)")
     end([worker])
 
 
 def test_a_process_that_hangs_is_killed_and_what_it_was_at_is_told() -> None:
     workers = [Worker(pack(task)) for task in (hang, nap)]
     for number, worker in enumerate(workers):
-        worker.give(number + 5)
+        worker.submit(number + 5)
     got: dict[Worker, object] = {}
     while len(got) < 2:
         got |= dict(answers([worker for worker in workers if worker not in got], 1.0))
-    assert got == {workers[0]: Lost(5, True, "took longer than the time limit"), workers[1]: "slept"}
+    assert got == {workers[0]: WorkerFailure(5, True, "took longer than the time limit"), workers[1]: "slept"}
     end(workers)
 
 
 def test_a_job_that_was_stopped_for_a_while_blames_nobody() -> None:
     """Ctrl-Z, or a cluster that suspends jobs."""
     worker = Worker(pack(nap))
-    worker.give(0)
-    while not worker.mark.since:
+    worker.submit(0)
+    while not worker.heartbeat.since:
         time.sleep(0.001)
-    assert worker._process.pid is not None
-    os.kill(worker._process.pid, signal.SIGSTOP)
+    assert worker.process.pid is not None
+    os.kill(worker.process.pid, signal.SIGSTOP)
     time.sleep(1.2)
-    os.kill(worker._process.pid, signal.SIGCONT)
+    os.kill(worker.process.pid, signal.SIGCONT)
     found: list[object] = []
     while not found:
         found = [answer for _, answer in answers([worker], 1.0)]
@@ -151,7 +151,7 @@ import os, signal
 from vitaclip.data.workers.worker import Worker, pack
 
 started = Worker(pack(print))
-print(started._process.pid, flush=True)
+print(started.process.pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)  # long before the process has imported this program
 """
 
@@ -185,17 +185,17 @@ def test_a_job_of_which_every_process_gets_sigterm_loses_none_but_the_main_one(v
 def test_a_server_that_is_killed_takes_no_worker_with_it() -> None:
     """As when the system is short of memory and takes it."""
     worker = Worker(pack(nap))
-    worker.give(7)
-    while not worker.mark.since:
+    worker.submit(7)
+    while not worker.heartbeat.since:
         time.sleep(0.001)
     server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # it has no other name
     os.kill(server, signal.SIGKILL)
     assert_gone([server])
     after = Worker(pack(nap))
     for each in (worker, after):
-        each.give(8)
+        each.submit(8)
     assert [answer for each in (worker, worker, after) for _, answer in answers([each])] == ["slept"] * 3
-    pids = [each._process.pid for each in (worker, after)]
+    pids = [each.process.pid for each in (worker, after)]
     end([worker, after])
     assert_gone([pid for pid in pids if pid is not None])
 
@@ -218,7 +218,7 @@ def test_a_script_that_starts_processes_as_it_is_imported_is_told_what_it_lacks(
     script.write_text(
         "from vitaclip.data.workers.worker import Worker, answers, pack\n"
         "worker = Worker(pack(print))\n"
-        "worker.give(0)\n"
+        "worker.submit(0)\n"
         "print(list(answers([worker])))\n"
     )
     ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False, timeout=60)

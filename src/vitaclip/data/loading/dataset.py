@@ -16,7 +16,7 @@ from torch import Tensor
 
 from vitaclip.config import PixelAspect, VideoLimits
 from vitaclip.data.lists.rows import VideoRow
-from vitaclip.data.loading.guard import Guard, as_video_error
+from vitaclip.data.loading.quarantine import Quarantine, as_video_error
 from vitaclip.data.loading.samples import (
     OnError,
     Sample,
@@ -113,7 +113,7 @@ class EvalDataset:
         self.rows, self.sampling = tuple(rows), sampling
         self.temporal_views, self.spatial_crops, self.size = temporal_views, spatial_crops, size
         self.on_error, self.crop, self.pixel_aspect = on_error, crop, pixel_aspect
-        self.guard, self.most_labels = Guard(self.rows), most_labels(self.rows)
+        self.quarantine, self.most_labels = Quarantine(self.rows), most_labels(self.rows)
         self._reading = index_cache, limits, pixel_aspect
 
     def __len__(self) -> int:
@@ -133,7 +133,7 @@ class EvalDataset:
         """
         row = self.rows[index]
         try:
-            with self.guard.reading(index):
+            with self.quarantine.reading(index):
                 video = self.views(row.path)
         except VideoError as error:
             if self.on_error == "raise":
@@ -154,7 +154,7 @@ class EvalDataset:
         """The same views of other videos; a broken one gives a sample without video."""
         other = copy.copy(self)
         other.rows, other.on_error = tuple(rows), "skip"
-        other.guard = Guard(other.rows)
+        other.quarantine = Quarantine(other.rows)
         return other
 
     @property

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.labels import label_tensor
-from vitaclip.data.loading.ahead import Maker, make_ahead
 from vitaclip.data.loading.dataset import EvalDataset
-from vitaclip.data.loading.guard import Guard
+from vitaclip.data.loading.prefetch import Maker, prefetch
+from vitaclip.data.loading.quarantine import Quarantine
 from vitaclip.data.loading.samples import Sample, TrainSamples
 
 BatchT = TypeVar("BatchT")
@@ -114,8 +114,8 @@ class _TrainMaker:
     places: range
 
     @property
-    def guard(self) -> Guard:
-        return self.dataset.guard
+    def quarantine(self) -> Quarantine:
+        return self.dataset.quarantine
 
     def make(self, number: int) -> TrainBatch:
         samples = [self.dataset.sample(number, i, self.batch_size) for i in self.places]
@@ -131,8 +131,8 @@ class _EvalMaker:
     batch_size: int
 
     @property
-    def guard(self) -> Guard:
-        return self.dataset.guard
+    def quarantine(self) -> Quarantine:
+        return self.dataset.quarantine
 
     def make(self, number: int) -> EvalBatch:
         start = number * self.batch_size
@@ -148,7 +148,7 @@ class _EvalMaker:
 
 def _load(maker: Maker[BatchT], numbers: Sequence[int], workers: int, time_limit_seconds: float) -> Iterator[BatchT]:
     if workers:
-        return make_ahead(maker, numbers, workers, time_limit_seconds or math.inf)
+        return prefetch(maker, numbers, workers, time_limit_seconds or math.inf)
     return map(maker.make, numbers)
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from vitaclip.data.labels import Labels, single_labels
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.lists.selection import balanced_order
-from vitaclip.data.loading.guard import Guard
+from vitaclip.data.loading.quarantine import Quarantine
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.rng import Stream, generator
 
@@ -54,7 +54,7 @@ class TrainSamples:
         if seed < 0:
             raise ValueError(f"seed = {seed}: must be 0 or more")
         self.rows, self.seed, self.on_error, self.balance_classes = tuple(rows), seed, on_error, balance_classes
-        self.guard, self.most_labels = Guard(self.rows), most_labels(self.rows)
+        self.quarantine, self.most_labels = Quarantine(self.rows), most_labels(self.rows)
         if balance_classes:
             self._single_labels = single_labels([row.labels for row in self.rows], "data.balance_classes")
         self._order: tuple[int, np.ndarray] | None = None  # of the epoch used last
@@ -83,7 +83,7 @@ class TrainSamples:
         for index, rng in self._tries(step, i, batch_size):
             row = self.rows[index]
             try:
-                with self.guard.reading(index):
+                with self.quarantine.reading(index):
                     clip = self.clip(index, rng)
             except VideoError as error:
                 if self.on_error == "raise":

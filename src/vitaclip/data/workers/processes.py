@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.data.workers.worker import Lost, Mark, Worker, answers, end, pack
+from vitaclip.data.workers.worker import Heartbeat, Worker, WorkerFailure, answers, end, pack
 from vitaclip.files import one_line
 
 ItemT = TypeVar("ItemT")
@@ -60,35 +60,32 @@ def run_in_processes(
     queue, packed = deque(items), pack(partial(_attempt, task))
     busy: dict[Worker, ItemT] = {}
 
-    def give_next(worker: Worker) -> None:
+    def submit_next(worker: Worker) -> None:
         busy[worker] = queue.popleft()
-        worker.give(busy[worker])
+        worker.submit(busy[worker])
 
     try:
         for _ in range(min(processes, len(queue))):
-            give_next(Worker(packed))
+            submit_next(Worker(packed))
         while busy:
             for worker, answer in answers(list(busy), time_limit_seconds):
-                item = busy[worker]
-                lost = isinstance(answer, Lost)
-                if lost or not queue:
-                    del busy[worker]
+                item, failed = busy.pop(worker), isinstance(answer, WorkerFailure)
+                if failed or not queue:
                     end([worker])
                 if queue:
-                    give_next(Worker(packed) if lost else worker)
-                yield _ended(item, answer) if lost else Outcome(item, *answer)
+                    submit_next(Worker(packed) if failed else worker)
+                if isinstance(answer, WorkerFailure):
+                    yield Outcome(item, "timed out" if answer.late else "died", None, answer.problem)
+                else:
+                    yield Outcome(item, *answer)
     finally:
         end(list(busy))
 
 
-def _ended(item: ItemT, lost: Lost) -> Outcome[ItemT, Any]:
-    return Outcome(item, "timed out" if lost.late else "died", None, lost.problem)
-
-
-def _attempt(task: Callable[[Any], Any], item: Any, mark: Mark) -> tuple[Ending, Any, str]:
+def _attempt(task: Callable[[Any], Any], item: Any, heartbeat: Heartbeat) -> tuple[Ending, Any, str]:
     """Ending, result, problem."""
     try:
-        with mark.at(0):
+        with heartbeat.at(0):
             return "done", task(item), ""
     except VideoError as error:
         return "refused", None, str(error)

@@ -6,7 +6,7 @@ from contextlib import contextmanager, nullcontext
 from vitaclip.data.lists.rows import VideoRow
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.data.workers.worker import Lost, Mark
+from vitaclip.data.workers.worker import Heartbeat, WorkerFailure
 from vitaclip.files import one_line
 
 
@@ -26,17 +26,18 @@ def as_video_error(path: str | VideoPath) -> Iterator[None]:
         raise VideoError(f"{path} cannot be read ({type(error).__name__}: {reason}): leave it out") from error
 
 
-class Guard:
-    """Stands before each video of a data set: says which one is about to be read, and refuses those known to be deadly.
+class Quarantine:
+    """Stands before each video of a data set: says which one is about to be read, and refuses those that hung or ended
+    the process that read them.
 
     So a file costs the time limit, or a process, once and not every epoch.
     """
 
     def __init__(self, rows: Sequence[VideoRow]) -> None:
         self._rows = rows
-        self.deadly: dict[int, str] = {}
-        """What is wrong with a row's video, by its number."""
-        self.mark: Mark | None = None
+        self.reasons: dict[int, str] = {}
+        """What is wrong with a row's video, by the index of the row."""
+        self.heartbeat: Heartbeat | None = None
         """Where a process that may be killed says what it reads."""
 
     @contextmanager
@@ -44,14 +45,14 @@ class Guard:
         """The video of a row is read while the block runs.
 
         Raises:
-            VideoError: it is known to be deadly, or the block fails in any way.
+            VideoError: it is in quarantine, or the block fails in any way.
         """
-        if row in self.deadly:
-            raise VideoError(self.deadly[row])
-        with as_video_error(self._rows[row].path), self.mark.at(row) if self.mark else nullcontext():
+        if row in self.reasons:
+            raise VideoError(self.reasons[row])
+        with as_video_error(self._rows[row].path), self.heartbeat.at(row) if self.heartbeat else nullcontext():
             yield
 
-    def blame(self, row: int, lost: Lost) -> None:
-        """Puts the video of a row, which a lost process was reading, among the deadly ones."""
-        remedy = "raise time_limit_seconds" if lost.late else "use fewer workers if memory is short"
-        self.deadly[row] = f"{self._rows[row].path} {lost.problem}: leave it out, or {remedy}"
+    def add(self, row: int, failure: WorkerFailure) -> None:
+        """Add the video of a row, which a process was reading when it failed."""
+        remedy = "raise time_limit_seconds" if failure.late else "use fewer workers if memory is short"
+        self.reasons[row] = f"{self._rows[row].path} {failure.problem}: leave it out, or {remedy}"
