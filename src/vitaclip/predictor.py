@@ -132,7 +132,7 @@ class Predictor:
         return view_sampling(config.sampling, config.num_frames, self.views)
 
     @property
-    def reader(self) -> Callable[[str | VideoPath], LoadedVideo]:
+    def reader(self) -> Callable[[VideoPath], LoadedVideo]:
         """Reads the views of a video file, uint8 (V, T, 3, H, W), the crops of the first clip first, and the numbers of
         their frames; see `vitaclip.data.read_views`. It holds no model, so that it can travel to other processes."""
         return partial(
@@ -148,7 +148,7 @@ class Predictor:
 
     def load(self, path: str | VideoPath) -> Tensor:
         """The views of a video file, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
-        return self.reader(path)[0]
+        return self.reader(to_video_path(path))[0]
 
     def encode(self, video: Tensor) -> Tensor:
         """Embed views, uint8 (V, T, 3, H, W): (V, ...) float32 on the CPU, one of unit length for most models."""
@@ -161,8 +161,9 @@ class Predictor:
             ValueError: if no classes are set, or if the file is not a readable video (then a `VideoError`).
         """
         _ = self.texts  # first: without candidates no video is opened
-        scores = self.probabilities(self.encode(self.load(path))[None])[0]
-        return self._prediction(to_video_path(path), scores, top_k)
+        video = to_video_path(path)
+        scores = self.probabilities(self.encode(self.reader(video)[0])[None])[0]
+        return self._prediction(video, scores, top_k)
 
     def predict_many(
         self, paths: Iterable[str | VideoPath], top_k: int = 5, data: DataConfig | None = None

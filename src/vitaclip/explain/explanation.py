@@ -114,6 +114,7 @@ def explain_video(
     """
     names = predictor.class_names
     _check(names, name, top_k)
+    path = to_video_path(path)
     video, numbers = loaded or predictor.reader(path)
     features, view = predictor.encode(video), middle_view(predictor.views)
     clip, feature = video[view], features[view]
@@ -124,7 +125,7 @@ def explain_video(
     alone, cosines = predictor.probabilities(feature[None, None])[0], head.similarity(feature.to(text), text).cpu()
     best = fused.topk(min(top_k, len(names))).indices.tolist()
     return Explanation(
-        path=to_video_path(path),
+        path=path,
         name=names[target],
         clip=(view // predictor.views.spatial, predictor.views.temporal),
         frames=clip,

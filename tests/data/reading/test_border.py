@@ -106,7 +106,7 @@ def test_names_are_read_as_what_they_are(tmp_path: Path, monkeypatch: pytest.Mon
     made = write_video(tmp_path / f"made{Path(name).suffix}", codec, frames=7, pix_fmt=pix_fmt, b_frames=0)
     expected = decode_all(made)
     made.rename(tmp_path / name)
-    for path in (name, f"./{name}", tmp_path / name, *find_videos([name])):
+    for path in (Path(name), Path(f"./{name}"), tmp_path / name, *find_videos([name])):
         with open_video(path) as video:
             np.testing.assert_array_equal(video.frames(range(7)).permute(0, 2, 3, 1), expected)
     resize_video(Path(name), tmp_path / "small.mp4", ResizeConfig())
@@ -222,5 +222,5 @@ def test_a_missing_member_is_named_when_opened(tmp_path: Path) -> None:
     tar = tar_of(tmp_path / "x.tar", {"a.mp4": video, "a.cls": b"0"})
     missing, there = find_videos([f"{tar}::b.mp4", f"{tar}::a.mp4"])
     assert check_video(there).num_frames == 3
-    with pytest.raises(VideoError, match=r"x\.tar::b\.mp4 is not there"), open_source(missing):
+    with pytest.raises(VideoError, match=r"x\.tar::b\.mp4 does not exist"), open_source(missing):
         pass

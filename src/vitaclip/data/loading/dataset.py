@@ -172,7 +172,7 @@ class EvalDataset:
 
 
 def load_views(
-    path: str | VideoPath,
+    path: VideoPath,
     sampling: FrameSampling,
     temporal_views: int = 3,
     spatial_crops: int = 1,
@@ -194,7 +194,7 @@ def load_views(
 
 
 def read_views(
-    path: str | VideoPath,
+    path: VideoPath,
     sampling: FrameSampling,
     temporal_views: int = 3,
     spatial_crops: int = 1,

@@ -11,7 +11,7 @@ from vitaclip.files import one_line
 
 
 @contextmanager
-def as_video_error(path: str | VideoPath) -> Iterator[None]:
+def as_video_error(path: VideoPath) -> Iterator[None]:
     """Turn whatever reading a video fails with into a VideoError that names the video.
 
     Decoders, Pillow, numpy and torch raise errors of every kind for files that nobody thought of, MemoryError among

@@ -37,7 +37,6 @@ from vitaclip.data.reading.frame_index import FrameIndex, read_index
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.span_decoder import IndexMismatchError, SpanDecoder
-from vitaclip.data.reading.tar import to_video_path
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
 _LONGEST_GAP = 250  # frames: what is lost with one key frame at encoders' usual settings
@@ -58,7 +57,7 @@ class Picture(NamedTuple):
 
 @contextmanager
 def open_video(
-    path: str | VideoPath,
+    path: VideoPath,
     cache: IndexCache | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     pixel_aspect: PixelAspect = "display",
@@ -78,7 +77,6 @@ def open_video(
         VideoError: missing, empty, a folder, not a video, damaged beyond reading, without a video stream, or beyond the
             limits.
     """
-    path = to_video_path(path)
     with open_container(path, limits, probe=False) as container:
         yield Video(path, container, cache, limits, pixel_aspect)
 

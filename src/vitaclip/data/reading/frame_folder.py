@@ -22,7 +22,6 @@ from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, check_si
 from vitaclip.data.reading.decode import FrameFunction, Video, open_video
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.data.reading.tar import to_video_path
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]+)\.(?:jpe?g|png|webp|bmp)", re.IGNORECASE)
 # Pictures of optical flow often lie beside the frames.
@@ -38,7 +37,7 @@ def is_frame_folder(path: Path) -> bool:
 
 
 def open_source(
-    path: str | VideoPath,
+    path: VideoPath,
     cache: IndexCache | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     pixel_aspect: PixelAspect = "display",
@@ -54,7 +53,6 @@ def open_source(
     Raises:
         VideoError: it is neither, or beyond the limits.
     """
-    path = to_video_path(path)
     if isinstance(path, Path) and is_frame_folder(path):
         return _open_folder(path, limits)
     return open_video(path, cache, limits, pixel_aspect)
