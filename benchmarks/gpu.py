@@ -196,14 +196,14 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     """Videos a second from files to probabilities: decoding on all cores beside the card."""
     import clips
 
-    from vitaclip.data import EvalDataset, FrameSampling, VideoRow, eval_batches
+    from vitaclip.data import EvalDataset, FrameSampling, VideoSample, eval_batches
     from vitaclip.evaluate.scoring import encode_views
 
     count, cores = (4, 2) if options.small else (480, os.cpu_count() or 1)
     model = build("b16", 8, options).to(options.device).eval()
     with TemporaryDirectory() as folder:
         paths = [clips.make(clip, Path(folder)) for clip in clips.SHORT[: 1 if options.small else None]]
-        rows = [VideoRow(paths[i % len(paths)], (0,), str(i)) for i in range(count)]
+        rows = [VideoSample(paths[i % len(paths)], (0,), str(i)) for i in range(count)]
         figures: dict[str, Any] = {"files": "H.264, 340 x 256, 10 s, synthetic", "cores": cores, "views": 3}
         for what in ("decoding alone", "decoding and the model"):
             data = EvalDataset(rows, FrameSampling("dense", 8, 16), 3, size=model.image_size)

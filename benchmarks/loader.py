@@ -26,7 +26,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig
-from vitaclip.data import FrameSampling, Sample, TrainDataset, TrainTransform, VideoRow, open_video
+from vitaclip.data import FrameSampling, Sample, TrainDataset, TrainTransform, VideoSample, open_video
 from vitaclip.data import train_batches as load
 from vitaclip.data.transforms import pixel_ops
 from vitaclip.data.transforms.train import SampledTransform
@@ -49,7 +49,7 @@ class Ready(TrainDataset):
 
 def dataset(paths: list[Path], randaugment: str, kind: type[TrainDataset] = TrainDataset) -> TrainDataset:
     """The training data of the published recipe."""
-    rows = [VideoRow(path, (0,), str(path)) for path in paths]
+    rows = [VideoSample(path, (0,), str(path)) for path in paths]
     return kind(rows, SAMPLING, TrainTransform(224, AugmentConfig(randaugment=randaugment)), seed=0)
 
 
@@ -220,7 +220,7 @@ from pathlib import Path
 from vitaclip.config import AugmentConfig
 from vitaclip.data import *
 from vitaclip.data import train_batches as load
-rows, sampling = [VideoRow(Path(sys.argv[1]), (0,), "")], FrameSampling("dense", 8, 16)
+rows, sampling = [VideoSample(Path(sys.argv[1]), (0,), "")], FrameSampling("dense", 8, 16)
 augment = AugmentConfig(randaugment="rand-m7-n4-mstd0.5-inc1")
 for _ in {case}:
     pass

@@ -8,7 +8,7 @@ import av
 import numpy as np
 
 from vitaclip.config import AugmentConfig
-from vitaclip.data import FrameSampling, TrainTransform, VideoRow
+from vitaclip.data import FrameSampling, TrainTransform, VideoSample
 
 SAMPLING = FrameSampling("dense", 4, 3)
 TRANSFORM = TrainTransform(24, AugmentConfig(flip=0.5, randaugment="rand-m7-n4-mstd0.5-inc1"))
@@ -72,7 +72,7 @@ def decode_all(path: Path) -> np.ndarray:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
 
 
-def rows_of(folder: Path, broken: tuple[int, ...] = ()) -> list[VideoRow]:
+def rows_of(folder: Path, broken: tuple[int, ...] = ()) -> list[VideoSample]:
     """Ten rows for the files of the fixture `video_folder`; those in `broken` name missing files."""
     names = [f"broken{n}.mp4" if n in broken else f"clip{n}.mp4" for n in range(10)]
-    return [VideoRow(folder / name, (n % 3,), f"list.csv:{n + 1}") for n, name in enumerate(names)]
+    return [VideoSample(folder / name, (n % 3,), f"list.csv:{n + 1}") for n, name in enumerate(names)]

@@ -15,7 +15,7 @@ from vitaclip.data import (
     FrameSampling,
     LoadedVideo,
     VideoPath,
-    VideoRow,
+    VideoSample,
     eval_batches,
     index_cache,
     read_views,
@@ -179,7 +179,7 @@ class Predictor:
             data: workers, batch size, time limit and index cache; the limits are the predictor's own.
         """
         data = data or DataConfig()
-        videos = [VideoRow(path, (0,), str(path)) for path in map(to_video_path, paths)]
+        videos = [VideoSample(path, (0,), str(path)) for path in map(to_video_path, paths)]
         views, cache = self.views, index_cache(data.index_cache)
         looked_at = self.sampling, views.temporal, views.spatial, self.model.image_size
         aspect = views.pixel_aspect or data.pixel_aspect

@@ -8,7 +8,7 @@ import torch
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
-from vitaclip.data import FrameSampling, VideoRow, frame_sampling, load_views, read_folder
+from vitaclip.data import FrameSampling, VideoSample, frame_sampling, load_views, read_folder
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
@@ -113,7 +113,7 @@ def test_candidates_may_be_names_never_trained_on(world: Path, model: VideoModel
 def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VideoModel, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")
-    rows = [VideoRow(bad, (0,), "list.csv:1"), *read_folder(world / "videos").rows]
+    rows = [VideoSample(bad, (0,), "list.csv:1"), *read_folder(world / "videos").rows]
     views, runtime = ViewsConfig(), RuntimeConfig()
     result = Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0)).run().result
     assert result.num_videos == 12

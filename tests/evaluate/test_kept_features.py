@@ -23,7 +23,7 @@ from vitaclip.config import (
     SamplingConfig,
     ViewsConfig,
 )
-from vitaclip.data import VideoRow, read_folder
+from vitaclip.data import VideoSample, read_folder
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
@@ -33,7 +33,7 @@ RUNTIME = RuntimeConfig(precision="float32")
 
 
 @pytest.fixture
-def rows(world: Path, tmp_path: Path) -> list[VideoRow]:
+def rows(world: Path, tmp_path: Path) -> list[VideoSample]:
     """The small world's videos, to be changed at will, each under a name of its own."""
     folder = tmp_path / "videos"
     folder.mkdir()
@@ -57,7 +57,7 @@ def model() -> VideoModel:
 
 def probabilities(
     model: VideoModel,
-    rows: Sequence[VideoRow],
+    rows: Sequence[VideoSample],
     cache: Path | None,
     views: ViewsConfig | None = None,
     runtime: RuntimeConfig = RUNTIME,
@@ -69,7 +69,7 @@ def probabilities(
 
 
 def test_scores_between_frozen_clip_and_the_model_are_the_same(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path
 ) -> None:
     found = []
     for ratio in (0.0, 0.5, 1.0):
@@ -83,7 +83,7 @@ def test_scores_between_frozen_clip_and_the_model_are_the_same(
 
 
 def test_scores_are_the_same_and_videos_are_opened_once(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     expected = probabilities(model, rows, None)
     opened.clear()
@@ -97,7 +97,7 @@ def test_scores_are_the_same_and_videos_are_opened_once(
     assert opened == []
 
 
-VARIATIONS: dict[str, Callable[[VideoModel, list[VideoRow], Path], object]] = {
+VARIATIONS: dict[str, Callable[[VideoModel, list[VideoSample], Path], object]] = {
     "stride": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(stride=1)),
     "frames": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(frames=3)),
     "kind": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(sampling="segments")),
@@ -113,7 +113,7 @@ VARIATIONS: dict[str, Callable[[VideoModel, list[VideoRow], Path], object]] = {
 
 @pytest.mark.parametrize("name", VARIATIONS)
 def test_what_changes_the_numbers_is_not_reused(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path], name: str
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path], name: str
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
     opened.clear()
@@ -139,7 +139,7 @@ def other_activation() -> Backbone:
 
 @pytest.mark.parametrize("backbone", [other_weights, other_activation, lambda: tiny_backbone(patch_size=4)])
 def test_another_backbone_is_not_served(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path], backbone: Callable[[], Backbone]
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path], backbone: Callable[[], Backbone]
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
     opened.clear()
@@ -149,7 +149,7 @@ def test_another_backbone_is_not_served(
 
 
 def test_how_views_are_averaged_does_not_matter(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
     opened.clear()
@@ -160,7 +160,7 @@ def test_how_views_are_averaged_does_not_matter(
 
 
 def test_a_changed_video_alone_is_opened_again(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     before = probabilities(model, rows, tmp_path / "cache")
     changed, other = Path(str(rows[3].path)), Path(str(rows[11].path))
@@ -175,7 +175,7 @@ def test_a_changed_video_alone_is_opened_again(
 
 
 def test_broken_videos_are_remembered_and_named_by_their_list(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     Path(str(rows[4].path)).write_text("text")
     Path(str(rows[6].path)).unlink()
@@ -195,7 +195,7 @@ def test_broken_videos_are_remembered_and_named_by_their_list(
 
 
 def test_what_was_made_before_an_interruption_stays(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path]
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     data = DataConfig(workers=0, eval_batch_size=2, feature_cache=str(tmp_path / "cache"))
     evaluation = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data)
@@ -217,7 +217,7 @@ def test_what_was_made_before_an_interruption_stays(
 
 
 def test_a_file_of_the_store_holds_so_many_videos(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vitaclip.evaluate.kept_features._VIDEOS_PER_FILE", 5)
     expected = probabilities(model, rows, tmp_path / "cache")
@@ -226,7 +226,7 @@ def test_a_file_of_the_store_holds_so_many_videos(
 
 
 def test_processes_share_the_videos(
-    model: VideoModel, rows: list[VideoRow], tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
+    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DistEnv, "gather", lambda self, value: [value])  # what this process has alone
     whole = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(workers=0)).encode()
@@ -242,7 +242,7 @@ def test_processes_share_the_videos(
     assert torch.equal(torch.cat([part.features[0] for part in parts]), whole.features[0])
 
 
-def test_prompts_in_the_image_tower_are_refused(world: Path, rows: list[VideoRow], tmp_path: Path) -> None:
+def test_prompts_in_the_image_tower_are_refused(world: Path, rows: list[VideoSample], tmp_path: Path) -> None:
     model = VideoModel(tiny_backbone(), train_config(world, tmp_path).model, NAMES).eval()
     with pytest.raises(ValueError, match=r"feature_cache = 'cache': .*model.context = \{\}.* or leave it empty"):
         Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(feature_cache="cache"))

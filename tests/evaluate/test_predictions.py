@@ -9,13 +9,13 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from vitaclip.data import VideoRow
+from vitaclip.data import VideoSample
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.runtime import Computed
 
 NAMES = ("kick, ball", 'say "hi"', "run", "jump", "sit", "ärgern")
-ROWS = [VideoRow(Path(f"videos/v {n}.mp4"), (n % 3,), f"list.csv:{n}") for n in range(9)]
+ROWS = [VideoSample(Path(f"videos/v {n}.mp4"), (n % 3,), f"list.csv:{n}") for n in range(9)]
 
 
 def some_scores(names: int = 6) -> Scores:

@@ -7,7 +7,7 @@ them, in `workers`. `prepare` and `tools` are about data sets before any trainin
 
 from vitaclip.data.labels import label_tensor, multi_hot
 from vitaclip.data.lists.class_file import read_class_names
-from vitaclip.data.lists.rows import VideoList, VideoRow, read_folder, read_list
+from vitaclip.data.lists.rows import VideoList, VideoSample, read_folder, read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
 from vitaclip.data.lists.sources import NamedVideos, choose_classes, find_videos, read_videos
@@ -49,7 +49,7 @@ __all__ = [
     "VideoError",
     "VideoList",
     "VideoPath",
-    "VideoRow",
+    "VideoSample",
     "choose_classes",
     "draw_shots",
     "eval_batches",

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig, check_feature_cache
-from vitaclip.data import EvalDataset, VideoRow, eval_batches, expect_processes, index_cache, view_sampling
+from vitaclip.data import EvalDataset, VideoSample, eval_batches, expect_processes, index_cache, view_sampling
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, encode_classes
 from vitaclip.evaluate.kept_features import kept_features
@@ -43,7 +43,7 @@ class Evaluation:
     def __init__(
         self,
         model: VideoModel,
-        rows: Sequence[VideoRow],
+        rows: Sequence[VideoSample],
         class_names: Sequence[str],
         views: ViewsConfig,
         runtime: RuntimeConfig,

@@ -18,7 +18,7 @@ from typing import Any, Protocol, Self
 
 from torch import Tensor
 
-from vitaclip.data import VideoRow
+from vitaclip.data import VideoSample
 from vitaclip.data.labels import NO_LABEL, format_labels
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.files import naming, replacing
@@ -115,7 +115,9 @@ def check_predictions_file(file: str | Path) -> None:
         _import_pyarrow(file)
 
 
-def write_predictions(file: str | Path, rows: Sequence[VideoRow], class_names: Sequence[str], scores: Scores) -> None:
+def write_predictions(
+    file: str | Path, rows: Sequence[VideoSample], class_names: Sequence[str], scores: Scores
+) -> None:
     """Write a row for each listed video, in the order of the list.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.lists.rows import VideoRow, file_problems, first_lines, read_rows
+from vitaclip.data.lists.rows import VideoSample, file_problems, first_lines, read_rows
 from vitaclip.data.prepare import DATASETS
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
@@ -22,7 +22,7 @@ _OFFICIAL = re.compile(r"(train|val|test)[1-3]?\.csv")
 class ListFile:
     """A list as it was read."""
 
-    rows: Mapping[str, VideoRow]
+    rows: Mapping[str, VideoSample]
     """By the place of the video, links followed, in the list's order. Labels count through all classes of the protocol.
     Files need not be there."""
     sha256: str
@@ -40,14 +40,14 @@ class ProtocolLists:
     missing: Mapping[str, str]
     """By their place, videos to be tested that are not there, or empty, with what is wrong."""
 
-    def rows(self, part: str, values: Mapping[str, int]) -> Mapping[str, VideoRow]:
+    def rows(self, part: str, values: Mapping[str, int]) -> Mapping[str, VideoSample]:
         """By their place, the videos of a part in the order of its lists; those of other classes are passed over.
 
         Raises:
             ValueError: if two of its lists give a video different classes.
         """
         names = self.protocol.all_classes().names
-        rows: dict[str, VideoRow] = {}
+        rows: dict[str, VideoSample] = {}
         for name in self.protocol.parts[part].lists:
             for place, row in self.files[fill(name, values)].rows.items():
                 earlier = rows.setdefault(place, row)
@@ -61,10 +61,10 @@ class ProtocolLists:
         wanted = set(self.protocol.candidates(part).names)
         return {place: row for place, row in rows.items() if names[row.label] in wanted}
 
-    def test_rows(self, values: Mapping[str, int]) -> Mapping[str, VideoRow]:
+    def test_rows(self, values: Mapping[str, int]) -> Mapping[str, VideoSample]:
         """By their place, the videos of all parts. Labels are for the parts to say: two may class a video otherwise."""
         parts = [self.rows(part, values) for part in self.protocol.parts]
-        first: dict[str, VideoRow] = {}
+        first: dict[str, VideoSample] = {}
         for place, row in (item for rows in parts for item in rows.items()):
             first.setdefault(place, row)
         return first
@@ -162,11 +162,11 @@ def describe_missing(lists: ProtocolLists) -> list[str]:
     return first_lines(list(lists.missing.values()))
 
 
-def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping[str, VideoRow]:
+def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping[str, VideoSample]:
     """The rows of a list by the place of the video, each once; whether the files are there is not looked at."""
     videos = read_rows(file, root, names)
     problems = list(videos.problems)
-    first: dict[str, VideoRow] = {}
+    first: dict[str, VideoSample] = {}
     for row in videos.rows:
         earlier = first.setdefault(_place(row.path), row)
         if earlier is not row:
@@ -178,7 +178,7 @@ def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping
     return first
 
 
-def _refuse_numbers(file: Path, names: Sequence[str], rows: Mapping[str, VideoRow]) -> None:
+def _refuse_numbers(file: Path, names: Sequence[str], rows: Mapping[str, VideoSample]) -> None:
     """Refuse labels that are class numbers: those alone mean another class when the names are in another order."""
     turned = [*names[1:], *names[:1]]
     for row, again in zip(rows.values(), _read(file, None, turned).values(), strict=True):
@@ -192,7 +192,9 @@ def _train_lists(protocol: Protocol, values: Mapping[str, int]) -> list[str]:
     return [fill(name, values) for name in protocol.train]
 
 
-def _refuse_overlap(protocol: Protocol, tested: Mapping[str, VideoRow], name: str, rows: Mapping[str, VideoRow]) -> str:
+def _refuse_overlap(
+    protocol: Protocol, tested: Mapping[str, VideoSample], name: str, rows: Mapping[str, VideoSample]
+) -> str:
     """Refuse tested videos that are in a training list; returns what they were compared by."""
     both = [(row, tested[place]) for place, row in rows.items() if place in tested]
     # A data set's own file names tell its videos apart, also when a copy of the folder was trained on.
@@ -207,7 +209,7 @@ def _refuse_overlap(protocol: Protocol, tested: Mapping[str, VideoRow], name: st
     return "by path and file name" if named and tested_named else "by path"
 
 
-def _by_stem(rows: Mapping[str, VideoRow]) -> Mapping[str, VideoRow]:
+def _by_stem(rows: Mapping[str, VideoSample]) -> Mapping[str, VideoSample]:
     """The videos by their file names without ending; none if two share one."""
     named = {Path(row.path.parts[-1]).stem: row for row in rows.values()}
     return named if len(named) == len(rows) else {}

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
-from vitaclip.data import VideoRow
+from vitaclip.data import VideoSample
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
@@ -47,7 +47,7 @@ class PartRecord:
     frames_curve: FramesCurve | None
     """Top-1 over the number of frames, if asked for."""
     evaluated: Evaluated = field(repr=False)
-    rows: tuple[VideoRow, ...] = field(repr=False)
+    rows: tuple[VideoSample, ...] = field(repr=False)
     """The videos listed; `evaluated.scores.rows` counts through them."""
     texts: ClassTexts = field(repr=False)
     """The candidates; rows and columns of the confusion matrix are in their order."""
@@ -80,7 +80,7 @@ class _Seen:
     """Videos that a model has embedded."""
 
     evaluation: Evaluation
-    rows: Mapping[str, VideoRow]
+    rows: Mapping[str, VideoSample]
     """By their place."""
     videos: VideoFeatures
     """`videos.rows` counts through `rows`; labels are those of the parts."""
@@ -248,7 +248,7 @@ def _score_part(
     )
 
 
-def _select(rows: Mapping[str, VideoRow], seen: _Seen, lists: ProtocolLists) -> VideoFeatures:
+def _select(rows: Mapping[str, VideoSample], seen: _Seen, lists: ProtocolLists) -> VideoFeatures:
     """The embedded videos among a part's rows, numbered and labelled by these, and why the others are not there."""
     videos = seen.videos
     numbers = {place: number for number, place in enumerate(seen.rows)}

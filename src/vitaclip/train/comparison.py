@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.config import DataConfig, ModelConfig, TrainConfig, from_dict, to_dict
-from vitaclip.data import NamedVideos, ShardMember, VideoPath, VideoRow
+from vitaclip.data import NamedVideos, ShardMember, VideoPath, VideoSample
 from vitaclip.data.labels import format_labels
 from vitaclip.saving.upgrade import upgrade_model_config
 
@@ -77,7 +77,7 @@ def check_texts(values: object, name: str) -> None:
         raise ValueError(f"a damaged checkpoint: its {name} are no list of texts")
 
 
-def _videos(rows: Sequence[VideoRow], data: DataConfig) -> str:
+def _videos(rows: Sequence[VideoSample], data: DataConfig) -> str:
     """How many, and a digest of their paths below the root (which may move) and of their labels, in order."""
     source = Path(data.train)
     root = Path(data.root) if data.root else (source if source.is_dir() else source.parent)
@@ -87,7 +87,7 @@ def _videos(rows: Sequence[VideoRow], data: DataConfig) -> str:
     return f"{len(rows)} (list {digest.hexdigest()[:8]})"
 
 
-def _files(rows: Sequence[VideoRow]) -> str:
+def _files(rows: Sequence[VideoSample]) -> str:
     """A digest of the sizes and times of the training files, in order; of a video in a tar file, of the whole file."""
     digest, seen = hashlib.sha256(), dict[str, str]()
     for row in rows:

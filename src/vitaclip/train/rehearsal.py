@@ -13,7 +13,7 @@ from vitaclip.data import (
     NamedVideos,
     VideoError,
     VideoPath,
-    VideoRow,
+    VideoSample,
     frame_sampling,
     index_cache,
     open_source,
@@ -126,7 +126,9 @@ def data_problems(config: TrainConfig, trained: NamedVideos) -> list[str]:
     return problems
 
 
-def _problems_of_files(rows: Sequence[VideoRow], sampling: FrameSampling, limits: VideoLimits, which: str) -> list[str]:
+def _problems_of_files(
+    rows: Sequence[VideoSample], sampling: FrameSampling, limits: VideoLimits, which: str
+) -> list[str]:
     """Which of up to `LOOKED_AT` videos, spread over the list, cannot be read, and how many are too short."""
     looked_at = [rows[i * len(rows) // LOOKED_AT] for i in range(LOOKED_AT)] if len(rows) > LOOKED_AT else list(rows)
     span = (sampling.num_frames - 1) * sampling.stride + 1 if sampling.kind == "dense" else sampling.num_frames

@@ -15,7 +15,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from torch.optim import AdamW
 
 from vitaclip.config import TrainConfig
-from vitaclip.data import TrainBatch, VideoRow
+from vitaclip.data import TrainBatch, VideoSample
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.metrics import is_label
 from vitaclip.model import VideoModel
@@ -43,7 +43,7 @@ class Trainer:
         *,
         model: VideoModel,
         class_names: Sequence[str],
-        rows: Sequence[VideoRow],
+        rows: Sequence[VideoSample],
         embed: Embed,
         places: range,
         batches: Callable[[int, int], Iterable[TrainBatch]],

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip.data import VideoRow, read_folder, read_list
+from vitaclip.data import VideoSample, read_folder, read_list
 
 NAMES = ["guitar", "playing guitar", "swimming, indoors", "tai chi"]
 WriteList = Callable[..., Path]
@@ -26,7 +26,7 @@ def write_list(tmp_path: Path) -> WriteList:
     return write
 
 
-def relative(rows: tuple[VideoRow, ...], root: Path) -> list[tuple[str, int]]:
+def relative(rows: tuple[VideoSample, ...], root: Path) -> list[tuple[str, int]]:
     return [(str(Path(str(row.path)).relative_to(root)), row.label) for row in rows]
 
 

@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitaclip.data import Stream, VideoRow, draw_shots, generator, list_text, read_list
+from vitaclip.data import Stream, VideoSample, draw_shots, generator, list_text, read_list
 from vitaclip.data.lists.selection import balanced_order
 
 NAMES = ("jump", "run", "sit")
 
 
-def rows_of(labels: list[int]) -> list[VideoRow]:
-    return [VideoRow(Path(f"/videos/{i}.mp4"), (label,), f"list.csv:{i + 1}") for i, label in enumerate(labels)]
+def rows_of(labels: list[int]) -> list[VideoSample]:
+    return [VideoSample(Path(f"/videos/{i}.mp4"), (label,), f"list.csv:{i + 1}") for i, label in enumerate(labels)]
 
 
 MANY = rows_of([0, 1, 2, 0, 0, 1, 2, 2, 1, 0, 1, 2, 0, 0, 0, 2])
@@ -53,7 +53,7 @@ def test_the_list_that_is_written_reads_back(tmp_path: Path) -> None:
     names = ["plain.mp4", "with blank.mp4", "a, comma.mp4", 'a "quote", and more.mp4', "números 7.mp4"]
     for name in names:
         (tmp_path / name).write_bytes(b"x")
-    rows = [VideoRow(tmp_path / name, (i % 3,), "") for i, name in enumerate(names)]
+    rows = [VideoSample(tmp_path / name, (i % 3,), "") for i, name in enumerate(names)]
     (tmp_path / "train_list.csv").write_text(list_text(rows), encoding="utf-8")
     read = read_list(tmp_path / "train_list.csv", class_names=NAMES).rows
     assert [(row.path, row.label) for row in read] == [(row.path, row.label) for row in rows]

@@ -16,7 +16,7 @@ from vitaclip.data import (
     IndexCache,
     ShardMember,
     TrainDataset,
-    VideoRow,
+    VideoSample,
     eval_batches,
     find_videos,
     list_text,
@@ -39,8 +39,8 @@ def shards(video_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
-def as_files(video_folder: Path) -> list[VideoRow]:
-    return [VideoRow(path, (n % 3,), str(path)) for n, path in enumerate(sorted(video_folder.glob("*.mp4")))]
+def as_files(video_folder: Path) -> list[VideoSample]:
+    return [VideoSample(path, (n % 3,), str(path)) for n, path in enumerate(sorted(video_folder.glob("*.mp4")))]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from vitaclip.data import (
     TrainDataset,
     TrainTransform,
     VideoError,
-    VideoRow,
+    VideoSample,
     load_views,
     train_batches,
 )
@@ -249,7 +249,7 @@ def test_every_way_of_reading_takes_the_pixel_aspect(tmp_path: Path, aspect: Pix
     square = tmp_path / "square" / "a.mp4"
     square.parent.mkdir()
     write_video(square)
-    rows = [[VideoRow(path, (0,), "")] for path in (wide, square)]
+    rows = [[VideoSample(path, (0,), "")] for path in (wide, square)]
     clips = [
         (
             TrainDataset(row, SAMPLING, TRANSFORM, 0, pixel_aspect=aspect).sample(0, 0, 1).video,

@@ -13,7 +13,7 @@ from vitaclip.data import (
     FrameSampling,
     Stream,
     TrainTransform,
-    VideoRow,
+    VideoSample,
     eval_batches,
     generator,
 )
@@ -22,8 +22,10 @@ SAMPLING = FrameSampling("dense", 4, 3)
 TRANSFORM = TrainTransform(24, AugmentConfig(crop_scale=(0.3, 1.0), flip=0.5, randaugment="rand-m7-n2-mstd0.5-inc1"))
 
 
-def rows_of(folder: Path) -> list[VideoRow]:
-    return [VideoRow(path, (number % 3,), f"list:{number}") for number, path in enumerate(sorted(folder.glob("*.mp4")))]
+def rows_of(folder: Path) -> list[VideoSample]:
+    return [
+        VideoSample(path, (number % 3,), f"list:{number}") for number, path in enumerate(sorted(folder.glob("*.mp4")))
+    ]
 
 
 def views_of(dataset: FixedAugmentationDataset, index: int) -> torch.Tensor:
@@ -67,7 +69,7 @@ def test_a_broken_video_is_left_out(video_folder: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")
     dataset = FixedAugmentationDataset(
-        [VideoRow(bad, (0,), "list.csv:1"), *rows_of(video_folder)], SAMPLING, TRANSFORM, 2, "skip"
+        [VideoSample(bad, (0,), "list.csv:1"), *rows_of(video_folder)], SAMPLING, TRANSFORM, 2, "skip"
     )
     batch = next(iter(eval_batches(dataset, 2)))
     assert (batch.rows, batch.left_out) == ((1,), (0,))

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 import torch
 
-from vitaclip.data import EvalDataset, FrameSampling, TrainDataset, TrainTransform, VideoError, VideoRow, eval_batches
+from vitaclip.data import (
+    EvalDataset,
+    FrameSampling,
+    TrainDataset,
+    TrainTransform,
+    VideoError,
+    VideoSample,
+    eval_batches,
+)
 from vitaclip.data.loading.loader import train_batches
 from vitaclip.data.reading import frame_folder
 from vitaclip.data.tools.scan import check_video
@@ -22,7 +30,7 @@ ERRORS = {
 
 
 @pytest.fixture
-def rows(video_folder: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: None) -> list[VideoRow]:
+def rows(video_folder: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: None) -> list[VideoSample]:
     """Two videos that are read and four that fail."""
     del forked_workers
     opening = frame_folder.open_source
@@ -36,10 +44,10 @@ def rows(video_folder: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: No
         monkeypatch.setattr(f"vitaclip.data.{place}.open_source", open_or_fail)
     good = [video_folder / "clip0.mp4", video_folder / "clip1.mp4"]
     paths = [good[0], *(video_folder / name for name in ERRORS), good[1]]
-    return [VideoRow(path, (0,), f"list.csv:{n}") for n, path in enumerate(paths, start=1)]
+    return [VideoSample(path, (0,), f"list.csv:{n}") for n, path in enumerate(paths, start=1)]
 
 
-def check_lines(lines: tuple[str, ...], rows: list[VideoRow]) -> None:
+def check_lines(lines: tuple[str, ...], rows: list[VideoSample]) -> None:
     """Each failure is one line with its place, path and kind."""
     assert len(lines) == 4
     for line, row in zip(lines, rows[1:5], strict=True):
@@ -48,7 +56,7 @@ def check_lines(lines: tuple[str, ...], rows: list[VideoRow]) -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_evaluation_leaves_out_every_failure(rows: list[VideoRow], workers: int) -> None:
+def test_evaluation_leaves_out_every_failure(rows: list[VideoSample], workers: int) -> None:
     dataset = EvalDataset(rows, SAMPLING, 1, 1, 16, on_error="skip")
     batches = list(eval_batches(dataset, 3, workers, time_limit_seconds=60))
     check_lines(tuple(line for batch in batches for line in batch.skipped), rows)
@@ -61,7 +69,7 @@ def test_evaluation_leaves_out_every_failure(rows: list[VideoRow], workers: int)
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_training_replaces_every_failure(rows: list[VideoRow], workers: int) -> None:
+def test_training_replaces_every_failure(rows: list[VideoSample], workers: int) -> None:
     dataset = TrainDataset(rows, SAMPLING, TrainTransform(size=16), seed=1, on_error="skip")
     (batch,) = train_batches(dataset, 0, 1, 6, workers, time_limit_seconds=60)
     assert set(batch.rows) <= {0, 5}
@@ -72,6 +80,6 @@ def test_training_replaces_every_failure(rows: list[VideoRow], workers: int) -> 
         list(train_batches(stopping, 0, 1, 6, workers))
 
 
-def test_scan_reports_every_failure(rows: list[VideoRow]) -> None:
+def test_scan_reports_every_failure(rows: list[VideoSample]) -> None:
     outcomes = {o.item: o for o in run_in_processes(check_video, [row.path for row in rows[1:]], 2, 60)}
     assert [outcomes[row.path].ending for row in rows[1:]] == [*(4 * ["failed"]), "done"]

@@ -19,7 +19,7 @@ from vitaclip.data import (
     TrainBatch,
     TrainDataset,
     VideoError,
-    VideoRow,
+    VideoSample,
     eval_batches,
     train_batches,
 )
@@ -181,7 +181,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Worker]:
     return found
 
 
-def rows_with(folder: Path, names: Mapping[int, str]) -> list[VideoRow]:
+def rows_with(folder: Path, names: Mapping[int, str]) -> list[VideoSample]:
     """The ten rows, some with other files."""
     return [replace(row, path=folder / f"{names.get(n, f'clip{n}')}.mp4") for n, row in enumerate(rows_of(folder))]
 

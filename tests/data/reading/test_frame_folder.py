@@ -15,7 +15,7 @@ from vitaclip.data import (
     TrainDataset,
     TrainTransform,
     VideoError,
-    VideoRow,
+    VideoSample,
     find_videos,
     load_views,
     read_folder,
@@ -82,7 +82,7 @@ def test_data_sets_read_them(tmp_path: Path) -> None:
     chosen = read_all(folder)[[0, 3, 6, 9, 10, 13, 16, 19]]
     expected = spatial_views(resize_short_side(chosen, 24), 24, 1)[0].reshape(2, 4, 3, 24, 24)
     assert torch.equal(views, expected)
-    rows = [VideoRow(folder, (1,), "list.csv:1")]
+    rows = [VideoSample(folder, (1,), "list.csv:1")]
     assert torch.equal(EvalDataset(rows, FrameSampling("dense", 4, 3), 2, 1, 24).sample(0).video, expected)  # type: ignore[arg-type]
     sample = TrainDataset(rows, SAMPLING, TRANSFORM, 0).sample(0, 0, 1)
     assert sample.video is not None
@@ -97,7 +97,7 @@ def test_a_lossless_video_and_its_pictures_are_the_same_sample(video_folder: Pat
     transform = TrainTransform(24, AugmentConfig(flip=0.5, randaugment="rand-m7-n4-mstd0.5-inc1"))
     for step in range(3):
         samples = [
-            TrainDataset([VideoRow(path, (0,), "list.csv:1")], SAMPLING, transform, 0).sample(step, 0, 1).video
+            TrainDataset([VideoSample(path, (0,), "list.csv:1")], SAMPLING, transform, 0).sample(step, 0, 1).video
             for path in (video_folder / "clip3.mp4", tmp_path / "clip")
         ]
         assert torch.equal(samples[0], samples[1])  # type: ignore[arg-type]

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from small_world import NAMES
-from vitaclip.data import VideoError, VideoPath, VideoRow, read_folder
+from vitaclip.data import VideoError, VideoPath, VideoSample, read_folder
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import frames_curve
 from vitaclip.evaluate.metrics import Scores, summarize
@@ -55,11 +55,11 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def rows(world: Path) -> tuple[VideoRow, ...]:
+def rows(world: Path) -> tuple[VideoSample, ...]:
     return read_folder(world / "videos").rows
 
 
-def scored(rows: tuple[VideoRow, ...], names: tuple[str, ...] = NAMES) -> Evaluated:
+def scored(rows: tuple[VideoSample, ...], names: tuple[str, ...] = NAMES) -> Evaluated:
     """Random probabilities; the second video could not be read, and views agree with the whole at last."""
     generator = torch.Generator().manual_seed(3)
     probabilities = torch.rand(len(rows) - 1, len(names), generator=generator).softmax(dim=1)
@@ -70,7 +70,7 @@ def scored(rows: tuple[VideoRow, ...], names: tuple[str, ...] = NAMES) -> Evalua
     return Evaluated(scores, summarize(scores, names))
 
 
-def report(folder: Path, rows: tuple[VideoRow, ...], names: tuple[str, ...] = NAMES) -> tuple[Page, str]:
+def report(folder: Path, rows: tuple[VideoSample, ...], names: tuple[str, ...] = NAMES) -> tuple[Page, str]:
     about = {"model": "runs/<one>", "text": "the learned context"}
     file = write_report(
         folder, EvalSubject("tests & trials", about, rows, names, {"list": "12ab"}), scored(rows, names)
@@ -79,7 +79,7 @@ def report(folder: Path, rows: tuple[VideoRow, ...], names: tuple[str, ...] = NA
     return Page(html), html
 
 
-def test_classes_and_pairs_equal_counting_by_hand(rows: tuple[VideoRow, ...]) -> None:
+def test_classes_and_pairs_equal_counting_by_hand(rows: tuple[VideoSample, ...]) -> None:
     evaluated = scored(rows)
     summary = summarize_evaluation(evaluated, NAMES)
     chosen = evaluated.scores.probabilities.argmax(dim=1).tolist()
@@ -98,7 +98,7 @@ def test_classes_and_pairs_equal_counting_by_hand(rows: tuple[VideoRow, ...]) ->
             assert NAMES[rows[row].label] == pair.truth
 
 
-def test_page_shows_numbers_and_loads_nothing(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_page_shows_numbers_and_loads_nothing(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     names = ("</svg><script>run()</script>", "$\\frac{x", *NAMES[2:])
     page, html = report(tmp_path, rows, names)
     result = scored(rows).result
@@ -119,7 +119,7 @@ def test_page_shows_numbers_and_loads_nothing(rows: tuple[VideoRow, ...], tmp_pa
     assert len(frames) == 8 * examples > 0
 
 
-def test_small_report_leaves_out_what_it_cannot_tell(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_small_report_leaves_out_what_it_cannot_tell(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     few = report(tmp_path, rows)[0]
     assert "top-5" not in few.text
     assert "calibration" not in few.text.lower()
@@ -171,7 +171,7 @@ def section(frames: int, **changes: Any) -> ExplanationSection:
     return replace(made, **changes)
 
 
-def test_shown_mistakes_are_explained(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_shown_mistakes_are_explained(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     asked: list[tuple[VideoPath, str]] = []
 
     def explain(path: VideoPath, name: str) -> ExplanationSection:
@@ -193,7 +193,7 @@ def test_shown_mistakes_are_explained(rows: tuple[VideoRow, ...], tmp_path: Path
     assert "an explanation on frames" not in report(tmp_path, rows)[0].text
 
 
-def test_occlusion_warning_is_shown(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_occlusion_warning_is_shown(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     def text(told: ExplanationSection) -> str:
         evaluatee = EvalSubject("x", {}, rows, NAMES, {})
         file = write_report(tmp_path, evaluatee, scored(rows), explain=lambda _path, _name: told)
@@ -206,7 +206,7 @@ def test_occlusion_warning_is_shown(rows: tuple[VideoRow, ...], tmp_path: Path) 
     assert "a near name" in one_frame
 
 
-def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_predictions_and_result_hold_every_video(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     report(tmp_path, rows)
     evaluated = scored(rows)
     with (tmp_path / "predictions.csv").open(newline="") as file:
@@ -223,7 +223,7 @@ def test_predictions_and_result_hold_every_video(rows: tuple[VideoRow, ...], tmp
     assert result["about"]["model"] == "runs/<one>"
 
 
-def test_one_video_has_a_report(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_one_video_has_a_report(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     evaluated = scored(rows).scores
     first = {name: getattr(evaluated, name)[:1] for name in ("probabilities", "labels", "rows", "view_choices")}
     scores = replace(evaluated, **first)
@@ -234,7 +234,7 @@ def test_one_video_has_a_report(rows: tuple[VideoRow, ...], tmp_path: Path) -> N
     assert "Worst classes" not in page.text
 
 
-def test_the_interval_does_not_claim_certainty(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_the_interval_does_not_claim_certainty(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     evaluated = scored(rows)
     right = torch.eye(len(NAMES))[evaluated.scores.labels]
     scores = replace(evaluated.scores, probabilities=right)
@@ -242,7 +242,7 @@ def test_the_interval_does_not_claim_certainty(rows: tuple[VideoRow, ...], tmp_p
     assert "95 % interval: 74.1 % to 100.0 %" in Page(file.read_text(encoding="utf-8")).text  # 11 / (11 + 1.96 ** 2)
 
 
-def test_result_json_names_the_matrix(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_result_json_names_the_matrix(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     names = (*NAMES, "of no video")
     settings = {"templates": ["a {}"], "views": {"temporal": 3}, "model": "m", "videos": "list.csv"}
     write_report(tmp_path, EvalSubject("x", {}, rows, names, {}, settings), scored(rows, names))
@@ -263,7 +263,7 @@ def test_images_are_data_uris() -> None:
         image_to_data_uri(torch.zeros(3, 8, 8))
 
 
-def test_damaged_video_does_not_lose_the_report(rows: tuple[VideoRow, ...], tmp_path: Path) -> None:
+def test_damaged_video_does_not_lose_the_report(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     evaluated = scored(rows)
     shown = [row for pair in summarize_evaluation(evaluated, NAMES).pairs for row in pair.examples]
     (broken := tmp_path / "broken.mp4").write_bytes(b"no video")

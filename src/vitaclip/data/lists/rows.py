@@ -18,7 +18,7 @@ _SHOWN_PROBLEMS = 10
 
 
 @dataclass(frozen=True)
-class VideoRow:
+class VideoSample:
     """One video of a data set."""
 
     path: VideoPath
@@ -39,7 +39,7 @@ class VideoRow:
 class VideoList:
     """Videos and, where known, the names of their classes."""
 
-    rows: tuple[VideoRow, ...]
+    rows: tuple[VideoSample, ...]
     class_names: tuple[str, ...] | None
     note: str = ""
     """Something about the labels that the user should know; empty: nothing."""
@@ -91,7 +91,7 @@ def read_rows(file: str | Path, root: str | Path | None = None, class_names: Seq
     names = None if class_names is None else check_class_names(class_names, "class_names")
     labels = LabelReader(names)
     problems: list[str] = []
-    rows: dict[str, VideoRow] = {}
+    rows: dict[str, VideoSample] = {}
     lines = list(content_lines(file))
     try:
         read, has_heading = line_reader(lines[0][1] if lines else "", labels)
@@ -100,7 +100,7 @@ def read_rows(file: str | Path, root: str | Path | None = None, class_names: Seq
     for source, line in lines[has_heading:]:
         try:
             path, own = read(line)
-            row = VideoRow(paths.find(path), own, source)
+            row = VideoSample(paths.find(path), own, source)
         except ValueError as error:
             problems.append(f"{source}: {error}")
             continue
@@ -138,7 +138,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, k
     names = check_class_names(found if class_names is None else class_names, str(root))
     index = ClassIndex(names)
     problems: list[str] = []
-    rows: list[VideoRow] = []
+    rows: list[VideoSample] = []
     folder_of: dict[int, Path] = {}
     for folder, name in zip(folders, found, strict=True):
         label = index.find(folder.name)
@@ -151,19 +151,19 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, k
         elif not videos:
             problems.append(f"{folder}: holds no video; add some or remove the folder")
         else:
-            rows += [VideoRow(path, (label,), str(path)) for path in videos]
+            rows += [VideoSample(path, (label,), str(path)) for path in videos]
     problems += _refused(rows, keep_absent)
     raise_problems(problems, f"{root}")
     return VideoList(tuple(rows), names)
 
 
-def file_problems(rows: Sequence[VideoRow]) -> list[tuple[VideoRow, str]]:
+def file_problems(rows: Sequence[VideoSample]) -> list[tuple[VideoSample, str]]:
     """What is wrong with the files of the rows, in the order of the rows."""
     problems = ((row, _file_problem(row.path)) for row in rows if isinstance(row.path, Path))
     return [(row, f"{row.source}: {row.path} {problem}") for row, problem in problems if problem]
 
 
-def _refused(rows: Sequence[VideoRow], keep_absent: bool) -> list[str]:
+def _refused(rows: Sequence[VideoSample], keep_absent: bool) -> list[str]:
     """What is wrong with the files; with `keep_absent` nothing, unless none of them is there."""
     problems = file_problems(rows)
     return [] if keep_absent and len(problems) < len(rows) else [problem for _, problem in problems]

@@ -8,11 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitaclip.data.labels import format_labels, single_labels
-from vitaclip.data.lists.rows import VideoRow
+from vitaclip.data.lists.rows import VideoSample
 from vitaclip.data.rng import Stream, generator
 
 
-def draw_shots(rows: Sequence[VideoRow], class_names: Sequence[str], shots: int, seed: int) -> tuple[VideoRow, ...]:
+def draw_shots(
+    rows: Sequence[VideoSample], class_names: Sequence[str], shots: int, seed: int
+) -> tuple[VideoSample, ...]:
     """`shots` random videos of every class, in the order of the list.
 
     The draw of a class depends on the seed and on the rows of that class alone; fewer shots are among those of more.
@@ -32,7 +34,7 @@ def draw_shots(rows: Sequence[VideoRow], class_names: Sequence[str], shots: int,
     return tuple(row for index, row in enumerate(rows) if index in chosen)
 
 
-def list_text(rows: Sequence[VideoRow]) -> str:
+def list_text(rows: Sequence[VideoSample]) -> str:
     """A list file of the rows, with full paths, as `read_list` takes it."""
     text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")

@@ -10,7 +10,7 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from vitaclip.data.labels import LabelReader
-from vitaclip.data.lists.rows import VideoList, VideoRow, raise_problems
+from vitaclip.data.lists.rows import VideoList, VideoSample, raise_problems
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import ShardError, is_local, with_retries
 from vitaclip.data.reading.tar import ShardContent, read_shard
@@ -73,14 +73,14 @@ def read_shard_rows(
     """
     names = None if class_names is None else check_class_names(class_names, "class_names")
     labels = LabelReader(names)
-    rows: list[VideoRow] = []
+    rows: list[VideoSample] = []
     problems: list[str] = []
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
         for content in threads.map(partial(_content_or_problem, cache=cache), find_shards(source)):
             problems += content.problems
             for sample in content.samples:
                 try:
-                    rows.append(VideoRow(sample.video, labels.read(sample.label), str(sample.video)))
+                    rows.append(VideoSample(sample.video, labels.read(sample.label), str(sample.video)))
                 except ValueError as error:
                     problems.append(f"{sample.video}: {error}")
     return VideoList(tuple(rows), names, labels.note, tuple(problems))

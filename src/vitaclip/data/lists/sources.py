@@ -7,7 +7,7 @@ from pathlib import Path
 
 from vitaclip.catalog import dataset_names, load_dataset_classes
 from vitaclip.data.lists.class_file import read_class_names
-from vitaclip.data.lists.rows import VideoList, VideoRow, is_video_name, read_folder, read_list
+from vitaclip.data.lists.rows import VideoList, VideoSample, is_video_name, read_folder, read_list
 from vitaclip.data.lists.shards import names_shards, read_shards
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.frame_folder import is_frame_folder
@@ -25,7 +25,7 @@ _CLASSES_REMEDY = (
 class NamedVideos:
     """Checked videos; label n is `class_names[n]`."""
 
-    rows: tuple[VideoRow, ...]
+    rows: tuple[VideoSample, ...]
     class_names: tuple[str, ...]
     note: str = ""
     """Something about the labels that the user should know; empty: nothing."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import PixelAspect, VideoLimits
-from vitaclip.data.lists.rows import VideoRow
+from vitaclip.data.lists.rows import VideoSample
 from vitaclip.data.loading.quarantine import Quarantine, as_video_error
 from vitaclip.data.loading.samples import (
     OnError,
@@ -44,7 +44,7 @@ class TrainDataset(TrainSamples):
 
     def __init__(
         self,
-        rows: Sequence[VideoRow],
+        rows: Sequence[VideoSample],
         sampling: FrameSampling,
         transform: TrainTransform,
         seed: int,
@@ -84,7 +84,7 @@ class EvalDataset:
 
     def __init__(
         self,
-        rows: Sequence[VideoRow],
+        rows: Sequence[VideoSample],
         sampling: FrameSampling,
         temporal_views: int = 3,
         spatial_crops: int = 1,
@@ -150,7 +150,7 @@ class EvalDataset:
         views = self.temporal_views, self.spatial_crops, self.size, self.crop
         return load_views(path, self.sampling, *views, *self._reading)
 
-    def with_samples(self, rows: Sequence[VideoRow]) -> Self:
+    def with_samples(self, rows: Sequence[VideoSample]) -> Self:
         """The same views of other videos; a broken one gives a sample without video."""
         other = copy.copy(self)
         other.rows, other.on_error = tuple(rows), "skip"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-from vitaclip.data.lists.rows import VideoRow
+from vitaclip.data.lists.rows import VideoSample
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers.worker import Heartbeat, WorkerFailure
@@ -33,7 +33,7 @@ class Quarantine:
     So a file costs the time limit, or a process, once and not every epoch.
     """
 
-    def __init__(self, rows: Sequence[VideoRow]) -> None:
+    def __init__(self, rows: Sequence[VideoSample]) -> None:
         self._rows = rows
         self.reasons: dict[int, str] = {}
         """What is wrong with a row's video, by the index of the row."""

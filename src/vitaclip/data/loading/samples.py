@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from vitaclip.data.labels import Labels, single_labels
-from vitaclip.data.lists.rows import VideoRow
+from vitaclip.data.lists.rows import VideoSample
 from vitaclip.data.lists.selection import balanced_order
 from vitaclip.data.loading.quarantine import Quarantine
 from vitaclip.data.reading.container import VideoError
@@ -41,7 +41,7 @@ class TrainSamples:
     """Training samples, whatever a clip is. Sample i of step s depends on (seed, s, i) and the batch size alone."""
 
     def __init__(
-        self, rows: Sequence[VideoRow], seed: int, on_error: OnError = "raise", balance_classes: bool = False
+        self, rows: Sequence[VideoSample], seed: int, on_error: OnError = "raise", balance_classes: bool = False
     ) -> None:
         """Args:
         rows: the videos.
@@ -112,17 +112,17 @@ class TrainSamples:
         return self._order[1]
 
 
-def located(row: VideoRow, error: VideoError) -> VideoError:
+def located(row: VideoSample, error: VideoError) -> VideoError:
     """The error with the row's place in front, unless the place is the path that it begins with."""
     return error if row.source == str(row.path) else VideoError(f"{row.source}: {error}")
 
 
-def most_labels(rows: Sequence[VideoRow]) -> int:
+def most_labels(rows: Sequence[VideoSample]) -> int:
     """The number of labels of the video that has most."""
     return max(len(row.labels) for row in rows)
 
 
-def check_rows(rows: Sequence[VideoRow]) -> None:
+def check_rows(rows: Sequence[VideoSample]) -> None:
     """Refuse an empty list."""
     if not rows:
         raise ValueError("the list of videos is empty: give at least one")

@@ -13,7 +13,7 @@ import numpy as np
 
 from vitaclip.config import ShardConfig
 from vitaclip.data.labels import format_labels
-from vitaclip.data.lists.rows import VideoList, VideoRow, raise_problems
+from vitaclip.data.lists.rows import VideoList, VideoSample, raise_problems
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.files import check_made_with, remove_leftovers, replacing, write_text
@@ -28,7 +28,7 @@ class Shard:
     """A tar file to be written."""
 
     file: Path
-    rows: tuple[tuple[int, VideoRow], ...]
+    rows: tuple[tuple[int, VideoSample], ...]
     """Number in the list, and the video."""
 
 
@@ -57,7 +57,7 @@ def plan_packing(videos: VideoList, target: str | Path, config: ShardConfig) -> 
     settings = json.dumps({**asdict(config), "videos": f"{len(videos.rows)} (list {_digest(videos)})"}) + "\n"
     check_made_with(target / SETTINGS_FILE, settings)
     order = np.random.default_rng(config.seed).permutation(len(videos.rows)).tolist()
-    groups: list[list[tuple[int, VideoRow]]] = []
+    groups: list[list[tuple[int, VideoSample]]] = []
     room = 0
     for number in order:
         row = videos.rows[number]
@@ -98,7 +98,7 @@ def _write(shard: Shard) -> None:
             tar.addfile(label_header, io.BytesIO(format_labels(row.labels).encode()))
 
 
-def _headers(number: int, row: VideoRow, size: int) -> tuple[tarfile.TarInfo, tarfile.TarInfo]:
+def _headers(number: int, row: VideoSample, size: int) -> tuple[tarfile.TarInfo, tarfile.TarInfo]:
     """Of the video and of its label: nothing but name and size, so that the same videos give the same bytes."""
     key = _key(number, row.path)
     video, label = tarfile.TarInfo(f"{key}{_suffix(row.path)}"), tarfile.TarInfo(f"{key}.cls")
@@ -115,7 +115,7 @@ def _suffix(path: VideoPath) -> str:
     return PurePosixPath(path.parts[-1]).suffix.lower()
 
 
-def _problem(row: VideoRow) -> str:
+def _problem(row: VideoSample) -> str:
     if isinstance(row.path, Path) and row.path.is_dir():
         return f"{row.source}: {row.path} is a folder of pictures; make it a video file, or remove the line"
     if _suffix(row.path) not in VIDEO_SUFFIXES:

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import FrameSampling, VideoError, VideoRow, load_views
+from vitaclip.data import FrameSampling, VideoError, VideoSample, load_views
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import wilson_interval
@@ -37,7 +37,7 @@ class EvalSubject:
     title: str
     about: Mapping[str, str]
     """Facts shown beside the figures and written with them, such as the model and the views."""
-    rows: Sequence[VideoRow]
+    rows: Sequence[VideoSample]
     """The videos listed; the scores' `rows` are indices into them."""
     class_names: Sequence[str]
     sha256: Mapping[str, str]
