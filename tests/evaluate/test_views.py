@@ -107,7 +107,7 @@ def test_every_field_of_a_way_of_testing_is_as_published(name: str) -> None:
     found = load_views_recipe(name)
     temporal, spatial, frames, sampling, stride, side, average, pixels = PUBLISHED[name]
     expected = {"temporal": temporal, "spatial": spatial, "frames": frames, "sampling": sampling, "stride": stride}
-    expected |= {"crop": 224 / side, "average": average, "pixels": pixels}
+    expected |= {"crop": 224 / side, "average": average, "pixels": pixels, "pixel_aspect": "stored"}
     assert asdict(found) == expected
 
 
