@@ -30,7 +30,7 @@ from torch import Tensor
 from vitaclip.data import FrameSampling, IndexCache, open_video
 from vitaclip.data.reading.container import DEFAULT_LIMITS, open_container, video_stream
 from vitaclip.data.reading.frame_index import read_index
-from vitaclip.data.transforms.geometry import center_crop, resize_short_side
+from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 
 Reader = Callable[[Path, np.ndarray], Tensor]
 DISTRIBUTIONS = {
@@ -82,7 +82,9 @@ def published_views(path: Path) -> Tensor:
     height, width = video.shape[-2:]
     size = (224, width * 224 // height) if height < width else (height * 224 // width, 224)
     video = torch.nn.functional.interpolate(video, size, mode="bilinear", align_corners=False)
-    return torch.stack([center_crop(video.transpose(0, 1)[view], 224) for view in TRAINING.views(video.shape[1], 3)])
+    return torch.stack(
+        [spatial_views(video.transpose(0, 1)[view], 224, 1)[0] for view in TRAINING.views(video.shape[1], 3)]
+    )
 
 
 def _decode_and_keep(container: av.container.InputContainer) -> list[av.VideoFrame]:
@@ -158,7 +160,7 @@ def views(read: Reader, path: Path) -> Tensor:
     """Three test views, uint8 (3, 8, 3, 224, 224), with frames read in any way."""
     indices = TRAINING.views(10 * clips.FPS, 3)
     distinct, places = np.unique(indices, return_inverse=True)
-    frames = center_crop(resize_short_side(read(path, distinct), 224), 224)
+    frames = spatial_views(resize_short_side(read(path, distinct), 224), 224, 1)[0]
     return frames[torch.from_numpy(places.reshape(indices.shape))]
 
 

@@ -1,7 +1,6 @@
 """Clips a second of the training loader, where the time goes, and how much memory a process takes.
 
 python benchmarks/loader.py --folder /tmp/clips --out loader.json
-python benchmarks/loader.py --folder /tmp/clips --operations         RandAugment's operations beside Pillow's
 python benchmarks/loader.py --folder /tmp/clips --memory             4K, and an hour long
 """
 
@@ -22,19 +21,16 @@ import clips
 import numpy as np
 import timing
 import torch
-from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig
 from vitaclip.data import FrameSampling, Sample, TrainDataset, TrainTransform, VideoSample, open_video
 from vitaclip.data import train_batches as load
-from vitaclip.data.transforms import pixel_ops
 from vitaclip.data.transforms.train import SampledTransform
 
 BATCH = 8
 RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
 SAMPLING = FrameSampling("dense", 8, 16)
-GREY = (128, 128, 128)
 
 # ----------------------------------------------------------------------------------------------------- clips a second
 
@@ -145,61 +141,6 @@ def print_stages(paths: list[Path], samples: int) -> None:
     print(f"| sum | {' | '.join(f'{sum(spent.values()):.2f}' for spent in columns.values())} |")
 
 
-# --------------------------------------------------------------------------------------------- RandAugment and Pillow
-
-PillowOperation = Callable[[Image.Image], Image.Image]
-
-
-def _affine(*matrix: float) -> PillowOperation:
-    how = Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC
-    return lambda image: image.transform(image.size, *how, fillcolor=GREY)
-
-
-BRIGHTENED = [min(255, value + 77) if value < 128 else value for value in range(256)] * 3
-OPERATIONS: dict[str, tuple[Callable[[Tensor], Tensor], PillowOperation]] = {
-    "auto_contrast": (pixel_ops.auto_contrast, ImageOps.autocontrast),
-    "equalize": (pixel_ops.equalize, ImageOps.equalize),
-    "invert": (pixel_ops.invert, ImageOps.invert),
-    "rotate": (
-        lambda clip: pixel_ops.rotate(clip, 21, GREY),
-        lambda image: image.rotate(21, Image.Resampling.BICUBIC, fillcolor=GREY),
-    ),
-    "posterize": (lambda clip: pixel_ops.posterize(clip, 2), lambda image: ImageOps.posterize(image, 2)),
-    "solarize": (lambda clip: pixel_ops.solarize(clip, 77), lambda image: ImageOps.solarize(image, 77)),
-    "solarize_add": (lambda clip: pixel_ops.solarize_add(clip, 77), lambda image: image.point(BRIGHTENED)),
-    "color": (lambda clip: pixel_ops.color(clip, 1.63), lambda image: ImageEnhance.Color(image).enhance(1.63)),
-    "contrast": (lambda clip: pixel_ops.contrast(clip, 1.63), lambda image: ImageEnhance.Contrast(image).enhance(1.63)),
-    "brightness": (
-        lambda clip: pixel_ops.brightness(clip, 1.63),
-        lambda image: ImageEnhance.Brightness(image).enhance(1.63),
-    ),
-    "sharpness": (
-        lambda clip: pixel_ops.sharpness(clip, 1.63),
-        lambda image: ImageEnhance.Sharpness(image).enhance(1.63),
-    ),
-    "shear_x": (lambda clip: pixel_ops.shear_x(clip, 0.21, GREY), _affine(1, 0.21, 0, 0, 1, 0)),
-    "shear_y": (lambda clip: pixel_ops.shear_y(clip, 0.21, GREY), _affine(1, 0, 0, 0.21, 1, 0)),
-    "translate_x": (lambda clip: pixel_ops.translate_x(clip, 0.315, GREY), _affine(1, 0, 107.1, 0, 1, 0)),
-    "translate_y": (lambda clip: pixel_ops.translate_y(clip, 0.315, GREY), _affine(1, 0, 0, 0, 1, 80.6)),
-}
-
-
-def print_operations(path: Path, turns: int) -> None:
-    """Each operation on a clip of 8 frames: ours on the tensor, Pillow's on images that are ready."""
-    with open_video(path) as video:
-        clip = video.frames(np.arange(8) * 16).contiguous()
-    images = [Image.fromarray(frame) for frame in clip.permute(0, 2, 3, 1).contiguous().numpy()]
-    sums = [0.0, 0.0]
-    print("\n| CPU ms for 8 frames of 340x256 | ours | Pillow | ratio |\n|---|---:|---:|---:|")
-    for name, (ours, pillows) in OPERATIONS.items():
-        ways = {"ours": lambda _: ours(clip), "Pillow": lambda _: [pillows(image) for image in images]}  # noqa: B023
-        times = timing.measure(ways, range(turns))
-        medians = [times[way].median_ms("cpu") for way in ways]
-        sums = [total + median for total, median in zip(sums, medians, strict=True)]
-        print(f"| {name} | {medians[0]:.2f} | {medians[1]:.2f} | {times['ours'].over(times['Pillow'], 'cpu'):.2f} |")
-    print(f"| all of them, once | {sums[0]:.1f} | {sums[1]:.1f} | {sums[0] / sums[1]:.2f} |")
-
-
 # ------------------------------------------------------------------------------------------------------------- memory
 
 MEMORY_CLIPS = (
@@ -248,7 +189,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the times of the loader to this .json file")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--batches", type=int, default=8, help="batches of 8 clips in a turn")
-    parser.add_argument("--operations", action="store_true", help="compare with Pillow instead")
     parser.add_argument("--memory", action="store_true", help="measure memory instead")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -257,9 +197,6 @@ def main() -> None:
         print_memory(options.folder)
         return
     paths = [clips.make(clip, options.folder) for clip in clips.SHORT]
-    if options.operations:
-        print_operations(paths[1], 15)
-        return
     print_stages(paths, 60)
     times = measure_throughput(paths, options.turns, options.batches)
     print_throughput(times, options.batches)

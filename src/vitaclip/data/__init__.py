@@ -20,6 +20,7 @@ from vitaclip.data.reading.decode import Video, open_video
 from vitaclip.data.reading.frame_folder import FrameFolder, open_source
 from vitaclip.data.reading.index_cache import IndexCache, index_cache
 from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
@@ -50,6 +51,7 @@ __all__ = [
     "VideoList",
     "VideoPath",
     "VideoSample",
+    "VideoSource",
     "choose_classes",
     "draw_shots",
     "eval_batches",

@@ -7,7 +7,6 @@ from PIL import Image
 from torch import Tensor
 
 from vitaclip.data.transforms.geometry import (
-    center_crop,
     crop_box,
     flip,
     resize,
@@ -62,11 +61,6 @@ def test_fault_14_any_number_of_spatial_views(crops: int, starts: list[int]) -> 
 def test_crops_are_central_on_the_short_side() -> None:
     clip = picture(1, 30, 80)
     assert torch.equal(spatial_views(clip, 24, 3)[0], clip[..., 3:27, 0:24])
-
-
-def test_center_crop() -> None:
-    clip = picture(2, 30, 80)
-    assert torch.equal(center_crop(clip, 24), clip[..., 3:27, 28:52])
 
 
 def test_spatial_views_refuse() -> None:

@@ -28,6 +28,10 @@ def smooth(frames: int = 3) -> torch.Tensor:
     return torch.from_numpy(np.stack(large)).permute(0, 3, 1, 2)
 
 
+def images(clip: torch.Tensor) -> list[Image.Image]:
+    return [Image.fromarray(frame) for frame in clip.permute(0, 2, 3, 1).contiguous().numpy()]
+
+
 # ------------------------------------------------------------------------------------------------ setting strings
 
 
@@ -36,7 +40,7 @@ def test_published_setting() -> None:
     assert parse_randaugment("rand-m7-n4-mstd0.5-inc1") == expected
 
 
-def test_parts_in_any_order_and_timms_defaults() -> None:
+def test_parts_in_any_order_with_timm_defaults() -> None:
     defaults = RandAugment(
         magnitude=10, num_layers=2, probability=0.5, magnitude_std=0, max_magnitude=10, increasing=False
     )
@@ -73,7 +77,7 @@ def test_parts_in_any_order_and_timms_defaults() -> None:
         ("rand-m7_n4", "part 'm7_n4'"),
     ],
 )
-def test_fault_16_a_typo_is_an_error_that_shows_the_part(text: str, message: str) -> None:
+def test_typo_error_names_the_part(text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message) as caught:
         parse_randaugment(text)
     assert text in str(caught.value)
@@ -81,14 +85,14 @@ def test_fault_16_a_typo_is_an_error_that_shows_the_part(text: str, message: str
 
 
 @pytest.mark.parametrize("text", ["rand-x1", "rand-mstdd1", "rnd"])
-def test_fault_16_a_typo_lists_what_is_allowed(text: str) -> None:
+def test_typo_error_lists_allowed_parts(text: str) -> None:
     with pytest.raises(ValueError, match="allowed are") as caught:
         parse_randaugment(text)
     for part in ("m7 ", "n4 ", "p0.5 ", "mstd0.5 ", "mmax10 ", "inc1 or inc0 ", "tweights "):
         assert part in str(caught.value)
 
 
-def test_fault_16_inc0_means_off() -> None:
+def test_inc0_turns_increasing_off() -> None:
     assert not parse_randaugment("rand-m9-inc0").increasing
     assert parse_randaugment("rand-m9-inc1").increasing
 
@@ -160,39 +164,31 @@ ORACLE: dict[str, PillowOp] = {
 }
 
 
-def test_the_operations_are_timms_fifteen() -> None:
+def test_operations_are_timm_fifteen() -> None:
     assert list(OPERATIONS) == NAMES
     assert set(ORACLE) == set(NAMES) == set(WEIGHTS)
 
 
 @pytest.mark.parametrize("increasing", [False, True])
 @pytest.mark.parametrize("sign", [1, -1])
-@pytest.mark.parametrize("magnitude", [0.0, 1.0, 3.5, 7.0, 10.0, 16.0])
+@pytest.mark.parametrize("magnitude", [0.0, 3.5, 7.0, 10.0])
 @pytest.mark.parametrize("name", NAMES)
-def test_every_operation_equals_its_statement_in_pillow(
-    name: str, magnitude: float, sign: int, increasing: bool
-) -> None:
-    clip = smooth()
-    settings = RandAugment(increasing=increasing, max_magnitude=20)
-    result = OPERATIONS[name](clip, magnitude / 10, sign, settings)
-    frames = [Image.fromarray(frame) for frame in clip.permute(0, 2, 3, 1).contiguous().numpy()]
-    expected = np.stack([np.asarray(ORACLE[name](frame, magnitude, sign, increasing)) for frame in frames])
-    difference = np.abs(result.permute(0, 2, 3, 1).numpy().astype(int) - expected.astype(int)).max(-1)
-    # One grey level where arithmetic on fractions ends just below a whole number; and a pixel that falls exactly on
-    # the picture's edge may be inside for one and outside for the other.
-    on_edge = 0.02 if name.startswith(("Rotate", "Shear", "Translate")) else 0
-    assert (difference > 1).mean() <= on_edge
+def test_operation_equals_pillow_at_each_magnitude(name: str, magnitude: float, sign: int, increasing: bool) -> None:
+    (frame,) = images(smooth(1))
+    result = np.asarray(OPERATIONS[name](frame, magnitude / 10, sign, RandAugment(increasing=increasing)))
+    expected = np.asarray(ORACLE[name](frame, magnitude, sign, increasing))
+    assert np.array_equal(result, expected)
 
 
-def test_geometry_is_bicubic_and_leaves_the_fill_behind() -> None:
+def test_warp_is_bicubic_and_leaves_fill() -> None:
     """A line of 200 on black, moved by half a pixel: Pillow's bicubic kernel gives it 0.625, bilinear 0.5."""
     clip = torch.zeros(1, 3, 9, 9, dtype=torch.uint8)
     clip[..., 4] = 200
-    shifted = OPERATIONS["TranslateXRel"](clip, 0.5 / 9 / 0.45, 1, RandAugment(fill=(1, 2, 3)))
-    row = shifted[0, 0, 4].tolist()
-    assert row[3] == row[4] == 125
-    assert row[2] == row[5] == 0
-    assert shifted[0, :, 4, 8].tolist() == [1, 2, 3]
+    (frame,) = images(clip)
+    row = np.asarray(OPERATIONS["TranslateXRel"](frame, 0.5 / 9 / 0.45, 1, RandAugment(fill=(1, 2, 3))))[4]
+    assert row[3, 0] == row[4, 0] == 125
+    assert row[2, 0] == row[5, 0] == 0
+    assert row[8].tolist() == [1, 2, 3]
 
 
 # -------------------------------------------------------------------------------------------------------- draws
@@ -207,9 +203,9 @@ class Recorder:
         monkeypatch.setattr("vitaclip.data.transforms.randaugment.OPERATIONS", operations)
 
     def _recording(self, name: str) -> object:
-        def record(clip: torch.Tensor, level: float, sign: int, settings: RandAugment) -> torch.Tensor:
+        def record(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
             self.applied.append((name, level, sign))
-            return clip
+            return image
 
         return record
 
@@ -232,7 +228,7 @@ def shares(names: list[str]) -> np.ndarray:
     return np.array([names.count(name) for name in NAMES]) / len(names)
 
 
-def test_every_operation_is_drawn_alike_and_applied_half_the_time(recorder: Recorder) -> None:
+def test_operations_uniform_and_applied_half_the_time(recorder: Recorder) -> None:
     names, _, signs = recorder.run("rand-m7-n4-mstd0.5-inc1")
     assert len(names) / 6000 == pytest.approx(0.5, abs=0.03)
     assert shares(names) == pytest.approx(np.full(15, 1 / 15), abs=0.02)
@@ -240,24 +236,24 @@ def test_every_operation_is_drawn_alike_and_applied_half_the_time(recorder: Reco
 
 
 @pytest.mark.parametrize("probability", [0.1, 1.0])
-def test_p_is_the_chance_of_each_operation(recorder: Recorder, probability: float) -> None:
+def test_p_is_probability_of_each_operation(recorder: Recorder, probability: float) -> None:
     names, _, _ = recorder.run(f"rand-n4-p{probability}")
     assert len(names) / 6000 == pytest.approx(probability, abs=0.02)
 
 
-def test_mstd_spreads_the_strength_normally(recorder: Recorder) -> None:
+def test_mstd_gives_normal_magnitudes(recorder: Recorder) -> None:
     _, levels, _ = recorder.run("rand-m5-n4-mstd1-p1")
     assert levels.mean() == pytest.approx(0.5, abs=0.005)
     assert levels.std() == pytest.approx(0.1, abs=0.005)
     assert np.quantile(levels, [0.1587, 0.8413]) == pytest.approx([0.4, 0.6], abs=0.01)
 
 
-def test_without_mstd_the_strength_is_fixed(recorder: Recorder) -> None:
+def test_magnitude_fixed_without_mstd(recorder: Recorder) -> None:
     _, levels, _ = recorder.run("rand-m7-p1", clips=50)
     assert set(levels) == {0.7}
 
 
-def test_strengths_are_cut_to_the_range(recorder: Recorder) -> None:
+def test_magnitudes_are_clipped(recorder: Recorder) -> None:
     _, levels, _ = recorder.run("rand-m9-n4-mstd3-p1")
     assert (levels.min(), levels.max()) == (0, 1)
     assert (levels == 1).mean() == pytest.approx(0.3694, abs=0.03)  # a normal variable above (10 - 9) / 3
@@ -266,14 +262,14 @@ def test_strengths_are_cut_to_the_range(recorder: Recorder) -> None:
     assert (levels == levels.max()).mean() == pytest.approx(0.1587, abs=0.03)
 
 
-def test_mstd_of_100_is_normal_and_more_is_uniform(recorder: Recorder) -> None:
+def test_mstd_above_100_is_uniform(recorder: Recorder) -> None:
     _, levels, _ = recorder.run("rand-m8-n4-mstd100-p1")
     assert ((levels == 0) | (levels == 1)).mean() > 0.9
     _, levels, _ = recorder.run("rand-m8-n4-mstd100.5-p1")
     assert np.quantile(levels, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8], abs=0.02)
 
 
-def test_weighted_choice_never_repeats_and_favours_geometry(recorder: Recorder) -> None:
+def test_weighted_choice_without_replacement_by_weights(recorder: Recorder) -> None:
     names, _, _ = recorder.run("rand-n1-p1-tweights", clips=4000)
     weights = {"Rotate": 3.0, "ShearX": 2.0, "ShearY": 2.0, "TranslateXRel": 1.0, "TranslateYRel": 1.0}
     weights |= dict.fromkeys(("Color", "Sharpness", "AutoContrast"), 0.25)
@@ -286,7 +282,7 @@ def test_weighted_choice_never_repeats_and_favours_geometry(recorder: Recorder) 
 # ------------------------------------------------------------------------------------- one draw for the whole clip
 
 
-def test_one_draw_for_the_whole_clip() -> None:
+def test_one_draw_serves_whole_clip() -> None:
     augment = parse_randaugment("rand-m9-n3-mstd1-inc1")
     changed = 0
     for seed in range(40):
@@ -298,7 +294,7 @@ def test_one_draw_for_the_whole_clip() -> None:
     assert changed > 25
 
 
-def test_a_frame_gets_the_same_alone_as_in_its_clip() -> None:
+def test_frame_result_independent_of_clip() -> None:
     augment, clip = parse_randaugment("rand-m9-n4-mstd1-inc1"), smooth()
     for seed in range(20):
         together = augment(clip, np.random.default_rng(seed))
@@ -306,7 +302,7 @@ def test_a_frame_gets_the_same_alone_as_in_its_clip() -> None:
         assert torch.equal(together, torch.cat(alone))
 
 
-def test_the_generator_alone_decides() -> None:
+def test_result_depends_on_generator_only() -> None:
     augment = parse_randaugment("rand-m9-n3-mstd1-inc1")
     first, again, other = (augment(noise(), np.random.default_rng(seed)) for seed in (5, 5, 6))
     assert torch.equal(first, again)

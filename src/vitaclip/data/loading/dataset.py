@@ -27,10 +27,10 @@ from vitaclip.data.loading.samples import (
     most_labels,
 )
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError
-from vitaclip.data.reading.decode import Video
-from vitaclip.data.reading.frame_folder import FrameFolder, open_source
+from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
@@ -71,7 +71,7 @@ class TrainDataset(TrainSamples):
 
 
 def draw_clip(
-    video: Video | FrameFolder, sampling: FrameSampling, transform: TrainTransform, rng: np.random.Generator
+    video: VideoSource, sampling: FrameSampling, transform: TrainTransform, rng: np.random.Generator
 ) -> Tensor:
     """A training clip of an open video, uint8 (T, 3, S, S)."""
     indices = sampling.train(video.num_frames, rng)

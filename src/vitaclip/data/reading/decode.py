@@ -10,7 +10,7 @@ Axes: n frames, H x W pixels as displayed.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property
@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import av.error
 import numpy as np
-import torch
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from torch import Tensor
@@ -36,12 +35,11 @@ from vitaclip.data.reading.display import FrameConverter
 from vitaclip.data.reading.frame_index import FrameIndex, read_index
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.reading.span_decoder import IndexMismatchError, SpanDecoder
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
 _LONGEST_GAP = 250  # frames: what is lost with one key frame at encoders' usual settings
-
-FrameFunction = Callable[[Tensor], Tensor]
 
 
 class Picture(NamedTuple):
@@ -81,7 +79,7 @@ def open_video(
         yield Video(path, container, cache, limits, pixel_aspect)
 
 
-class Video:
+class Video(VideoSource):
     """An open video file. Made by `open_video`."""
 
     def __init__(
@@ -92,26 +90,22 @@ class Video:
         limits: VideoLimits,
         pixel_aspect: PixelAspect,
     ) -> None:
-        self.path = path
-        self._limits = limits
-        self._stream = video_stream(path, container, limits)
-        self._stated_size = self._stream.codec_context.width, self._stream.codec_context.height
-        self._convert = FrameConverter(path, self._stream, limits, pixel_aspect)
-        self._cache = cache
+        self.path, self._limits, self._cache = path, limits, cache
+        self._stream = stream = video_stream(path, container, limits)
+        self._stated_size = stream.codec_context.width, stream.codec_context.height
+        self._convert = FrameConverter(path, stream, limits, pixel_aspect)
         known = cache.load(path) if cache else None
-        index = read_index(path, container, self._stream, limits) if known is None else known
-        self._index = index if isinstance(index, FrameIndex) else None
-        self._spans: SpanDecoder | None = None
-        if isinstance(index, FrameIndex):
-            self._spans = SpanDecoder(container, self._stream, index, at_start=known is not None)
-            if cache and known is None:
-                cache.store(path, index)
-        if index is not None:
-            self.num_frames = len(index.places) if isinstance(index, FrameIndex) else index
-            if self.num_frames > limits.frames:  # kept under other limits
+        entry = read_index(path, container, stream, limits) if known is None else known
+        self._index = index = entry if isinstance(entry, FrameIndex) else None
+        self._spans = SpanDecoder(container, stream, index, at_start=known is not None) if index else None
+        if cache and index and known is None:
+            cache.store(path, index)
+        if entry is not None:
+            self.num_frames = entry if isinstance(entry, int) else len(entry.places)
+            if self.num_frames > limits.frames:  # the cache may hold an entry made under other limits
                 raise limit_error(path, f"{self.num_frames} frames", "frames", limits)
-        if isinstance(index, FrameIndex) and len(index.packet_times) > 1:
-            step = float(np.median(np.diff(np.sort(index.packet_times)))) * float(self._stream.time_base or 0)
+        if index and len(index.packet_times) > 1:
+            step = float(np.median(np.diff(np.sort(index.packet_times)))) * float(stream.time_base or 0)
             if step * self.num_frames > 3600 * limits.hours:
                 raise limit_error(path, f"{step * self.num_frames / 3600:.1f} hours", "hours", limits)
 
@@ -139,76 +133,24 @@ class Video:
         rate = self._stream.average_rate or self._stream.guessed_rate
         return float(rate) if rate else _FALLBACK_FPS
 
-    @property
-    def duration_seconds(self) -> float:
-        """`num_frames / fps`."""
-        return self.num_frames / self.fps
+    def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
+        for number, frame in self._decode(wanted):
+            yield number, self._convert(frame, self._size_of(frame))
 
-    @property
-    def width(self) -> int:
-        """Pixels across as displayed: pixels made square, rotation applied."""
-        return int(self._first_frame.shape[-1])
-
-    @property
-    def height(self) -> int:
-        """Pixels down as displayed: pixels made square, rotation applied."""
-        return int(self._first_frame.shape[-2])
-
-    def frames(self, indices: Sequence[int] | np.ndarray, each: FrameFunction | None = None) -> Tensor:
-        """Decodes the frames with these numbers.
-
-        Args:
-            indices: n frame numbers in display order, each in 0..num_frames-1; any order, repeats allowed.
-            each: what happens to every frame, (1, 3, H, W), as soon as it is decoded, such as a resize: large
-                frames are then never in memory together.
-
-        Returns:
-            uint8 (n, 3, H, W), RGB, in the order of `indices`; without `each` bit-equal to decoding the whole file.
-
-        Raises:
-            VideoError: a number outside the video, or a frame that the file, being damaged, does not give.
-        """
-        numbers = [int(index) for index in indices]
-        if not numbers:
-            raise ValueError("frames() got an empty list: ask for at least one frame")
-        if min(numbers) < 0 or max(numbers) >= self.num_frames:
-            asked = f"{min(numbers)}..{max(numbers)}"
-            raise self._error(f"has frames 0..{self.num_frames - 1}, not {asked}: ask for those it has")
-        wanted = sorted(set(numbers))
+    def _decode(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         if self._spans is None:
-            return self._collect(numbers, self._from_start(wanted), each)
+            yield from self._from_start(wanted)
+            return
         try:
-            return self._collect(numbers, self._spans.frames(wanted), each)
-        except IndexMismatchError:
-            return self._collect(numbers, self._in_spite_of_damage(self._spans, wanted), each)
+            yield from self._spans.frames(wanted)
+        except IndexMismatchError:  # frames that came before it are read again, because damage may have changed them
+            yield from self._despite_damage(self._spans, wanted)
 
     def play(self) -> Iterator[Picture]:
         """All frames in display order, each as soon as it is decoded."""
         for frame in self._decode_everything():
             time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             yield Picture(time, self._convert(frame, self._size_of(frame)), self._convert.shown_aspect(frame))
-
-    def _collect(
-        self, numbers: list[int], frames: Iterator[tuple[int, VideoFrame]], each: FrameFunction | None
-    ) -> Tensor:
-        """Converts numbered frames one at a time and puts each wherever its number is asked for."""
-        collected: Tensor | None = None
-        for number, frame in frames:
-            pixels = self._convert(frame, self._size_of(frame)).unsqueeze(0)
-            pixels = each(pixels) if each else pixels
-            if collected is None:
-                # Stored as (n, H, W, 3): the layout in which resizing is fastest.
-                height, width = pixels.shape[-2:]
-                collected = torch.empty((len(numbers), height, width, 3), dtype=torch.uint8).permute(0, 3, 1, 2)
-            for position, asked in enumerate(numbers):
-                if asked == number:
-                    collected[position] = pixels[0]
-        assert collected is not None
-        return collected
-
-    @cached_property
-    def _first_frame(self) -> Tensor:
-        return self.frames([0])[0]
 
     def _size_of(self, frame: VideoFrame) -> tuple[int, int]:
         """Width and height that a frame is shown in: those of the first, where frames change their size midway."""
@@ -219,7 +161,7 @@ class Video:
     def _first_size(self) -> tuple[int, int]:
         return next(((frame.width, frame.height) for frame in self._decode_everything()), self._stated_size)
 
-    def _in_spite_of_damage(self, spans: SpanDecoder, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+    def _despite_damage(self, spans: SpanDecoder, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         """The wanted frames: those that come out whole from their own key frames on, the others from the start."""
         missing = set(wanted)
         for number, frame in spans.intact(wanted):

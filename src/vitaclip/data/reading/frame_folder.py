@@ -7,9 +7,8 @@ import itertools
 import os
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from functools import cached_property
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,10 @@ from torch import Tensor
 
 from vitaclip.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, check_size, limit_error
-from vitaclip.data.reading.decode import FrameFunction, Video, open_video
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.source import VideoSource
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]+)\.(?:jpe?g|png|webp|bmp)", re.IGNORECASE)
 # Pictures of optical flow often lie beside the frames.
@@ -36,33 +36,27 @@ def is_frame_folder(path: Path) -> bool:
         return any(_NUMBERED.fullmatch(entry.name) is not None for entry in entries)
 
 
+@contextmanager
 def open_source(
     path: VideoPath,
     cache: IndexCache | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     pixel_aspect: PixelAspect = "display",
-) -> "AbstractContextManager[Video | FrameFolder]":
-    """Opens a video file, or a folder of numbered pictures, for reading frames.
-
-    Args:
-        path: either; or a video in a tar file.
-        cache: where to find, or else to put, what a video file's packets say; a folder has none.
-        limits: what it may be at most.
-        pixel_aspect: whether pixels of a video file that are not square are made so, or left as they are stored.
+) -> Iterator[VideoSource]:
+    """Opens a video file, as `open_video` does, or a folder of numbered pictures, which needs no index.
 
     Raises:
-        VideoError: it is neither, or beyond the limits.
+        VideoError: the path is neither, or what it holds is beyond the limits.
     """
     if isinstance(path, Path) and is_frame_folder(path):
-        return _open_folder(path, limits)
-    return open_video(path, cache, limits, pixel_aspect)
+        yield FrameFolder(path, limits)
+        return
+    with open_video(path, cache, limits, pixel_aspect) as video:
+        yield video
 
 
-class FrameFolder:
-    """A folder of numbered pictures, in the order of their numbers, turned as they say. Made by `open_source`.
-
-    Read like a `Video`; pictures state no rate, so there is no `fps`.
-    """
+class FrameFolder(VideoSource):
+    """A folder of numbered pictures, in the order of their numbers, turned as they say. Made by `open_source`."""
 
     def __init__(self, path: Path, limits: VideoLimits) -> None:
         self.path, self._limits = path, limits
@@ -72,59 +66,16 @@ class FrameFolder:
 
     @property
     def num_frames(self) -> int:
-        """Number of pictures, at least 1."""
         return len(self._files)
 
-    @property
-    def width(self) -> int:
-        """Pixels across."""
-        return int(self._first_frame.shape[-1])
-
-    @property
-    def height(self) -> int:
-        """Pixels down."""
-        return int(self._first_frame.shape[-2])
-
-    def frames(self, indices: Sequence[int] | np.ndarray, each: FrameFunction | None = None) -> Tensor:
-        """Reads the pictures at these places of the order; each once.
-
-        Args:
-            indices: n places, each in 0..num_frames-1; any order, repeats allowed.
-            each: what happens to every picture, (1, 3, H, W), as soon as it is read, such as a resize: large
-                pictures are then never in memory together.
-
-        Returns:
-            uint8 (n, 3, H, W), RGB, in the order of `indices`; H x W as `each` leaves them.
-
-        Raises:
-            VideoError: a place outside the folder, a damaged picture, or pictures of several sizes.
-        """
-        numbers = [int(index) for index in indices]
-        if not numbers:
-            raise ValueError("frames() got an empty list: ask for at least one frame")
-        if min(numbers) < 0 or max(numbers) >= self.num_frames:
-            asked = f"{min(numbers)}..{max(numbers)}"
-            raise VideoError(f"{self.path} has frames 0..{self.num_frames - 1}, not {asked}: ask for those it has")
+    def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
         shape: torch.Size | None = None
-        pixels: dict[int, Tensor] = {}
-        for number in sorted(set(numbers)):
+        for number in wanted:
             picture = _read_picture(self._files[number], self._limits)
             shape = shape or picture.shape
             if picture.shape != shape:
                 raise VideoError(f"{self.path} holds pictures of several sizes: convert them to one, or leave it out")
-            picture = picture.permute(2, 0, 1).unsqueeze(0)
-            pixels[number] = (each(picture) if each else picture)[0].permute(1, 2, 0)
-        # Stored as (n, H, W, 3), as the frames of a video file are.
-        return torch.stack([pixels[number] for number in numbers]).permute(0, 3, 1, 2)
-
-    @cached_property
-    def _first_frame(self) -> Tensor:
-        return self.frames([0])[0]
-
-
-@contextmanager
-def _open_folder(path: Path, limits: VideoLimits) -> Iterator[FrameFolder]:
-    yield FrameFolder(path, limits)
+            yield number, picture.permute(2, 0, 1)
 
 
 def _frame_files(path: Path) -> list[Path]:

@@ -42,18 +42,6 @@ def resize_short_side(clip: Tensor, size: int) -> Tensor:
     return resize(clip, height * size // short, width * size // short)
 
 
-def center_crop(clip: Tensor, size: int) -> Tensor:
-    """The central square.
-
-    Args:
-        clip: uint8 (T, 3, H, W) with H and W at least `size`.
-
-    Returns:
-        uint8 (T, 3, size, size).
-    """
-    return spatial_views(clip, size, 1)[0]
-
-
 def spatial_views(clip: Tensor, size: int, crops: int) -> Tensor:
     """Square crops spread evenly along the longer side, central on the shorter.
 

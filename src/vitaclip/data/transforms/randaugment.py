@@ -2,7 +2,8 @@
 
 Source: Cubuk et al., RandAugment, 2019. The setting strings, the operations and their strengths are those of timm,
 which the published recipe names (`rand-m7-n4-mstd0.5-inc1`): a string that is accepted here means the same there.
-Turns, shears and shifts are bicubic and leave grey behind, as in the published code.
+Pillow computes the pixels, as in timm. Turns, shears and shifts are bicubic and leave grey behind, as in the published
+code.
 
 Axes: T frames, H x W pixels; a clip is uint8 (T, 3, H, W).
 """
@@ -10,16 +11,16 @@ Axes: T frames, H x W pixels; a clip is uint8 (T, 3, H, W).
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
 from vitaclip.config import require
-from vitaclip.data.transforms import pixel_ops
-from vitaclip.data.transforms.pixel_ops import Colour
 
+Colour = tuple[int, int, int]
 GREY: Colour = (128, 128, 128)
 
 _UNIT = 10.0  # the magnitude at which a strength is whole
@@ -73,14 +74,15 @@ class RandAugment:
             uint8 (T, 3, H, W).
         """
         operations = list(OPERATIONS.values())
+        images = [Image.fromarray(frame) for frame in clip.permute(0, 2, 3, 1).contiguous().numpy()]
         for number in self._draw_operations(rng):
             # The same draws are made whether or not the operation is applied.
             applied = rng.random() < self.probability
             level = self._draw_magnitude(rng) / _UNIT
             sign = 1 if rng.random() < 0.5 else -1
             if applied:
-                clip = operations[number](clip, level, sign, self)
-        return clip
+                images = [operations[number](image, level, sign, self) for image in images]
+        return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
 
     def _draw_operations(self, rng: np.random.Generator) -> NDArray[np.int64]:
         if not self.weighted:
@@ -151,62 +153,69 @@ def parse_randaugment(text: str, fill: Colour = GREY) -> RandAugment:
         raise ValueError(f"{place}: {error}") from error
 
 
-# Each takes a clip, a level (1 at magnitude 10), a sign (+1 or -1) and the settings.
-Operation = Callable[[Tensor, float, int, RandAugment], Tensor]
+Operation = Callable[[Image.Image, float, int, RandAugment], Image.Image]
+"""Takes an RGB image, a level (1 at magnitude 10), a sign (+1 or -1) and the settings."""
 
 
-def _plain(function: Callable[[Tensor], Tensor], clip: Tensor, level: float, sign: int, _: RandAugment) -> Tensor:
-    return function(clip)
+def _plain(function: Callable[[Image.Image], Image.Image]) -> Operation:
+    return lambda image, level, sign, settings: function(image)
 
 
-def _enhance(
-    function: Callable[[Tensor, float], Tensor], clip: Tensor, level: float, sign: int, settings: RandAugment
-) -> Tensor:
-    factor = max(0.1, 1 + sign * level * 0.9) if settings.increasing else level * 1.8 + 0.1
-    return function(clip, factor)
+def _enhance(kind: Callable[[Image.Image], ImageEnhance._Enhance]) -> Operation:
+    def apply(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
+        factor = max(0.1, 1 + sign * level * 0.9) if settings.increasing else level * 1.8 + 0.1
+        return kind(image).enhance(factor)
+
+    return apply
 
 
-def _geometric(
-    function: Callable[[Tensor, float, Colour], Tensor],
-    largest: float,
-    clip: Tensor,
-    level: float,
-    sign: int,
-    settings: RandAugment,
-) -> Tensor:
-    return function(clip, sign * level * largest, settings.fill)
+def _warp(matrix: Callable[[float, Image.Image], tuple[float, ...]]) -> Operation:
+    """Pixel (x, y) of the result comes from (a x + b y + c, d x + e y + f), the matrix being (a, b, c, d, e, f)."""
+
+    def apply(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
+        affine, bicubic = Image.Transform.AFFINE, Image.Resampling.BICUBIC
+        return image.transform(image.size, affine, matrix(sign * level, image), bicubic, fillcolor=settings.fill)
+
+    return apply
 
 
-def _posterize(clip: Tensor, level: float, sign: int, settings: RandAugment) -> Tensor:
+def _rotate(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
+    """Turns counter-clockwise about the centre; the size stays."""
+    return image.rotate(sign * level * _MAX_DEGREES, Image.Resampling.BICUBIC, fillcolor=settings.fill)
+
+
+def _posterize(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
     bits = int(level * 4)
-    return pixel_ops.posterize(clip, max(0, 4 - bits) if settings.increasing else min(8, bits))
+    kept = max(0, 4 - bits) if settings.increasing else min(8, bits)  # ImageOps.posterize refuses 0
+    return image.point([value & (256 - (1 << (8 - kept))) for value in range(256)] * 3)
 
 
-def _solarize(clip: Tensor, level: float, sign: int, settings: RandAugment) -> Tensor:
+def _solarize(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
     threshold = min(256, int(level * 256))
-    return pixel_ops.solarize(clip, 256 - threshold if settings.increasing else threshold)
+    return ImageOps.solarize(image, 256 - threshold if settings.increasing else threshold)
 
 
-def _solarize_add(clip: Tensor, level: float, sign: int, settings: RandAugment) -> Tensor:
-    return pixel_ops.solarize_add(clip, min(128, int(level * 110)))
+def _solarize_add(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
+    added = min(128, int(level * 110))
+    return image.point([min(255, value + added) if value < 128 else value for value in range(256)] * 3)
 
 
 OPERATIONS: dict[str, Operation] = {
-    "AutoContrast": partial(_plain, pixel_ops.auto_contrast),
-    "Equalize": partial(_plain, pixel_ops.equalize),
-    "Invert": partial(_plain, pixel_ops.invert),
-    "Rotate": partial(_geometric, pixel_ops.rotate, _MAX_DEGREES),
+    "AutoContrast": _plain(ImageOps.autocontrast),
+    "Equalize": _plain(ImageOps.equalize),
+    "Invert": _plain(ImageOps.invert),
+    "Rotate": _rotate,
     "Posterize": _posterize,
     "Solarize": _solarize,
     "SolarizeAdd": _solarize_add,
-    "Color": partial(_enhance, pixel_ops.color),
-    "Contrast": partial(_enhance, pixel_ops.contrast),
-    "Brightness": partial(_enhance, pixel_ops.brightness),
-    "Sharpness": partial(_enhance, pixel_ops.sharpness),
-    "ShearX": partial(_geometric, pixel_ops.shear_x, _MAX_SHEAR),
-    "ShearY": partial(_geometric, pixel_ops.shear_y, _MAX_SHEAR),
-    "TranslateXRel": partial(_geometric, pixel_ops.translate_x, _MAX_SHIFT),
-    "TranslateYRel": partial(_geometric, pixel_ops.translate_y, _MAX_SHIFT),
+    "Color": _enhance(ImageEnhance.Color),
+    "Contrast": _enhance(ImageEnhance.Contrast),
+    "Brightness": _enhance(ImageEnhance.Brightness),
+    "Sharpness": _enhance(ImageEnhance.Sharpness),
+    "ShearX": _warp(lambda level, image: (1, level * _MAX_SHEAR, 0, 0, 1, 0)),
+    "ShearY": _warp(lambda level, image: (1, 0, 0, level * _MAX_SHEAR, 1, 0)),
+    "TranslateXRel": _warp(lambda level, image: (1, 0, level * _MAX_SHIFT * image.width, 0, 1, 0)),
+    "TranslateYRel": _warp(lambda level, image: (1, 0, 0, 0, 1, level * _MAX_SHIFT * image.height)),
 }
 """timm's fifteen operations, by its names."""
 
