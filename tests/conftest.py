@@ -47,5 +47,6 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         paths.append(path)
         return open_source(path, *arguments)
 
-    monkeypatch.setattr("vitaclip.data.loading.dataset.open_source", counted)
+    for module in ("dataset", "drawn"):
+        monkeypatch.setattr(f"vitaclip.data.loading.{module}.open_source", counted)
     return paths

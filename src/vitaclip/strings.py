@@ -1,6 +1,8 @@
-"""Making texts from elsewhere, such as names of files and classes, harmless where they are shown."""
+"""Texts that are shown: those from elsewhere made harmless, and hints about misspelled names."""
 
+import difflib
 import unicodedata
+from collections.abc import Iterable
 
 _CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories: control, format (bidirectional marks, zero width), surrogate, line and paragraph separator."""
@@ -26,3 +28,13 @@ def printable(text: str) -> str:
     'a\\x1b[2J\\nb'
     """
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in _CONTROLS and c not in _JOINERS else c for c in text)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint for a message about an unknown name; empty if no known name is close.
+
+    >>> did_you_mean("ucf110", ["ucf101", "ssv2"])
+    " (did you mean 'ucf101'?)"
+    """
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""

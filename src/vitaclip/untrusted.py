@@ -12,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from vitaclip.strings import did_you_mean
+
 MAX_TEXT_BYTES = 32 * 2**20
 """The largest JSON file that is read."""
 MAX_YAML_BYTES = 2**20
@@ -60,6 +62,38 @@ def summary(error: BaseException) -> str:
     """The message of an error as one line of bounded length."""
     line = " ".join(str(error).split())
     return line if len(line) <= 2 * _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} ... {line[-_MAX_MESSAGE:]}"
+
+
+def shipped_names(folder: Path) -> tuple[str, ...]:
+    """The names of the YAML files in a folder of the package."""
+    return tuple(sorted(file.stem for file in folder.glob("*.yaml")))
+
+
+def find_yaml(name_or_file: str, folder: Path, what: str) -> Path:
+    """The YAML file at a path, or else the one of that name in a folder of the package.
+
+    Raises:
+        ValueError: if there is neither; `what` is what the files of the folder are, such as "recipe".
+    """
+    names = shipped_names(folder)
+    if Path(name_or_file).is_file():
+        return Path(name_or_file)
+    if name_or_file not in names:
+        hint = did_you_mean(name_or_file, names)
+        raise ValueError(f"{name_or_file!r} is neither a file nor a {what}{hint}; there is {', '.join(names)}")
+    return folder / f"{name_or_file}.yaml"
+
+
+def read_settings_file(file: Path, remedy: str) -> dict[str, Any]:
+    """The mapping that a YAML file holds.
+
+    Raises:
+        ValueError: if it holds something else, with the remedy.
+    """
+    content = read_yaml(file)
+    if not isinstance(content, dict):
+        raise ValueError(f"{file} holds no settings; {remedy}")
+    return content
 
 
 def read_bytes(path: str | Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:

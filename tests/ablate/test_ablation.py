@@ -144,7 +144,7 @@ def test_what_is_written_says_what_was_found(finished: tuple[AblationResult, Pat
         assert f"{100 * np.mean(of_row):.1f} ± {100 * np.std(of_row):.1f}" in line_of(page, row.name)
     content = json.loads((tmp_path / "ablation.json").read_text())
     assert [claim["claim"]["says"] for claim in content["claims"]] == ["more is better"] * 2 + ["prompts help"]
-    counts = {"videos_listed": 12, "videos_scored": 12, "left_out": [], "candidates": 3}
+    counts = {"videos_listed": 12, "videos_scored": 12, "skipped": [], "candidates": 3}
     assert content["tests"]["novel"] == {**counts, "sha256": dict(result.tests[1].sha256)}
     assert "Synthetic data." in page
     assert page.count("](ablation.svg)") == 1
@@ -158,14 +158,14 @@ def test_videos_that_are_left_out_are_told_wherever_the_table_is(world: Path, tm
     for result in [
         run_ablation(config, Comparison((FROZEN,), ()), (0,), lists) for _ in range(2)
     ]:  # the second is found
-        (line,) = result.left_out["test"]
+        (line,) = result.skipped["test"]
         assert line.startswith("list.csv:1: ")
         assert "gone.mp4 does not exist" in line
-        assert (result.videos, result.left_out["trained"]) == ({"test": 1, "trained": 12}, ())
+        assert (result.videos, result.skipped["trained"]) == ({"test": 1, "trained": 12}, ())
         page = write_ablation(tmp_path, result).read_text()
         assert f"Skipped in test:\n\n- {line}\n" in page
         assert "Skipped in trained" not in page
-        assert json.loads((tmp_path / "ablation.json").read_text())["tests"]["test"]["left_out"] == [line]
+        assert json.loads((tmp_path / "ablation.json").read_text())["tests"]["test"]["skipped"] == [line]
     with pytest.raises(ValueError, match=r"list\.csv:1: .*gone\.mp4 cannot be read"):
         read_scored_list(f"test={tmp_path}/list.csv:jump up,run", DataConfig(on_error="raise"))
 

@@ -84,7 +84,7 @@ def test_a_variant_may_be_like_another(tmp_path: Path) -> None:
     assert slow.overrides == {**shipped.overrides, "optim.learning_rate": 1e-7}
     assert slower.overrides == {**shipped.overrides, "optim.learning_rate": 1e-8}
     assert (slow.about, slower.about, slow.weights) == ("slowly", "slowly", shipped.weights)
-    with pytest.raises(ValueError, match=r"no variant 'fine_tunin' \(did you mean fine_tuning\?\)"):
+    with pytest.raises(ValueError, match=r"no variant 'fine_tunin' \(did you mean 'fine_tuning'\?\)"):
         load_comparison(own_file(tmp_path, "variants: {a: {like: fine_tunin}}"))
 
 
@@ -101,7 +101,7 @@ def test_names_choose_among_both_and_own_claims_take_the_place_of_the_packages(t
         ("- a", "write `variants:` and below it a name"),
         ("variants: {a: [", "is not YAML"),
         ("variants: {a: 3}", "variant a: write a mapping"),
-        ("variants: {a b: }", "'a b': write letters, digits, _ and - only"),
+        ("variants: {a b: }", "'a b': names a folder; write letters, digits, _ and - only"),
         ("variants: {a: {interpolate: {scores: [2]}}}", "variant a: .*ratios from 0"),
         ("variants: {a: {interpolate: {score: [0.5]}}}", "no field 'score'"),
         ("variants: {a: }\nclaims: {b: c}", "claims: write a list"),
@@ -126,6 +126,6 @@ def test_a_wrong_override_is_one_line(overrides: dict[str, Any], message: str) -
 
 
 def test_an_unknown_variant_is_named() -> None:
-    with pytest.raises(ValueError, match=r"no variant 'no_sumary' \(did you mean no_summary\?\)"):
+    with pytest.raises(ValueError, match=r"no variant 'no_sumary' \(did you mean 'no_summary'\?\)"):
         load_comparison(names=["no_sumary"])
     assert SHIPPED.is_file()

@@ -57,7 +57,7 @@ def test_seeds_start_from_the_configs_and_the_list_is_that_of_validation(world: 
         (["--tests", "a=VIDEOS", "a=VIDEOS"], "the names a, a are not all different"),
         (["--tests", "a=VIDEOS", "--seeds", "1", "1"], "--seeds 1 1: give different numbers"),
         (["--tests", "a=VIDEOS", "--processes", "0"], "--processes 0: must be at least 1"),
-        (["--tests", "a=VIDEOS", "--variants", "fill"], "no variant 'fill' (did you mean full?)"),
+        (["--tests", "a=VIDEOS", "--variants", "fill"], "no variant 'fill' (did you mean 'full'?)"),
     ],
 )
 def test_mistakes_are_one_line(

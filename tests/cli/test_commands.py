@@ -208,8 +208,8 @@ def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
         assert "left out: ... and 2 more" in printed
         result = json.loads(out.read_text())
         assert result["num_videos"] == 1
-        assert len(result["left_out"]) == 12
-        assert all("does not exist" in line for line in result["left_out"])
+        assert len(result["skipped"]) == 12
+        assert all("does not exist" in line for line in result["skipped"])
     opened.clear()
     refused = (*arguments, "--on_error", "raise")
     assert main(refused) == 2

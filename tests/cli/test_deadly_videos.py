@@ -52,7 +52,7 @@ def test_evaluation_leaves_it_out(deadly_world: Path, tmp_path: Path) -> None:
     arguments = ["eval", str(deadly_world / "videos"), "--backbone", str(deadly_world / "backbone")]
     arguments += ["--time_limit_seconds", "1", "--limits.frames", "12", "--out", str(tmp_path / "result.json")]
     assert main(arguments) == 0
-    (line,) = json.loads((tmp_path / "result.json").read_text())["left_out"]
+    (line,) = json.loads((tmp_path / "result.json").read_text())["skipped"]
     assert "hang.mp4 took longer than the time limit" in line
 
 

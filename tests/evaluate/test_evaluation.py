@@ -117,7 +117,7 @@ def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VideoMod
     views, runtime = ViewsConfig(), RuntimeConfig()
     result = Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0)).run().result
     assert result.num_videos == 12
-    assert len(result.left_out) == 1
-    assert "list.csv:1" in result.left_out[0]
+    assert len(result.skipped) == 1
+    assert "list.csv:1" in result.skipped[0]
     with pytest.raises(ValueError, match=r"list.csv:1"):
         Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0, on_error="raise")).run()

@@ -86,7 +86,7 @@ def test_a_file_may_be_spelled_otherwise_in_each_list(world: Path, model: Path, 
     assert main([*command, "--model", str(model), "--out", str(out)]) == 0
     found = parts_of(out)
     assert found["b"]["top1"] == found["c"]["top1"]
-    assert [len(found[part]["left_out"]) for part in "bc"] == [1, 1]
+    assert [len(found[part]["skipped"]) for part in "bc"] == [1, 1]
 
 
 @pytest.mark.parametrize("protocol", [True, False])

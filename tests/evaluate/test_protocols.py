@@ -144,7 +144,7 @@ def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: P
             assert [row[3] for row in rows] == pytest.approx([each.probability for each in predictions], abs=1e-5)
             record = next(records)
             assert (record["part"], record["values"]) == (part, {word: value} if word else {})
-            assert (record["videos_listed"], record["videos_scored"], record["left_out"]) == (total, total, [])
+            assert (record["videos_listed"], record["videos_scored"], record["skipped"]) == (total, total, [])
             assert record["top1"] == pytest.approx(right / total)
             assert (record["class_names"], record["class_texts"]) == (list(classes.names), list(classes.prompts))
             confusion = Counter((each.label, each.chosen) for each in predictions)
@@ -270,9 +270,9 @@ def test_missing_lists_and_videos_are_named_first(
     assert "not there" in printed
     assert "gone.avi cannot be read (No such file" in printed
     third = json.loads(out.read_text())["parts"][2]
-    assert (third["videos_listed"], third["videos_scored"], len(third["left_out"])) == (8, 6, 2)
-    assert third["left_out"][0].startswith("test3.csv:1: ")
-    assert third["left_out"][1].startswith("test3.csv:2: ")
+    assert (third["videos_listed"], third["videos_scored"], len(third["skipped"])) == (8, 6, 2)
+    assert third["skipped"][0].startswith("test3.csv:1: ")
+    assert third["skipped"][1].startswith("test3.csv:2: ")
     assert "1 video is not there" in error_of(capsys, *arguments, "--root", str(tmp_path), "--on_error", "raise")
     for split in (1, 2, 3):
         (tmp_path / f"test{split}.csv").write_text(f"gone{split}.avi,{names[3]}\n")
@@ -424,7 +424,7 @@ def test_a_path_may_hold_an_at_sign(tmp_path: Path) -> None:
 
 
 def test_unknown_protocols_and_variants_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean ucf101_zeroshot?" in error_of(capsys, "eval", "--protocol", "ucf101_zero", "--root", "x")
+    assert "did you mean 'ucf101_zeroshot'?" in error_of(capsys, "eval", "--protocol", "ucf101_zero", "--root", "x")
     message = error_of(capsys, "eval", "--protocol", "ucf101_zeroshot@as-published", "--root", "x")
     assert "no variant 'as-published'; there is none" in message
     assert "give either videos" in error_of(capsys, "eval")

@@ -13,13 +13,14 @@ from torch import Tensor
 from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig, from_dict
 from vitaclip.data import FrameSampling, frame_sampling, load_views, open_video, read_folder
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.recipes import load_views_recipe, views_names
+from vitaclip.recipes import find_views, views_names
+from vitaclip.untrusted import read_yaml
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +105,7 @@ PUBLISHED = {
 
 @pytest.mark.parametrize("name", views_names())
 def test_every_field_of_a_way_of_testing_is_as_published(name: str) -> None:
-    found = load_views_recipe(name)
+    found = from_dict(ViewsConfig, read_yaml(find_views(name)))
     temporal, spatial, frames, sampling, stride, side, average, pixels = PUBLISHED[name]
     expected = {"temporal": temporal, "spatial": spatial, "frames": frames, "sampling": sampling, "stride": stride}
     expected |= {"crop": 224 / side, "average": average, "pixels": pixels, "pixel_aspect": "stored"}
@@ -116,5 +117,5 @@ def test_every_published_way_of_testing_is_there() -> None:
 
 
 def test_an_unknown_way_of_testing_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'x-clip' is neither a file nor a way of testing; these are actionclip"):
-        load_views_recipe("x-clip")
+    with pytest.raises(ValueError, match=r"'x-clip' is neither a file nor a way of testing.* there is actionclip"):
+        find_views("x-clip")

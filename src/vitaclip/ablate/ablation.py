@@ -1,4 +1,4 @@
-"""The table: a loop over the variants and seeds, each run once, and what they come to."""
+"""An ablation: a loop over variants and seeds, each trained and tested once, and what they come to."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,8 +12,7 @@ from vitaclip.ablate.variants import Comparison
 from vitaclip.config import TrainConfig
 from vitaclip.train.loggers import Logger
 
-OneRun = tuple[str, int]
-"""A variant and a seed."""
+Loggers = Callable[[Run], Iterable[Logger]]
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class AblationRow:
     name: str
     about: str
     trained: int
-    """Parameters that were trained."""
+    """Number of parameters that were trained."""
     values: Mapping[tuple[str, str], tuple[float, ...]]
     """(test list, figure): a fraction in [0, 1] for each seed."""
 
@@ -37,9 +36,9 @@ class AblationResult:
     seeds: tuple[int, ...]
     tests: tuple[ScoredList, ...]
     videos: Mapping[str, int]
-    """Videos of each test list that were scored."""
-    left_out: Mapping[str, Sequence[str]]
-    """Those of each test list that a run could not read, with the reason."""
+    """Number of videos of each test list that were scored."""
+    skipped: Mapping[str, Sequence[str]]
+    """For each test list, the reasons why videos could not be read."""
     figures: tuple[str, ...]
     rows: tuple[AblationRow, ...]
     verdicts: tuple[Verdict, ...]
@@ -54,7 +53,7 @@ def run_ablation(
     figures: Figures = accuracies,
     processes: int = 1,
     on_done: Callable[[Run, RunResult, bool], None] = lambda _run, _result, _found: None,
-    loggers: Callable[[Run], Iterable[Logger]] = lambda _run: (),
+    loggers: Loggers = lambda _run: (),
 ) -> AblationResult:
     """Train and test every variant with every seed. Finished runs of an earlier call are kept, stopped ones resumed.
 
@@ -77,56 +76,52 @@ def run_ablation(
         for variant in comparison.variants
         if variant.trains or seed == seeds[0]
     }
-    results: dict[OneRun, RunResult] = {}
-    for key, run in runs.items():
-        if found := find_result(run):
-            results[key] = found
-            on_done(run, found, True)
-    for key, result in _execute([key for key in runs if key not in results], runs, processes, loggers):
+    results = {key: found for key, run in runs.items() if (found := find_result(run))}
+    for key, found in results.items():
+        on_done(runs[key], found, True)
+    todo = {key: run for key, run in runs.items() if key not in results}
+    for key, result in _execute(todo, processes, loggers):
         results[key] = result
         on_done(runs[key], result, False)
-    return _gather(config, comparison, tuple(seeds), tuple(tests), results)
+
+    rows: dict[str, AblationRow] = {}
+    for variant in comparison.variants:
+        of_seeds = [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds]
+        for name in variant.rows:
+            about = variant.about if name == variant.name else f"between frozen CLIP (0) and {variant.name} (1)"
+            values = {
+                (test, figure): tuple(result.rows[name][test][figure] for result in of_seeds)
+                for test, of_test in of_seeds[0].rows[name].items()
+                for figure in of_test
+            }
+            rows[name] = AblationRow(name, about, of_seeds[0].trained, values)
+    # A video that was only too slow may be skipped by one run and not by another.
+    skipped = {
+        test.name: tuple(dict.fromkeys(line for each in results.values() for line in each.skipped.get(test.name, ())))
+        for test in tests
+    }
+    first = next(iter(rows.values())).values
+    return AblationResult(
+        *(config, tuple(seeds), tuple(tests), results[next(iter(runs))].videos, skipped),
+        figures=tuple(dict.fromkeys(figure for _, figure in first)),
+        rows=tuple(rows.values()),
+        verdicts=tuple(judge_all(comparison.claims, {name: row.values for name, row in rows.items()})),
+    )
 
 
 def _execute(
-    todo: Sequence[OneRun], runs: Mapping[OneRun, Run], processes: int, loggers: Callable[[Run], Iterable[Logger]]
-) -> Iterator[tuple[OneRun, RunResult]]:
+    runs: Mapping[tuple[str, int], Run], processes: int, loggers: Loggers
+) -> Iterator[tuple[tuple[str, int], RunResult]]:
     """Yield the results as the runs finish."""
     if processes == 1:
-        yield from ((key, execute(runs[key], loggers(runs[key]))) for key in todo)
+        yield from ((key, execute(run, loggers(run))) for key, run in runs.items())
         return
     os.environ["OMP_NUM_THREADS"] = "1"  # read by the new processes: two with more threads would stall each other
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(execute, runs[key]): key for key in todo}
+        waiting = {pool.submit(execute, run): key for key, run in runs.items()}
         try:
             for future in as_completed(waiting):
                 yield waiting[future], future.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-
-
-def _gather(
-    config: TrainConfig,
-    comparison: Comparison,
-    seeds: tuple[int, ...],
-    tests: tuple[ScoredList, ...],
-    results: Mapping[OneRun, RunResult],
-) -> AblationResult:
-    first = results[comparison.variants[0].name, seeds[0]]
-    figures = tuple(first.rows[comparison.variants[0].name][tests[0].name])
-    columns = [(test.name, figure) for test in tests for figure in figures]
-    rows: dict[str, AblationRow] = {}
-    for variant in comparison.variants:
-        of_seeds = [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds]
-        for name in variant.rows:
-            about = variant.about if name == variant.name else f"between frozen CLIP (0) and {variant.name} (1)"
-            values = {(t, figure): tuple(result.rows[name][t][figure] for result in of_seeds) for t, figure in columns}
-            rows[name] = AblationRow(name, about, of_seeds[0].trained, values)
-    # A video that was only too slow may be skipped by one run and not by another.
-    left_out = {
-        test.name: tuple(dict.fromkeys(line for each in results.values() for line in each.left_out.get(test.name, ())))
-        for test in tests
-    }
-    verdicts = tuple(judge_all(comparison.claims, {name: row.values for name, row in rows.items()}))
-    return AblationResult(config, seeds, tests, first.videos, left_out, figures, tuple(rows.values()), verdicts)

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from vitaclip.ablate.variants import Variant, row_name
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig, to_dict
-from vitaclip.data import VideoList, read_videos
+from vitaclip.data import NamedVideos, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.hashes import sha256_of_file, sha256_of_lines
 from vitaclip.evaluate.metrics import Scores, summarize
@@ -36,7 +36,7 @@ class ScoredList:
     """Labelled videos with the candidates that they are scored against."""
 
     name: str
-    videos: VideoList
+    videos: NamedVideos
     sha256: Mapping[str, str]
     """Of the list's bytes, if it is a file, and of the candidates' names, a line each."""
 
@@ -53,13 +53,8 @@ def read_scored_list(text: str, data: DataConfig) -> ScoredList:
             f"--tests {text!r}: write NAME=VIDEOS or NAME=VIDEOS:CLASSES, such as novel=test.csv:names.txt"
         )
     videos, _, classes = source.partition(":")
-    found = read_videos(
-        videos,
-        f"--tests {name}",
-        root=data.root,
-        classes=classes or data.classes,
-        keep_absent=data.on_error == "skip",
-    )
+    classes, keep_absent = classes or data.classes, data.on_error == "skip"
+    found = read_videos(videos, f"--tests {name}", root=data.root, classes=classes, keep_absent=keep_absent)
     sums = {"candidates": sha256_of_lines(found.class_names)}
     if Path(videos).is_file():
         sums["list"] = sha256_of_file(Path(videos))
@@ -83,13 +78,13 @@ class RunResult:
     """What a run came to."""
 
     trained: int
-    """Numbers that train."""
+    """Number of parameters that train."""
     rows: Mapping[str, Mapping[str, Mapping[str, float]]]
-    """Row of the table, test list, figure: a share in [0, 1]."""
+    """Row of the table, test list, figure: a fraction in [0, 1]."""
     videos: Mapping[str, int]
-    """Videos of each test list that were scored."""
-    left_out: Mapping[str, Sequence[str]]
-    """The others of each test list, with the reason; without the list where an older `result.json` does not say."""
+    """Number of videos of each test list that were scored."""
+    skipped: Mapping[str, Sequence[str]]
+    """Why the others of each test list were not scored. Old `result.json` files do not say it of every list."""
 
 
 def plan_run(variant: Variant, seed: int, base: TrainConfig, tests: Sequence[ScoredList], figures: Figures) -> Run:
@@ -113,23 +108,22 @@ def find_result(run: Run) -> RunResult | None:
         same_tests = all(saved["asked"][key] == asked[key] for key in ("tests", "views", "figures"))
         if not same_tests or not set(run.variant.rows) <= saved["rows"].keys():
             return None
-        return RunResult(saved["trained"], saved["rows"], saved["videos"], saved.get("left_out", {}))
+        skipped = saved.get("skipped", saved.get("left_out", {}))  # the second is its name in old files
+        return RunResult(saved["trained"], saved["rows"], saved["videos"], skipped)
 
 
 def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     """Train, or resume a run that stopped, then test; writes `result.json` into the run folder."""
     config, variant = run.config, run.variant
     model = run_training(config, loggers) if variant.trains else _untrained(config)
+    trained = sum(model.trained_counts().values()) if variant.trains else 0
     rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in variant.rows}
-    videos: dict[str, int] = {}
-    left_out: dict[str, tuple[str, ...]] = {}
+    result = RunResult(trained, rows, videos := {}, skipped := {})
     for test in run.tests:
-        scored = dict(_test(run, model, test))
-        own = scored[variant.name]
-        videos[test.name], left_out[test.name] = len(own.labels), tuple(own.left_out.values())
-        for row, scores in scored.items():
+        for row, scores in _test(run, model, test):
             rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
-    result = RunResult(sum(model.trained_counts().values()) if variant.trains else 0, rows, videos, left_out)
+            if row == variant.name:
+                videos[test.name], skipped[test.name] = len(scores.labels), tuple(scores.skipped.values())
     write_json(Path(config.out) / RESULT_FILE, {"asked": _asked(run), **asdict(result)})
     return result
 

@@ -12,7 +12,7 @@ from vitaclip.ablate.ablation import AblationResult
 from vitaclip.ablate.chart import spread_chart
 from vitaclip.ablate.claims import RULE, Verdict
 from vitaclip.config import to_dict
-from vitaclip.data.lists.video_list import first_lines
+from vitaclip.data.lists.rows import first_lines
 from vitaclip.files import csv_text, write_json, write_text
 
 NAME = "ablation"
@@ -81,7 +81,7 @@ def _markdown(result: AblationResult, note: str) -> str:
         ),
     )
     for test in result.tests:
-        if skipped := result.left_out[test.name]:
+        if skipped := result.skipped[test.name]:
             lines += [f"\nSkipped in {test.name}:\n", *(f"- {line}" for line in first_lines(skipped))]
     return "\n".join(lines) + "\n"
 
@@ -122,7 +122,7 @@ def _json(result: AblationResult) -> dict[str, Any]:
             test.name: {
                 "videos_listed": len(test.videos.rows),
                 "videos_scored": result.videos[test.name],
-                "left_out": list(result.left_out[test.name]),
+                "skipped": list(result.skipped[test.name]),
                 "candidates": len(test.videos.class_names),
                 "sha256": dict(test.sha256),
             }

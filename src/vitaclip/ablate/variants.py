@@ -1,6 +1,5 @@
 """What is compared: variants of a config, and claims about them, as a YAML file."""
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.config import TrainConfig, from_dict, require, to_dict
-from vitaclip.untrusted import read_yaml
+from vitaclip.strings import did_you_mean
+from vitaclip.untrusted import read_yaml, reading
 
 SHIPPED = Path(str(files("vitaclip.ablate"))) / "variants.yaml"
 _SLUG = re.compile(r"[A-Za-z0-9_-]+")
@@ -33,9 +33,7 @@ class Variant:
     """Likewise of the scores, for any variant."""
 
     def __post_init__(self) -> None:
-        require(
-            bool(_SLUG.fullmatch(self.name)), self, "name", "write letters, digits, _ and - only: it names a folder"
-        )
+        require(bool(_SLUG.fullmatch(self.name)), self, "name", "names a folder; write letters, digits, _ and - only")
         for name in ("weights", "scores"):
             ratios = getattr(self, name)
             fit = isinstance(ratios, tuple) and all(isinstance(r, int | float) and 0 <= r <= 1 for r in ratios)
@@ -97,8 +95,8 @@ class Comparison:
 def load_comparison(file: str = "", names: Sequence[str] = ()) -> Comparison:
     """The variants that come with the package, or those of one's own file.
 
-    An entry of one's own file that is called like one of the package, or says which one it is `like`, adds its
-    overrides to that one; claims of the file, if it has any, take the place of the package's.
+    An entry of one's own file with the name of a variant of the package, or `like` another one, adds its overrides to
+    that variant; claims of the file, if it has any, replace the package's.
 
     Args:
         file: YAML of the same form. Empty: the package's alone.
@@ -113,30 +111,27 @@ def load_comparison(file: str = "", names: Sequence[str] = ()) -> Comparison:
     for name, entry in own["variants"].items():
         like = entry.pop("like", "")
         base = _find(like, known) if like else known.get(name, {})
-        overrides = {**base.get("overrides", {}), **entry.get("overrides", {})}
-        known[name] = {**base, **entry, "overrides": overrides}
-    chosen = tuple(dict.fromkeys(names or own["variants"]))
-    variants = tuple(_build_variant(name, _find(name, known), file or str(SHIPPED)) for name in chosen)
-    claims = own.get("claims", shipped["claims"])
-    return Comparison(variants, tuple(from_dict(Claim, claim) for claim in claims))
+        known[name] = {**base, **entry, "overrides": {**base.get("overrides", {}), **entry.get("overrides", {})}}
+    chosen = dict.fromkeys(names or own["variants"])
+    with reading(file or SHIPPED, "docs/ablation.md shows one"):
+        variants = tuple(_build_variant(name, _find(name, known)) for name in chosen)
+        claims = tuple(from_dict(Claim, claim) for claim in own.get("claims", shipped["claims"]))
+    return Comparison(variants, claims)
 
 
 def _find(name: str, known: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        raise ValueError(f"there is no variant {name!r}{hint}; there is {', '.join(known)}")
+        raise ValueError(f"there is no variant {name!r}{did_you_mean(name, known)}; there is {', '.join(known)}")
     return known[name]
 
 
-def _build_variant(name: str, entry: Mapping[str, Any], file: str) -> Variant:
-    values = dict(entry)
+def _build_variant(name: str, entry: Mapping[str, Any]) -> Variant:
+    ratios = entry.get("interpolate", {})
+    values = {key: value for key, value in entry.items() if key != "interpolate"}
     try:
-        for space, ratios in values.pop("interpolate", {}).items():
-            values[space] = ratios
-        return from_dict(Variant, {**values, "name": name})
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{file}: variant {name}: {error}") from error
+        return from_dict(Variant, {**values, **ratios, "name": name})
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"variant {name}: {error}") from error
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -148,9 +143,8 @@ def _read(file: Path) -> dict[str, Any]:
     entries = {name: entry or {} for name, entry in variants.items()}
     for name, entry in entries.items():
         if not isinstance(entry, dict) or not isinstance(entry.get("overrides", {}), dict):
-            raise ValueError(
-                f"{file}: variant {name}: write a mapping, such as {{overrides: {{model.context.local: null}}}}"
-            )
+            example = "{overrides: {model.context.local: null}}"
+            raise ValueError(f"{file}: variant {name}: write a mapping, such as {example}")
     claims = content.get("claims", [])
     if not isinstance(claims, list) or not all(isinstance(claim, dict) for claim in claims):
         raise ValueError(f"{file}: claims: write a list of mappings {{says: ..., better: a, than: b}}")

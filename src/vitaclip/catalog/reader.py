@@ -5,13 +5,14 @@ that says what it is; `variants.json`, where others order or word classes differ
 of a protocol's subsets; `templates.json`.
 """
 
-import difflib
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from vitaclip.strings import did_you_mean
 
 FOLDER = Path(str(files("vitaclip.catalog")))
 
@@ -38,7 +39,7 @@ class ClassList:
         numbers = {name: number for number, name in enumerate(self.names)}
         unknown = [name for name in names if name not in numbers]
         if unknown:
-            raise ValueError(f"{self.dataset} has no class {unknown[0]!r}{_similar(unknown[0], self.names)}")
+            raise ValueError(f"{self.dataset} has no class {unknown[0]!r}{did_you_mean(unknown[0], self.names)}")
         if len(set(names)) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
             raise ValueError(f"class {twice!r} of {self.dataset} comes twice; name each once")
@@ -85,16 +86,16 @@ def load_dataset_classes(dataset: str, variant: str = "") -> ClassList:
     """
     _known(dataset, dataset_names(), "data set of the catalogue")
     heading, *lines = (FOLDER / "classes" / f"{dataset}.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
-    pairs = [line.partition(" = ") for line in lines]
-    names = tuple(name for name, _, _ in pairs)
-    classes = ClassList(
-        dataset, heading.removeprefix("# "), names, tuple(wording or name for name, _, wording in pairs)
-    )
-    if not variant:
-        return classes
-    variants = read_data("variants").get(dataset, {})
-    _known(variant, variants, f"variant of {dataset}")
-    return _vary(classes, variants[variant])
+    wordings = {name: wording or name for name, _, wording in (line.partition(" = ") for line in lines)}
+    names, about = tuple(wordings), heading.removeprefix("# ")
+    if variant:
+        variants = read_data("variants").get(dataset, {})
+        _known(variant, variants, f"variant of {dataset}")
+        changes = variants[variant]
+        swapped = {a: b for one, two in changes.get("swapped", []) for a, b in ((one, two), (two, one))}
+        names, about = tuple(swapped.get(name, name) for name in names), changes["about"]
+        wordings |= changes.get("prompts", {})
+    return ClassList(dataset, about, names, tuple(wordings[name] for name in names))
 
 
 def class_variants(dataset: str) -> dict[str, str]:
@@ -140,16 +141,6 @@ def load_templates(name: str) -> tuple[str, ...]:
     return tuple(templates[name]["templates"])
 
 
-def _vary(classes: ClassList, variant: dict[str, Any]) -> ClassList:
-    """Swap the places of named classes, or change the wording of some."""
-    other: dict[str, str] = {}
-    for one, two in variant.get("swapped", []):
-        other |= {one: two, two: one}
-    wordings = dict(zip(classes.names, classes.prompts, strict=True)) | variant.get("prompts", {})
-    names = tuple(other.get(name, name) for name in classes.names)
-    return replace(classes, about=variant["about"], names=names, prompts=tuple(wordings[name] for name in names))
-
-
 def read_data(name: str) -> dict[str, Any]:
     """The content of a JSON file of the catalogue."""
     content: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
@@ -162,9 +153,4 @@ def _stems(folder: str, suffix: str) -> tuple[str, ...]:
 
 def _known(name: str, names: Iterable[str], what: str) -> None:
     if name not in names:
-        raise ValueError(f"{name!r} is no {what}{_similar(name, names)}; there is {', '.join(names) or 'none'}")
-
-
-def _similar(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+        raise ValueError(f"{name!r} is no {what}{did_you_mean(name, names)}; there is {', '.join(names) or 'none'}")

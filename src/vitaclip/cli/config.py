@@ -27,13 +27,13 @@ def run(arguments: Namespace) -> int:
     import yaml
 
     from vitaclip.config import to_dict
-    from vitaclip.recipes import find_views, load_recipe, recipe_names, recipe_path, views_names
+    from vitaclip.recipes import find_recipe, find_views, load_recipe, recipe_names, views_names
 
     if arguments.parts:
         _list_parts()
         return 0
     if not arguments.recipe:
-        _list({name: recipe_path(name) for name in recipe_names()})
+        _list({name: find_recipe(name) for name in recipe_names()})
         print("\nways of testing, for --views:")
         _list({name: find_views(name) for name in views_names()})
         return 0

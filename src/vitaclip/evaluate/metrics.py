@@ -21,14 +21,14 @@ class Scores:
 
     Where videos of the list have several labels, these are (n, M), as `label_tensor` makes them.
 
-    `left_out` has the place of each video that could not be read, with the reason; these are not among the n.
+    `skipped` has the index of each video that could not be read, with the reason; these are not among the n.
     `view_choices` (n, V) is the class that the first 1, 2 .. V views of a video choose together.
     """
 
     probabilities: Tensor
     labels: Tensor
     rows: Tensor
-    left_out: Mapping[int, str] = field(default_factory=dict)
+    skipped: Mapping[int, str] = field(default_factory=dict)
     view_choices: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
     computed: Computed = field(default_factory=Computed)
 
@@ -42,7 +42,7 @@ class EvaluationResult:
     mean_class_accuracy: float
     num_videos: int
     num_classes: int
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
     class_accuracy: dict[str, float] = field(repr=False)
     """Share of each class's videos that were named right, for classes that have videos."""
     confusion: list[list[int]] = field(repr=False)
@@ -111,7 +111,7 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
         ValueError: if no video was scored.
     """
     if not len(scores.labels):
-        raise ValueError("no video could be scored; see the reasons: " + "; ".join([*scores.left_out.values()][:3]))
+        raise ValueError("no video could be scored; see the reasons: " + "; ".join([*scores.skipped.values()][:3]))
     if scores.labels.dim() == 2:
         return _summarize_several(scores, class_names)
     confusion = confusion_matrix(scores.probabilities, scores.labels)
@@ -124,7 +124,7 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
         mean_class_accuracy=sum(accuracy.values()) / len(accuracy),
         num_videos=len(scores.labels),
         num_classes=len(class_names),
-        left_out=tuple(scores.left_out.values()),
+        skipped=tuple(scores.skipped.values()),
         class_accuracy=accuracy,
         confusion=confusion.tolist(),
         view_top1=_view_top1(scores),
@@ -144,7 +144,7 @@ def _summarize_several(scores: Scores, class_names: Sequence[str]) -> Evaluation
         mean_class_accuracy=mean,
         num_videos=len(scores.labels),
         num_classes=len(class_names),
-        left_out=tuple(scores.left_out.values()),
+        skipped=tuple(scores.skipped.values()),
         class_accuracy=precision,
         confusion=[],
         view_top1=_view_top1(scores),

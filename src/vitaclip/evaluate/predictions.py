@@ -128,14 +128,14 @@ def write_predictions(
     """
     places = {row: place for place, row in enumerate(scores.rows.tolist())}
     with PredictionWriter(file, class_names, computed=scores.computed) as writer:
-        for number in sorted({*places, *scores.left_out}):
+        for number in sorted({*places, *scores.skipped}):
             row = rows[number]
             if number in places:
                 place = places[number]
                 labels = [label for label in scores.labels[place].view(-1).tolist() if label != NO_LABEL]
                 writer.write(row.path, scores.probabilities[place], labels)
             else:
-                writer.write(row.path, labels=row.labels, error=scores.left_out[number])
+                writer.write(row.path, labels=row.labels, error=scores.skipped[number])
 
 
 class _Lines:

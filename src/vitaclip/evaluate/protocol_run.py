@@ -31,7 +31,7 @@ class PartRecord:
     model: str
     videos_listed: int
     videos_scored: int
-    left_out: tuple[str, ...]
+    skipped: tuple[str, ...]
     """The others, with the reason."""
     top1: float
     top5: float
@@ -229,7 +229,7 @@ def _score_part(
         model=model,
         videos_listed=len(rows),
         videos_scored=result.num_videos,
-        left_out=result.left_out,
+        skipped=result.skipped,
         top1=result.top1,
         top5=result.top5,
         mean_class_accuracy=result.mean_class_accuracy,
@@ -254,17 +254,17 @@ def _select(rows: Mapping[str, VideoSample], seen: _Seen, lists: ProtocolLists) 
     numbers = {place: number for number, place in enumerate(seen.rows)}
     where = {number: n for n, number in enumerate(videos.rows.tolist())}
     kept: list[tuple[int, int, int]] = []
-    left_out: dict[int, str] = {}
+    skipped: dict[int, str] = {}
     for number, (place, row) in enumerate(rows.items()):
         if place in lists.missing:
-            left_out[number] = lists.missing[place]
+            skipped[number] = lists.missing[place]
         elif numbers[place] in where:
             kept.append((number, where[numbers[place]], row.label))
         else:
-            left_out[number] = videos.left_out[numbers[place]]
+            skipped[number] = videos.skipped[numbers[place]]
     own_numbers, chosen, labels = torch.tensor(kept, dtype=torch.int64).view(-1, 3).unbind(dim=1)
     features = tuple(each[chosen] for each in videos.features)
-    return VideoFeatures(features, labels, own_numbers, left_out)
+    return VideoFeatures(features, labels, own_numbers, skipped)
 
 
 def _relabel(videos: VideoFeatures, names: Sequence[str], places: Mapping[str, int]) -> VideoFeatures:

@@ -42,7 +42,7 @@ class VideoFeatures:
     """(n,) class numbers."""
     rows: Tensor
     """(n,) places in the list."""
-    left_out: Mapping[int, str]
+    skipped: Mapping[int, str]
     """Place in the list and reason of each video that could not be read; these are not among the n."""
 
 
@@ -167,8 +167,8 @@ def encode_batch(
     if len(batch.labels):
         sides = zip(models, classes or [None] * len(models), strict=True)
         features = tuple(encode_views(model, batch.video, pixels, autocast, known) for model, known in sides)
-    left_out = dict(zip(batch.left_out, batch.skipped, strict=True))
-    return VideoFeatures(features, batch.labels, torch.tensor(batch.rows, dtype=torch.int64), left_out)
+    skipped = dict(zip(batch.left_out, batch.skipped, strict=True))
+    return VideoFeatures(features, batch.labels, torch.tensor(batch.rows, dtype=torch.int64), skipped)
 
 
 def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
@@ -180,7 +180,7 @@ def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
         or (torch.empty(0, 0, 0),),
         labels=torch.cat([torch.empty(0, dtype=torch.int64), *(part.labels for part in filled)]),
         rows=torch.cat([torch.empty(0, dtype=torch.int64), *(part.rows for part in filled)]),
-        left_out={row: reason for part in parts for row, reason in part.left_out.items()},
+        skipped={row: reason for part in parts for row, reason in part.skipped.items()},
     )
 
 
@@ -224,7 +224,7 @@ def score_videos(
         probabilities=torch.cat(probabilities),
         labels=videos.labels,
         rows=videos.rows,
-        left_out=videos.left_out,
+        skipped=videos.skipped,
         view_choices=torch.cat(choices),
         computed=computed or Computed(),
     )

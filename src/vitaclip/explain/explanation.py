@@ -3,23 +3,21 @@
 Axes: V views, T frames, H x W pixels, K candidates, D embedding.
 """
 
-import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from vitaclip.config import ViewsConfig
 from vitaclip.data import LoadedVideo, VideoPath, to_video_path
 from vitaclip.evaluate.scoring import take_pixels
 from vitaclip.explain.attention import ClsAttention, last_attention
 from vitaclip.explain.occlusion import Occlusion, occlude_frames
 from vitaclip.model import l2_normalize
 from vitaclip.predictor import Predictor
+from vitaclip.strings import did_you_mean
 
 _CLIPS_AT_A_TIME = 8
 
@@ -90,6 +88,28 @@ class Explanation:
         }
 
 
+class ExplainedClip:
+    """The one of a video's V views that is explained: the middle crop of the middle clip."""
+
+    def __init__(self, predictor: Predictor, path: VideoPath, loaded: LoadedVideo | None = None) -> None:
+        """Read the video, unless `predictor.reader` has done so in another process and gave `loaded`."""
+        views, (self.video, numbers) = predictor.views, loaded or predictor.reader(path)
+        self.predictor, self.view = predictor, views.temporal // 2 * views.spatial + views.spatial // 2
+        self.clip = self.video[self.view]
+        self.frame_numbers: tuple[int, ...] = tuple(numbers[len(numbers) // 2].tolist())
+
+    def attention(self) -> ClsAttention:
+        """What the cls tokens of the clip attend to."""
+        pixels = take_pixels(self.clip.to(self.predictor.model.device), self.predictor.views.pixels)
+        with self.predictor.autocast():
+            return last_attention(self.predictor.model, pixels)
+
+    def probability(self, target: int, clips: Tensor) -> Tensor:
+        """The probability (n,) of a candidate, from each of some clips (n, T, 3, H, W) alone."""
+        features = torch.cat([self.predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)])
+        return self.predictor.probabilities(features[:, None])[:, target]
+
+
 @torch.no_grad()
 def explain_video(
     predictor: Predictor,
@@ -103,10 +123,10 @@ def explain_video(
 
     Args:
         predictor: with its candidates set, at least two.
-        path: a video file or a folder of numbered pictures.
+        path: a video file or a folder of numbered images.
         name: the candidate to explain; the predicted one if empty.
-        top_k: how many candidates and neighbours to tell.
-        loaded: what `predictor.reader` gave for the video, perhaps in another process; it is read here without.
+        top_k: the number of candidates and of neighbours that are returned.
+        loaded: what `predictor.reader` gave for the video; the video is read here if it is None.
 
     Raises:
         ValueError: for fewer than two candidates, a name that is not among them, clips of one frame, or a file that
@@ -115,9 +135,9 @@ def explain_video(
     names = predictor.class_names
     _check(names, name, top_k)
     path = to_video_path(path)
-    video, numbers = loaded or predictor.reader(path)
-    features, view = predictor.encode(video), middle_view(predictor.views)
-    clip, feature = video[view], features[view]
+    explained = ExplainedClip(predictor, path, loaded)
+    features = predictor.encode(explained.video)
+    feature = features[explained.view]
     fused = predictor.probabilities(features[None])[0]
     target = names.index(name) if name else int(fused.argmax())
 
@@ -127,33 +147,17 @@ def explain_video(
     return Explanation(
         path=path,
         name=names[target],
-        clip=(view // predictor.views.spatial, predictor.views.temporal),
-        frames=clip,
-        frame_numbers=middle_frames(numbers),
-        attention=attention_maps(predictor, clip),
-        occlusion=occlude_frames(clip, clip_probability(predictor, target)),
+        clip=(explained.view // predictor.views.spatial, predictor.views.temporal),
+        frames=explained.clip,
+        frame_numbers=explained.frame_numbers,
+        attention=explained.attention(),
+        occlusion=occlude_frames(explained.clip, partial(explained.probability, target)),
         candidates=tuple(
             Candidate(names[k], float(fused[k]), float(alone[k]), float(cosines[k]))
             for k in (best if target in best else [*best, target])
         ),
         neighbours=nearest_names(predictor, target, top_k),
     )
-
-
-def attention_maps(predictor: Predictor, clip: Tensor) -> ClsAttention:
-    """What the cls tokens attend to in a clip (T, 3, H, W) that the predictor has loaded."""
-    with predictor.autocast():
-        return last_attention(predictor.model, take_pixels(clip.to(predictor.model.device), predictor.views.pixels))
-
-
-def clip_probability(predictor: Predictor, target: int) -> Callable[[Tensor], Tensor]:
-    """A function from clips (n, T, 3, H, W) to the probability (n,) of a candidate, from each clip alone."""
-
-    def probability(clips: Tensor) -> Tensor:
-        parts = [predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)]
-        return predictor.probabilities(torch.cat(parts)[:, None])[:, target]
-
-    return probability
 
 
 def nearest_names(predictor: Predictor, target: int, count: int) -> tuple[Neighbour, ...]:
@@ -174,22 +178,11 @@ def repeat_warning(numbers: Sequence[int]) -> str:
     )
 
 
-def middle_view(views: ViewsConfig) -> int:
-    """Which of the V views is explained: the middle crop of the middle clip."""
-    return views.temporal // 2 * views.spatial + views.spatial // 2
-
-
 def _check(names: Sequence[str], name: str, top_k: int) -> None:
     if len(names) < 2:
         raise ValueError(f"the only candidate is {names[0]!r}, which is always 100 % probable; give two names or more")
     if name and name not in names:
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else "choose one of them"
-        raise ValueError(f"the name to explain, {name!r}, is not among the {len(names)} candidates; {hint}")
+        hint = did_you_mean(name, names) or "; choose one of them"
+        raise ValueError(f"the name to explain, {name!r}, is not among the {len(names)} candidates{hint}")
     if top_k < 1:
         raise ValueError(f"top_k = {top_k}: must be at least 1")
-
-
-def middle_frames(numbers: NDArray[np.int64]) -> tuple[int, ...]:
-    """The T positions in the video, from 0, of the middle clip's frames; of those (clips, T) of all clips."""
-    return tuple(numbers[len(numbers) // 2].tolist())

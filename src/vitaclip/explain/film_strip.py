@@ -3,6 +3,8 @@
 Axes: T frames, H x W pixels of a frame, S x S pixels as drawn.
 """
 
+from functools import partial
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,14 +12,7 @@ from torch import Tensor
 from vitaclip.data import VideoPath
 from vitaclip.evaluate.report import ExplanationSection, PromptKind
 from vitaclip.explain.attention import label_and_color
-from vitaclip.explain.explanation import (
-    attention_maps,
-    clip_probability,
-    middle_frames,
-    middle_view,
-    nearest_names,
-    repeat_warning,
-)
+from vitaclip.explain.explanation import ExplainedClip, nearest_names, repeat_warning
 from vitaclip.explain.occlusion import occlude_each
 from vitaclip.predictor import Predictor
 
@@ -58,12 +53,11 @@ def explanation_section(predictor: Predictor, path: VideoPath, name: str) -> Exp
         path: a video file or a folder of numbered pictures.
         name: one of the candidates.
     """
-    video, numbers_of_clips = predictor.reader(path)
-    clip = video[middle_view(predictor.views)]
+    explained = ExplainedClip(predictor, path)
+    clip, attention, numbers = explained.clip, explained.attention(), explained.frame_numbers
     shown = torch.linspace(0, len(clip) - 1, min(len(clip), _FRAMES)).round().long()
-    attention, numbers = attention_maps(predictor, clip), middle_frames(numbers_of_clips)
     target = predictor.class_names.index(name)
-    probability = clip_probability(predictor, target)
+    probability = partial(explained.probability, target)
     return ExplanationSection(
         overlays=overlay_heat(clip[shown], attention.heat[shown], _SIDE),
         frame_numbers=tuple(numbers[t] for t in shown.tolist()),

@@ -5,7 +5,7 @@ Axes: n videos, V clips of a video.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from torch import Tensor
@@ -14,17 +14,17 @@ from vitaclip.config import TrainConfig
 from vitaclip.data import (
     EvalDataset,
     FixedAugmentationDataset,
+    NamedVideos,
     TrainBatch,
     TrainSamples,
     TrainTransform,
     VideoError,
-    VideoList,
     frame_sampling,
     index_cache,
     train_batches,
 )
 from vitaclip.distributed import DistEnv
-from vitaclip.evaluate.feature_cache import cached_features
+from vitaclip.evaluate.kept_features import kept_features
 from vitaclip.evaluate.scoring import VideoFeatures, gather_features
 from vitaclip.model import VideoModel
 from vitaclip.train.stopping import Terminated
@@ -33,12 +33,12 @@ from vitaclip.train.stopping import Terminated
 class FeatureSamples(TrainSamples):
     """Training samples that are features (...) of a video's V clips; (seed, step, i) decides which."""
 
-    def __init__(self, videos: VideoList, features: VideoFeatures, config: TrainConfig) -> None:
+    def __init__(self, videos: NamedVideos, features: VideoFeatures, config: TrainConfig) -> None:
         # What is wrong with a broken video comes with its place in the list; `source` would put it in front again.
         rows = [replace(row, source=str(row.path)) for row in videos.rows]
         super().__init__(rows, config.seed, config.data.on_error, config.data.balance_classes)
         self._clips = dict(zip(features.rows.tolist(), features.features[0], strict=True))
-        self._broken = features.left_out
+        self._broken = features.skipped
 
     def clip(self, index: int, rng: np.random.Generator) -> Tensor:
         if index in self._broken:
@@ -50,7 +50,7 @@ class FeatureSamples(TrainSamples):
 def feature_batches(
     config: TrainConfig,
     model: VideoModel,
-    videos: VideoList,
+    videos: NamedVideos,
     places: range,
     dist: DistEnv,
     asked_to_stop: Callable[[], bool],
@@ -84,7 +84,7 @@ def feature_batches(
                 raise Terminated
 
         own = dist.run_on_all_ranks(
-            lambda: cached_features(model, dataset, config.data, config.runtime, share=share, on_progress=on_progress)
+            lambda: kept_features(model, dataset, config.data, config.runtime, share=share, on_progress=on_progress)
         )
         samples = FeatureSamples(videos, gather_features(own, dist), config)
         yield from train_batches(samples, first_step, last_step, config.optim.batch_size, places=places)
@@ -92,16 +92,12 @@ def feature_batches(
     return batches
 
 
-def _clips(config: TrainConfig, model: VideoModel, videos: VideoList) -> EvalDataset:
+def _clips(config: TrainConfig, model: VideoModel, videos: NamedVideos) -> EvalDataset:
     """The clips of each video that features are made of."""
     data = config.data
     sampling = frame_sampling(config.model.sampling, config.model.num_frames)
-    reading: dict[str, Any] = {
-        "index_cache": index_cache(data.index_cache),
-        "limits": data.limits,
-        "pixel_aspect": data.pixel_aspect,
-    }
+    reading = index_cache(data.index_cache), data.limits, data.pixel_aspect
     if data.feature_draws:
         transform = TrainTransform(size=model.image_size, augment=data.augment)
-        return FixedAugmentationDataset(videos.rows, sampling, transform, data.feature_draws, **reading)
-    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, **reading)
+        return FixedAugmentationDataset(videos.rows, sampling, transform, data.feature_draws, "raise", *reading)
+    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, "raise", 1.0, *reading)

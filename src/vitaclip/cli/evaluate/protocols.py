@@ -215,7 +215,7 @@ def _print_protocol(result: "ProtocolResult") -> None:
         console.print(note, soft_wrap=True)
     for note in dict.fromkeys(f"sha256: {short_sums(_sums(part))}" for part in result.parts):
         console.print(note, soft_wrap=True)
-    print_left_out(console, list(dict.fromkeys(line for part in result.parts for line in part.left_out)))
+    print_left_out(console, list(dict.fromkeys(line for part in result.parts for line in part.skipped)))
 
 
 def _sums(part: "PartRecord") -> dict[str, str]:

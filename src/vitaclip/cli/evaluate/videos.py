@@ -22,7 +22,7 @@ from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progr
 from vitaclip.config import DataConfig, to_dict
 
 if TYPE_CHECKING:
-    from vitaclip.data import VideoList
+    from vitaclip.data import NamedVideos
     from vitaclip.distributed import DistEnv
     from vitaclip.evaluate.evaluation import Evaluated, Evaluation
     from vitaclip.evaluate.frames_curve import FramesCurve
@@ -35,7 +35,7 @@ class _Asked:
     """What was asked for, read and checked: nothing of the videos is decoded yet."""
 
     model: "VideoModel"
-    videos: "VideoList"
+    videos: "NamedVideos"
     evaluation: "Evaluation"
     others: "Sequence[Evaluation]"
     """With other numbers of frames."""
@@ -132,12 +132,12 @@ def _tell(
         say_where(page)
 
 
-def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "VideoList":
+def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "NamedVideos":
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
     from vitaclip.data import index_cache, names_shards, read_videos
     from vitaclip.names import ClassIndex
 
-    def read(class_names: tuple[str, ...] | None) -> "VideoList":
+    def read(class_names: tuple[str, ...] | None) -> "NamedVideos":
         return read_videos(
             arguments.videos,
             "the list of videos",
@@ -161,7 +161,7 @@ def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") 
         ("top-5", f"{result.top5:.2%}"),
         ("mean per-class" if result.mean_average_precision is None else "mAP", f"{result.mean_class_accuracy:.2%}"),
         ("videos scored", str(result.num_videos)),
-        ("videos left out", str(len(result.left_out))),
+        ("videos left out", str(len(result.skipped))),
     ]
     print_table(console, title, ("accuracy", ""), rows)
     for note in notes:
@@ -171,4 +171,4 @@ def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") 
     heading = "class" if shown is ranked else "class (five best, five worst)"
     measure = "accuracy" if result.mean_average_precision is None else "average precision"
     print_table(console, "", (heading, measure), [(name, f"{share:.1%}") for name, share in shown])
-    print_left_out(console, result.left_out)
+    print_left_out(console, result.skipped)
