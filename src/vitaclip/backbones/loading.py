@@ -8,8 +8,9 @@ import torch
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.bpe import TOKENIZER_FILES
 from vitaclip.backbones.families.architecture import Activation
+from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights
 from vitaclip.backbones.fingerprint import fingerprint
-from vitaclip.backbones.formats import CONFIG_FILE, CLIPWeights, read_clip
+from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import fetch_repository, is_repository
 from vitaclip.backbones.resample import resize_input
 from vitaclip.backbones.shipped import BACKBONES, shipped_backbone

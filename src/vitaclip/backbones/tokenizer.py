@@ -25,10 +25,40 @@ _SIGN_OF_BYTE = dict(zip([*_VISIBLE, *_HIDDEN], SIGNS, strict=True))
 
 @dataclass(frozen=True)
 class TokenBatch:
-    """Texts as ids: `ids` (K, L) int64, zero after the end token, and `end` (K,) int64, where the end token is."""
+    """Texts as ids: `ids` (K, L) int64, and `end` (K,) int64, where the token is whose output is the text's feature."""
 
     ids: Tensor
     end: Tensor
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """How a text tower takes its texts. Whoever lays tokens out asks this, and assumes nothing."""
+
+    start: tuple[int, ...]
+    """Ids before each text."""
+    end: tuple[int, ...]
+    """Ids behind each text."""
+    pad: int = 0
+    """The id that fills a text up."""
+    full_length: bool = False
+    """Whether texts are always filled up to the context length, since the tower attends to padding."""
+    feature_at_last: bool = False
+    """Whether the feature is the output at the last place, padding or not; else that at the last id of the text."""
+
+    def room(self, context_length: int) -> int:
+        """Ids that a text itself may have."""
+        return context_length - len(self.start) - len(self.end)
+
+    def lay_out(self, rows: Sequence[Sequence[int]], context_length: int) -> TokenBatch:
+        """Put texts, ids without start and end, into one batch; the caller makes sure that they fit."""
+        whole = [[*self.start, *row, *self.end] for row in rows]
+        longest = context_length if self.full_length else max(map(len, whole))
+        ids = torch.full((len(whole), longest), self.pad, dtype=torch.int64)
+        for row, values in zip(ids, whole, strict=True):
+            row[: len(values)] = torch.tensor(values)
+        last = [longest - 1 if self.feature_at_last else len(row) - 1 for row in whole]
+        return TokenBatch(ids, torch.tensor(last))
 
 
 class Tokenizer:
@@ -42,6 +72,11 @@ class Tokenizer:
         assert end_id is not None
         self.start_id: int = start_id
         self.end_id: int = end_id
+
+    @property
+    def layout(self) -> TextLayout:
+        """Start and end token around a text; what stands behind never matters, since CLIP's order is causal."""
+        return TextLayout((self.start_id,), (self.end_id,))
 
     @classmethod
     def from_file(cls, path: str | Path = CLIP_MERGES) -> "Tokenizer":
@@ -88,18 +123,11 @@ class Tokenizer:
         Raises:
             ValueError: if a text needs more than `context_length` tokens.
         """
-        rows = [[self.start_id, *self.encode(text), self.end_id] for text in texts]
+        rows, room = [self.encode(text) for text in texts], self.layout.room(context_length)
         for text, row in zip(texts, rows, strict=True):
-            if len(row) > context_length:
+            if len(row) > room:
+                total = len(row) + context_length - room
                 raise ValueError(
-                    f"{quoted(text)} makes {len(row)} tokens, the text tower takes {context_length}; shorten it"
+                    f"{quoted(text)} makes {total} tokens, the text tower takes {context_length}; shorten it"
                 )
-        return pad_rows(rows)
-
-
-def pad_rows(rows: Sequence[Sequence[int]]) -> TokenBatch:
-    """Put rows of ids, each with its end token last, into one batch."""
-    ids = torch.zeros(len(rows), max(len(row) for row in rows), dtype=torch.int64)
-    for row, values in zip(ids, rows, strict=True):
-        row[: len(values)] = torch.tensor(values)
-    return TokenBatch(ids, torch.tensor([len(row) - 1 for row in rows]))
+        return self.layout.lay_out(rows, context_length)

@@ -49,7 +49,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Read, write, and say what it was."""
-    from vitaclip.backbones.formats import CONFIG_FILE
+    from vitaclip.backbones.families.family import CONFIG_FILE
     from vitaclip.backbones.loading import save_backbone
     from vitaclip.data import choose_classes
     from vitaclip.files import check_no_input, check_place

@@ -124,7 +124,9 @@ def check_classes(
     context, tokenizer = model.backbone.config.text.context_length, model.backbone.tokenizer
     templates, _ = resolve_templates(model, names, prompts)
     beside = _longest_template(tokenizer, templates) if templates else model.head.tokens_beside
-    findings = check_names(names, tokenizer, context - 2 - beside, pieces_count=knows_words(tokenizer))
+    findings = check_names(
+        names, tokenizer, tokenizer.layout.room(context) - beside, pieces_count=knows_words(tokenizer)
+    )
     if not all(finding.fits for finding in findings):
         return findings, []
     distinct = [names[place] for place in sorted(set(first_duplicates(names)))]

@@ -180,7 +180,7 @@ class Evaluation:
             model, average = self.models[number], self._views.average
             if model.head.comparable:
                 return fuse_views(model, seen, texts[number].features, average)
-            return fuse_logits(seen[..., self._columns(texts)], average)
+            return fuse_logits(model, seen[..., self._columns(texts)], average)
 
         names = texts[0].names
         scores = score_videos(videos, fuse, len(names), weights or self._weights, self._computed)

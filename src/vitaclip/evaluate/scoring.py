@@ -105,16 +105,16 @@ def fuse_views(model: VideoModel, features: Tensor, class_features: Tensor, aver
         if features.dim() != 3 or not model.head.comparable:
             raise ValueError("views.average = features: this model's features of a video are no vectors; take softmax")
         mean = F.normalize(features.mean(dim=1), dim=-1)
-        return _finite(model.logits(mean, class_features).softmax(dim=-1))
+        return _finite(model.head.probabilities(model.logits(mean, class_features)))
     flat = model.logits(features.flatten(end_dim=1), class_features)
-    return fuse_logits(flat.unflatten(0, features.shape[:2]), average)
+    return fuse_logits(model, flat.unflatten(0, features.shape[:2]), average)
 
 
-def fuse_logits(logits: Tensor, average: Average) -> Tensor:
+def fuse_logits(model: VideoModel, logits: Tensor, average: Average) -> Tensor:
     """Probabilities (B, K) on the CPU from the logits (B, V, K) of all views; see `fuse_views`."""
     if average == "logits":
-        return _finite(logits.mean(dim=1).softmax(dim=-1))
-    return _finite(logits.softmax(dim=-1).mean(dim=1))
+        return _finite(model.head.probabilities(logits.mean(dim=1)))
+    return _finite(model.head.probabilities(logits).mean(dim=1))
 
 
 def _finite(probabilities: Tensor) -> Tensor:

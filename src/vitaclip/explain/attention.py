@@ -51,6 +51,8 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
         model: with or without context.
         clip: (T, 3, H, W), as `encode_video` takes pixels.
     """
+    if lacking := {"class token", "square patches", "queries and keys"} - model.backbone.offers:
+        raise ValueError(f"attention is not explained for a backbone without {', '.join(sorted(lacking))}")
     tower = model.backbone.vision
     clip = clip if clip.is_floating_point() else model.backbone.normalize_pixels(clip)
     kinds: list[str] = []

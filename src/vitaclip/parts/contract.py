@@ -183,6 +183,10 @@ class Head(Part):
         """Logits (..., K) of videos (..., D) for classes (K, D)."""
         raise NotImplementedError
 
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Probabilities of (..., K) logits; here one class of them is right."""
+        return logits.softmax(dim=-1)
+
     def similarity(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         """How near K classes (K, ...) are to one video (...), for people to read: (K,); here their logits."""
         return self.logits(video_features[None], class_features)[0]

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitaclip.backbones.formats import CONFIG_FILE
+from vitaclip.backbones.families.family import CONFIG_FILE
 from vitaclip.backbones.hub import PROMPTS as PROMPTS_FILE
 from vitaclip.backbones.hub import is_repository
 from vitaclip.backbones.loading import Backbone, Origin, save_backbone

@@ -10,8 +10,9 @@ from huggingface_hub import HfApi
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.families.architecture import HEAD_WIDTH, Activation
-from vitaclip.backbones.families.published import Published, name_buffers, to_published
+from vitaclip.backbones.families.architecture import Activation
+from vitaclip.backbones.families.family import Trained
+from vitaclip.backbones.families.published import check_writable, name_buffers, to_published
 from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights
@@ -72,12 +73,7 @@ class Pretrained(nn.Module):
         if set(learned) == {"head.logit_scale"}:
             raise ValueError("nothing was learned beside the backbone, so there is no published checkpoint to write")
         clip, config = self.backbone, self.backbone.config
-        of_64 = all(tower.width == HEAD_WIDTH * tower.heads for tower in (config.vision, config.text))
-        if config.activation != "quick_gelu" or not of_64:
-            raise ValueError(
-                f"this backbone has {config.activation} and heads of {config.vision.width // config.vision.heads}; the"
-                f" published format tells neither and means quick_gelu and {HEAD_WIDTH}: save a folder instead"
-            )
+        check_writable(config)
         state = to_published(clip.state_dict(), learned)
         if "head.context" in learned:
             state |= name_buffers(
@@ -167,7 +163,7 @@ class Pretrained(nn.Module):
             )
         weights = read_clip(path, activation)
         loaded = build_backbone(weights, str(source))
-        if weights.trained is None or not weights.trained.has_prompts:
+        if weights.trained is None:
             return cls._zero_shot(loaded, num_frames)
         return cls._from_published(loaded, weights.trained, class_names)
 
@@ -200,7 +196,7 @@ class Pretrained(nn.Module):
         return model.eval()
 
     @classmethod
-    def _from_published(cls, backbone: Backbone, trained: Published, class_names: Sequence[str]) -> Self:
+    def _from_published(cls, backbone: Backbone, trained: Trained, class_names: Sequence[str]) -> Self:
         context = trained.adapter_state.get("head.context")
         if context is not None and context.dim() == 3 and len(class_names) != len(context):
             raise ValueError(

@@ -4,10 +4,15 @@ open_clip's `CustomTextCLIP` puts the text tower under `text.`; otherwise the na
 """
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from torch import Tensor
 
+from vitaclip.backbones.families import open_clip
+from vitaclip.backbones.families.architecture import Activation, read_architecture
+from vitaclip.backbones.families.family import CLIPWeights, read_config_file, register_family
 from vitaclip.backbones.families.table import Row, depth, layer, same, to_ours, transposed, without_bias
+from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE, open_clip_pixels
 
 IGNORABLE = ("input_resolution", "context_length", "vocab_size", r".*attn_mask", r".*position_ids")
 """Sizes that OpenAI's files carry as tensors (the weights say the same), and masks and counters that are no weights."""
@@ -61,3 +66,21 @@ def blocks(ours: str, theirs: str, count: int) -> Iterator[Row]:
         names |= {"mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
         for here, there in names.items():
             yield from layer(f"{ours}.{i}.{here}", f"{theirs}.{i}.{there}")
+
+
+@register_family("OpenAI and open_clip", SIGNATURE)
+def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
+    """OpenAI's own files and open_clip's, whose config lies beside them; without it the user says the activation."""
+    ours = convert(state)
+    if (folder / OPEN_CLIP_CONFIG_FILE).is_file():
+        config = open_clip.read_config(read_config_file(folder / OPEN_CLIP_CONFIG_FILE), ours, open_clip_pixels(folder))
+        return CLIPWeights("open_clip", config, ours, folder)
+    if OPENAI_ONLY in state:
+        return CLIPWeights("OpenAI", read_architecture(ours, "quick_gelu"), ours, folder)
+    if activation is None:
+        raise ValueError(
+            f"these weights do not tell their activation, and there is no {OPEN_CLIP_CONFIG_FILE} beside them: give"
+            " activation 'quick_gelu' (weights of OpenAI, MetaCLIP, DFN) or 'gelu' (LAION, DataComp), e.g."
+            " `vitaclip convert FILE OUT --activation gelu`, which writes a folder that tells it"
+        )
+    return CLIPWeights("open_clip", read_architecture(ours, activation), ours, folder)

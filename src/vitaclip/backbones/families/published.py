@@ -9,6 +9,7 @@ tower's q, k and v projections are three layers there and one here; global promp
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,7 +17,8 @@ from torch import Tensor
 
 from vitaclip.backbones import Tokenizer
 from vitaclip.backbones.config import CLIPConfig
-from vitaclip.backbones.families.architecture import read_architecture
+from vitaclip.backbones.families.architecture import HEAD_WIDTH, Activation, read_architecture
+from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
 from vitaclip.backbones.families.openai import blocks
 from vitaclip.backbones.families.table import Row, depth, fused_attention, layer, same, to_ours, to_theirs
 
@@ -118,6 +120,17 @@ def from_published(state: Mapping[str, Tensor], *, vision_heads: int = 0, text_h
     )
 
 
+def check_writable(config: CLIPConfig) -> None:
+    """Raise ValueError for a backbone that the format cannot tell apart from OpenAI's: it holds neither activation nor
+    heads."""
+    of_64 = all(tower.width == HEAD_WIDTH * tower.heads for tower in (config.vision, config.text))
+    if config.activation != "quick_gelu" or not of_64:
+        raise ValueError(
+            f"this backbone has {config.activation} and heads of {config.vision.width // config.vision.heads}; the"
+            f" published format tells neither and means quick_gelu and {HEAD_WIDTH}: save a folder instead"
+        )
+
+
 def to_published(clip_state: Mapping[str, Tensor], adapter_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The same model under the published names, as the published code would save it (without `module.`).
 
@@ -173,3 +186,11 @@ def _settings(adapter: Mapping[str, Tensor]) -> dict[str, Any]:
     if texts is not None:
         head = {"name": "learned_text", "num_context": texts.shape[-2], "per_class": texts.dim() == 3}
     return {"num_frames": 8 if time is None else len(time), "context": context, "head": head}
+
+
+@register_family("the published Vita-CLIP code", SIGNATURE)
+def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
+    """A trained model, or the backbone file that its training starts from."""
+    found = from_published(state)
+    trained = Trained(found.settings, found.adapter_state) if found.has_prompts else None
+    return CLIPWeights("published Vita-CLIP", found.clip_config, found.clip_state, folder, trained)

@@ -1,12 +1,14 @@
 """The key names and the config.json of transformers' `CLIPModel`."""
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from vitaclip.backbones.config import CLIPConfig
 from vitaclip.backbones.families.architecture import Activation, read_architecture
+from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
 from vitaclip.backbones.families.table import (
     Row,
     depth,
@@ -17,7 +19,7 @@ from vitaclip.backbones.families.table import (
     transposed,
     without_bias,
 )
-from vitaclip.backbones.pixels import CLIP_PIXELS, PixelStatistics
+from vitaclip.backbones.pixels import CLIP_PIXELS, PixelStatistics, transformers_pixels
 
 IGNORABLE = (r".*embeddings\.position_ids",)
 """Counters that older versions saved."""
@@ -104,3 +106,11 @@ def read_config(
         text_heads=heads["text_config"],
         pixels=pixels,
     )
+
+
+@register_family("transformers' CLIPModel", SIGNATURE)
+def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
+    """Weights with their config.json."""
+    ours = convert(state)
+    config = read_config(read_config_file(folder / CONFIG_FILE), ours, transformers_pixels(folder))
+    return CLIPWeights("transformers", config, ours, folder)

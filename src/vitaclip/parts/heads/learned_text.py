@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.backbones.tokenizer import pad_rows
 from vitaclip.names import quoted
 from vitaclip.parts.contract import CosineHead
 from vitaclip.parts.registry import register
@@ -53,7 +52,8 @@ class PromptLayout:
 
 
 def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfig, context_length: int) -> PromptLayout:
-    """Lay out `[SOS][context][name tokens][.][EOT]`, with the context where the config puts it.
+    """Lay out `[start][context][name tokens][.][end]` as the tokenizer's layout says, the context where the config puts
+    it.
 
     Underscores in names become blanks. The name is tokenized with its full stop, as published: a name that ends in
     punctuation may share a token with it.
@@ -63,31 +63,32 @@ def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfi
     """
     if not names:
         raise ValueError("the list of class names is empty; give at least one")
+    layout, room = tokenizer.layout, tokenizer.layout.room(context_length)
     rows, slots = [], []
     for name in names:
         row, slot = _lay_out_one(name.replace("_", " "), tokenizer, config)
-        if len(row) > context_length:
+        if len(row) > room:
             raise ValueError(
-                f"class {quoted(name)} and {config.num_context} context tokens make {len(row)} tokens,"
-                f" the text tower takes {context_length}; shorten the name or the context"
+                f"class {quoted(name)} and {config.num_context} context tokens make {len(row) + context_length - room}"
+                f" tokens, the text tower takes {context_length}; shorten the name or the context"
             )
         rows.append(row)
         slots.append(slot)
-    batch = pad_rows(rows)
-    return PromptLayout(batch.ids, torch.tensor(slots), batch.end)
+    batch = layout.lay_out(rows, context_length)
+    return PromptLayout(batch.ids, torch.tensor(slots) + len(layout.start), batch.end)
 
 
 def _lay_out_one(name: str, tokenizer: Tokenizer, config: LearnedTextConfig) -> tuple[list[int], list[int]]:
-    """One prompt: its ids, zeros in the slots of the context, and where these slots are."""
+    """One prompt without start and end: its ids, zeros in the slots of the context, and where these slots are."""
     tokens = tokenizer.encode(name + ".")
     name_length = min(len(tokenizer.encode(name)), len(tokens))
     total = config.num_context
     before = {"end": total, "middle": total // 2, "front": 0}[config.class_token_position]
     after = total - before
     named, rest = tokens[:name_length], tokens[name_length:]
-    row = [tokenizer.start_id, *[0] * before, *named, *[0] * after, *rest, tokenizer.end_id]
-    first_after = 1 + before + name_length
-    return row, [*range(1, 1 + before), *range(first_after, first_after + after)]
+    row = [*[0] * before, *named, *[0] * after, *rest]
+    first_after = before + name_length
+    return row, [*range(before), *range(first_after, first_after + after)]
 
 
 @register("head", "learned_text", LearnedTextConfig)

@@ -1,0 +1,102 @@
+"""What a family of weights is: a key that tells it, and a function that reads it. One file each, found by itself."""
+
+import pkgutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from vitaclip.backbones.config import CLIPConfig
+from vitaclip.backbones.families.architecture import Activation
+from vitaclip.untrusted import read_json
+
+CONFIG_FILE = "config.json"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What the parts of a model learned, where it comes in one file with its backbone."""
+
+    settings: dict[str, Any]
+    """Fields of a `ModelConfig`."""
+    adapter_state: dict[str, Tensor]
+    """Values of the parts, by name."""
+
+
+@dataclass(frozen=True)
+class CLIPWeights:
+    """A CLIP in our terms.
+
+    Attributes:
+        format: what it was read from.
+        config: its architecture.
+        state: its weights under our names.
+        folder: where its tokenizer would lie.
+        trained: the parts that came with it, if it is a checkpoint of a trained model.
+    """
+
+    format: str
+    config: CLIPConfig
+    state: dict[str, Tensor]
+    folder: Path
+    trained: Trained | None = None
+
+
+ReadFamily = Callable[[dict[str, Tensor], Path, Activation | None], CLIPWeights]
+"""From the weights of a file, which may be on the `meta` device, the folder it lies in and the activation that the user
+gives for weights that do not tell theirs."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """Weights of one origin."""
+
+    name: str
+    key: str
+    """A key that every such file has and no other family."""
+    read: ReadFamily
+
+    def fits(self, names: Iterable[str]) -> bool:
+        """Whether weights of these names are of this family."""
+        return self.key in names
+
+
+_FAMILIES: dict[str, Family] = {}
+
+
+def register_family(name: str, key: str) -> Callable[[ReadFamily], ReadFamily]:
+    """A decorator that makes a function known as what reads a family; see `Family`."""
+
+    def add(read: ReadFamily) -> ReadFamily:
+        _FAMILIES[key] = Family(name, key, read)
+        return read
+
+    return add
+
+
+def families() -> tuple[Family, ...]:
+    """All families: those of this package, and those registered from outside."""
+    _import_own()
+    return tuple(_FAMILIES.values())
+
+
+def read_config_file(path: Path) -> dict[str, Any]:
+    """A config file that weights need.
+
+    Raises:
+        ValueError: if it is missing or no JSON object.
+    """
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file, and the weights beside it need it; fetch it from where they are from")
+    return read_json(path)
+
+
+@cache
+def _import_own() -> None:
+    package = import_module("vitaclip.backbones.families")
+    for module in pkgutil.iter_modules(package.__path__, "vitaclip.backbones.families."):
+        import_module(module.name)

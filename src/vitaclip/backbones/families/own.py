@@ -1,0 +1,34 @@
+"""Backbone folders of this package, as `save_backbone` writes them."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from torch import Tensor
+
+from vitaclip.backbones.config import CLIPConfig
+from vitaclip.backbones.families.architecture import Activation, read_architecture
+from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
+from vitaclip.backbones.pixels import PixelStatistics
+from vitaclip.settings import from_dict
+from vitaclip.untrusted import reading
+
+
+@register_family("this package", "vision.patch_embed.weight")
+def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
+    """The names are ours already."""
+    return CLIPWeights("vitaclip", _read_config(folder / CONFIG_FILE, state), state, folder)
+
+
+def _read_config(file: Path, state: Mapping[str, Tensor]) -> CLIPConfig:
+    """The config of a backbone of ours. It must say what the shapes of the weights say, before anything is built."""
+    with reading(file):
+        told = from_dict(CLIPConfig, read_config_file(file))
+        heads = {"vision_heads": told.vision.heads, "text_heads": told.text.heads}
+        pixels = PixelStatistics(told.pixel_mean, told.pixel_std)
+        held = read_architecture(state, told.activation, **heads, pixels=pixels)
+        # The ratio is a quotient, which may be rounded; the shapes are compared with the hidden width later.
+        held = replace(held, vision=replace(held.vision, mlp_ratio=told.vision.mlp_ratio))
+        if told != held:
+            raise ValueError(f"{file}: does not fit the weights beside it: it says {told}, they hold {held}")
+    return told
