@@ -8,7 +8,7 @@ from typing import Any, Literal
 from vitaclip.ablate.variants import Variant, row_name
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig, to_dict
-from vitaclip.data import NamedVideos, read_videos
+from vitaclip.data import VideoList, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.hashes import sha256_of_file, sha256_of_lines
 from vitaclip.evaluate.metrics import Scores, summarize
@@ -36,7 +36,7 @@ class ScoredList:
     """Labelled videos with the candidates that they are scored against."""
 
     name: str
-    videos: NamedVideos
+    videos: VideoList
     sha256: Mapping[str, str]
     """Of the list's bytes, if it is a file, and of the candidates' names, a line each."""
 

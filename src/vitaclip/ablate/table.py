@@ -12,7 +12,7 @@ from vitaclip.ablate.ablation import AblationResult
 from vitaclip.ablate.chart import spread_chart
 from vitaclip.ablate.claims import RULE, Verdict
 from vitaclip.config import to_dict
-from vitaclip.data.lists.rows import first_lines
+from vitaclip.data.lists.video_list import first_lines
 from vitaclip.files import csv_text, write_json, write_text
 
 NAME = "ablation"

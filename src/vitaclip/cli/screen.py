@@ -113,7 +113,7 @@ def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], N
 
 def print_left_out(console: Console, reasons: Sequence[str]) -> None:
     """A line for each of the first videos that were left out, and how many more there are."""
-    from vitaclip.data.lists.rows import first_lines
+    from vitaclip.data.lists.video_list import first_lines
 
     for line in first_lines(reasons):
         console.print(f"left out: {line}", style="yellow", soft_wrap=True)

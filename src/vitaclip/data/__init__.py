@@ -7,10 +7,10 @@ them, in `workers`. `prepare` and `tools` are about data sets before any trainin
 
 from vitaclip.data.labels import label_tensor, multi_hot
 from vitaclip.data.lists.class_file import read_class_names
-from vitaclip.data.lists.rows import VideoList, VideoSample, read_folder, read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
-from vitaclip.data.lists.sources import NamedVideos, choose_classes, find_videos, read_videos
+from vitaclip.data.lists.sources import choose_classes, find_videos, read_videos
+from vitaclip.data.lists.video_list import VideoList, VideoSample, read_folder, read_list
 from vitaclip.data.loading.dataset import EvalDataset, LoadedVideo, TrainDataset, load_views, read_views
 from vitaclip.data.loading.drawn import FixedAugmentationDataset
 from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
@@ -37,7 +37,6 @@ __all__ = [
     "FrameSampling",
     "IndexCache",
     "LoadedVideo",
-    "NamedVideos",
     "RandAugment",
     "Sample",
     "ShardMember",

@@ -31,13 +31,13 @@ _MOST_HINTS, _MOST_COMPARED = 10, 20_000  # ten problems are shown, and each nam
 class LabelReader:
     """Turns labels, as lists and tar files write them, into class indices."""
 
-    def __init__(self, class_names: Sequence[str] | None) -> None:
+    def __init__(self, class_names: Sequence[str]) -> None:
         """Args:
-        class_names: names in the order of the classes; None when only numbers are known.
+        class_names: names in the order of the classes; empty when only numbers are known.
         """
-        self.index = None if class_names is None else ClassIndex(class_names)
+        self.index = ClassIndex(class_names) if class_names else None
         self._least: int | None = None  # of the labels written as numbers
-        self._hints = _MOST_HINTS if len(class_names or ()) <= _MOST_COMPARED else 0
+        self._hints = _MOST_HINTS if len(class_names) <= _MOST_COMPARED else 0
 
     @property
     def note(self) -> str:

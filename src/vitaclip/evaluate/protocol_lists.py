@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.lists.rows import VideoSample, file_problems, first_lines, read_rows
+from vitaclip.data.lists.video_list import VideoSample, file_problems, first_lines, read_list
 from vitaclip.data.prepare import DATASETS
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
@@ -164,7 +164,7 @@ def describe_missing(lists: ProtocolLists) -> list[str]:
 
 def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping[str, VideoSample]:
     """The rows of a list by the place of the video, each once; whether the files are there is not looked at."""
-    videos = read_rows(file, root, names)
+    videos = read_list(file, root, names, check=False)
     problems = list(videos.problems)
     first: dict[str, VideoSample] = {}
     for row in videos.rows:

@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vitaclip.backbones.shipped import shipped_model
 from vitaclip.config import DemoConfig, TrainConfig
-from vitaclip.data import NamedVideos, VideoPath, frame_sampling, load_views, read_videos
+from vitaclip.data import VideoList, VideoPath, frame_sampling, load_views, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.files import write_json, write_text
 from vitaclip.miniature.report import render_report
@@ -50,8 +50,8 @@ class Reporter(Protocol):
 class Tests:
     """The two lists that every model is tested on."""
 
-    trained: NamedVideos
-    novel: NamedVideos
+    trained: VideoList
+    novel: VideoList
 
 
 def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:

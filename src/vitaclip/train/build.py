@@ -12,10 +12,10 @@ from torch.optim import AdamW
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import OptimConfig, TrainConfig, to_dict
 from vitaclip.data import (
-    NamedVideos,
     TrainBatch,
     TrainDataset,
     TrainTransform,
+    VideoList,
     draw_shots,
     expect_processes,
     frame_sampling,
@@ -51,7 +51,7 @@ CHECKPOINT_FOLDER = "checkpoints"
 class _Parts:
     """What is read before the processes of a run have anything to say to each other."""
 
-    videos: NamedVideos
+    videos: VideoList
     steps: int
     model: VideoModel
     validate: Callable[[], Metrics] | None
@@ -206,7 +206,7 @@ def _read_past(config: TrainConfig, now: dict[str, Any]) -> _Past:
     return _Past(checkpoint, read_metric(folder / METRICS_FILE, config.early_stop_metric, step), warnings)
 
 
-def _write_inputs(config: TrainConfig, videos: NamedVideos, warnings: Sequence[str]) -> None:
+def _write_inputs(config: TrainConfig, videos: VideoList, warnings: Sequence[str]) -> None:
     """Leave in the run folder what the run starts from, and what was wrong with what it goes on from."""
     folder = Path(config.out)
     write_json(folder / CONFIG_FILE, to_dict(config))
@@ -217,7 +217,7 @@ def _write_inputs(config: TrainConfig, videos: NamedVideos, warnings: Sequence[s
             file.writelines(f"{line}\n" for line in warnings)
 
 
-def training_videos(config: TrainConfig) -> NamedVideos:
+def training_videos(config: TrainConfig) -> VideoList:
     """The videos of `data.train`, or those of each class that `data.shots` draws."""
     data = config.data
     videos = read_videos(
@@ -233,7 +233,7 @@ def training_videos(config: TrainConfig) -> NamedVideos:
 
 
 def _batches(
-    config: TrainConfig, model: VideoModel, videos: NamedVideos, places: range
+    config: TrainConfig, model: VideoModel, videos: VideoList, places: range
 ) -> Callable[[int, int], Iterable[TrainBatch]]:
     dataset = TrainDataset(
         videos.rows,

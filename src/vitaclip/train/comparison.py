@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.config import DataConfig, ModelConfig, TrainConfig, from_dict, to_dict
-from vitaclip.data import NamedVideos, ShardMember, VideoPath, VideoSample
+from vitaclip.data import ShardMember, VideoList, VideoPath, VideoSample
 from vitaclip.data.labels import format_labels
 from vitaclip.saving.upgrade import upgrade_model_config
 
@@ -33,7 +33,7 @@ MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache"})
 """Folders whose place does not change what is learned; whether there is one does."""
 
 
-def identity(config: TrainConfig, videos: NamedVideos) -> dict[str, Any]:
+def identity(config: TrainConfig, videos: VideoList) -> dict[str, Any]:
     """The settings, the class names and the training videos of a run, ready for JSON."""
     return {
         "config": to_dict(config),

@@ -14,11 +14,11 @@ from vitaclip.config import TrainConfig
 from vitaclip.data import (
     EvalDataset,
     FixedAugmentationDataset,
-    NamedVideos,
     TrainBatch,
     TrainSamples,
     TrainTransform,
     VideoError,
+    VideoList,
     frame_sampling,
     index_cache,
     train_batches,
@@ -33,7 +33,7 @@ from vitaclip.train.stopping import Terminated
 class FeatureSamples(TrainSamples):
     """Training samples that are features (...) of a video's V clips; (seed, step, i) decides which."""
 
-    def __init__(self, videos: NamedVideos, features: VideoFeatures, config: TrainConfig) -> None:
+    def __init__(self, videos: VideoList, features: VideoFeatures, config: TrainConfig) -> None:
         # What is wrong with a broken video comes with its place in the list; `source` would put it in front again.
         rows = [replace(row, source=str(row.path)) for row in videos.rows]
         super().__init__(rows, config.seed, config.data.on_error, config.data.balance_classes)
@@ -50,7 +50,7 @@ class FeatureSamples(TrainSamples):
 def feature_batches(
     config: TrainConfig,
     model: VideoModel,
-    videos: NamedVideos,
+    videos: VideoList,
     places: range,
     dist: DistEnv,
     asked_to_stop: Callable[[], bool],
@@ -92,7 +92,7 @@ def feature_batches(
     return batches
 
 
-def _clips(config: TrainConfig, model: VideoModel, videos: NamedVideos) -> EvalDataset:
+def _clips(config: TrainConfig, model: VideoModel, videos: VideoList) -> EvalDataset:
     """The clips of each video that features are made of."""
     data = config.data
     sampling = frame_sampling(config.model.sampling, config.model.num_frames)

@@ -10,8 +10,8 @@ from tempfile import TemporaryDirectory
 from vitaclip.config import TrainConfig, VideoLimits
 from vitaclip.data import (
     FrameSampling,
-    NamedVideos,
     VideoError,
+    VideoList,
     VideoPath,
     VideoSample,
     frame_sampling,
@@ -69,7 +69,7 @@ def rehearse(config: TrainConfig, dist: DistEnv = SINGLE_PROCESS) -> Rehearsal:
         checkpoint = trainer.checkpoints.save(Checkpoint(len(seconds), tensors, trainer.identity))
         for logger in trainer.loggers:
             logger.close()
-        trained = NamedVideos(tuple(trainer.rows), tuple(trainer.class_names))
+        trained = VideoList(tuple(trainer.rows), tuple(trainer.class_names))
         return Rehearsal(
             trained=trainer.model.trained_counts(),
             frozen=sum(p.numel() for p in trainer.model.backbone.parameters() if not p.requires_grad),
@@ -99,7 +99,7 @@ def _seconds_of_steps(step: Callable[[], object], count: int) -> Iterator[float]
         yield time.perf_counter() - started
 
 
-def data_problems(config: TrainConfig, trained: NamedVideos) -> list[str]:
+def data_problems(config: TrainConfig, trained: VideoList) -> list[str]:
     """What is wrong with the videos of a run whose lists are in order, a line each."""
     counts = Counter(label for row in trained.rows for label in row.labels)
     missing = [name for label, name in enumerate(trained.class_names) if not counts[label]]

@@ -22,7 +22,7 @@ from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progr
 from vitaclip.config import DataConfig, to_dict
 
 if TYPE_CHECKING:
-    from vitaclip.data import NamedVideos
+    from vitaclip.data import VideoList
     from vitaclip.distributed import DistEnv
     from vitaclip.evaluate.evaluation import Evaluated, Evaluation
     from vitaclip.evaluate.frames_curve import FramesCurve
@@ -35,7 +35,7 @@ class _Asked:
     """What was asked for, read and checked: nothing of the videos is decoded yet."""
 
     model: "VideoModel"
-    videos: "NamedVideos"
+    videos: "VideoList"
     evaluation: "Evaluation"
     others: "Sequence[Evaluation]"
     """With other numbers of frames."""
@@ -132,12 +132,12 @@ def _tell(
         say_where(page)
 
 
-def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "NamedVideos":
+def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "VideoList":
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
     from vitaclip.data import index_cache, names_shards, read_videos
     from vitaclip.names import ClassIndex
 
-    def read(class_names: tuple[str, ...] | None) -> "NamedVideos":
+    def read(class_names: tuple[str, ...] | None) -> "VideoList":
         return read_videos(
             arguments.videos,
             "the list of videos",

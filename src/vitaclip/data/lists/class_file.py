@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.data.labels import parse_json
-from vitaclip.data.list_lines import content_lines, csv_cells, read_text, unquote
+from vitaclip.data.lists.lines import content_lines, csv_cells, read_text, unquote
 from vitaclip.names import check_class_names, quoted
 
 _NUMBER_COLUMNS = {"", "id", "index", "number", "class_id", "label_id"}

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitaclip.data.labels import format_labels, single_labels
-from vitaclip.data.lists.rows import VideoSample
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.rng import Stream, generator
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from fsspec.core import url_to_fs
 
 from vitaclip.data.labels import LabelReader
-from vitaclip.data.lists.rows import VideoList, VideoSample, raise_problems
+from vitaclip.data.lists.video_list import VideoList, VideoSample
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import ShardError, is_local, with_retries
 from vitaclip.data.reading.tar import ShardContent, read_shard
@@ -46,32 +46,22 @@ def find_shards(source: str) -> list[str]:
     return found
 
 
-def read_shards(source: str, class_names: Sequence[str] | None = None, cache: IndexCache | None = None) -> VideoList:
-    """Reads and checks the videos of tar files: headers and labels, nothing else.
+def read_shards(
+    source: str, class_names: Sequence[str] | None = None, cache: IndexCache | None = None, *, check: bool = True
+) -> VideoList:
+    """Read the videos of tar files: headers and labels, nothing else.
 
     Args:
         source: as `find_shards` takes it.
-        class_names: names in the order of the class numbers; also sets the range that labels must lie in.
+        class_names: names in the order of the classes; also sets the range that labels must lie in.
         cache: where to find, or else to put, what tar files hold, so that later runs need not read their headers.
+        check: raise for all that is wrong. If not, the list tells its problems.
 
     Raises:
-        ValueError: as `find_shards`; or, for all videos at once (the first ten shown): a tar file that is not there,
-            compressed or cut short, a video without label, an unknown class.
+        ValueError: as `find_shards`; or, for all videos at once: a tar file that is not there, compressed or cut
+            short, a video without label, an unknown class.
     """
-    videos = read_shard_rows(source, class_names, cache)
-    raise_problems(videos.problems, source, videos.note)
-    return videos
-
-
-def read_shard_rows(
-    source: str, class_names: Sequence[str] | None = None, cache: IndexCache | None = None
-) -> VideoList:
-    """Reads tar files as `read_shards` does; what is wrong with other videos is in its problems.
-
-    Raises:
-        ValueError: as `find_shards`.
-    """
-    names = None if class_names is None else check_class_names(class_names, "class_names")
+    names = () if class_names is None else check_class_names(class_names, "class_names")
     labels = LabelReader(names)
     rows: list[VideoSample] = []
     problems: list[str] = []
@@ -83,7 +73,8 @@ def read_shard_rows(
                     rows.append(VideoSample(sample.video, labels.read(sample.label), str(sample.video)))
                 except ValueError as error:
                     problems.append(f"{sample.video}: {error}")
-    return VideoList(tuple(rows), names, labels.note, tuple(problems))
+    videos = VideoList(tuple(rows), names, labels.note, tuple(problems))
+    return videos.checked(source) if check else videos
 
 
 def _content_or_problem(address: str, cache: IndexCache | None) -> ShardContent:

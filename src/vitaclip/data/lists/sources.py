@@ -2,13 +2,12 @@
 
 import difflib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.catalog import dataset_names, load_dataset_classes
 from vitaclip.data.lists.class_file import read_class_names
-from vitaclip.data.lists.rows import VideoList, VideoSample, is_video_name, read_folder, read_list
 from vitaclip.data.lists.shards import names_shards, read_shards
+from vitaclip.data.lists.video_list import VideoList, is_video_name, read_folder, read_list
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.index_cache import IndexCache
@@ -21,16 +20,6 @@ _CLASSES_REMEDY = (
 )
 
 
-@dataclass(frozen=True)
-class NamedVideos:
-    """Checked videos; label n is `class_names[n]`."""
-
-    rows: tuple[VideoSample, ...]
-    class_names: tuple[str, ...]
-    note: str = ""
-    """Something about the labels that the user should know; empty: nothing."""
-
-
 def read_videos(
     source: str,
     setting: str,
@@ -40,7 +29,7 @@ def read_videos(
     class_names: Sequence[str] | None = None,
     cache: IndexCache | None = None,
     keep_absent: bool = False,
-) -> NamedVideos:
+) -> VideoList:
     """Read and check the videos of a setting.
 
     Args:
@@ -62,9 +51,7 @@ def read_videos(
     if class_names is None and (names_shards(source) or not Path(source).is_dir()):
         what = "tar files need" if names_shards(source) else "a list needs"
         raise ValueError(f"{setting} = {source}: {what} class names; {_CLASSES_REMEDY}")
-    found = read_source(source, root, class_names, cache, keep_absent=keep_absent)
-    assert found.class_names is not None
-    return NamedVideos(found.rows, found.class_names, found.note)
+    return read_source(source, root, class_names, cache, keep_absent=keep_absent)
 
 
 def read_source(

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import PixelAspect, VideoLimits
-from vitaclip.data.lists.rows import VideoSample
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.quarantine import Quarantine, as_video_error
 from vitaclip.data.loading.samples import (
     OnError,

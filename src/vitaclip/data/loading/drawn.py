@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import PixelAspect, VideoLimits
-from vitaclip.data.lists.rows import VideoSample
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.dataset import EvalDataset, draw_clip
 from vitaclip.data.loading.samples import OnError
 from vitaclip.data.reading.container import DEFAULT_LIMITS

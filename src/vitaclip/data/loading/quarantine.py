@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 
-from vitaclip.data.lists.rows import VideoSample
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers.worker import Heartbeat, WorkerFailure

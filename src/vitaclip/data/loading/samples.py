@@ -11,8 +11,8 @@ import numpy as np
 from torch import Tensor
 
 from vitaclip.data.labels import Labels, single_labels
-from vitaclip.data.lists.rows import VideoSample
 from vitaclip.data.lists.selection import balanced_order
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.quarantine import Quarantine
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.rng import Stream, generator

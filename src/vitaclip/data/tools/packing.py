@@ -13,7 +13,7 @@ import numpy as np
 
 from vitaclip.config import ShardConfig
 from vitaclip.data.labels import format_labels
-from vitaclip.data.lists.rows import VideoList, VideoSample, raise_problems
+from vitaclip.data.lists.video_list import VideoList, VideoSample, raise_problems
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.files import check_made_with, remove_leftovers, replacing, write_text

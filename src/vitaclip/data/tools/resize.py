@@ -19,7 +19,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from vitaclip.config import ResizeConfig
-from vitaclip.data.lists.rows import is_video_name
+from vitaclip.data.lists.video_list import is_video_name
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import Picture, open_video
 from vitaclip.data.tools.scan import count_cores

@@ -13,8 +13,8 @@ from av.container import InputContainer
 
 from vitaclip.config import ScanConfig, VideoLimits
 from vitaclip.data.labels import format_labels
-from vitaclip.data.lists.rows import file_problems, is_video_name, read_rows
-from vitaclip.data.lists.shards import names_shards, read_shard_rows
+from vitaclip.data.lists.shards import names_shards, read_shards
+from vitaclip.data.lists.video_list import file_problems, is_video_name, read_list
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
@@ -92,18 +92,18 @@ def find_targets(
         ValueError: a list that cannot be read, or nothing there.
     """
     if names_shards(str(source)):
-        videos = read_shard_rows(str(source), class_names)
+        videos = read_shards(str(source), class_names, check=False)
     elif Path(source).is_dir():
         return _folder_targets(Path(source)), []
     elif not Path(source).exists():
         raise ValueError(f"{source}: does not exist; give a list file or a folder of videos")
     else:
-        videos = read_rows(source, root, class_names)
+        videos = read_list(source, root, class_names, check=False)
     rows, names, wrong = videos.rows, videos.class_names, dict(file_problems(videos.rows))
     bad = [BadVideo(None, "list", problem) for problem in videos.problems]
     bad += [BadVideo(row.path, "list", problem) for row, problem in wrong.items()]
     targets = [
-        Target(row.path, format_labels(row.labels if names is None else (names[label] for label in row.labels)))
+        Target(row.path, format_labels(row.labels if not names else (names[label] for label in row.labels)))
         for row in rows
         if row not in wrong
     ]

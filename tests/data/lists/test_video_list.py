@@ -51,7 +51,7 @@ def test_lines_with_numbers(write_list: WriteList, line: str, path: str, label: 
     file = write_list(line + "\n", path)
     videos = read_list(file)
     assert relative(videos.rows, file.parent) == [(path, label)]
-    assert videos.class_names is None
+    assert videos.class_names == ()
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Which videos there are, and of which class: list files and folders, each row checked before training."""
+"""Which videos there are, and of which classes: list files and folders, each video checked before any is decoded."""
 
 import os
 import stat
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitaclip.data.labels import LabelReader, Labels, similar
-from vitaclip.data.list_lines import content_lines, line_reader
+from vitaclip.data.lists.lines import content_lines, line_reader
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import VideoPath
@@ -26,7 +26,7 @@ class VideoSample:
     labels: Labels
     """Indices of its classes."""
     source: str
-    """Where the row comes from, for messages: `list.csv:17`."""
+    """Where it is listed, for messages: `list.csv:17`."""
 
     @property
     def label(self) -> int:
@@ -37,14 +37,30 @@ class VideoSample:
 
 @dataclass(frozen=True)
 class VideoList:
-    """Videos and, where known, the names of their classes."""
+    """Videos and the names of their classes; label n is `class_names[n]`."""
 
     rows: tuple[VideoSample, ...]
-    class_names: tuple[str, ...] | None
+    class_names: tuple[str, ...] = ()
+    """Empty where only numbers are known."""
     note: str = ""
-    """Something about the labels that the user should know; empty: nothing."""
+    """What the user should know of the labels; empty: nothing."""
     problems: tuple[str, ...] = ()
     """What is wrong with lines and videos that are not among the rows, a line each."""
+
+    def checked(self, where: str, *, keep_absent: bool = False) -> "VideoList":
+        """The list itself, if nothing is wrong with its lines and files.
+
+        Args:
+            where: what the list is, for the message.
+            keep_absent: let videos stay whose file is missing or empty, unless all are: who reads them skips them.
+
+        Raises:
+            ValueError: with all that is wrong, the first ten problems shown.
+        """
+        absent = [problem for _, problem in file_problems(self.rows)]
+        kept = keep_absent and len(absent) < len(self.rows)
+        raise_problems([*self.problems, *([] if kept else absent)], where, self.note)
+        return self
 
 
 def read_list(
@@ -53,8 +69,9 @@ def read_list(
     class_names: Sequence[str] | None = None,
     *,
     keep_absent: bool = False,
+    check: bool = True,
 ) -> VideoList:
-    """Reads and checks a list of videos, one a line: `path,label`, `path label`, or `path,label|label` for several.
+    """Read a list of videos, one a line: `path,label`, `path label`, or `path,label|label` for several labels.
 
     The label is what follows the last comma or blank, so paths may hold both; a path may also stand in "quotes".
     Labels are class numbers from 0 or, with `class_names`, names (which may hold blanks and commas: the longest name
@@ -67,32 +84,21 @@ def read_list(
     Args:
         file: the list, UTF-8.
         root: folder that paths are relative to; default: the list's own.
-        class_names: names in the order of the class numbers; also sets the range that labels must lie in.
-        keep_absent: let rows stay whose file is missing or empty, unless all are: who reads them leaves them out.
+        class_names: names in the order of the classes; also sets the range that labels must lie in.
+        keep_absent: see `VideoList.checked`.
+        check: look at the files, and raise for all that is wrong. If not, the list tells its problems.
 
     Raises:
-        ValueError: the list cannot be read or is empty; or, for all rows at once (the first ten shown): no
-            label, unknown class, label out of range, missing or empty file, a path listed twice with one label.
-            Each line says `list.csv:17: what is wrong and what to do`.
-    """
-    videos = read_rows(file, root, class_names)
-    raise_problems([*videos.problems, *_refused(videos.rows, keep_absent)], f"{file}", videos.note)
-    return videos
-
-
-def read_rows(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:
-    """Reads a list as `read_list` does, without a look at the files; lines that say no video are its problems.
-
-    Raises:
-        ValueError: the list cannot be read or is empty.
+        ValueError: the list cannot be read or is empty; or, for all lines at once: no label, unknown class, label out
+            of range, missing or empty file, a path listed twice with one label. Each line says
+            `list.csv:17: what is wrong and what to do`.
     """
     file = Path(file)
     paths = _PathFinder(file.parent if root is None else Path(root))
-    names = None if class_names is None else check_class_names(class_names, "class_names")
-    labels = LabelReader(names)
+    names = () if class_names is None else check_class_names(class_names, "class_names")
+    labels, lines = LabelReader(names), list(content_lines(file))
     problems: list[str] = []
     rows: dict[str, VideoSample] = {}
-    lines = list(content_lines(file))
     try:
         read, has_heading = line_reader(lines[0][1] if lines else "", labels)
     except ValueError as error:
@@ -112,17 +118,16 @@ def read_rows(file: str | Path, root: str | Path | None = None, class_names: Seq
             rows[place] = replace(earlier, labels=tuple(sorted(earlier.labels + own)))
     if not rows and not problems:
         raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
-    return VideoList(tuple(rows.values()), names, labels.note, tuple(problems))
+    videos = VideoList(tuple(rows.values()), names, labels.note, tuple(problems))
+    return videos.checked(f"{file}", keep_absent=keep_absent) if check else videos
 
 
 def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False) -> VideoList:
-    """Reads and checks a folder that holds one folder of videos for each class.
+    """Read and check a folder that holds one folder of videos for each class.
 
-    A class is named like its folder, with blanks for underscores; classes are numbered in the order of the
-    sorted folder names, or in that of `class_names` (which may name more classes than there are folders, and spell
-    them otherwise: see ClassIndex).
-    Files without a video's ending and names that begin with a dot are passed over. With `keep_absent`, empty files
-    stay, as in `read_list`.
+    A class is named like its folder, with blanks for underscores. Classes are numbered in the order of the sorted
+    folder names, or in that of `class_names`, which may name more classes than there are folders, and spell them
+    otherwise (see `ClassIndex`). Files without a video's ending and hidden ones are passed over.
 
     Raises:
         ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, a folder
@@ -152,21 +157,13 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, k
             problems.append(f"{folder}: holds no video; add some or remove the folder")
         else:
             rows += [VideoSample(path, (label,), str(path)) for path in videos]
-    problems += _refused(rows, keep_absent)
-    raise_problems(problems, f"{root}")
-    return VideoList(tuple(rows), names)
+    return VideoList(tuple(rows), names, problems=tuple(problems)).checked(f"{root}", keep_absent=keep_absent)
 
 
 def file_problems(rows: Sequence[VideoSample]) -> list[tuple[VideoSample, str]]:
     """What is wrong with the files of the rows, in the order of the rows."""
     problems = ((row, _file_problem(row.path)) for row in rows if isinstance(row.path, Path))
     return [(row, f"{row.source}: {row.path} {problem}") for row, problem in problems if problem]
-
-
-def _refused(rows: Sequence[VideoSample], keep_absent: bool) -> list[str]:
-    """What is wrong with the files; with `keep_absent` nothing, unless none of them is there."""
-    problems = file_problems(rows)
-    return [] if keep_absent and len(problems) < len(rows) else [problem for _, problem in problems]
 
 
 def _file_problem(path: Path) -> str:
@@ -181,13 +178,6 @@ def _file_problem(path: Path) -> str:
     return "is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else ""
 
 
-def _without_count(path: str) -> str:
-    """What stands before a number at the end of a path; empty if none does."""
-    stem = path.rstrip("0123456789")
-    folder = stem.rstrip(", \t")
-    return folder if len(folder) < len(stem) < len(path) else ""
-
-
 class _PathFinder:
     """Finds the file, folder or member of a tar file that a list's path means."""
 
@@ -196,11 +186,13 @@ class _PathFinder:
         self._entries: dict[Path, dict[str, str]] = {}  # composed names and names in the folders that were looked into
 
     def find(self, path: str) -> VideoPath:
-        """What is there under the path as it is written, else without a number of frames behind it (lists of frame
-        folders say `folder frames label`), with `/` for each backslash, or with names in another Unicode form. If
-        nothing is there at all, the path as it is written.
+        """What is there under the path as it is written, with `/` for each backslash, or with names in another Unicode
+        form; or else under the path without a number behind it (`folder frames label`). If nothing is there at all,
+        the path as it is written.
         """
-        counted = _without_count(path)
+        stem = path.rstrip("0123456789")
+        counted = stem.rstrip(", \t") if stem != path else ""
+        counted = counted if counted != stem else ""
         if (not counted and path.isascii() and "\\" not in path) or "\0" in path:
             return to_video_path(path, self._root)
         exact = [self._root / spelling for spelling in (path, path.replace("\\", "/"))]
@@ -226,11 +218,10 @@ class _PathFinder:
 
 
 def raise_problems(problems: Sequence[str], where: str, note: str = "") -> None:
-    """Raises ValueError with the first problems, if there are any, and a note that may explain them."""
-    if not problems:
-        return
-    lines = [f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found"]
-    raise ValueError("\n".join(lines + first_lines(problems) + ([note] if note else [])))
+    """Raise ValueError with the first problems, if there are any, and a note that may explain them."""
+    if problems:
+        heading = f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found"
+        raise ValueError("\n".join([heading, *first_lines(problems), *([note] if note else [])]))
 
 
 def first_lines(problems: Sequence[str]) -> list[str]:
