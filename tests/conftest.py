@@ -47,6 +47,5 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         paths.append(path)
         return open_source(path, *arguments)
 
-    for module in ("dataset", "drawn"):
-        monkeypatch.setattr(f"vitaclip.data.loading.{module}.open_source", counted)
+    monkeypatch.setattr("vitaclip.data.loading.dataset.open_source", counted)
     return paths

@@ -11,8 +11,14 @@ from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
 from vitaclip.data.lists.sources import choose_classes, find_videos, read_videos
 from vitaclip.data.lists.video_list import VideoList, VideoSample, read_folder, read_list
-from vitaclip.data.loading.dataset import EvalDataset, LoadedVideo, TrainDataset, load_views, read_views
-from vitaclip.data.loading.drawn import FixedAugmentationDataset
+from vitaclip.data.loading.dataset import (
+    EvalDataset,
+    FixedAugmentationDataset,
+    LoadedVideo,
+    TrainDataset,
+    load_views,
+    read_views,
+)
 from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.loading.samples import Sample, TrainSamples, located
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError

@@ -14,7 +14,7 @@ from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsC
 from vitaclip.data import EvalDataset, VideoSample, eval_batches, expect_processes, index_cache, view_sampling
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, encode_classes
-from vitaclip.evaluate.kept_features import kept_features
+from vitaclip.evaluate.feature_cache import cached_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import (
     VideoFeatures,
@@ -143,7 +143,7 @@ class Evaluation:
         pixels, data, dist = self._views.pixels, self._data, self.dist
         if data.feature_cache:
             share = dist.rank_range(self.num_videos)
-            kept = kept_features(
+            kept = cached_features(
                 self.model, self._dataset, data, self._runtime, pixels=pixels, share=share, on_progress=on_progress
             )
             # Models in which nothing that trains changes the features see a video alike.

@@ -5,7 +5,7 @@ Axes: n videos, V clips of a video.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 from torch import Tensor
@@ -24,7 +24,7 @@ from vitaclip.data import (
     train_batches,
 )
 from vitaclip.distributed import DistEnv
-from vitaclip.evaluate.kept_features import kept_features
+from vitaclip.evaluate.feature_cache import cached_features
 from vitaclip.evaluate.scoring import VideoFeatures, gather_features
 from vitaclip.model import VideoModel
 from vitaclip.train.stopping import Terminated
@@ -84,7 +84,7 @@ def feature_batches(
                 raise Terminated
 
         own = dist.run_on_all_ranks(
-            lambda: kept_features(model, dataset, config.data, config.runtime, share=share, on_progress=on_progress)
+            lambda: cached_features(model, dataset, config.data, config.runtime, share=share, on_progress=on_progress)
         )
         samples = FeatureSamples(videos, gather_features(own, dist), config)
         yield from train_batches(samples, first_step, last_step, config.optim.batch_size, places=places)
@@ -96,8 +96,12 @@ def _clips(config: TrainConfig, model: VideoModel, videos: VideoList) -> EvalDat
     """The clips of each video that features are made of."""
     data = config.data
     sampling = frame_sampling(config.model.sampling, config.model.num_frames)
-    reading = index_cache(data.index_cache), data.limits, data.pixel_aspect
+    reading: dict[str, Any] = {
+        "index_cache": index_cache(data.index_cache),
+        "limits": data.limits,
+        "pixel_aspect": data.pixel_aspect,
+    }
     if data.feature_draws:
         transform = TrainTransform(size=model.image_size, augment=data.augment)
-        return FixedAugmentationDataset(videos.rows, sampling, transform, data.feature_draws, "raise", *reading)
-    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, "raise", 1.0, *reading)
+        return FixedAugmentationDataset(videos.rows, sampling, transform, data.feature_draws, **reading)
+    return EvalDataset(videos.rows, sampling, 1, 1, model.image_size, **reading)

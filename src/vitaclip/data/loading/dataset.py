@@ -4,6 +4,7 @@ Axes: V views of a video, T frames, S x S pixels of a crop; videos are uint8 (V,
 """
 
 import copy
+import zlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import partial
@@ -31,6 +32,7 @@ from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
+from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
@@ -169,6 +171,42 @@ class EvalDataset:
             "crop": self.crop,
             "pixel_aspect": self.pixel_aspect,
         }
+
+
+class FixedAugmentationDataset(EvalDataset):
+    """The same V training clips of every video, every time: they stand where a test has its views.
+
+    They depend on the file's name and their number, not on a seed or on the list, so that all runs can share them.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[VideoSample],
+        sampling: FrameSampling,
+        transform: TrainTransform,
+        draws: int,
+        on_error: OnError = "raise",
+        **reading: Any,
+    ) -> None:
+        """Args:
+        rows, on_error: see `EvalDataset`.
+        sampling: which frames make a clip.
+        transform: what happens to a clip.
+        draws: V, clips of each video.
+        reading: `index_cache`, `limits` and `pixel_aspect`, likewise.
+        """
+        super().__init__(rows, sampling, draws, 1, transform.size, on_error, **reading)
+        self.transform = transform
+
+    def views(self, path: VideoPath) -> Tensor:
+        name = zlib.crc32(path.parts[-1].encode(errors="surrogateescape"))
+        draws = [generator(0, Stream.DRAWN, name, draw) for draw in range(self.temporal_views)]
+        with open_source(path, *self._reading) as video:
+            return torch.stack([draw_clip(video, self.sampling, self.transform, rng) for rng in draws])
+
+    @property
+    def view_config(self) -> dict[str, Any]:
+        return super().view_config | {"drawn": asdict(self.transform.augment)}
 
 
 def load_views(

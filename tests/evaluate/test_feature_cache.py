@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vitaclip.data import ShardMember
-from vitaclip.evaluate.feature_store import Entry, FeatureStore, FileState, state_of
+from vitaclip.evaluate.feature_cache import Entry, FeatureCache, FileState, file_state
 from vitaclip.files import write_safetensors
 
 ABOUT = {"backbone": "tiny", "views": {"crop": 1.0}}
@@ -32,31 +32,31 @@ def same(first: dict[FileState, Entry], second: dict[FileState, Entry]) -> bool:
 def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
     entries = some_entries()
     states = list(entries)
-    FeatureStore(tmp_path, ABOUT).write({state: entries[state] for state in states[:2]})
-    FeatureStore(tmp_path, ABOUT).write({state: entries[state] for state in states[2:]})
-    store = FeatureStore(tmp_path, ABOUT)
-    assert same(store.read(set(states)), entries)
-    assert same(store.read({states[1], states[3]}), {state: entries[state] for state in (states[1], states[3])})
+    FeatureCache(tmp_path, ABOUT).write({state: entries[state] for state in states[:2]})
+    FeatureCache(tmp_path, ABOUT).write({state: entries[state] for state in states[2:]})
+    cache = FeatureCache(tmp_path, ABOUT)
+    assert same(cache.read(set(states), (2, 8)), entries)
+    assert same(cache.read({states[1], states[3]}, (2, 8)), {state: entries[state] for state in (states[1], states[3])})
 
 
 def test_broken_files_alone_can_be_kept(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path, ABOUT)
-    store.write({("/bad.mp4", 1, 2): "broken"})
-    assert store.read({("/bad.mp4", 1, 2)}) == {("/bad.mp4", 1, 2): "broken"}
+    cache = FeatureCache(tmp_path, ABOUT)
+    cache.write({("/bad.mp4", 1, 2): "broken"})
+    assert cache.read({("/bad.mp4", 1, 2)}, (2, 8)) == {("/bad.mp4", 1, 2): "broken"}
 
 
 def test_a_file_that_changed_is_not_found(tmp_path: Path) -> None:
     entries = some_entries()
-    store = FeatureStore(tmp_path, ABOUT)
-    store.write(entries)
-    assert store.read({("/a, b.mp4", 8, 9), ("/a, b.mp4", 7, 10), ("/b.mp4", 7, 9)}) == {}
+    cache = FeatureCache(tmp_path, ABOUT)
+    cache.write(entries)
+    assert cache.read({("/a, b.mp4", 8, 9), ("/a, b.mp4", 7, 10), ("/b.mp4", 7, 9)}, (2, 8)) == {}
 
 
 def test_what_is_made_otherwise_is_not_found(tmp_path: Path) -> None:
     entries = some_entries()
-    FeatureStore(tmp_path, ABOUT).write(entries)
-    other = FeatureStore(tmp_path, {**ABOUT, "views": {"crop": 0.9}})
-    assert other.read(set(entries)) == {}
+    FeatureCache(tmp_path, ABOUT).write(entries)
+    other = FeatureCache(tmp_path, {**ABOUT, "views": {"crop": 0.9}})
+    assert other.read(set(entries), (2, 8)) == {}
     told = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("*/about.json"))]
     assert len(told) == 2
     assert ABOUT in told
@@ -65,13 +65,13 @@ def test_what_is_made_otherwise_is_not_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize("content", [b"", b"nonsense", None])
 def test_a_damaged_file_counts_as_missing_and_is_written_anew(tmp_path: Path, content: bytes | None) -> None:
     entries = some_entries()
-    store = FeatureStore(tmp_path, ABOUT)
-    store.write(entries)
-    (file,) = store.folder.glob("*.safetensors")
+    cache = FeatureCache(tmp_path, ABOUT)
+    cache.write(entries)
+    (file,) = cache.folder.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-8] if content is None else content)
-    assert store.read(set(entries)) == {}
-    store.write(entries)
-    assert same(store.read(set(entries)), entries)
+    assert cache.read(set(entries), (2, 8)) == {}
+    cache.write(entries)
+    assert same(cache.read(set(entries), (2, 8)), entries)
 
 
 POISONED: dict[str, tuple[torch.Tensor, str, str]] = {
@@ -90,15 +90,15 @@ POISONED: dict[str, tuple[torch.Tensor, str, str]] = {
 @pytest.mark.parametrize("name", POISONED)
 def test_a_poisoned_file_counts_as_missing(tmp_path: Path, name: str) -> None:
     features, videos, broken = POISONED[name]
-    store = FeatureStore(tmp_path, ABOUT)
-    write_safetensors(store.folder / "x.safetensors", {"features": features}, {"videos": videos, "broken": broken})
-    assert store.read({("/a", 1, 2)}, (2, 8)) == {}
+    cache = FeatureCache(tmp_path, ABOUT)
+    write_safetensors(cache.folder / "x.safetensors", {"features": features}, {"videos": videos, "broken": broken})
+    assert cache.read({("/a", 1, 2)}, (2, 8)) == {}
 
 
 def test_a_kept_reason_is_one_line(tmp_path: Path) -> None:
-    store = FeatureStore(tmp_path, ABOUT)
-    store.write({("/bad.mp4", 1, 2): "broken\nvitaclip: error: forged"})
-    assert store.read({("/bad.mp4", 1, 2)}) == {("/bad.mp4", 1, 2): "broken vitaclip: error: forged"}
+    cache = FeatureCache(tmp_path, ABOUT)
+    cache.write({("/bad.mp4", 1, 2): "broken\nvitaclip: error: forged"})
+    assert cache.read({("/bad.mp4", 1, 2)}, (2, 8)) == {("/bad.mp4", 1, 2): "broken vitaclip: error: forged"}
 
 
 def test_the_state_of_a_file_or_folder_changes_with_it(tmp_path: Path) -> None:
@@ -108,27 +108,27 @@ def test_the_state_of_a_file_or_folder_changes_with_it(tmp_path: Path) -> None:
         (folder / f"{number}.jpg").write_bytes(b"12")
     file, picture = tmp_path / "a.mp4", folder / "1.jpg"
     file.write_bytes(b"1234")
-    assert state_of(tmp_path / "none.mp4") == (str(tmp_path / "none.mp4"),)
+    assert file_state(tmp_path / "none.mp4") == (str(tmp_path / "none.mp4"),)
     for path, part in ((file, file), (folder, picture)):
-        states = [state_of(path)]
+        states = [file_state(path)]
         os.utime(part, ns=(0, part.stat().st_mtime_ns + 10**10))
-        states.append(state_of(path))
+        states.append(file_state(path))
         inside = part.stat()
         part.write_bytes(b"123456")
         os.utime(part, ns=(0, inside.st_mtime_ns))
-        states.append(state_of(path))
+        states.append(file_state(path))
         assert len(set(states)) == 3
-        assert state_of(path) == states[-1]
+        assert file_state(path) == states[-1]
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"feature_cache = .*file: Not a directory; name a folder"):
-        FeatureStore(tmp_path / "file", ABOUT)
+        FeatureCache(tmp_path / "file", ABOUT)
 
 
 def test_the_state_of_a_video_in_a_tar_file_changes_with_the_tar_file() -> None:
     member = ShardMember(shard="/data/train-000.tar", name="a.mp4", offset=512, size=99, version="1")
-    assert state_of(member) == state_of(replace(member))
+    assert file_state(member) == file_state(replace(member))
     for other in (replace(member, version="2"), replace(member, offset=1024), replace(member, name="b.mp4")):
-        assert state_of(other) != state_of(member)
+        assert file_state(other) != file_state(member)

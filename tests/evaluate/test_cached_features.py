@@ -219,7 +219,7 @@ def test_what_was_made_before_an_interruption_stays(
 def test_a_file_of_the_store_holds_so_many_videos(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vitaclip.evaluate.kept_features._VIDEOS_PER_FILE", 5)
+    monkeypatch.setattr("vitaclip.evaluate.feature_cache._VIDEOS_PER_FILE", 5)
     expected = probabilities(model, rows, tmp_path / "cache")
     assert len(list(tmp_path.glob("cache/*/*.safetensors"))) == 3
     assert torch.equal(probabilities(model, rows, tmp_path / "cache"), expected)
