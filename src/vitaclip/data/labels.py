@@ -6,6 +6,7 @@ Axes: B videos, M labels of the video that has most, K classes.
 import difflib
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -131,8 +132,7 @@ def parse_json(text: str) -> Any:
 def _distinct_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     entries = dict(pairs)
     if len(entries) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for number, key in enumerate(keys) if key in keys[:number])
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"has the key {quoted(twice)} twice; remove one")
     return entries
 

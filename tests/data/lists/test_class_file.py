@@ -70,6 +70,7 @@ def test_numbers_and_json_give_the_names(tmp_path: Path, text: str) -> None:
         ("id,name\n0,run\n1,jump,sit\n", "'1, jump, sit' is not a number and a name below 'id,name'"),
         ('{"run": 0, "run": 1}', "has the key 'run' twice"),
         ('{"run": true, "jump": 1.5}', 'write a JSON list of names, {"name": number} or'),
+        ("{" + "".join(f'"{i}": 0,' for i in range(50_000)) + '"7": 0}', "has the key '7' twice"),
         ('{"walk": 0,\n', "is no JSON"),
         ('["run", 3]', "class 1: 3 is no text"),
         ("[" * 100_000, "nested too deeply"),

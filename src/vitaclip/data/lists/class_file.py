@@ -1,7 +1,7 @@
 """Files of class names: one a line, numbered lines, csv with a heading, or JSON."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,38 +50,25 @@ def _json_names(file: Path, text: str) -> list[Any]:
         raise ValueError(f"{file}: {error}; correct it, or write one name a line") from error
     if isinstance(content, dict):
         content = next((content[key] for key in _NAME_KEYS if isinstance(content.get(key), dict | list)), content)
-    if isinstance(content, list) and not any(isinstance(entry, dict) for entry in content):
+    if isinstance(content, list) and not all(isinstance(entry, dict) for entry in content):
         return content
     if isinstance(content, list):
-        pairs = [(_column(entry, _NUMBER_COLUMNS), _column(entry, _NAME_COLUMNS)) for entry in content]
-    elif all(_is_number(number) for number in content.values()) and not all(map(_is_index, content.items())):
-        pairs = [(number, name) for name, number in content.items()]
+        pairs = [tuple(_first(entry, columns) for columns in (_NUMBER_COLUMNS, _NAME_COLUMNS)) for entry in content]
     else:
         pairs = list(content.items())
+        if not all(_is_number(key) and isinstance(value, str) for key, value in pairs):
+            pairs = [(number, name) for name, number in pairs]
     if not all(_is_number(number) for number, _ in pairs):
         raise ValueError(f'{file}: write a JSON list of names, {{"name": number}} or {{"number": "name"}}')
     return _in_order(file, [(int(number), name) for number, name in pairs])
 
 
-def _column(entry: object, columns: set[str]) -> Any:
-    return (
-        next((value for key, value in entry.items() if key.casefold() in columns), None)
-        if isinstance(entry, dict)
-        else None
-    )
+def _first(entry: Mapping[str, Any], keys: set[str]) -> Any:
+    return next((value for key, value in entry.items() if key.casefold() in keys), None)
 
 
 def _is_number(value: object) -> bool:
-    return (isinstance(value, int) and not isinstance(value, bool)) or _is_digits(value)
-
-
-def _is_digits(value: object) -> bool:
-    return isinstance(value, str) and bool(re.fullmatch("[0-9]{1,9}", value))
-
-
-def _is_index(item: tuple[str, object]) -> bool:
-    """Whether an entry of an object is number and name, not name and number."""
-    return _is_digits(item[0]) and isinstance(item[1], str)
+    return not isinstance(value, bool) and isinstance(value, int | str) and bool(re.fullmatch("[0-9]{1,9}", str(value)))
 
 
 def _numbered_lines(file: Path, lines: Sequence[str]) -> _Numbered | None:
@@ -89,24 +76,18 @@ def _numbered_lines(file: Path, lines: Sequence[str]) -> _Numbered | None:
     if not lines:
         return None
     delimiter = next((sign for sign in ",;\t" if sign in lines[0]), None)
-    heading = [cell.casefold() for cell in lines[0].split(delimiter)]
-    number, name = (_place(heading, columns) for columns in (_NUMBER_COLUMNS, _NAME_COLUMNS))
+    heading = {cell.casefold(): place for place, cell in enumerate(lines[0].split(delimiter))}
+    number, name = (_first(heading, columns) for columns in (_NUMBER_COLUMNS, _NAME_COLUMNS))
     if number is not None and name is not None:
         try:
             rows = [csv_cells(line, delimiter) for line in lines[1:]]
         except ValueError as error:
             raise ValueError(f"{file}: {error}") from error
-        wrong = next((row for row in rows if len(row) != len(heading) or not _is_digits(row[number])), None)
+        wrong = next((row for row in rows if len(row) != len(heading) or not _is_number(row[number])), None)
         if wrong is not None:
             raise ValueError(f"{file}: {quoted(', '.join(wrong))} is not a number and a name below {lines[0]!r}")
         return [(int(row[number]), row[name]) for row in rows]
-    return _all_numbered([_number_first(line) for line in lines]) or _all_numbered(
-        [_number_last(line) for line in lines]
-    )
-
-
-def _place(heading: Sequence[str], columns: set[str]) -> int | None:
-    return next((place for place, cell in enumerate(heading) if cell in columns), None)
+    return _all_numbered(map(_number_first, lines)) or _all_numbered(map(_number_last, lines))
 
 
 def _number_first(line: str) -> _Line | None:
@@ -120,14 +101,16 @@ def _number_last(line: str) -> _Line | None:
     return (int(match["number"]), unquote(line[: match.start()].rstrip()), not match["blank"]) if match else None
 
 
-def _all_numbered(lines: Sequence[_Line | None]) -> _Numbered | None:
+def _all_numbered(lines: Iterable[_Line | None]) -> _Numbered | None:
     """Numbers and names, if all lines have a number: before or behind a comma or the like, or else such as count them.
 
     Names may begin or end with a number themselves (`2 handed catch`), so a blank says little.
     """
-    if None in lines:
-        return None
-    found = [line for line in lines if line]
+    found: list[_Line] = []
+    for line in lines:
+        if line is None:
+            return None
+        found.append(line)
     numbers = [number for number, _, _ in found]
     counted = len({*numbers}) == len({name for _, name, _ in found}) == len(found) > 1 and min(numbers) in (0, 1)
     return [(number, name) for number, name, _ in found] if counted or all(sure for *_, sure in found) else None
@@ -141,13 +124,10 @@ def _in_order(file: Path, numbered: _Numbered) -> list[Any]:
     """
     numbers = sorted(number for number, _ in numbered)
     if numbers != list(range(len(numbers))):
-        from_one = numbers == list(range(1, len(numbers) + 1))
-        missing = 0 if from_one else next(i for i, number in enumerate([*numbers, -1]) if number != i)
-        what = (
-            "classes are numbered from 1, labels from 0"
-            if from_one
-            else f"no class, or more than one, is numbered {missing}"
-        )
+        wrong = next(i for i, number in enumerate([*numbers, -1]) if number != i)
+        what = f"no class, or more than one, is numbered {wrong}"
+        if numbers == list(range(1, len(numbers) + 1)):
+            what = "classes are numbered from 1, labels from 0"
         raise ValueError(
             f"{file}: {what}; number them 0, 1, 2 ..., each once, here and where labels are numbers, or write one name"
             " a line"

@@ -38,12 +38,11 @@ def read_text(file: Path) -> str:
         ValueError: the file cannot be read.
     """
     try:
-        text = file.read_text(encoding="utf-8-sig")  # which makes \r\n and \r of old systems \n
+        return file.read_text(encoding="utf-8-sig")  # which makes \r\n and \r of old systems \n
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
         raise ValueError(f"{file}: is not UTF-8 text; save it as UTF-8") from error
-    return text
 
 
 def content_lines(file: Path, text: str | None = None) -> Iterator[tuple[str, str]]:
