@@ -32,7 +32,7 @@ WRONG = [
         {"context": {"global": {"count": 0}}},
         "GlobalConfig.count = 0: .*leave the kind out",
     ),
-    (ModelConfig, {"context": {"globl": {}}}, "no part 'globl'; did you mean 'global'.*--plugins"),
+    (ModelConfig, {"context": {"globl": {}}}, "no part 'globl' .did you mean 'global'.*--plugins"),
     (ModelConfig, {"context": {"local": {"count": 3}}}, "part 'local' has no setting 'count'; its settings: none"),
     (ModelConfig, {"context": {"local": True}}, "local = True: give settings"),
     (ModelConfig, {"context": "local"}, "give parts by name"),

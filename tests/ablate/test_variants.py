@@ -115,7 +115,7 @@ def test_a_wrong_file_is_one_line(content: str, message: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"model.context.sumary": {}}, "variant a: model.context: there is no part 'sumary'; did you mean 'summary'"),
+        ({"model.context.sumary": {}}, "variant a: model.context: there is no part 'sumary' .did you mean 'summary'"),
         ({"model.sampling.stride.deep": False}, "variant a: the config has no field"),
         ({"model.context.global.count": -1}, "variant a: GlobalConfig.count = -1"),
     ],

@@ -52,8 +52,8 @@ def test_data_sets_and_templates_are_listed(capsys: pytest.CaptureFixture[str]) 
         (("eval", "x.csv", "--template", "a video"), "a text needs {} where the class name goes"),
         (("eval", "x.csv", "--template", "{} is {}"), "template '{} is {}' must hold {} exactly once"),
         (("eval", "--protocol", "ucf101_zeroshot", "--root", ".", "--template", "{} {}"), "must hold {} exactly once"),
-        (("eval", "x.csv", "--classes", "kinetics40"), "did you mean kinetics400?"),
-        (("train", "--data.train", "x.csv", "--data.classes", "ucf10"), "did you mean ucf101?"),
+        (("eval", "x.csv", "--classes", "kinetics40"), "did you mean 'kinetics400'?"),
+        (("train", "--data.train", "x.csv", "--data.classes", "ucf10"), "did you mean 'ucf101'?"),
     ],
 )
 def test_mistakes_are_one_line(arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,6 @@
 Axes: B videos, M labels of the video that has most, K classes.
 """
 
-import difflib
 import json
 import re
 from collections import Counter
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitaclip.names import ClassIndex, quoted
+from vitaclip.strings import did_you_mean
 
 Labels = tuple[int, ...]
 """Class indices of a video from 0, in ascending order; one in the common case."""
@@ -99,15 +99,9 @@ class LabelReader:
             raise several_labels(label)
         if self.index is None:
             raise ValueError(f"label {quoted(label)} is no class number; use 0, 1, ... or give the class names")
-        hint = similar(label, self.index.names) if self._hints > 0 else ""
+        hint = did_you_mean(label, self.index.names) if self._hints > 0 else ""
         self._hints -= 1
         raise ValueError(f"no class is called {quoted(label)}{hint}; correct it or add it to the class names")
-
-
-def similar(name: str, names: Iterable[str]) -> str:
-    """` (did you mean 'x'?)`, if one is close."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f" (did you mean {quoted(close[0])}?)" if close else ""
 
 
 def several_labels(text: str) -> ValueError:

@@ -4,7 +4,6 @@ A protocol is a YAML file. Words in braces, such as `{seed}` in a list's name, s
 value is a model of its own.
 """
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +15,7 @@ from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, lo
 from vitaclip.config import ViewsConfig, from_dict, require, to_dict
 from vitaclip.data import choose_classes
 from vitaclip.names import check_class_names
-from vitaclip.untrusted import read_yaml
+from vitaclip.untrusted import find_yaml, read_settings_file, shipped_names
 
 FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"
 ALL = "all"
@@ -169,24 +168,12 @@ def check_models(protocol: Protocol, model: str) -> None:
 
 def protocol_names() -> tuple[str, ...]:
     """The protocols that come with the package."""
-    return tuple(sorted(file.stem for file in FOLDER.glob("*.yaml")))
+    return shipped_names(FOLDER)
 
 
 def find_protocol(name_or_file: str) -> Path:
-    """A YAML file of that path, or else the protocol of that name.
-
-    Raises:
-        ValueError: if there is neither.
-    """
-    file = Path(name_or_file)
-    if file.is_file():
-        return file
-    if name_or_file not in protocol_names():
-        close = difflib.get_close_matches(name_or_file, protocol_names(), n=1)
-        hint = f" (did you mean {close[0]}?)" if close else ""
-        known = ", ".join(protocol_names())
-        raise ValueError(f"{name_or_file!r} is neither a file nor a protocol{hint}; there is {known}")
-    return FOLDER / f"{name_or_file}.yaml"
+    """The file of a protocol; see `find_yaml`."""
+    return find_yaml(name_or_file, FOLDER, "protocol")
 
 
 def load_protocol(name_or_file: str) -> Protocol:
@@ -198,9 +185,7 @@ def load_protocol(name_or_file: str) -> Protocol:
     is_file = Path(name_or_file).is_file()
     name, _, variant = (name_or_file, "", "") if is_file or "@" not in name_or_file else name_or_file.rpartition("@")
     file = find_protocol(name)
-    content = read_yaml(file)
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no settings; docs/protocols.md shows one")
+    content = read_settings_file(file, "docs/protocols.md shows one")
     try:
         protocol = _build(file, content, variant)
         _check_variants(protocol)

@@ -1,7 +1,6 @@
 """The parts by slot and name, and the settings of each."""
 
 import dataclasses
-import difflib
 import pkgutil
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -9,6 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from vitaclip.settings import from_dict, to_dict
+from vitaclip.strings import did_you_mean
 
 if TYPE_CHECKING:
     from vitaclip.parts.contract import Part
@@ -57,10 +57,9 @@ def find_part(slot: str, name: str) -> "type[Part]":
     """
     known = parts(slot)
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
+        hint = did_you_mean(name, known)
         raise ValueError(
-            f"model.{slot}: there is no part {name!r}; {hint}there are {', '.join(known)}, and those of --plugins"
+            f"model.{slot}: there is no part {name!r}{hint}; there are {', '.join(known)}, and those of --plugins"
         )
     return known[name]
 

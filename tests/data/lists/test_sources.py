@@ -82,7 +82,7 @@ def test_classes_are_a_file_then_a_data_set_then_names(tmp_path: Path, monkeypat
     ("classes", "message"),
     [
         ("names.tx", r"classes = names\.tx: neither a file nor a data set of the catalogue; give a file"),
-        ("Kinetics400", r"did you mean kinetics400\?"),
+        ("Kinetics400", r"did you mean 'kinetics400'\?"),
         ("run, Run", "the same as"),
         ("run,, sit", "blank class name"),
     ],

@@ -1,6 +1,5 @@
 """Where videos come from: a list file, a folder of class folders, tar files; always with the names of the classes."""
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.names import check_class_names, quoted
+from vitaclip.strings import did_you_mean
 
 _CLASSES_REMEDY = (
     "give a file with one name a line, a name that `vitaclip data classes` lists, or names with commas between"
@@ -87,8 +87,7 @@ def choose_classes(classes: str, *, distinct: bool = True) -> tuple[str, ...]:
         return load_dataset_classes(classes).prompts
     if "," in classes:
         return check_class_names([name.strip() for name in classes.split(",")], "classes", distinct=distinct)
-    close = difflib.get_close_matches(classes, dataset_names(), n=1)
-    hint = f" (did you mean {close[0]}?)" if close else ""
+    hint = did_you_mean(classes, dataset_names())
     raise ValueError(
         f"classes = {quoted(classes)[1:-1]}: neither a file nor a data set of the catalogue{hint}; {_CLASSES_REMEDY}"
     )

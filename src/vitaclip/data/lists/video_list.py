@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitaclip.data.labels import LabelReader, Labels, similar
+from vitaclip.data.labels import LabelReader, Labels
 from vitaclip.data.lists.lines import content_lines, line_reader
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.names import ClassIndex, check_class_names, compose, quoted
+from vitaclip.strings import did_you_mean
 
 _SHOWN_PROBLEMS = 10
 
@@ -149,7 +150,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, k
         label = index.find(folder.name)
         videos = sorted(path for path in folder.iterdir() if is_video_name(path) or is_frame_folder(path))
         if label is None:
-            hint = similar(name, names)
+            hint = did_you_mean(name, names)
             problems.append(f"{folder}: no class is called {quoted(name)}{hint}; rename or remove the folder")
         elif folder_of.setdefault(label, folder) != folder:
             problems.append(f"{folder}: is class {names[label]!r} like {folder_of[label]}; move the videos into one")
