@@ -96,7 +96,7 @@ def test_recipes_are_valid(name: str) -> None:
         parse_randaugment(recipe.data.augment.randaugment)
     first_line = find_recipe(name).read_text(encoding="utf-8").splitlines()[0]
     assert first_line.startswith("# ")
-    assert first_line.endswith("."), "the first line is what `vitaclip config` lists"
+    assert first_line.endswith("."), "the first line is what `vitaclip list recipes` shows"
 
 
 def test_a_file_comes_before_a_recipe_and_an_unknown_name_lists_them(tmp_path: Path) -> None:

@@ -77,10 +77,11 @@ class DataConfig:
     val: str = ""
     """Validation videos, likewise. Empty: train without validation."""
     root: str = ""
-    """Folder that paths in list files are relative to. Empty: the folder of the list."""
+    """Folder that paths in lists are relative to; of a protocol, the folder of its lists. Empty: that of the list."""
     classes: str = ""
     """A file with a class name a line (line n, from 0, is label n); if there is no such file, a data set that
-    `vitaclip data classes` lists; else names with commas between. Empty: the folder names of `train`."""
+    `vitaclip list classes` shows; else names with commas between. Empty: in training the folder names of `train`, else
+    those of the model."""
     shots: int = 0
     """Videos of each class to train on, drawn from `train`; the draw is written to train_list.csv in the run folder.
     0: all there are."""

@@ -8,7 +8,7 @@ import pytest
 from small_world import train_config
 from vitaclip.cli import main
 from vitaclip.cli.main import build_parser
-from vitaclip.cli.parser import name_recipes
+from vitaclip.cli.parser import normalize
 from vitaclip.train.build import run_training
 
 
@@ -109,7 +109,7 @@ def test_a_protocol_is_scored_between_the_two_and_ratio_1_is_the_model(
 
 def test_a_recipe_may_stand_first() -> None:
     given: tuple[list[str], ...] = (["own_videos"], ["--config", "own_videos"], [])
-    first, behind, without = (build_parser().parse_args(name_recipes(["ablate", *each])) for each in given)
+    first, behind, without = (build_parser().parse_args(normalize(["ablate", *each])) for each in given)
     assert first.ablate.model == behind.ablate.model != without.ablate.model
     with pytest.raises(ValueError, match="'own_video' is neither a file nor a recipe"):
-        name_recipes(["ablate", "own_video"])
+        normalize(["ablate", "own_video"])

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ import torch
 
 from small_world import NAMES
 from vitaclip.cli import main
+from vitaclip.cli.main import build_parser
+from vitaclip.cli.parser import normalize
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +114,7 @@ def test_train_and_eval_keep_features(world: Path, tmp_path: Path, capsys: pytes
     assert "hours to make the features, once" in capsys.readouterr().out
     evaluation = ["eval", videos, "--model", str(tmp_path / "first" / "model"), "--workers", "0"]
     results = [tmp_path / "kept.json", tmp_path / "plain.json"]
-    assert main([*evaluation, "--feature_cache", str(cache), "--out", str(results[0])]) == 0
+    assert main([*evaluation, "--data.feature_cache", str(cache), "--out", str(results[0])]) == 0
     assert len(list(cache.iterdir())) == 2  # the centre of each video, and the three views of a test
     assert main([*evaluation, "--out", str(results[1])]) == 0
     assert results[0].read_text() == results[1].read_text()
@@ -169,7 +172,7 @@ def test_eval_reports_supervised_and_zero_shot(
 ) -> None:
     out = tmp_path / "result.json"
     arguments = ["eval", str(world / "videos"), "--model", str(run_folder / "model"), "--workers", "0"]
-    assert main([*arguments, "--out", str(out), "--index_cache", str(tmp_path / "index")]) == 0
+    assert main([*arguments, "--out", str(out), "--data.index_cache", str(tmp_path / "index")]) == 0
     assert sum(file.is_file() for file in (tmp_path / "index").rglob("*")) == 12
     printed = capsys.readouterr().out
     assert "0 of 3 classes never" in " ".join(printed.split())
@@ -200,7 +203,7 @@ def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
     gone = [f"gone{n}.mp4,0" for n in range(12)]
     (tmp_path / "list.csv").write_text("\n".join([*gone, f"{good},0"]))
     arguments = ["eval", str(tmp_path / "list.csv"), "--model", str(run_folder / "model"), "--workers", "0"]
-    for cache in ((), ("--index_cache", str(tmp_path / "index"))):
+    for cache in ((), ("--data.index_cache", str(tmp_path / "index"))):
         assert main([*arguments, *cache, "--out", str(out)]) == 0
         printed = capsys.readouterr().out
         assert [line.split()[-2] for line in printed.splitlines() if "videos left out" in line] == ["12"]
@@ -211,27 +214,29 @@ def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
         assert len(result["skipped"]) == 12
         assert all("does not exist" in line for line in result["skipped"])
     opened.clear()
-    refused = (*arguments, "--on_error", "raise")
+    refused = (*arguments, "--data.on_error", "raise")
     assert main(refused) == 2
     assert "list.csv: 12 problems found" in capsys.readouterr().err
     assert opened == []
 
 
 def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert main(["config"]) == 0
+    assert main(["list"]) == 0
     assert "own_videos" in capsys.readouterr().out
-    assert main(["config", "k400_vitb16_8f"]) == 0
+    assert main(["list", "recipes", "k400_vitb16_8f"]) == 0
     shown = capsys.readouterr().out
     (tmp_path / "mine.yaml").write_text(shown)
-    assert main(["config", str(tmp_path / "mine.yaml")]) == 0
+    assert main(["list", "recipes", str(tmp_path / "mine.yaml")]) == 0
     assert capsys.readouterr().out == shown
     (tmp_path / "wrong.yaml").write_text("optim: {lr: 3}")
-    assert "OptimConfig has no field 'lr'" in error_of(capsys, "config", str(tmp_path / "wrong.yaml"))
+    assert "OptimConfig has no field 'lr'" in error_of(capsys, "list", "recipes", str(tmp_path / "wrong.yaml"))
     (tmp_path / "wrong.yaml").write_text("optim: {lr")
-    assert "is not YAML" in error_of(capsys, "config", str(tmp_path / "wrong.yaml"))
+    assert "is not YAML" in error_of(capsys, "list", "recipes", str(tmp_path / "wrong.yaml"))
 
 
-@pytest.mark.parametrize("command", [("config",), ("train", "--config"), ("eval", "x.csv", "--views"), ("ablate",)])
+@pytest.mark.parametrize(
+    "command", [("list", "recipes"), ("train", "--config"), ("eval", "x.csv", "--views"), ("ablate",)]
+)
 def test_aliases_without_end_are_one_line(
     command: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -285,8 +290,8 @@ def test_a_full_gpu_is_one_line_with_a_remedy(
     def fill(*_: object) -> int:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nIf reserved ...")
 
-    monkeypatch.setattr("vitaclip.cli.config.run", fill)
-    assert main(["config"]) == 2
+    monkeypatch.setattr("vitaclip.cli.list.run", fill)
+    assert main(["list"]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("vitaclip: error: CUDA out of memory. Tried to allocate 2.00 GiB. Take fewer at a time")
 
@@ -333,3 +338,31 @@ def test_missing_arguments_are_named_as_the_command_names_them(capsys: pytest.Ca
         "the following arguments are required: annotations (see: vitaclip data prepare --help)"
     )
     assert error_of(capsys, "predict").endswith("required: videos (see: vitaclip predict --help)")
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "explain", "ablate"])
+def test_help_is_short_and_all_of_it_is_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = []
+    for option in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            main([command, option])
+        texts.append(capsys.readouterr().out)
+    short = texts[0]
+    assert short.splitlines()[0] == "examples:"
+    assert sum(line.startswith("  vitaclip ") for line in short.splitlines()[1:4]) == 2
+    settings = [set(re.findall(r"^  (--[a-z_.]+)", text, re.MULTILINE)) for text in texts]
+    assert len(settings[0]) <= 13
+    assert settings[0] < settings[1]
+    assert {"--views.temporal", "--runtime.precision", "--data.limits.frames"} <= settings[1]
+
+
+@pytest.mark.parametrize("command", ["train", "eval", "predict", "explain", "ablate"])
+def test_settings_are_spelled_alike_in_every_command(command: str) -> None:
+    video = {"predict": ["x.mp4"], "explain": ["x.mp4"], "eval": ["x.csv"]}.get(command, [])
+    given = [command, *video, "--data.time-limit-seconds", "3", "--classes", "a, b", "--workers=1"]
+    given += ["--data.limits.frames=7", "--views.temporal", "2", "--runtime.precision", "float32"]
+    parser = build_parser(command)
+    parsed = parser.instantiate(parser.parse_args(normalize(given)))[command]
+    data = parsed.data
+    assert (data.time_limit_seconds, data.classes, data.workers, data.limits.frames) == (3, "a, b", 1, 7)
+    assert (parsed.views.temporal, parsed.runtime.precision) == (2, "float32")

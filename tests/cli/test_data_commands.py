@@ -13,41 +13,41 @@ from vitaclip.data import read_class_names
 @pytest.mark.parametrize("dataset", dataset_names())
 def test_printed_classes_are_a_class_file(dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for option, expected in (("", "names"), ("--prompts", "prompts")):
-        assert main(["data", "classes", dataset, *option.split()]) == 0
+        assert main(["list", "classes", dataset, *option.split()]) == 0
         (tmp_path / "names.txt").write_text(capsys.readouterr().out, "utf-8")
         assert read_class_names(tmp_path / "names.txt") == getattr(load_dataset_classes(dataset), expected)
 
 
 def test_classes_with_numbers_and_variants(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "classes", "ucf101", "--ids", "--prompts"]) == 0
+    assert main(["list", "classes", "ucf101", "--ids", "--prompts"]) == 0
     assert capsys.readouterr().out.splitlines()[35] == "35\thammer throw"
-    assert main(["data", "classes", "hmdb51", "--ids", "--variant", "vificlip_csv"]) == 0
+    assert main(["list", "classes", "hmdb51", "--ids", "--variant", "vificlip_csv"]) == 0
     assert capsys.readouterr().out.splitlines()[20] == "20\tkick_ball"
 
 
 def test_data_sets_and_templates_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "classes"]) == 0
+    assert main(["list", "classes"]) == 0
     listed = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
     assert [entry for entry in listed if entry[0] != "--variant"] == [
         [name, str(len(load_dataset_classes(name).names))] for name in dataset_names()
     ]
     assert ["--variant", "vificlip_csv:"] in listed
-    assert main(["data", "templates"]) == 0
+    assert main(["list", "templates"]) == 0
     assert "clip48            48" in capsys.readouterr().out
-    assert main(["data", "templates", "clip28"]) == 0
+    assert main(["list", "templates", "clip28"]) == 0
     assert capsys.readouterr().out.splitlines()[1] == "a photo of a person {}."
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("data",), "classes,templates,protocols,prepare,scan"),
+        (("data",), "prepare,scan,resize,shard"),
         (("data", "clases"), "invalid choice: 'clases'"),
-        (("data", "classes", "kinetic400"), "did you mean 'kinetics400'?"),
-        (("data", "classes", "--ids"), "name a data set"),
-        (("data", "classes", "ucf101", "--variant", "x"), "no variant of ucf101; there is open"),
-        (("data", "classes", "ucf101", "--id"), "did you mean ids?"),
-        (("data", "templates", "clip"), "no set of templates"),
+        (("list", "classes", "kinetic400"), "did you mean 'kinetics400'?"),
+        (("list", "classes", "--ids"), "say how classes are printed"),
+        (("list", "classes", "ucf101", "--variant", "x"), "no variant of ucf101; there is open"),
+        (("list", "classes", "ucf101", "--id"), "did you mean ids?"),
+        (("list", "templates", "clip"), "no set of templates"),
         (("eval", "x.csv", "--template", "clip"), "'clip' is no set of templates"),
         (("eval", "x.csv", "--template", "a video"), "a text needs {} where the class name goes"),
         (("eval", "x.csv", "--template", "{} is {}"), "template '{} is {}' must hold {} exactly once"),

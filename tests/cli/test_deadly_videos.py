@@ -50,7 +50,14 @@ def test_training_can_stop_at_it(deadly_world: Path, tmp_path: Path, capsys: pyt
 
 def test_evaluation_leaves_it_out(deadly_world: Path, tmp_path: Path) -> None:
     arguments = ["eval", str(deadly_world / "videos"), "--backbone", str(deadly_world / "backbone")]
-    arguments += ["--time_limit_seconds", "1", "--limits.frames", "12", "--out", str(tmp_path / "result.json")]
+    arguments += [
+        "--data.time_limit_seconds",
+        "1",
+        "--data.limits.frames",
+        "12",
+        "--out",
+        str(tmp_path / "result.json"),
+    ]
     assert main(arguments) == 0
     (line,) = json.loads((tmp_path / "result.json").read_text())["skipped"]
     assert "hang.mp4 took longer than the time limit" in line
@@ -58,7 +65,7 @@ def test_evaluation_leaves_it_out(deadly_world: Path, tmp_path: Path) -> None:
 
 def test_limits_are_settings_of_the_commands(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     video, backbone = str(world / "videos" / "jump_up" / "0.mp4"), str(world / "backbone")  # 12 frames
-    predict = ["predict", video, "--backbone", backbone, "--classes", "jump, run", "--limits.frames"]
+    predict = ["predict", video, "--backbone", backbone, "--classes", "jump, run", "--data.limits.frames"]
     assert main([*predict, "12"]) == 0
     assert main([*predict, "11"]) == 1
     assert f"{video} has 12 frames, beyond limits.frames = 11: copy it again, or raise the limit" in (

@@ -39,7 +39,7 @@ def videos(world: Path) -> list[Path]:
 
 def command(model: Path, out: Path, *arguments: str) -> list[str]:
     """Batches of 3: of eleven videos one process takes six and the other five."""
-    arguments += ("--model", str(model), "--batch_size", "3", "--workers", "0", "--out", str(out))
+    arguments += ("--model", str(model), "--data.eval_batch_size", "3", "--workers", "0", "--out", str(out))
     return ["eval", *arguments, "--runtime.device", "cpu", "--runtime.precision", "float32"]
 
 
@@ -83,7 +83,7 @@ def test_a_failure_of_one_process_ends_all_with_its_message(model: Path, videos:
     bad.parent.mkdir()
     bad.write_bytes(videos[0].read_bytes()[:200])
     file = write_list(tmp_path / "val.csv", [*videos[:6], bad])  # in the share of the second process
-    arguments = [str(file), "--classes", ", ".join(NAMES), "--on_error", "raise"]
+    arguments = [str(file), "--classes", ", ".join(NAMES), "--data.on_error", "raise"]
     ended = torchrun.launch(2, "-m", "vitaclip", *command(model, tmp_path / "out.json", *arguments))
     assert ended.returncode != 0
     lines = [line for line in ended.stderr.splitlines() if line.startswith("vitaclip: error: ")]

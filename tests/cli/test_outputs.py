@@ -69,7 +69,7 @@ def test_output_that_is_an_input_is_refused(
         ("eval", listed, "--model", model, "--classes", names, "--out", names),
         ("predict", video, "--model", model, "--classes", names, "--out", names),
         ("data", "scan", shutil.copy(listed, tmp_path / "clean.csv"), "--out", tmp_path),
-        ("classes", "check", names, "--backbone", world / "backbone", "--out", names),
+        ("classes", names, "--backbone", world / "backbone", "--out", names),
         ("convert", model, model),
     ):
         assert "is read by this command and would be written over" in refused(capsys, *arguments)
@@ -230,7 +230,7 @@ def test_file_that_never_ends_costs_the_time_limit(
     video = world / "videos" / "jump_up" / "0.mp4"
     out = tmp_path / ("out.jsonl" if command == "predict" else "out")
     arguments = [command, str(tmp_path / "fifo.mp4"), str(video), "--model", str(model), "--out", str(out)]
-    assert main([*arguments, "--time_limit_seconds", "1"]) == 1
+    assert main([*arguments, "--data.time-limit-seconds", "1"]) == 1
     assert "fifo.mp4" in capsys.readouterr().err
     if command == "predict":
         assert [bool(row["error"]) for row in read_rows(out)] == [True, False]
@@ -254,8 +254,8 @@ def test_every_error_is_one_line(
     def fail(_: object) -> int:
         raise error
 
-    monkeypatch.setattr("vitaclip.cli.config.run", fail)
-    assert message in refused(capsys, "config")
+    monkeypatch.setattr("vitaclip.cli.list.run", fail)
+    assert message in refused(capsys, "list")
 
 
 def test_deep_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from small_world import train_config
 from video_files import write_video
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.main import build_parser
-from vitaclip.cli.parser import name_recipes
+from vitaclip.cli.parser import normalize
 from vitaclip.config import TrainConfig
 from vitaclip.train.build import run_training
 
@@ -60,7 +60,8 @@ def commands() -> Iterator[tuple[str, str]]:
 def test_command_parses(page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("mine.yaml").write_text("seed: 1\n")  # a file of one's own that some commands name
-    build_parser().parse_args(name_recipes(shlex.split(command)[1:]))
+    arguments = normalize(shlex.split(command)[1:])
+    build_parser(arguments[0]).parse_args(arguments)
 
 
 def test_every_setting_named_exists() -> None:

@@ -118,7 +118,7 @@ def test_the_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytes
     backbone = write_words_backbone(tmp_path / "backbone")
     (tmp_path / "names.txt").write_text("ApplyEyeMakeup\narchery\nbrush_hair\n")
     out = tmp_path / "better.txt"
-    arguments = ["classes", "check", str(tmp_path / "names.txt"), "--backbone", str(backbone)]
+    arguments = ["classes", str(tmp_path / "names.txt"), "--backbone", str(backbone)]
     assert main([*arguments, "--near", "1", "--out", str(out)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "2 findings in 3 names" in printed

@@ -273,7 +273,7 @@ def test_missing_lists_and_videos_are_named_first(
     assert (third["videos_listed"], third["videos_scored"], len(third["skipped"])) == (8, 6, 2)
     assert third["skipped"][0].startswith("test3.csv:1: ")
     assert third["skipped"][1].startswith("test3.csv:2: ")
-    assert "1 video is not there" in error_of(capsys, *arguments, "--root", str(tmp_path), "--on_error", "raise")
+    assert "1 video is not there" in error_of(capsys, *arguments, "--root", str(tmp_path), "--data.on-error", "raise")
     for split in (1, 2, 3):
         (tmp_path / f"test{split}.csv").write_text(f"gone{split}.avi,{names[3]}\n")
     message = error_of(capsys, *arguments, "--root", str(tmp_path))
@@ -433,11 +433,11 @@ def test_unknown_protocols_and_variants_are_named(capsys: pytest.CaptureFixture[
 
 
 def test_protocols_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "protocols"]) == 0
+    assert main(["list", "protocols"]) == 0
     printed = capsys.readouterr().out
     assert all(name in printed for name in EXPECTED)
     assert "hmdb51_zeroshot@as-published" in printed
-    assert main(["data", "protocols", "ucf101_zeroshot"]) == 0
+    assert main(["list", "protocols", "ucf101_zeroshot"]) == 0
     assert "list3: {lists: [test3.csv]}" in capsys.readouterr().out
 
 

@@ -2,20 +2,19 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vitaclip.ablate.ablation import AblationResult, run_ablation
+from vitaclip.ablate.claims import RULE
+from vitaclip.ablate.runs import Run, RunResult, ScoredList, read_scored_list
+from vitaclip.ablate.table import format_spread, format_verdict, write_ablation
+from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import TrainConfig
+from vitaclip.train.loggers import Logger
 
-if TYPE_CHECKING:
-    from vitaclip.ablate.ablation import AblationResult
-    from vitaclip.ablate.runs import Run, RunResult, ScoredList
-    from vitaclip.train.loggers import Logger
-
-HELP = "a table of variants and baselines over seeds: each kind of prompt left out, CoOp, fine-tuning, frozen CLIP"
 DESCRIPTION = """\
 Train and test variants of one config with several seeds, and write the table: mean and standard deviation, which
 claims hold, a picture. Every run is an ordinary run folder, OUT/<variant>/seed<k>/. Give the same command again to go
@@ -29,6 +28,18 @@ examples:
   vitaclip ablate mine.yaml --out ablation --tests trained=test.csv:names.txt novel=new.csv:new_names.txt
   vitaclip ablate mine.yaml --out ablation --variants_file my_variants.yaml --processes 2"""
 _SEEDS = 3
+SHOWN_SETTINGS = (
+    "config",
+    "data.train",
+    "data.val",
+    "data.classes",
+    "variants",
+    "seeds",
+    "tests",
+    "optim.steps",
+    "processes",
+    "out",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -64,10 +75,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run what is missing, print the table and write it."""
-    from vitaclip.ablate.ablation import run_ablation
-    from vitaclip.ablate.table import write_ablation
-    from vitaclip.ablate.variants import load_comparison
-
     config = as_dataclass(TrainConfig, arguments)
     comparison = load_comparison(arguments.variants_file, arguments.variants)
     seeds = arguments.seeds or range(config.seed, config.seed + _SEEDS)
@@ -81,14 +88,14 @@ def run(arguments: Namespace) -> int:
         total = sum(len(seeds) if variant.trains else 1 for variant in comparison.variants)
         advance = counting_bar(progress, "runs", total)
 
-        def on_done(done: "Run", result: "RunResult", found: bool) -> None:
+        def on_done(done: Run, result: RunResult, found: bool) -> None:
             told = next(iter(result.rows[done.variant.name].values()))
             figures = ", ".join(f"{figure} {share:.1%}" for figure, share in told.items())
             kept = ", was finished" if found else ""
             progress.console.print(f"{done.variant.name}, seed {done.seed}: {tests[0].name} {figures}{kept}")
             advance(1)
 
-        def loggers(started: "Run") -> "Sequence[Logger]":
+        def loggers(started: Run) -> Sequence[Logger]:
             steps = started.config.optim.steps
             return [TrainingBar(progress, steps, stays=False)] if steps and started.variant.trains else []
 
@@ -101,11 +108,8 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _print(result: "AblationResult") -> None:
+def _print(result: AblationResult) -> None:
     """The first figure of every list, and the claims; the page has all."""
-    from vitaclip.ablate.claims import RULE
-    from vitaclip.ablate.table import format_spread, format_verdict
-
     console, figure = terminal(), result.figures[0]
     rows = [(row.name, *(format_spread(row.values[test.name, figure]) for test in result.tests)) for row in result.rows]
     seeds = ", ".join(map(str, result.seeds))
@@ -117,9 +121,7 @@ def _print(result: "AblationResult") -> None:
         console.print(RULE, soft_wrap=True)
 
 
-def _read_tests(given: Sequence[str], config: TrainConfig) -> "list[ScoredList]":
-    from vitaclip.ablate.runs import read_scored_list
-
+def _read_tests(given: Sequence[str], config: TrainConfig) -> list[ScoredList]:
     if not given and not config.data.val:
         raise ValueError("there is nothing to test on; give --tests NAME=VIDEOS:CLASSES, or --data.val")
     tests = [read_scored_list(text, config.data) for text in given or [f"val={config.data.val}"]]

@@ -5,10 +5,15 @@ from typing import Literal
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vitaclip.backbones.families.family import CONFIG_FILE
+from vitaclip.backbones.loading import save_backbone
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.screen import terminal
+from vitaclip.data import choose_classes
+from vitaclip.files import check_no_input, check_place
+from vitaclip.model import VideoModel
+from vitaclip.saving.model_folder import check_folder
 
-HELP = "read a CLIP or a trained model of any format, and write it in ours or in the published one"
 DESCRIPTION = """\
 Write a folder that holds all one needs: a backbone folder for a CLIP; a model folder with its backbone inside for a
 trained model. Or write a trained model under the key names of the published Vita-CLIP code.
@@ -43,19 +48,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=str,
         default="",
         help="class names of a published checkpoint, in the order of its training: a file, a data set that"
-        " `vitaclip data classes` lists, or names with commas between",
+        " `vitaclip list classes` lists, or names with commas between",
     )
 
 
 def run(arguments: Namespace) -> int:
     """Read, write, and say what it was."""
-    from vitaclip.backbones.families.family import CONFIG_FILE
-    from vitaclip.backbones.loading import save_backbone
-    from vitaclip.data import choose_classes
-    from vitaclip.files import check_no_input, check_place
-    from vitaclip.model import VideoModel
-    from vitaclip.saving.model_folder import check_folder
-
     if arguments.to == "published":
         check_outputs(arguments, arguments.out)
     else:

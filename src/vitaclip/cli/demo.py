@@ -2,18 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.progress import Progress
 
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
+from vitaclip.config import DemoConfig
+from vitaclip.miniature.demo import run_demo
+from vitaclip.miniature.results import Stage
 
-if TYPE_CHECKING:
-    from vitaclip.miniature.results import Stage
-
-HELP = "the whole method on a small offline world, in minutes"
 DESCRIPTION = """\
 Write small videos of moving shapes, test frozen CLIP on them, train the prompts, test again on trained classes and on
 classes never trained on, and draw a page with the results. Needs no network and no GPU. The data is synthetic.
@@ -25,16 +23,11 @@ examples:
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Every field of the demo."""
-    from vitaclip.config import DemoConfig
-
     parser.add_class_arguments(DemoConfig)
 
 
 def run(arguments: Namespace) -> int:
     """Run the demo and say where the page is."""
-    from vitaclip.config import DemoConfig
-    from vitaclip.miniature.demo import run_demo
-
     config = as_dataclass(DemoConfig, arguments)
     console = terminal()
     with progress_bars(console) as progress:
@@ -55,7 +48,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _shares(stage: "Stage") -> tuple[str, ...]:
+def _shares(stage: Stage) -> tuple[str, ...]:
     splits = (stage.trained, stage.novel)
     return tuple(f"{share:.1%}" for split in splits for share in (split.top1, split.motion))
 

@@ -4,26 +4,24 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from vitaclip.cli.models import (
+    add_data_arguments,
     add_model_arguments,
-    add_reading_arguments,
     check_outputs,
     load_predictor,
-    reading_config,
     take_model_first,
 )
 from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
+from vitaclip.data import VideoPath, expect_processes, find_videos
+from vitaclip.data.workers.processes import name_problem, run_in_processes
+from vitaclip.explain import Explanation, explain_video
+from vitaclip.explain.picture import draw_explanation
+from vitaclip.files import check_own, replacing, write_json
 
-if TYPE_CHECKING:
-    from vitaclip.data import VideoPath
-    from vitaclip.explain import Explanation
-
-HELP = "why a video is given its name: where the model looks, which frames it needs, which names are near"
 DESCRIPTION = """\
 Show why a video is given its name. For each frame of its middle clip: where the last block's cls token looks, how much
 of its attention goes to each kind of prompt, and the probability of the name when that frame is occluded (the nearest
@@ -36,6 +34,18 @@ examples:
   vitaclip explain my_videos/ --model runs/own_videos/model --out explained
   vitaclip explain clip.mp4 --model runs/own_videos/model --name "opening a door"
   vitaclip explain clip.mp4 --backbone miniature --classes names.txt --views.temporal 1"""
+SHOWN_SETTINGS = (
+    "model",
+    "backbone",
+    "data.classes",
+    "template",
+    "name",
+    "top_k",
+    "out",
+    "views",
+    "data.workers",
+    "runtime.device",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -44,7 +54,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "videos", nargs="+", help="video files, or folders that are searched for them; a run may come first"
     )
     add_model_arguments(parser)
-    add_reading_arguments(parser, labelled=False)
+    add_data_arguments(parser, "workers")
     parser.add_argument("--name", type=str, default="", help="the candidate to explain, instead of the predicted one")
     parser.add_argument("--top_k", type=int, default=5, help="how many names to show")
     parser.add_argument("--out", type=str, default="explained", help="folder for a .png and a .json file a video")
@@ -52,13 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Explain every file; 1 if some could not be read."""
-    from vitaclip.data import expect_processes, find_videos
-    from vitaclip.data.workers.processes import name_problem, run_in_processes
-    from vitaclip.explain import explain_video
-    from vitaclip.explain.picture import draw_explanation
-    from vitaclip.files import replacing, write_json
-
-    data = reading_config(arguments)
+    data = arguments.data
     expect_processes(data)  # they start while the model is loaded
     take_model_first(arguments)
     paths, folder = [*dict.fromkeys(find_videos(arguments.videos))], Path(arguments.out)
@@ -68,8 +72,8 @@ def run(arguments: Namespace) -> int:
     explanations, failures = [], []
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "explaining", len(paths))
-        # One process keeps the order of the videos; while one is explained, the next is read.
-        for outcome in run_in_processes(predictor.reader, stems, 1, data.time_limit_seconds or math.inf):
+        limit = data.time_limit_seconds or math.inf
+        for outcome in run_in_processes(predictor.reader, stems, data.workers, limit):
             path, stem = outcome.item, stems[outcome.item]
             if outcome.result is None:
                 failures.append(name_problem(path, outcome.problem))
@@ -83,7 +87,7 @@ def run(arguments: Namespace) -> int:
                 explanations.append(explanation)
             done(1)
     console = terminal()
-    for explanation in explanations:
+    for explanation in sorted(explanations, key=lambda each: paths.index(each.path)):
         _print(console, explanation)
     if explanations:
         console.print(f"pictures and figures: {folder.resolve()}", soft_wrap=True)
@@ -92,7 +96,7 @@ def run(arguments: Namespace) -> int:
     return 1 if failures else 0
 
 
-def _distinct_stems(paths: Sequence["VideoPath"]) -> list[str]:
+def _distinct_stems(paths: Sequence[VideoPath]) -> list[str]:
     """A name for the files of each video: its own, with a number behind if another has it already.
 
     Names are compared without case, because some file systems do so.
@@ -111,8 +115,6 @@ def _check_places(arguments: Namespace, folder: Path, stems: Sequence[str]) -> N
 
     The JSON file tells whether the picture beside it is ours.
     """
-    from vitaclip.files import check_own
-
     for stem in stems:
         file, picture = folder / f"{stem}.json", folder / f"{stem}.png"
         check_own(file, '"occlusion"', '"hiding"')
@@ -121,7 +123,7 @@ def _check_places(arguments: Namespace, folder: Path, stems: Sequence[str]) -> N
     check_outputs(arguments, str(folder / f"{stems[0]}.json"))
 
 
-def _print(console: Console, explanation: "Explanation") -> None:
+def _print(console: Console, explanation: Explanation) -> None:
     masses, occlusion = explanation.attention.mass, explanation.occlusion
     number, clips = explanation.clip
     candidates = [

@@ -3,11 +3,11 @@
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from jsonargparse import ArgumentParser
 
-from vitaclip.cli import ablate, classes, config, convert, data, demo, evaluate, explain, predict, train
-from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, name_recipes
+from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, normalize
 from vitaclip.cli.screen import print_error
 from vitaclip.version import __version__
 
@@ -18,22 +18,30 @@ start here:
   vitaclip demo                                        the whole method on a small offline world, in minutes
   vitaclip predict demo/videos/test_novel              what is in videos
   vitaclip train --config own_videos --data.train my_videos/         teach it yours: a folder per class
-  vitaclip COMMAND --help                              every setting of a command, with examples"""
+  vitaclip COMMAND --help                              examples and the usual settings; --help-all shows every setting
+
+Settings are written as in Python and in YAML files, such as --data.time_limit_seconds; hyphens do as well. Short names:
+--classes, --root and --workers stand for --data.classes, --data.root and --data.workers."""
 
 COMMANDS = {
-    "demo": demo,
-    "train": train,
-    "eval": evaluate,
-    "predict": predict,
-    "explain": explain,
-    "ablate": ablate,
-    "data": data,
-    "classes": classes,
-    "convert": convert,
-    "config": config,
+    "demo": ("vitaclip.cli.demo", "the whole method on a small offline world, in minutes"),
+    "train": ("vitaclip.cli.train", "teach the prompts on your videos"),
+    "eval": (
+        "vitaclip.cli.evaluate",
+        "accuracy on a list of videos or by a protocol",
+    ),
+    "predict": ("vitaclip.cli.predict", "what is in video files or folders"),
+    "explain": ("vitaclip.cli.explain", "why a video is given its name, and which frames and names it hangs on"),
+    "ablate": ("vitaclip.cli.ablate", "a table of variants and baselines over seeds"),
+    "data": ("vitaclip.cli.data", "making lists of data sets; checking, shrinking and packing videos"),
+    "classes": ("vitaclip.cli.classes", "names that a text tower reads badly, or can hardly tell apart"),
+    "convert": (
+        "vitaclip.cli.convert",
+        "a CLIP or a trained model of any format, in ours or in the published one",
+    ),
+    "list": ("vitaclip.cli.list", "recipes, ways of testing, class names, templates and protocols by their names"),
 }
-
-
+"""The module of each command, and its help in a line; only the module of the command that is run is imported."""
 TRACEBACK_VARIABLE = "VITACLIP_TRACEBACK"
 
 
@@ -47,11 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        given = name_recipes(sys.argv[1:] if arguments is None else arguments)
+        given = normalize(sys.argv[1:] if arguments is None else arguments)
         parser = build_parser(given[0] if given else "")
         parsed = parser.parse_args(given)
         name = parsed.command
-        return COMMANDS[name].run(parser.instantiate(parsed)[name])
+        status: int = import_module(COMMANDS[name][0]).run(parser.instantiate(parsed)[name])
+        return status
     except ValueError as error:
         return _mistake(str(error))
     except BrokenPipeError:
@@ -93,9 +102,9 @@ def _mistake(message: str) -> int:
     return 2
 
 
-def build_parser(command: str | None = None) -> ArgumentParser:
-    """The parser of all commands, with the arguments of this one alone; None: of all."""
+def build_parser(wanted: str | None = None) -> ArgumentParser:
+    """The parser of all commands, or of one; see `add_commands`."""
     parser = CommandParser(prog="vitaclip", description=DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"vitaclip {__version__}")
-    add_commands(parser, COMMANDS, chosen=command)
+    add_commands(parser, COMMANDS, wanted)
     return parser

@@ -3,17 +3,18 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
+from vitaclip.catalog import load_templates
 from vitaclip.cli.screen import terminal
-from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
-
-if TYPE_CHECKING:
-    from vitaclip.evaluate.class_texts import ClassPrompts
-    from vitaclip.model import VideoModel
-    from vitaclip.predictor import Predictor
+from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
+from vitaclip.data import choose_classes
+from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
+from vitaclip.files import check_place
+from vitaclip.model import VideoModel
+from vitaclip.predictor import Predictor
+from vitaclip.saving.model_folder import find_model_folder
 
 
 def add_text_arguments(parser: ArgumentParser) -> None:
@@ -37,20 +38,13 @@ def add_text_arguments(parser: ArgumentParser) -> None:
         type=str,
         action="append",
         help="text with one {} instead of the learned context, a file with one a line, or a set that"
-        " `vitaclip data templates` lists; may be repeated",
+        " `vitaclip list templates` shows; may be repeated",
     )
 
 
 def add_model_arguments(parser: ArgumentParser) -> None:
-    """`--model` or `--backbone`, candidates and their wording, how videos are looked at, and where to compute."""
+    """`--model` or `--backbone`, the wording of candidates, how videos are looked at, and where to compute."""
     add_text_arguments(parser)
-    parser.add_argument(
-        "--classes",
-        type=str,
-        default="",
-        help="candidates: a file with one name a line; if there is no such file, a data set that"
-        " `vitaclip data classes` lists; else names with commas between",
-    )
     parser.add_argument("--descriptions", type=str, default="", help="JSON file: class name, then sentences about it")
     add_looking_arguments(parser)
 
@@ -60,55 +54,16 @@ def add_looking_arguments(parser: ArgumentParser) -> None:
     parser.add_class_arguments(
         ViewsConfig,
         "views",
-        help="clips and crops of each video: --views takes a way of testing that `vitaclip config` lists, or a YAML"
+        help="clips and crops of each video: --views takes a way of testing that `vitaclip list views` shows, or a YAML"
         " file; the options below change a part of it",
     )
     parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
 
 
-def add_reading_arguments(parser: ArgumentParser, labelled: bool = True) -> None:
-    """How videos are read; `labelled` ones may stop the command, and have their features kept."""
-    parser.add_argument("--workers", type=int, default=2, help="processes that read videos")
-    parser.add_argument("--batch_size", type=int, default=8, help="videos that go through the model at a time")
-    parser.add_argument("--index_cache", type=str, default="", help="folder that keeps where the videos' frames are")
-    if labelled:
-        parser.add_argument(
-            "--feature_cache",
-            type=str,
-            default="",
-            help="folder that keeps the videos' features, of models without prompts in the image tower",
-        )
-        parser.add_argument(
-            "--on_error",
-            choices=("skip", "raise"),
-            default="skip",
-            help="a video that is not there or cannot be read: leave out, or stop",
-        )
-    parser.add_argument(
-        "--time_limit_seconds",
-        type=float,
-        default=DataConfig.time_limit_seconds,
-        help="a video that takes a worker longer cannot be read; 0: no limit",
-    )
-    add_limits(parser)
-
-
-def add_limits(parser: ArgumentParser) -> None:
-    """`--limits.frames` and so on."""
-    parser.add_class_arguments(VideoLimits, "limits", help="what a video may be at most")
-
-
-def reading_config(arguments: Namespace) -> DataConfig:
-    """What the options of `add_reading_arguments` say."""
-    return DataConfig(
-        workers=arguments.workers,
-        eval_batch_size=arguments.batch_size,
-        on_error=arguments.get("on_error", "skip"),
-        index_cache=arguments.index_cache,
-        feature_cache=arguments.get("feature_cache", ""),
-        time_limit_seconds=arguments.time_limit_seconds,
-        limits=arguments.limits,
-    )
+def add_data_arguments(parser: ArgumentParser, *names: str) -> None:
+    """Settings of `DataConfig` under their own names, such as `--data.workers`: these, and those of every command."""
+    kept = {"classes", "time_limit_seconds", "limits", "pixel_aspect", *names}
+    parser.add_class_arguments(DataConfig, "data", skip={each.name for each in fields(DataConfig)} - kept)
 
 
 def check_outputs(arguments: Namespace, *files: str, inputs: Sequence[str] = ()) -> None:
@@ -119,8 +74,6 @@ def check_outputs(arguments: Namespace, *files: str, inputs: Sequence[str] = ())
         files: what is to be written; empty ones are not asked for.
         inputs: what else is read.
     """
-    from vitaclip.files import check_place
-
     given = [text for key, value in arguments.items() if key not in _OUTPUTS for text in _texts(value)]
     for file in filter(None, files):
         check_place(file, [*given, *inputs])
@@ -140,14 +93,12 @@ def _texts(value: object) -> Iterator[str]:
             yield from _texts(getattr(value, each.name))
 
 
-def load_model(arguments: Namespace) -> "VideoModel":
+def load_model(arguments: Namespace) -> VideoModel:
     """The model that the options name.
 
     Raises:
         ValueError: if both options are given, or there is no such model.
     """
-    from vitaclip.model import VideoModel
-
     if arguments.model and arguments.backbone:
         raise ValueError("--model and --backbone exclude each other; give one")
     if arguments.backbone:
@@ -162,28 +113,23 @@ def model_name(arguments: Namespace) -> str:
 
 def take_model_first(arguments: Namespace) -> None:
     """`RUN VIDEO ...`: the folder of a run or of a model before the videos is the model, if none is named otherwise."""
-    from vitaclip.saving.model_folder import find_model_folder
-
     first, *others = arguments.videos
     if others and not arguments.model and not arguments.backbone and find_model_folder(Path(first)):
         arguments.model, arguments.videos = first, others
 
 
-def load_predictor(arguments: Namespace) -> "Predictor":
+def load_predictor(arguments: Namespace) -> Predictor:
     """The model that the options name, with the candidates that they name or else its own; says how their names are put
     into words.
 
     Raises:
         ValueError: as `load_model`, and if there are no candidates.
     """
-    from vitaclip.data import choose_classes
-    from vitaclip.predictor import Predictor
-
     prompts = read_prompts(arguments)
     predictor = Predictor(
-        load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=arguments.limits
+        load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=arguments.data.limits
     )
-    names = choose_classes(arguments.classes) if arguments.classes else predictor.class_names
+    names = choose_classes(arguments.data.classes) if arguments.data.classes else predictor.class_names
     if not names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
     texts = predictor.set_classes(names, prompts.templates, prompts.descriptions)
@@ -192,10 +138,8 @@ def load_predictor(arguments: Namespace) -> "Predictor":
     return predictor
 
 
-def read_prompts(arguments: Namespace) -> "ClassPrompts":
+def read_prompts(arguments: Namespace) -> ClassPrompts:
     """How names are put into words, as the options say."""
-    from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
-
     templates = read_templates(arguments.template)
     return ClassPrompts(templates, read_descriptions(arguments.descriptions) if arguments.descriptions else {})
 
@@ -210,8 +154,6 @@ def read_templates(given: Sequence[str] | None) -> tuple[str, ...]:
 
 
 def _templates(value: str) -> Sequence[str]:
-    from vitaclip.catalog import load_templates
-
     if "{}" in value:
         return [_checked(value, "--template")]
     if Path(value).is_file():

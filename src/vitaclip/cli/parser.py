@@ -1,10 +1,11 @@
-"""A parser whose errors are one line with a remedy, and whose help keeps its examples."""
+"""A parser whose errors are one line with a remedy, and whose help is short until all of it is asked for."""
 
+import argparse
 import dataclasses
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from importlib import import_module
 from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
@@ -17,21 +18,69 @@ ConfigT = TypeVar("ConfigT")
 # The help of a field is the text below it in its dataclass.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
+_SHORT_EXAMPLES = 2
+_ALWAYS_SHOWN = ("help", "help_all")
+
 
 class UsageError(ValueError):
     """The command line, or a config file named on it, is wrong."""
 
 
 class HelpFormatter(DefaultHelpFormatter):
-    """Keeps the line breaks of descriptions, which hold examples."""
+    """Keeps the line breaks of descriptions."""
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         del width
         return "".join(indent + line for line in text.splitlines(keepends=True))
 
 
+class _HelpAll(argparse.Action):
+    """`--help-all`: the help with every setting."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        assert isinstance(parser, CommandParser)
+        parser.shown = ()
+        parser.print_help()
+        parser.exit()
+
+
 class CommandParser(ArgumentParser):
     """Raises UsageError instead of printing a page of usage and leaving."""
+
+    shown: Sequence[str] = ()
+    """Settings that `--help` shows; empty: all."""
+    examples: Sequence[str] = ()
+    """Lines that the help starts with."""
+
+    def describe(self, command: Any) -> None:
+        """Take description, examples and the settings to be shown from the module of a command."""
+        self.description, _, examples = command.DESCRIPTION.partition("\n\nexamples:\n")
+        self.examples = re.findall(r"^  vitaclip .*(?:\\\n.*)*", examples, re.MULTILINE)
+        self.shown = getattr(command, "SHOWN_SETTINGS", ())
+        if self.shown:
+            self.add_argument(
+                "--help-all",
+                "--help_all",
+                action=_HelpAll,
+                nargs=0,
+                default=argparse.SUPPRESS,
+                help="show every setting",
+            )
+
+    def format_help(self, *formatter: Any) -> str:
+        """Examples, then the usual help with the settings that are shown."""
+        hidden = [a for a in self._actions if self.shown and a.dest not in (*self.shown, *_ALWAYS_SHOWN)]
+        hidden = [action for action in hidden if action.option_strings]
+        texts = [action.help for action in hidden]
+        for action in hidden:
+            action.help = argparse.SUPPRESS
+        try:
+            text = super().format_help(*formatter)
+        finally:
+            for action, before in zip(hidden, texts, strict=True):
+                action.help = before
+        examples = self.examples[:_SHORT_EXAMPLES] if self.shown else self.examples
+        return "\n".join(["examples:", *examples, "", text]) if examples else text
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line."""
@@ -57,16 +106,22 @@ def _without_command(message: str) -> tuple[str, list[str]]:
     return f"{lead}{required}{', '.join(path[-1] for path in paths)}", paths[0][:-1]
 
 
-def add_commands(parser: ArgumentParser, commands: Mapping[str, Any], *, chosen: str | None = None) -> None:
-    """Put commands below a parser: modules with HELP, DESCRIPTION and `add_arguments`.
+def add_commands(parser: ArgumentParser, commands: Mapping[str, tuple[str, str]], wanted: str | None = None) -> None:
+    """Put commands below a parser.
 
-    With one of them `chosen`, only that one gets its arguments: those of a model need torch, which takes a second.
+    Args:
+        parser: of the program, or of a group of commands.
+        commands: the module of each, with DESCRIPTION, `add_arguments` and `run`, and its help in a line.
+        wanted: the only one whose module is imported, because that takes seconds; the others are known by their names.
+            None: all.
     """
     subcommands = parser.add_subcommands(dest="command", required=True, metavar="COMMAND")
-    for name, command in commands.items():
-        sub = CommandParser(description=command.DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
-        subcommands.add_subcommand(name, sub, help=command.HELP)
-        if chosen in (None, name):
+    for name, (module, text) in commands.items():
+        sub = CommandParser(formatter_class=HelpFormatter, allow_abbrev=False)
+        subcommands.add_subcommand(name, sub, help=text)
+        if wanted in (None, name):
+            command = import_module(module)
+            sub.describe(command)
             command.add_arguments(sub)  # after it has its place: groups of commands are added from the outside in
 
 
@@ -78,31 +133,41 @@ def as_dataclass(cls: type[ConfigT], arguments: Namespace) -> ConfigT:
 
 _NAMED = {"--config": find_recipe, "--views": find_views}
 """Options that take a YAML file, or the name of one that comes with the package."""
+ALIASES = {"--classes": "--data.classes", "--root": "--data.root", "--workers": "--data.workers"}
+"""Short names of settings; `data` commands have these settings under the short name alone."""
+_WITH_ALIASES = ("train", "ablate", "eval", "predict", "explain")
 
 
-def _find(option: str, name_or_file: str) -> Path:
+def _find(option: str, name_or_file: str) -> str:
     """The YAML file that an option means, read once in bounds, because jsonargparse writes all aliases out."""
     file = _NAMED[option](name_or_file)
     read_yaml(file)
-    return file
+    return str(file)
 
 
-def name_recipes(arguments: Sequence[str]) -> list[str]:
-    """The arguments with `--config NAME` and `--views NAME` turned into paths of YAML files; files go first.
+def normalize(arguments: Sequence[str]) -> list[str]:
+    """The command line as the parsers know it.
 
-    `ablate NAME` is `ablate --config NAME`: an option that reads a file has no place of its own in the parser.
+    Hyphens in the names of options become underscores, short names become dotted ones, and names of recipes behind
+    `--config` and `--views` become paths of YAML files. `ablate NAME` is `ablate --config NAME`.
 
     Raises:
         ValueError: if there is neither a file nor a recipe of that name.
+
+    >>> normalize(["eval", "val/", "--data.on-error=raise", "--workers", "0"])
+    ['eval', 'val/', '--data.on_error=raise', '--data.workers', '0']
     """
     named = len(arguments) > 1 and arguments[0] == "ablate" and not arguments[1].startswith("-")
     resolved: list[str] = []
     for argument in [*arguments[:1], "--config", *arguments[1:]] if named else arguments:
         option, equals, value = argument.partition("=")
-        if option in _NAMED and equals:
-            resolved.append(f"{option}={_find(option, value)}")
+        if option.startswith("--"):
+            option = option[:2] + option[2:].replace("-", "_")
+            option = ALIASES.get(option, option) if arguments[0] in _WITH_ALIASES else option
+            value = _find(option, value) if equals and option in _NAMED else value
+            resolved.append(f"{option}{equals}{value}")
         elif resolved and resolved[-1] in _NAMED:
-            resolved.append(str(_find(resolved[-1], argument)))
+            resolved.append(_find(resolved[-1], argument))
         else:
             resolved.append(argument)
     return resolved

@@ -2,34 +2,43 @@
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import (
+    add_data_arguments,
     add_model_arguments,
-    add_reading_arguments,
     check_outputs,
     load_predictor,
-    reading_config,
     take_model_first,
 )
 from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
+from vitaclip.data import expect_processes, find_videos
+from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
+from vitaclip.predictor import Prediction
 
-if TYPE_CHECKING:
-    from vitaclip.predictor import Prediction
-
-HELP = "what is in video files or folders"
 DESCRIPTION = """\
 Name what happens in videos. Candidates are the model's own classes, or any names you give: classes need not have been
 trained on. Prints a table, or writes a row a video to a file as soon as it is known. A file that cannot be
-read, or takes longer than --time_limit_seconds, is named and the others go on.
+read, or takes longer than --data.time_limit_seconds, is named and the others go on.
 
 examples:
   vitaclip predict clip.mp4 --classes "red heart growing, red heart shrinking, red heart moving up"
   vitaclip predict my_videos/ --model runs/own_videos/model --out predictions.csv
   vitaclip predict my_videos/ --model runs/own_videos/model --classes kinetics400
   vitaclip predict clip.mp4 --backbone miniature --classes names.txt --template "a photo of {}." """
+SHOWN_SETTINGS = (
+    "model",
+    "backbone",
+    "data.classes",
+    "template",
+    "views",
+    "top_k",
+    "out",
+    "data.workers",
+    "data.time_limit_seconds",
+    "runtime.device",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "videos", nargs="+", help="video files, or folders that are searched for them; a run may come first"
     )
     add_model_arguments(parser)
-    add_reading_arguments(parser, labelled=False)
+    add_data_arguments(parser, "workers", "eval_batch_size", "index_cache")
     parser.add_argument("--top_k", type=int, default=3, help="how many names for each video")
     parser.add_argument(
         "--out", type=str, default="", help="write to this .csv, .jsonl or .parquet file instead of a table"
@@ -49,10 +58,8 @@ def run(arguments: Namespace) -> int:
     """Predict every file; 1 if some could not be read."""
     if arguments.top_k < 1:
         raise ValueError(f"--top_k {arguments.top_k}: must be at least 1")
-    from vitaclip.data import expect_processes, find_videos
-    from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
 
-    data = reading_config(arguments)
+    data = arguments.data
     expect_processes(data)  # they start while the model is loaded
     take_model_first(arguments)
     paths = find_videos(arguments.videos)
@@ -82,7 +89,7 @@ def run(arguments: Namespace) -> int:
     return 1 if failures else 0
 
 
-def _print(predictions: Sequence["Prediction"]) -> None:
+def _print(predictions: Sequence[Prediction]) -> None:
     rows = []
     for prediction in predictions:
         best = [f"{name}  {p:6.1%}" for name, p in zip(prediction.names, prediction.probabilities, strict=True)]

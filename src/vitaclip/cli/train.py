@@ -2,22 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
 
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import TrainConfig
+from vitaclip.distributed import DistEnv, init_distributed
+from vitaclip.runtime import keep_freed_memory
+from vitaclip.train.build import build_trainer, train_and_save
+from vitaclip.train.rehearsal import Rehearsal, rehearse
+from vitaclip.train.stopping import StopRequest, Terminated, termination
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-    from vitaclip.distributed import DistEnv
-    from vitaclip.train.rehearsal import Rehearsal
-    from vitaclip.train.stopping import StopRequest
-
-HELP = "teach the prompts on your videos"
 DESCRIPTION = """\
 Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the lists
 of drawn and of bad videos if there were any, and the trained model in model/. Run the same command again to go on
@@ -30,7 +27,20 @@ examples:
   vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
   vitaclip train --config coop_vitb16 --data.train my_videos/          the text alone; videos are embedded once
   vitaclip train --config mine.yaml --dry-run                       what it would cost, what is wrong with the data
-  vitaclip config                                                   the recipes that --config takes by name"""
+  vitaclip list recipes                                             the recipes that --config takes by name"""
+SHOWN_SETTINGS = (
+    "config",
+    "data.train",
+    "data.val",
+    "data.classes",
+    "model.backbone",
+    "optim.steps",
+    "optim.batch_size",
+    "optim.learning_rate",
+    "runtime.device",
+    "dry_run",
+    "out",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -38,7 +48,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file")
     parser.add_argument(
         "--dry_run",
-        "--dry-run",
         action="store_true",
         help="make 3 steps, say what the run would cost and what is wrong with the data, and write nothing",
     )
@@ -47,11 +56,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Say what trains, and train to the end; or rehearse."""
-    from vitaclip.distributed import init_distributed
-    from vitaclip.runtime import keep_freed_memory
-    from vitaclip.train.rehearsal import rehearse
-    from vitaclip.train.stopping import termination
-
     keep_freed_memory()
     config = as_dataclass(TrainConfig, arguments)
     with init_distributed() as dist:
@@ -63,10 +67,7 @@ def run(arguments: Namespace) -> int:
             return _train(config, dist, stop, console)
 
 
-def _train(config: TrainConfig, dist: "DistEnv", stop: "StopRequest", console: "Console") -> int:
-    from vitaclip.train.build import build_trainer, train_and_save
-    from vitaclip.train.stopping import Terminated
-
+def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Console) -> int:
     try:
         with progress_bars(console) as progress:
             show_features = partial(counting_bar, progress, "features")
@@ -89,17 +90,17 @@ def _train(config: TrainConfig, dist: "DistEnv", stop: "StopRequest", console: "
     return 0
 
 
-def _show_warnings(warnings: Sequence[str], console: "Console") -> None:
+def _show_warnings(warnings: Sequence[str], console: Console) -> None:
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
 
 
-def _show_counts(counts: Mapping[str, int], console: "Console") -> None:
+def _show_counts(counts: Mapping[str, int], console: Console) -> None:
     rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
     print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
 
 
-def _show(rehearsal: "Rehearsal", config: TrainConfig, console: "Console") -> None:
+def _show(rehearsal: Rehearsal, config: TrainConfig, console: Console) -> None:
     _show_counts(rehearsal.trained, console)
     hours = rehearsal.clips / config.optim.batch_size * rehearsal.step_seconds / 3600
     what = "to make the features, once" if config.data.feature_cache else "in all"

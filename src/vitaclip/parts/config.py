@@ -40,7 +40,7 @@ class ModelConfig:
     context: dict[str, Any] = field(default_factory=lambda: {"global": {}, "local": {}, "summary": {}, "time": {}})
     """What the image tower's blocks see beside a frame's own tokens: kinds by name with their settings, such as
     {global: {count: 8}, time: {}}. On the command line --model.context.global.count 8, and --model.context.local null
-    leaves a kind out. {}: none. `vitaclip config --parts` lists the kinds."""
+    leaves a kind out. {}: none. `vitaclip list parts` shows the kinds."""
     train_cls_proj: bool = True
     """Train the projection of the frame tokens that feeds local and summary tokens. The published code leaves it
     at its random start; False does the same."""

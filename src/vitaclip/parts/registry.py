@@ -85,7 +85,7 @@ def read_settings(slot: str, name: str, settings: Mapping[str, Any] | None) -> A
     try:
         return from_dict(config, values)
     except TypeError as error:
-        raise ValueError(f"model.{slot}.{name}: {error}; `vitaclip config --parts` shows the settings") from error
+        raise ValueError(f"model.{slot}.{name}: {error}; `vitaclip list parts {name}` shows the settings") from error
 
 
 def resolve_one(slot: str, chosen: str | Mapping[str, Any]) -> dict[str, Any]:

@@ -36,8 +36,17 @@ def test_stopping_early_ends_the_processes() -> None:
     assert not multiprocessing.active_children()
 
 
+def test_without_processes_items_are_done_here() -> None:
+    outcomes = list(run_in_processes(misbehave, ["a", "refuse", "raise"], 0, 1.0))
+    assert [(outcome.ending, outcome.result) for outcome in outcomes] == [
+        ("done", "A"),
+        ("refused", None),
+        ("failed", None),
+    ]
+
+
 def test_no_items_and_no_sense() -> None:
     assert list(run_in_processes(misbehave, [], 2, 1.0)) == []
-    for processes, limit in ((0, 1.0), (1, 0.0)):
-        with pytest.raises(ValueError, match="both must be above 0"):
+    for processes, limit in ((-1, 1.0), (1, 0.0)):
+        with pytest.raises(ValueError, match="must not be negative"):
             next(run_in_processes(misbehave, ["a"], processes, limit))

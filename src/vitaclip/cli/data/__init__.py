@@ -1,33 +1,28 @@
 """`vitaclip data`: commands about data sets, each in a file of its own."""
 
+from importlib import import_module
+
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.data import classes, prepare, protocols, resize, scan, shard, templates
 from vitaclip.cli.parser import add_commands
 
-HELP = "data sets: class names, templates and protocols, and making lists, checking, shrinking and packing"
 DESCRIPTION = """\
-Class names, their wording, text templates and protocols of the standard data sets; and the way from a downloaded data
-set to checked lists.
+The way from a downloaded data set to checked lists, small copies and tar files.
 
 examples:
-  vitaclip data classes
-  vitaclip data classes ucf101 --prompts
-  vitaclip data templates clip28
-  vitaclip data protocols
   vitaclip data prepare ucf101 --root UCF-101 --annotations ucfTrainTestlist --out lists/ucf101
   vitaclip data scan lists/ucf101/train1.csv --classes ucf101 --out scanned
   vitaclip data resize UCF-101 UCF-101_small --short_side 128
   vitaclip data shard lists/ucf101/train1.csv --classes ucf101 --out shards/train1"""
 
 COMMANDS = {
-    "classes": classes,
-    "templates": templates,
-    "protocols": protocols,
-    "prepare": prepare,
-    "scan": scan,
-    "resize": resize,
-    "shard": shard,
+    "prepare": (
+        "vitaclip.cli.data.prepare",
+        "lists of a standard data set, from its annotations and the files that are there",
+    ),
+    "scan": ("vitaclip.cli.data.scan", "which videos of a list or folder can be read"),
+    "resize": ("vitaclip.cli.data.resize", "a smaller copy of a folder of videos, quicker to train from"),
+    "shard": ("vitaclip.cli.data.shard", "pack videos into tar files, for storages that many machines read from"),
 }
 
 
@@ -38,4 +33,5 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Run the one that was asked for."""
-    return COMMANDS[arguments.command].run(arguments[arguments.command])
+    status: int = import_module(COMMANDS[arguments.command][0]).run(arguments[arguments.command])
+    return status

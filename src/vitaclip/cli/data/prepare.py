@@ -1,16 +1,12 @@
 """`vitaclip data prepare`."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.screen import print_table, terminal
+from vitaclip.data.prepare import ListCount, prepare_dataset, write_preparation
 
-if TYPE_CHECKING:
-    from vitaclip.data.prepare import ListCount
-
-HELP = "lists of a standard data set, from its official annotations and the files that are there"
 DESCRIPTION = """\
 Read the official annotations of a data set, find the videos, and write one list for each part (train, val, test; for
 UCF101 and HMDB51 train1 ... test3). Videos are searched at any depth below --root: in class folders with
@@ -40,8 +36,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Join, write, and say what was found."""
-    from vitaclip.data.prepare import prepare_dataset, write_preparation
-
     preparation = prepare_dataset(arguments.dataset, arguments.root, arguments.annotations)
     write_preparation(preparation, arguments.out)
     console = terminal()
@@ -63,11 +57,11 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _numbers(count: "ListCount") -> tuple[int, ...]:
+def _numbers(count: ListCount) -> tuple[int, ...]:
     return count.annotated, count.found, count.missing, count.repeated, count.duplicate
 
 
-def _print_classes(counts: Mapping[str, "ListCount"]) -> None:
+def _print_classes(counts: Mapping[str, ListCount]) -> None:
     """The classes that lack most."""
     lacking = sorted((name for name in counts if counts[name].missing), key=lambda name: -counts[name].missing)
     if not lacking:

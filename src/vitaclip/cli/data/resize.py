@@ -5,8 +5,9 @@ from jsonargparse import ArgumentParser, Namespace
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import ResizeConfig
+from vitaclip.data.tools.resize import FAILURES_FILE, plan_resize, run_resize
+from vitaclip.data.workers.processes import name_problem
 
-HELP = "a smaller copy of a folder of videos, quicker to train from"
 DESCRIPTION = """\
 Shrink all videos below a folder, on all cores: H.264 in mp4, key frames close together, turned as they are to be
 shown, every frame at its time, no sound. Copies keep their place in the folder. A run that was stopped goes on: copies
@@ -26,9 +27,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Shrink and count; 1 if some failed."""
-    from vitaclip.data.tools.resize import FAILURES_FILE, plan_resize, run_resize
-    from vitaclip.data.workers.processes import name_problem
-
     config = as_dataclass(ResizeConfig, arguments)
     plan = plan_resize(arguments.source, arguments.target, config)
     console = terminal(stderr=True)

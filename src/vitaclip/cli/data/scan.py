@@ -2,7 +2,6 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -11,11 +10,9 @@ from vitaclip.cli.models import check_outputs
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import ScanConfig
+from vitaclip.data.lists.sources import choose_classes
+from vitaclip.data.tools.scan import BadVideo, Scan, find_targets, scan_videos, write_scan
 
-if TYPE_CHECKING:
-    from vitaclip.data.tools.scan import BadVideo
-
-HELP = "which videos of a list or folder can be read"
 DESCRIPTION = """\
 Open every video and decode its first, middle and last frame, on all cores. A file that hangs the codec is stopped after
 --time_limit_seconds, one that crashes it costs one process: either is named, and the others go on. With --out, write
@@ -37,9 +34,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Check and print; 1 if something is bad."""
-    from vitaclip.data.lists.sources import choose_classes
-    from vitaclip.data.tools.scan import Scan, find_targets, scan_videos, write_scan
-
     if arguments.out:
         check_outputs(arguments, *(str(Path(arguments.out) / name) for name in ("bad.csv", "clean.csv")))
     names = choose_classes(arguments.classes) if arguments.classes else None
@@ -48,7 +42,7 @@ def run(arguments: Namespace) -> int:
     with progress_bars(console) as progress:
         done = counting_bar(progress, "checking", len(targets))
 
-        def on_done(bad: "BadVideo | None") -> None:
+        def on_done(bad: BadVideo | None) -> None:
             if bad is not None:
                 console.print(f"bad: {bad.problem}", style="yellow", soft_wrap=True)
             done(1)

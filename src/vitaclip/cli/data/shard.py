@@ -8,8 +8,9 @@ from vitaclip.cli.data.lists import add_list_arguments
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.config import ShardConfig
+from vitaclip.data.lists.sources import choose_classes, read_source
+from vitaclip.data.tools.packing import pack, plan_packing
 
-HELP = "pack videos into tar files, for storages that many machines read from"
 DESCRIPTION = """\
 Pack the videos of a list, or of a folder with a folder per class, into tar files of about equal size, in random order:
 KEY.mp4 (or whatever the ending is) and KEY.cls, the class number, as webdataset has it. The videos stay as they are.
@@ -33,9 +34,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Pack and count."""
-    from vitaclip.data.lists.sources import choose_classes, read_source
-    from vitaclip.data.tools.packing import pack, plan_packing
-
     names = choose_classes(arguments.classes) if arguments.classes else None
     videos = read_source(arguments.videos, arguments.root, names)
     packing = plan_packing(videos, arguments.out, as_dataclass(ShardConfig, arguments))

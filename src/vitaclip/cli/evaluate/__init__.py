@@ -4,17 +4,19 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.evaluate.protocols import evaluate_protocol
 from vitaclip.cli.evaluate.videos import evaluate_videos
-from vitaclip.cli.models import add_model_arguments, add_reading_arguments, reading_config
+from vitaclip.cli.models import add_data_arguments, add_model_arguments
 from vitaclip.config import InterpolateConfig
+from vitaclip.distributed import init_distributed
+from vitaclip.evaluate.predictions import check_predictions_file
+from vitaclip.runtime import keep_freed_memory
 
-HELP = "accuracy on a list of videos or by a protocol, on trained or never-trained classes"
 DESCRIPTION = """\
 Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates are the
 names in --classes, else the model's own, or those of the folders if the model does not know them: names that were
 never trained on make it a zero-shot evaluation. Folders and labels find their class by name, whatever its capitals,
 blanks and underscores. Several GPUs: torchrun --standalone --nproc-per-node 8 -m vitaclip eval ...
 
-With --protocol: a protocol of the literature (`vitaclip data protocols` lists them) or one's own YAML file, on the
+With --protocol: a protocol of the literature (`vitaclip list protocols` shows them) or one's own YAML file, on the
 lists in --root. Where it needs several models, a word in braces stands for what tells them apart.
 
 examples:
@@ -26,6 +28,19 @@ examples:
   vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.ratio 0.5
   vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
+SHOWN_SETTINGS = (
+    "model",
+    "backbone",
+    "data.classes",
+    "template",
+    "protocol",
+    "data.root",
+    "views",
+    "out",
+    "report",
+    "predictions",
+    "data.workers",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -46,7 +61,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         "interpolate",
         help="between frozen CLIP (ratio 0) and the model (ratio 1), in the towers' weights or in scores",
     )
-    parser.add_argument("--root", type=str, default="", help="folder of a protocol's lists; what paths are relative to")
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
     parser.add_argument(
         "--report",
@@ -65,27 +79,22 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--predictions",
         type=str,
         default="",
-        help="write what is said of each video to this .csv or .parquet file; the latter needs the `parquet` extra and"
-        " holds the probabilities of all classes. Of a protocol: a file for each part",
+        help="write a row a video to this .csv, .jsonl or .parquet file; the last needs the `parquet` extra and has the"
+        " probabilities of all classes. Of a protocol: a file for each part",
     )
-    add_reading_arguments(parser)
+    kept = ("root", "workers", "eval_batch_size", "on_error", "index_cache", "feature_cache")
+    add_data_arguments(parser, *kept)
 
 
 def run(arguments: Namespace) -> int:
     """Evaluate and print."""
-    from vitaclip.distributed import init_distributed
-    from vitaclip.runtime import keep_freed_memory
-
     keep_freed_memory()
     if arguments.protocol and not arguments.model and not arguments.backbone:
         arguments.model, arguments.videos = arguments.videos, ""
     if bool(arguments.videos) == bool(arguments.protocol):
         raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
     if arguments.predictions:
-        from vitaclip.evaluate.predictions import check_predictions_file
-
         check_predictions_file(arguments.predictions)
-    data = reading_config(arguments)
     evaluate = evaluate_protocol if arguments.protocol else evaluate_videos
     with init_distributed() as dist:
-        return evaluate(arguments, data, dist)
+        return evaluate(arguments, arguments.data, dist)

@@ -1,12 +1,8 @@
 """`vitaclip eval --frames_curve`: its numbers of frames, and the tables it prints."""
 
-from typing import TYPE_CHECKING
-
 from vitaclip.cli.screen import print_table, terminal
-
-if TYPE_CHECKING:
-    from vitaclip.evaluate.frames_curve import FramesCurve
-    from vitaclip.evaluate.protocol_run import ProtocolResult
+from vitaclip.evaluate.frames_curve import FramesCurve
+from vitaclip.evaluate.protocol_run import ProtocolResult
 
 MOST_FRAMES = 1000
 """A clip has all its frames in memory at once, and so has what the model makes of them."""
@@ -29,7 +25,7 @@ def read_frames(given: str) -> tuple[int, ...]:
     return tuple(sorted({int(part) for part in parts}))
 
 
-def print_frames_curve(curve: "FramesCurve") -> None:
+def print_frames_curve(curve: FramesCurve) -> None:
     """A row for each number of frames."""
     console = terminal()
     rows = []
@@ -40,7 +36,7 @@ def print_frames_curve(curve: "FramesCurve") -> None:
     print_table(console, title, ("frames", "top-1", f"points from {curve.reference}"), rows)
 
 
-def print_protocol_frames(result: "ProtocolResult") -> None:
+def print_protocol_frames(result: ProtocolResult) -> None:
     """Top-1 of every part by the number of frames, and of the summary."""
     rows = []
     for part in result.parts:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
@@ -18,28 +17,27 @@ from vitaclip.cli.evaluate.telling import (
 from vitaclip.cli.models import load_model, read_prompts
 from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig, to_dict
+from vitaclip.distributed import DistEnv
+from vitaclip.evaluate.class_texts import ClassPrompts
+from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
+from vitaclip.evaluate.predictions import write_predictions
+from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
+from vitaclip.evaluate.protocol_lists import ProtocolLists, describe_missing, read_protocol_lists
+from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult, run_protocol
+from vitaclip.evaluate.report import EvalSubject, write_report
+from vitaclip.files import write_json
+from vitaclip.model import VideoModel
+from vitaclip.runtime import pick_device_among
 
-if TYPE_CHECKING:
-    from vitaclip.distributed import DistEnv
-    from vitaclip.evaluate.class_texts import ClassPrompts
-    from vitaclip.evaluate.protocol import Protocol
-    from vitaclip.evaluate.protocol_lists import ProtocolLists
-    from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
-    from vitaclip.model import VideoModel
 
-
-def evaluate_protocol(arguments: Namespace, data: DataConfig, dist: "DistEnv") -> int:
+def evaluate_protocol(arguments: Namespace, data: DataConfig, dist: DistEnv) -> int:
     """Evaluate by a protocol; the first process prints and writes."""
-    from vitaclip.evaluate.protocol import load_protocol
-    from vitaclip.evaluate.protocol_lists import describe_missing, read_protocol_lists
-    from vitaclip.evaluate.protocol_run import run_protocol
-    from vitaclip.files import write_json
 
-    def prepare() -> "tuple[ProtocolLists, ClassPrompts, tuple[int, ...]]":
+    def prepare() -> tuple[ProtocolLists, ClassPrompts, tuple[int, ...]]:
         protocol = load_protocol(arguments.protocol)
         prompts, frames = read_prompts(arguments), read_frames(arguments.frames_curve)
         _check(arguments, protocol)
-        lists = read_protocol_lists(protocol, arguments.root)
+        lists = read_protocol_lists(protocol, arguments.data.root)
         if dist.is_rank0:
             check_places(arguments, [str(lists.root / name) for name in lists.files])
         return lists, prompts, frames
@@ -51,7 +49,7 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig, dist: "DistEnv") -
     if lists.missing and data.on_error == "raise":
         count = len(lists.missing)
         lacking = "1 video is" if count == 1 else f"{count} videos are"
-        raise dist.failure(f"{lacking} not there; copy what is lacking, or leave it out with --on_error skip")
+        raise dist.failure(f"{lacking} not there; copy what is lacking, or leave it out with --data.on_error skip")
     models = _Models(arguments, lists.protocol, dist)
     with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
         result = run_protocol(
@@ -82,16 +80,12 @@ def evaluate_protocol(arguments: Namespace, data: DataConfig, dist: "DistEnv") -
 
 def _report_protocol(
     folder: Path,
-    result: "ProtocolResult",
+    result: ProtocolResult,
     models: "_Models",
     runtime: RuntimeConfig,
     limits: VideoLimits,
 ) -> None:
     """A page for each part, in a folder of its own if there are several; and `protocol.json`."""
-    from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
-    from vitaclip.evaluate.report import EvalSubject, write_report
-    from vitaclip.files import write_json
-
     write_json(folder / "protocol.json", result.to_dict())
     mixed = describe_interpolation(result.interpolation)
     for part in result.parts:
@@ -125,21 +119,17 @@ def _report_protocol(
         say_where(write_report(place, subject, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits))
 
 
-def _write_protocol_predictions(file: Path, result: "ProtocolResult") -> None:
+def _write_protocol_predictions(file: Path, result: ProtocolResult) -> None:
     """A file for each part, named after it if there are several: `predictions_list1.csv`."""
-    from vitaclip.evaluate.predictions import write_predictions
-
     for part in result.parts:
         place = file.with_stem(f"{file.stem}_{part.file_name}") if len(result.parts) > 1 else file
         write_predictions(place, part.rows, part.texts.names, part.evaluated.scores)
 
 
-def _check(arguments: Namespace, protocol: "Protocol") -> None:
-    from vitaclip.evaluate.protocol import check_models
-
-    if not arguments.root:
+def _check(arguments: Namespace, protocol: Protocol) -> None:
+    if not arguments.data.root:
         raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
-    if arguments.classes:
+    if arguments.data.classes:
         raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
     check_models(protocol, arguments.model)
     if protocol.views and arguments.views != ViewsConfig():
@@ -151,15 +141,12 @@ def _check(arguments: Namespace, protocol: "Protocol") -> None:
 class _Models:
     """Loads the models of a protocol; one that serves all values is loaded once."""
 
-    def __init__(self, arguments: Namespace, protocol: "Protocol", dist: "DistEnv") -> None:
+    def __init__(self, arguments: Namespace, protocol: Protocol, dist: DistEnv) -> None:
         self._arguments, self._protocol, self._dist = arguments, protocol, dist
         self._loaded: dict[str, VideoModel] = {}
 
-    def load(self, values: Mapping[str, int]) -> tuple[str, "VideoModel"]:
+    def load(self, values: Mapping[str, int]) -> tuple[str, VideoModel]:
         """The model for some values, with its name."""
-        from vitaclip.evaluate.protocol import fill
-        from vitaclip.runtime import pick_device_among
-
         given, dist = self._arguments, self._dist
         name = fill(given.model, values)
         if name not in self._loaded:
@@ -177,9 +164,7 @@ class _Models:
         return name or given.backbone or "miniature", model
 
 
-def _print_protocol(result: "ProtocolResult") -> None:
-    from vitaclip.evaluate.evaluation import describe_interpolation
-
+def _print_protocol(result: ProtocolResult) -> None:
     console = terminal()
     rows = []
     for part in result.parts:
@@ -218,6 +203,6 @@ def _print_protocol(result: "ProtocolResult") -> None:
     print_left_out(console, list(dict.fromkeys(line for part in result.parts for line in part.skipped)))
 
 
-def _sums(part: "PartRecord") -> dict[str, str]:
+def _sums(part: PartRecord) -> dict[str, str]:
     """Of lists, names and templates, by what they are of."""
     return {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}

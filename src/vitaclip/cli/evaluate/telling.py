@@ -3,18 +3,17 @@
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.screen import terminal
 from vitaclip.config import InterpolateConfig, RuntimeConfig, VideoLimits, ViewsConfig
-
-if TYPE_CHECKING:
-    from vitaclip.evaluate.class_texts import ClassTexts
-    from vitaclip.evaluate.report import Explain
-    from vitaclip.model import VideoModel
+from vitaclip.evaluate.class_texts import ClassTexts
+from vitaclip.evaluate.report import Explain, check_report_folder
+from vitaclip.explain.film_strip import explanation_section
+from vitaclip.model import VideoModel
+from vitaclip.predictor import Predictor
 
 
 def describe_views(views: ViewsConfig) -> str:
@@ -31,8 +30,6 @@ def describe_views(views: ViewsConfig) -> str:
 
 def check_places(arguments: Namespace, inputs: Sequence[str] = ()) -> None:
     """Make sure that what is asked for can be written, before videos are evaluated; see `check_outputs`."""
-    from vitaclip.evaluate.report import check_report_folder
-
     report = str(Path(arguments.report) / "index.html") if arguments.report else ""
     check_outputs(arguments, arguments.out, arguments.predictions, report, inputs=inputs)
     if arguments.report:
@@ -45,16 +42,13 @@ def short_sums(sums: Mapping[str, str]) -> str:
 
 
 def explainer_of(
-    model: "VideoModel",
-    texts: "ClassTexts",
+    model: VideoModel,
+    texts: ClassTexts,
     views: ViewsConfig,
     runtime: RuntimeConfig,
     limits: VideoLimits,
-) -> "Explain":
+) -> Explain:
     """What tells why the videos that a report shows got their names, of the model and the texts that were evaluated."""
-    from vitaclip.explain.film_strip import explanation_section
-    from vitaclip.predictor import Predictor
-
     predictor = Predictor(model, views=views, runtime=runtime, limits=limits)
     predictor.set_texts(texts)
     return partial(explanation_section, predictor)

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from jsonargparse import Namespace
 
@@ -20,31 +19,33 @@ from vitaclip.cli.evaluate.telling import (
 from vitaclip.cli.models import load_model, model_name, read_prompts
 from vitaclip.cli.screen import counting_bar, print_left_out, print_table, progress_bars, terminal
 from vitaclip.config import DataConfig, to_dict
-
-if TYPE_CHECKING:
-    from vitaclip.data import VideoList
-    from vitaclip.distributed import DistEnv
-    from vitaclip.evaluate.evaluation import Evaluated, Evaluation
-    from vitaclip.evaluate.frames_curve import FramesCurve
-    from vitaclip.evaluate.metrics import EvaluationResult
-    from vitaclip.model import VideoModel
+from vitaclip.data import VideoList, index_cache, names_shards, read_videos
+from vitaclip.distributed import DistEnv
+from vitaclip.evaluate.evaluation import Evaluated, Evaluation, describe_interpolation
+from vitaclip.evaluate.frames_curve import FramesCurve, measure_frames, other_frames
+from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
+from vitaclip.evaluate.metrics import EvaluationResult
+from vitaclip.evaluate.predictions import write_predictions
+from vitaclip.evaluate.report import EvalSubject, write_report
+from vitaclip.files import write_json
+from vitaclip.model import VideoModel
+from vitaclip.names import ClassIndex
+from vitaclip.runtime import pick_device_among
 
 
 @dataclass(frozen=True)
 class _Asked:
     """What was asked for, read and checked: nothing of the videos is decoded yet."""
 
-    model: "VideoModel"
-    videos: "VideoList"
-    evaluation: "Evaluation"
-    others: "Sequence[Evaluation]"
+    model: VideoModel
+    videos: VideoList
+    evaluation: Evaluation
+    others: Sequence[Evaluation]
     """With other numbers of frames."""
 
 
-def evaluate_videos(arguments: Namespace, data: DataConfig, dist: "DistEnv") -> int:
+def evaluate_videos(arguments: Namespace, data: DataConfig, dist: DistEnv) -> int:
     """Evaluate on a list or a folder; the first process prints and writes."""
-    from vitaclip.evaluate.frames_curve import measure_frames
-
     asked = dist.run_on_all_ranks(partial(_prepare, arguments, data, dist))
     with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
         start = partial(counting_bar, progress, total=asked.evaluation.num_own_videos)
@@ -55,11 +56,7 @@ def evaluate_videos(arguments: Namespace, data: DataConfig, dist: "DistEnv") -> 
     return 0
 
 
-def _prepare(arguments: Namespace, data: DataConfig, dist: "DistEnv") -> _Asked:
-    from vitaclip.evaluate.evaluation import Evaluation
-    from vitaclip.evaluate.frames_curve import other_frames
-    from vitaclip.runtime import pick_device_among
-
+def _prepare(arguments: Namespace, data: DataConfig, dist: DistEnv) -> _Asked:
     frames, prompts = read_frames(arguments.frames_curve), read_prompts(arguments)
     device = pick_device_among(arguments.runtime.device, dist.local_rank, dist.world_size)
     model = load_model(arguments).to(device)
@@ -74,15 +71,9 @@ def _prepare(arguments: Namespace, data: DataConfig, dist: "DistEnv") -> _Asked:
 
 
 def _tell(
-    arguments: Namespace, data: DataConfig, asked: _Asked, evaluated: "Evaluated", curve: "FramesCurve | None"
+    arguments: Namespace, data: DataConfig, asked: _Asked, evaluated: Evaluated, curve: FramesCurve | None
 ) -> None:
     """Print the result, and write what is asked for; the report last, since it opens videos once more."""
-    from vitaclip.evaluate.evaluation import describe_interpolation
-    from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
-    from vitaclip.evaluate.predictions import write_predictions
-    from vitaclip.evaluate.report import EvalSubject, write_report
-    from vitaclip.files import write_json
-
     names, texts = asked.videos.class_names, asked.evaluation.texts[0]
     mixed = describe_interpolation(arguments.interpolate)
     sums = text_hashes(texts)
@@ -132,29 +123,27 @@ def _tell(
         say_where(page)
 
 
-def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> "VideoList":
+def _read(arguments: Namespace, known: tuple[str, ...], *, keep_absent: bool) -> VideoList:
     """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
-    from vitaclip.data import index_cache, names_shards, read_videos
-    from vitaclip.names import ClassIndex
 
-    def read(class_names: tuple[str, ...] | None) -> "VideoList":
+    def read(class_names: tuple[str, ...] | None) -> VideoList:
         return read_videos(
             arguments.videos,
             "the list of videos",
-            root=arguments.root,
-            classes=arguments.classes,
+            root=arguments.data.root,
+            classes=arguments.data.classes,
             class_names=class_names,
-            cache=index_cache(arguments.index_cache),
+            cache=index_cache(arguments.data.index_cache),
             keep_absent=keep_absent,
         )
 
-    if Path(arguments.videos).is_dir() and not arguments.classes and not names_shards(arguments.videos):
+    if Path(arguments.videos).is_dir() and not arguments.data.classes and not names_shards(arguments.videos):
         videos, index = read(None), ClassIndex(known)
         return videos if None in map(index.find, videos.class_names) else read(known)
     return read(known or None)
 
 
-def _print_result(title: str, notes: Sequence[str], result: "EvaluationResult") -> None:
+def _print_result(title: str, notes: Sequence[str], result: EvaluationResult) -> None:
     console = terminal()
     rows = [
         ("top-1", f"{result.top1:.2%}"),

@@ -16,7 +16,7 @@ from vitaclip.names import check_class_names, quoted
 from vitaclip.strings import did_you_mean
 
 _CLASSES_REMEDY = (
-    "give a file with one name a line, a name that `vitaclip data classes` lists, or names with commas between"
+    "give a file with one name a line, a name that `vitaclip list classes` lists, or names with commas between"
 )
 
 

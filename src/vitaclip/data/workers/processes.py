@@ -12,7 +12,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.data.workers.worker import Heartbeat, Worker, WorkerFailure, answers, end, pack
+from vitaclip.data.workers.worker import Heartbeat, Worker, WorkerFailure, answers, end, pack, process_context
 from vitaclip.files import one_line
 
 ItemT = TypeVar("ItemT")
@@ -48,15 +48,18 @@ def run_in_processes(
     Args:
         task: importable by name; it, the items and the results travel between processes.
         items: what to do.
-        processes: how many at a time, at least 1.
+        processes: how many at a time. 0: all is done in this one, where nothing interrupts an item that hangs.
         time_limit_seconds: for one item; a process that exceeds it is killed.
 
     Raises:
-        ValueError: no process, or no time.
+        ValueError: no time, or a negative number of processes.
         RuntimeError: processes cannot be started at all.
     """
-    if processes < 1 or time_limit_seconds <= 0:
-        raise ValueError(f"processes = {processes}, time_limit_seconds = {time_limit_seconds}: both must be above 0")
+    if processes < 0 or time_limit_seconds <= 0:
+        raise ValueError(f"processes = {processes}, time_limit_seconds = {time_limit_seconds}: must not be negative")
+    if not processes:
+        yield from (Outcome(item, *_attempt(task, item, Heartbeat(process_context()))) for item in items)
+        return
     queue, packed = deque(items), pack(partial(_attempt, task))
     busy: dict[Worker, ItemT] = {}
 

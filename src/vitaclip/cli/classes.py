@@ -1,4 +1,4 @@
-"""`vitaclip classes check`."""
+"""`vitaclip classes`."""
 
 from dataclasses import asdict
 from typing import Any
@@ -8,16 +8,21 @@ from jsonargparse import ArgumentParser, Namespace
 from vitaclip.cli.models import add_text_arguments, check_outputs, load_model, model_name, read_templates
 from vitaclip.cli.screen import print_table, terminal
 from vitaclip.config import RuntimeConfig
+from vitaclip.data import choose_classes
+from vitaclip.evaluate.class_names import check_classes, knows_words
+from vitaclip.evaluate.class_texts import ClassPrompts
+from vitaclip.files import write_json, write_text
+from vitaclip.names import check_class_names
+from vitaclip.runtime import pick_device
 
-HELP = "names that a text tower reads badly, or can hardly tell apart"
 DESCRIPTION = """\
 Look for names that tokenize badly (words run together, underscores, broken into pieces, too long), with suggestions,
 and for pairs of names whose texts are nearly the same to the model.
 
 examples:
-  vitaclip classes check names.txt
-  vitaclip classes check names.txt --backbone openai/clip-vit-base-patch16 --template clip28 --near 0.9
-  vitaclip classes check names.txt --out better_names.txt"""
+  vitaclip classes names.txt
+  vitaclip classes names.txt --backbone openai/clip-vit-base-patch16 --template clip28 --near 0.9
+  vitaclip classes names.txt --out better_names.txt"""
 SHOWN = 30
 
 
@@ -35,12 +40,6 @@ def run(arguments: Namespace) -> int:
     """Check and print."""
     if not -1 <= arguments.near <= 1:
         raise ValueError(f"--near {arguments.near}: is a cosine; give -1 to 1")
-    from vitaclip.data import choose_classes
-    from vitaclip.evaluate.class_names import check_classes, knows_words
-    from vitaclip.evaluate.class_texts import ClassPrompts
-    from vitaclip.files import write_json, write_text
-    from vitaclip.names import check_class_names
-    from vitaclip.runtime import pick_device
 
     check_outputs(arguments, arguments.out, arguments.out_json)
     names = choose_classes(arguments.classes, distinct=False)
