@@ -20,14 +20,15 @@ ALLOWED: dict[str, set[str]] = {
     "version": set(),
     "names": set(),
     "strings": set(),
+    "plugins": set(),
     "settings": set(),
     "untrusted": set(),
     "files": set(),
     "figures": set(),
     "distributed": set(),
-    "catalog": set(),
-    "backbones": {"settings", "untrusted", "files"},
-    "parts": {"settings", "backbones"},
+    "catalog": {"plugins"},
+    "backbones": {"plugins", "settings", "untrusted", "files"},
+    "parts": {"plugins", "settings", "backbones"},
     "config": {"settings", "parts"},
     "runtime": {"config"},
     "recipes": {"config", "untrusted"},
@@ -53,7 +54,8 @@ ALLOWED: dict[str, set[str]] = {
     "predictor": {"config", "runtime", "data", "model", "evaluate"},
     "explain": {"config", "figures", "backbones", "data", "parts", "model", "evaluate", "predictor"},
     "train": {
-        *("config", "untrusted", "files", "runtime", "distributed", "backbones", "saving", "data", "model", "evaluate"),
+        *("config", "plugins", "untrusted", "files", "runtime", "distributed", "backbones", "saving", "data", "model"),
+        "evaluate",
     },
     "ablate": {
         *("config", "untrusted", "files", "figures", "runtime", "backbones", "data", "model", "evaluate", "train"),
@@ -65,6 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "cli": {
         *(
             "version",
+            "plugins",
             "settings",
             "config",
             "untrusted",

@@ -153,9 +153,9 @@ class OptimConfig:
     decayed: Literal["all", "matrices"] = "all"
     """What weight decay pulls at. all: everything that trains, as published. matrices: not norms, biases and the
     temperature, which have fewer than two axes."""
-    loss: Literal["cross_entropy", "bce"] = "cross_entropy"
+    loss: str = "cross_entropy"
     """cross_entropy: one label a video, as published. bce: binary cross-entropy of each class, for videos with several
-    labels; a class's logit counts from the mean of all classes'."""
+    labels; a class's logit counts from the mean of all classes'. Or one of --plugins."""
     label_smoothing: float = 0.0
     """Part of each label that is spread evenly over all classes, by cross_entropy."""
     max_gradient_norm: float = 0.0
@@ -177,9 +177,13 @@ class OptimConfig:
         require(self.learning_rate > 0, self, "learning_rate", "must be positive")
         require(self.weight_decay >= 0, self, "weight_decay", "must be 0 or more")
         require(self.decayed in ("all", "matrices"), self, "decayed", "choose all or matrices")
-        require(self.loss in ("cross_entropy", "bce"), self, "loss", "choose cross_entropy or bce")
-        smooths = self.loss == "cross_entropy" or not self.label_smoothing
-        require(0 <= self.label_smoothing < 1 and smooths, self, "label_smoothing", "must be from 0 to 1; 0 with bce")
+        smooths = self.loss != "bce" or not self.label_smoothing
+        require(
+            0 <= self.label_smoothing < 1 and smooths,
+            self,
+            "label_smoothing",
+            "must be 0 or more and below 1; 0 with bce",
+        )
         require(self.max_gradient_norm >= 0, self, "max_gradient_norm", "must be 0 (never) or more")
         require(0 <= self.average_decay < 1, self, "average_decay", "must be 0 (none) or more and below 1")
 

@@ -12,6 +12,7 @@ from vitaclip.catalog.reader import (
     load_dataset_classes,
     load_split,
     load_templates,
+    register_dataset,
     split_names,
     template_names,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "load_dataset_classes",
     "load_split",
     "load_templates",
+    "register_dataset",
     "split_names",
     "template_names",
 ]

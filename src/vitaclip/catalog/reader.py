@@ -6,12 +6,13 @@ of a protocol's subsets; `templates.json`.
 """
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from vitaclip.plugins import load_plugins
 from vitaclip.strings import did_you_mean
 
 FOLDER = Path(str(files("vitaclip.catalog")))
@@ -69,9 +70,32 @@ class Split:
         return load_dataset_classes(self.dataset).subset(self.subsets[subset])
 
 
+_REGISTERED: dict[str, ClassList] = {}
+
+
+def register_dataset(name: str, about: str, classes: Mapping[str, str] | Sequence[str]) -> None:
+    """Make the classes of a data set known by a name, which `--data.classes` and `--classes` then take.
+
+    Args:
+        name: of the data set.
+        about: what it is, in a line.
+        classes: the names in the order of the class numbers; as a mapping, with the wording that goes into a text.
+
+    Raises:
+        ValueError: for a name that the catalogue has, or classes that are none or come twice.
+    """
+    wordings = dict(classes) if isinstance(classes, Mapping) else {each: each for each in classes}
+    if name in _stems("classes", "txt"):
+        raise ValueError(f"the catalogue has a data set {name!r} already; choose another name")
+    if not wordings or len(wordings) < len(classes):
+        raise ValueError(f"data set {name!r}: give class names, each once")
+    _REGISTERED[name] = ClassList(name, about, tuple(wordings), tuple(wordings.values()))
+
+
 def dataset_names() -> tuple[str, ...]:
     """The data sets whose classes are known."""
-    return _stems("classes", "txt")
+    load_plugins()
+    return tuple(sorted({*_stems("classes", "txt"), *_REGISTERED}))
 
 
 def load_dataset_classes(dataset: str, variant: str = "") -> ClassList:
@@ -85,6 +109,9 @@ def load_dataset_classes(dataset: str, variant: str = "") -> ClassList:
         ValueError: if there is no such data set or variant.
     """
     _known(dataset, dataset_names(), "data set of the catalogue")
+    if dataset in _REGISTERED:
+        _known(variant or "", ["", *class_variants(dataset)], f"variant of {dataset}")
+        return _REGISTERED[dataset]
     heading, *lines = (FOLDER / "classes" / f"{dataset}.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
     wordings = {name: wording or name for name, _, wording in (line.partition(" = ") for line in lines)}
     names, about = tuple(wordings), heading.removeprefix("# ")

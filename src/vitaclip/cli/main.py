@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser
 
 from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, normalize
 from vitaclip.cli.screen import print_error
+from vitaclip.plugins import take_plugins, use_plugins
 from vitaclip.version import __version__
 
 DESCRIPTION = """\
@@ -18,6 +19,7 @@ start here:
   vitaclip demo                                        the whole method on a small offline world, in minutes
   vitaclip predict demo/videos/test_novel              what is in videos
   vitaclip train --config own_videos --data.train my_videos/         teach it yours: a folder per class
+  vitaclip train --plugins my_parts.py ...             with parts of your own (docs/extend/)
   vitaclip COMMAND --help                              examples and the usual settings; --help-all shows every setting
 
 Settings are written as in Python and in YAML files, such as --data.time_limit_seconds; hyphens do as well. Short names:
@@ -55,7 +57,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        given = normalize(sys.argv[1:] if arguments is None else arguments)
+        given, plugins = take_plugins(sys.argv[1:] if arguments is None else arguments)
+        if plugins:
+            use_plugins(plugins)
+        given = normalize(given)
         parser = build_parser(given[0] if given else "")
         parsed = parser.parse_args(given)
         name = parsed.command

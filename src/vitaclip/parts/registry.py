@@ -7,6 +7,7 @@ from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
+from vitaclip.plugins import load_plugins
 from vitaclip.settings import from_dict, to_dict
 from vitaclip.strings import did_you_mean
 
@@ -46,6 +47,7 @@ def register(slot: str, name: str, config: type[Any], **attributes: object) -> C
 def parts(slot: str) -> dict[str, "type[Part]"]:
     """The parts of a slot by name, in alphabetical order."""
     _import_own()
+    load_plugins()
     return dict(sorted(_PARTS[slot].items()))
 
 

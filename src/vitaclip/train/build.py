@@ -35,6 +35,7 @@ from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, put_back
 from vitaclip.train.comparison import changed_files, check_same_run, check_texts, identity
 from vitaclip.train.features import feature_batches
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics, read_metric, run_loggers
+from vitaclip.train.losses import find_loss
 from vitaclip.train.mixing import draw_mix, share_of_step
 from vitaclip.train.schedule import total_steps
 from vitaclip.train.stopping import Terminated
@@ -156,6 +157,7 @@ def build_optimizer(model: VideoModel, config: OptimConfig) -> AdamW:
 
 def _read_parts(config: TrainConfig, dist: DistEnv, asked_to_stop: Callable[[], bool]) -> _Parts:
     videos = training_videos(config)
+    find_loss(config.optim.loss)  # an unknown one is said before anything is read
     steps = total_steps(config.optim, len(videos.rows))
     expect_processes(config.data)
     places = share_of_step(config.optim.batch_size, dist.rank, dist.world_size)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitaclip.backbones.config import CLIPConfig
 from vitaclip.backbones.families.architecture import Activation
+from vitaclip.plugins import load_plugins
 from vitaclip.untrusted import read_json
 
 CONFIG_FILE = "config.json"
@@ -81,6 +82,7 @@ def register_family(name: str, key: str) -> Callable[[ReadFamily], ReadFamily]:
 def families() -> tuple[Family, ...]:
     """All families: those of this package, and those registered from outside."""
     _import_own()
+    load_plugins()
     return tuple(_FAMILIES.values())
 
 

@@ -1,0 +1,80 @@
+"""Parts, families of weights, data sets and losses from outside the package.
+
+A plugin is a Python file that registers what it brings when it is imported. Files are named by `--plugins` or by
+VITACLIP_PLUGINS, installed packages by an entry point of the group `vitaclip.plugins`. What a process was given is in
+its environment, so that processes it starts know the same. Nothing that is loaded, such as a model folder, ever names
+a plugin: only the user does.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+
+ENVIRONMENT = "VITACLIP_PLUGINS"
+GROUP = "vitaclip.plugins"
+_loaded: set[str] = set()
+
+
+def use_plugins(files: Sequence[str | Path]) -> None:
+    """Import plugins, in this process and in those that it starts.
+
+    Raises:
+        ValueError: if a file is not there or does not import.
+    """
+    known = [name for name in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if name]
+    os.environ[ENVIRONMENT] = os.pathsep.join(dict.fromkeys([*known, *(str(Path(file).resolve()) for file in files)]))
+    load_plugins()
+
+
+def load_plugins() -> None:
+    """Import what the environment and installed packages name, each once. Registries call this before they are read.
+
+    Raises:
+        ValueError: if one does not import.
+    """
+    for point in entry_points(group=GROUP):
+        _once(f"entry point {point.name} ({point.value})", point.load)
+    for name in filter(None, os.environ.get(ENVIRONMENT, "").split(os.pathsep)):
+        _once(f"--plugins {name}", lambda name=name: _import_file(Path(name)))  # type: ignore[misc]
+
+
+def take_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Arguments of a command line without `--plugins FILE`, wherever it stands, and these files."""
+    rest: list[str] = []
+    files: list[str] = []
+    following = iter(arguments)
+    for argument in following:
+        option, equals, value = argument.partition("=")
+        if option != "--plugins":
+            rest.append(argument)
+        elif file := value if equals else next(following, ""):
+            files.append(file)
+        else:
+            raise ValueError("--plugins: name a Python file, such as --plugins my_parts.py")
+    return rest, files
+
+
+def _once(what: str, load: Callable[[], object]) -> None:
+    if what in _loaded:
+        return
+    _loaded.add(what)  # first: what a plugin imports asks for plugins too
+    try:
+        load()
+    except Exception as error:
+        _loaded.discard(what)
+        line = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"{what}: does not import ({type(error).__name__}: {line}); mend it or leave it out"
+        ) from error
+
+
+def _import_file(file: Path) -> None:
+    name = f"vitaclip_plugin_{file.stem}"
+    spec = spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ImportError("it is no Python file")
+    module = sys.modules[name] = module_from_spec(spec)
+    spec.loader.exec_module(module)
