@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from tiny import all_kinds, tiny_backbone
 from vitaclip.config import to_dict
 from vitaclip.data import parse_randaugment
+from vitaclip.model import VideoModel
 from vitaclip.recipes import find_recipe, load_recipe, recipe_names
 
 # Kinetics-400, 8 frames: paper, section 4.1, and the published training script.
@@ -61,6 +63,17 @@ DIFFERENCES: dict[str, dict[str, Any]] = {
 }
 
 
+# What trains of each method, beside the temperature.
+METHODS: dict[str, set[str]] = {
+    "vitaclip": {*all_kinds(), "cls_proj", "learned_text"},
+    "coop": {"learned_text"},
+    "deep_prompts": {"global"},
+    "linear_probe": {"linear"},
+    "full_finetune": {"backbone"},
+    "zero_shot": set(),
+}
+
+
 def setting(config: dict[str, Any], path: str) -> Any:
     """The value at a dotted path."""
     for key in path.split("."):
@@ -69,7 +82,13 @@ def setting(config: dict[str, Any], path: str) -> Any:
 
 
 def test_every_recipe_has_its_table() -> None:
-    assert set(recipe_names()) == set(DIFFERENCES) | {"miniature", "own_videos", "coop_vitb16"}
+    assert set(recipe_names()) == {*DIFFERENCES, *METHODS, "miniature", "own_videos", "coop_vitb16"}
+
+
+@pytest.mark.parametrize(("name", "trains"), METHODS.items())
+def test_a_method_trains_what_it_says(name: str, trains: set[str]) -> None:
+    model = VideoModel(tiny_backbone(), load_recipe(name).model, ("run", "sit"))
+    assert model.trained_counts().keys() == trains | {"logit_scale"}
 
 
 def test_coop_is_own_videos_with_the_text_context_alone() -> None:
