@@ -93,6 +93,7 @@ def test_other_numbers_and_json_are_refused(tmp_path: Path, text: str, message: 
         ("3, 2, 1, go", "run", "name, id and place"),
         ("1 person walking", "1 person running", "2 people hugging"),
         ("class 1", "class 2"),
+        ("class number 0 of two", "class number 1 of two"),
         ("3 point shot", "50 yard dash"),
         ("area 51",),
     ],

@@ -78,7 +78,7 @@ def _numbered_lines(file: Path, lines: Sequence[str]) -> _Numbered | None:
     delimiter = next((sign for sign in ",;\t" if sign in lines[0]), None)
     heading = {cell.casefold(): place for place, cell in enumerate(lines[0].split(delimiter))}
     number, name = (_first(heading, columns) for columns in (_NUMBER_COLUMNS, _NAME_COLUMNS))
-    if number is not None and name is not None:
+    if number is not None and name is not None and (delimiter or len(heading) == 2):
         try:
             rows = [csv_cells(line, delimiter) for line in lines[1:]]
         except ValueError as error:
