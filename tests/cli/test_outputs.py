@@ -245,7 +245,6 @@ def test_file_that_never_ends_costs_the_time_limit(
         (RuntimeError("[alloc_cpu] DefaultCPUAllocator: can't allocate memory: 9 bytes"), "9 bytes. Take fewer"),
         (RecursionError("maximum recursion depth exceeded"), "nested too deeply"),
         (KeyError("two\nlines"), "KeyError: 'two\\nlines' (set"),
-        (ValueError("name\x1b[2J\nforged"), "name\\x1b[2J\\nforged"),
     ],
 )
 def test_every_error_is_one_line(
@@ -256,6 +255,17 @@ def test_every_error_is_one_line(
 
     monkeypatch.setattr("vitaclip.cli.list.run", fail)
     assert message in refused(capsys, "list")
+
+
+def test_names_in_errors_cannot_forge_lines(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_: object) -> int:
+        raise ValueError("name\x1b[2J\nvitaclip: error: forged")
+
+    monkeypatch.setattr("vitaclip.cli.list.run", fail)
+    assert main(["list"]) == 2
+    assert capsys.readouterr().err == "vitaclip: error: name\\x1b[2J\n  vitaclip: error: forged\n"
 
 
 def test_deep_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

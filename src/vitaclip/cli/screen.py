@@ -56,8 +56,11 @@ def terminal(*, stderr: bool = False, quiet: bool = False) -> Console:
 
 
 def print_error(message: str) -> None:
-    """One line on standard error, for what a user has to mend."""
-    print(f"vitaclip: error: {printable(message)}", file=sys.stderr)
+    """Print what a user has to mend on standard error.
+
+    Further lines of a list of problems are indented, so that a line end inside a name cannot forge a message of ours.
+    """
+    print("\n  ".join(map(printable, f"vitaclip: error: {message}".split("\n"))), file=sys.stderr)
 
 
 @contextmanager
