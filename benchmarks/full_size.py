@@ -21,22 +21,19 @@ from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.config import (
+    DataConfig,
     ModelConfig,
     OptimConfig,
     RuntimeConfig,
     TrainConfig,
 )
 from vitaclip.data import TrainBatch
-from vitaclip.distributed import SINGLE_PROCESS
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.learned_text import lay_out
 from vitaclip.runtime import autocast
-from vitaclip.train.build import build_optimizer
-from vitaclip.train.checkpoint import CheckpointStore
-from vitaclip.train.loggers import BadVideoList
+from vitaclip.train.optim import build_optimizer
 from vitaclip.train.trainer import Trainer
-from vitaclip.train.validations import Validations
 
 SIZES = {"b16": (16, 768, 12, 512), "l14": (14, 1024, 24, 768)}
 """ViT-B/16 and ViT-L/14: patch, image width and depth, text width."""
@@ -88,31 +85,17 @@ def random_batch(model: VideoModel, batch_size: int) -> TrainBatch:
     return TrainBatch(0, video, labels, tuple(range(batch_size)), ())
 
 
-def build_trainer(model: VideoModel, batch_size: int, micro_batch_size: int, runtime: RuntimeConfig) -> Trainer:
-    """The package's own training loop around a model, with nothing to read and nowhere to write."""
+def trainer_of(model: VideoModel, batch_size: int, micro_batch_size: int, runtime: RuntimeConfig) -> Trainer:
+    """A trainer in a temporary folder, whose miniature model is replaced by this one."""
+    folder = Path(mkdtemp())
+    video = folder / "videos" / "class" / "video.mp4"
+    video.parent.mkdir(parents=True)
+    video.touch()
     optim = OptimConfig(batch_size=batch_size, micro_batch_size=micro_batch_size)
-    return Trainer(
-        model=model,
-        class_names=model.class_names,
-        rows=(),
-        batches=lambda first, last: (),
-        validate=None,
-        optimizer=build_optimizer(model, optim),
-        autocast=partial(autocast, runtime, model.device),
-        checkpoints=CheckpointStore(Path(mkdtemp()), 1),
-        loggers=(),
-        bad_videos=BadVideoList(None, []),
-        embed=lambda video, masks: model.encode_video(video, masks=masks),
-        places=range(batch_size),
-        draw_mix=lambda step: None,
-        average=None,
-        validations=Validations(),
-        config=TrainConfig(optim=optim, runtime=runtime),
-        identity={},
-        dist=SINGLE_PROCESS,
-        asked_to_stop=lambda: False,
-        steps=optim.steps,
-    )
+    data = DataConfig(train=str(folder / "videos"), workers=0)
+    trainer = Trainer(TrainConfig(out=str(folder / "run"), data=data, optim=optim, runtime=runtime))
+    trainer.model, trainer.optimizer = model, build_optimizer(model, optim)
+    return trainer
 
 
 def text_lengths(model: VideoModel) -> list[int]:
@@ -129,7 +112,7 @@ class Ours:
     def __init__(self, model: VideoModel, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
         self.model, self.batch = model.prepare(runtime), batch
         self.autocast = partial(autocast, runtime, model.device)
-        self.trainer = build_trainer(model, len(batch.labels), len(batch.labels) // micro_batches, runtime)
+        self.trainer = trainer_of(model, len(batch.labels), len(batch.labels) // micro_batches, runtime)
         with torch.no_grad(), self.autocast():
             self.text_features = model.encode_text(model.class_names)
 

@@ -40,7 +40,7 @@ def write_config(world: Path, out: Path, steps: int, device: str) -> Path:
     config = train_config(world, out)
     config = replace(
         hard_case(config, str(world / "videos")),
-        optim=replace(OptimConfig(steps=steps, batch_size=5, micro_batch_size=2), average_decay=0.99),
+        optim=replace(OptimConfig(steps=steps, batch_size=5, micro_batch_size=2), ema_decay=0.99),
         runtime=RuntimeConfig(device=device, precision="float32"),
     )
     file = out.with_suffix(".yaml")

@@ -30,9 +30,7 @@ STEPS, BATCH_SIZE = 40, 11
 def case(world: Path, out: Path) -> TrainConfig:
     """The run."""
     config = killing.hard_case(train_config(world, out), str(world / "videos"))
-    optim = OptimConfig(
-        steps=STEPS, batch_size=BATCH_SIZE, micro_batch_size=3, average_decay=0.9, max_gradient_norm=0.5
-    )
+    optim = OptimConfig(steps=STEPS, batch_size=BATCH_SIZE, micro_batch_size=3, ema_decay=0.9, max_gradient_norm=0.5)
     data = replace(config.data, workers=1)
     return replace(config, data=data, optim=optim, runtime=RuntimeConfig(device="cpu", precision="float32"))
 

@@ -69,7 +69,7 @@ def measure(axis: str, value: int, options: argparse.Namespace) -> Point:
     clips = sizes.pop("batch")
     model = full_size.build_model(**sizes, small=options.small).to(options.device)
     runtime = RuntimeConfig(precision=options.precision, checkpoint_activations=options.checkpoint_activations)
-    trainer = full_size.build_trainer(model.prepare(runtime), clips, clips, runtime)
+    trainer = full_size.trainer_of(model.prepare(runtime), clips, clips, runtime)
     batch = full_size.random_batch(model, clips)
     seconds = []
 

@@ -18,10 +18,10 @@ import vitaclip.files
 from vitaclip.config import AugmentConfig, TrainConfig, from_dict
 from vitaclip.distributed import init_distributed
 from vitaclip.evaluate import scoring
-from vitaclip.train.build import build_trainer, train_and_save
 from vitaclip.train.loggers import JSONLinesLogger
-from vitaclip.train.pace import MEASURED
 from vitaclip.train.stopping import Terminated, termination
+from vitaclip.train.throughput import MEASURED
+from vitaclip.train.trainer import Trainer
 
 
 def die() -> None:
@@ -83,7 +83,7 @@ def hard_case(config: TrainConfig, validation: str) -> TrainConfig:
     return replace(
         config,
         data=replace(config.data, val=validation, augment=augment, workers=2),
-        optim=replace(config.optim, micro_batch_size=2, average_decay=0.9, max_gradient_norm=0.5),
+        optim=replace(config.optim, micro_batch_size=2, ema_decay=0.9, max_gradient_norm=0.5),
         validate_every=3,
         checkpoint_every=2,
         log_every=1,
@@ -107,7 +107,9 @@ def train(config: TrainConfig) -> int:
     """Train, connected to the other processes if there are any; the exit status."""
     with init_distributed() as dist, termination() as asked_to_stop:
         try:
-            train_and_save(build_trainer(config, dist=dist, asked_to_stop=asked_to_stop))
+            trainer = Trainer(config, dist)
+            trainer.should_stop = asked_to_stop
+            trainer.fit()
         except Terminated:
             return asked_to_stop.exit_status
     return 0

@@ -18,7 +18,6 @@ from vitaclip.config import (
 )
 from vitaclip.data import TrainBatch
 from vitaclip.miniature.videos import write_clip
-from vitaclip.train.build import build_trainer
 from vitaclip.train.trainer import Trainer
 
 NAMES = ("jump up", "moving left", "moving right")
@@ -58,7 +57,7 @@ def train_config(world: Path, out: Path, **optim: float) -> TrainConfig:
 
 def train_until(config: TrainConfig, step: int) -> None:
     """A run that is interrupted when a step is due."""
-    interrupt_at(build_trainer(config), step)
+    interrupt_at(Trainer(config), step)
 
 
 def interrupt_at(trainer: Trainer, step: int) -> None:

@@ -61,7 +61,7 @@ WRONG = [
     (OptimConfig, {"warmup_steps": -1}, "0 or more"),
     (OptimConfig, {"label_smoothing": 1.0}, "below 1"),
     (OptimConfig, {"max_gradient_norm": -1.0}, "or more"),
-    (OptimConfig, {"average_decay": 1.0}, "below 1"),
+    (OptimConfig, {"ema_decay": 1.0}, "below 1"),
     (AugmentConfig, {"mixup": -0.1}, "AugmentConfig.mixup = -0.1: must be 0"),
     (AugmentConfig, {"cutmix": -0.1}, "AugmentConfig.cutmix"),
     (DataConfig, {"shots": -1}, "0 .all. or more"),

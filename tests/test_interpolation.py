@@ -26,7 +26,7 @@ from vitaclip.evaluate.metrics import Scores
 from vitaclip.interpolation import frozen_clip, interpolate
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.train.build import run_training
+from vitaclip.train.trainer import Trainer
 
 NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 OTHERS = ("stand", "run", "sit down")
@@ -38,14 +38,14 @@ def tuned(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tuned")
     config = train_config(world, out, learning_rate=1e-2)
     text: dict[str, Any] = {"head": "templates", "templates": ("a photo of {}.",)}
-    run_training(replace(config, model=replace(config.model, **NO_PROMPTS, **text, train="both")))
+    Trainer(replace(config, model=replace(config.model, **NO_PROMPTS, **text, train="both"))).fit()
     return out / "model"
 
 
 @pytest.fixture(scope="module")
 def prompted(world: Path, tmp_path_factory: pytest.TempPathFactory) -> VideoModel:
     """A model of prompts on frozen towers."""
-    return run_training(train_config(world, tmp_path_factory.mktemp("prompted")))
+    return Trainer(train_config(world, tmp_path_factory.mktemp("prompted"))).fit()
 
 
 @torch.no_grad()
@@ -96,7 +96,7 @@ def test_what_lies_between_is_a_model_that_is_saved_and_interpolated_again(tuned
 
 def test_prompts_stay_in_weight_space(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path)
-    model = run_training(replace(config, model=replace(config.model, train="both")))
+    model = Trainer(replace(config, model=replace(config.model, train="both"))).fit()
     state, between = model.adapter_state(), interpolate(model, 0.5).adapter_state()
     assert {name for name in state if not torch.equal(state[name], between[name])} == {"head.logit_scale"}
 

@@ -16,7 +16,7 @@ from vitaclip.backbones.transformer import Block
 from vitaclip.config import RuntimeConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.train.build import run_training
+from vitaclip.train.trainer import Trainer
 
 NAMES = ("jump", "run up", "sit down")
 
@@ -63,7 +63,7 @@ def test_activations_computed_twice_give_the_same_gradients_from_less_memory() -
 def test_a_run_with_checkpointed_activations_ends_with_the_same_bits(world: Path, tmp_path: Path) -> None:
     for setting in (False, True):
         config = train_config(world, tmp_path / str(setting))
-        run_training(replace(config, runtime=replace(config.runtime, checkpoint_activations=setting)))
+        Trainer(replace(config, runtime=replace(config.runtime, checkpoint_activations=setting))).fit()
     kept, twice = (load_file(tmp_path / name / "model" / "prompts.safetensors") for name in ("False", "True"))
     assert all(torch.equal(value, twice[name]) for name, value in kept.items())
     assert json.loads((tmp_path / "True" / "config.json").read_text())["runtime"]["checkpoint_activations"]

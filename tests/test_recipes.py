@@ -38,7 +38,7 @@ PUBLISHED: dict[str, Any] = {
     "optim.decayed": "all",
     "optim.label_smoothing": 0.0,
     "optim.max_gradient_norm": 0.0,
-    "optim.average_decay": 0.0,
+    "optim.ema_decay": 0.0,
     "early_stop_patience": 0,
     "optim.batch_size": 256,
     "optim.learning_rate": 4e-4,

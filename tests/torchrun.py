@@ -24,18 +24,18 @@ def train_in_float64(config_file: str) -> None:
 
     from vitaclip.config import TrainConfig, from_dict
     from vitaclip.distributed import init_distributed
-    from vitaclip.train.average import PromptAverage
-    from vitaclip.train.build import build_trainer, train_and_save
+    from vitaclip.train.ema import EMA
+    from vitaclip.train.trainer import Trainer
 
     config = from_dict(TrainConfig, json.loads(Path(config_file).read_text()))
     with init_distributed() as processes:
-        trainer = build_trainer(config, dist=processes)
+        trainer = Trainer(config, processes)
         trainer.model.double()
-        if trainer.average is not None:
+        if trainer.ema is not None:
             parameters = trainer.model.trainable_parameters()
-            trainer.average = PromptAverage(parameters, config.optim.average_decay)
+            trainer.ema = EMA(parameters, config.optim.ema_decay)
         with patch.object(dist, "all_reduce", wraps=dist.all_reduce) as all_reduce:
-            train_and_save(trainer)
+            trainer.fit()
         sums = [call.args[0].numel() for call in all_reduce.call_args_list]
         trained = sum(trainer.model.trained_counts().values())
         (Path(config.out) / f"sums_{processes.rank}.json").write_text(json.dumps({"trained": trained, "sums": sums}))

@@ -20,7 +20,7 @@ from vitaclip.ablate.variants import load_comparison
 from vitaclip.config import ModelConfig, TrainConfig
 from vitaclip.parts.registry import parts
 from vitaclip.settings import attribute_texts, setting_texts
-from vitaclip.train.comparison import MAY_CHANGE_ON_RESUME
+from vitaclip.train.run_fingerprint import MAY_CHANGE_ON_RESUME
 
 PARTS = {slot: parts(slot) for slot in ("context", "pool", "head")}
 ROOT = Path(__file__).parents[1]

@@ -160,7 +160,7 @@ class OptimConfig:
     """Part of each label that is spread evenly over all classes, by cross_entropy."""
     max_gradient_norm: float = 0.0
     """The gradient of all that trains is scaled down to this length when it is longer. 0: never."""
-    average_decay: float = 0.0
+    ema_decay: float = 0.0
     """Keep an exponential moving average of what trains; this much of the old one stays at each step, e.g. 0.999
     (less at the start). The average is what is validated and what the model folder holds; checkpoints hold both.
     0: none."""
@@ -185,7 +185,7 @@ class OptimConfig:
             "must be 0 or more and below 1; 0 with bce",
         )
         require(self.max_gradient_norm >= 0, self, "max_gradient_norm", "must be 0 (never) or more")
-        require(0 <= self.average_decay < 1, self, "average_decay", "must be 0 (none) or more and below 1")
+        require(0 <= self.ema_decay < 1, self, "ema_decay", "must be 0 (none) or more and below 1")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ def test_what_a_class_keeps_of_its_own_is_in_the_formula(monkeypatch: pytest.Mon
     formula, counted = [], []
     for classes in (10, 30):
         model = full_size.build_model(classes=classes, frames=1, image_size=32, small=True)
-        trainer = full_size.build_trainer(model, 2, 2, RuntimeConfig(precision="float32"))
+        trainer = full_size.trainer_of(model, 2, 2, RuntimeConfig(precision="float32"))
         trainer.train_step(full_size.random_batch(model, 2))
         state = [value for values in trainer.optimizer.state.values() for value in values.values()]
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]

@@ -9,13 +9,13 @@ from small_world import train_config
 from vitaclip.cli import main
 from vitaclip.cli.main import build_parser
 from vitaclip.cli.parser import normalize
-from vitaclip.train.build import run_training
+from vitaclip.train.trainer import Trainer
 
 
 @pytest.fixture(scope="module")
 def model(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
-    run_training(train_config(world, out))
+    Trainer(train_config(world, out)).fit()
     return out / "model"
 
 

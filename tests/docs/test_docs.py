@@ -18,7 +18,7 @@ from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.main import build_parser
 from vitaclip.cli.parser import normalize
 from vitaclip.config import TrainConfig
-from vitaclip.train.build import run_training
+from vitaclip.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}
@@ -105,7 +105,7 @@ def test_example_of_variants_loads(tmp_path: Path) -> None:
 
 def test_metrics_are_those_of_a_run(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path, max_gradient_norm=1.0)
-    run_training(replace(config, data=replace(config.data, val=str(world / "videos"))))
+    Trainer(replace(config, data=replace(config.data, val=str(world / "videos")))).fit()
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     table = PAGES["runs.md"].split("| metric | |")[1].split("\n\n")[0]
     named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z_/0-9]+)`", row.split("|")[1])}

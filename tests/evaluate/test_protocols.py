@@ -18,7 +18,7 @@ from vitaclip.data import frame_sampling, load_views
 from vitaclip.evaluate.protocol import Part, Protocol, load_protocol, protocol_names
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.model import VideoModel
-from vitaclip.train import build
+from vitaclip.train import run_dir
 
 
 class Prediction(NamedTuple):
@@ -328,7 +328,7 @@ def test_training_on_tested_videos_is_refused(fake: Path, tmp_path: Path, capsys
 
 
 def test_the_name_of_the_drawn_list_is_that_of_training() -> None:
-    assert TRAIN_LIST_FILE == build.TRAIN_LIST_FILE
+    assert TRAIN_LIST_FILE == run_dir.TRAIN_LIST_FILE
 
 
 def test_several_models_are_asked_for_and_a_plain_clip_serves_all(

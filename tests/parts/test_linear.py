@@ -17,8 +17,8 @@ from vitaclip.data import TrainBatch
 from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.linear import LinearHead
-from vitaclip.train.build import build_trainer, run_training
-from vitaclip.train.schedule import cosine
+from vitaclip.train.optim import cosine
+from vitaclip.train.trainer import Trainer
 
 TEMPLATES = ("a photo of {}.", "a video {}.")
 PROBE: dict[str, Any] = {"head": "linear", "templates": TEMPLATES}
@@ -55,7 +55,7 @@ def test_it_serves_its_own_classes_in_any_order_and_no_others() -> None:
 
 def test_training_equals_a_cosine_classifier_written_by_hand(world: Path, tmp_path: Path) -> None:
     config = probe_config(world, tmp_path, steps=20, learning_rate=0.05, weight_decay=0.1)
-    trainer = build_trainer(config)
+    trainer = Trainer(config)
     model = trainer.model.double()
     pixels = torch.Generator().manual_seed(0)
     video = torch.randint(0, 256, (4, 1, 4, 3, 16, 16), generator=pixels, dtype=torch.uint8)
@@ -81,7 +81,7 @@ def test_training_equals_a_cosine_classifier_written_by_hand(world: Path, tmp_pa
 def test_a_folder_brings_it_back_without_a_look_at_the_texts(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = run_training(probe_config(world, tmp_path))
+    model = Trainer(probe_config(world, tmp_path)).fit()
     expected = model.encode_text(NAMES)
     assert not torch.allclose(expected, model.encode_text(NAMES, TEMPLATES))
     monkeypatch.setattr(CLIP, "encode_text", None)
@@ -109,10 +109,10 @@ def test_no_text_tower_trains_beside_it(towers: str) -> None:
 def test_with_towers_the_image_tower_alone_trains_and_a_run_goes_on(world: Path, tmp_path: Path) -> None:
     config = probe_config(world, tmp_path, steps=4)
     config = replace(config, model=replace(config.model, train="image"))
-    model = build_trainer(config).model
+    model = Trainer(config).model
     towers = {f"backbone.vision.{name}" for name, _ in model.backbone.vision.named_parameters()}
     assert set(model.trainable_parameters()) == towers | {"head.vectors", "head.logit_scale"}
-    trainer = build_trainer(config)
-    trainer.steps = 2
+    trainer = Trainer(config)
+    trainer.total_steps = 2
     trainer.train()
-    assert build_trainer(config).step == 2
+    assert Trainer(config).step == 2

@@ -22,8 +22,8 @@ from vitaclip.config import DataConfig, TrainConfig
 from vitaclip.files import write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.parts.assembly import PlaceContext
-from vitaclip.train.build import build_trainer, run_training
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, checksum
+from vitaclip.train.trainer import Trainer
 
 
 def names_in(folder: Path) -> list[str]:
@@ -102,16 +102,16 @@ def test_checksum_sees_names_shapes_and_kinds() -> None:
 
 def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path / "run")
-    run_training(config)
+    Trainer(config).fit()
     expected = load_file(tmp_path / "run" / "model" / "prompts.safetensors")
     newest = tmp_path / "run" / "checkpoints" / "step_00000006.safetensors"
     newest.write_bytes(newest.read_bytes()[:1000])
-    trainer = build_trainer(config)
+    trainer = Trainer(config)
     assert trainer.step == 4
     (warning,) = trainer.warnings
     assert "step_00000006.safetensors: damaged" in warning
     assert (tmp_path / "run" / "warnings.txt").read_text() == f"{warning}\n"
-    run_training(config)
+    Trainer(config).fit()
     assert newest.exists()
     again = load_file(tmp_path / "run" / "model" / "prompts.safetensors")
     assert all(torch.equal(again[name], value) for name, value in expected.items())
@@ -126,25 +126,25 @@ def test_a_full_disk_leaves_the_previous_checkpoint(
         raise OSError(28, "No space left on device")
 
     config = replace(train_config(world, tmp_path / "run"), keep_checkpoints=1)
-    trainer = build_trainer(config)
-    save = trainer.checkpoints.save
+    trainer = Trainer(config)
+    save = trainer.run_dir.checkpoints.save
     before: dict[str, bytes] = {}
 
     def save_on_a_full_disk(checkpoint: Checkpoint, best_step: int | None = None) -> Path:
         if checkpoint.step == 4:
-            before.update({file.name: file.read_bytes() for file in trainer.checkpoints.folder.iterdir()})
+            before.update({file.name: file.read_bytes() for file in trainer.run_dir.checkpoints.folder.iterdir()})
             monkeypatch.setattr("vitaclip.files.save_file", full_disk)
         return save(checkpoint, best_step)
 
-    object.__setattr__(trainer.checkpoints, "save", save_on_a_full_disk)
+    object.__setattr__(trainer.run_dir.checkpoints, "save", save_on_a_full_disk)
     with pytest.raises(OSError, match="No space left"):
         trainer.train()
     assert list(before) == ["step_00000002.safetensors"]
-    assert {file.name: file.read_bytes() for file in trainer.checkpoints.folder.iterdir()} == before
+    assert {file.name: file.read_bytes() for file in trainer.run_dir.checkpoints.folder.iterdir()} == before
     monkeypatch.undo()
-    run_training(config)
+    Trainer(config).fit()
     whole = replace(config, out=str(tmp_path / "whole"))
-    run_training(whole)
+    Trainer(whole).fit()
     first, second = (load_file(tmp_path / name / "model" / "prompts.safetensors") for name in ("run", "whole"))
     assert all(torch.equal(first[name], value) for name, value in second.items())
 
@@ -178,7 +178,7 @@ def test_what_a_kill_left_half_written_is_removed(world: Path, tmp_path: Path) -
     (tmp_path / "checkpoints").mkdir()
     for name in (".metrics.jsonl.1.tmp", "checkpoints/.step_00000002.safetensors.1.tmp"):
         (tmp_path / name).write_bytes(b"half")
-    build_trainer(config)
+    Trainer(config)
     assert not list(tmp_path.rglob("*.tmp"))
 
 
@@ -188,17 +188,17 @@ def test_a_checkpoint_from_before_the_first_step_can_be_gone_on_from(
     config = train_config(world, tmp_path)
     monkeypatch.setattr(VideoModel, "logits", lambda self, x, y: x @ y.T * float("inf"))
     with pytest.raises(ValueError, match="loss is nan at step 0"):
-        build_trainer(config).train()
+        Trainer(config).train()
     monkeypatch.undo()
     assert names_in(tmp_path / "checkpoints") == ["step_00000000.safetensors"]
-    assert build_trainer(config).step == 0
+    assert Trainer(config).step == 0
 
 
 def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names_the_files(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = train_config(world, tmp_path, micro_batch_size=2)
-    trainer = build_trainer(config)
+    trainer = Trainer(config)
     compare = VideoModel.logits
     calls = iter(range(100))
 
@@ -210,15 +210,15 @@ def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 3; ") as caught:
         trainer.train()
     (batch,) = trainer.batches(3, 4)
-    paths = [str(trainer.rows[row].path) for row in batch.rows]
+    paths = [str(trainer.videos.rows[row].path) for row in batch.rows]
     assert [path in str(caught.value) for path in paths] == [False, False, True, True]
     with safe_open(tmp_path / "checkpoints" / "step_00000003.safetensors", framework="pt") as file:
         assert all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118
-    assert build_trainer(config).step == 3
+    assert Trainer(config).step == 3
 
 
 def test_fault_13_a_gradient_that_is_not_finite_is_never_applied(world: Path, tmp_path: Path) -> None:
-    trainer = build_trainer(train_config(world, tmp_path))
+    trainer = Trainer(train_config(world, tmp_path))
     assert not trainer.config.optim.max_gradient_norm
     calls = iter(range(100))
     block = trainer.model.context.blocks[0]
@@ -234,32 +234,32 @@ def test_fault_13_a_gradient_that_is_not_finite_is_never_applied(world: Path, tm
 
 
 def test_prompts_that_are_not_finite_themselves_are_not_saved(world: Path, tmp_path: Path) -> None:
-    trainer = build_trainer(train_config(world, tmp_path))
+    trainer = Trainer(train_config(world, tmp_path))
     with torch.no_grad():
         parameter_of(trainer.model, "head.logit_scale").fill_(float("inf"))
     with pytest.raises(ValueError, match=r"loss is nan at step 0; .* were not finite before and are not saved"):
         trainer.train()
-    assert not trainer.checkpoints.steps()
+    assert not trainer.run_dir.checkpoints.steps()
 
 
 def test_another_backbone_under_the_same_name_is_noticed(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "backbone", tmp_path / "backbone")
     config = train_config(world, tmp_path / "run", steps=2)
     config = replace(config, model=replace(config.model, backbone=str(tmp_path / "backbone")))
-    run_training(config)
+    Trainer(config).fit()
     other = load_backbone(str(world / "backbone"))
     with torch.no_grad():
         next(other.clip.vision.parameters()).add_(0.02)
     save_backbone(other.clip, other.tokenizer, tmp_path / "backbone")
     with pytest.raises(ValueError, match=r"the backbone's fingerprint was \w+, now \w+\. Resume it with its own"):
-        build_trainer(config)
+        Trainer(config)
 
 
 @pytest.fixture(scope="module")
 def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
     """A run of two steps, for copies that are tampered with."""
     config = train_config(world, tmp_path_factory.mktemp("trained") / "run", steps=2)
-    run_training(config)
+    Trainer(config).fit()
     return config
 
 
@@ -283,7 +283,7 @@ def test_a_crafted_checkpoint_is_one_line(name: str, trained: TrainConfig, tmp_p
     whole = store.load(2)
     store.save(Checkpoint(step, whole.tensors, {**whole.notes, **notes}))
     with pytest.raises(ValueError, match=message) as error:
-        build_trainer(config)
+        Trainer(config)
     assert "\n" not in str(error.value)
     assert config.out in str(error.value)
 
@@ -296,7 +296,7 @@ def test_moments_of_another_shape_are_refused(trained: TrainConfig, tmp_path: Pa
     name = next(name for name, value in whole.tensors.items() if ".exp_avg." in name and value.dim())
     store.save(replace(whole, tensors={**whole.tensors, name: torch.ones(3, 7)}))
     with pytest.raises(ValueError, match=r"moments of .* have another shape"):
-        build_trainer(config)
+        Trainer(config)
 
 
 @pytest.mark.parametrize("wrong", ["NaN", "a list of notes", "deep notes", "another step"])
@@ -331,7 +331,7 @@ def write_list(tmp_path: Path, rows: list[str]) -> None:
 @pytest.mark.parametrize("change", ["a row less", "another label", "another order"])
 def test_an_edited_list_under_the_same_name_is_noticed(world: Path, tmp_path: Path, change: str) -> None:
     config = listed(world, tmp_path)
-    run_training(config)
+    Trainer(config).fit()
     rows = (tmp_path / "train.csv").read_text().splitlines()
     edited = {
         "a row less": rows[:-1],
@@ -341,18 +341,18 @@ def test_an_edited_list_under_the_same_name_is_noticed(world: Path, tmp_path: Pa
     write_list(tmp_path, edited[change])
     count = 7 if change == "a row less" else 8
     with pytest.raises(ValueError, match=rf"the training videos were 8 \(list \w+\), now {count} \(list \w+\)"):
-        build_trainer(config)
+        Trainer(config)
 
 
 def test_other_class_names_under_the_same_name_are_noticed(world: Path, tmp_path: Path) -> None:
     config = listed(world, tmp_path)
-    run_training(config)
+    Trainer(config).fit()
     (tmp_path / "names.txt").write_text("\n".join((*NAMES[:2], "sit")))
     with pytest.raises(ValueError, match=r"class 2 was 'moving right', now 'sit'"):
-        build_trainer(config)
+        Trainer(config)
     (tmp_path / "names.txt").write_text("\n".join((*NAMES, "sit")))
     with pytest.raises(ValueError, match=r"there were 3 classes, now 4"):
-        build_trainer(config)
+        Trainer(config)
 
 
 def test_the_videos_may_move(world: Path, tmp_path: Path) -> None:
@@ -360,15 +360,15 @@ def test_the_videos_may_move(world: Path, tmp_path: Path) -> None:
     rows = [f"{path.relative_to(world)},0" for path in sorted((world / "videos").rglob("*.mp4"))]
     write_list(tmp_path, rows)
     config = replace(config, data=replace(config.data, root=str(world)))
-    run_training(config)
+    Trainer(config).fit()
     (tmp_path / "moved").symlink_to(world)
-    assert build_trainer(replace(config, data=replace(config.data, root=str(tmp_path / "moved")))).step == 2
+    assert Trainer(replace(config, data=replace(config.data, root=str(tmp_path / "moved")))).step == 2
 
 
 def test_bad_videos_met_after_the_checkpoint_are_met_again(world: Path, tmp_path: Path) -> None:
     """Else a run that was killed would count them earlier than one that was not."""
     config = listed(world, tmp_path)
-    run_training(config)
+    Trainer(config).fit()
     (tmp_path / "run" / "bad_videos.txt").write_text("met after the checkpoint\n")
-    assert build_trainer(config).bad_videos.count == 0
+    assert Trainer(config).bad_videos.count == 0
     assert not (tmp_path / "run" / "bad_videos.txt").exists()

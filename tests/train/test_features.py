@@ -17,9 +17,9 @@ import torchrun
 from small_world import train_config, train_until
 from vitaclip.config import AugmentConfig, RuntimeConfig, SamplingConfig, TrainConfig, to_dict
 from vitaclip.data import FixedAugmentationDataset, Stream, TrainTransform, frame_sampling, generator
-from vitaclip.train.build import build_trainer, run_training
-from vitaclip.train.rehearsal import rehearse
+from vitaclip.train.dry_run import dry_run
 from vitaclip.train.stopping import Terminated
+from vitaclip.train.trainer import Trainer
 
 NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 WHOLE_FRAMES = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
@@ -66,12 +66,12 @@ def test_the_same_bits_are_learned_as_from_pixels(
 ) -> None:
     """A broken video in the list, for which others stand in, and validation."""
     values = {"train": str(videos), "val": str(videos), "balance_classes": balance}
-    run_training(text_alone(world, tmp_path / "pixels", None, **values))
+    Trainer(text_alone(world, tmp_path / "pixels", None, **values)).fit()
     opened.clear()
-    run_training(text_alone(world, tmp_path / "first", tmp_path / "cache", **values))
+    Trainer(text_alone(world, tmp_path / "first", tmp_path / "cache", **values)).fit()
     assert len(opened) == 24  # a test of three views is another way to look at them
     opened.clear()
-    run_training(text_alone(world, tmp_path / "second", tmp_path / "cache", **values))
+    Trainer(text_alone(world, tmp_path / "second", tmp_path / "cache", **values)).fit()
     assert opened == []
     for name in ("first", "second"):
         assert same(prompts_of(tmp_path / name), prompts_of(tmp_path / "pixels"))
@@ -84,7 +84,7 @@ def test_the_same_bits_are_learned_as_from_pixels(
 
 def test_validation_of_the_training_view_finds_it_there(world: Path, tmp_path: Path, opened: list[Path]) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", val=str(world / "videos"))
-    run_training(replace(config, views=replace(config.views, temporal=1), validate_every=2))
+    Trainer(replace(config, views=replace(config.views, temporal=1), validate_every=2)).fit()
     assert len(opened) == 12
 
 
@@ -92,11 +92,11 @@ def test_a_step_takes_one_of_the_draws(world: Path, tmp_path: Path) -> None:
     """Against embedding the drawn clips one by one; which of them is due comes from the generator of the sample."""
     augment = AugmentConfig(crop_scale=(0.3, 1.0), flip=0.5)
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=3, augment=augment)
-    trainer = build_trainer(config)
+    trainer = Trainer(config)
     batches = list(trainer.batches(0, 6))
     model = trainer.model.eval()
     sampling = frame_sampling(config.model.sampling, 4)
-    dataset = FixedAugmentationDataset(trainer.rows, sampling, TrainTransform(model.image_size, augment), 3)
+    dataset = FixedAugmentationDataset(trainer.videos.rows, sampling, TrainTransform(model.image_size, augment), 3)
     taken = set()
     for batch in batches:
         assert batch.video.shape == (4, 1, 8)
@@ -112,29 +112,29 @@ def test_a_step_takes_one_of_the_draws(world: Path, tmp_path: Path) -> None:
 
 def test_seeds_and_shots_share_the_draws(world: Path, tmp_path: Path, opened: list[Path]) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=2)
-    run_training(config)
+    Trainer(config).fit()
     assert len(opened) == 12
     opened.clear()
-    run_training(with_data(replace(config, out=str(tmp_path / "few"), seed=1), shots=2))
+    Trainer(with_data(replace(config, out=str(tmp_path / "few"), seed=1), shots=2)).fit()
     assert opened == []
 
 
 def test_a_run_that_was_stopped_goes_on_exactly_even_with_the_cache_elsewhere(world: Path, tmp_path: Path) -> None:
     whole = text_alone(world, tmp_path / "whole", tmp_path / "cache", feature_draws=2)
-    run_training(whole)
+    Trainer(whole).fit()
     stopped = replace(whole, out=str(tmp_path / "stopped"))
     train_until(stopped, step=3)
-    run_training(with_data(stopped, feature_cache=str(tmp_path / "moved")))
+    Trainer(with_data(stopped, feature_cache=str(tmp_path / "moved"))).fit()
     assert same(prompts_of(stopped.out), prompts_of(whole.out))
     assert metrics_of(stopped.out) == metrics_of(whole.out)
     with pytest.raises(ValueError, match=r"data.feature_cache was '.*moved', now ''; data.feature_draws was 2, now 0"):
-        build_trainer(with_data(stopped, feature_cache="", feature_draws=0))
+        Trainer(with_data(stopped, feature_cache="", feature_draws=0))
 
 
 def test_a_finished_run_makes_no_features(world: Path, tmp_path: Path) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache")
-    run_training(config)
-    run_training(with_data(config, feature_cache=str(tmp_path / "other")))
+    Trainer(config).fit()
+    Trainer(with_data(config, feature_cache=str(tmp_path / "other"))).fit()
     assert not (tmp_path / "other").exists()
 
 
@@ -146,33 +146,35 @@ def test_asked_to_stop_while_features_are_made_it_keeps_them(world: Path, tmp_pa
         assert total == 12
         return shown.append
 
-    trainer = build_trainer(config, asked_to_stop=lambda: sum(shown) >= 6, on_features=on_features)
+    trainer = Trainer(config)
+    trainer.should_stop = lambda: sum(shown) >= 6
+    trainer.on_features = on_features
     with pytest.raises(Terminated):
         trainer.train()
     assert shown == [0, 2, 2, 2]
     opened.clear()
-    run_training(config)
+    Trainer(config).fit()
     assert len(opened) == 6
 
 
 def test_a_changed_video_is_embedded_again(world: Path, videos: Path, tmp_path: Path, opened: list[Path]) -> None:
     config = text_alone(world, tmp_path / "first", tmp_path / "cache", train=str(videos))
-    run_training(config)
+    Trainer(config).fit()
     bad, good = videos / "moving_left" / "2.mp4", videos / "moving_left" / "1.mp4"
     time = bad.stat().st_mtime_ns + 10**9
     shutil.copy(good, bad)
     os.utime(bad, ns=(time, time))
     opened.clear()
-    run_training(replace(config, out=str(tmp_path / "second")))
+    Trainer(replace(config, out=str(tmp_path / "second"))).fit()
     assert opened == [bad]
-    run_training(with_data(replace(config, out=str(tmp_path / "pixels")), feature_cache=""))
+    Trainer(with_data(replace(config, out=str(tmp_path / "pixels")), feature_cache="")).fit()
     assert same(prompts_of(tmp_path / "second"), prompts_of(tmp_path / "pixels"))
 
 
 def test_a_broken_video_stops_the_run_if_that_is_asked(world: Path, videos: Path, tmp_path: Path) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", train=str(videos), on_error="raise")
     with pytest.raises(ValueError, match=r"moving_left/2.mp4"):
-        run_training(config)
+        Trainer(config).fit()
 
 
 def test_two_processes_learn_what_one_does(world: Path, videos: Path, tmp_path: Path) -> None:
@@ -195,10 +197,10 @@ def test_two_processes_learn_what_one_does(world: Path, videos: Path, tmp_path: 
 
 def test_a_dry_run_makes_no_features_and_says_how_many_it_would(world: Path, tmp_path: Path) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=5)
-    assert rehearse(config).clips == 12 * 5
+    assert dry_run(config).clips == 12 * 5
     assert not (tmp_path / "cache").exists()
-    assert rehearse(with_data(config, feature_draws=0)).clips == 12
-    assert rehearse(with_data(config, feature_cache="", feature_draws=0)).clips == 6 * 4
+    assert dry_run(with_data(config, feature_draws=0)).clips == 12
+    assert dry_run(with_data(config, feature_cache="", feature_draws=0)).clips == 6 * 4
 
 
 @pytest.mark.parametrize(

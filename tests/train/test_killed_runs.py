@@ -16,7 +16,7 @@ import killing
 import torchrun
 from small_world import train_config
 from vitaclip.config import RuntimeConfig, TrainConfig, to_dict
-from vitaclip.train.build import run_training
+from vitaclip.train.trainer import Trainer
 
 # `start` copies this process, and what is a copy cannot use its server of workers.
 pytestmark = pytest.mark.usefixtures("forked_workers")
@@ -32,7 +32,7 @@ def hard_case(world: Path, out: Path) -> TrainConfig:
 def expected(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """The outcome of the run that is never killed."""
     config = hard_case(world, tmp_path_factory.mktemp("whole"))
-    run_training(config)
+    Trainer(config).fit()
     return killing.outcome(Path(config.out))
 
 
@@ -75,10 +75,10 @@ def test_killed_at_a_chosen_moment(
 
     def killed() -> None:
         killing.MOMENTS[moment](number)
-        run_training(config)
+        Trainer(config).fit()
 
     assert status_of(start(killed)) == -signal.SIGKILL
-    assert status_of(start(lambda: run_training(config))) == 0
+    assert status_of(start(lambda: Trainer(config).fit())) == 0
     assert killing.outcome(tmp_path / "run") == expected
     assert not list((tmp_path / "run").rglob("*.tmp"))
 
@@ -88,14 +88,14 @@ def test_killed_at_random_moments(world: Path, tmp_path: Path, expected: dict[st
     draw = random.Random(0)
     kills = 0
     for _ in range(30):
-        child = start(lambda: run_training(config))
+        child = start(lambda: Trainer(config).fit())
         time.sleep(draw.uniform(0, 0.4 + 0.1 * kills))
         os.kill(child, signal.SIGKILL)
         if status_of(child) == 0:
             break
         kills += 1
     else:
-        assert status_of(start(lambda: run_training(config))) == 0
+        assert status_of(start(lambda: Trainer(config).fit())) == 0
     assert kills > 0
     assert killing.outcome(tmp_path / "run") == expected
 
@@ -117,7 +117,7 @@ def test_asked_to_end_it_saves_its_state_first(
     logged = logged_steps(tmp_path / "run")
     assert logged[-1] == step
     assert logged == [line["step"] for line in expected["metrics"]][: len(logged)]
-    assert status_of(start(lambda: run_training(config))) == 0
+    assert status_of(start(lambda: Trainer(config).fit())) == 0
     assert killing.outcome(tmp_path / "run") == expected
 
 

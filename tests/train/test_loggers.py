@@ -11,9 +11,9 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from small_world import train_config
-from vitaclip.train.build import run_training
 from vitaclip.train.loggers import JSONLinesLogger, read_metric
-from vitaclip.train.pace import MEASURED
+from vitaclip.train.throughput import MEASURED
+from vitaclip.train.trainer import Trainer
 
 
 class FakeWandb(ModuleType):
@@ -45,7 +45,7 @@ def test_all_loggers_get_the_same(world: Path, tmp_path: Path, monkeypatch: pyte
     wandb = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     config = replace(train_config(world, tmp_path), wandb_project="doors", log_every=2)
-    run_training(config)
+    Trainer(config).fit()
     lines = lines_of(tmp_path)
     assert [line["step"] for line in lines] == [2, 4, 6]
     assert {"train/loss", "train/top1", "learning_rate", *MEASURED} <= lines[0].keys()
@@ -66,7 +66,7 @@ def test_a_run_gone_on_with_is_the_same_run_there(world: Path, tmp_path: Path, m
     wandb = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     for name in ("run", "run", "other"):
-        run_training(replace(train_config(world, tmp_path / name, steps=1), wandb_project="doors"))
+        Trainer(replace(train_config(world, tmp_path / name, steps=1), wandb_project="doors")).fit()
     ids = [run["id"] for run in wandb.runs]
     assert ids[0] == ids[1] != ids[2]
 
@@ -74,11 +74,11 @@ def test_a_run_gone_on_with_is_the_same_run_there(world: Path, tmp_path: Path, m
 def test_what_is_asked_for_must_be_installed(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitaclip.train.loggers.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"wandb_project = 'doors': the package wandb is not installed; pip install"):
-        run_training(replace(train_config(world, tmp_path), wandb_project="doors"))
+        Trainer(replace(train_config(world, tmp_path), wandb_project="doors")).fit()
 
 
 def test_measured_figures_are_of_the_whole_step(world: Path, tmp_path: Path) -> None:
-    run_training(train_config(world, tmp_path))
+    Trainer(train_config(world, tmp_path)).fit()
     for line in lines_of(tmp_path):
         assert line["clips_per_second"] > 0
         assert 0 < line["data_wait_share"] < 1

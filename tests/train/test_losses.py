@@ -12,8 +12,8 @@ from sklearn.metrics import average_precision_score
 from small_world import NAMES, train_config
 from vitaclip.cli.main import main
 from vitaclip.config import OptimConfig, TrainConfig
-from vitaclip.train.build import run_training
 from vitaclip.train.losses import make_targets, sum_losses
+from vitaclip.train.trainer import Trainer
 
 BCE = OptimConfig(loss="bce")
 
@@ -62,7 +62,7 @@ def several(world: Path, tmp_path: Path) -> TrainConfig:
 def test_several_labels_train_and_are_evaluated(
     several: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_training(several)
+    Trainer(several).fit()
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["train/loss"] for line in lines if "train/loss" in line]
     assert losses[-1] < losses[0]
@@ -90,4 +90,4 @@ def test_several_labels_train_and_are_evaluated(
 
 def test_cross_entropy_refuses_several_labels(several: TrainConfig) -> None:
     with pytest.raises(ValueError, match=r"list\.csv:5: .* has several labels; set optim\.loss = bce, or give it one"):
-        run_training(replace(several, optim=replace(several.optim, loss="cross_entropy")))
+        Trainer(replace(several, optim=replace(several.optim, loss="cross_entropy"))).fit()

@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 import torchrun
 from small_world import NAMES, train_config
 from vitaclip.config import AugmentConfig, RuntimeConfig, TrainConfig, to_dict
-from vitaclip.train.mixing import neighbours, share_of_step
-from vitaclip.train.pace import MEASURED
+from vitaclip.train.mixing import neighbours, rank_slice
+from vitaclip.train.throughput import MEASURED
 
 ROUNDING = 1e-12
 
@@ -22,7 +22,7 @@ ROUNDING = 1e-12
 def two_process_config(world: Path, out: Path) -> TrainConfig:
     """Odd batches of a data set that they do not divide, odd micro-batches, and every setting that mixes clips."""
     config = train_config(world, out, batch_size=5, micro_batch_size=2, label_smoothing=0.1)
-    optim = replace(config.optim, max_gradient_norm=0.5, average_decay=0.9)
+    optim = replace(config.optim, max_gradient_norm=0.5, ema_decay=0.9)
     augment = AugmentConfig(crop_scale=(0.5, 1.0), flip=0.5, mixup=0.8, cutmix=1.0)
     videos = str(world / "videos")
     data = replace(config.data, val=videos, augment=augment, eval_batch_size=5, workers=1)
@@ -71,7 +71,7 @@ def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path, towers: 
 
 @pytest.mark.parametrize(("batch_size", "count"), [(4, 2), (5, 2), (7, 3), (256, 7), (9, 1), (1, 1)])
 def test_shares_cover_a_step_and_part_no_neighbours(batch_size: int, count: int) -> None:
-    shares = [share_of_step(batch_size, rank, count) for rank in range(count)]
+    shares = [rank_slice(batch_size, rank, count) for rank in range(count)]
     assert [place for share in shares for place in share] == list(range(batch_size))
     whole = neighbours(batch_size).tolist()
     for share in shares:
@@ -81,7 +81,7 @@ def test_shares_cover_a_step_and_part_no_neighbours(batch_size: int, count: int)
 
 def test_a_step_too_small_for_the_processes_is_refused() -> None:
     with pytest.raises(ValueError, match=r"optim.batch_size = 5: 3 processes need at least 6"):
-        share_of_step(5, 0, 3)
+        rank_slice(5, 0, 3)
 
 
 def command(world: Path, out: Path, *arguments: str) -> list[str]:

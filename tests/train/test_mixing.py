@@ -27,7 +27,7 @@ def test_neighbours(clips: int, expected: list[int]) -> None:
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
 def test_mixup_shares_have_the_beta_distribution(alpha: float) -> None:
     mixes = draws(AugmentConfig(mixup=alpha))
-    shares = np.array([mix.share for mix in mixes])
+    shares = np.array([mix.lam for mix in mixes])
     assert all(mix.box is None for mix in mixes)
     assert shares.mean() == pytest.approx(0.5, abs=0.03)
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
@@ -41,10 +41,10 @@ def test_cutmix_shares_are_what_the_boxes_leave() -> None:
         top, left, bottom, right = mix.box
         assert 0 <= top <= bottom <= SIZE
         assert 0 <= left <= right <= SIZE
-        assert mix.share == pytest.approx(1 - (bottom - top) * (right - left) / SIZE**2)
+        assert mix.lam == pytest.approx(1 - (bottom - top) * (right - left) / SIZE**2)
         covered[top:bottom, left:right] += 1
     assert covered.min() > 0  # boxes reach every place
-    shares = np.array([mix.share for mix in mixes])
+    shares = np.array([mix.lam for mix in mixes])
     assert shares.min() < 0.2
     assert shares.max() > 0.95
 
@@ -57,7 +57,7 @@ def test_with_both_on_half_the_steps_take_each() -> None:
 def test_seed_and_step_alone_decide() -> None:
     config = AugmentConfig(mixup=0.8, cutmix=1.0)
     assert draws(config, seed=3, steps=20) == draws(config, seed=3, steps=20)
-    assert len({mix.share for mix in draws(config, seed=3, steps=20)}) == 20
+    assert len({mix.lam for mix in draws(config, seed=3, steps=20)}) == 20
     assert draws(config, seed=3, steps=20) != draws(config, seed=4, steps=20)
     assert draw_mix(config, SIZE, 3, 17) == draws(config, seed=3, steps=20)[17]
 

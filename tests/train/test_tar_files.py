@@ -13,8 +13,8 @@ from shard_files import write_shard
 from small_world import CLIPS_PER_CLASS, NAMES, train_config
 from vitaclip.cli import main
 from vitaclip.config import TrainConfig
-from vitaclip.train.build import build_trainer, run_training
-from vitaclip.train.rehearsal import rehearse
+from vitaclip.train.dry_run import dry_run
+from vitaclip.train.trainer import Trainer
 
 
 @pytest.fixture
@@ -49,15 +49,17 @@ class StopsAtStep3:
 
 def prompts(config: TrainConfig) -> dict[str, Tensor]:
     """What is trained at the end of a run."""
-    model = run_training(config)
+    model = Trainer(config).fit()
     return {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
 
 
 def test_a_run_ends_with_the_same_prompts_also_after_a_stop(world: Path, shards: Path, tmp_path: Path) -> None:
     expected = prompts(train_config(world, tmp_path / "files"))
     config = sharded(train_config(world, tmp_path / "tars"), shards, workers=1, index_cache=str(tmp_path / "cache"))
+    stopped = Trainer(config)
+    stopped.loggers.append(StopsAtStep3())
     with pytest.raises(KeyboardInterrupt):
-        build_trainer(config, [StopsAtStep3()]).train()
+        stopped.train()
     found = prompts(config)
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
@@ -65,32 +67,32 @@ def test_a_run_ends_with_the_same_prompts_also_after_a_stop(world: Path, shards:
 
 def test_other_videos_or_labels_in_the_tar_files_are_refused(world: Path, shards: Path, tmp_path: Path) -> None:
     config = sharded(train_config(world, tmp_path / "run", steps=2), shards)
-    run_training(config)
+    Trainer(config).fit()
     shutil.move(shards / "001.tar", shards / "002.tar")
     write_shard(shards / "001.tar", [{"__key__": "a", "mp4": b"0", "cls": 1}])
     with pytest.raises(ValueError, match=r"the training videos were 12 \(list \w+\), now 6 \(list \w+\)"):
-        build_trainer(config)
+        Trainer(config)
 
 
 def test_a_rehearsal_notices_videos_on_both_sides(world: Path, shards: Path, tmp_path: Path) -> None:
     config = sharded(train_config(world, tmp_path / "run"), shards, train=str(shards), val=f"{shards}/000.tar")
-    overlap, *others = rehearse(config).problems
+    overlap, *others = dry_run(config).problems
     assert overlap.startswith(f"5 of 5 validation videos are trained on: {shards}/000.tar::jump_up/0.mp4")
     assert not others
 
 
 def test_the_folder_of_tar_files_may_lie_elsewhere(world: Path, shards: Path, tmp_path: Path) -> None:
     """As for other videos: what counts are the names below the folder that is named."""
-    first = build_trainer(sharded(train_config(world, tmp_path / "run"), shards, train=str(shards)))
+    first = Trainer(sharded(train_config(world, tmp_path / "run"), shards, train=str(shards)))
     moved = shutil.move(shards, tmp_path / "elsewhere")
-    again = build_trainer(sharded(train_config(world, tmp_path / "run2"), Path(moved), train=str(moved)))
-    assert first.identity["videos"] == again.identity["videos"]
+    again = Trainer(sharded(train_config(world, tmp_path / "run2"), Path(moved), train=str(moved)))
+    assert first.fingerprint["videos"] == again.fingerprint["videos"]
 
 
 def test_evaluation_and_prediction_take_tar_files(
     world: Path, shards: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_training(sharded(train_config(world, tmp_path / "run", steps=2), shards, train=str(shards)))
+    Trainer(sharded(train_config(world, tmp_path / "run", steps=2), shards, train=str(shards))).fit()
     model = str(tmp_path / "run" / "model")
     for videos in (str(world / "videos"), str(shards)):
         assert main(["eval", videos, "--model", model, "--workers", "0", "--report", f"{tmp_path}/report"]) == 0

@@ -13,7 +13,7 @@ from small_world import NAMES, train_config, train_until
 from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch
 from vitaclip.model import VideoModel
-from vitaclip.train.build import build_trainer, run_training
+from vitaclip.train.trainer import Trainer
 
 
 def towers_config(world: Path, out: Path, *, prompts: bool = True, **optim: float) -> TrainConfig:
@@ -29,7 +29,7 @@ def towers_config(world: Path, out: Path, *, prompts: bool = True, **optim: floa
 def test_step_has_the_gradient_of_plain_backpropagation(
     world: Path, tmp_path: Path, prompts: bool, micro_batch_size: int
 ) -> None:
-    trainer = build_trainer(towers_config(world, tmp_path, prompts=prompts, micro_batch_size=micro_batch_size))
+    trainer = Trainer(towers_config(world, tmp_path, prompts=prompts, micro_batch_size=micro_batch_size))
     model = trainer.model.double()
     pixels = torch.Generator().manual_seed(0)
     video = torch.randint(0, 256, (4, 1, 4, 3, 16, 16), generator=pixels, dtype=torch.uint8)
@@ -43,7 +43,7 @@ def test_step_has_the_gradient_of_plain_backpropagation(
 
 
 def test_what_trains_is_what_lives_in_the_towers(world: Path, tmp_path: Path) -> None:
-    model = build_trainer(towers_config(world, tmp_path, prompts=False)).model
+    model = Trainer(towers_config(world, tmp_path, prompts=False)).model
     towers = {f"backbone.{name}" for name, _ in model.backbone.named_parameters() if name != "logit_scale"}
     assert set(model.trainable_parameters()) == towers | {"head.logit_scale"}
     counts = model.trained_counts()
@@ -53,7 +53,7 @@ def test_what_trains_is_what_lives_in_the_towers(world: Path, tmp_path: Path) ->
 
 def test_text_features_follow_the_text_tower(world: Path, tmp_path: Path) -> None:
     """Without a learned context they are computed once a run, but not when the tower moves."""
-    trainer = build_trainer(towers_config(world, tmp_path, prompts=False))
+    trainer = Trainer(towers_config(world, tmp_path, prompts=False))
     before = trainer.model.encode_text(NAMES).detach()
     trainer.train()
     assert not torch.allclose(trainer.model.encode_text(NAMES), before)
@@ -62,9 +62,9 @@ def test_text_features_follow_the_text_tower(world: Path, tmp_path: Path) -> Non
 
 def test_the_model_folder_holds_the_towers_and_loads(world: Path, tmp_path: Path) -> None:
     config = towers_config(world, tmp_path, prompts=False)
-    start = build_trainer(config).model.backbone.state_dict()
+    start = Trainer(config).model.backbone.state_dict()
     start = {name: value.clone() for name, value in start.items()}
-    model = run_training(config)
+    model = Trainer(config).fit()
     loaded = VideoModel.from_pretrained(tmp_path / "model")
     state = loaded.backbone.state_dict()
     assert all(torch.equal(value, state[name]) for name, value in model.backbone.state_dict().items())
@@ -77,10 +77,10 @@ def test_the_model_folder_holds_the_towers_and_loads(world: Path, tmp_path: Path
 
 
 def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: Path) -> None:
-    whole, stopped = (towers_config(world, tmp_path / name, average_decay=0.9) for name in ("whole", "stopped"))
-    run_training(whole)
+    whole, stopped = (towers_config(world, tmp_path / name, ema_decay=0.9) for name in ("whole", "stopped"))
+    Trainer(whole).fit()
     train_until(stopped, step=3)
-    run_training(stopped)
+    Trainer(stopped).fit()
     for file in ("checkpoints/step_00000006.safetensors", "model/backbone/model.safetensors"):
         first, second = (load_file(tmp_path / name / file) for name in ("whole", "stopped"))
         assert first.keys() == second.keys()

@@ -19,7 +19,7 @@ from tiny import learned_text, parameter_of
 from vitaclip.config import AugmentConfig, DataConfig, TrainConfig
 from vitaclip.data import TrainBatch
 from vitaclip.model import VideoModel
-from vitaclip.train.build import build_trainer, run_training
+from vitaclip.train.trainer import Trainer
 
 
 def random_batch(clips: int = 4) -> TrainBatch:
@@ -43,7 +43,7 @@ def test_step_has_the_gradient_of_plain_backpropagation(
 ) -> None:
     config = train_config(world, tmp_path / "run", micro_batch_size=micro_batch_size)
     config = replace(config, model=replace(config.model, head=head))
-    trainer = build_trainer(config)
+    trainer = Trainer(config)
     model = trainer.model.double()
     batch = random_batch()
 
@@ -63,7 +63,7 @@ def test_fault_8_the_text_tower_runs_once_a_step_or_once_a_run(
 ) -> None:
     config = train_config(world, tmp_path / "run", micro_batch_size=1)
     config = replace(config, model=replace(config.model, head=head))
-    trainer = build_trainer(config)
+    trainer = Trainer(config)
     calls: list[Sequence[str]] = []
     encode_text = VideoModel.encode_text
 
@@ -82,8 +82,8 @@ def test_training_learns_and_leaves_a_model_that_loads(world: Path, tmp_path: Pa
     config = train_config(world, out, steps=100, batch_size=12, learning_rate=3e-2)
     whole_frames = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
     config = replace(config, data=replace(config.data, val=config.data.train, augment=whole_frames))
-    towers = build_trainer(config).model.backbone.state_dict()
-    model = run_training(config)
+    towers = Trainer(config).model.backbone.state_dict()
+    model = Trainer(config).fit()
     lines = lines_of(out)
     losses = [line["train/loss"] for line in lines if "train/loss" in line]
     assert len(losses) == 100
@@ -98,14 +98,14 @@ def test_training_learns_and_leaves_a_model_that_loads(world: Path, tmp_path: Pa
 
 def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: Path) -> None:
     whole, stopped = (train_config(world, tmp_path / name) for name in ("whole", "stopped"))
-    run_training(whole)
+    Trainer(whole).fit()
 
     train_until(stopped, step=3)
     assert len(lines_of(Path(stopped.out))) == 3
 
     # What does not change the result may change on the way, such as keeping the videos' frame indices.
     index_cache = tmp_path / "index"
-    run_training(replace(stopped, data=replace(stopped.data, index_cache=str(index_cache))))
+    Trainer(replace(stopped, data=replace(stopped.data, index_cache=str(index_cache)))).fit()
     assert any(index_cache.rglob("*"))
     expected, resumed = prompts_of(Path(whole.out)), prompts_of(Path(stopped.out))
     assert all(torch.equal(expected[name], resumed[name]) for name in expected)
@@ -119,7 +119,7 @@ def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: 
 
 def test_fault_19_checkpoints_hold_prompts_only_with_their_config(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path / "run")
-    run_training(config)
+    Trainer(config).fit()
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())
     assert [file.name for file in files] == ["step_00000004.safetensors", "step_00000006.safetensors"]
     with safe_open(files[-1], framework="pt") as file:
@@ -130,10 +130,10 @@ def test_fault_19_checkpoints_hold_prompts_only_with_their_config(world: Path, t
 
 def test_fault_19_resuming_with_another_config_shows_both_values(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path / "run")
-    run_training(config)
+    Trainer(config).fit()
     with pytest.raises(ValueError, match=r"optim.learning_rate was 0.01, now 0.5"):
-        run_training(replace(config, optim=replace(config.optim, learning_rate=0.5)))
-    run_training(replace(config, log_every=5, data=replace(config.data, workers=1)))
+        Trainer(replace(config, optim=replace(config.optim, learning_rate=0.5))).fit()
+    Trainer(replace(config, log_every=5, data=replace(config.data, workers=1))).fit()
 
 
 def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(world: Path, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(world: Path, 
     child = os.fork()
     if child == 0:
         try:
-            trainer = build_trainer(config)
+            trainer = Trainer(config)
             os.write(told, str(trainer.step).encode())
             signal.pause()
         finally:
@@ -152,18 +152,18 @@ def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(world: Path, 
     (tmp_path / "run" / ".metrics.jsonl.1.tmp").touch()  # as it may be writing just now
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ValueError, match=r"run: another run is writing there; let it end, or give this one another"):
-        build_trainer(config)
+        Trainer(config)
     assert sorted(tmp_path.rglob("*")) == before
     os.kill(child, signal.SIGKILL)
     os.waitpid(child, 0)
-    run_training(config)
+    Trainer(config).fit()
 
 
 def test_resuming_with_other_shapes_shows_both_values(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path / "run")
-    run_training(config)
+    Trainer(config).fit()
     with pytest.raises(ValueError, match=r"model.head.num_context was 3, now 5"):
-        run_training(replace(config, model=replace(config.model, head=learned_text(5))))
+        Trainer(replace(config, model=replace(config.model, head=learned_text(5)))).fit()
 
 
 def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
@@ -175,16 +175,16 @@ def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
     config = train_config(world, tmp_path / "run")
     data = DataConfig(train=str(tmp_path / "train.csv"), classes=str(tmp_path / "names.txt"), workers=0)
-    run_training(replace(config, data=data))
+    Trainer(replace(config, data=data)).fit()
     listed = (tmp_path / "run" / "bad_videos.txt").read_text()
     assert listed.count("bad.mp4") == 1
     assert lines_of(tmp_path / "run")[-1]["train/bad_videos"] == 1
     with pytest.raises(ValueError, match=r"train.csv:1: .*bad.mp4"):
-        run_training(replace(config, out=str(tmp_path / "other"), data=replace(data, on_error="raise")))
+        Trainer(replace(config, out=str(tmp_path / "other"), data=replace(data, on_error="raise"))).fit()
 
 
 def test_fault_13_non_finite_loss_stops_before_the_update(world: Path, tmp_path: Path) -> None:
-    trainer = build_trainer(train_config(world, tmp_path / "run"))
+    trainer = Trainer(train_config(world, tmp_path / "run"))
     with torch.no_grad():
         parameter_of(trainer.model, "head.logit_scale").fill_(float("inf"))
     before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
@@ -196,4 +196,4 @@ def test_fault_13_non_finite_loss_stops_before_the_update(world: Path, tmp_path:
 def test_training_needs_videos(tmp_path: Path, world: Path) -> None:
     config: TrainConfig = train_config(world, tmp_path)
     with pytest.raises(ValueError, match=r"data.train is not set"):
-        build_trainer(replace(config, data=replace(config.data, train="")))
+        Trainer(replace(config, data=replace(config.data, train="")))

@@ -15,9 +15,10 @@ from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.files import write_json
 from vitaclip.model import VideoModel
 from vitaclip.runtime import pick_device
-from vitaclip.train.build import run_training, training_videos
-from vitaclip.train.comparison import check_same_run, identity
+from vitaclip.train.inputs import read_train_list
 from vitaclip.train.loggers import Logger
+from vitaclip.train.run_fingerprint import check_same_run, run_fingerprint
+from vitaclip.train.trainer import Trainer
 from vitaclip.untrusted import read_json, reading
 
 RESULT_FILE = "result.json"
@@ -115,7 +116,12 @@ def find_result(run: Run) -> RunResult | None:
 def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     """Train, or resume a run that stopped, then test; writes `result.json` into the run folder."""
     config, variant = run.config, run.variant
-    model = run_training(config, loggers) if variant.trains else _untrained(config)
+    if variant.trains:
+        trainer = Trainer(config)
+        trainer.loggers += loggers
+        model = trainer.fit()
+    else:
+        model = _untrained(config)
     trained = sum(model.trained_counts().values()) if variant.trains else 0
     rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in variant.rows}
     result = RunResult(trained, rows, videos := {}, skipped := {})
@@ -130,7 +136,7 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
 
 def _untrained(config: TrainConfig) -> VideoModel:
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
-    model = VideoModel(backbone, config.model, training_videos(config).class_names, config.seed)
+    model = VideoModel(backbone, config.model, read_train_list(config).class_names, config.seed)
     return model.to(pick_device(config.runtime.device)).eval()
 
 
@@ -156,7 +162,7 @@ def _test(run: Run, model: VideoModel, test: ScoredList) -> Iterable[tuple[str, 
 def _asked(run: Run) -> dict[str, Any]:
     """What a result belongs to, ready for JSON."""
     return {
-        "run": identity(run.config, training_videos(run.config)),
+        "run": run_fingerprint(run.config, read_train_list(run.config)),
         "tests": {test.name: {"videos": len(test.videos.rows), **test.sha256} for test in run.tests},
         "views": to_dict(run.config.views),
         "figures": f"{run.figures.__module__}.{run.figures.__name__}",

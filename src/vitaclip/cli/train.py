@@ -11,9 +11,9 @@ from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress
 from vitaclip.config import TrainConfig
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
-from vitaclip.train.build import build_trainer, train_and_save
-from vitaclip.train.rehearsal import Rehearsal, rehearse
+from vitaclip.train.dry_run import DryRun, dry_run
 from vitaclip.train.stopping import StopRequest, Terminated, termination
+from vitaclip.train.trainer import Trainer
 
 DESCRIPTION = """\
 Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the lists
@@ -55,13 +55,13 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Say what trains, and train to the end; or rehearse."""
+    """Print what trains, and train to the end; or make a dry run."""
     keep_freed_memory()
     config = as_dataclass(TrainConfig, arguments)
     with init_distributed() as dist:
         console = terminal(quiet=not dist.is_rank0)
         if arguments.dry_run:
-            _show(rehearse(config, dist), config, console)
+            _show(dry_run(config, dist), config, console)
             return 0
         with termination() as stop:
             return _train(config, dist, stop, console)
@@ -70,20 +70,21 @@ def run(arguments: Namespace) -> int:
 def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Console) -> int:
     try:
         with progress_bars(console) as progress:
-            show_features = partial(counting_bar, progress, "features")
-            trainer = build_trainer(config, dist=dist, asked_to_stop=stop, on_features=show_features)
-            known = trainer.warnings
-            _show_warnings(known, console)
+            trainer = Trainer(config, dist)
+            trainer.should_stop = stop
+            trainer.on_features = partial(counting_bar, progress, "features")
+            known = len(trainer.warnings)
+            _show_warnings(trainer.warnings, console)
             _show_counts(trainer.model.trained_counts(), console)
             if dist.is_rank0:
-                trainer.loggers.append(TrainingBar(progress, trainer.steps, trainer.step))
-            train_and_save(trainer)
-            _show_warnings(trainer.warnings[len(known) :], console)
+                trainer.loggers.append(TrainingBar(progress, trainer.total_steps, trainer.step))
+            trainer.fit()
+            _show_warnings(trainer.warnings[known:], console)
     except Terminated:
         console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")
         return stop.exit_status
-    if trainer.validations.exhausted:
-        best = trainer.validations.best_step
+    if trainer.early_stopping.should_stop:
+        best = trainer.early_stopping.best_step
         console.print(f"stopped at step {trainer.step}: no better {config.early_stop_metric} since step {best}")
     console.print(f"the model is in {config.out}/model")
     console.print(f"use it: vitaclip predict VIDEO --model {config.out}/model")
@@ -100,22 +101,22 @@ def _show_counts(counts: Mapping[str, int], console: Console) -> None:
     print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
 
 
-def _show(rehearsal: Rehearsal, config: TrainConfig, console: Console) -> None:
-    _show_counts(rehearsal.trained, console)
-    hours = rehearsal.clips / config.optim.batch_size * rehearsal.step_seconds / 3600
+def _show(result: DryRun, config: TrainConfig, console: Console) -> None:
+    _show_counts(result.trained, console)
+    hours = result.clips / config.optim.batch_size * result.step_seconds / 3600
     what = "to make the features, once" if config.data.feature_cache else "in all"
     rows = [
-        ("frozen parameters", f"{rehearsal.frozen:,}"),
-        ("training videos", f"{rehearsal.videos:,}"),
-        ("classes", f"{rehearsal.classes:,}"),
-        ("steps", f"{rehearsal.steps:,}"),
-        ("passes over the videos", f"{rehearsal.steps * config.optim.batch_size / rehearsal.videos:.1f}"),
-        ("seconds a step (median of 3)", f"{rehearsal.step_seconds:.2f}"),
+        ("frozen parameters", f"{result.frozen:,}"),
+        ("training videos", f"{result.videos:,}"),
+        ("classes", f"{result.classes:,}"),
+        ("steps", f"{result.steps:,}"),
+        ("passes over the videos", f"{result.steps * config.optim.batch_size / result.videos:.1f}"),
+        ("seconds a step (median of 3)", f"{result.step_seconds:.2f}"),
         (f"hours {what}, without validation", f"{hours:.2f}"),
-        ("peak memory of the 3 steps, GiB", f"{rehearsal.memory_bytes / 2**30:.2f}"),
-        ("a checkpoint, MiB", f"{rehearsal.checkpoint_bytes / 2**20:.2f}"),
+        ("peak memory of the 3 steps, GiB", f"{result.memory_bytes / 2**30:.2f}"),
+        ("a checkpoint, MiB", f"{result.checkpoint_bytes / 2**20:.2f}"),
     ]
     print_table(console, "", ["the run", ""], rows)
-    for problem in rehearsal.problems:
+    for problem in result.problems:
         console.print(f"data: {problem}", style="yellow", soft_wrap=True)
     console.print("nothing was trained or written")

@@ -30,8 +30,9 @@ from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_vid
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
-from vitaclip.train.build import METRICS_FILE, run_training
 from vitaclip.train.loggers import Logger
+from vitaclip.train.run_dir import METRICS_FILE
+from vitaclip.train.trainer import Trainer
 
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"
 
@@ -65,7 +66,9 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
     with _timed(seconds, "testing frozen CLIP"):
         before = evaluate_stage(frozen, tests, train_config, reporter, "frozen CLIP")
     with _timed(seconds, "training"):
-        trained = run_training(train_config, [reporter.training_logger(config.steps)])
+        trainer = Trainer(train_config)
+        trainer.loggers.append(reporter.training_logger(config.steps))
+        trained = trainer.fit()
     with _timed(seconds, "testing the trained prompts"):
         after = evaluate_stage(trained, tests, train_config, reporter, "after training")
     shipped = None

@@ -1,6 +1,6 @@
-"""Checkpoints: what trains, its average and optimiser state, never frozen towers; one safetensors file a step.
+"""Checkpoints: one safetensors file a step, with what trains, its EMA and the optimiser's state, but no frozen tower.
 
-Each holds a checksum of all that is in it, so that damage is found before anything is taken from it.
+Each file holds a checksum of its content, so that damage is found before anything is loaded from it.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from torch.optim import AdamW
 from vitaclip.files import one_line, remove_leftovers, write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_names
-from vitaclip.train.average import PromptAverage
+from vitaclip.train.ema import EMA
 from vitaclip.untrusted import reading
 
 _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
@@ -31,8 +31,8 @@ class Checkpoint:
 
     Attributes:
         step: steps done.
-        tensors: what `collect` gives.
-        notes: what else goes on after a stop and what the run is compared by, ready for JSON.
+        tensors: what `state_dict` returns.
+        notes: the run's fingerprint and its list of bad videos, ready for JSON.
     """
 
     step: int
@@ -42,25 +42,25 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class CheckpointStore:
-    """The checkpoints of one run folder; the newest `keep` stay, and the best."""
+    """The checkpoints of one run folder. The newest `keep` stay, and that of the best validation."""
 
     folder: Path
     keep: int
 
     def path(self, step: int) -> Path:
-        """Where the checkpoint taken after `step` steps lies."""
+        """Path of the checkpoint that is taken after `step` steps."""
         return self.folder / f"step_{step:08d}.safetensors"
 
     def steps(self) -> list[int]:
-        """Steps that have a checkpoint, ascending."""
+        """The steps that have a checkpoint, in ascending order."""
         found = [_PATTERN.fullmatch(file.name) for file in self.folder.glob("step_*.safetensors")]
         return sorted(int(match[1]) for match in found if match)
 
     def save(self, checkpoint: Checkpoint, best_step: int | None = None) -> Path:
-        """Write a checkpoint, atomically, then drop the oldest, but never that of `best_step`.
+        """Write a checkpoint atomically, then delete the oldest ones, but never that of `best_step`.
 
         Raises:
-            OSError: if it cannot be written; those before are then as they were.
+            OSError: if it cannot be written; earlier checkpoints are then unchanged.
         """
         path = self.path(checkpoint.step)
         metadata = {"step": str(checkpoint.step), "notes": json.dumps(checkpoint.notes, allow_nan=False)}
@@ -72,28 +72,27 @@ class CheckpointStore:
         return path
 
     def load(self, step: int) -> Checkpoint:
-        """The checkpoint taken after `step` steps.
+        """Read the checkpoint that was taken after `step` steps.
 
         Raises:
             ValueError: if there is none, or it is damaged.
-            OSError: if the system does not give it, which says nothing of what is in it.
+            OSError: if the system refuses to read it, which says nothing about its content.
         """
         path = self.path(step)
-        try:
-            with reading(path, "delete it"), safe_open(path, framework="pt", backend="pread") as file:
-                metadata = file.metadata() or {}
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-                return _checked(step, tensors, metadata)
-        except FileNotFoundError as error:
-            raise ValueError(f"{path}: not there any more") from error
+        if not path.exists():
+            raise ValueError(f"{path}: not there any more")
+        with reading(path, "delete it"), safe_open(path, framework="pt", backend="pread") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            return _checked(step, tensors, metadata)
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """The newest whole checkpoint, or None in a new folder; and a line for each damaged one passed over.
+        """Return the newest undamaged checkpoint (None in a new folder), and a warning for each damaged one.
 
-        Damaged ones are then renamed, and what a kill left half-written is removed.
+        Damaged checkpoints are renamed, and files that a killed process left half-written are removed.
 
         Raises:
-            ValueError: if all are damaged; they stay as they are, so that asking again does not start the run over.
+            ValueError: if all are damaged. They keep their names, so that the same command cannot start over.
         """
         remove_leftovers(self.folder)
         found, problems = self.first_whole(reversed(self.steps()))
@@ -108,7 +107,7 @@ class CheckpointStore:
         return found, [f"{problem}; went on from step {found.step}" for problem in problems.values()]
 
     def first_whole(self, steps: Iterable[int]) -> tuple[Checkpoint | None, dict[int, str]]:
-        """The first of these checkpoints that is whole, None without; and what is wrong with each before it."""
+        """Return the first of these checkpoints that is undamaged, and the errors of those before it, by step."""
         problems: dict[int, str] = {}
         for step in steps:
             try:
@@ -119,7 +118,7 @@ class CheckpointStore:
 
 
 def _checked(step: int, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> Checkpoint:
-    """The content of a checkpoint file, made sure to be what `save` wrote after `step` steps."""
+    """Check that the content of a file is what `save` wrote after `step` steps, and return it."""
     expected = metadata.pop("checksum")
     if checksum(tensors, metadata) != expected:
         raise ValueError("damaged (its checksum is wrong)")
@@ -134,21 +133,19 @@ def _checked(step: int, tensors: Mapping[str, Tensor], metadata: dict[str, str])
     return Checkpoint(step, upgrade_names(tensors), notes)
 
 
-def collect(model: VideoModel, optimizer: AdamW, average: PromptAverage | None = None) -> dict[str, Tensor]:
-    """Everything that training changes: the parts, the backbone if a tower trains, moments, the average."""
+def state_dict(model: VideoModel, optimizer: AdamW, ema: EMA | None = None) -> dict[str, Tensor]:
+    """All that training changes: the parts, the backbone if a tower trains, the optimiser's moments, the EMA."""
     tensors = model.learned_state()
     for name, parameter in model.trainable_parameters().items():
         for moment, value in optimizer.state[parameter].items():
             tensors[f"optimizer.{moment}.{name}"] = value
-    if average is not None:
-        tensors |= {f"average.{name}": value for name, value in average.values.items()}
+    if ema is not None:
+        tensors |= {f"average.{name}": value for name, value in ema.values.items()}
     return tensors
 
 
-def put_back(
-    tensors: Mapping[str, Tensor], model: VideoModel, optimizer: AdamW, average: PromptAverage | None = None
-) -> None:
-    """Put back what `collect` gave; before the first step the optimiser has no moments.
+def load_state(tensors: Mapping[str, Tensor], model: VideoModel, optimizer: AdamW, ema: EMA | None = None) -> None:
+    """Load what `state_dict` returned. The optimiser has no moments before the first step.
 
     Raises:
         ValueError: if the tensors belong to another model.
@@ -166,16 +163,16 @@ def put_back(
             }
             if any(value.shape not in ((), parameter.shape) for value in state.values()):
                 raise KeyError(f"the optimiser's moments of {name} have another shape")
-            if average is not None:
+            if ema is not None:
                 if tensors[f"average.{name}"].shape != parameter.shape:
                     raise KeyError(f"the average of {name} has another shape")
-                average.values[name] = tensors[f"average.{name}"].to(parameter.device, copy=True)
+                ema.values[name] = tensors[f"average.{name}"].to(parameter.device, copy=True)
     except (ValueError, KeyError) as error:
         raise ValueError(f"the checkpoint belongs to another model ({one_line(error)})") from error
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
-    """SHA-256 over names, kinds, shapes and bytes of the tensors, and over the metadata, in hex."""
+    """SHA-256, in hex, of the metadata and of the tensors' names, dtypes, shapes and bytes."""
     digest = hashlib.sha256(json.dumps(sorted(metadata.items())).encode())
     for name, tensor in sorted(tensors.items()):
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:".encode())

@@ -1,6 +1,4 @@
-"""Where metrics go: a JSON-lines file always, TensorBoard when it is installed, the screen when there is one, and
-Weights & Biases when it is asked for.
-"""
+"""Loggers of metrics: a JSON-lines file always, TensorBoard if it is installed, Weights & Biases if asked for."""
 
 import hashlib
 import json
@@ -18,20 +16,20 @@ Metrics = Mapping[str, float]
 
 
 class Logger(Protocol):
-    """Takes metrics at a step."""
+    """Records metrics."""
 
     def log(self, step: int, metrics: Metrics) -> None:
-        """Record metrics taken after `step` steps."""
+        """Record the metrics after `step` steps."""
 
     def close(self) -> None:
-        """Flush and release."""
+        """Flush, and release the file or connection."""
 
 
 class JSONLinesLogger:
-    """`metrics.jsonl`: one JSON object a line, with its step."""
+    """Writes `metrics.jsonl`: one JSON object a line, with its step."""
 
     def __init__(self, path: Path, first_step: int = 0) -> None:
-        """Append to `path`; lines of a killed run beyond `first_step` are dropped, since they will come again."""
+        """Append to `path`. Lines of a killed run beyond `first_step` are dropped, because those steps come again."""
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             kept = [line for line, entry in _read_lines(path) if entry["step"] <= first_step]
@@ -49,16 +47,16 @@ class JSONLinesLogger:
 
 
 def read_metric(path: Path, name: str, last_step: int) -> dict[int, float]:
-    """What a metrics file says of a metric up to `last_step`, by step; nothing if there is no file."""
+    """The values of a metric up to `last_step`, by step; empty if there is no file."""
     entries = [entry for _, entry in _read_lines(path)] if path.exists() else []
     return {int(entry["step"]): entry[name] for entry in entries if entry["step"] <= last_step and name in entry}
 
 
 def _read_lines(path: Path) -> list[tuple[str, dict[str, float]]]:
-    """The lines of a metrics file with what they say, without those that a kill has torn.
+    """The lines of a metrics file with their content, without incomplete lines of a killed process.
 
     Raises:
-        ValueError: for a line that no logger wrote.
+        ValueError: for a line that is not a step with numbers.
     """
     lines: list[tuple[str, dict[str, float]]] = []
     with reading(path, "delete that line"):
@@ -75,7 +73,7 @@ def _read_lines(path: Path) -> list[tuple[str, dict[str, float]]]:
 
 
 class TensorBoardLogger:
-    """TensorBoard event files; needs the package's `tensorboard` extra."""
+    """Writes TensorBoard event files; needs the package's `tensorboard` extra."""
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -94,7 +92,7 @@ class TensorBoardLogger:
 
 
 class WandbLogger:
-    """A run of a project of Weights & Biases; gone on with when training is. It is called like its folder."""
+    """Logs to a run of Weights & Biases, which has the run folder's name and is resumed when training is."""
 
     def __init__(self, config: TrainConfig) -> None:
         """Open the run.
@@ -123,27 +121,27 @@ class WandbLogger:
 
 
 class BadVideoList:
-    """`bad_videos.txt`: each video that could not be read, once, with the reason. Written only if there is one."""
+    """Writes `bad_videos.txt`: each video that could not be read, once, with the reason. No bad video, no file."""
 
     def __init__(self, path: Path | None, lines: Sequence[str] = ()) -> None:
-        """Go on from the `lines` of a run that stopped; without a path nothing is written."""
+        """Start from the `lines` of a run that stopped. Without a path nothing is written."""
         self._path = path
         self._lines = dict.fromkeys(lines)
-        if path is not None and path.exists():  # a killed run may have met more since its checkpoint
+        if path is not None and path.exists():  # a killed run may have found more since its checkpoint
             self._write(path) if self._lines else path.unlink()
 
     @property
     def lines(self) -> list[str]:
-        """What is wrong with each of them, in the order they were met."""
+        """The reason for each bad video, in the order in which they were found."""
         return list(self._lines)
 
     @property
     def count(self) -> int:
-        """Different bad videos so far."""
+        """Number of different bad videos so far."""
         return len(self._lines)
 
     def add(self, lines: Sequence[str]) -> None:
-        """List videos that were passed over."""
+        """Add videos that were skipped."""
         new = [line for line in lines if line not in self._lines]
         if new:
             self._lines |= dict.fromkeys(new)
@@ -155,10 +153,10 @@ class BadVideoList:
 
 
 def run_loggers(config: TrainConfig, metrics_file: Path, first_step: int) -> list[Logger]:
-    """The metrics file, tensorboard/ beside it if TensorBoard is installed, and what is asked for.
+    """The loggers of a run: the metrics file, tensorboard/ beside it if installed, and Weights & Biases if asked for.
 
     Raises:
-        ValueError: if what is asked for is not installed.
+        ValueError: if Weights & Biases is asked for and not installed.
     """
     asked: list[Logger] = [WandbLogger(config)] if config.wandb_project else []
     loggers: list[Logger] = [JSONLinesLogger(metrics_file, first_step)]

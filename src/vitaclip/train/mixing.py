@@ -1,51 +1,54 @@
 """MixUp (Zhang et al., 2018) and CutMix (Yun et al., 2019) on clips.
 
-A clip is mixed with its neighbour in the batch, whose order is random already; one draw serves a whole step and all
-frames. CutMix pastes bytes; MixUp blends after normalisation, on the device, so nothing is rounded.
+Each clip is mixed with its neighbour in the batch, whose order is random already; all clips and frames of a step share
+one draw. CutMix copies bytes. MixUp blends after normalisation, on the device, so that nothing is rounded.
 
 Axes: b clips of a micro-batch, T frames, S x S pixels, K classes.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vitaclip.config import AugmentConfig
-from vitaclip.data import Stream, generator, multi_hot
+from vitaclip.config import AugmentConfig, TrainConfig
+from vitaclip.data import Stream, TrainBatch, generator, multi_hot
+from vitaclip.model import VideoModel
+from vitaclip.train.dropout import StepMasks
+from vitaclip.train.losses import make_targets
 
 
 @dataclass(frozen=True)
 class Mix:
-    """How every clip of one step is mixed with its neighbour."""
+    """How each clip of one step is mixed with its neighbour."""
 
-    share: float
-    """What is left of the clip itself, 0 to 1; also its share of the label."""
+    lam: float
+    """Weight of the clip itself, 0 to 1, in pixels and in targets."""
     box: tuple[int, int, int, int] | None
-    """CutMix: top, left, bottom, right of what the neighbour covers, in pixels. None: MixUp."""
+    """CutMix: top, left, bottom, right of the box that the neighbour covers, in pixels. None: MixUp."""
 
     def pixels(self, video: Tensor, neighbour: Tensor, normalize: Callable[[Tensor], Tensor]) -> Tensor:
-        """Mixed clips (b, T, 3, S, S) of two uint8 ones: uint8 again, or blended and normalised float."""
+        """Mix two batches of uint8 clips (b, T, 3, S, S): CutMix gives uint8, MixUp normalised floats."""
         if self.box is None:
-            return self.share * normalize(video) + (1 - self.share) * normalize(neighbour)
+            return self.lam * normalize(video) + (1 - self.lam) * normalize(neighbour)
         top, left, bottom, right = self.box
         mixed = video.clone()
         mixed[..., top:bottom, left:right] = neighbour[..., top:bottom, left:right]
         return mixed
 
     def targets(self, labels: Tensor, neighbour: Tensor, num_classes: int, dtype: torch.dtype) -> Tensor:
-        """Shares of the classes (b, K) of two lots of labels (b,) or (b, M)."""
+        """Mix two batches of labels, (b,) or (b, M): the weight of each class, (b, K)."""
         own, other = (multi_hot(numbers, num_classes).to(dtype) for numbers in (labels, neighbour))
-        return self.share * own + (1 - self.share) * other
+        return self.lam * own + (1 - self.lam) * other
 
 
 def draw_mix(config: AugmentConfig, size: int, seed: int, step: int) -> Mix | None:
-    """The mix of a step, which depends on the seed and the step alone; None when both kinds are off.
+    """Draw the mix of a step, which depends on the seed and the step alone; None if both kinds are off.
 
-    With both on, each step takes one or the other with the same chance. CutMix boxes have the frame's shape and a
-    random centre; the share is what they really leave, since a part of them may lie outside.
+    If both are on, each step takes one of them, with equal probability. CutMix boxes have the frame's shape and a
+    random centre. A part of a box may lie outside the frame, so `lam` is the area that it really leaves.
 
     Args:
         config: the strengths, `mixup` and `cutmix`.
@@ -58,31 +61,57 @@ def draw_mix(config: AugmentConfig, size: int, seed: int, step: int) -> Mix | No
     rng = generator(seed, Stream.MIX, step)
     cut = rng.random() < (0.5 if config.mixup else 1.0) if config.cutmix else False
     alpha = config.cutmix if cut else config.mixup
-    share = float(rng.beta(alpha, alpha))
+    lam = float(rng.beta(alpha, alpha))
     if not cut:
-        return Mix(share, None)
-    side = size * math.sqrt(1 - share)
+        return Mix(lam, None)
+    side = size * math.sqrt(1 - lam)
     edges = [(centre - side / 2, centre + side / 2) for centre in rng.uniform(0, size, 2)]
     (top, bottom), (left, right) = ((max(0, round(low)), min(size, round(high))) for low, high in edges)
     return Mix(1 - (bottom - top) * (right - left) / size**2, (top, left, bottom, right))
 
 
+def micro_batches(
+    batch: TrainBatch, model: VideoModel, config: TrainConfig, step: int, rank_slice: Sequence[int]
+) -> Iterator[tuple[Tensor, Tensor, Tensor, StepMasks]]:
+    """Split a batch into parts on the model's device: clips (b, T, 3, H, W), labels (b,), targets, dropout masks.
+
+    Clips are uint8, or normalised floats if they were blended, or features (b, D). Targets are the labels, or
+    (b, K) for binary cross-entropy and for clips that are mixed with their neighbours.
+    """
+    mix = draw_mix(config.data.augment, model.image_size, config.seed, step)
+    others = neighbours(len(batch.labels))
+    size = config.optim.micro_batch_size or len(batch.labels)
+    for start in range(0, len(batch.labels), size):
+        part = slice(start, start + size)
+        video, labels = batch.video[part, 0].to(model.device), batch.labels[part].to(model.device)
+        masks = StepMasks(config.seed, step, rank_slice[part])
+        if mix is None:
+            yield video, labels, make_targets(labels, len(model.class_names), config.optim), masks
+            continue
+        other_video = batch.video[others[part], 0].to(model.device)
+        other_labels = batch.labels[others[part]].to(model.device)
+        targets = mix.targets(labels, other_labels, len(model.class_names), model.dtype)
+        yield mix.pixels(video, other_video, model.backbone.normalize_pixels), labels, targets, masks
+
+
 def neighbours(clips: int) -> Tensor:
-    """For each of `clips` places the place it is mixed with: 1, 0, 3, 2, ...; an odd last one takes that before it."""
-    places = torch.arange(clips) ^ 1
-    return places.where(places < clips, max(0, clips - 2))
+    """For each of `clips` positions the one it is mixed with: 1, 0, 3, 2, ...; an odd last one takes that before it."""
+    positions = torch.arange(clips) ^ 1
+    return positions.where(positions < clips, max(0, clips - 2))
 
 
-def share_of_step(batch_size: int, rank: int, count: int) -> range:
-    """The places of a step's clips that process `rank` of `count` takes: neighbours are never parted.
+def rank_slice(batch_size: int, rank: int, world_size: int) -> range:
+    """The positions of a step's clips that a rank takes. Clips that are mixed with each other are never separated.
 
     Raises:
-        ValueError: if there are not two clips for each process.
+        ValueError: if there are not two clips for each rank.
     """
-    if count == 1:
+    if world_size == 1:
         return range(batch_size)
     pairs = batch_size // 2
-    if pairs < count:
-        raise ValueError(f"optim.batch_size = {batch_size}: {count} processes need at least {2 * count}, a pair each")
-    stop = batch_size if rank == count - 1 else 2 * (pairs * (rank + 1) // count)
-    return range(2 * (pairs * rank // count), stop)
+    if pairs < world_size:
+        raise ValueError(
+            f"optim.batch_size = {batch_size}: {world_size} processes need at least {2 * world_size}, a pair each"
+        )
+    stop = batch_size if rank == world_size - 1 else 2 * (pairs * (rank + 1) // world_size)
+    return range(2 * (pairs * rank // world_size), stop)

@@ -4,178 +4,166 @@ Axes: B videos of a step, b of a micro-batch, V views (1 in training), T frames,
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 
 import torch
-from filelock import BaseFileLock
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
-from torch.optim import AdamW
 
 from vitaclip.config import TrainConfig
-from vitaclip.data import TrainBatch, VideoSample
-from vitaclip.distributed import DistEnv
+from vitaclip.data import TrainBatch, TrainSamples, expect_processes, train_batches
+from vitaclip.distributed import SINGLE_PROCESS, DistEnv
+from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import is_label
 from vitaclip.model import VideoModel
-from vitaclip.train.average import PromptAverage
-from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, collect, put_back
+from vitaclip.runtime import autocast
+from vitaclip.saving.model_folder import MODEL_FOLDER
+from vitaclip.train.checkpoint import Checkpoint, load_state, state_dict
 from vitaclip.train.dropout import StepMasks
-from vitaclip.train.loggers import BadVideoList, Logger, Metrics
-from vitaclip.train.losses import make_targets, sum_losses
-from vitaclip.train.mixing import Mix, neighbours
-from vitaclip.train.pace import Pace
-from vitaclip.train.schedule import cosine
+from vitaclip.train.early_stopping import EarlyStopping
+from vitaclip.train.ema import EMA
+from vitaclip.train.inputs import build_model, clip_samples, feature_samples, read_train_list, read_val_list
+from vitaclip.train.loggers import BadVideoList, Logger, Metrics, run_loggers
+from vitaclip.train.losses import find_loss, sum_losses
+from vitaclip.train.mixing import micro_batches, rank_slice
+from vitaclip.train.optim import build_optimizer, cosine, total_steps
+from vitaclip.train.run_dir import BAD_VIDEOS_FILE, METRICS_FILE, RunDir
+from vitaclip.train.run_fingerprint import run_fingerprint
+from vitaclip.train.step_metrics import StepMetrics, reduce_step_metrics
 from vitaclip.train.stopping import Terminated
-from vitaclip.train.totals import StepTotals, combine
-from vitaclip.train.validations import Validations
+from vitaclip.train.throughput import ThroughputMeter
 
 _SHOWN_FILES = 8
-Embed = Callable[[Tensor, StepMasks], Tensor]
 
 
 class Trainer:
-    """Trains the parts of a model, or all of it; its collaborators arrive built (see `vitaclip.train.build`)."""
+    """Trains one model on one list of videos, and resumes where an earlier run in the same folder stopped.
 
-    def __init__(
-        self,
-        *,
-        model: VideoModel,
-        class_names: Sequence[str],
-        rows: Sequence[VideoSample],
-        embed: Embed,
-        places: range,
-        batches: Callable[[int, int], Iterable[TrainBatch]],
-        validate: Callable[[], Metrics] | None,
-        optimizer: AdamW,
-        autocast: Callable[[], AbstractContextManager[object]],
-        checkpoints: CheckpointStore,
-        loggers: Sequence[Logger],
-        bad_videos: BadVideoList,
-        draw_mix: Callable[[int], Mix | None],
-        average: PromptAverage | None,
-        validations: Validations,
-        config: TrainConfig,
-        identity: Mapping[str, Any],
-        dist: DistEnv,
-        asked_to_stop: Callable[[], bool],
-        steps: int,
-        step: int = 0,
-        warnings: Sequence[str] = (),
-        lock: BaseFileLock | None = None,
-    ) -> None:
-        """Collect what training needs.
+    >>> trainer = Trainer(load_recipe("miniature"))  # doctest: +SKIP
+    >>> model = trainer.fit()  # doctest: +SKIP
+    """
+
+    def __init__(self, config: TrainConfig, dist: DistEnv = SINGLE_PROCESS) -> None:
+        """Make all that the run consists of, in this order.
 
         Args:
-            model: the model, on its device.
-            class_names: the K classes that labels count through.
-            rows: the training videos.
-            embed: features (b, ...) of what the batches hold of b clips: pixels, or features already.
-            places: those of a step's clips that are this process's.
-            batches: gives the batches of the steps from a first to a last one (excluded); of several processes each
-                gets its share of every batch.
-            validate: scores the model on the validation videos.
-            optimizer: over the trained parameters.
-            autocast: context of the forward pass.
-            checkpoints: where state is saved.
-            loggers: where metrics go.
-            bad_videos: where videos that could not be read are listed.
-            draw_mix: how the clips of a step are mixed with each other.
-            average: moving average of what trains.
-            validations: what validation has said so far.
             config: the run.
-            identity: what checkpoints are compared by with a run that goes on from them.
-            dist: those that share each step.
-            asked_to_stop: whether the run is to end, with a checkpoint.
-            steps: all steps of the run.
-            step: steps already done; more than 0 when resuming.
-            warnings: what was wrong with what the run goes on from, for the user.
-            lock: what keeps other processes out of the run folder, in the one that writes there.
+            dist: the ranks of the run. Rank 0 alone reads and writes the run folder.
+
+        Raises:
+            ValueError: for anything wrong with the config, the lists or the backbone; and if the run folder holds a run
+                with another config, other class names or other videos, or one that another process is writing.
         """
-        self.model = model
-        self.class_names = class_names
-        self.rows = rows
-        self.embed = embed
-        self.places = places
-        self.batches = batches
-        self.validate = validate
-        self.optimizer = optimizer
-        self.autocast = autocast
-        self.checkpoints = checkpoints
-        self.loggers = list(loggers)
-        self.bad_videos = bad_videos
-        self.draw_mix = draw_mix
-        self.average = average
-        self.validations = validations
-        self.config = config
-        self.identity = identity
-        self.dist = dist
-        self.asked_to_stop = asked_to_stop
+        self.config, self.dist = config, dist
+        with dist.shared_errors():
+            self.videos = read_train_list(config)
+            find_loss(config.optim.loss)  # an unknown loss is reported before anything large is read
+            self.total_steps = total_steps(config.optim, len(self.videos.rows))
+            self.rank_slice = rank_slice(config.optim.batch_size, dist.rank, dist.world_size)
+            expect_processes(config.data)
+            self.model = build_model(config, self.videos.class_names, dist)
+            self.val_videos = read_val_list(config, self.videos.class_names) if config.data.val else None
+            self.run_dir = RunDir(config)
+        self.fingerprint = run_fingerprint(config, self.videos, self.model.fingerprint)
+        with dist.shared_errors():
+            if dist.is_rank0:
+                self.run_dir.acquire()
+        progress = dist.broadcast_from_rank0(lambda: self.run_dir.read_progress(self.fingerprint, self.total_steps))
+        self.warnings = [*progress.warnings, *([self.videos.note] if self.videos.note else [])]
+        self.optimizer = build_optimizer(self.model, config.optim)
+        self.ema = EMA(self.model.trainable_parameters(), config.optim.ema_decay) if config.optim.ema_decay else None
+        self.early_stopping = EarlyStopping(config.early_stop_metric, config.early_stop_patience, progress.validations)
+        self.step = progress.step
+        if progress.checkpoint is not None:
+            load_state(progress.checkpoint.tensors, self.model, self.optimizer, self.ema)
+        self.loggers: list[Logger] = []
+        with dist.shared_errors():
+            if dist.is_rank0:
+                self.run_dir.write_inputs(self.videos, self.warnings)
+                self.loggers = run_loggers(config, self.run_dir.path / METRICS_FILE, self.step)
+        bad_videos_file = self.run_dir.path / BAD_VIDEOS_FILE if dist.is_rank0 else None
+        self.bad_videos = BadVideoList(bad_videos_file, progress.bad_videos)
         self.stopping = False
-        self.steps = steps
-        self.step = step
-        self.warnings = tuple(warnings)
-        self.lock = lock
+        self.should_stop: Callable[[], bool] = lambda: False
+        """Asked in each step whether the run is to save its state and end."""
+        self.on_features: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None
+        """With a feature cache, called with this rank's number of videos; returns a progress callback `(done)`."""
         self._frozen_text: Tensor | None = None
 
+    def fit(self) -> VideoModel:
+        """Train to the end and write the model folder `OUT/model`; returns the trained model, in evaluation mode."""
+        try:
+            try:
+                self.train()
+            finally:
+                for logger in self.loggers:
+                    logger.close()
+            self.load_best_checkpoint()
+            if self.dist.is_rank0:
+                self.model.save_pretrained(self.run_dir.path / MODEL_FOLDER)
+        finally:
+            if self.dist.is_rank0:
+                self.run_dir.release()
+        return self.model.eval()
+
     def train(self) -> None:
-        """Run from the current step to the last, or until validation stops improving.
+        """Train from the current step to the last one, or until validation stops improving.
 
         Raises:
             Terminated: the run was asked to stop, and has saved its state.
         """
-        self._validate_if_due()  # a run that was killed between a checkpoint and its validation
-        last = self.step if self.validations.exhausted else self.steps
-        pace = Pace(self.config.optim.batch_size, self.model.device)
-        for batch in pace.watch(self.batches(self.step, last)):
+        self._validate_if_due()  # for a run that was killed between a checkpoint and its validation
+        last_step = self.step if self.early_stopping.should_stop else self.total_steps
+        meter = ThroughputMeter(self.config.optim.batch_size, self.model.device)
+        for batch in meter.timed(self.batches(self.step, last_step)):
             metrics = self.train_step(batch)
             self.step += 1
-            if self._due(self.config.log_every):
-                self._log(metrics | pace.metrics(self.steps - self.step))
+            if self._is_due(self.config.log_every):
+                self._log(metrics | meter.metrics(self.total_steps - self.step))
             # Before validation: a validation that fails, or is cut short, must not cost the steps before it.
-            if self._due(self.config.checkpoint_every) or self._validation_due() or self.stopping:
+            if self._is_due(self.config.checkpoint_every) or self._validation_is_due() or self.stopping:
                 self._save()
             if self.stopping:
                 raise Terminated
             self._validate_if_due()
-            if self.validations.exhausted:
+            if self.early_stopping.should_stop:
                 break
 
     def train_step(self, batch: TrainBatch) -> dict[str, float]:
-        """One update of what trains.
+        """Make one update of what trains, and return the step's metrics.
 
-        Text features are computed once for the step. Micro-batches use a detached copy of them, which gathers the
-        gradient of them all; one backward pass through the text tower at the end carries it on. Of several processes
-        each does so for its clips, and the sum of the gradients of what trains makes the same update on all of them.
+        Text features are computed once for the step. The micro-batches use a detached copy of them, which accumulates
+        the gradient of all; one backward pass through the text tower at the end propagates it. Each rank does so for
+        its own clips, and the sum over the ranks makes the same update on all of them.
         """
         self.model.train()
         optim = self.config.optim
-        learning_rate = optim.learning_rate * cosine(self.step, self.steps, optim.warmup_steps)
+        learning_rate = optim.learning_rate * cosine(self.step, self.total_steps, optim.warmup_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         self.optimizer.zero_grad(set_to_none=True)
 
         text = self._encode_text() if self._frozen_text is None else self._frozen_text
         if not text.requires_grad:
-            self._frozen_text = text  # no step changes it, so it is made once
+            self._frozen_text = text  # no step changes these features, so they are computed once
         leaf = text.detach().requires_grad_(text.requires_grad)
         losses, correct = [], []
-        for video, labels, targets, masks in self._micro_batches(batch):
-            with self.autocast():
-                logits = self.model.logits(self.embed(video, masks), leaf)
+        for video, labels, targets, masks in micro_batches(batch, self.model, self.config, self.step, self.rank_slice):
+            with autocast(self.config.runtime, self.model.device):
+                logits = self.model.logits(self._embed(video, masks), leaf)
             loss = sum_losses(logits, targets, optim)
             loss.backward()
             losses.append(loss.detach())
             correct.append(is_label(logits.argmax(dim=-1), labels).sum())
         if text.requires_grad:
             text.backward(leaf.grad)
-        totals = self._combine(batch, torch.stack(losses), torch.stack(correct))
+        totals = self._reduce(batch, torch.stack(losses), torch.stack(correct))
         self._refuse_non_finite("loss", totals.loss, batch, losses)
         metrics = self._limit_gradient(batch)
         self.optimizer.step()
-        if self.average is not None:
-            self.average.update(self.step + 1)
+        if self.ema is not None:
+            self.ema.update(self.step + 1)
         return {
             "train/loss": totals.loss,
             "train/top1": totals.top1,
@@ -184,76 +172,91 @@ class Trainer:
             **metrics,
         }
 
-    def keep_the_best(self) -> None:
-        """Leave in the model what is to be used: of the best validation if early stopping is on, averaged if asked."""
-        if self.validations.patience and self.validations.values:
-            checkpoint, problems = self.dist.broadcast_from_rank0(self._load_the_best)
-            self.warnings += tuple(problems)
-            put_back(checkpoint.tensors, self.model, self.optimizer, self.average)
-        if self.average is not None:
-            self.average.apply()
+    def batches(self, first_step: int, last_step: int) -> Iterator[TrainBatch]:
+        """This rank's part of the batches of steps `first_step .. last_step - 1`: clips, or cached features."""
+        data, workers = self.config.data, self.config.data.workers
+        if first_step >= last_step:
+            return iter(())
+        if data.feature_cache:
+            done = self.on_features(len(self.dist.rank_range(len(self.videos.rows))))
+            samples: TrainSamples = feature_samples(
+                self.config, self.model, self.videos, self.dist, self._stoppable(done)
+            )
+            workers = 0
+        else:
+            samples = clip_samples(self.config, self.model.image_size, self.videos)
+        batch_size, limit = self.config.optim.batch_size, data.time_limit_seconds
+        return train_batches(samples, first_step, last_step, batch_size, workers, self.rank_slice, limit)
 
-    def _load_the_best(self) -> tuple[Checkpoint, list[str]]:
-        """The checkpoint of the best validation; if it is damaged, of the best one that is whole, and a line why."""
-        kept = {*self.checkpoints.steps(), self.validations.best_step}
-        found, problems = self.checkpoints.first_whole(step for step in self.validations.ranking() if step in kept)
-        if found is None:
-            listed = "; ".join(problems.values())
-            raise ValueError(f"{listed}; no validated checkpoint is whole, so there is nothing to take")
-        return found, [f"{problem}; took that of step {found.step}" for problem in problems.values()]
+    def validate(self) -> Metrics:
+        """Score the model on `data.val`, with class texts as the model encodes them now."""
+        config, videos = self.config, self.val_videos
+        assert videos is not None
+        evaluation = Evaluation(
+            *(self.model, videos.rows, videos.class_names, config.views, config.runtime, config.data), dist=self.dist
+        )
+        result = evaluation.run(self._stoppable(lambda done: None)).result
+        several = {} if result.mean_average_precision is None else {"val/mAP": result.mean_average_precision}
+        scores = {"val/top1": result.top1, "val/top5": result.top5, **several}
+        return {**scores, "val/left_out": float(len(result.skipped))}
+
+    def load_best_checkpoint(self) -> None:
+        """Load the state of the best validated step if early stopping is on, and the EMA if there is one."""
+        if self.early_stopping.patience and self.early_stopping.values:
+            ranking = self.early_stopping.ranking()
+            checkpoint, warnings = self.dist.broadcast_from_rank0(lambda: self.run_dir.read_best(ranking))
+            self.warnings += warnings
+            load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
+        if self.ema is not None:
+            self.ema.apply()
+
+    def _stoppable(self, on_progress: Callable[[int], None]) -> Callable[[int], None]:
+        """A progress callback that also ends the run if that is asked for."""
+
+        def progress(done: int) -> None:
+            on_progress(done)
+            if self.should_stop():
+                raise Terminated
+
+        return progress
+
+    def _embed(self, video: Tensor, masks: StepMasks) -> Tensor:
+        """Features of b clips: uint8 pixels (b, T, 3, H, W), or cached features, which are returned as they are."""
+        if self.config.data.feature_cache:
+            return video.to(self.model.dtype)
+        return self.model.encode_video(video, masks=masks)
 
     def _encode_text(self) -> Tensor:
-        """Unit text features (K, D) of the classes."""
-        with self.autocast():
-            return self.model.encode_text(self.class_names)
+        """Text features (K, D) of the classes, of unit length."""
+        with autocast(self.config.runtime, self.model.device):
+            return self.model.encode_text(self.model.class_names)
 
-    def _micro_batches(self, batch: TrainBatch) -> Iterator[tuple[Tensor, Tensor, Tensor, StepMasks]]:
-        """Parts of a batch on the model's device: (b, T, 3, H, W), their labels (b,), what to aim at, and dropout.
-
-        The pixels are uint8, or features (b, D) stand for them; the aim is the label; mixed with their neighbours the
-        aim is (b, K), and pixels that were blended come normalised.
-        """
-        device, mix = self.model.device, self.draw_mix(self.step)
-        others = neighbours(len(batch.labels))
-        size = self.config.optim.micro_batch_size or len(batch.labels)
-        for start in range(0, len(batch.labels), size):
-            part = slice(start, start + size)
-            video, labels = batch.video[part, 0].to(device), batch.labels[part].to(device)
-            masks = StepMasks(self.config.seed, self.step, self.places[part])
-            if mix is None:
-                yield video, labels, make_targets(labels, len(self.class_names), self.config.optim), masks
-                continue
-            other_video = batch.video[others[part], 0].to(device)
-            other_labels = batch.labels[others[part]].to(device)
-            targets = mix.targets(labels, other_labels, len(self.class_names), self.model.dtype)
-            yield mix.pixels(video, other_video, self.model.backbone.normalize_pixels), labels, targets, masks
-
-    def _combine(self, batch: TrainBatch, losses: Tensor, correct: Tensor) -> StepTotals:
-        """Gradients of the step's mean loss, on all processes; lists the broken videos, and notes a wish to stop."""
-        totals = combine(
+    def _reduce(self, batch: TrainBatch, losses: Tensor, correct: Tensor) -> StepMetrics:
+        """Make the gradients those of the step's mean loss on all ranks; list broken videos, note a wish to stop."""
+        totals = reduce_step_metrics(
             [p.grad for p in self.model.trainable_parameters().values() if p.grad is not None],
             losses.sum(),
             correct.sum(),
             clips=len(batch.labels),
             skipped=len(batch.skipped),
-            asked_to_stop=self.asked_to_stop(),
+            should_stop=self.should_stop(),
             dist=self.dist,
         )
         if totals.skipped:
             for lines in self.dist.gather(batch.skipped):
                 self.bad_videos.add(lines)
-        self.stopping = totals.asked_to_stop
+        self.stopping = totals.should_stop
         return totals
 
     def _limit_gradient(self, batch: TrainBatch) -> dict[str, float]:
-        """Refuse a gradient that is not finite, and scale one that is too long down, if asked; returns its length."""
+        """Refuse a gradient that is not finite, scale one down that is longer than the limit, and return its norm."""
         trained = list(self.model.trainable_parameters().values())
-        norm = get_total_norm([p.grad for p in trained if p.grad is not None])
-        length = norm.item()  # once: each reading makes a GPU wait
-        self._refuse_non_finite("gradient's length", length, batch)
-        if longest := self.config.optim.max_gradient_norm:
-            clip_grads_with_norm_(trained, longest, norm)
-        return {"train/gradient_norm": length}
+        total = get_total_norm([p.grad for p in trained if p.grad is not None])
+        norm = total.item()  # once, because each read makes a GPU wait
+        self._refuse_non_finite("gradient's length", norm, batch)
+        if limit := self.config.optim.max_gradient_norm:
+            clip_grads_with_norm_(trained, limit, total)
+        return {"train/gradient_norm": norm}
 
     def _refuse_non_finite(
         self, what: str, value: float, batch: TrainBatch, losses: Sequence[Tensor] | None = None
@@ -261,12 +264,12 @@ class Trainer:
         """Save the state and end the run, naming the files of the micro-batches whose losses are not finite."""
         if math.isfinite(value):
             return
-        finite = all(tensor.isfinite().all() for tensor in collect(self.model, self.optimizer, self.average).values())
+        finite = all(tensor.isfinite().all() for tensor in state_dict(self.model, self.optimizer, self.ema).values())
         if finite:
             self._save()
         size = self.config.optim.micro_batch_size or len(batch.labels)
         suspects = [row for i, row in enumerate(batch.rows) if losses is None or not losses[i // size].isfinite()]
-        files = [str(self.rows[row].path) for rows in self.dist.gather(suspects) for row in rows]
+        files = [str(self.videos.rows[row].path) for rows in self.dist.gather(suspects) for row in rows]
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
         raise self.dist.failure(
             f"the {what} is {value} at step {self.step}; the prompts were not updated,"
@@ -277,25 +280,25 @@ class Trainer:
         )
 
     def _validate_if_due(self) -> None:
-        """Score the model, or its average, once at each step that asks for it."""
-        if self.validate is None or self.step in self.validations.values or not self._validation_due():
+        """Score the model, or its EMA, once at each step that is due for validation."""
+        if self.step in self.early_stopping.values or not self._validation_is_due():
             return
-        with self.average.applied() if self.average is not None else nullcontext():
+        with self.ema.applied() if self.ema is not None else nullcontext():
             metrics = self.validate()
-        self.validations.record(self.step, metrics)
+        self.early_stopping.record(self.step, metrics)
         self._log(metrics)
 
     def _save(self) -> None:
         if self.dist.is_rank0:
-            tensors = collect(self.model, self.optimizer, self.average)
-            notes = {**self.identity, "bad_videos": self.bad_videos.lines}
-            self.checkpoints.save(Checkpoint(self.step, tensors, notes), self.validations.best_step)
+            tensors = state_dict(self.model, self.optimizer, self.ema)
+            notes = {**self.fingerprint, "bad_videos": self.bad_videos.lines}
+            self.run_dir.checkpoints.save(Checkpoint(self.step, tensors, notes), self.early_stopping.best_step)
 
-    def _validation_due(self) -> bool:
-        return self.validate is not None and self._due(self.config.validate_every)
+    def _validation_is_due(self) -> bool:
+        return self.val_videos is not None and self._is_due(self.config.validate_every)
 
-    def _due(self, every: int) -> bool:
-        return self.step == self.steps or (every > 0 and self.step > 0 and self.step % every == 0)
+    def _is_due(self, every: int) -> bool:
+        return self.step == self.total_steps or (every > 0 and self.step > 0 and self.step % every == 0)
 
     def _log(self, metrics: Metrics) -> None:
         for logger in self.loggers:

@@ -3,12 +3,12 @@
 import torch
 from torch import nn
 
-from vitaclip.train.average import PromptAverage
+from vitaclip.train.ema import EMA
 
 
 def test_average_is_the_recursion_written_out() -> None:
     parameter = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
-    average = PromptAverage({"p": parameter}, decay=0.4)
+    average = EMA({"p": parameter}, decay=0.4)
     expected = parameter.detach().clone()
     for step in range(1, 30):
         with torch.no_grad():
@@ -22,7 +22,7 @@ def test_average_is_the_recursion_written_out() -> None:
 
 def test_applied_is_undone_to_the_bit_also_after_an_error() -> None:
     parameter = nn.Parameter(torch.rand(5))
-    average = PromptAverage({"p": parameter}, decay=0.9)
+    average = EMA({"p": parameter}, decay=0.9)
     start = parameter.detach().clone()
     with torch.no_grad():
         parameter.add_(torch.rand(5))

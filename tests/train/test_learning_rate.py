@@ -3,7 +3,7 @@
 import pytest
 
 from vitaclip.config import OptimConfig
-from vitaclip.train.schedule import cosine, total_steps
+from vitaclip.train.optim import cosine, total_steps
 
 
 def test_schedule_is_a_half_cosine() -> None:

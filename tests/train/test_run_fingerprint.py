@@ -9,8 +9,8 @@ import pytest
 
 from small_world import NAMES, train_config
 from vitaclip.config import to_dict
-from vitaclip.train.build import build_trainer, train_and_save
-from vitaclip.train.comparison import check_same_run
+from vitaclip.train.run_fingerprint import check_same_run
+from vitaclip.train.trainer import Trainer
 
 
 def notes(world: Path, **model: Any) -> dict[str, Any]:
@@ -37,11 +37,11 @@ def test_replaced_video_is_warned_of_on_resume(world: Path, tmp_path: Path) -> N
     shutil.copytree(world / "videos", tmp_path / "videos")
     config = train_config(world, tmp_path / "run")
     config = replace(config, data=replace(config.data, train=str(tmp_path / "videos")), checkpoint_every=2)
-    train_and_save(build_trainer(config))
+    Trainer(config).fit()
     (tmp_path / "run" / "checkpoints" / "step_00000006.safetensors").unlink(missing_ok=True)
-    assert build_trainer(config).warnings == ()
+    assert Trainer(config).warnings == []
     video = tmp_path / "videos" / "jump_up" / "1.mp4"
     shutil.copy(tmp_path / "videos" / "moving_left" / "1.mp4", video)
-    (warning,) = build_trainer(config).warnings
+    (warning,) = Trainer(config).warnings
     assert "replaced by another video" in warning
     assert warning in (tmp_path / "run" / "warnings.txt").read_text()

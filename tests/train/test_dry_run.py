@@ -8,20 +8,20 @@ import pytest
 
 from small_world import NAMES, train_config
 from vitaclip.config import DataConfig, SamplingConfig, TrainConfig
-from vitaclip.train.build import build_trainer, run_training
-from vitaclip.train.rehearsal import rehearse
+from vitaclip.train.dry_run import dry_run
+from vitaclip.train.trainer import Trainer
 
 
 def test_figures_are_those_of_the_run(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    config = train_config(world, tmp_path / "run", average_decay=0.9)
-    rehearsal = rehearse(config)
+    config = train_config(world, tmp_path / "run", ema_decay=0.9)
+    rehearsal = dry_run(config)
     assert not (tmp_path / "run").exists()
     assert not list(tmp_path.glob("tmp*"))
-    run_training(config)
+    Trainer(config).fit()
     checkpoint = tmp_path / "run" / "checkpoints" / "step_00000004.safetensors"
     assert abs(rehearsal.checkpoint_bytes - checkpoint.stat().st_size) < 200  # names of folders differ
-    trainer = build_trainer(config)
+    trainer = Trainer(config)
     assert sum(rehearsal.trained.values()) == sum(p.numel() for p in trainer.model.trainable_parameters().values())
     assert rehearsal.frozen == sum(p.numel() for p in trainer.model.backbone.parameters())
     assert (rehearsal.videos, rehearsal.classes, rehearsal.steps) == (12, 3, 6)
@@ -31,7 +31,7 @@ def test_figures_are_those_of_the_run(world: Path, tmp_path: Path, monkeypatch: 
 
 
 def test_a_run_shorter_than_a_rehearsal(world: Path, tmp_path: Path) -> None:
-    assert rehearse(train_config(world, tmp_path, steps=1)).steps == 1
+    assert dry_run(train_config(world, tmp_path, steps=1)).steps == 1
 
 
 def listed(world: Path, tmp_path: Path, rows: list[str]) -> TrainConfig:
@@ -48,7 +48,7 @@ def test_faults_of_the_data_are_named(world: Path, tmp_path: Path) -> None:
     (tmp_path / "val.csv").write_text("\n".join(f"{path},0" for path in videos[6:9]))
     config = replace(config, data=replace(config.data, val=str(tmp_path / "val.csv")))
     config = replace(config, model=replace(config.model, sampling=SamplingConfig(stride=4)))  # 13 frames of 12
-    unreadable, missing, short, shared, short_of_validation = rehearse(config).problems
+    unreadable, missing, short, shared, short_of_validation = dry_run(config).problems
     assert missing == "1 of 3 classes have no training video: moving right"
     assert "bad.mp4" in unreadable
     assert (
@@ -60,4 +60,4 @@ def test_faults_of_the_data_are_named(world: Path, tmp_path: Path) -> None:
 
 def test_a_list_that_is_refused_is_refused_here(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"train.csv: 2 problems found"):
-        rehearse(listed(world, tmp_path, ["missing.mp4,0", "missing.mp4,7"]))
+        dry_run(listed(world, tmp_path, ["missing.mp4,0", "missing.mp4,7"]))

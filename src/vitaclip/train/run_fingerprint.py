@@ -1,4 +1,4 @@
-"""What a run is known by, so that going on with other settings or other videos is noticed."""
+"""The fingerprint of a run, by which resuming with other settings or other videos is noticed."""
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -27,32 +27,34 @@ MAY_CHANGE_ON_RESUME = frozenset(
     | {"data.workers", "data.eval_batch_size", "data.val", "data.root", "data.index_cache", "wandb_project"}
     | {"data.time_limit_seconds", "data.limits"}
 )
-"""Fields that do not change what is learned, but for rounding. Any other difference between a run and its resumption is
-an error."""
+"""Settings that do not change what is learned, except by rounding. A difference in any other one is an error."""
 MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache"})
-"""Folders whose place does not change what is learned; whether there is one does."""
+"""Folders that may move; whether there is one does change what is learned."""
 
 
-def identity(config: TrainConfig, videos: VideoList) -> dict[str, Any]:
-    """The settings, the class names and the training videos of a run, ready for JSON."""
+def run_fingerprint(config: TrainConfig, videos: VideoList, backbone: str = "") -> dict[str, Any]:
+    """The settings, class names, training videos and backbone (if given) of a run, ready for JSON."""
     return {
         "config": to_dict(config),
         "class_names": list(videos.class_names),
         "videos": _videos(videos.rows, config.data),
         "files": _files(videos.rows),
+        **({"backbone": backbone} if backbone else {}),
     }
 
 
 def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str) -> None:
-    """Refuse to go on with a run that was another one.
+    """Refuse to resume a run that was another one.
 
-    A setting that the saved run does not know, since there was none of that name yet, counts as left at its default.
+    A setting that did not exist when the run was saved counts as its default.
 
     Raises:
-        ValueError: with both values of all that differs.
+        ValueError: with both values of each setting that differs.
     """
     check_texts(saved["class_names"], "class_names")
-    before = _filled_up(saved["config"], to_dict(TrainConfig()))
+    before = _with_defaults(saved["config"], to_dict(TrainConfig()))
+    if "average_decay" in before["optim"]:  # the name of `ema_decay` in older runs
+        before["optim"]["ema_decay"] = before["optim"].pop("average_decay")
     before["model"] = to_dict(from_dict(ModelConfig, upgrade_model_config(saved["config"]["model"])))
     differences = sorted(_differences(before, now["config"]))
     differences += list(_class_differences(saved["class_names"], now["class_names"]))
@@ -68,7 +70,7 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
 
 
 def check_texts(values: object, name: str) -> None:
-    """Refuse notes of a checkpoint that are no list of texts.
+    """Refuse notes of a checkpoint that are not a list of strings.
 
     Raises:
         ValueError: with the name of the notes.
@@ -78,7 +80,7 @@ def check_texts(values: object, name: str) -> None:
 
 
 def _videos(rows: Sequence[VideoSample], data: DataConfig) -> str:
-    """How many, and a digest of their paths below the root (which may move) and of their labels, in order."""
+    """The number of videos, and a hash of their labels and of their paths below the root (which may move), in order."""
     source = Path(data.train)
     root = Path(data.root) if data.root else (source if source.is_dir() else source.parent)
     digest = hashlib.sha256()
@@ -88,7 +90,7 @@ def _videos(rows: Sequence[VideoSample], data: DataConfig) -> str:
 
 
 def _files(rows: Sequence[VideoSample]) -> str:
-    """A digest of the sizes and times of the training files, in order; of a video in a tar file, of the whole file."""
+    """A hash of the sizes and times of the training files, in order. A tar file counts for the videos in it."""
     digest, seen = hashlib.sha256(), dict[str, str]()
     for row in rows:
         place = str(row.path.shard) if isinstance(row.path, ShardMember) else str(row.path)
@@ -99,7 +101,7 @@ def _files(rows: Sequence[VideoSample]) -> str:
 
 
 def _size_and_time(place: str) -> str:
-    """Of a file here; empty for an address, or a file that is gone, which reading it will tell."""
+    """Size and time of a local file; empty for a URL, and for a missing file, which reading reports later."""
     try:
         status = Path(place).stat()
     except (OSError, ValueError):
@@ -108,7 +110,7 @@ def _size_and_time(place: str) -> str:
 
 
 def changed_files(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """A warning if training files are not those that the saved run began with; older runs do not say."""
+    """A warning if training files differ from those that the run began with. Older runs did not save this."""
     if saved.get("files", now["files"]) == now["files"]:
         return []
     return [
@@ -117,24 +119,24 @@ def changed_files(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     ]
 
 
-def _filled_up(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """The saved settings, and the defaults of those that are missing, at every depth."""
+def _with_defaults(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved settings, with the default of each missing one, at every depth."""
     filled = {**defaults, **saved}
     for key, value in defaults.items():
         if isinstance(value, dict) and isinstance(filled[key], dict):
-            filled[key] = _filled_up(filled[key], value)
+            filled[key] = _with_defaults(filled[key], value)
     return filled
 
 
 def _below(root: Path, path: VideoPath) -> str:
-    """A path without the root, if it is there; forward slashes."""
+    """A path relative to the root if it is inside, with forward slashes."""
     if isinstance(path, ShardMember):
         return str(path).removeprefix(f"{root.as_posix()}/")
     return (path.relative_to(root) if path.is_relative_to(root) else path).as_posix()
 
 
 def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:
-    """`field: saved value there, new value here` for every leaf that differs and may not."""
+    """A line with both values for each setting that differs and must not."""
     if path in MAY_CHANGE_ON_RESUME or saved == now or (path in MAY_MOVE_ON_RESUME and saved and now):
         return
     if isinstance(saved, dict) and isinstance(now, dict):
@@ -145,7 +147,7 @@ def _differences(saved: object, now: object, path: str = "") -> Iterable[str]:
 
 
 def _class_differences(saved: Sequence[str], now: Sequence[str]) -> Iterable[str]:
-    """The number of classes, or else the first one that is called otherwise."""
+    """A line about the number of classes, or about the first class whose name differs."""
     if len(saved) != len(now):
         yield f"there were {len(saved)} classes, now {len(now)}"
         return

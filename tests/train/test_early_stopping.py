@@ -2,11 +2,11 @@
 
 import pytest
 
-from vitaclip.train.validations import Validations
+from vitaclip.train.early_stopping import EarlyStopping
 
 
-def after(values: list[float], patience: int) -> Validations:
-    validations = Validations("val/top1", patience)
+def after(values: list[float], patience: int) -> EarlyStopping:
+    validations = EarlyStopping("val/top1", patience)
     for number, value in enumerate(values, start=1):
         validations.record(10 * number, {"val/top1": value, "val/top5": 1.0})
     return validations
@@ -28,11 +28,11 @@ def after(values: list[float], patience: int) -> Validations:
 def test_best_and_exhausted(values: list[float], patience: int, best: int | None, exhausted: bool) -> None:
     validations = after(values, patience)
     assert validations.best_step == best
-    assert validations.exhausted == exhausted
+    assert validations.should_stop == exhausted
 
 
 def test_it_watches_its_own_metric() -> None:
-    validations = Validations("val/top5", 1)
+    validations = EarlyStopping("val/top5", 1)
     validations.record(1, {"val/top1": 0.1, "val/top5": 0.9})
     validations.record(2, {"val/top1": 0.9, "val/top5": 0.1})
     assert validations.best_step == 1

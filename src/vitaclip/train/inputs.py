@@ -1,0 +1,125 @@
+"""What a run is made from: its lists, its model, and its training samples.
+
+Axes: V clips of a video.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, cast
+
+import numpy as np
+from torch import Tensor
+
+from vitaclip.backbones.loading import load_backbone
+from vitaclip.config import TrainConfig
+from vitaclip.data import (
+    EvalDataset,
+    FixedAugmentationDataset,
+    TrainDataset,
+    TrainSamples,
+    TrainTransform,
+    VideoError,
+    VideoList,
+    draw_shots,
+    frame_sampling,
+    index_cache,
+    read_videos,
+)
+from vitaclip.distributed import DistEnv
+from vitaclip.evaluate.feature_cache import cached_features
+from vitaclip.evaluate.scoring import VideoFeatures, gather_features
+from vitaclip.model import VideoModel
+from vitaclip.runtime import pick_device_among
+
+
+def read_train_list(config: TrainConfig) -> VideoList:
+    """The videos of `data.train`, or those of each class that `data.shots` draws."""
+    data = config.data
+    videos = read_videos(
+        data.train, "data.train", root=data.root, classes=data.classes, cache=index_cache(data.index_cache)
+    )
+    several = next((row for row in videos.rows if len(row.labels) > 1), None)
+    if several and config.optim.loss == "cross_entropy":
+        raise ValueError(f"{several.source}: {several.path} has several labels; set optim.loss = bce, or give it one")
+    if not data.shots:
+        return videos
+    seed = config.seed if data.shots_seed is None else data.shots_seed
+    return replace(videos, rows=draw_shots(videos.rows, videos.class_names, data.shots, seed))
+
+
+def read_val_list(config: TrainConfig, class_names: tuple[str, ...]) -> VideoList:
+    """The videos of `data.val`, whose labels count through the classes that are trained on."""
+    data = config.data
+    cache = index_cache(data.index_cache)
+    return read_videos(data.val, "data.val", root=data.root, class_names=class_names, cache=cache)
+
+
+def build_model(config: TrainConfig, class_names: tuple[str, ...], dist: DistEnv) -> VideoModel:
+    """The model of a run at its start, on this rank's device."""
+    device = pick_device_among(config.runtime.device, dist.local_rank, dist.world_size)
+    backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
+    return VideoModel(backbone, config.model, class_names, config.seed).to(device).prepare(config.runtime)
+
+
+def clip_samples(config: TrainConfig, image_size: int, videos: VideoList) -> TrainDataset:
+    """Training samples whose clips are decoded and augmented anew in each step."""
+    data = config.data
+    return TrainDataset(
+        videos.rows,
+        frame_sampling(config.model.sampling, config.model.num_frames),
+        TrainTransform(size=image_size, augment=data.augment),
+        seed=config.seed,
+        on_error=data.on_error,
+        balance_classes=data.balance_classes,
+        index_cache=index_cache(data.index_cache),
+        limits=data.limits,
+        pixel_aspect=data.pixel_aspect,
+    )
+
+
+class FeatureSamples(TrainSamples):
+    """Training samples that are features (...) of one of a video's V clips; (seed, step, i) decides which."""
+
+    def __init__(self, videos: VideoList, features: VideoFeatures, config: TrainConfig) -> None:
+        # The error of a broken video begins with its place in the list already; `source` would add it once more.
+        rows = [replace(row, source=str(row.path)) for row in videos.rows]
+        super().__init__(rows, config.seed, config.data.on_error, config.data.balance_classes)
+        self._clips = dict(zip(features.rows.tolist(), features.features[0], strict=True))
+        self._broken = features.skipped
+
+    def clip(self, index: int, rng: np.random.Generator) -> Tensor:
+        if index in self._broken:
+            raise VideoError(self._broken[index])
+        clips = self._clips[index]
+        return cast(Tensor, clips[rng.integers(len(clips))])
+
+
+def feature_samples(
+    config: TrainConfig, model: VideoModel, videos: VideoList, dist: DistEnv, on_progress: Callable[[int], None]
+) -> FeatureSamples:
+    """Training samples from the feature cache. Each rank makes its part of what the cache lacks; all ranks get all
+    features, because each epoch has the videos in another order.
+
+    Args:
+        config: the run.
+        model: embeds the videos.
+        videos: the training videos.
+        dist: the ranks of the run.
+        on_progress: called with the number of this rank's videos that were just done.
+    """
+    data = config.data
+    sampling = frame_sampling(config.model.sampling, config.model.num_frames)
+    how: dict[str, Any] = {
+        "index_cache": index_cache(data.index_cache),
+        "limits": data.limits,
+        "pixel_aspect": data.pixel_aspect,
+    }
+    if data.feature_draws:
+        transform = TrainTransform(size=model.image_size, augment=data.augment)
+        clips: EvalDataset = FixedAugmentationDataset(videos.rows, sampling, transform, data.feature_draws, **how)
+    else:
+        clips = EvalDataset(videos.rows, sampling, 1, 1, model.image_size, **how)
+    share = dist.rank_range(len(videos.rows))
+    with dist.shared_errors():
+        own = cached_features(model, clips, data, config.runtime, share=share, on_progress=on_progress)
+    return FeatureSamples(videos, gather_features(own, dist), config)
