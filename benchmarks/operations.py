@@ -6,7 +6,7 @@ Axes: B clips, T frames, N patches, G global prompts, K texts, L tokens, M conte
 from collections.abc import Sequence
 
 from vitaclip.backbones.config import TextConfig
-from vitaclip.backbones.text import KEPT
+from vitaclip.backbones.text import MAX_STORED_TEXTS
 from vitaclip.model import VideoModel
 
 
@@ -39,7 +39,7 @@ def of_step(model: VideoModel, clips: int, lengths: Sequence[int]) -> int:
     Texts beyond those whose activations are kept go there twice."""
     text = model.backbone.config.text
     there = clips * of_video(model, model.config.num_frames) + of_texts(text, lengths)
-    return 2 * there + of_texts(text, sorted(lengths)[KEPT:])
+    return 2 * there + of_texts(text, sorted(lengths)[MAX_STORED_TEXTS:])
 
 
 def kept_numbers(model: VideoModel, clips: int, lengths: Sequence[int], *, by_products: bool) -> int:
@@ -54,7 +54,7 @@ def kept_numbers(model: VideoModel, clips: int, lengths: Sequence[int], *, by_pr
     per_block = tokens * (4 + vision.mlp_ratio) * vision.width + 2 * seen * vision.width
     if by_products:
         per_block += tokens * (vision.heads * seen + vision.width)
-    kept = sum(sorted(lengths)[:KEPT]) * text.depth * (6 + 4) * text.width
+    kept = sum(sorted(lengths)[:MAX_STORED_TEXTS]) * text.depth * (6 + 4) * text.width
     return round(clips * frames * vision.depth * per_block) + kept + class_numbers(model, clips, lengths)
 
 

@@ -78,7 +78,7 @@ def test_training_in_bfloat16_on_a_cpu_is_as_exact_as_bfloat16_is() -> None:
     """Against float64 on the same rounded numbers: a per cent of the length, of the output and of each gradient."""
     inputs = [random(2, 2, length, 32, dtype=torch.bfloat16).requires_grad_() for length in (50, 66, 66)]
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    out = kernels.attend(*inputs, causal=False)
+    out = kernels.scaled_dot_product_attention(*inputs, causal=False)
     expected = F.scaled_dot_product_attention(exact[0], exact[1], exact[2])
     grad = random(*out.shape, dtype=torch.bfloat16)
     got = [out, *torch.autograd.grad(out, inputs, grad)]
@@ -99,5 +99,5 @@ def test_attention_is_fused_but_where_its_way_back_is_slow(
     monkeypatch.setattr(kernels, "attend_by_products", multiply)
     query, key = random(1, 1, 4, 8, dtype=dtype), random(1, 1, 16, 8, dtype=dtype)
     with torch.set_grad_enabled(training):
-        kernels.attend(query, key, key, causal=False)
+        kernels.scaled_dot_product_attention(query, key, key, causal=False)
     assert multiply.called == by_products

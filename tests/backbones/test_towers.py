@@ -56,8 +56,8 @@ def one_by_one(tower: TextTower, embeddings: Tensor, end: Tensor) -> Tensor:
 def test_texts_in_parts_have_the_features_and_gradients_of_texts_alone(
     kept: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(text_module, "TOGETHER", 3)
-    monkeypatch.setattr(text_module, "KEPT", kept)
+    monkeypatch.setattr(text_module, "CHUNK_SIZE", 3)
+    monkeypatch.setattr(text_module, "MAX_STORED_TEXTS", kept)
     tower = tiny_backbone().clip.text.double()
     embeddings = random(11, 9, 12).requires_grad_()
     end = torch.tensor([8, 2, 5, 5, 1, 7, 3, 8, 2, 6, 4])
@@ -69,8 +69,8 @@ def test_texts_in_parts_have_the_features_and_gradients_of_texts_alone(
 
 
 def test_texts_beyond_the_kept_are_computed_twice_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(text_module, "TOGETHER", 2)
-    monkeypatch.setattr(text_module, "KEPT", 2)
+    monkeypatch.setattr(text_module, "CHUNK_SIZE", 2)
+    monkeypatch.setattr(text_module, "MAX_STORED_TEXTS", 2)
     tower = tiny_backbone().clip.text
     encoded: list[int] = []
     encode = TextTower._encode

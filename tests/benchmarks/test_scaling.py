@@ -18,8 +18,8 @@ from vitaclip.config import RuntimeConfig
 
 def test_what_a_class_keeps_of_its_own_is_in_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the texts that are kept, a class still costs its gradient and the optimiser's state, counted here."""
-    monkeypatch.setattr(text_tower, "KEPT", 4)
-    monkeypatch.setattr(operations, "KEPT", 4)
+    monkeypatch.setattr(text_tower, "MAX_STORED_TEXTS", 4)
+    monkeypatch.setattr(operations, "MAX_STORED_TEXTS", 4)
     formula, counted = [], []
     for classes in (10, 30):
         model = full_size.build_model(classes=classes, frames=1, image_size=32, small=True)

@@ -35,11 +35,11 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
+def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
     """softmax(q k^T / sqrt(C)) v: (..., L, C), (..., S, C), (..., S, C) -> (..., L, C); causal: query l sees keys 0..l.
 
     Fused, so that the weights are never in memory, but for training in bfloat16 on a CPU: torch's fused way back takes
-    two to eight times as long there as plain products, which keep the weights.
+    two to eight times as long there as plain products, which store the weights.
     """
     if query.dtype == torch.bfloat16 and query.device.type == "cpu" and torch.is_grad_enabled():
         return attend_by_products(query, key, value, causal=causal)
@@ -54,7 +54,7 @@ def linear_by_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def attend_by_products(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
-    """What `attend` computes. In bfloat16 the weights' logarithms are rounded to it."""
+    """What `scaled_dot_product_attention` computes. In bfloat16 the weights' logarithms are rounded to it."""
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
     if causal:
         scores = scores + torch.full(scores.shape[-2:], -torch.inf, dtype=scores.dtype, device=scores.device).triu(1)

@@ -7,13 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import CLIPConfig
-from vitaclip.backbones.transformer import Block, run_twice
+from vitaclip.backbones.transformer import Block, checkpoint_activations
 
-TOGETHER = 128
-"""Texts that go through the tower at a time, of like length, so that few carry padding."""
-KEPT = 1024
-"""Texts whose activations are kept for the way back. Those beyond are computed again when it comes to them: any number
-of texts trains with the activations of so many, for at most half as much work again."""
+CHUNK_SIZE = 128
+"""Texts that go through the tower at a time on a CPU, of like length, so that few carry padding. A GPU takes as many as
+`MAX_STORED_TEXTS`, because launching more kernels costs it more than padding."""
+MAX_STORED_TEXTS = 1024
+"""Texts whose activations are stored for the backward pass. Those beyond are computed again when it reaches them: any
+number of texts trains with the activations of so many, for at most half as much work again."""
 
 
 class TextTower(nn.Module):
@@ -47,11 +48,11 @@ class TextTower(nn.Module):
         end = end[order]
         lengths = (end + 1).tolist()
         features = []
-        for number, texts in enumerate(embeddings[order].split(TOGETHER)):
-            places = slice(number * TOGETHER, number * TOGETHER + len(texts))
-            inputs = texts[:, : lengths[places][-1]], end[places]
-            if torch.is_grad_enabled() and places.start >= KEPT:
-                features.append(run_twice(self._encode, *inputs))
+        size = MAX_STORED_TEXTS if embeddings.device.type == "cuda" else CHUNK_SIZE
+        for start, texts in zip(range(0, len(end), size), embeddings[order].split(size), strict=True):
+            inputs = texts[:, : lengths[start + len(texts) - 1]], end[start : start + len(texts)]
+            if torch.is_grad_enabled() and start >= MAX_STORED_TEXTS:
+                features.append(checkpoint_activations(self._encode, *inputs))
             else:
                 features.append(self._encode(*inputs))
         return torch.cat(features)[order.argsort()]

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vitaclip.backbones.kernels import Linear, attend, linear
+from vitaclip.backbones.kernels import Linear, linear, scaled_dot_product_attention
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -25,8 +25,8 @@ def quick_gelu(x: Tensor) -> Tensor:
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, "gelu": F.gelu}
 
 
-def run_twice(run: Callable[..., Tensor], *inputs: object) -> Tensor:
-    """`run(*inputs)`, of which nothing is kept for the way back: it runs again then. It must not be random."""
+def checkpoint_activations(run: Callable[..., Tensor], *inputs: object) -> Tensor:
+    """Return `run(*inputs)` without storing activations: the backward pass runs it again, so it must not be random."""
     return checkpoint(run, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
@@ -70,7 +70,7 @@ class Attention(nn.Module):
         query = self._split_heads(query)
         # The fused kernels want exactly one batch axis.
         query, key, value = (part.flatten(end_dim=-4) if part.dim() > 4 else part for part in (query, key, value))
-        mixed = attend(query, key, value, causal=causal)
+        mixed = scaled_dot_product_attention(query, key, value, causal=causal)
         return self.out(mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width))
 
     def _keys_and_values(self, x: Tensor) -> list[Tensor]:
@@ -123,7 +123,7 @@ class Block(nn.Module):
     ) -> Tensor:
         """Run the block; see `Attention.forward` for shapes. With `keep` the other tokens are not computed further."""
         if self.recompute and torch.is_grad_enabled():
-            return run_twice(self._run, x, context, causal, keep)
+            return checkpoint_activations(self._run, x, context, causal, keep)
         return self._run(x, context, causal, keep)
 
     def _run(self, x: Tensor, context: Sequence[Tensor], causal: bool, keep: int | None) -> Tensor:
