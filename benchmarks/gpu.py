@@ -269,14 +269,19 @@ def seconds_of(run: Callable[[], object], device: torch.device, runs: int = 5) -
 
 
 def measured(
-    run: Callable[[], object], device: torch.device, operations_: float, rate: float, units: dict[str, int]
+    run: Callable[[], object],
+    device: torch.device,
+    operations_: float,
+    rate: float,
+    units: dict[str, int],
+    runs: int = 5,
 ) -> dict[str, Any]:
     """Seconds, units a second, share of the rate of products, peak memory; `out of memory` if it is."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     try:
-        seconds = seconds_of(run, device)
+        seconds = seconds_of(run, device, runs)
     except torch.OutOfMemoryError:
         return {"seconds": None, "note": "out of memory"}
     figures: dict[str, Any] = {"seconds": seconds, **{f"{unit}/s": count / seconds for unit, count in units.items()}}
@@ -367,8 +372,9 @@ def measured_compiled(
 
 
 def train_speed(options: argparse.Namespace, size: str, frames: int, rate: float) -> dict[str, Any]:
-    """A step of 2 micro-batches, AdamW included; clips a second."""
+    """A step of the recipe's 256 clips (B/16; 64 for L/14) in micro-batches, AdamW included; clips a second."""
     device = options.device
+    parts = 2 if options.small else (8 if size == "b16" else 4) * frames // 8
     micro = 2 if options.small else (32 if size == "b16" else 16) * 8 // frames
     figures: dict[str, Any] = {}
     lengths: list[int] = []
@@ -377,11 +383,11 @@ def train_speed(options: argparse.Namespace, size: str, frames: int, rate: float
             continue
         model = build(size, frames, options).to(device)
         lengths = lengths or full_size.text_lengths(model)
-        batch = full_size.random_batch(model, 2 * micro)
+        batch = full_size.random_batch(model, parts * micro)
         runtime = RuntimeConfig(precision="bfloat16", compile=name == "ours, compiled")
-        procedure = full_size.PROCEDURES[name.split(",")[0]](model, batch, 2, runtime)
-        work = 0.0 if name == "published" else operations.of_step(model, 2 * micro, lengths)
-        figures[name] = measured(procedure.train, device, work, rate, {"clips": 2 * micro})
+        procedure = full_size.PROCEDURES[name.split(",")[0]](model, batch, parts, runtime)
+        work = 0.0 if name == "published" else operations.of_step(model, parts * micro, lengths)
+        figures[name] = measured(procedure.train, device, work, rate, {"clips": parts * micro}, runs=2)
         if name == "ours" and device.type == "cuda":
             figures["where the time of ours goes"] = kinds_of_time(procedure.train, device)
         del procedure, model
