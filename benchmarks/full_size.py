@@ -80,7 +80,7 @@ def random_pixels(*leading: int, size: int = 224) -> Tensor:
 
 def random_batch(model: VideoModel, batch_size: int) -> TrainBatch:
     """As the loader gives it."""
-    video = random_pixels(batch_size, 1, model.config.num_frames, size=model.image_size)
+    video = random_pixels(batch_size, model.config.num_frames, size=model.image_size)
     labels = torch.arange(batch_size) % len(model.class_names)
     return TrainBatch(0, video, labels, tuple(range(batch_size)), ())
 
@@ -140,7 +140,7 @@ class Published:
     def train(self) -> None:
         """One step; as published the whole batch is on the device, normalised."""
         self.model.train()
-        video = self.normalize(self.batch.video[:, 0].to(self.device))
+        video = self.normalize(self.batch.video.to(self.device))
         labels = self.batch.labels.to(self.device)
         published_step(self.model, self.optimizer, video, labels, self.micro_batches, self.autocast)
 

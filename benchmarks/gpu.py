@@ -196,7 +196,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     """Videos a second from files to probabilities: decoding on all cores beside the card."""
     import clips
 
-    from vitaclip.data import EvalDataset, FrameSampling, VideoSample, eval_batches
+    from vitaclip.data import EvalDataset, EvalViews, FrameSampling, VideoSample, eval_batches
     from vitaclip.evaluate.scoring import encode_views
 
     count, cores = (4, 2) if options.small else (480, os.cpu_count() or 1)
@@ -206,7 +206,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
         rows = [VideoSample(paths[i % len(paths)], (0,), str(i)) for i in range(count)]
         figures: dict[str, Any] = {"files": "H.264, 340 x 256, 10 s, synthetic", "cores": cores, "views": 3}
         for what in ("decoding alone", "decoding and the model"):
-            data = EvalDataset(rows, FrameSampling("dense", 8, 16), 3, size=model.image_size)
+            data = EvalDataset(rows, EvalViews(FrameSampling("dense", 8, 16), 3, size=model.image_size))
             begun: list[float] = []
             for batch in eval_batches(data, 16, cores):
                 if not begun:  # the workers have started

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig
-from vitaclip.data import FrameSampling, Sample, TrainDataset, TrainTransform, VideoSample, open_video
+from vitaclip.data import FrameSampling, TrainClips, TrainDataset, TrainTransform, VideoPath, VideoSample, open_video
 from vitaclip.data import train_batches as load
 from vitaclip.data.transforms.train import SampledTransform
 
@@ -35,18 +35,18 @@ SAMPLING = FrameSampling("dense", 8, 16)
 # ----------------------------------------------------------------------------------------------------- clips a second
 
 
-class Ready(TrainDataset):
-    """Has every sample at once: what remains is the way to the main process."""
+class Ready(TrainClips):
+    """Has every clip at once: what remains is the way to the main process."""
 
-    def sample(self, step: int, i: int, batch_size: int) -> Sample:
+    def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
         """Black."""
-        return Sample(torch.zeros(1, 8, 3, 224, 224, dtype=torch.uint8), 0, 0)
+        return torch.zeros(8, 3, 224, 224, dtype=torch.uint8)
 
 
-def dataset(paths: list[Path], randaugment: str, kind: type[TrainDataset] = TrainDataset) -> TrainDataset:
+def dataset(paths: list[Path], randaugment: str, kind: type[TrainClips] = TrainClips) -> TrainDataset:
     """The training data of the published recipe."""
     rows = [VideoSample(path, (0,), str(path)) for path in paths]
-    return kind(rows, SAMPLING, TrainTransform(224, AugmentConfig(randaugment=randaugment)), seed=0)
+    return TrainDataset(rows, kind(SAMPLING, TrainTransform(224, AugmentConfig(randaugment=randaugment))), seed=0)
 
 
 def measure_throughput(paths: list[Path], turns: int, batches: int) -> dict[str, timing.Times]:
@@ -150,19 +150,20 @@ MEMORY_CLIPS = (
 )
 MEMORY_CASES = {
     "nothing": "[]",
-    "a training clip": "load(TrainDataset(rows, sampling, TrainTransform(224), 0), 0, 1, 1)",
-    "a training clip, RandAugment": "load(TrainDataset(rows, sampling, TrainTransform(224, augment), 0), 0, 1, 1)",
-    "a test of 3 views": "eval_batches(EvalDataset(rows, sampling), 1)",
-    "16 frames spread over the video": "eval_batches(EvalDataset(rows, FrameSampling('segments', 16), 1), 1)",
+    "a training clip": "train(TrainTransform(224))",
+    "a training clip, RandAugment": "train(TrainTransform(224, augment))",
+    "a test of 3 views": "test(EvalViews(sampling))",
+    "16 frames spread over the video": "test(EvalViews(FrameSampling('segments', 16), 1))",
 }
 MEMORY_PROGRAM = """
 import sys
 from pathlib import Path
 from vitaclip.config import AugmentConfig
 from vitaclip.data import *
-from vitaclip.data import train_batches as load
 rows, sampling = [VideoSample(Path(sys.argv[1]), (0,), "")], FrameSampling("dense", 8, 16)
 augment = AugmentConfig(randaugment="rand-m7-n4-mstd0.5-inc1")
+train = lambda transform: train_batches(TrainDataset(rows, TrainClips(sampling, transform), 0), 0, 1, 1)
+test = lambda views: eval_batches(EvalDataset(rows, views), 1)
 for _ in {case}:
     pass
 print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM")).split()[1])

@@ -47,5 +47,5 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         paths.append(path)
         return open_source(path, *arguments)
 
-    monkeypatch.setattr("vitaclip.data.loading.dataset.open_source", counted)
+    monkeypatch.setattr("vitaclip.data.loading.clips.open_source", counted)
     return paths

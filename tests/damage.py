@@ -18,7 +18,16 @@ from torch import Tensor
 from video_files import moving_texture
 from video_kinds import KINDS
 from vitaclip.config import AugmentConfig
-from vitaclip.data import FrameSampling, TrainDataset, TrainTransform, VideoError, VideoSample, load_views, open_source
+from vitaclip.data import (
+    EvalViews,
+    FrameSampling,
+    TrainClips,
+    TrainDataset,
+    TrainTransform,
+    VideoError,
+    VideoSample,
+    open_source,
+)
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.data.workers.processes import Outcome, run_in_processes
 
@@ -241,10 +250,10 @@ def read(path: Path) -> Reading:
     try:
         sampling = FrameSampling("dense", 8, 4)
         transform = TrainTransform(32, AugmentConfig(randaugment="rand-m7-n2"))
-        clip = TrainDataset([VideoSample(path, (0,), str(path))], sampling, transform, 0).sample(0, 0, 1).video
+        clip = TrainDataset([VideoSample(path, (0,), str(path))], TrainClips(sampling, transform), 0)[0, 0, 1].video
         assert clip is not None
         assert clip.shape == (1, 8, 3, 32, 32)
-        assert load_views(path, sampling, 3, 1, 32).shape == (3, 8, 3, 32, 32)
+        assert EvalViews(sampling, 3, 1, 32).read(path).shape == (3, 8, 3, 32, 32)
         differs = _differs(path)
     except VideoError as found:
         error = str(found)

@@ -14,7 +14,7 @@ from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.config import ModelConfig, SamplingConfig
-from vitaclip.data import frame_sampling, load_views
+from vitaclip.data import EvalViews, frame_sampling
 from vitaclip.model import VideoModel
 
 DATASETS = ("kinetics400", "kinetics600", "ssv2", "ucf101", "hmdb51")
@@ -64,7 +64,7 @@ def _fake_clips(dataset: str, folder: Path, models: list[VideoModel]) -> list[Fa
     for which, model in enumerate(models):
         text, sampling = model.encode_text(classes.prompts), frame_sampling(model.config.sampling, 4)
         for n in range(3 * which, 3 * which + 3):
-            views = load_views(folder / f"clip{n}.mp4", sampling, 2, 1, model.image_size)
+            views = EvalViews(sampling, 2, 1, model.image_size).read(folder / f"clip{n}.mp4")
             chosen[n] = int(model(views, text).softmax(dim=1).mean(dim=0).argmax())
     names = [classes.names[number] for number in chosen]
     if dataset == "hmdb51":  # two of the four classes whose wording is swapped as published

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import TrainDataset, VideoError, VideoPath, open_source
+from vitaclip.data import TrainClips, VideoError, VideoPath, open_source
 from vitaclip.data.tools.scan import VideoFacts, check_video
 from vitaclip.data.workers.worker import Heartbeat
 
@@ -81,10 +81,10 @@ def send_and_die(item: int, heartbeat: Heartbeat) -> object:
     return {"large": torch.full((300, 100), item), "small": torch.tensor([item]), "none": torch.empty(0, 3)}
 
 
-class MisbehavingDataset(TrainDataset):
+class MisbehavingClips(TrainClips):
     """Of which a file whose name says so hangs or kills the process."""
 
-    def clip(self, index: int, rng: np.random.Generator) -> Tensor:
+    def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
         """A clip, or not."""
-        misbehave(Path(str(self.rows[index].path)).stem)
-        return super().clip(index, rng)
+        misbehave(Path(str(path)).stem)
+        return super().read(path, rng)

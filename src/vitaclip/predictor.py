@@ -3,7 +3,7 @@
 Axes: n videos, V views, T frames, H x W pixels, K classes.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -12,15 +12,14 @@ from torch import Tensor
 from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
 from vitaclip.data import (
     EvalDataset,
-    FrameSampling,
-    LoadedVideo,
+    EvalViews,
+    ReadOptions,
     VideoPath,
     VideoSample,
     eval_batches,
-    index_cache,
-    read_views,
+    eval_views,
+    read_options,
     to_video_path,
-    view_sampling,
 )
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
 from vitaclip.evaluate.scoring import encode_views, fuse_views
@@ -126,29 +125,18 @@ class Predictor:
         return fuse_views(self.model, features, self.texts.features, self.views.average)
 
     @property
-    def sampling(self) -> FrameSampling:
-        """Which frames of a video are looked at."""
-        config = self.model.config
-        return view_sampling(config.sampling, config.num_frames, self.views)
+    def reader(self) -> EvalViews:
+        """Reads the views of a video; `reader.load` gives the numbers of their frames too. It holds no model, so that
+        it can be sent to other processes."""
+        return self._reader(ReadOptions(limits=self.limits, pixel_aspect=self.views.pixel_aspect or "display"))
 
-    @property
-    def reader(self) -> Callable[[VideoPath], LoadedVideo]:
-        """Reads the views of a video file, uint8 (V, T, 3, H, W), the crops of the first clip first, and the numbers of
-        their frames; see `vitaclip.data.read_views`. It holds no model, so that it can travel to other processes."""
-        return partial(
-            read_views,
-            sampling=self.sampling,
-            temporal_views=self.views.temporal,
-            spatial_crops=self.views.spatial,
-            size=self.model.image_size,
-            crop=self.views.crop,
-            limits=self.limits,
-            pixel_aspect=self.views.pixel_aspect or "display",
-        )
+    def _reader(self, options: ReadOptions) -> EvalViews:
+        config = self.model.config
+        return eval_views(config.sampling, config.num_frames, self.model.image_size, self.views, options)
 
     def load(self, path: str | VideoPath) -> Tensor:
         """The views of a video file, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
-        return self.reader(to_video_path(path))[0]
+        return self.reader.read(to_video_path(path))
 
     def encode(self, video: Tensor) -> Tensor:
         """Embed views, uint8 (V, T, 3, H, W): (V, ...) float32 on the CPU, one of unit length for most models."""
@@ -162,7 +150,7 @@ class Predictor:
         """
         _ = self.texts  # first: without candidates no video is opened
         video = to_video_path(path)
-        scores = self.probabilities(self.encode(self.reader(video)[0])[None])[0]
+        scores = self.probabilities(self.encode(self.reader.read(video))[None])[0]
         return self._prediction(video, scores, top_k)
 
     def predict_many(
@@ -180,16 +168,14 @@ class Predictor:
         """
         data = data or DataConfig()
         videos = [VideoSample(path, (0,), str(path)) for path in map(to_video_path, paths)]
-        views, cache = self.views, index_cache(data.index_cache)
-        looked_at = self.sampling, views.temporal, views.spatial, self.model.image_size
-        aspect = views.pixel_aspect or data.pixel_aspect
-        dataset = EvalDataset(videos, *looked_at, "skip", views.crop, cache, self.limits, aspect)
+        options = read_options(data, self.views)._replace(limits=self.limits)
+        dataset = EvalDataset(videos, self._reader(options), "skip")
         _, limit = self.texts, data.time_limit_seconds
         for batch in eval_batches(dataset, data.eval_batch_size, data.workers, time_limit_seconds=limit):
-            errors, scores = dict(zip(batch.left_out, batch.skipped, strict=True)), dict[int, Tensor]()
-            if batch.rows:
-                features = encode_views(self.model, batch.video, views.pixels, self.autocast)
-                scores = dict(zip(batch.rows, self.probabilities(features), strict=True))
+            errors, scores = batch.skipped, dict[int, Tensor]()
+            if batch.indices:
+                features = encode_views(self.model, batch.video, self.views.pixels, self.autocast)
+                scores = dict(zip(batch.indices, self.probabilities(features), strict=True))
             for row in sorted({*errors, *scores}):
                 path = videos[row].path
                 yield (

@@ -74,7 +74,7 @@ def test_middle_of_segments() -> None:
 
 
 @pytest.mark.parametrize("views", [1, 2])
-def test_fault_14_one_view_and_segments_work(views: int) -> None:
+def test_one_view_and_segments_work(views: int) -> None:
     assert FrameSampling("dense", 8, 16).views(200, views).shape == (views, 8)
     assert FrameSampling("segments", 8).views(200, views).shape == (views, 8)
 

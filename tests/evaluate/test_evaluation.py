@@ -8,7 +8,7 @@ import torch
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
-from vitaclip.data import FrameSampling, VideoSample, frame_sampling, load_views, read_folder
+from vitaclip.data import EvalViews, FrameSampling, VideoSample, frame_sampling, read_folder
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
@@ -76,7 +76,7 @@ def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: Video
     sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     text = model.encode_text(NAMES)
     for i, row in enumerate(videos.rows):
-        clips = load_views(row.path, sampling, views.temporal, views.spatial, model.image_size)
+        clips = EvalViews(sampling, views.temporal, views.spatial, model.image_size).read(row.path)
         with torch.no_grad():
             each = [model(clip[None], text).softmax(dim=-1)[0] for clip in clips]
         torch.testing.assert_close(evaluated.scores.probabilities[i], torch.stack(each).mean(dim=0))
@@ -95,7 +95,7 @@ def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VideoMo
     predictor = Predictor(model, views=views, runtime=runtime)
     predictor.set_classes(NAMES)
     for row, probabilities in zip(rows, evaluated.scores.probabilities, strict=True):
-        clips = load_views(row.path, FrameSampling("segments", 6), 2, 1, model.image_size)
+        clips = EvalViews(FrameSampling("segments", 6), 2, 1, model.image_size).read(row.path)
         assert clips.shape[:2] == (2, 6)
         with torch.no_grad():
             expected = model(clips, model.encode_text(NAMES)).softmax(dim=-1).mean(dim=0)

@@ -14,7 +14,7 @@ import torch
 from fake_datasets import save_fake_model, write_fake_datasets
 from vitaclip.catalog import load_dataset_classes, load_split
 from vitaclip.cli import main
-from vitaclip.data import frame_sampling, load_views
+from vitaclip.data import EvalViews, frame_sampling
 from vitaclip.evaluate.protocol import Part, Protocol, load_protocol, protocol_names
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.model import VideoModel
@@ -98,7 +98,7 @@ def predict_by_hand(
         with (root / f"{list_name}.csv").open(newline="") as file:
             for path, label in csv.reader(file):
                 if label in names:
-                    clips = load_views(root / path, sampling, 2, 1, model.image_size)
+                    clips = EvalViews(sampling, 2, 1, model.image_size).read(root / path)
                     mean = torch.stack([model(clip[None], text)[0].softmax(dim=0) for clip in clips]).mean(dim=0)
                     best = int(mean.argmax())
                     predictions.append(Prediction(str(root / path), label, names[best], float(mean[best])))

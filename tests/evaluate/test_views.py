@@ -14,7 +14,7 @@ from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig, from_dict
-from vitaclip.data import FrameSampling, frame_sampling, load_views, open_video, read_folder
+from vitaclip.data import EvalViews, FrameSampling, frame_sampling, open_video, read_folder
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
@@ -57,7 +57,7 @@ def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoMo
     predictor = Predictor(model, views=views, runtime=runtime)
     sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     for i, row in enumerate(rows):
-        clips = load_views(row.path, sampling, 2, 2, model.image_size)
+        clips = EvalViews(sampling, 2, 2, model.image_size).read(row.path)
         expected = by_hand(model, clips, average, pixels)
         torch.testing.assert_close(evaluated.scores.probabilities[i], expected)
         assert predictor.predict(row.path).probabilities[0] == pytest.approx(float(expected.max()), rel=1e-4)
@@ -81,7 +81,7 @@ def test_averages_and_pixels_differ(world: Path, model: VideoModel) -> None:
 def test_a_crop_may_leave_a_margin(video_folder: Path) -> None:
     """Crop 0.5 of a 64 x 48 video: frames go to 64 x 48 for crops of 24, whose centre lies 20 and 12 pixels in."""
     path, sampling = video_folder / "clip3.mp4", FrameSampling("segments", 4)
-    views = load_views(path, sampling, 1, 1, 24, 0.5)
+    views = EvalViews(sampling, 1, 1, 24, 0.5).read(path)
     with open_video(path) as video:
         frames = video.frames(sampling.views(video.num_frames, 1)[0])
     assert resize_short_side(frames, 48) is frames

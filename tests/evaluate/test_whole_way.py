@@ -13,7 +13,7 @@ from fake_datasets import save_fake_model, write_words_backbone
 from video_files import write_video
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
-from vitaclip.data import frame_sampling, load_views
+from vitaclip.data import EvalViews, frame_sampling
 from vitaclip.model import VideoModel
 
 CLIPS = 12
@@ -27,7 +27,7 @@ Tested = list[Clips]
 def seen(model: VideoModel, dataset: str, video: Path) -> str:
     """The class that the model sees in a video's middle clip."""
     classes = load_dataset_classes(dataset)
-    clip = load_views(video, frame_sampling(model.config.sampling, 4), 1, 1, model.image_size)
+    clip = EvalViews(frame_sampling(model.config.sampling, 4), 1, 1, model.image_size).read(video)
     return classes.names[int(model(clip, model.encode_text(classes.prompts))[0].argmax())]
 
 

@@ -58,10 +58,10 @@ def test_training_equals_a_cosine_classifier_written_by_hand(world: Path, tmp_pa
     trainer = Trainer(config)
     model = trainer.model.double()
     pixels = torch.Generator().manual_seed(0)
-    video = torch.randint(0, 256, (4, 1, 4, 3, 16, 16), generator=pixels, dtype=torch.uint8)
+    video = torch.randint(0, 256, (4, 4, 3, 16, 16), generator=pixels, dtype=torch.uint8)
     batch = TrainBatch(0, video, torch.arange(4) % len(NAMES), tuple(range(4)), ())
     with torch.no_grad():
-        features = F.normalize(model.encode_video(video[:, 0], normalize=False), dim=1)
+        features = F.normalize(model.encode_video(video, normalize=False), dim=1)
     assert isinstance(model.head, LinearHead)
     vectors = model.head.vectors.detach().clone().requires_grad_()
     scale = model.head.logit_scale.detach().clone().requires_grad_()

@@ -16,7 +16,7 @@ from torch import Tensor
 import torchrun
 from small_world import train_config, train_until
 from vitaclip.config import AugmentConfig, RuntimeConfig, SamplingConfig, TrainConfig, to_dict
-from vitaclip.data import FixedAugmentationDataset, Stream, TrainTransform, frame_sampling, generator
+from vitaclip.data import EvalDataset, FixedAugmentation, Stream, TrainClips, TrainTransform, frame_sampling, generator
 from vitaclip.train.dry_run import dry_run
 from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer
@@ -96,13 +96,15 @@ def test_a_step_takes_one_of_the_draws(world: Path, tmp_path: Path) -> None:
     batches = list(trainer.batches(0, 6))
     model = trainer.model.eval()
     sampling = frame_sampling(config.model.sampling, 4)
-    dataset = FixedAugmentationDataset(trainer.videos.rows, sampling, TrainTransform(model.image_size, augment), 3)
+    dataset = EvalDataset(
+        trainer.videos.rows, FixedAugmentation(TrainClips(sampling, TrainTransform(model.image_size, augment)), 3)
+    )
     taken = set()
     for batch in batches:
-        assert batch.video.shape == (4, 1, 8)
-        for i, (row, features) in enumerate(zip(batch.rows, batch.video[:, 0], strict=True)):
+        assert batch.video.shape == (4, 8)
+        for i, (row, features) in enumerate(zip(batch.indices, batch.video, strict=True)):
             draw = int(generator(0, Stream.SAMPLE, batch.step, i, 0).integers(3))
-            clips = dataset.sample(row).video
+            clips = dataset[row].video
             assert clips is not None
             with torch.no_grad():
                 torch.testing.assert_close(features, model.encode_video(clips[draw : draw + 1])[0])

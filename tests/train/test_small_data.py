@@ -23,7 +23,7 @@ from vitaclip.train.trainer import Trainer
 
 def random_batch(clips: int = 5) -> TrainBatch:
     generator = torch.Generator().manual_seed(0)
-    video = torch.randint(0, 256, (clips, 1, 4, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    video = torch.randint(0, 256, (clips, 4, 3, 16, 16), generator=generator, dtype=torch.uint8)
     return TrainBatch(0, video, torch.arange(clips) % len(NAMES), tuple(range(clips)), ())
 
 
@@ -86,7 +86,7 @@ def test_label_smoothing_spreads_the_label(world: Path, tmp_path: Path, micro_ba
     config = train_config(world, tmp_path, label_smoothing=0.3, micro_batch_size=micro_batch_size)
     trainer = Trainer(config)
     model, batch = trainer.model.double(), random_batch()
-    log_probabilities = model(batch.video[:, 0], model.encode_text(NAMES)).log_softmax(dim=-1)
+    log_probabilities = model(batch.video, model.encode_text(NAMES)).log_softmax(dim=-1)
     targets = 0.7 * F.one_hot(batch.labels, 3) + 0.1
     assert_step_has(trainer, batch, -(targets * log_probabilities).sum(dim=-1).mean())
 
@@ -101,7 +101,7 @@ def test_mixed_clips_have_mixed_labels(world: Path, tmp_path: Path, kind: str, m
     mix = draw_mix(trainer.config.data.augment, model.image_size, trainer.config.seed, step=0)
     assert mix is not None
     other = [1, 0, 3, 2, 3]
-    video = model.backbone.normalize_pixels(batch.video[:, 0])
+    video = model.backbone.normalize_pixels(batch.video)
     mixed = mix.lam * video + (1 - mix.lam) * video[other]
     if mix.box is not None:
         top, left, bottom, right = mix.box
@@ -266,7 +266,7 @@ def test_shots_are_drawn_once_and_the_draw_is_left_in_the_run_folder(world: Path
         rows = read_list(tmp_path / name / "train_list.csv", class_names=NAMES).rows
         (batch,) = trainer.batches(0, 1)
         assert sorted(batch.labels.tolist()) == [0, 0, 1, 1, 2, 2]
-        return [(str(row.path), row.label) for row in rows], set(batch.rows)
+        return [(str(row.path), row.label) for row in rows], set(batch.indices)
 
     first, numbers = drawn("first")
     assert [label for _, label in first] == [0, 0, 1, 1, 2, 2]

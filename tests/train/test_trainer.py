@@ -24,7 +24,7 @@ from vitaclip.train.trainer import Trainer
 
 def random_batch(clips: int = 4) -> TrainBatch:
     generator = torch.Generator().manual_seed(0)
-    video = torch.randint(0, 256, (clips, 1, 4, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    video = torch.randint(0, 256, (clips, 4, 3, 16, 16), generator=generator, dtype=torch.uint8)
     return TrainBatch(0, video, torch.arange(clips) % len(NAMES), tuple(range(clips)), ())
 
 
@@ -47,7 +47,7 @@ def test_step_has_the_gradient_of_plain_backpropagation(
     model = trainer.model.double()
     batch = random_batch()
 
-    logits = model(batch.video[:, 0], model.encode_text(NAMES))
+    logits = model(batch.video, model.encode_text(NAMES))
     loss = F.cross_entropy(logits, batch.labels)
     expected = torch.autograd.grad(loss, list(model.trainable_parameters().values()))
 

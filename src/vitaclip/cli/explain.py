@@ -73,7 +73,7 @@ def run(arguments: Namespace) -> int:
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "explaining", len(paths))
         limit = data.time_limit_seconds or math.inf
-        for outcome in run_in_processes(predictor.reader, stems, data.workers, limit):
+        for outcome in run_in_processes(predictor.reader.load, stems, data.workers, limit):
             path, stem = outcome.item, stems[outcome.item]
             if outcome.result is None:
                 failures.append(name_problem(path, outcome.problem))

@@ -1,8 +1,9 @@
 """Video files to batches of bytes: lists, decoding, sampling, transforms, data sets, loader.
 
-Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W); the model normalises them. A row of `lists` says which
-video; `sampling` says which frames; `reading` decodes them; `transforms` crops and augments; `loading` makes batches of
-them, in `workers`. `prepare` and `tools` are about data sets before any training.
+Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W), without V in training; the model normalises them.
+`lists` says which videos there are; `sampling` says which frames; `reading` decodes them; `transforms` crops and
+augments; `loading` makes samples and batches of them, in `workers`. `prepare` and `tools` serve data sets before any
+training.
 """
 
 from vitaclip.data.labels import label_tensor, multi_hot
@@ -11,16 +12,18 @@ from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
 from vitaclip.data.lists.sources import choose_classes, find_videos, read_videos
 from vitaclip.data.lists.video_list import VideoList, VideoSample, read_folder, read_list
-from vitaclip.data.loading.dataset import (
-    EvalDataset,
-    FixedAugmentationDataset,
+from vitaclip.data.loading.clips import (
+    ClipReader,
+    EvalViews,
+    FixedAugmentation,
     LoadedVideo,
-    TrainDataset,
-    load_views,
-    read_views,
+    ReadOptions,
+    TrainClips,
+    eval_views,
+    read_options,
 )
+from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset, located
 from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
-from vitaclip.data.loading.samples import Sample, TrainSamples, located
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.decode import Video, open_video
 from vitaclip.data.reading.frame_folder import FrameFolder, open_source
@@ -29,27 +32,30 @@ from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.data.rng import Stream, generator
-from vitaclip.data.sampling import FrameSampling, frame_sampling, view_sampling
+from vitaclip.data.sampling import FrameSampling, frame_sampling
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.data.workers.worker import expect_processes
 
 __all__ = [
     "VIDEO_SUFFIXES",
+    "ClipReader",
     "EvalBatch",
     "EvalDataset",
-    "FixedAugmentationDataset",
+    "EvalViews",
+    "FixedAugmentation",
     "FrameFolder",
     "FrameSampling",
     "IndexCache",
     "LoadedVideo",
     "RandAugment",
+    "ReadOptions",
     "Sample",
     "ShardMember",
     "Stream",
     "TrainBatch",
+    "TrainClips",
     "TrainDataset",
-    "TrainSamples",
     "TrainTransform",
     "Video",
     "VideoError",
@@ -60,6 +66,7 @@ __all__ = [
     "choose_classes",
     "draw_shots",
     "eval_batches",
+    "eval_views",
     "expect_processes",
     "find_videos",
     "frame_sampling",
@@ -67,7 +74,6 @@ __all__ = [
     "index_cache",
     "label_tensor",
     "list_text",
-    "load_views",
     "located",
     "multi_hot",
     "names_shards",
@@ -77,9 +83,8 @@ __all__ = [
     "read_class_names",
     "read_folder",
     "read_list",
+    "read_options",
     "read_videos",
-    "read_views",
     "to_video_path",
     "train_batches",
-    "view_sampling",
 ]

@@ -16,7 +16,7 @@ class Stream(IntEnum):
     """How the clips of a step are mixed; numbered by step."""
     SHOTS = 3
     """The few videos of a class that are trained on; numbered by class."""
-    DRAWN = 4
+    FIXED_AUGMENTATION = 4
     """Training clips that are drawn once for all runs; numbered by a sum over the file's name, and by draw."""
     DROPOUT = 5
     """What a training step leaves out; numbered by step and place in the batch."""

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitaclip.config import SamplingConfig, ViewsConfig, require
+from vitaclip.config import SamplingConfig, require
 
 Indices = NDArray[np.int64]
 
@@ -107,11 +107,6 @@ class FrameSampling:
 def frame_sampling(config: SamplingConfig, num_frames: int) -> FrameSampling:
     """The sampling that a config describes, for clips of `num_frames` frames."""
     return FrameSampling(config.kind, num_frames, config.stride)
-
-
-def view_sampling(config: SamplingConfig, num_frames: int, views: ViewsConfig) -> FrameSampling:
-    """The sampling at test: as in training, unless the views ask for another."""
-    return FrameSampling(views.sampling or config.kind, views.frames or num_frames, views.stride or config.stride)
 
 
 def _slide(total: int, num_frames: int, stride: int) -> int:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig, check_feature_cache
-from vitaclip.data import EvalDataset, VideoSample, eval_batches, expect_processes, index_cache, view_sampling
+from vitaclip.data import EvalDataset, VideoSample, eval_batches, eval_views, expect_processes, read_options
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, encode_classes
 from vitaclip.evaluate.feature_cache import cached_features
@@ -86,20 +86,10 @@ class Evaluation:
 
         self._with_views = with_views
         check_feature_cache(data, model.config)
-        sampling = view_sampling(model.config.sampling, model.config.num_frames, views)
-        self.frames = sampling.num_frames
-        self._dataset = EvalDataset(
-            rows,
-            sampling,
-            temporal_views=views.temporal,
-            spatial_crops=views.spatial,
-            size=model.image_size,
-            on_error=data.on_error,
-            crop=views.crop,
-            index_cache=index_cache(data.index_cache),
-            limits=data.limits,
-            pixel_aspect=views.pixel_aspect or data.pixel_aspect,
-        )
+        options = read_options(data, views)
+        chosen = eval_views(model.config.sampling, model.config.num_frames, model.image_size, views, options)
+        self.frames = chosen.sampling.num_frames
+        self._dataset = EvalDataset(rows, chosen, data.on_error)
         self.num_videos = len(self._dataset)
         expect_processes(data)
 

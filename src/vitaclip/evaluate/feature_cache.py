@@ -156,22 +156,22 @@ def cached_features(
         "clip": to_dict(model.backbone.config),
         "precision": pick_precision(runtime, model.device),
         "pixels": pixels,
-        "views": dataset.view_config,
+        "views": dataset.views.view_config,
     }
     cache = FeatureCache(data.feature_cache, about)
     share = range(len(dataset)) if share is None else share
-    states = [file_state(dataset.rows[index].path) for index in share]
-    entries = cache.read(set(states), (dataset.temporal_views * dataset.spatial_crops, *model.pool.shape))
+    states = [file_state(dataset.samples[index].path) for index in share]
+    entries = cache.read(set(states), (dataset.views.shape[0], *model.pool.shape))
     missing = {state: index for state, index in zip(states, share, strict=True) if state not in entries}
     on_progress(len(states) - len(missing))
     if missing:
         # The cache keeps what is wrong with a file; where a list names it is for that list alone.
-        rows = [replace(row, source=str(row.path)) for row in (dataset.rows[index] for index in missing.values())]
+        rows = [replace(row, source=str(row.path)) for row in (dataset.samples[index] for index in missing.values())]
         encode = partial(encode_batch, [model], pixels=pixels, autocast=partial(autocast, runtime, model.device))
         model.eval()
         entries |= _fill(cache, list(missing), dataset.with_samples(rows), data, encode, on_progress)
     failed = {
-        index: located(dataset.rows[index], VideoError(entry))
+        index: located(dataset.samples[index], VideoError(entry))
         for index, entry in ((index, entries[state]) for index, state in zip(share, states, strict=True))
         if isinstance(entry, str)
     }
@@ -181,7 +181,7 @@ def cached_features(
     features = [entry for entry in (entries[state] for state in states) if isinstance(entry, Tensor)]
     return VideoFeatures(
         features=(torch.stack(features) if features else torch.empty(0, 0, 0),),
-        labels=label_tensor([dataset.rows[index].labels for index in whole], dataset.most_labels),
+        labels=label_tensor([dataset.samples[index].labels for index in whole], dataset.most_labels),
         rows=torch.tensor(whole, dtype=torch.int64),
         skipped={index: str(reason) for index, reason in failed.items()},
     )
@@ -202,14 +202,14 @@ def _fill(
     try:
         for batch in eval_batches(dataset, data.eval_batch_size, data.workers, time_limit_seconds=limit):
             videos = encode(batch)
-            unsaved |= {states[row]: each for row, each in zip(batch.rows, videos.features[0], strict=True)}
+            unsaved |= {states[row]: each for row, each in zip(batch.indices, videos.features[0], strict=True)}
             for row, reason in videos.skipped.items():
                 # A video that was only too slow, or read when memory ran out, is tried again by the next run.
                 (done if row in dataset.quarantine.reasons else unsaved)[states[row]] = reason
             if len(unsaved) >= _VIDEOS_PER_FILE:
                 cache.write(unsaved)
                 done, unsaved = done | unsaved, {}
-            on_progress(len(batch.rows) + len(batch.left_out))
+            on_progress(len(batch.indices) + len(batch.skipped))
     finally:
         if unsaved:
             cache.write(unsaved)

@@ -167,8 +167,7 @@ def encode_batch(
     if len(batch.labels):
         sides = zip(models, classes or [None] * len(models), strict=True)
         features = tuple(encode_views(model, batch.video, pixels, autocast, known) for model, known in sides)
-    skipped = dict(zip(batch.left_out, batch.skipped, strict=True))
-    return VideoFeatures(features, batch.labels, torch.tensor(batch.rows, dtype=torch.int64), skipped)
+    return VideoFeatures(features, batch.labels, torch.tensor(batch.indices, dtype=torch.int64), batch.skipped)
 
 
 def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:

@@ -92,8 +92,8 @@ class ExplainedClip:
     """The one of a video's V views that is explained: the middle crop of the middle clip."""
 
     def __init__(self, predictor: Predictor, path: VideoPath, loaded: LoadedVideo | None = None) -> None:
-        """Read the video, unless `predictor.reader` has done so in another process and gave `loaded`."""
-        views, (self.video, numbers) = predictor.views, loaded or predictor.reader(path)
+        """Read the video, unless `predictor.reader.load` has done so in another process and gave `loaded`."""
+        views, (self.video, numbers) = predictor.views, loaded or predictor.reader.load(path)
         self.predictor, self.view = predictor, views.temporal // 2 * views.spatial + views.spatial // 2
         self.clip = self.video[self.view]
         self.frame_numbers: tuple[int, ...] = tuple(numbers[len(numbers) // 2].tolist())
@@ -126,7 +126,7 @@ def explain_video(
         path: a video file or a folder of numbered images.
         name: the candidate to explain; the predicted one if empty.
         top_k: the number of candidates and of neighbours that are returned.
-        loaded: what `predictor.reader` gave for the video; the video is read here if it is None.
+        loaded: what `predictor.reader.load` gave for the video; the video is read here if it is None.
 
     Raises:
         ValueError: for fewer than two candidates, a name that is not among them, clips of one frame, or a file that

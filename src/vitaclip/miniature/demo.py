@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vitaclip.backbones.shipped import shipped_model
 from vitaclip.config import DemoConfig, TrainConfig
-from vitaclip.data import VideoList, VideoPath, frame_sampling, load_views, read_videos
+from vitaclip.data import EvalViews, VideoList, VideoPath, frame_sampling, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.files import write_json, write_text
 from vitaclip.miniature.report import render_report
@@ -177,7 +177,7 @@ def _examples(tests: Tests, frozen: Predictor, trained: Predictor, count: int) -
 def _film_strip(path: VideoPath, model: VideoModel) -> list[str]:
     """The frames that the model sees, as PNG data URIs."""
     sampling = frame_sampling(model.config.sampling, model.config.num_frames)
-    return [_to_data_uri(frame) for frame in load_views(path, sampling, 1, 1, model.image_size)[0]]
+    return [_to_data_uri(frame) for frame in EvalViews(sampling, 1, 1, model.image_size).read(path)[0]]
 
 
 def _to_data_uri(frame: Tensor) -> str:

@@ -5,7 +5,7 @@ Axes: V clips of a video.
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from torch import Tensor
@@ -13,16 +13,20 @@ from torch import Tensor
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.config import TrainConfig
 from vitaclip.data import (
+    ClipReader,
     EvalDataset,
-    FixedAugmentationDataset,
+    EvalViews,
+    FixedAugmentation,
+    TrainClips,
     TrainDataset,
-    TrainSamples,
     TrainTransform,
     VideoError,
     VideoList,
+    VideoPath,
     draw_shots,
     frame_sampling,
     index_cache,
+    read_options,
     read_videos,
 )
 from vitaclip.distributed import DistEnv
@@ -61,42 +65,36 @@ def build_model(config: TrainConfig, class_names: tuple[str, ...], dist: DistEnv
     return VideoModel(backbone, config.model, class_names, config.seed).to(device).prepare(config.runtime)
 
 
-def clip_samples(config: TrainConfig, image_size: int, videos: VideoList) -> TrainDataset:
-    """Training samples whose clips are decoded and augmented anew in each step."""
-    data = config.data
-    return TrainDataset(
-        videos.rows,
-        frame_sampling(config.model.sampling, config.model.num_frames),
-        TrainTransform(size=image_size, augment=data.augment),
-        seed=config.seed,
-        on_error=data.on_error,
-        balance_classes=data.balance_classes,
-        index_cache=index_cache(data.index_cache),
-        limits=data.limits,
-        pixel_aspect=data.pixel_aspect,
-    )
+def train_clips(config: TrainConfig, image_size: int) -> TrainClips:
+    """The clips that training shows of a video, decoded and augmented anew each time."""
+    sampling = frame_sampling(config.model.sampling, config.model.num_frames)
+    return TrainClips(sampling, TrainTransform(image_size, config.data.augment), read_options(config.data))
 
 
-class FeatureSamples(TrainSamples):
-    """Training samples that are features (...) of one of a video's V clips; (seed, step, i) decides which."""
+def build_dataset(config: TrainConfig, clips: ClipReader, videos: VideoList) -> TrainDataset:
+    """The training samples of a run."""
+    return TrainDataset(videos.rows, clips, config.seed, config.data.on_error, config.data.balance_classes)
 
-    def __init__(self, videos: VideoList, features: VideoFeatures, config: TrainConfig) -> None:
-        # The error of a broken video begins with its place in the list already; `source` would add it once more.
-        rows = [replace(row, source=str(row.path)) for row in videos.rows]
-        super().__init__(rows, config.seed, config.data.on_error, config.data.balance_classes)
-        self._clips = dict(zip(features.rows.tolist(), features.features[0], strict=True))
-        self._broken = features.skipped
 
-    def clip(self, index: int, rng: np.random.Generator) -> Tensor:
-        if index in self._broken:
-            raise VideoError(self._broken[index])
-        clips = self._clips[index]
+class FeatureClips:
+    """Stands for `TrainClips`: the features (...) of one of a video's V clips; the generator decides which."""
+
+    def __init__(self, videos: VideoList, features: VideoFeatures) -> None:
+        paths = [row.path for row in videos.rows]
+        self._clips = {paths[i]: clips for i, clips in zip(features.rows.tolist(), features.features[0], strict=True)}
+        self._broken = {paths[i]: reason for i, reason in features.skipped.items()}
+
+    def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
+        """The features of a clip; VideoError if the video is broken."""
+        if path in self._broken:
+            raise VideoError(self._broken[path])
+        clips = self._clips[path]
         return cast(Tensor, clips[rng.integers(len(clips))])
 
 
-def feature_samples(
+def feature_dataset(
     config: TrainConfig, model: VideoModel, videos: VideoList, dist: DistEnv, on_progress: Callable[[int], None]
-) -> FeatureSamples:
+) -> TrainDataset:
     """Training samples from the feature cache. Each rank makes its part of what the cache lacks; all ranks get all
     features, because each epoch has the videos in another order.
 
@@ -107,19 +105,12 @@ def feature_samples(
         dist: the ranks of the run.
         on_progress: called with the number of this rank's videos that were just done.
     """
-    data = config.data
-    sampling = frame_sampling(config.model.sampling, config.model.num_frames)
-    how: dict[str, Any] = {
-        "index_cache": index_cache(data.index_cache),
-        "limits": data.limits,
-        "pixel_aspect": data.pixel_aspect,
-    }
-    if data.feature_draws:
-        transform = TrainTransform(size=model.image_size, augment=data.augment)
-        clips: EvalDataset = FixedAugmentationDataset(videos.rows, sampling, transform, data.feature_draws, **how)
-    else:
-        clips = EvalDataset(videos.rows, sampling, 1, 1, model.image_size, **how)
+    data, clips = config.data, train_clips(config, model.image_size)
+    views = EvalViews(clips.sampling, 1, 1, model.image_size, options=clips.options)
+    dataset = EvalDataset(videos.rows, FixedAugmentation(clips, data.feature_draws) if data.feature_draws else views)
     share = dist.rank_range(len(videos.rows))
     with dist.shared_errors():
-        own = cached_features(model, clips, data, config.runtime, share=share, on_progress=on_progress)
-    return FeatureSamples(videos, gather_features(own, dist), config)
+        own = cached_features(model, dataset, data, config.runtime, share=share, on_progress=on_progress)
+    # The error of a broken video begins with its place in the list already; `source` would add it once more.
+    unplaced = replace(videos, rows=tuple(replace(row, source=str(row.path)) for row in videos.rows))
+    return build_dataset(config, FeatureClips(videos, gather_features(own, dist)), unplaced)

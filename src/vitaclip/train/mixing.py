@@ -83,12 +83,12 @@ def micro_batches(
     size = config.optim.micro_batch_size or len(batch.labels)
     for start in range(0, len(batch.labels), size):
         part = slice(start, start + size)
-        video, labels = batch.video[part, 0].to(model.device), batch.labels[part].to(model.device)
+        video, labels = batch.video[part].to(model.device), batch.labels[part].to(model.device)
         masks = StepMasks(config.seed, step, rank_slice[part])
         if mix is None:
             yield video, labels, make_targets(labels, len(model.class_names), config.optim), masks
             continue
-        other_video = batch.video[others[part], 0].to(model.device)
+        other_video = batch.video[others[part]].to(model.device)
         other_labels = batch.labels[others[part]].to(model.device)
         targets = mix.targets(labels, other_labels, len(model.class_names), model.dtype)
         yield mix.pixels(video, other_video, model.backbone.normalize_pixels), labels, targets, masks

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from vitaclip.config import TrainConfig
-from vitaclip.data import TrainBatch, TrainSamples, expect_processes, train_batches
+from vitaclip.data import TrainBatch, expect_processes, train_batches
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import is_label
@@ -23,7 +23,14 @@ from vitaclip.train.checkpoint import Checkpoint, load_state, state_dict
 from vitaclip.train.dropout import StepMasks
 from vitaclip.train.early_stopping import EarlyStopping
 from vitaclip.train.ema import EMA
-from vitaclip.train.inputs import build_model, clip_samples, feature_samples, read_train_list, read_val_list
+from vitaclip.train.inputs import (
+    build_dataset,
+    build_model,
+    feature_dataset,
+    read_train_list,
+    read_val_list,
+    train_clips,
+)
 from vitaclip.train.loggers import BadVideoList, Logger, Metrics, run_loggers
 from vitaclip.train.losses import find_loss, sum_losses
 from vitaclip.train.mixing import micro_batches, rank_slice
@@ -179,14 +186,12 @@ class Trainer:
             return iter(())
         if data.feature_cache:
             done = self.on_features(len(self.dist.rank_range(len(self.videos.rows))))
-            samples: TrainSamples = feature_samples(
-                self.config, self.model, self.videos, self.dist, self._stoppable(done)
-            )
+            dataset = feature_dataset(self.config, self.model, self.videos, self.dist, self._stoppable(done))
             workers = 0
         else:
-            samples = clip_samples(self.config, self.model.image_size, self.videos)
+            dataset = build_dataset(self.config, train_clips(self.config, self.model.image_size), self.videos)
         batch_size, limit = self.config.optim.batch_size, data.time_limit_seconds
-        return train_batches(samples, first_step, last_step, batch_size, workers, self.rank_slice, limit)
+        return train_batches(dataset, first_step, last_step, batch_size, workers, self.rank_slice, limit)
 
     def validate(self) -> Metrics:
         """Score the model on `data.val`, with class texts as the model encodes them now."""
@@ -268,7 +273,7 @@ class Trainer:
         if finite:
             self._save()
         size = self.config.optim.micro_batch_size or len(batch.labels)
-        suspects = [row for i, row in enumerate(batch.rows) if losses is None or not losses[i // size].isfinite()]
+        suspects = [row for i, row in enumerate(batch.indices) if losses is None or not losses[i // size].isfinite()]
         files = [str(self.videos.rows[row].path) for rows in self.dist.gather(suspects) for row in rows]
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
         raise self.dist.failure(

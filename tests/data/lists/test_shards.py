@@ -13,8 +13,11 @@ from video_files import SAMPLING, TRANSFORM
 from vitaclip.config import ScanConfig
 from vitaclip.data import (
     EvalDataset,
+    EvalViews,
     IndexCache,
+    ReadOptions,
     ShardMember,
+    TrainClips,
     TrainDataset,
     VideoSample,
     eval_batches,
@@ -93,17 +96,17 @@ def test_training_and_evaluation_are_those_of_the_same_files(shards: Path, video
     files = as_files(video_folder)
     rows = read_shards(f"{shards}/train-{{000..002}}.tar", NAMES).rows
     cache = IndexCache(tmp_path)
-    expected = list(train_batches(TrainDataset(files, SAMPLING, TRANSFORM, seed=3), 0, 5, 4))
+    expected = list(train_batches(TrainDataset(files, TrainClips(SAMPLING, TRANSFORM), seed=3), 0, 5, 4))
     for first, workers, places in ((0, 0, None), (2, 2, None), (0, 1, range(1, 3))):
-        data = TrainDataset(rows, SAMPLING, TRANSFORM, seed=3, index_cache=cache)
+        data = TrainDataset(rows, TrainClips(SAMPLING, TRANSFORM, options=ReadOptions(index_cache=cache)), seed=3)
         batches = list(train_batches(data, first, 5, 4, workers, places))
         chosen = list(places or range(4))
         for batch, whole in zip(batches, expected[first:], strict=True):
             assert torch.equal(batch.video, whole.video[chosen])
             assert torch.equal(batch.labels, whole.labels[chosen])
-    tested = list(eval_batches(EvalDataset(rows, SAMPLING, size=24), 4, workers=2))
-    assert [row for batch in tested for row in batch.rows] == list(range(10))
-    for made, right in zip(tested, eval_batches(EvalDataset(files, SAMPLING, size=24), 4), strict=True):
+    tested = list(eval_batches(EvalDataset(rows, EvalViews(SAMPLING, size=24)), 4, workers=2))
+    assert [row for batch in tested for row in batch.indices] == list(range(10))
+    for made, right in zip(tested, eval_batches(EvalDataset(files, EvalViews(SAMPLING, size=24)), 4), strict=True):
         assert torch.equal(made.video, right.video)
         assert torch.equal(made.labels, right.labels)
 
@@ -121,8 +124,8 @@ def test_tar_files_in_another_storage(address: str, shards: Path, video_folder: 
     assert str(found.rows[0].path) == (
         f"memory://{'' if 'train' in address else '/'}bucket/train-000.tar::0000_clip0.mp4"
     )
-    (batch, *_) = eval_batches(EvalDataset(found.rows, SAMPLING, size=24), 4)
-    (whole, *_) = eval_batches(EvalDataset(as_files(video_folder), SAMPLING, size=24), 4)
+    (batch, *_) = eval_batches(EvalDataset(found.rows, EvalViews(SAMPLING, size=24)), 4)
+    (whole, *_) = eval_batches(EvalDataset(as_files(video_folder), EvalViews(SAMPLING, size=24)), 4)
     assert torch.equal(batch.video, whole.video)
 
 

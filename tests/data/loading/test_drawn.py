@@ -9,9 +9,11 @@ import torch
 from video_files import decode_all
 from vitaclip.config import AugmentConfig
 from vitaclip.data import (
-    FixedAugmentationDataset,
+    EvalDataset,
+    FixedAugmentation,
     FrameSampling,
     Stream,
+    TrainClips,
     TrainTransform,
     VideoSample,
     eval_batches,
@@ -28,28 +30,35 @@ def rows_of(folder: Path) -> list[VideoSample]:
     ]
 
 
-def views_of(dataset: FixedAugmentationDataset, index: int) -> torch.Tensor:
-    video = dataset.sample(index).video
+def fixed(rows: list[VideoSample], draws: int = 3, transform: TrainTransform = TRANSFORM) -> EvalDataset:
+    return EvalDataset(rows, FixedAugmentation(TrainClips(SAMPLING, transform), draws), "skip")
+
+
+def views_of(dataset: EvalDataset, index: int) -> torch.Tensor:
+    video = dataset[index].video
     assert video is not None
     return video
 
 
-def test_clips_are_those_of_training_with_generators_of_their_own(video_folder: Path) -> None:
+def test_clips_equal_training_clips_of_own_generators(video_folder: Path) -> None:
     rows = rows_of(video_folder)
-    views = views_of(FixedAugmentationDataset(rows, SAMPLING, TRANSFORM, 3), 2)
+    views = views_of(fixed(rows), 2)
     frames = torch.from_numpy(decode_all(video_folder / "clip2.mp4")).permute(0, 3, 1, 2)
     for draw, view in enumerate(views):
-        rng = generator(0, Stream.DRAWN, zlib.crc32(b"clip2.mp4"), draw)
+        rng = generator(0, Stream.FIXED_AUGMENTATION, zlib.crc32(b"clip2.mp4"), draw)
         clip = frames[SAMPLING.train(len(frames), rng)]
         assert torch.equal(view, TRANSFORM(clip, rng))
 
 
-def test_clips_differ_by_video_and_draw_but_not_by_list(video_folder: Path) -> None:
+def test_clips_depend_on_video_and_draw_only(video_folder: Path) -> None:
     rows = rows_of(video_folder)
-    dataset = FixedAugmentationDataset(rows, SAMPLING, TRANSFORM, 3)
+    dataset = fixed(rows)
     views = [view for index in (0, 1) for view in views_of(dataset, index)]
     assert not any(torch.equal(views[a], views[b]) for a in range(6) for b in range(a))
-    assert torch.equal(views_of(FixedAugmentationDataset(rows[1:], SAMPLING, TRANSFORM, 3), 0), torch.stack(views[3:]))
+    assert torch.equal(
+        views_of(fixed(rows[1:]), 0),
+        torch.stack(views[3:]),
+    )
     (batch,) = eval_batches(dataset.with_samples(rows[:2]), 2)
     assert torch.equal(batch.video.flatten(end_dim=1), torch.stack(views))
 
@@ -57,20 +66,16 @@ def test_clips_differ_by_video_and_draw_but_not_by_list(video_folder: Path) -> N
 def test_other_augmentation_changes_view_config(video_folder: Path) -> None:
     rows = rows_of(video_folder)
     unlike = replace(TRANSFORM, augment=replace(TRANSFORM.augment, flip=0.0))
-    datasets = [
-        FixedAugmentationDataset(rows, SAMPLING, transform, n) for transform, n in ((TRANSFORM, 3), (TRANSFORM, 2))
-    ]
-    datasets.append(FixedAugmentationDataset(rows, SAMPLING, unlike, 3))
-    configs = [dataset.view_config for dataset in datasets]
+    datasets = [fixed(rows), fixed(rows, 2), fixed(rows, 3, unlike)]
+    configs = [dataset.views.view_config for dataset in datasets]
     assert configs[0] not in configs[1:]
 
 
-def test_a_broken_video_is_left_out(video_folder: Path, tmp_path: Path) -> None:
+def test_broken_video_is_skipped(video_folder: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")
-    dataset = FixedAugmentationDataset(
-        [VideoSample(bad, (0,), "list.csv:1"), *rows_of(video_folder)], SAMPLING, TRANSFORM, 2, "skip"
-    )
+    dataset = fixed([VideoSample(bad, (0,), "list.csv:1"), *rows_of(video_folder)], 2)
     batch = next(iter(eval_batches(dataset, 2)))
-    assert (batch.rows, batch.left_out) == ((1,), (0,))
+    assert batch.indices == (1,)
+    assert list(batch.skipped) == [0]
     assert "list.csv:1" in batch.skipped[0]

@@ -8,7 +8,9 @@ import torch
 
 from vitaclip.data import (
     EvalDataset,
+    EvalViews,
     FrameSampling,
+    TrainClips,
     TrainDataset,
     TrainTransform,
     VideoError,
@@ -40,7 +42,7 @@ def rows(video_folder: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: No
             raise ERRORS[Path(path).name]
         return opening(path, *arguments, **options)
 
-    for place in ("loading.dataset", "tools.scan"):
+    for place in ("loading.clips", "tools.scan"):
         monkeypatch.setattr(f"vitaclip.data.{place}.open_source", open_or_fail)
     good = [video_folder / "clip0.mp4", video_folder / "clip1.mp4"]
     paths = [good[0], *(video_folder / name for name in ERRORS), good[1]]
@@ -57,25 +59,23 @@ def check_lines(lines: tuple[str, ...], rows: list[VideoSample]) -> None:
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_evaluation_leaves_out_every_failure(rows: list[VideoSample], workers: int) -> None:
-    dataset = EvalDataset(rows, SAMPLING, 1, 1, 16, on_error="skip")
+    dataset = EvalDataset(rows, EvalViews(SAMPLING, 1, 1, 16), on_error="skip")
     batches = list(eval_batches(dataset, 3, workers, time_limit_seconds=60))
-    check_lines(tuple(line for batch in batches for line in batch.skipped), rows)
-    assert [row for batch in batches for row in batch.left_out] == [1, 2, 3, 4]
-    alone = EvalDataset([rows[0], rows[5]], SAMPLING, 1, 1, 16)
+    check_lines(tuple(line for batch in batches for line in batch.skipped.values()), rows)
+    assert [row for batch in batches for row in batch.skipped] == [1, 2, 3, 4]
+    alone = EvalDataset([rows[0], rows[5]], EvalViews(SAMPLING, 1, 1, 16))
     found = torch.cat([batch.video for batch in batches])
-    assert torch.equal(
-        found, torch.stack([sample.video for n in (0, 1) if (sample := alone.sample(n)).video is not None])
-    )
+    assert torch.equal(found, torch.stack([sample.video for n in (0, 1) if (sample := alone[n]).video is not None]))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_training_replaces_every_failure(rows: list[VideoSample], workers: int) -> None:
-    dataset = TrainDataset(rows, SAMPLING, TrainTransform(size=16), seed=1, on_error="skip")
+    dataset = TrainDataset(rows, TrainClips(SAMPLING, TrainTransform(size=16)), seed=1, on_error="skip")
     (batch,) = train_batches(dataset, 0, 1, 6, workers, time_limit_seconds=60)
-    assert set(batch.rows) <= {0, 5}
+    assert set(batch.indices) <= {0, 5}
     met = dict.fromkeys(line.split(": ")[0] for line in batch.skipped)
     assert sorted(met) == [f"list.csv:{n}" for n in range(2, 6)]
-    stopping = TrainDataset(rows, SAMPLING, TrainTransform(size=16), seed=1)
+    stopping = TrainDataset(rows, TrainClips(SAMPLING, TrainTransform(size=16)), seed=1)
     with pytest.raises(VideoError, match=r"list\.csv:\d: .* cannot be read \(\w+Error: "):
         list(train_batches(stopping, 0, 1, 6, workers))
 

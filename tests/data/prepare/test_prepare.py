@@ -143,7 +143,7 @@ def test_kinetics_counts_and_leaks(kinetics: tuple[Path, Path], tmp_path: Path) 
     assert rows[0] == {"class": "abseiling", "annotated": "10", "found": "3", "missing": "7"}
 
 
-def test_a_file_without_times_goes_to_the_clip_of_its_class_folder(tmp_path: Path) -> None:
+def test_untimed_file_matches_by_class_folder(tmp_path: Path) -> None:
     root = put(tmp_path / "videos", "abseiling/aaaaaaaaaaa.mp4", "archery/bbbbbbbbbbb.mp4")
     source = annotate(tmp_path, "k.csv", HEADER, "abseiling,aaaaaaaaaaa,0,10,train", "archery,aaaaaaaaaaa,20,30,train")
     found = prepared("kinetics600", root, source / "k.csv", "train", tmp_path / "out")
@@ -161,7 +161,7 @@ def test_one_clip_in_two_classes_is_taken_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["same file", "same content"])
-def test_one_file_in_train_and_val_is_a_leak(tmp_path: Path, how: str) -> None:
+def test_same_file_in_two_lists_leaks(tmp_path: Path, how: str) -> None:
     root = put(tmp_path / "videos", "aaaaaaaaaaa_000000_000010.mp4", "ccccccccccc_000000_000010.mp4")
     first, second = root / "aaaaaaaaaaa_000000_000010.mp4", root / "bbbbbbbbbbb_000000_000010.mp4"
     if how == "same file":
@@ -346,7 +346,7 @@ def test_the_command_prints_counts_gaps_and_leaks(
     assert "1 leaks between lists, all in leaks.txt:" in printed
 
 
-def test_other_data_set_is_refused_with_those_there_are(tmp_path: Path) -> None:
+def test_unknown_data_set_error_lists_choices(tmp_path: Path) -> None:
     assert set(DATASETS) <= set(dataset_names())
     with pytest.raises(ValueError, match=rf"'gym99' is no .*; there is {', '.join(DATASETS)}"):
         prepare_dataset("gym99", tmp_path, tmp_path)

@@ -138,7 +138,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
         pass
 
 
-def test_ffmpeg_is_given_something_to_read_in_one_place() -> None:
+def test_ffmpeg_opens_files_in_one_place() -> None:
     """Calls of av.open, less those that write."""
     calls = []
     for file in Path(vitaclip.__file__).parent.rglob("*.py"):
@@ -164,7 +164,7 @@ def claim(path: Path, samples: int, size: int) -> None:
     path.write_bytes(content)
 
 
-def test_the_tables_of_an_mp4_file_are_those_that_pyav_counts(tmp_path: Path) -> None:
+def test_mp4_tables_equal_pyav_counts(tmp_path: Path) -> None:
     write_video(tmp_path / "a.mp4", frames=23)
     with (tmp_path / "a.mp4").open("rb") as file:
         assert list(stated_samples(file, (tmp_path / "a.mp4").stat().st_size)) == [

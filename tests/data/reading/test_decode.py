@@ -68,9 +68,7 @@ def test_one_open_video_gives_frames_again_and_again(name: str, folder: Path) ->
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.decoded_from == "key frame"])
-def test_fault_12_only_what_the_wanted_frames_need_is_decoded(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_only_needed_packets_are_decoded(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = file_of(folder, name)
     everything = decode_all(path)
     monkeypatch.setattr(Video, "_decode_everything", refuse)
@@ -80,9 +78,7 @@ def test_fault_12_only_what_the_wanted_frames_need_is_decoded(
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if kind.decoded_from == "start"])
-def test_files_whose_packets_do_not_stand_for_frames_are_decoded_from_the_start(
-    name: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unusual_files_are_decoded_from_start(name: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = file_of(folder, name)
     monkeypatch.setattr(SpanDecoder, "frames", refuse)
     with open_video(path) as video:
@@ -127,7 +123,7 @@ def count_decoded(monkeypatch: pytest.MonkeyPatch, path: Path, indices: list[int
     return len(given_out)
 
 
-def test_frames_that_nobody_wants_or_refers_to_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreferenced_frames_are_not_decoded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = {"x264-params": "b-adapt=0:bframes=3:b-pyramid=none:keyint=100"}
     path = write_video(folder / "unreferenced.mp4", frames=60, options=options)
     # Three in four frames are B-frames that no other refers to.
@@ -139,7 +135,7 @@ def test_what_lies_between_distant_frames_is_not_decoded(folder: Path, monkeypat
     assert count_decoded(monkeypatch, path, [0, 13, 14, 391]) == 1 + 5 + 2
 
 
-def test_fault_12_only_the_chosen_frames_are_converted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_chosen_frames_are_converted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_video(folder / "converted.mp4")
     converted = []
 

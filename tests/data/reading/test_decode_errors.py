@@ -54,7 +54,7 @@ def test_sound_only(tmp_path: Path) -> None:
     _check_one_line(path, "no video stream")
 
 
-def test_truncated_file_with_its_index_in_front_gives_what_decodes(tmp_path: Path) -> None:
+def test_truncated_faststart_file_gives_what_decodes(tmp_path: Path) -> None:
     options = {"movflags": "faststart"}
     whole = write_video(tmp_path / "whole.mp4", container_options=options)
     (tmp_path / "cut.mp4").write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])

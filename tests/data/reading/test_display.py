@@ -50,7 +50,7 @@ def test_turned_and_mirrored_as_the_file_says(tmp_path: Path, rotation: int, mir
     assert shown(path, 7).shape[:2] == ((64, 48) if rotation in (90, -90) else (48, 64))
 
 
-def test_rotation_of_a_phone_puts_the_top_on_top(tmp_path: Path) -> None:
+def test_phone_rotation_is_applied(tmp_path: Path) -> None:
     """A display matrix of -90 (counter-clockwise) shows it turned clockwise: the stored left is on top."""
     path = tmp_path / "phone.mp4"
     stored = np.zeros((32, 64, 3), dtype=np.uint8)
@@ -84,12 +84,12 @@ def test_narrow_pixels(tmp_path: Path) -> None:
     assert shown(path, 1).shape == (48, 32, 3)
 
 
-def test_pixels_are_made_square_before_the_picture_is_turned(tmp_path: Path) -> None:
+def test_pixels_made_square_before_rotation(tmp_path: Path) -> None:
     path = write_video(tmp_path / "both.mp4", frames=2, pixel_aspect=Fraction(2), rotation=90)
     assert shown(path, 1).shape == (128, 48, 3)
 
 
-def test_an_impossible_shape_of_pixels_is_a_named_error(tmp_path: Path) -> None:
+def test_impossible_pixel_aspect_is_an_error(tmp_path: Path) -> None:
     path = write_video(tmp_path / "strange.mp4", frames=2, pixel_aspect=Fraction(40))
     with open_video(path) as video, pytest.raises(VideoError, match=r"strange\.mp4 states pixels 40 times as wide"):
         video.frames([0])

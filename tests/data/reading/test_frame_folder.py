@@ -11,13 +11,14 @@ from video_files import SAMPLING, TRANSFORM
 from vitaclip.config import AugmentConfig
 from vitaclip.data import (
     EvalDataset,
+    EvalViews,
     FrameSampling,
+    TrainClips,
     TrainDataset,
     TrainTransform,
     VideoError,
     VideoSample,
     find_videos,
-    load_views,
     read_folder,
 )
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
@@ -60,7 +61,7 @@ def test_only_chosen_frames_are_read(tmp_path: Path) -> None:
             clip.frames([2, 8])
 
 
-def test_what_happens_to_each_picture_happens_as_it_is_read(tmp_path: Path) -> None:
+def test_transform_runs_as_each_picture_is_read(tmp_path: Path) -> None:
     folder, shapes = write_frames(tmp_path / "clip"), []
 
     def shrink(pictures: torch.Tensor) -> torch.Tensor:
@@ -78,18 +79,18 @@ def test_what_happens_to_each_picture_happens_as_it_is_read(tmp_path: Path) -> N
 
 def test_data_sets_read_them(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "clip", 20)
-    views = load_views(folder, FrameSampling("dense", 4, 3), 2, 1, 24)
+    views = EvalViews(FrameSampling("dense", 4, 3), 2, 1, 24).read(folder)
     chosen = read_all(folder)[[0, 3, 6, 9, 10, 13, 16, 19]]
     expected = spatial_views(resize_short_side(chosen, 24), 24, 1)[0].reshape(2, 4, 3, 24, 24)
     assert torch.equal(views, expected)
     rows = [VideoSample(folder, (1,), "list.csv:1")]
-    assert torch.equal(EvalDataset(rows, FrameSampling("dense", 4, 3), 2, 1, 24).sample(0).video, expected)  # type: ignore[arg-type]
-    sample = TrainDataset(rows, SAMPLING, TRANSFORM, 0).sample(0, 0, 1)
+    assert torch.equal(EvalDataset(rows, EvalViews(FrameSampling("dense", 4, 3), 2, 1, 24))[0].video, expected)  # type: ignore[arg-type]
+    sample = TrainDataset(rows, TrainClips(SAMPLING, TRANSFORM), 0)[0, 0, 1]
     assert sample.video is not None
-    assert sample.video.shape == (1, 4, 3, 24, 24)
+    assert sample.video.shape == (4, 3, 24, 24)
 
 
-def test_a_lossless_video_and_its_pictures_are_the_same_sample(video_folder: Path, tmp_path: Path) -> None:
+def test_lossless_video_equals_its_pictures(video_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
     with open_source(video_folder / "clip3.mp4") as video:
         for number, frame in enumerate(video.frames(range(video.num_frames))):
@@ -97,7 +98,7 @@ def test_a_lossless_video_and_its_pictures_are_the_same_sample(video_folder: Pat
     transform = TrainTransform(24, AugmentConfig(flip=0.5, randaugment="rand-m7-n4-mstd0.5-inc1"))
     for step in range(3):
         samples = [
-            TrainDataset([VideoSample(path, (0,), "list.csv:1")], SAMPLING, transform, 0).sample(step, 0, 1).video
+            TrainDataset([VideoSample(path, (0,), "list.csv:1")], TrainClips(SAMPLING, transform), 0)[step, 0, 1].video
             for path in (video_folder / "clip3.mp4", tmp_path / "clip")
         ]
         assert torch.equal(samples[0], samples[1])  # type: ignore[arg-type]

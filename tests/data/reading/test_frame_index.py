@@ -32,7 +32,7 @@ CLOSED = [0, 3, 1, 2, 6, 4, 5, 7, 10, 8, 9]
 OPEN = [0, 3, 1, 2, 6, 4, 5, 9, 7, 8]
 
 
-def test_from_the_key_frame_to_the_last_wanted_frame() -> None:
+def test_span_reaches_from_key_to_wanted_frame() -> None:
     index = index_of(CLOSED, [0, 7])
     assert stretches(index, [0]) == [(0, 0, (0,))]
     assert stretches(index, [1]) == [(0, 2, (1,))]
@@ -45,7 +45,7 @@ def test_distant_frames_are_stretches_of_their_own() -> None:
     assert stretches(index, [1, 3, 8]) == [(0, 2, (1, 3)), (7, 9, (8,))]
 
 
-def test_frames_stored_after_the_next_key_frame_keep_their_own() -> None:
+def test_frames_after_next_key_keep_own_span() -> None:
     index = index_of(OPEN, [0, 4])
     assert stretches(index, [5]) == [(0, 6, (5,))]
     assert stretches(index, [6]) == [(4, 4, (6,))]
@@ -61,7 +61,7 @@ def test_packets_that_are_not_shown_have_no_number() -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 12), st.data())
-def test_every_stretch_begins_at_a_key_frame_and_holds_its_frames(length: int, gop: int, data: st.DataObject) -> None:
+def test_spans_begin_at_key_frames(length: int, gop: int, data: st.DataObject) -> None:
     times = list(range(length))
     for place in range(gop, length - 1):  # move some frames behind the one they are shown before
         if place % gop not in (0, gop - 1) and data.draw(st.booleans()):

@@ -47,7 +47,7 @@ def flip_bits(data: bytes, rng: np.random.Generator) -> bytes:
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_a_lost_picture_is_shown_as_the_one_before(name: str, tmp_path: Path) -> None:
+def test_lost_picture_repeats_previous_one(name: str, tmp_path: Path) -> None:
     source = write_video(tmp_path / f"whole_{name}")
     packets = packets_of(source)
     packets[15] = replace(packets[15], data=b"\0\0\0\xff" + packets[15].data[4:])  # longer than the packet

@@ -45,9 +45,7 @@ def refuse(*_: object) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_second_time_no_packet_is_read_and_no_frame_counted(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_second_opening_reads_no_packets(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     KINDS[name].make(tmp_path / name)
     cache = IndexCache(tmp_path / "cache")
     check_frames(tmp_path / name, cache)
@@ -74,9 +72,7 @@ def test_an_index_comes_back_as_it_was(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", ["content", "time", "version"])
-def test_an_entry_of_a_changed_file_is_not_believed(
-    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_entry_of_changed_file_is_ignored(change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, cache = tmp_path / "video.mp4", IndexCache(tmp_path / "cache")
     write_video(path, frames=20)
     check_frames(path, cache)
@@ -94,7 +90,7 @@ def test_an_entry_of_a_changed_file_is_not_believed(
     assert len(entries(cache)) == 1
 
 
-def test_a_file_moved_into_the_place_of_another_is_noticed(tmp_path: Path) -> None:
+def test_replaced_file_is_noticed(tmp_path: Path) -> None:
     path, cache = tmp_path / "video.mp4", IndexCache(tmp_path / "cache")
     write_video(path, frames=20)
     check_frames(path, cache)
@@ -144,7 +140,7 @@ def test_a_poisoned_entry_counts_as_missing(tmp_path: Path, body: bytes) -> None
         assert video.num_frames == 4
 
 
-def test_an_entry_that_grows_without_end_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_decompression_bomb_takes_no_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(index_cache, "MAX_ENTRY_BYTES", 2**20)
     path, cache = write_video(tmp_path / "video.mp4", frames=4), IndexCache(tmp_path / "cache")
     cache.store_bytes(str(path), _state(path), b"4\n" + bytes(2**26))
@@ -154,7 +150,7 @@ def test_an_entry_that_grows_without_end_takes_no_memory(tmp_path: Path, monkeyp
     tracemalloc.stop()
 
 
-def test_a_pipe_in_the_cache_is_not_waited_for(tmp_path: Path) -> None:
+def test_pipe_in_cache_does_not_block(tmp_path: Path) -> None:
     path, cache = write_video(tmp_path / "video.mp4", frames=4), IndexCache(tmp_path / "cache")
     cache.store(path, 4)
     (entry,) = entries(cache)
@@ -187,7 +183,7 @@ def test_many_processes_share_a_folder(tmp_path: Path) -> None:
         assert cache.load(path) is not None
 
 
-def test_a_folder_that_takes_no_more_entries_is_a_warning(tmp_path: Path) -> None:
+def test_unwritable_cache_is_a_warning(tmp_path: Path) -> None:
     path, cache = write_video(tmp_path / "video.mp4", frames=20), IndexCache(tmp_path / "cache")
     shutil.rmtree(cache.folder)
     cache.folder.write_text("in the way")
@@ -195,7 +191,7 @@ def test_a_folder_that_takes_no_more_entries_is_a_warning(tmp_path: Path) -> Non
         check_frames(path, cache)
 
 
-def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+def test_uncreatable_cache_folder_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match=r"index_cache = .*file/cache: Not a directory; name a folder"):
         IndexCache(tmp_path / "file" / "cache")

@@ -10,7 +10,17 @@ from PIL import Image
 
 from video_files import SAMPLING, TRANSFORM, rows_of, write_video
 from vitaclip.config import ScanConfig, VideoLimits
-from vitaclip.data import EvalDataset, IndexCache, TrainDataset, VideoError, open_source, open_video
+from vitaclip.data import (
+    EvalDataset,
+    EvalViews,
+    IndexCache,
+    ReadOptions,
+    TrainClips,
+    TrainDataset,
+    VideoError,
+    open_source,
+    open_video,
+)
 from vitaclip.data.tools.scan import Target, scan_videos
 
 LIMITS = VideoLimits()
@@ -33,7 +43,7 @@ TOO_LONG = VideoLimits(hours=0.0004), r"has 0\.0 hours, beyond limits\.hours = 0
     [(f"a.{kind}", beyond) for kind in ("mp4", "mkv", "ts") for beyond in (TOO_LARGE, TOO_MANY, TOO_LONG)]
     + [(f"a.{kind}", beyond) for kind in ("h264", "avi") for beyond in (TOO_LARGE, TOO_MANY)],  # no times
 )
-def test_what_is_beyond_a_limit_is_named_with_it(tmp_path: Path, name: str, beyond: tuple[VideoLimits, str]) -> None:
+def test_limit_error_names_the_limit(tmp_path: Path, name: str, beyond: tuple[VideoLimits, str]) -> None:
     path = write_video(tmp_path / name)  # 64 x 48, 40 frames, 1.6 s = 0.00044 h
     limits, message = beyond
     with pytest.raises(VideoError, match=message) as caught:
@@ -55,7 +65,7 @@ def test_stated_lengths_alone_refuse_nothing(tmp_path: Path) -> None:
         assert read(tmp_path / name, LIMITS) == 40
 
 
-def test_clocks_that_jump_a_day_make_no_long_video(tmp_path: Path) -> None:
+def test_timestamp_jump_is_no_long_video(tmp_path: Path) -> None:
     times = [*range(0, 800, 40), *range(93_600_000, 93_600_800, 40)]  # ms; 26 hours
     assert read(write_video(tmp_path / "a.mkv", frames=40, times=times), LIMITS) == 40
 
@@ -132,11 +142,11 @@ def test_an_index_that_was_kept_under_other_limits(video_folder: Path, tmp_path:
 
 def test_data_sets_and_scans_have_limits(video_folder: Path) -> None:
     rows, limits = rows_of(video_folder), VideoLimits(frames=33)  # those from clip7 on have more
-    training = TrainDataset(rows, SAMPLING, TRANSFORM, 0, "skip", limits=limits)
-    samples = [training.sample(0, i, 10) for i in range(10)]
+    training = TrainDataset(rows, TrainClips(SAMPLING, TRANSFORM, options=ReadOptions(limits=limits)), 0, "skip")
+    samples = [training[0, i, 10] for i in range(10)]
     assert all(sample.index < 7 for sample in samples)
-    testing = EvalDataset(rows, SAMPLING, 1, 1, 24, "skip", limits=limits)
-    assert [testing.sample(n).video is not None for n in range(10)] == [True] * 7 + [False] * 3
+    testing = EvalDataset(rows, EvalViews(SAMPLING, 1, 1, 24, options=ReadOptions(limits=limits)), "skip")
+    assert [testing[n].video is not None for n in range(10)] == [True] * 7 + [False] * 3
     scan = scan_videos([Target(row.path, None) for row in rows], ScanConfig(workers=2, limits=limits))
     assert [Path(str(target.path)).stem for target in scan.good] == [f"clip{n}" for n in range(7)]
     assert all("beyond limits.frames = 33" in bad.problem for bad in scan.bad)

@@ -66,7 +66,7 @@ def member_of(address: str) -> ShardMember:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_kind_of_file_gives_the_same_frames_inside_a_tar_file(name: str, tmp_path: Path) -> None:
+def test_tar_member_gives_same_frames_as_file(name: str, tmp_path: Path) -> None:
     KINDS[name].make(tmp_path / name)
     everything = decode_all(tmp_path / name)
     suffix = Path(name).suffix if Path(name).suffix in VIDEO_SUFFIXES else ".mkv"
@@ -82,7 +82,7 @@ def test_every_kind_of_file_gives_the_same_frames_inside_a_tar_file(name: str, t
             np.testing.assert_array_equal(video.frames(list(chosen)).permute(0, 2, 3, 1), everything[list(chosen)])
 
 
-def test_a_kept_index_holds_for_the_tar_file_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_index_belongs_to_tar_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = IndexCache(tmp_path / "cache")
     for frames in (20, 30):
         content = write_video(tmp_path / "a.mp4", frames=frames).read_bytes()
@@ -94,7 +94,7 @@ def test_a_kept_index_holds_for_the_tar_file_as_it_was(tmp_path: Path, monkeypat
         assert video.num_frames == 30
 
 
-def test_a_member_is_a_file_that_begins_and_ends_where_it_does(tmp_path: Path) -> None:
+def test_member_reads_within_its_bounds(tmp_path: Path) -> None:
     member = member_of(str(tar_of(tmp_path / "x.tar", {"a.mp4": b"0123456789", "a.cls": b"0"})))
     with member.open() as file:
         assert (file.read(3), file.tell(), file.read()) == (b"012", 3, b"3456789")
@@ -121,7 +121,7 @@ def test_a_member_has_what_is_asked_of_paths(tmp_path: Path, monkeypatch: pytest
     assert to_video_path("some.mp4", tmp_path) == tmp_path / "some.mp4"
 
 
-def test_of_a_remote_tar_file_only_the_video_is_fetched_and_at_once(counted: str) -> None:
+def test_remote_member_is_fetched_in_one_request(counted: str) -> None:
     member = member_of(counted)
     Counted.fetched.clear()
     with open_video(member) as video:
@@ -157,7 +157,7 @@ def test_a_storage_that_fails_is_a_named_error(counted: str) -> None:
             video.frames([3])
 
 
-def test_a_tar_file_that_is_gone_or_has_shrunk_is_a_named_error(tmp_path: Path) -> None:
+def test_missing_or_shrunken_tar_is_an_error(tmp_path: Path) -> None:
     tar = tar_of(tmp_path / "x.tar", {"a.mp4": write_video(tmp_path / "a.mp4").read_bytes(), "a.cls": b"0"})
     member = member_of(str(tar))
     tar.write_bytes(tar.read_bytes()[: member.offset + member.size // 2])

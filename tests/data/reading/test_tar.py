@@ -26,7 +26,7 @@ def contents(address: Path) -> dict[str, tuple[bytes, str]]:
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_keys_videos_and_labels_are_those_that_webdataset_reads(form: int, tmp_path: Path) -> None:
+def test_keys_and_labels_equal_webdataset(form: int, tmp_path: Path) -> None:
     names = NAMES if form != tarfile.USTAR_FORMAT else NAMES[:-1]  # which has no room for long names
     with tarfile.open(tmp_path / "x.tar", "w", format=form) as tar:
         for number, name in enumerate(names):
@@ -141,7 +141,7 @@ def test_compressed_empty_missing_and_other_files_are_refused(tmp_path: Path) ->
         read_shard("gone://x.tar")
 
 
-def test_what_was_read_is_kept_until_the_tar_file_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_headers_are_cached_until_tar_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cache = IndexCache(tmp_path / "cache")
     tar = tar_of(tmp_path / "x.tar", {"a.mp4": b"0", "a.cls": b"0", "b.mp4": b"11", "b.json": json.dumps(4).encode()})
     first = read_shard(str(tar), cache)

@@ -67,7 +67,7 @@ def test_every_video_can_be_told_by_its_key(folder: Path, tmp_path: Path) -> Non
     ]
 
 
-def test_a_stopped_run_goes_on_to_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+def test_stopped_packing_resumes_to_same_bytes(folder: Path, tmp_path: Path) -> None:
     videos = read_folder(folder)
     list(pack(plan_packing(videos, tmp_path / "whole", SMALL), tmp_path / "whole"))
     out = tmp_path / "stopped"
@@ -83,7 +83,7 @@ def test_a_stopped_run_goes_on_to_the_same_bytes(folder: Path, tmp_path: Path) -
     assert hashes(out) == hashes(tmp_path / "whole")
 
 
-def test_a_video_that_cannot_be_read_leaves_no_part_of_a_tar_file(folder: Path, tmp_path: Path) -> None:
+def test_unreadable_video_leaves_no_partial_tar(folder: Path, tmp_path: Path) -> None:
     packing = plan_packing(read_folder(folder), tmp_path / "out", ShardConfig())
     (folder / "door_opens" / "e.mp4").unlink()
     with pytest.raises(FileNotFoundError):

@@ -111,7 +111,7 @@ def test_rotations_and_mirrors_are_applied(tmp_path: Path, rotation: int, mirror
     assert_same_pictures(source, tmp_path / "b.mp4", tolerance=12)  # of noise
 
 
-def test_a_cover_picture_before_the_video_is_left_out(tmp_path: Path) -> None:
+def test_cover_picture_is_ignored(tmp_path: Path) -> None:
     write_streams(tmp_path / "a.mp4", cover=True)
     resize_video(tmp_path / "a.mp4", tmp_path / "b.mp4", CONFIG)
     assert_same_pictures(tmp_path / "a.mp4", tmp_path / "b.mp4", tolerance=12)
@@ -215,7 +215,7 @@ def test_what_takes_too_long_fails_and_leaves_nothing(tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["failures.csv", "resize.json"]
 
 
-def test_a_run_that_is_stopped_leaves_nothing_half_written(tmp_path: Path) -> None:
+def test_stopped_resize_leaves_no_partial_file(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     for name in "abc":
         write_video(tmp_path / "videos" / f"{name}.mp4", frames=60, width=480, height=360)

@@ -62,7 +62,7 @@ def test_a_download_that_broke_off_is_bad(tmp_path: Path, suffix: str, codec: st
             check_video(cut)
 
 
-def test_a_cut_file_without_an_index_is_told_by_its_frames(tmp_path: Path) -> None:
+def test_cut_file_is_found_by_frame_count(tmp_path: Path) -> None:
     whole = write_video(tmp_path / "a.avi", "mpeg4", frames=50, width=320, height=240, b_frames=0)
     cut = tmp_path / "cut.avi"
     cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
@@ -70,7 +70,7 @@ def test_a_cut_file_without_an_index_is_told_by_its_frames(tmp_path: Path) -> No
         check_video(cut)
 
 
-def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path: Path) -> None:
+def test_frames_hidden_by_edit_list_are_allowed(tmp_path: Path) -> None:
     source, path = write_video(tmp_path / "a.mp4"), tmp_path / "b.mp4"
     options = {"avoid_negative_ts": "disabled"}
     with av.open(str(source)) as reader, av.open(str(path), "w", options=options) as writer:
@@ -83,7 +83,7 @@ def test_frames_that_an_edit_list_hides_are_not_missed(tmp_path: Path) -> None:
     assert check_video(path).num_frames == 25
 
 
-def test_every_kind_of_bad_is_named_and_the_clean_list_can_be_read(mixed: Path) -> None:
+def test_scan_names_problems_and_writes_clean_list(mixed: Path) -> None:
     names = ("swimming, indoors", "tai chi")
     targets, bad = find_targets(mixed / "list.csv", class_names=names)
     scan = scan_videos(targets, CONFIG)
@@ -106,7 +106,7 @@ def test_every_kind_of_bad_is_named_and_the_clean_list_can_be_read(mixed: Path) 
         assert {(Path(row["path"]).name, row["kind"]) for row in csv.DictReader(file)} == set(problems)
 
 
-def test_files_that_hang_or_crash_are_recorded_and_the_others_checked(video_folder: Path, tmp_path: Path) -> None:
+def test_scan_survives_hangs_and_crashes(video_folder: Path, tmp_path: Path) -> None:
     for name in ("a", "hang", "b", "segfault", "c"):
         (tmp_path / f"{name}.mp4").write_bytes((video_folder / "clip1.mp4").read_bytes())
     targets, _ = find_targets(tmp_path)

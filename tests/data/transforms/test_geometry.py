@@ -48,7 +48,7 @@ def test_resize_short_side(height: int, width: int, expected: tuple[int, int]) -
 
 
 @pytest.mark.parametrize(("crops", "starts"), [(1, [28]), (2, [0, 56]), (3, [0, 28, 56]), (5, [0, 14, 28, 42, 56])])
-def test_fault_14_any_number_of_spatial_views(crops: int, starts: list[int]) -> None:
+def test_any_number_of_spatial_views(crops: int, starts: list[int]) -> None:
     wide = picture(2, 24, 80)
     views = spatial_views(wide, 24, crops)
     assert views.shape == (crops, 2, 3, 24, 24)
@@ -95,7 +95,7 @@ def test_crop_boxes_are_as_often_wide_as_tall() -> None:
 
 
 @pytest.mark.parametrize(("height", "width", "box"), [(10, 200, (0, 93, 10, 13)), (200, 10, (93, 0, 13, 10))])
-def test_frames_that_no_box_fits_give_the_central_one(height: int, width: int, box: tuple[int, int, int, int]) -> None:
+def test_unfitting_crop_falls_back_to_centre(height: int, width: int, box: tuple[int, int, int, int]) -> None:
     assert crop_box(height, width, (0.9, 1.0), (3 / 4, 4 / 3), np.random.default_rng(0)) == box
 
 

@@ -90,15 +90,15 @@ sys.path.insert(0, sys.argv[1])
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what it starts in the background ignore it
 from dataclasses import replace
 from pathlib import Path
-from misbehaving import MisbehavingDataset
+from misbehaving import MisbehavingClips
 from video_files import SAMPLING, TRANSFORM, rows_of
-from vitaclip.data import train_batches
+from vitaclip.data import TrainDataset, train_batches
 
 how, folder = sys.argv[2], Path(sys.argv[3])
 rows = rows_of(folder)
 if how == "hang":
     rows = [replace(row, path=folder / "hang.mp4") for row in rows]
-batches = train_batches(MisbehavingDataset(rows, SAMPLING, TRANSFORM, 0), 0, 1000, 2, 2)
+batches = train_batches(TrainDataset(rows, MisbehavingClips(SAMPLING, TRANSFORM), 0), 0, 1000, 2, 2)
 
 def say():
     while len(multiprocessing.active_children()) < 2:

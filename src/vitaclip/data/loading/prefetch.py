@@ -7,10 +7,10 @@ quarantine by then, so that it is passed over like any other that cannot be read
 import math
 import traceback
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import islice
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from vitaclip.data.loading.quarantine import Quarantine
 from vitaclip.data.reading.container import VideoError
@@ -18,7 +18,6 @@ from vitaclip.data.workers.worker import Heartbeat, Worker, WorkerFailure, answe
 from vitaclip.files import one_line
 
 BatchT = TypeVar("BatchT")
-MadeT = TypeVar("MadeT", covariant=True)
 
 _BATCHES_AHEAD = 2
 """Batches that each process has to make, at most."""
@@ -26,34 +25,28 @@ _MAX_FAILURES = 10
 """Processes that may fail over one batch. Beyond, it is the machine, or all of the data."""
 
 
-class Maker(Protocol[MadeT]):
-    """Makes batches by their number. Travels to other processes."""
-
-    @property
-    def quarantine(self) -> Quarantine:
-        """Stands before each video that is read."""
-
-    def make(self, number: int) -> MadeT:
-        """Batch `number`."""
-
-
 def prefetch(
-    maker: Maker[BatchT], numbers: Sequence[int], workers: int, time_limit_seconds: float = math.inf
+    make: Callable[[int], BatchT],
+    quarantine: Quarantine,
+    numbers: Sequence[int],
+    workers: int,
+    time_limit_seconds: float = math.inf,
 ) -> Iterator[BatchT]:
     """Batches with these numbers, in this order, made by at least one process.
 
     Args:
-        maker: what makes them.
+        make: makes a batch of its number; both it and what it reads with `quarantine` are sent to the processes.
+        quarantine: stands before each video that `make` reads.
         numbers: all different.
         workers: how many processes.
         time_limit_seconds: for one video; a process that exceeds it is killed.
 
     Raises:
-        VideoError: as the maker does.
+        VideoError: as `make` does.
         ValueError: too many processes fail over one batch.
-        RuntimeError: the maker fails otherwise, or processes cannot be started at all.
+        RuntimeError: `make` fails otherwise, or processes cannot be started at all.
     """
-    packed, num_packed = pack(partial(_make, maker)), len(maker.quarantine.reasons)
+    packed, num_packed = pack(partial(_answer, make, quarantine)), len(quarantine.reasons)
     waiting, made = deque(numbers), dict[int, BatchT | Exception]()
     jobs: dict[Worker, list[int]] = {}  # numbers of the batches that each process is to make, in this order
     num_sent: dict[Worker, int] = {}  # videos in quarantine that it has heard of
@@ -63,8 +56,8 @@ def prefetch(
         """Send a job with the videos quarantined since this worker last heard of some. Sending only the new ones keeps
         the message small: a full pipe would block this process."""
         jobs[worker].append(number)
-        worker.submit((number, dict(islice(maker.quarantine.reasons.items(), num_sent[worker], None))))
-        num_sent[worker] = len(maker.quarantine.reasons)
+        worker.submit((number, dict(islice(quarantine.reasons.items(), num_sent[worker], None))))
+        num_sent[worker] = len(quarantine.reasons)
 
     def start(again: Iterable[int] = ()) -> None:
         worker = Worker(packed)
@@ -80,7 +73,7 @@ def prefetch(
         unfinished = jobs.pop(worker)
         end([worker])
         if failure.item is not None:
-            maker.quarantine.add(failure.item, failure)
+            quarantine.add(failure.item, failure)
         failures.update(unfinished[:1])
         if unfinished and failures[unfinished[0]] >= _MAX_FAILURES:
             raise ValueError(
@@ -110,15 +103,15 @@ def prefetch(
         end(list(jobs))
 
 
-def _make(
-    maker: Maker[BatchT], job: tuple[int, dict[int, str]], heartbeat: Heartbeat
+def _answer(
+    make: Callable[[int], BatchT], quarantine: Quarantine, job: tuple[int, dict[int, str]], heartbeat: Heartbeat
 ) -> tuple[int, BatchT | Exception]:
     """What runs in a process: makes a batch, or says what it fails of."""
     number, reasons = job
-    maker.quarantine.heartbeat = heartbeat
-    maker.quarantine.reasons |= reasons
+    quarantine.heartbeat = heartbeat
+    quarantine.reasons |= reasons
     try:
-        return number, maker.make(number)
+        return number, make(number)
     except VideoError as error:
         return number, VideoError(str(error))  # one line; where it was raised says nothing to the user
     except Exception as error:

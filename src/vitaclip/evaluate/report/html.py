@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from vitaclip.config import VideoLimits
-from vitaclip.data import FrameSampling, VideoError, VideoSample, load_views
+from vitaclip.data import EvalViews, FrameSampling, ReadOptions, VideoError, VideoSample
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import wilson_interval
@@ -164,7 +164,7 @@ def _film_strips(
             true_probability=float(probabilities[names.index(pair.truth)]),
         )
         try:
-            frames = load_views(path, _SHOWN_FRAMES, 1, 1, _FRAME_SIZE, limits=limits)[0]
+            frames = EvalViews(_SHOWN_FRAMES, 1, 1, _FRAME_SIZE, options=ReadOptions(limits=limits)).read(path)[0]
             strip = replace(strip, frames=tuple(map(image_to_data_uri, frames)))
             if explain:
                 section = explain(path, pair.predicted)

@@ -1,0 +1,214 @@
+"""What a sample shows of its video: a random training clip, the fixed views of a test, or training clips drawn once.
+
+Axes: V views of a video, T frames, S x S pixels of a crop.
+"""
+
+import zlib
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import av
+import numpy as np
+import PIL
+import torch
+from torch import Tensor
+
+from vitaclip.config import DataConfig, PixelAspect, SamplingConfig, VideoLimits, ViewsConfig
+from vitaclip.data.loading.quarantine import as_video_error
+from vitaclip.data.reading.container import DEFAULT_LIMITS
+from vitaclip.data.reading.frame_folder import open_source
+from vitaclip.data.reading.index_cache import IndexCache, index_cache
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.source import VideoSource
+from vitaclip.data.rng import Stream, generator
+from vitaclip.data.sampling import FrameSampling
+from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
+from vitaclip.data.transforms.train import SampledTransform, TrainTransform
+
+LoadedVideo = tuple[Tensor, np.ndarray]
+"""Views of a video, uint8 (V, T, 3, S, S), and the (clips, T) numbers of the frames that the clips consist of."""
+
+
+class ReadOptions(NamedTuple):
+    """How a video is opened, whatever is read of it."""
+
+    index_cache: IndexCache | None = None
+    """Where to keep what the files' packets say."""
+    limits: VideoLimits = DEFAULT_LIMITS
+    """What a video may be at most."""
+    pixel_aspect: PixelAspect = "display"
+    """Whether pixels that are not square are made so."""
+
+
+DEFAULT_OPTIONS = ReadOptions()
+
+
+def read_options(data: DataConfig, views: ViewsConfig | None = None) -> ReadOptions:
+    """The options that settings describe; the pixel aspect of `views`, if they state one, takes precedence."""
+    pixel_aspect = (views.pixel_aspect if views else "") or data.pixel_aspect
+    return ReadOptions(index_cache(data.index_cache), data.limits, pixel_aspect)
+
+
+class ClipReader(Protocol):
+    """Makes a training clip of a video. It is sent to worker processes, so it can be pickled."""
+
+    def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
+        """A clip; every draw comes from `rng`.
+
+        Raises:
+            VideoError: the video is broken.
+        """
+
+
+class ViewReader(Protocol):
+    """Reads the same views of a video every time. It is sent to worker processes, so it can be pickled."""
+
+    def read(self, path: VideoPath) -> Tensor:
+        """The views, uint8 (V, T, 3, S, S).
+
+        Raises:
+            VideoError: the video is broken.
+        """
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, 3, S, S)."""
+
+    @property
+    def view_config(self) -> dict[str, Any]:
+        """Everything that decides what the views of a file look like, ready for JSON."""
+
+
+@dataclass(frozen=True)
+class TrainClips:
+    """Random training clips: frames, crop and augmentation are drawn anew each time."""
+
+    sampling: FrameSampling
+    transform: TrainTransform
+    options: ReadOptions = DEFAULT_OPTIONS
+
+    def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
+        """A clip, uint8 (T, 3, S, S); every draw comes from `rng`.
+
+        Raises:
+            VideoError: the file cannot give the frames.
+        """
+        with open_source(path, *self.options) as source:
+            return self.draw(source, rng)
+
+    def draw(self, source: VideoSource, rng: np.random.Generator) -> Tensor:
+        """`read` from an open source."""
+        indices = self.sampling.train(source.num_frames, rng)
+        sampled = SampledTransform(self.transform, rng)
+        return sampled.clip(source.frames(indices, sampled.frame)).contiguous()
+
+
+@dataclass(frozen=True)
+class EvalViews:
+    """The views of a test: `temporal_views` clips spread over the video, with `spatial_crops` crops each."""
+
+    sampling: FrameSampling
+    temporal_views: int = 3
+    """Clips, spread over the length of the video."""
+    spatial_crops: int = 1
+    """Crops of each clip, spread along the longer side."""
+    size: int = 224
+    """S, side of a crop."""
+    crop: float = 1.0
+    """Side of a crop over the shorter side of the resized frames."""
+    options: ReadOptions = DEFAULT_OPTIONS
+
+    def __post_init__(self) -> None:
+        for name in ("temporal_views", "spatial_crops", "size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+
+    def read(self, path: VideoPath) -> Tensor:
+        """The views, uint8 (V, T, 3, S, S), V = temporal views x crops; the crops of the first clip come first.
+
+        Raises:
+            VideoError: the file cannot give the frames.
+        """
+        return self.load(path)[0]
+
+    def load(self, path: VideoPath) -> LoadedVideo:
+        """`read`, and the numbers of the frames, from 0, that the clips consist of."""
+        with as_video_error(path), open_source(path, *self.options) as source:
+            indices = self.sampling.views(source.num_frames, self.temporal_views)
+            # Clips may share frames: each is decoded and resized once.
+            distinct, inverse = np.unique(indices, return_inverse=True)
+            frames = source.frames(distinct, partial(resize_short_side, size=round(self.size / self.crop)))
+        crops = spatial_views(frames, self.size, self.spatial_crops)  # (crops, distinct frames, 3, S, S)
+        views = crops[:, torch.from_numpy(inverse.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
+        return views.transpose(0, 1).flatten(0, 1).contiguous(), indices
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, 3, S, S)."""
+        return self.temporal_views * self.spatial_crops, self.sampling.num_frames, 3, self.size, self.size
+
+    @property
+    def view_config(self) -> dict[str, Any]:
+        """Everything that decides what the views of a file look like, ready for JSON."""
+        return {
+            "decoder": f"PyAV {av.__version__}",
+            "sampling": asdict(self.sampling),
+            "temporal_views": self.temporal_views,
+            "spatial_crops": self.spatial_crops,
+            "size": self.size,
+            "crop": self.crop,
+            "pixel_aspect": self.options.pixel_aspect,
+        }
+
+
+def eval_views(
+    sampling: SamplingConfig, num_frames: int, size: int, views: ViewsConfig, options: ReadOptions
+) -> EvalViews:
+    """The views that settings describe: frames are chosen as in training, unless the views ask for another way.
+
+    Args:
+        sampling: how training chooses frames.
+        num_frames: T of training.
+        size: S, side of a crop.
+        views: the views of the test.
+        options: how videos are opened.
+    """
+    chosen = FrameSampling(views.sampling or sampling.kind, views.frames or num_frames, views.stride or sampling.stride)
+    return EvalViews(chosen, views.temporal, views.spatial, size, views.crop, options)
+
+
+@dataclass(frozen=True)
+class FixedAugmentation:
+    """`draws` training clips of every video, the same ones every time, where a test has its views.
+
+    They depend on the file's name and their number, not on a seed or on the list, so that all runs can share them.
+    """
+
+    clips: TrainClips
+    draws: int
+    """V, clips of each video."""
+
+    def read(self, path: VideoPath) -> Tensor:
+        """The clips, uint8 (V, T, 3, S, S).
+
+        Raises:
+            VideoError: the file cannot give the frames.
+        """
+        name = zlib.crc32(path.parts[-1].encode(errors="surrogateescape"))
+        streams = [generator(0, Stream.FIXED_AUGMENTATION, name, draw) for draw in range(self.draws)]
+        with open_source(path, *self.clips.options) as source:
+            return torch.stack([self.clips.draw(source, rng) for rng in streams])
+
+    @property
+    def shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, 3, S, S)."""
+        size = self.clips.transform.size
+        return self.draws, self.clips.sampling.num_frames, 3, size, size
+
+    @property
+    def view_config(self) -> dict[str, Any]:
+        """Everything that decides what the clips of a file look like, ready for JSON."""
+        sampling, transform, options = self.clips.sampling, self.clips.transform, self.clips.options
+        like_views = EvalViews(sampling, self.draws, 1, transform.size, options=options).view_config
+        return like_views | {"drawn": asdict(transform.augment), "augmented by": f"Pillow {PIL.__version__}"}
