@@ -11,7 +11,7 @@ import torch
 from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.cli.evaluate.telling import describe_explained, explainer_of
+from vitaclip.cli.evaluate.results import describe_explained, explainer_of
 from vitaclip.config import (
     DataConfig,
     InterpolateConfig,

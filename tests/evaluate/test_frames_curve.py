@@ -13,7 +13,7 @@ from torch import Tensor
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
-from vitaclip.cli.evaluate.frames import read_frames
+from vitaclip.cli.evaluate.runs import read_frames
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation

@@ -72,7 +72,8 @@ class Evaluation:
         self.model, self.class_names = model, tuple(class_names)
         models, self._weights = _sides(model, interpolation or InterpolateConfig())
         self.models = tuple(each.prepare(runtime) for each in models)
-        self._views, self._prompts = views, prompts
+        self.views, self.interpolation = views, interpolation or InterpolateConfig()
+        self._prompts = prompts
         self._known: list[tuple[ClassTexts, ...]] = []
         self._autocast = partial(autocast, runtime, model.device)
         self._computed = describe_computed(runtime, model.device)
@@ -104,7 +105,7 @@ class Evaluation:
 
     def with_frames(self, frames: int) -> "Evaluation":
         """The same evaluation with another number of frames a clip."""
-        return self._with_views(replace(self._views, frames=frames))
+        return self._with_views(replace(self.views, frames=frames))
 
     @cached_property
     def texts(self) -> tuple[ClassTexts, ...]:
@@ -130,7 +131,7 @@ class Evaluation:
 
     def _encode_share(self, on_progress: Callable[[int], None]) -> VideoFeatures:
         """The videos of this process."""
-        pixels, data, dist = self._views.pixels, self._data, self.dist
+        pixels, data, dist = self.views.pixels, self._data, self.dist
         if data.feature_cache:
             share = dist.rank_range(self.num_videos)
             kept = cached_features(
@@ -167,7 +168,7 @@ class Evaluation:
         """
 
         def fuse(number: int, seen: Tensor) -> Tensor:
-            model, average = self.models[number], self._views.average
+            model, average = self.models[number], self.views.average
             if model.head.comparable:
                 return fuse_views(model, seen, texts[number].features, average)
             return fuse_logits(model, seen[..., self._columns(texts)], average)

@@ -4,17 +4,18 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
-from vitaclip.data import VideoSample
+from vitaclip.data import VideoList, VideoSample
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, other_frames
-from vitaclip.evaluate.hashes import text_hashes
+from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
 from vitaclip.evaluate.protocol import Protocol, fill
 from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
 from vitaclip.evaluate.scoring import VideoFeatures
@@ -40,7 +41,9 @@ class PartRecord:
     sha256: dict[str, Any]
     """Of each list's bytes; of the candidates' names, of their texts and of the templates, a line each."""
     training: str
-    """Whether a tested video is in a list that was trained on."""
+    """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
+    never_trained: str
+    """How many of the candidates the model was not trained on, such as `3 of 10`."""
     device: str
     precision: str
     """See `vitaclip.runtime.Computed`."""
@@ -51,6 +54,8 @@ class PartRecord:
     """The videos listed; `evaluated.scores.rows` counts through them."""
     texts: ClassTexts = field(repr=False)
     """The candidates; rows and columns of the confusion matrix are in their order."""
+    note: str = ""
+    """What was noticed when the list was read."""
 
     @property
     def title(self) -> str:
@@ -63,16 +68,19 @@ class PartRecord:
         return "_".join([self.part, *(f"{word}{value}" for word, value in self.values.items())])
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but scores and rows, with the confusion matrix."""
+        """Everything but scores and rows, with all figures of the evaluation."""
         kept = asdict(replace(self, evaluated=None, rows=(), texts=None))  # type: ignore[arg-type]
         del kept["evaluated"], kept["rows"], kept["texts"]
-        return kept | {
-            "text": self.texts.note,
-            "templates": self.texts.templates,
-            "class_names": self.texts.names,
-            "class_texts": self.texts.texts,
-            "confusion": self.evaluated.result.confusion,
-        }
+        return (
+            self.evaluated.result.to_dict()
+            | kept
+            | {
+                "text": self.texts.note,
+                "templates": self.texts.templates,
+                "class_names": self.texts.names,
+                "class_texts": self.texts.texts,
+            }
+        )
 
 
 @dataclass(frozen=True)
@@ -88,10 +96,12 @@ class _Seen:
 
 @dataclass(frozen=True)
 class ProtocolResult:
-    """What a protocol comes to."""
+    """What a protocol comes to, or a list, which is one of a single part."""
 
     protocol: str
+    """Its name; empty for a list."""
     about: str
+    """Of a list, where it is."""
     variant: str
     """Empty, or what makes it another measurement, such as `as-published`."""
     views: ViewsConfig
@@ -103,9 +113,38 @@ class ProtocolResult:
     """The summary by the number of frames, if asked for."""
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
+        """Everything, ready for JSON; of a list, the figures of its only part at the top."""
         values = asdict(replace(self, parts=()))
+        if not self.protocol:
+            settings = {"videos": self.about, "views": values["views"], "interpolation": values["interpolation"]}
+            return self.parts[0].to_dict() | settings
         return values | {"parts": [part.to_dict() for part in self.parts]}
+
+
+def run_list(
+    name: str,
+    source: str,
+    videos: VideoList,
+    evaluations: Sequence[Evaluation],
+    start: Callable[[str, int], Callable[[int], None]] = lambda _what, _total: lambda _done: None,
+) -> ProtocolResult:
+    """Run the evaluation of a list.
+
+    Args:
+        name: what the model is called.
+        source: the list's file or folder.
+        videos: what was read there.
+        evaluations: the evaluation itself, then others with other numbers of frames.
+        start: see `run_protocol`.
+    """
+    by_frames = {}
+    for each in evaluations:
+        what = "evaluating" + (f", T = {each.frames}" if len(evaluations) > 1 else "")
+        by_frames[each.frames] = each.run(start(what, each.num_own_videos))
+    first, file = evaluations[0], Path(source)
+    sums = {file.name: sha256_of_file(file)} if file.is_file() else {}
+    part = _record(file.name, {}, name, videos.rows, by_frames, first.texts[0], sums, "", first.model, videos.note)
+    return ProtocolResult("", source, "", first.views, first.interpolation, {}, (part,), {})
 
 
 def run_protocol(
@@ -215,18 +254,36 @@ def _score_part(
     protocol = lists.protocol
     candidates = protocol.candidates(part)
     rows = lists.rows(part, values)
+    lists_sums = {name: lists.files[name].sha256 for name in _filled(protocol.parts[part].lists, values)}
     all_names, places = protocol.all_classes().names, {name: place for place, name in enumerate(candidates.names)}
     by_frames: dict[int, Evaluated] = {}
     for each in seen:
         selected = _relabel(_select(rows, each, lists), all_names, places)
         by_frames[each.evaluation.frames] = each.evaluation.score(selected, texts)
-    frames = seen[0].evaluation.frames
-    evaluated = by_frames[frames]
-    result = evaluated.result
+    listed = [replace(row, labels=(places[all_names[row.label]],)) for row in rows.values()]
+    return _record(part, values, model, listed, by_frames, texts[0], lists_sums, training, seen[0].evaluation.model)
+
+
+def _record(
+    part: str,
+    values: Mapping[str, int],
+    name: str,
+    rows: Sequence[VideoSample],
+    by_frames: Mapping[int, Evaluated],
+    texts: ClassTexts,
+    lists_sums: Mapping[str, str],
+    training: str,
+    model: VideoModel,
+    note: str = "",
+) -> PartRecord:
+    """The record of a part; `by_frames` begins with the evaluation itself, others are with other numbers of frames."""
+    frames = next(iter(by_frames))
+    result = by_frames[frames].result
+    unknown = sum(model.head.own_number(each) is None for each in texts.names)
     return PartRecord(
         part=part,
         values=dict(values),
-        model=model,
+        model=name,
         videos_listed=len(rows),
         videos_scored=result.num_videos,
         skipped=result.skipped,
@@ -234,17 +291,16 @@ def _score_part(
         top5=result.top5,
         mean_class_accuracy=result.mean_class_accuracy,
         class_accuracy=result.class_accuracy,
-        sha256={
-            "lists": {name: lists.files[name].sha256 for name in _filled(protocol.parts[part].lists, values)},
-            **text_hashes(texts[0]),
-        },
+        sha256={"lists": dict(lists_sums), **text_hashes(texts)},
         training=training,
+        never_trained=f"{unknown} of {len(texts.names)}",
         device=result.device,
         precision=result.precision,
         frames_curve=frames_curve(by_frames, frames) if len(by_frames) > 1 else None,
-        evaluated=evaluated,
-        rows=tuple(replace(row, labels=(places[all_names[row.label]],)) for row in rows.values()),
-        texts=texts[0],
+        evaluated=by_frames[frames],
+        rows=tuple(rows),
+        texts=texts,
+        note=note,
     )
 
 

@@ -1,0 +1,210 @@
+"""What `vitaclip eval` prints and writes of a result, which has a part for each accuracy; a list has one part."""
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from vitaclip.cli.models import check_outputs
+from vitaclip.cli.screen import print_left_out, print_table, terminal
+from vitaclip.config import InterpolateConfig, RuntimeConfig, VideoLimits, ViewsConfig, to_dict
+from vitaclip.evaluate.class_texts import ClassTexts
+from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
+from vitaclip.evaluate.frames_curve import FramesCurve
+from vitaclip.evaluate.metrics import EvaluationResult
+from vitaclip.evaluate.predictions import write_predictions
+from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
+from vitaclip.evaluate.report import EvalSubject, Explain, check_report_folder, write_report
+from vitaclip.explain.film_strip import explanation_section
+from vitaclip.files import write_json
+from vitaclip.model import VideoModel
+from vitaclip.predictor import Predictor
+
+
+def check_places(arguments: Namespace, inputs: Sequence[str] = ()) -> None:
+    """Make sure that what is asked for can be written, before videos are evaluated; see `check_outputs`."""
+    report = str(Path(arguments.report) / "index.html") if arguments.report else ""
+    check_outputs(arguments, arguments.out, arguments.predictions, report, inputs=inputs)
+    if arguments.report:
+        check_report_folder(arguments.report)
+
+
+def tell(
+    arguments: Namespace, result: ProtocolResult, load_model: Callable[[Mapping[str, int]], tuple[str, VideoModel]]
+) -> None:
+    """Print the result, and write what is asked for; the report last, since it draws and opens videos once more."""
+    print_result(result)
+    if arguments.out:
+        write_json(arguments.out, result.to_dict())
+    if arguments.predictions:
+        file = Path(arguments.predictions)
+        for part in result.parts:
+            place = file.with_stem(f"{file.stem}_{part.file_name}") if len(result.parts) > 1 else file
+            write_predictions(place, part.rows, part.texts.names, part.evaluated.scores)
+    if not arguments.report:
+        return
+    folder = Path(arguments.report)
+    if result.protocol:
+        write_json(folder / "protocol.json", result.to_dict())
+    for part in result.parts:
+        model = looking_model(load_model(part.values)[1], result.interpolation)
+        explain = explainer_of(model, part.texts, result.views, arguments.runtime, arguments.data.limits)
+        place = folder / part.file_name if len(result.parts) > 1 else folder
+        subject, limits = _subject(result, part), arguments.data.limits
+        page = write_report(place, subject, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits)
+        terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
+
+
+def print_result(result: ProtocolResult) -> None:
+    """Accuracies, what they were measured with, and what was left out."""
+    console = terminal()
+    if result.protocol:
+        _print_parts(result)
+    else:
+        (part,) = result.parts
+        _print_accuracies(f"{result.about}: {part.never_trained} classes never trained on", part.evaluated.result)
+    mixed = describe_interpolation(result.interpolation)
+    notes = [line for part in result.parts for line in _notes(part, mixed)]
+    for note in sorted(dict.fromkeys(notes), key=lambda note: _ORDER.index(note.split(":")[0])):
+        console.print(note.removeprefix("note: "), soft_wrap=True)
+    if result.protocol:
+        if result.frames_summary:
+            _print_protocol_frames(result)
+    else:
+        _print_classes(result.parts[0].evaluated.result)
+        if result.parts[0].frames_curve:
+            _print_frames_curve(result.parts[0].frames_curve)
+    print_left_out(console, list(dict.fromkeys(line for part in result.parts for line in part.skipped)))
+
+
+_ORDER = ("note", "computed on", "text", "interpolation", "training", "sha256")
+
+
+def _notes(part: PartRecord, mixed: str) -> list[str]:
+    told = {"note": part.note, "computed on": f"{part.device}, {part.precision}", "text": part.texts.note}
+    told |= {"interpolation": mixed, "training": part.training}
+    told |= {"sha256": ", ".join(f"{name} {value[:12]}" for name, value in _sums(part).items())}
+    return [f"{name}: {text}" for name, text in told.items() if text]
+
+
+def _print_parts(result: ProtocolResult) -> None:
+    console, rows = terminal(), []
+    for part in result.parts:
+        scored = f"{part.videos_scored} of {part.videos_listed}"
+        shares = (f"{share:.2%}" for share in (part.top1, part.top5, part.mean_class_accuracy))
+        rows.append((part.title, scored, str(len(part.texts.names)), *shares))
+    headings = ("part", "videos", "candidates", "top-1", "top-5", "per class")
+    print_table(console, f"{result.protocol}: {result.about}", headings, rows)
+    if result.variant:
+        console.print(
+            f"variant {result.variant}: labels meet the wording of another order, as published", style="yellow"
+        )
+    if "std" in result.summary:
+        mean, std = result.summary["mean"], result.summary["std"]
+        text = f"top-1 {mean:.2%}, population standard deviation {std:.2%} over {len(result.parts)}"
+        console.print(text, style="bold")
+    elif result.summary:
+        listed = ", ".join(f"{name} {share:.2%}" for name, share in result.summary.items())
+        console.print(f"top-1: {listed}", style="bold")
+
+
+def _print_accuracies(title: str, result: EvaluationResult) -> None:
+    rows = [
+        ("top-1", f"{result.top1:.2%}"),
+        ("top-5", f"{result.top5:.2%}"),
+        ("mean per-class" if result.mean_average_precision is None else "mAP", f"{result.mean_class_accuracy:.2%}"),
+        ("videos scored", str(result.num_videos)),
+        ("videos left out", str(len(result.skipped))),
+    ]
+    print_table(terminal(), title, ("accuracy", ""), rows)
+
+
+def _print_classes(result: EvaluationResult) -> None:
+    ranked = sorted(result.class_accuracy.items(), key=lambda item: (-item[1], item[0]))
+    shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
+    heading = "class" if shown is ranked else "class (five best, five worst)"
+    measure = "accuracy" if result.mean_average_precision is None else "average precision"
+    print_table(terminal(), "", (heading, measure), [(name, f"{share:.1%}") for name, share in shown])
+
+
+def _print_frames_curve(curve: FramesCurve) -> None:
+    """A row for each number of frames."""
+    rows = []
+    for point in curve.points:
+        difference = f"{100 * point.difference:+.1f} ± {100 * point.standard_error:.1f}"
+        rows.append((str(point.frames), f"{point.top1:.2%}", "" if point.frames == curve.reference else difference))
+    title = f"frames a clip, on the same {curve.num_videos:,} videos (± paired standard error)"
+    print_table(terminal(), title, ("frames", "top-1", f"points from {curve.reference}"), rows)
+
+
+def _print_protocol_frames(result: ProtocolResult) -> None:
+    """Top-1 of every part by the number of frames, and of the summary."""
+    rows = []
+    for part in result.parts:
+        curve = part.frames_curve.top1 if part.frames_curve else {}
+        rows.append((part.title, *(f"{curve[frames]:.2%}" for frames in result.frames_summary)))
+    for name in result.summary:
+        rows.append((name, *(f"{summary[name]:.2%}" for summary in result.frames_summary.values())))
+    headings = ("part", *(f"{frames} frames" for frames in result.frames_summary))
+    print_table(terminal(), "top-1 by frames a clip", headings, rows)
+
+
+def _subject(result: ProtocolResult, part: PartRecord) -> EvalSubject:
+    """What a report says of a part beside its figures."""
+    facts = {
+        "protocol": result.about if result.protocol else "",
+        "variant": result.variant and f"{result.variant}: labels meet the wording of another order",
+        **{f"top-1, {key}": f"{share:.2%}" for key, share in result.summary.items()},
+        "model": part.model,
+        "views": describe_views(result.views),
+        "text": part.texts.note,
+        "computed on": f"{part.device}, {part.precision}",
+        "interpolation": describe_interpolation(result.interpolation),
+        **describe_explained(result.interpolation),
+        "never trained on": f"{part.never_trained} candidates",
+        "training videos": part.training,
+    }
+    title = f"{result.protocol}, {part.file_name}" if len(result.parts) > 1 else result.protocol or part.part
+    settings = {
+        "videos": list(part.sha256["lists"]),
+        "model": part.model,
+        "views": to_dict(result.views),
+        "templates": list(part.texts.templates),
+        "texts": list(part.texts.texts),
+        "interpolation": to_dict(result.interpolation),
+    }
+    about = {name: text for name, text in facts.items() if text}
+    return EvalSubject(title, about, part.rows, part.texts.names, _sums(part), settings)
+
+
+def describe_views(views: ViewsConfig) -> str:
+    """The settings in words; those that are as the model was trained are not named."""
+    parts = [
+        f"{views.temporal} temporal x {views.spatial} spatial",
+        f"mean of {views.average}",
+        f"{views.pixels} pixels",
+    ]
+    parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
+    parts += [f"crop {views.crop:g}"] if views.crop < 1 else []
+    return ", ".join(parts + ([f"pixels as {views.pixel_aspect}"] if views.pixel_aspect else []))
+
+
+def describe_explained(interpolation: InterpolateConfig) -> dict[str, str]:
+    """The fact that goes with a report whose explanations are of a part of the model only; mostly none."""
+    said = "of the trained model alone: attention and occlusion do not see the interpolated scores"
+    return {"explanations": said} if interpolation.space == "scores" else {}
+
+
+def explainer_of(
+    model: VideoModel, texts: ClassTexts, views: ViewsConfig, runtime: RuntimeConfig, limits: VideoLimits
+) -> Explain:
+    """What tells why the videos that a report shows got their names, of the model and the texts that were evaluated."""
+    predictor = Predictor(model, views=views, runtime=runtime, limits=limits)
+    predictor.set_texts(texts)
+    return partial(explanation_section, predictor)
+
+
+def _sums(part: PartRecord) -> dict[str, str]:
+    """Of lists, names and templates, by what they are of."""
+    return {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
