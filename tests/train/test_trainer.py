@@ -197,3 +197,14 @@ def test_training_needs_videos(tmp_path: Path, world: Path) -> None:
     config: TrainConfig = train_config(world, tmp_path)
     with pytest.raises(ValueError, match=r"data.train is not set"):
         Trainer(replace(config, data=replace(config.data, train="")))
+
+
+def test_each_validation_encodes_the_class_texts_anew(world: Path, tmp_path: Path) -> None:
+    """What the texts learn between two validations counts in the second."""
+    config = train_config(world, tmp_path / "run")
+    trainer = Trainer(replace(config, data=replace(config.data, val=config.data.train), validate_every=6))
+    encoded: list[object] = []
+    trainer.model.backbone.text.register_forward_hook(lambda _module, _inputs, output: encoded.append(output))
+    trainer.validate()
+    trainer.validate()
+    assert len(encoded) == 2
