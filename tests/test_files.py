@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from vitaclip.files import (
+    atomic_write,
     check_no_input,
     check_own,
     check_place,
     csv_text,
-    replacing,
     write_json,
     write_safetensors,
     write_text,
@@ -60,7 +60,7 @@ def test_umask_and_mode_of_old_file_are_kept(tmp_path: Path) -> None:
 
 
 def test_write_error_names_file(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="No space left") as raised, replacing(tmp_path / "a.txt"):
+    with pytest.raises(OSError, match="No space left") as raised, atomic_write(tmp_path / "a.txt"):
         raise OSError(28, "No space left on device")
     assert raised.value.filename == str(tmp_path / "a.txt")
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,7 @@ from vitaclip.strings import defuse
 
 
 @contextmanager
-def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
+def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary file beside `path`; it replaces `path` on success and is removed on failure.
 
     The file keeps the mode of the one that it replaces; a new file gets what the umask allows. With `durable` the bytes
@@ -31,7 +31,7 @@ def replacing(path: str | Path, durable: bool = True) -> Iterator[Path]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _temporary(path)
-    with naming(path, instead_of=temporary):
+    with with_filename(path, instead_of=temporary):
         try:
             temporary.touch(exist_ok=False)
             mode = (path if path.exists() else temporary).stat().st_mode & 0o777
@@ -51,7 +51,7 @@ def _temporary(path: Path) -> Path:
 
 
 @contextmanager
-def naming(path: str | Path, instead_of: Path | None = None) -> Iterator[None]:
+def with_filename(path: str | Path, instead_of: Path | None = None) -> Iterator[None]:
     """Put `path` into an OSError that names no file (writing to an open file on a full disk), or names `instead_of`."""
     try:
         yield
@@ -69,7 +69,7 @@ def remove_leftovers(folder: Path) -> None:
 
 def write_text(path: str | Path, text: str) -> None:
     """Write text, atomically."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
@@ -92,7 +92,7 @@ def check_place(file: str | Path, inputs: Iterable[str | Path] = ()) -> None:
         raise ValueError(f"{above}: is a file; name a folder")
     check_no_input(file, inputs)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with naming(file, instead_of=(temporary := _temporary(file))):
+    with with_filename(file, instead_of=(temporary := _temporary(file))):
         temporary.touch()
         temporary.unlink()
 
@@ -176,19 +176,19 @@ def write_safetensors(
         OSError: if it cannot be written, as on a full disk.
     """
     cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(cpu, temporary, metadata=dict(metadata or {}))
         except SafetensorError as error:  # its name for what the system refuses
-            raise OSError(f"{path}: {one_line(error)}") from error
+            raise OSError(f"{path}: {first_line(error)}") from error
 
 
 def write_torch(path: str | Path, value: Any) -> None:
     """Write what `torch.load` reads, atomically."""
-    with replacing(path) as temporary:
+    with atomic_write(path) as temporary:
         torch.save(value, temporary)
 
 
-def one_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """The message of an error of several lines, as one."""
     return " ".join(str(error).split())

@@ -16,7 +16,7 @@ from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import Backbone, Origin
 from vitaclip.backbones.transformer import Block
 from vitaclip.config import RuntimeConfig
-from vitaclip.files import one_line
+from vitaclip.files import first_line
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.contract import DropoutMasks, Head, Part, Pool, encode_templates, l2_normalize
@@ -220,7 +220,7 @@ class VideoModel(Pretrained):
         try:
             missing, unknown = self.load_state_dict(dict(state), strict=False, assign=assign)
         except RuntimeError as error:
-            raise ValueError(f"these values do not fit the model's config: {one_line(error)}") from error
+            raise ValueError(f"these values do not fit the model's config: {first_line(error)}") from error
         missing = [name for name in missing if whole or not name.startswith("backbone.")]
         if missing or unknown:
             raise ValueError(

@@ -20,7 +20,7 @@ from vitaclip.data import VideoPath, expect_processes, find_videos
 from vitaclip.data.workers.processes import name_problem, run_in_processes
 from vitaclip.explain import Explanation, explain_video
 from vitaclip.explain.picture import draw_explanation
-from vitaclip.files import check_own, replacing, write_json
+from vitaclip.files import atomic_write, check_own, write_json
 
 DESCRIPTION = """\
 Show why a video is given its name. For each frame of its middle clip: where the last block's cls token looks, how much
@@ -82,7 +82,7 @@ def run(arguments: Namespace) -> int:
                     predictor, path, name=arguments.name, top_k=arguments.top_k, loaded=outcome.result
                 )
                 write_json(folder / f"{stem}.json", explanation.to_dict())
-                with replacing(folder / f"{stem}.png") as temporary:
+                with atomic_write(folder / f"{stem}.png") as temporary:
                     temporary.write_bytes(draw_explanation(explanation))
                 explanations.append(explanation)
             done(1)

@@ -21,7 +21,7 @@ from torch import Tensor
 from vitaclip.data import VideoSample
 from vitaclip.data.labels import NO_LABEL, format_labels
 from vitaclip.evaluate.metrics import Scores
-from vitaclip.files import naming, replacing
+from vitaclip.files import atomic_write, with_filename
 from vitaclip.runtime import Computed
 from vitaclip.strings import defuse
 
@@ -148,7 +148,7 @@ class _Lines:
     def append(self, line: str) -> None:
         start, data = self._file.tell(), memoryview(line.encode(errors="backslashreplace"))
         try:
-            with naming(self._path):
+            with with_filename(self._path):
                 while data:
                     data = data[self._file.write(data) :]
         except BaseException:  # Ctrl-C between two parts of a line, too
@@ -156,7 +156,7 @@ class _Lines:
             raise
 
     def close(self) -> None:
-        with naming(self._path):
+        with with_filename(self._path):
             self._file.close()
 
 
@@ -205,7 +205,7 @@ class _Parquet:
         self._arrow, self._rows = arrow, list[dict[str, Any]]()
         file.unlink(missing_ok=True)
         self._placing = ExitStack()
-        self._writer: Any = parquet.ParquetWriter(self._placing.enter_context(replacing(file)), self._schema)
+        self._writer: Any = parquet.ParquetWriter(self._placing.enter_context(atomic_write(file)), self._schema)
 
     def write(self, row: Row, probabilities: list[float] | None) -> None:
         self._rows.append({**row, "probabilities": probabilities})

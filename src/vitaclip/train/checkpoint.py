@@ -16,7 +16,7 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.optim import AdamW
 
-from vitaclip.files import one_line, remove_leftovers, write_safetensors
+from vitaclip.files import first_line, remove_leftovers, write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_names
 from vitaclip.train.ema import EMA
@@ -168,7 +168,7 @@ def load_state(tensors: Mapping[str, Tensor], model: VideoModel, optimizer: Adam
                     raise KeyError(f"the average of {name} has another shape")
                 ema.values[name] = tensors[f"average.{name}"].to(parameter.device, copy=True)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"the checkpoint belongs to another model ({one_line(error)})") from error
+        raise ValueError(f"the checkpoint belongs to another model ({first_line(error)})") from error
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

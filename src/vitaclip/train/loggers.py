@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vitaclip.config import TrainConfig, to_dict
-from vitaclip.files import naming, write_text
+from vitaclip.files import with_filename, write_text
 from vitaclip.strings import printable
 from vitaclip.untrusted import reading
 
@@ -37,12 +37,12 @@ class JSONLinesLogger:
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, metrics: Metrics) -> None:
-        with naming(self._file.name):
+        with with_filename(self._file.name):
             self._file.write(json.dumps({"step": step, **metrics}, allow_nan=False) + "\n")
             self._file.flush()
 
     def close(self) -> None:
-        with naming(self._file.name):
+        with with_filename(self._file.name):
             self._file.close()
 
 
@@ -82,12 +82,12 @@ class TensorBoardLogger:
         self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
 
     def log(self, step: int, metrics: Metrics) -> None:
-        with naming(self._folder):
+        with with_filename(self._folder):
             for name, value in metrics.items():
                 self._writer.add_scalar(name, value, step)
 
     def close(self) -> None:
-        with naming(self._folder):
+        with with_filename(self._folder):
             self._writer.close()
 
 

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from vitaclip.data.transforms.geometry import (
     crop_box,
-    flip,
     resize,
     resize_short_side,
     resized_crop,
@@ -107,8 +106,3 @@ def test_resized_crop_is_one_box_for_all_frames() -> None:
     image = Image.fromarray(clip[0, :, 5:35, 10:51].permute(1, 2, 0).numpy())
     expected = np.asarray(image.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
     assert np.abs(cropped[0].permute(1, 2, 0).numpy() - expected).max() <= 2
-
-
-def test_flip() -> None:
-    clip = picture()
-    assert torch.equal(flip(clip), torch.from_numpy(clip.numpy()[..., ::-1].copy()))

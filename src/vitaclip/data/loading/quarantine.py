@@ -7,7 +7,7 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers.worker import Heartbeat, WorkerFailure
-from vitaclip.files import one_line
+from vitaclip.files import first_line
 
 
 @contextmanager
@@ -22,15 +22,13 @@ def as_video_error(path: VideoPath) -> Iterator[None]:
     except VideoError:
         raise
     except Exception as error:
-        reason = one_line(error) or "no more is known"
+        reason = first_line(error) or "no more is known"
         raise VideoError(f"{path} cannot be read ({type(error).__name__}: {reason}): leave it out") from error
 
 
 class Quarantine:
-    """Stands before each video of a data set: says which one is about to be read, and refuses those that hung or ended
-    the process that read them.
-
-    So a file costs the time limit, or a process, once and not every epoch.
+    """The videos of a data set that hung or killed the worker that read them. They are refused from then on, so that
+    such a file costs the time limit, or a worker, once and not in every epoch.
     """
 
     def __init__(self, rows: Sequence[VideoSample]) -> None:
@@ -38,7 +36,7 @@ class Quarantine:
         self.reasons: dict[int, str] = {}
         """What is wrong with a row's video, by the index of the row."""
         self.heartbeat: Heartbeat | None = None
-        """Where a process that may be killed says what it reads."""
+        """Tells the main process which video this worker is reading; None in the main process."""
 
     @contextmanager
     def reading(self, row: int) -> Iterator[None]:

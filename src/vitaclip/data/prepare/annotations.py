@@ -26,7 +26,7 @@ _SSV2_PREFIX, _SSV2_LISTS = "something-something-v2-", {"train": "train.json", "
 
 
 @dataclass(frozen=True)
-class Clip:
+class Segment:
     """One line of the annotations."""
 
     list_name: str
@@ -49,7 +49,7 @@ class Annotations:
     """All that the annotation files of a data set say."""
 
     classes: ClassList
-    clips: tuple[Clip, ...]
+    clips: tuple[Segment, ...]
     disjoint: tuple[tuple[str, ...], ...]
     """Groups of lists that may not share a video."""
     notes: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ def read_kinetics(source: Path, classes: ClassList) -> Annotations:
     if not source.exists():
         raise ValueError(f"{source}: does not exist; --annotations takes {_KINETICS_FILES}, or a folder of them")
     names, notes = ClassNames(classes), []
-    clips: dict[Clip, None] = {}  # a clip may stand in a file of its split and in one of all splits
+    clips: dict[Segment, None] = {}  # a clip may stand in a file of its split and in one of all splits
     for file in sorted(source.glob("*.csv")) if source.is_dir() else [source]:
         rows = csv.DictReader(io.StringIO(_read_text(file), newline=""), skipinitialspace=True)
         rows.fieldnames = [name.strip() for name in rows.fieldnames or ()]
@@ -105,7 +105,7 @@ def read_kinetics(source: Path, classes: ClassList) -> Annotations:
     return Annotations(classes, tuple(clips), (("train", "val", "test"),), tuple(notes))
 
 
-def _kinetics_clip(row: Mapping[str, str | None], names: ClassNames, place: str) -> Clip:
+def _kinetics_clip(row: Mapping[str, str | None], names: ClassNames, place: str) -> Segment:
     label, key, start, end, split = (row[name] for name in ("label", "youtube_id", "time_start", "time_end", "split"))
     if not (label and key and start and end and split):
         raise ValueError(f"{place}: the line breaks off; {_REMEDY}")
@@ -115,7 +115,7 @@ def _kinetics_clip(row: Mapping[str, str | None], names: ClassNames, place: str)
         times = int(float(start)), int(float(end))
     except ValueError:
         raise ValueError(f"{place}: times {start!r}, {end!r} are no seconds; {_REMEDY}") from None
-    return Clip(_KINETICS_LISTS[split.strip()], key.strip(), names.find(label.strip(), place), times)
+    return Segment(_KINETICS_LISTS[split.strip()], key.strip(), names.find(label.strip(), place), times)
 
 
 def read_ucf101(source: Path, classes: ClassList) -> Annotations:
@@ -136,7 +136,7 @@ def read_ucf101(source: Path, classes: ClassList) -> Annotations:
             folder, slash, name = line.split()[0].partition("/")
             if not slash:
                 raise ValueError(f"{place}: {line!r} has no class folder; {_REMEDY}")
-            clips.append(Clip(list_name, Path(name).stem, names.find(folder, place)))
+            clips.append(Segment(list_name, Path(name).stem, names.find(folder, place)))
     return Annotations(classes, tuple(clips), _SPLIT_GROUPS)
 
 
@@ -161,7 +161,7 @@ def read_hmdb51(source: Path, classes: ClassList) -> Annotations:
                 if use not in _HMDB51_USES or not name:
                     raise ValueError(f"{place}: {line!r} is not `file.avi 0`, 1 or 2; {_REMEDY}")
                 if _HMDB51_USES[use]:
-                    clips.append(Clip(f"{_HMDB51_USES[use]}{split}", Path(name.strip()).stem, class_name))
+                    clips.append(Segment(f"{_HMDB51_USES[use]}{split}", Path(name.strip()).stem, class_name))
     return Annotations(classes, tuple(clips), _SPLIT_GROUPS)
 
 
@@ -175,7 +175,7 @@ def read_ssv2(source: Path, classes: ClassList) -> Annotations:
     """
     _require_folder(source, "labels.json, train.json, validation.json")
     names, notes = ClassNames(classes), []
-    clips: list[Clip] = []
+    clips: list[Segment] = []
     files = {name: _ssv2_file(source, name) for name in ("labels.json", *_SSV2_LISTS.values(), "test.json")}
     if labels := files["labels.json"]:
         for label in _read_json(labels):
@@ -198,7 +198,7 @@ def _ssv2_file(folder: Path, name: str) -> Path | None:
     )
 
 
-def _ssv2_clips(file: Path, list_name: str, names: ClassNames) -> Iterator[Clip]:
+def _ssv2_clips(file: Path, list_name: str, names: ClassNames) -> Iterator[Segment]:
     entries = _read_json(file)
     if not isinstance(entries, list):
         raise ValueError(f"{file}: is no list of videos; {_REMEDY}")
@@ -206,7 +206,7 @@ def _ssv2_clips(file: Path, list_name: str, names: ClassNames) -> Iterator[Clip]
         if not isinstance(entry, dict) or not {"id", "template"} <= set(entry):
             raise ValueError(f"{file}: entry {number} has no id or no template; {_REMEDY}")
         name = _without_brackets(str(entry["template"]))
-        yield Clip(list_name, str(entry["id"]), names.find(name, f"{file}, entry {number}"))
+        yield Segment(list_name, str(entry["id"]), names.find(name, f"{file}, entry {number}"))
 
 
 def _without_brackets(template: str) -> str:

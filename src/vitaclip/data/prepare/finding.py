@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.prepare.annotations import Clip, Times
+from vitaclip.data.prepare.annotations import Segment, Times
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.names import ClassIndex
 
@@ -61,7 +61,7 @@ class VideoFiles:
         for file in _walk(root):
             self._add(file)
 
-    def match(self, clip: Clip, of_video: Sequence[Clip]) -> Match:
+    def match(self, clip: Segment, of_video: Sequence[Segment]) -> Match:
         """The file of a clip, one of the clips `of_video`. A file in the folder of another class is never taken."""
         files = self._files.get(self._fold(clip.key), [])
         timed = [file for file in files if file.times is not None and file.times == clip.times]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.prepare.annotations import Annotations, Clip
+from vitaclip.data.prepare.annotations import Annotations, Segment
 
 _HEAD_BYTES = 1 << 16
 
@@ -16,18 +16,18 @@ _HEAD_BYTES = 1 << 16
 class Leak:
     """One video in two lists."""
 
-    first: Clip
-    second: Clip
+    first: Segment
+    second: Segment
     how: str
     """`same video` (by its name), `same file` (the same place on disk) or `same content`."""
 
 
-def find_leaks(annotations: Annotations, found: Mapping[Clip, Path]) -> list[Leak]:
+def find_leaks(annotations: Annotations, found: Mapping[Segment, Path]) -> list[Leak]:
     """All leaks, by the name of the video (found or not) and, for those found, by file and by content.
 
     Content is compared in full, among files of one size and one beginning that stand in different lists.
     """
-    leaks: dict[tuple[Clip, Clip], Leak] = {}
+    leaks: dict[tuple[Segment, Segment], Leak] = {}
     for group in annotations.disjoint:
         clips = [clip for clip in annotations.clips if clip.list_name in group]
         here = [clip for clip in clips if clip in found]
@@ -43,17 +43,17 @@ def find_leaks(annotations: Annotations, found: Mapping[Clip, Path]) -> list[Lea
     return list(leaks.values())
 
 
-def _across_lists(clips: Iterable[Clip], key: Callable[[Clip], object]) -> list[list[Clip]]:
+def _across_lists(clips: Iterable[Segment], key: Callable[[Segment], object]) -> list[list[Segment]]:
     """Clips of one key, for each key that occurs in several lists."""
-    groups: dict[object, list[Clip]] = defaultdict(list)
+    groups: dict[object, list[Segment]] = defaultdict(list)
     for clip in clips:
         groups[key(clip)].append(clip)
     return [group for group in groups.values() if len({clip.list_name for clip in group}) > 1]
 
 
-def _pairs(clips: Iterable[Clip]) -> Iterator[tuple[Clip, Clip]]:
+def _pairs(clips: Iterable[Segment]) -> Iterator[tuple[Segment, Segment]]:
     """The first clip of each list with the first of every other list."""
-    first: dict[str, Clip] = {}
+    first: dict[str, Segment] = {}
     for clip in clips:
         first.setdefault(clip.list_name, clip)
     firsts = list(first.values())

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.catalog import load_dataset_classes
-from vitaclip.data.prepare.annotations import DATASETS, Annotations, Clip
+from vitaclip.data.prepare.annotations import DATASETS, Annotations, Segment
 from vitaclip.data.prepare.finding import Match, VideoFiles
 from vitaclip.data.prepare.leaks import Leak, find_leaks
 from vitaclip.files import csv_text, write_text
@@ -36,24 +36,24 @@ class Preparation:
     """A data set's lists, before they are written."""
 
     annotations: Annotations
-    matches: dict[Clip, Match]
+    matches: dict[Segment, Match]
     """What was found for each clip."""
-    repeated: tuple[tuple[Clip, Clip], ...]
+    repeated: tuple[tuple[Segment, Segment], ...]
     """(taken, left out): one clip annotated twice in a list."""
     leaks: tuple[Leak, ...]
 
     @property
-    def found(self) -> dict[Clip, Path]:
+    def found(self) -> dict[Segment, Path]:
         """The file of each clip that has one."""
         return {clip: match.path for clip, match in self.matches.items() if match.path is not None}
 
-    def count_by(self, key: Callable[[Clip], str]) -> dict[str, ListCount]:
+    def count_by(self, key: Callable[[Segment], str]) -> dict[str, ListCount]:
         """Counts of the clips, sorted apart by `key`."""
-        left_out = Counter(key(clip) for _, clip in self.repeated)
-        annotated = Counter(map(key, self.matches)) + left_out
+        skipped = Counter(key(clip) for _, clip in self.repeated)
+        annotated = Counter(map(key, self.matches)) + skipped
         found = Counter(map(key, self.found))
         duplicate = Counter(key(clip) for clip, match in self.matches.items() if match.others)
-        return {name: ListCount(n, found[name], left_out[name], duplicate[name]) for name, n in annotated.items()}
+        return {name: ListCount(n, found[name], skipped[name], duplicate[name]) for name, n in annotated.items()}
 
     @property
     def lists(self) -> dict[str, ListCount]:
@@ -90,7 +90,7 @@ def prepare_dataset(dataset: str, root: str | Path, annotations: str | Path) -> 
     read = DATASETS[dataset](Path(annotations), classes)
     files = VideoFiles(Path(root), classes.names, timed=any(clip.times for clip in read.clips))
     clips, repeated = _once_each(read.clips)
-    of_video: dict[str, list[Clip]] = defaultdict(list)
+    of_video: dict[str, list[Segment]] = defaultdict(list)
     for clip in clips:
         of_video[clip.key].append(clip)
     matches = {clip: files.match(clip, of_video[clip.key]) for clip in clips}
@@ -125,18 +125,18 @@ def write_preparation(preparation: Preparation, out: str | Path) -> None:
         shutil.rmtree(temporary, ignore_errors=True)  # gone already if all went well
 
 
-def _once_each(clips: Sequence[Clip]) -> tuple[list[Clip], tuple[tuple[Clip, Clip], ...]]:
+def _once_each(clips: Sequence[Segment]) -> tuple[list[Segment], tuple[tuple[Segment, Segment], ...]]:
     """The clips without those that stand in one list already, and what was left out for which."""
-    first: dict[tuple[object, ...], Clip] = {}
-    left_out: list[tuple[Clip, Clip]] = []
+    first: dict[tuple[object, ...], Segment] = {}
+    skipped: list[tuple[Segment, Segment]] = []
     for clip in clips:
         # Files of two classes may share a name where nothing but the folder parts them.
         identity = (clip.list_name, clip.key, clip.times or clip.class_name)
         if identity in first:
-            left_out.append((first[identity], clip))
+            skipped.append((first[identity], clip))
         else:
             first[identity] = clip
-    return list(first.values()), tuple(left_out)
+    return list(first.values()), tuple(skipped)
 
 
 def _files(preparation: Preparation) -> dict[str, str]:

@@ -80,7 +80,7 @@ def _open(path: VideoPath, limits: VideoLimits, probe: bool, opened: ExitStack) 
         _check_samples(path, file, limits)
         file.seek(0)
         options = _codec_options(limits) | ({} if probe or not is_mp4 else _NO_PROBING)
-        return opened.enter_context(_give_to_ffmpeg(file, options))
+        return opened.enter_context(_open_in_ffmpeg(file, options))
     except ShardError:
         raise
     except (av.error.FFmpegError, OSError) as error:
@@ -90,8 +90,8 @@ def _open(path: VideoPath, limits: VideoLimits, probe: bool, opened: ExitStack) 
         ) from error
 
 
-def _give_to_ffmpeg(file: BinaryIO | MemberFile, options: dict[str, str]) -> InputContainer:
-    """An open file of the known formats; whatever FFmpeg would open besides is refused."""
+def _open_in_ffmpeg(file: BinaryIO | MemberFile, options: dict[str, str]) -> InputContainer:
+    """Opens a file of the known formats with FFmpeg; every other format or protocol is refused."""
     source: Any = file
     known = {"format_whitelist": _FORMATS, "protocol_whitelist": ""}
     if not isinstance(file, MemberFile):
@@ -112,7 +112,8 @@ def _open_file(path: Path) -> BinaryIO:
 
 
 def _check_samples(path: VideoPath, file: BinaryIO | MemberFile, limits: VideoLimits) -> None:
-    """Raises VideoError for more frames, or sound, than can be: FFmpeg would take memory for each in an mp4 file."""
+    """Raises VideoError if an mp4 file states more samples than the limits allow, because FFmpeg allocates memory for
+    each while it opens the file."""
     end = file.seek(0, os.SEEK_END)
     for is_video, count, size in stated_samples(file, end):
         if count > limits.frames and (is_video or count * size > _MOST_CUT_OFF * end):
@@ -157,7 +158,7 @@ def video_stream(path: VideoPath, container: InputContainer, limits: VideoLimits
 
 
 def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator["Packet[Any]"]:
-    """Packets of the streams, or of all, from where the container is on, with empty ones at the end.
+    """Yields packets of the streams, or of all streams, from the present position on; the last ones are empty.
 
     Raises:
         av.error.FFmpegError: what follows cannot be read.
@@ -191,7 +192,7 @@ def check_size(path: VideoPath, width: int, height: int, limits: VideoLimits, no
 
 
 def limit_error(path: VideoPath, what: str, limit: str, limits: VideoLimits) -> VideoError:
-    """The error for a video that has more of something than the limit of this name."""
+    """The error for a video that exceeds the limit of this name; `what` says what the video has."""
     return VideoError(
         f"{path} has {what}, beyond limits.{limit} = {getattr(limits, limit)}: copy it again, or raise the limit"
     )

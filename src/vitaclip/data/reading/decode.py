@@ -153,7 +153,7 @@ class Video(VideoSource):
             yield Picture(time, self._convert(frame, self._size_of(frame)), self._convert.shown_aspect(frame))
 
     def _size_of(self, frame: VideoFrame) -> tuple[int, int]:
-        """Width and height that a frame is shown in: those of the first, where frames change their size midway."""
+        """Width and height that a frame is converted to: those of the first frame, if the size changes midway."""
         size = frame.width, frame.height
         return size if size == self._stated_size else self._first_size
 
@@ -162,7 +162,7 @@ class Video(VideoSource):
         return next(((frame.width, frame.height) for frame in self._decode_everything()), self._stated_size)
 
     def _despite_damage(self, spans: SpanDecoder, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """The wanted frames: those that come out whole from their own key frames on, the others from the start."""
+        """The wanted frames: intact ones from their own key frames on, the others by decoding from the first packet."""
         missing = set(wanted)
         for number, frame in spans.intact(wanted):
             missing.remove(number)
@@ -172,8 +172,8 @@ class Video(VideoSource):
     def _from_start(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         """The wanted frames by decoding from the first packet on.
 
-        They are known by the times that the index tells, or else counted. In the place of those that do not come out
-        there is the one before, or the first.
+        Frames are identified by the times in the index, or counted if there is no index. A frame that cannot be decoded
+        is replaced by the one before it, or by the first.
         """
         due = deque(wanted)
         latest, shown = -1, None
@@ -189,7 +189,7 @@ class Video(VideoSource):
             yield self._instead(due.popleft(), latest, shown)
 
     def _instead(self, number: int, latest: int, shown: VideoFrame | None) -> tuple[int, VideoFrame]:
-        """What is shown in the place of a frame that does not come out."""
+        """The substitute for a frame that cannot be decoded."""
         if shown is None:
             raise self._error("holds no frame that can be decoded: copy it again or leave it out")
         if number - latest > _LONGEST_GAP:
@@ -209,7 +209,7 @@ class Video(VideoSource):
                 yield number, frame
 
     def _decode_everything(self) -> Iterator[VideoFrame]:
-        """All frames that decode, in display order, from a newly opened file; damaged ones are left out."""
+        """All frames that can be decoded, in display order, from a newly opened file; damaged ones are skipped."""
         with open_container(self.path, self._limits) as container:
             stream = video_stream(self.path, container, self._limits)
             rest = read_packets(container, stream)

@@ -53,17 +53,17 @@ class FrameIndex:
     """Times and places of a stream's frames. See `read_index`."""
 
     packet_times: Integers
-    """(p,) the time that each packet and its frame carry, all different; in avi files not when it is shown."""
+    """(p,) timestamp of each packet and its frame, all different. In avi files it is not the display time."""
     packet_sizes: Integers
-    """(p,) bytes of each packet; with the time, how a packet is known again."""
+    """(p,) bytes of each packet; time and size together identify a packet."""
     places: Integers
-    """(n,) where each frame is stored, in order of display. Packets that are not shown are in no place of this."""
+    """(n,) packet index of each frame, in display order. Packets that are never displayed do not appear."""
     key_places: Integers
-    """(k,) where each key frame is stored, ascending, shown or not; the first is 0."""
+    """(k,) packet index of each key frame, ascending, displayed or not; the first is 0."""
     key_numbers: Integers
-    """(k,) number of the first frame that is shown no earlier than each key frame, ascending."""
+    """(k,) number of the first frame that is displayed no earlier than each key frame, ascending."""
     key_decode_times: Integers
-    """(k,) when each key frame is decoded."""
+    """(k,) decoding timestamp of each key frame."""
 
     @cached_property
     def numbers(self) -> Integers:

@@ -20,7 +20,7 @@ import numpy as np
 
 from vitaclip.data.reading.frame_index import FrameIndex
 from vitaclip.data.reading.member import ShardMember, VideoPath
-from vitaclip.files import replacing
+from vitaclip.files import atomic_write
 from vitaclip.untrusted import read_bytes, reading
 
 _FORMAT = 2
@@ -35,7 +35,7 @@ Entry = FrameIndex | int
 
 T = TypeVar("T")
 State = Sequence[str | int]
-"""What differs once a file has changed."""
+"""Describes the state of a file; it differs once the file has changed."""
 
 
 class IndexCache:
@@ -52,7 +52,7 @@ class IndexCache:
             raise ValueError(f"index_cache = {folder}: {error.strerror}; name a folder that can be written") from error
 
     def load(self, path: VideoPath) -> Entry | None:
-        """What is kept about a video file; None if nothing, or nothing that still holds."""
+        """The entry of a video file; None if the cache has none, or if the file has changed since."""
         try:
             state = _state(path)
         except OSError:
@@ -60,11 +60,11 @@ class IndexCache:
         return self.load_parsed(str(path.absolute()), state, _unpack)
 
     def store(self, path: VideoPath, entry: Entry) -> None:
-        """Keeps what is known about a video file. Warns, and goes on, if the folder does not take it."""
+        """Writes the entry of a video file. A folder that cannot be written to is a warning, not an error."""
         self.store_bytes(str(path.absolute()), _state(path), _pack(entry))
 
     def load_parsed(self, name: str, state: State, parse: Callable[[bytes], T]) -> T | None:
-        """What is kept under a name; None if nothing, if it was kept in another state, or if it cannot be parsed.
+        """The parsed entry of a name; None without one, if it was written in another state, or if it cannot be parsed.
 
         Others may write to the folder, so that an entry may hold anything.
         """
@@ -77,11 +77,11 @@ class IndexCache:
             return None
 
     def store_bytes(self, name: str, state: State, body: bytes) -> None:
-        """Keeps bytes under a name. Warns, and goes on, if the folder does not take them."""
+        """Writes bytes under a name. A folder that cannot be written to is a warning, not an error."""
         content = zlib.compress(_header(name, state) + b"\n" + body, _COMPRESSION)
         place = self._place(name)
         try:
-            with replacing(place, durable=False) as temporary:
+            with atomic_write(place, durable=False) as temporary:
                 temporary.write_bytes(content)
         except OSError as error:
             warnings.warn(
@@ -94,7 +94,7 @@ class IndexCache:
 
 
 def _state(path: VideoPath) -> State:
-    """A video file as it is now."""
+    """The present state of a video file."""
     if isinstance(path, ShardMember):
         return path.version, path.offset, path.size
     status = path.stat()
@@ -102,7 +102,7 @@ def _state(path: VideoPath) -> State:
 
 
 def _header(name: str, state: State) -> bytes:
-    """What is described, and who describes it."""
+    """First line of an entry: the format and PyAV versions, the name and the state of the file."""
     return json.dumps([_FORMAT, av.__version__, name, *state]).encode()
 
 

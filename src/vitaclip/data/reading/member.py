@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from fsspec.core import url_to_fs
 
-from vitaclip.files import one_line
+from vitaclip.files import first_line
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -20,18 +20,18 @@ BETWEEN = "::"
 
 _READ_AHEAD_BYTES = 1 << 22
 _SECONDS_BETWEEN_TRIES = (0.5, 2.0)
-_LASTING = (FileNotFoundError, PermissionError, ImportError, ValueError)  # trying again does not help
+_PERMANENT = (FileNotFoundError, PermissionError, ImportError, ValueError)  # trying again does not help
 
 ResultT = TypeVar("ResultT")
 
 
 class ShardError(OSError):
-    """A tar file, or a part of it, that cannot be read: what is wrong, behind the name of what was asked for."""
+    """Raised if a tar file or a member cannot be read. Callers put the requested path in front of the message."""
 
 
 @dataclass(frozen=True)
 class ShardMember:
-    """A video inside a tar file. Has what rows of lists ask of a Path."""
+    """A video inside a tar file. It has those methods of a Path that lists of videos use."""
 
     shard: str
     """Path or address of the tar file."""
@@ -42,7 +42,7 @@ class ShardMember:
     size: int
     """Number of its bytes."""
     version: str = field(compare=False)
-    """Another one if the tar file has changed."""
+    """Identifies the state of the tar file; it differs once the file has changed."""
 
     def __str__(self) -> str:
         return f"{self.shard}{BETWEEN}{self.name}"
@@ -78,7 +78,7 @@ class MemberFile(io.RawIOBase):
 
     def __init__(self, member: ShardMember) -> None:
         self.name = "member"  # what FFmpeg takes for the name
-        self._member, self._place, self._is_broken = member, 0, False
+        self._member, self._position, self._is_broken = member, 0, False
         system, path = url_to_fs(member.shard)
         # A member that is not large comes with one request, and little of the next with it.
         ahead = min(max(member.size, 1), _READ_AHEAD_BYTES)
@@ -93,22 +93,22 @@ class MemberFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Goes to a place of the member."""
-        self._place = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._place, os.SEEK_END: self._member.size}[whence]
-        return self._place
+        """Sets the position in the member."""
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._member.size}[whence]
+        return self._position
 
     def tell(self) -> int:
-        """The place in the member."""
-        return self._place
+        """The position in the member."""
+        return self._position
 
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
-        """Fills a buffer, as far as the member goes.
+        """Fills a buffer, up to the end of the member.
 
         Raises:
-            ShardError: the storage does not give the bytes. After that there are none: FFmpeg would ask again.
+            ShardError: the storage does not give the bytes. Later calls read nothing, because FFmpeg would ask again.
         """
         view = memoryview(buffer).cast("B")
-        length = 0 if self._is_broken else min(len(view), max(0, self._member.size - self._place))
+        length = 0 if self._is_broken else min(len(view), max(0, self._member.size - self._position))
         if length == 0:
             return 0
         try:
@@ -117,7 +117,7 @@ class MemberFile(io.RawIOBase):
             self._is_broken = True
             raise
         view[:length] = content
-        self._place += length
+        self._position += length
         return length
 
     def close(self) -> None:
@@ -127,7 +127,7 @@ class MemberFile(io.RawIOBase):
         super().close()
 
     def _read(self, length: int) -> bytes:
-        self._file.seek(self._member.offset + self._place)
+        self._file.seek(self._member.offset + self._position)
         content: bytes = self._file.read(length)
         if len(content) < length:
             raise ShardError("is no longer whole: the tar file has become shorter; start again")
@@ -135,10 +135,10 @@ class MemberFile(io.RawIOBase):
 
 
 def with_retries(ask: Callable[[], ResultT]) -> ResultT:
-    """The result of a request; one that fails is made again, since networks falter.
+    """The result of a request, which is repeated if it fails, because networks are unreliable.
 
     Raises:
-        ShardError: it fails for good.
+        ShardError: the last try failed, or the error is one that repeating does not mend.
     """
     for seconds in (*_SECONDS_BETWEEN_TRIES, None):
         try:
@@ -146,8 +146,8 @@ def with_retries(ask: Callable[[], ResultT]) -> ResultT:
         except ShardError:
             raise
         except Exception as error:  # every storage has errors of its own
-            if seconds is None or isinstance(error, _LASTING):
-                reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {one_line(error)}"
+            if seconds is None or isinstance(error, _PERMANENT):
+                reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {first_line(error)}"
                 raise ShardError(f"cannot be read ({reason}): check the address") from error
             time.sleep(seconds)
     raise AssertionError("the last try returns or raises")

@@ -64,7 +64,7 @@ class ShardContent:
 class _Header(tarfile.TarInfo):
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
-        """Refuses what no writer of tar files makes, before it is read."""
+        """Refuses a header larger than any writer of tar files makes, before tarfile takes it into memory."""
         header = super().frombuf(buf, encoding, errors)
         if header.type in _EXTENDED and header.type != tarfile.GNUTYPE_SPARSE and header.size > _MOST_HEADER_BYTES:
             raise ShardError(f"has a header of {header.size} bytes: pack it anew")
@@ -72,7 +72,7 @@ class _Header(tarfile.TarInfo):
 
 
 def read_shard(address: str, cache: IndexCache | None = None) -> ShardContent:
-    """Reads the headers of a tar file and the labels in it, or takes what was kept of them.
+    """Reads the headers of a tar file and the labels in it, or takes both from the cache.
 
     Args:
         address: its path or address.
@@ -88,13 +88,13 @@ def read_shard(address: str, cache: IndexCache | None = None) -> ShardContent:
 
 
 def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
-    """What is meant by a text: `shard.tar::member` is a video in a tar file unless there is a file of that name, all
-    else a path.
+    """The video that a text names: `shard.tar::member` is a video in a tar file unless a file of that name exists;
+    every other text is a path.
 
     The headers of a tar file are read once in the life of the process.
 
     Args:
-        path: the text; what is none stays as it is.
+        path: text of the form `a.tar::member`, or another path, which is returned unchanged.
         root: folder that paths are relative to.
 
     Raises:

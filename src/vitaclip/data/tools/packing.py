@@ -16,7 +16,7 @@ from vitaclip.data.labels import format_labels
 from vitaclip.data.lists.video_list import VideoList, VideoSample, raise_problems
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.member import ShardMember, VideoPath
-from vitaclip.files import check_made_with, remove_leftovers, replacing, write_text
+from vitaclip.files import atomic_write, check_made_with, remove_leftovers, write_text
 
 SETTINGS_FILE = "shards.json"
 CLASSES_FILE = "classes.txt"
@@ -89,7 +89,7 @@ def pack(packing: Packing, target: str | Path) -> Generator[Shard, None, None]:
 
 
 def _write(shard: Shard) -> None:
-    with replacing(shard.file) as temporary, tarfile.open(temporary, "w") as tar:
+    with atomic_write(shard.file) as temporary, tarfile.open(temporary, "w") as tar:
         for number, row in shard.rows:
             with row.path.open("rb") as video:
                 video_header, label_header = _headers(number, row, video.seek(0, io.SEEK_END))

@@ -25,7 +25,7 @@ from vitaclip.data.reading.decode import Picture, open_video
 from vitaclip.data.tools.scan import count_cores
 from vitaclip.data.transforms.geometry import resize
 from vitaclip.data.workers.processes import Outcome, name_problem, run_in_processes
-from vitaclip.files import check_made_with, csv_text, replacing, write_text
+from vitaclip.files import atomic_write, check_made_with, csv_text, write_text
 
 SETTINGS_FILE = "resize.json"
 FAILURES_FILE = "failures.csv"
@@ -115,7 +115,7 @@ def resize_video(source: Path, target: Path, config: ResizeConfig) -> None:
     """
     with (
         open_video(source, pixel_aspect="stored") as video,
-        replacing(target) as temporary,
+        atomic_write(target) as temporary,
         av.open(f"file:{temporary.absolute()}", "w", format="mp4") as output,
     ):
         stream = output.add_stream("libx264", rate=Fraction(video.fps).limit_denominator(1001))

@@ -124,8 +124,3 @@ def crop_box(
     elif width / height > ratio[1]:
         width = max(1, min(frame_width, round(height * ratio[1])))
     return (frame_height - height) // 2, (frame_width - width) // 2, height, width
-
-
-def flip(clip: Tensor) -> Tensor:
-    """Mirrors left and right. Shape (..., H, W) stays."""
-    return clip.flip(-1)

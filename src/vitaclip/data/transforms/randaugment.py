@@ -20,9 +20,8 @@ from torch import Tensor
 
 from vitaclip.config import require
 
-Colour = tuple[int, int, int]
-GREY: Colour = (128, 128, 128)
-
+_GREY = (128, 128, 128)
+"""Colour of the places that a turn, shear or shift leaves empty."""
 _UNIT = 10.0  # the magnitude at which a strength is whole
 _UNIFORM_FROM = 100.0  # a standard deviation above this one means a uniform draw
 _MAX_DEGREES, _MAX_SHEAR, _MAX_SHIFT = 30.0, 0.3, 0.45
@@ -47,8 +46,6 @@ class RandAugment:
     """Strengths of all operations grow with the magnitude (for some the classic set has it the other way)."""
     weighted: bool = False
     """Draw operations by `WEIGHTS`, each at most once, instead of all alike; needs `increasing`."""
-    fill: Colour = GREY
-    """Red, green, blue (0 to 255) of the places that a turn, shear or shift leaves empty."""
 
     def __post_init__(self) -> None:
         require(self.max_magnitude > 0, self, "max_magnitude", "must be positive")
@@ -60,8 +57,6 @@ class RandAugment:
             require(self.increasing, self, "increasing", "weighted operations are the increasing ones: give True")
         require(0 <= self.probability <= 1, self, "probability", "is a probability: give 0 to 1")
         require(self.magnitude_std >= 0, self, "magnitude_std", "must be 0 or more")
-        fill_is_colour = len(self.fill) == 3 and all(0 <= value <= 255 for value in self.fill)
-        require(fill_is_colour, self, "fill", "give red, green and blue, each in 0..255")
 
     def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
         """Draws once and applies the draw to all frames.
@@ -111,7 +106,7 @@ _PARTS = {
 _ALLOWED = "allowed are " + ", ".join(meaning for _, meaning in _PARTS.values())
 
 
-def parse_randaugment(text: str, fill: Colour = GREY) -> RandAugment:
+def parse_randaugment(text: str) -> RandAugment:
     """Reads a setting string of timm: `rand` and parts joined by `-`, in any order.
 
     `m7` magnitude, `n4` operations per clip, `p0.5` chance of each, `mstd0.5` standard deviation of the magnitude
@@ -147,7 +142,6 @@ def parse_randaugment(text: str, fill: Colour = GREY) -> RandAugment:
             max_magnitude=float(values.get("mmax", RandAugment.max_magnitude)),
             increasing=weighted or values.get("inc") == "1",
             weighted=weighted,
-            fill=fill,
         )
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
@@ -174,14 +168,14 @@ def _warp(matrix: Callable[[float, Image.Image], tuple[float, ...]]) -> Operatio
 
     def apply(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
         affine, bicubic = Image.Transform.AFFINE, Image.Resampling.BICUBIC
-        return image.transform(image.size, affine, matrix(sign * level, image), bicubic, fillcolor=settings.fill)
+        return image.transform(image.size, affine, matrix(sign * level, image), bicubic, fillcolor=_GREY)
 
     return apply
 
 
 def _rotate(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
     """Turns counter-clockwise about the centre; the size stays."""
-    return image.rotate(sign * level * _MAX_DEGREES, Image.Resampling.BICUBIC, fillcolor=settings.fill)
+    return image.rotate(sign * level * _MAX_DEGREES, Image.Resampling.BICUBIC, fillcolor=_GREY)
 
 
 def _posterize(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:

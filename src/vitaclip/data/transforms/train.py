@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from vitaclip.config import AugmentConfig, require
-from vitaclip.data.transforms.geometry import crop_box, flip, resize_short_side, resized_crop
+from vitaclip.data.transforms.geometry import crop_box, resize_short_side, resized_crop
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
 
 # RandAugment works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
@@ -52,7 +52,7 @@ class TrainTransform:
 
 
 class SampledTransform:
-    """A transform of one clip in two steps, so that a clip of large frames is never in memory as a whole."""
+    """The transform of one clip, drawn once and applied in two steps. So large frames are never in memory together."""
 
     def __init__(self, transform: TrainTransform, rng: np.random.Generator) -> None:
         """Args:
@@ -63,20 +63,20 @@ class SampledTransform:
         self._box: tuple[int, int, int, int] | None = None
 
     def frame(self, frames: Tensor) -> Tensor:
-        """What can be done to frames one at a time, uint8 (n, 3, H, W): they become as small as the rest allows."""
+        """First step, on frames one at a time, uint8 (n, 3, H, W): crops them, or shrinks them for the augmentation."""
         if self._transform.randaugment is None:
             return self._crop(frames)
         limit = round(self._transform.size * _AUGMENTED_SHORT_SIDE_PER_SIZE)
         return resize_short_side(frames, limit) if min(frames.shape[-2:]) > limit else frames
 
     def clip(self, clip: Tensor) -> Tensor:
-        """The rest, on all frames that `frame` has been through; uint8 (T, 3, S, S)."""
+        """Second step, on all frames that `frame` returned: augments, crops and flips them. uint8 (T, 3, S, S)."""
         if self._transform.randaugment is not None:
             clip = self._crop(self._transform.randaugment(clip, self._rng))
-        return flip(clip) if self._rng.random() < self._transform.augment.flip else clip
+        return clip.flip(-1) if self._rng.random() < self._transform.augment.flip else clip
 
     def _crop(self, frames: Tensor) -> Tensor:
-        """The same box of all frames."""
+        """Cuts the same box out of all frames; the first call draws it."""
         if self._box is None:
             height, width = frames.shape[-2:]
             augment = self._transform.augment
