@@ -6,7 +6,6 @@ Axes: B videos, T frames, H x W pixels, L tokens of a frame, K classes, D embedd
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any, TypeVar
 
 import torch
@@ -63,22 +62,21 @@ class VideoModel(Pretrained):
         self.class_names = tuple(class_names)
         self.fingerprint = backbone.fingerprint
         self.origin: Origin | None = Origin(config.backbone, backbone.fingerprint)
-        clip, tower = backbone.clip, backbone.clip.config.vision
+        clip = backbone.clip
         clip.tokenizer = backbone.tokenizer
-        # Saved values are put into parts without memory: a config that lies about their sizes then costs none.
-        where = nullcontext() if saved is None else torch.device("meta")
-        with torch.random.fork_rng(devices=[]), where:
+        if saved is not None:
+            self._check_sizes(clip, saved)
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.context = Context(config, tower)
-            self.pool = self._build(Pool, "pool", tower, config.num_frames, clip.config.embed_dim)
-            self.head = self._build(Head, "head", clip, self.class_names, config.templates, fresh=saved is None)
+            self.context, self.pool, self.head = self._build_parts(clip, fresh=saved is None)
         self.backbone: CLIP = clip.requires_grad_(False)
         clip.vision.requires_grad_(config.train in ("image", "both"))
         clip.text.requires_grad_(config.train in ("text", "both"))
         self._check_needs()
         if saved is not None:
-            own = {name: value.detach().to(self.device, self.dtype, copy=True) for name, value in saved.items()}
-            self.load_state(own, assign=True)
+            for part in (self.context, self.pool, self.head):
+                part.to(self.device, self.dtype)
+            self.load_state(saved)
 
     # ------------------------------------------------------------------------------------------------ the method
 
@@ -206,19 +204,15 @@ class VideoModel(Pretrained):
         """All values that training may change: of the parts, and of the backbone if a tower trains."""
         return self.adapter_state() if self.config.train == "none" else dict(self.state_dict())
 
-    def load_state(self, state: Mapping[str, Tensor], *, assign: bool = False) -> None:
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Put saved values in: all those of the parts, and of the backbone either all or none.
-
-        Args:
-            state: the values by name.
-            assign: take these tensors themselves, instead of copying their values.
 
         Raises:
             ValueError: if a tensor is missing, unknown or of another shape.
         """
         whole = any(name.startswith("backbone.") for name in state)
         try:
-            missing, unknown = self.load_state_dict(dict(state), strict=False, assign=assign)
+            missing, unknown = self.load_state_dict(dict(state), strict=False)
         except RuntimeError as error:
             raise ValueError(f"these values do not fit the model's config: {first_line(error)}") from error
         missing = [name for name in missing if whole or not name.startswith("backbone.")]
@@ -229,6 +223,27 @@ class VideoModel(Pretrained):
             )
 
     # ---------------------------------------------------------------------------------------------- helpers
+
+    def _build_parts(self, clip: CLIP, *, fresh: bool) -> tuple[Context, Pool, Head]:
+        config, tower = self.config, clip.config.vision
+        return (
+            Context(config, tower),
+            self._build(Pool, "pool", tower, config.num_frames, clip.config.embed_dim),
+            self._build(Head, "head", clip, self.class_names, config.templates, fresh=fresh),
+        )
+
+    def _check_sizes(self, clip: CLIP, saved: Mapping[str, Tensor]) -> None:
+        """Raise ValueError if saved values are not those of the config. Nothing is in memory yet: a config that lies
+        about its sizes costs none."""
+        with torch.device("meta"):
+            parts = dict(zip(("context", "pool", "head"), self._build_parts(clip, fresh=False), strict=True))
+        sizes = {f"{slot}.{name}": t.shape for slot, part in parts.items() for name, t in part.state_dict().items()}
+        wrong = [n for n in sizes.keys() | saved.keys() if n not in saved or sizes.get(n) != saved[n].shape]
+        if wrong:
+            raise ValueError(
+                f"these values do not fit the model's config: {len(wrong)} are missing, unknown or of another shape"
+                f" {sorted(wrong)[:3]}"
+            )
 
     def _build(self, kind: type[PartT], slot: str, *where: object, **how: object) -> PartT:
         """The part that the config has in a slot."""

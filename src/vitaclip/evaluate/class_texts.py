@@ -38,7 +38,7 @@ class ClassTexts:
     texts: tuple[str, ...]
     """What stands for each name in a text."""
     features: Tensor
-    """(K, ...) for `VideoModel.logits`."""
+    """(K, ...) for `VideoModel.logits`, in float32 at least."""
     templates: tuple[str, ...]
     """What they were put in; empty: what the model has learned."""
     descriptions: Descriptions
@@ -76,6 +76,8 @@ def encode_classes(
         sentences = _sentences_of(prompts.descriptions, names, texts)
         described = torch.stack([_combine_sentences(model, each) for each in sentences])
         features = model.head.combine([features, described])
+    # Whatever precision the text tower has, classes are compared outside of autocast.
+    features = features.to(torch.promote_types(features.dtype, torch.float32))
     return ClassTexts(tuple(names), tuple(texts), features, templates, prompts.descriptions, note)
 
 

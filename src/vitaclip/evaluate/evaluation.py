@@ -18,6 +18,7 @@ from vitaclip.evaluate.feature_cache import cached_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import (
     VideoFeatures,
+    check_average,
     encode_videos,
     fuse_logits,
     fuse_views,
@@ -72,6 +73,8 @@ class Evaluation:
         self.model, self.class_names = model, tuple(class_names)
         models, self._weights = _sides(model, interpolation or InterpolateConfig())
         self.models = tuple(each.prepare(runtime) for each in models)
+        for each in self.models:
+            check_average(each, views.average)
         self.views, self.interpolation = views, interpolation or InterpolateConfig()
         self._prompts = prompts
         self._known: list[tuple[ClassTexts, ...]] = []

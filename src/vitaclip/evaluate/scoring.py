@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitaclip.data import EvalBatch
@@ -97,17 +96,24 @@ def fuse_views(model: VideoModel, features: Tensor, class_features: Tensor, aver
         (B, K) float32 on the CPU.
 
     Raises:
-        ValueError: for the mean of features that are not vectors; or a probability is NaN or infinite, which no
+        ValueError: see `check_average`; or a probability is NaN or infinite, which no
             accuracy may be computed from.
     """
     features = features.to(class_features)
     if average == "features":
-        if features.dim() != 3 or not model.head.comparable:
-            raise ValueError("views.average = features: this model's features of a video are no vectors; take softmax")
-        mean = F.normalize(features.mean(dim=1), dim=-1)
-        return _finite(model.head.probabilities(model.logits(mean, class_features)))
+        check_average(model, average)
+        return _finite(model.head.probabilities(model.logits(model.head.mean(features), class_features)))
     flat = model.logits(features.flatten(end_dim=1), class_features)
     return fuse_logits(model, flat.unflatten(0, features.shape[:2]), average)
+
+
+def check_average(model: VideoModel, average: Average) -> None:
+    """Raise ValueError for the mean of features of a model of which only logits can be kept."""
+    if average == "features" and not model.head.comparable:
+        raise ValueError(
+            "views.average = features: this model reads each name in the light of the video, so that its features have"
+            " no mean; take softmax or logits"
+        )
 
 
 def fuse_logits(model: VideoModel, logits: Tensor, average: Average) -> Tensor:

@@ -179,6 +179,10 @@ class Head(Part):
         """What is kept of a video from what the pool gives: (B, ...)."""
         return l2_normalize(pooled)
 
+    def mean(self, video_features: Tensor) -> Tensor:
+        """One feature of a video (B, ...) from those of its views (B, V, ...)."""
+        return video_features.mean(dim=1)
+
     def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         """Logits (..., K) of videos (..., D) for classes (K, D)."""
         raise NotImplementedError
@@ -217,6 +221,10 @@ class CosineHead(Head):
     def add_temperature(self, backbone: CLIP) -> None:
         """Start the temperature at the backbone's; called last, so that it is the last of the parameters."""
         self.logit_scale = nn.Parameter(backbone.logit_scale.detach().clone())
+
+    def mean(self, video_features: Tensor) -> Tensor:
+        """The mean, of unit length again."""
+        return F.normalize(super().mean(video_features), dim=-1)
 
     def similarity(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         """The cosines (K,) of a video (D,) and K classes (K, D)."""
