@@ -20,18 +20,14 @@ from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone
 from vitaclip.catalog import load_dataset_classes
-from vitaclip.config import (
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    RuntimeConfig,
-    TrainConfig,
-)
 from vitaclip.data import TrainBatch
+from vitaclip.data.config import DataConfig
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.learned_text import lay_out
-from vitaclip.runtime import autocast
+from vitaclip.runtime import RuntimeConfig, autocast
+from vitaclip.train.config import OptimConfig, TrainConfig
 from vitaclip.train.optim import build_optimizer
 from vitaclip.train.trainer import Trainer
 

@@ -30,8 +30,7 @@ import torch
 from published import PublishedModel
 from torch import Tensor
 
-from vitaclip.config import RuntimeConfig
-from vitaclip.runtime import autocast
+from vitaclip.runtime import RuntimeConfig, autocast
 
 HERE = Path(__file__).parent
 PARTS = (

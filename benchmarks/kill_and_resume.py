@@ -24,7 +24,9 @@ import yaml
 from killing import hard_case, outcome
 from small_world import train_config, write_small_world
 from torchrun import LAUNCHER
-from vitaclip.config import OptimConfig, RuntimeConfig, to_dict
+from vitaclip.runtime import RuntimeConfig
+from vitaclip.settings import to_dict
+from vitaclip.train.config import OptimConfig
 
 STEPS_A_KILL = 12
 

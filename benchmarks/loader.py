@@ -23,9 +23,9 @@ import timing
 import torch
 from torch import Tensor
 
-from vitaclip.config import AugmentConfig
 from vitaclip.data import FrameSampling, TrainClips, TrainDataset, TrainTransform, VideoPath, VideoSample, open_video
 from vitaclip.data import train_batches as load
+from vitaclip.data.config import AugmentConfig
 from vitaclip.data.transforms.train import SampledTransform
 
 BATCH = 8
@@ -158,7 +158,7 @@ MEMORY_CASES = {
 MEMORY_PROGRAM = """
 import sys
 from pathlib import Path
-from vitaclip.config import AugmentConfig
+from vitaclip.data.config import AugmentConfig
 from vitaclip.data import *
 rows, sampling = [VideoSample(Path(sys.argv[1]), (0,), "")], FrameSampling("dense", 8, 16)
 augment = AugmentConfig(randaugment="rand-m7-n4-mstd0.5-inc1")

@@ -22,7 +22,9 @@ from safetensors.torch import load_file
 import killing
 import torchrun
 from small_world import train_config, write_small_world
-from vitaclip.config import OptimConfig, RuntimeConfig, TrainConfig, to_dict
+from vitaclip.runtime import RuntimeConfig
+from vitaclip.settings import to_dict
+from vitaclip.train.config import OptimConfig, TrainConfig
 
 STEPS, BATCH_SIZE = 40, 11
 

@@ -22,8 +22,8 @@ from vitaclip.ablate.ablation import run_ablation
 from vitaclip.ablate.runs import Run, RunResult, ScoredList, read_scored_list
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
-from vitaclip.config import DataConfig, DemoConfig
-from vitaclip.miniature.demo import training_config, write_world
+from vitaclip.data.config import DataConfig
+from vitaclip.miniature.demo import DemoConfig, training_config, write_world
 from vitaclip.miniature.results import figures
 from vitaclip.train.loggers import Logger
 

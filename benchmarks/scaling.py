@@ -27,8 +27,7 @@ import timing
 import torch
 from apart import memory_may_run_out, run_apart
 
-from vitaclip.config import RuntimeConfig
-from vitaclip.runtime import keep_freed_memory
+from vitaclip.runtime import RuntimeConfig, keep_freed_memory
 
 VALUES = {
     "frames": ((4, 8, 16), (4, 8, 16, 32, 64)),

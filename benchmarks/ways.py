@@ -11,8 +11,8 @@ import full_size
 import torch
 from torch import Tensor
 
-from vitaclip.config import RuntimeConfig
 from vitaclip.evaluate.scoring import encode_views
+from vitaclip.runtime import RuntimeConfig
 
 PLAIN = "CLIP, frames averaged, float32"
 XCLIP = "X-CLIP's video tower (transformers), float32"

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from video_files import moving_texture
 from video_kinds import KINDS
-from vitaclip.config import AugmentConfig
 from vitaclip.data import (
     EvalViews,
     FrameSampling,
@@ -28,6 +27,7 @@ from vitaclip.data import (
     VideoSample,
     open_source,
 )
+from vitaclip.data.config import AugmentConfig
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.data.workers.processes import Outcome, run_in_processes
 

@@ -13,9 +13,10 @@ from video_files import write_video
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.catalog import load_dataset_classes
-from vitaclip.config import ModelConfig, SamplingConfig
 from vitaclip.data import EvalViews, frame_sampling
+from vitaclip.data.config import SamplingConfig
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 
 DATASETS = ("kinetics400", "kinetics600", "ssv2", "ucf101", "hmdb51")
 CLIPS = 18

@@ -15,9 +15,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 import vitaclip.files
-from vitaclip.config import AugmentConfig, TrainConfig, from_dict
+from vitaclip.data.config import AugmentConfig
 from vitaclip.distributed import init_distributed
 from vitaclip.evaluate import scoring
+from vitaclip.settings import from_dict
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import JSONLinesLogger
 from vitaclip.train.stopping import Terminated, termination
 from vitaclip.train.throughput import MEASURED

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.config import VideoLimits
 from vitaclip.data import TrainClips, VideoError, VideoPath, open_source
+from vitaclip.data.config import VideoLimits
 from vitaclip.data.tools.scan import VideoFacts, check_video
 from vitaclip.data.workers.worker import Heartbeat
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.families.published import from_published, to_published
 from vitaclip.backbones.loading import Backbone
-from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 
 CASES = ("all_prompts", "generic_front_no_local")
 FOLDER = Path(__file__).parent / "parity"

@@ -7,17 +7,11 @@ import pytest
 
 from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.backbones.loading import save_backbone
-from vitaclip.config import (
-    AugmentConfig,
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    SamplingConfig,
-    TrainConfig,
-    ViewsConfig,
-)
 from vitaclip.data import TrainBatch
+from vitaclip.data.config import AugmentConfig, DataConfig, SamplingConfig, ViewsConfig
 from vitaclip.miniature.videos import write_clip
+from vitaclip.parts.config import ModelConfig
+from vitaclip.train.config import OptimConfig, TrainConfig
 from vitaclip.train.trainer import Trainer
 
 NAMES = ("jump up", "moving left", "moving right")

@@ -9,12 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip import config as config_module
+import vitaclip
+from vitaclip import interpolation, runtime
 from vitaclip.backbones import config as clip_config
+from vitaclip.data import config as data_config
+from vitaclip.data.tools import packing, resize, scan
+from vitaclip.miniature import demo
 from vitaclip.parts import config as parts_config
 from vitaclip.parts.registry import parts
+from vitaclip.train import config as train_config
 
-SOURCE = Path(config_module.__file__).parent
+SOURCE = Path(vitaclip.__file__).parent
 # A room may import the rooms that stand before it in its own row, besides them `names` and `strings`, and nothing else.
 ALLOWED: dict[str, set[str]] = {
     "version": set(),
@@ -28,18 +33,18 @@ ALLOWED: dict[str, set[str]] = {
     "distributed": set(),
     "catalog": {"plugins"},
     "backbones": {"plugins", "settings", "untrusted", "files"},
-    "parts": {"plugins", "settings", "backbones"},
-    "config": {"settings", "parts"},
-    "runtime": {"config"},
-    "recipes": {"config", "untrusted"},
-    "data": {"config", "untrusted", "files", "runtime", "catalog"},
-    "saving": {"settings", "untrusted", "files", "backbones", "parts"},
-    "model": {"config", "files", "backbones", "parts", "saving"},
-    "interpolation": {"backbones", "model"},
+    "parts": {"plugins", "settings", "backbones", "data"},
+    "runtime": {"settings"},
+    "recipes": {"train", "settings", "untrusted"},
+    "data": {"settings", "untrusted", "files", "runtime", "catalog"},
+    "saving": {"data", "settings", "untrusted", "files", "backbones", "parts"},
+    "model": {"runtime", "settings", "files", "backbones", "parts", "saving"},
+    "interpolation": {"settings", "backbones", "model"},
     "evaluate": {
+        "parts",
         *(
             "version",
-            "config",
+            "settings",
             "untrusted",
             "files",
             "figures",
@@ -51,25 +56,39 @@ ALLOWED: dict[str, set[str]] = {
         ),
         *("model", "interpolation"),
     },
-    "predictor": {"config", "runtime", "data", "model", "evaluate"},
-    "explain": {"config", "figures", "backbones", "data", "parts", "model", "evaluate", "predictor"},
+    "predictor": {"settings", "runtime", "data", "model", "evaluate"},
+    "explain": {"settings", "figures", "backbones", "data", "parts", "model", "evaluate", "predictor"},
     "train": {
-        *("config", "plugins", "untrusted", "files", "runtime", "distributed", "backbones", "saving", "data", "model"),
+        "parts",
+        *(
+            "settings",
+            "plugins",
+            "untrusted",
+            "files",
+            "runtime",
+            "distributed",
+            "backbones",
+            "saving",
+            "data",
+            "model",
+        ),
         "evaluate",
     },
     "ablate": {
-        *("config", "untrusted", "files", "figures", "runtime", "backbones", "data", "model", "evaluate", "train"),
+        "interpolation",
+        *("settings", "untrusted", "files", "figures", "runtime", "backbones", "data", "model", "evaluate", "train"),
     },
     "miniature": {
-        *("version", "config", "files", "figures", "recipes", "backbones", "data", "model", "evaluate", "predictor"),
+        *("version", "settings", "files", "figures", "recipes", "backbones", "data", "model", "evaluate", "predictor"),
         "train",
     },
     "cli": {
+        "interpolation",
         *(
             "version",
             "plugins",
             "settings",
-            "config",
+            "settings",
             "untrusted",
             "files",
             "runtime",
@@ -128,8 +147,12 @@ def test_every_room_is_known() -> None:
     assert in_data == set(ALLOWED_IN_DATA)
 
 
+CONFIG_MODULES = (
+    *(data_config, parts_config, clip_config, train_config, interpolation, runtime, demo),
+    *(packing, resize, scan),
+)
 SETTINGS = [
-    *(cls for module in (config_module, parts_config, clip_config) for cls in vars(module).values()),
+    *(cls for module in CONFIG_MODULES for name, cls in vars(module).items() if name.endswith(("Config", "Limits"))),
     *(part.config_class for slot in ("context", "pool", "head") for part in parts(slot).values()),
 ]
 

@@ -7,20 +7,12 @@ import yaml
 
 from tiny import learned_text
 from vitaclip.backbones.config import CLIPConfig, VisionConfig
-from vitaclip.config import (
-    AugmentConfig,
-    DataConfig,
-    DemoConfig,
-    ModelConfig,
-    OptimConfig,
-    RuntimeConfig,
-    SamplingConfig,
-    TrainConfig,
-    VideoLimits,
-    ViewsConfig,
-    from_dict,
-    to_dict,
-)
+from vitaclip.data.config import AugmentConfig, DataConfig, SamplingConfig, VideoLimits, ViewsConfig
+from vitaclip.miniature.demo import DemoConfig
+from vitaclip.parts.config import ModelConfig
+from vitaclip.runtime import RuntimeConfig
+from vitaclip.settings import from_dict, to_dict
+from vitaclip.train.config import OptimConfig, TrainConfig
 
 WRONG = [
     (ModelConfig, {"num_frames": 0}, "ModelConfig.num_frames = 0: must be at least 1"),

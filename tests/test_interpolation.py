@@ -12,20 +12,15 @@ from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli.evaluate.results import describe_explained, explainer_of
-from vitaclip.config import (
-    DataConfig,
-    InterpolateConfig,
-    RuntimeConfig,
-    VideoLimits,
-    ViewsConfig,
-)
 from vitaclip.data import read_folder
+from vitaclip.data.config import DataConfig, VideoLimits, ViewsConfig
 from vitaclip.evaluate.class_texts import encode_classes
 from vitaclip.evaluate.evaluation import Evaluation, looking_model
 from vitaclip.evaluate.metrics import Scores
-from vitaclip.interpolation import frozen_clip, interpolate
+from vitaclip.interpolation import InterpolateConfig, frozen_clip, interpolate
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
 from vitaclip.train.trainer import Trainer
 
 NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from tiny import all_kinds, learned_text, parameter_of, tiny_backbone, tiny_model
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.transformer import Attention, Block
-from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
 from vitaclip.parts.assembly import PlaceContext
+from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.learned_text import LearnedTextHead
 
 NAMES = ("jump", "run up", "sit down")

@@ -6,7 +6,7 @@ import pytest
 
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.config import DataConfig
+from vitaclip.data.config import DataConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from small_world import train_config
 from tiny import tiny_model
 from vitaclip.backbones.transformer import Block
-from vitaclip.config import RuntimeConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
 from vitaclip.train.trainer import Trainer
 
 NAMES = ("jump", "run up", "sit down")

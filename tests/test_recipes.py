@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from tiny import all_kinds, tiny_backbone
-from vitaclip.config import to_dict
 from vitaclip.data import parse_randaugment
 from vitaclip.model import VideoModel
 from vitaclip.recipes import find_recipe, load_recipe, recipe_names
+from vitaclip.settings import to_dict
 
 # Kinetics-400, 8 frames: paper, section 4.1, and the published training script.
 PUBLISHED: dict[str, Any] = {

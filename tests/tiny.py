@@ -11,8 +11,8 @@ from vitaclip.backbones.bpe import WORD_END, bpe_of_merges
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.loading import Backbone
-from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 
 WORDS = "a video photo of . jump run sit stand up down very long name moving left right one two three four".split()  # noqa: SIM905
 

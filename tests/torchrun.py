@@ -22,8 +22,9 @@ def train_in_float64(config_file: str) -> None:
     """
     import torch.distributed as dist
 
-    from vitaclip.config import TrainConfig, from_dict
     from vitaclip.distributed import init_distributed
+    from vitaclip.settings import from_dict
+    from vitaclip.train.config import TrainConfig
     from vitaclip.train.ema import EMA
     from vitaclip.train.trainer import Trainer
 

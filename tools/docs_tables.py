@@ -17,9 +17,10 @@ from typing import Any
 
 from video_kinds import KINDS
 from vitaclip.ablate.variants import load_comparison
-from vitaclip.config import ModelConfig, TrainConfig
+from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.registry import parts
 from vitaclip.settings import attribute_texts, setting_texts
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.run_fingerprint import MAY_CHANGE_ON_RESUME
 
 PARTS = {slot: parts(slot) for slot in ("context", "pool", "head")}

@@ -8,7 +8,8 @@ either (WiSE-FT, Wortsman et al., CVPR 2022; for video Open-VCLIP, Weng et al., 
 so ratio 0 is frozen CLIP and 1 the model. Scores are mixed likewise, by `vitaclip.evaluate.evaluation`.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import torch
 
@@ -16,6 +17,27 @@ from vitaclip.backbones import CLIP
 from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.loading import Backbone, load_backbone
 from vitaclip.model import TEMPERATURE, VideoModel
+from vitaclip.settings import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class InterpolateConfig:
+    """Between frozen CLIP and the model."""
+
+    space: Literal["", "weights", "scores"] = ""
+    """weights: of the towers, if they were trained; prompts stay. scores: the probabilities of the classes, after the
+    views are averaged; frozen CLIP has the names in templates. Empty: the model alone."""
+    ratio: float = 0.5
+    """The model's part: 0 is frozen CLIP, 1 is the model. Published codes differ in the direction."""
+    backbone: str = ""
+    """The CLIP that trained towers started from, if it is not where it was then."""
+
+    def __post_init__(self) -> None:
+        require(self.space in ("", "weights", "scores"), self, "space", "choose weights or scores, or leave it empty")
+        require(0 <= self.ratio <= 1, self, "ratio", "must be from 0 (frozen CLIP) to 1 (the model)")
+        for name in ("ratio", "backbone"):
+            used = bool(self.space) or getattr(self, name) == getattr(InterpolateConfig, name)
+            require(used, self, name, "is read with a space alone; set space to weights or scores")
 
 
 def frozen_clip(model: VideoModel, backbone: str = "") -> VideoModel:

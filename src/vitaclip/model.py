@@ -14,12 +14,12 @@ from torch import Tensor, nn
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import Backbone, Origin
 from vitaclip.backbones.transformer import Block
-from vitaclip.config import RuntimeConfig
 from vitaclip.files import first_line
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.contract import DropoutMasks, Head, Part, Pool, encode_templates, l2_normalize
 from vitaclip.parts.registry import find_part, read_settings
+from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.pretrained import Pretrained
 
 __all__ = ["VideoModel", "l2_normalize"]

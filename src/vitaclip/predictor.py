@@ -9,7 +9,6 @@ from functools import partial
 
 from torch import Tensor
 
-from vitaclip.config import DataConfig, RuntimeConfig, VideoLimits, ViewsConfig
 from vitaclip.data import (
     EvalDataset,
     EvalViews,
@@ -21,11 +20,12 @@ from vitaclip.data import (
     read_options,
     to_video_path,
 )
+from vitaclip.data.config import DataConfig, VideoLimits, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VideoModel
 from vitaclip.names import check_class_names
-from vitaclip.runtime import autocast, describe_computed, pick_device
+from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,32 @@ import ctypes
 import platform
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 
-from vitaclip.config import RuntimeConfig
+from vitaclip.settings import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeConfig:
+    """Where and how precisely to compute."""
+
+    device: str = "auto"
+    """`auto` takes CUDA, then MPS, then the CPU; or name one, such as cuda:1."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """bfloat16 runs the towers under autocast. `auto` takes it where the hardware is fast at it."""
+    compile: bool = False
+    """Compile the image tower's blocks with torch.compile: code is made at the first step, and at the first of each new
+    shape, which are slow. Results differ by rounding. Needs a C++ compiler on a CPU."""
+    checkpoint_activations: bool = False
+    """Training keeps only what goes into each block of the image tower and computes the rest again on the way back:
+    the same numbers in a fraction of the memory, for up to half as much time again."""
+
+    def __post_init__(self) -> None:
+        choices = ("auto", "float32", "bfloat16")
+        require(self.precision in choices, self, "precision", f"choose one of {choices}")
+
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Of glibc's `mallopt`: free bytes from which the heap shrinks (-1: never), and how many blocks may lie outside it."""

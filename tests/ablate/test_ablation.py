@@ -13,9 +13,11 @@ from vitaclip.ablate.ablation import AblationResult, run_ablation
 from vitaclip.ablate.runs import ScoredList, read_scored_list
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Claim, Comparison, Variant
-from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig
+from vitaclip.data.config import DataConfig
 from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
+from vitaclip.train.config import TrainConfig
 
 FULL = Variant(name="full", about="all of them", scores=(0.5,))
 LESS = Variant(name="less", overrides={"model.context.summary": None, "model.context.time": None})

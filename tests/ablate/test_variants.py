@@ -7,9 +7,10 @@ import pytest
 
 from tiny import tiny_backbone
 from vitaclip.ablate.variants import SHIPPED, Claim, Variant, load_comparison
-from vitaclip.config import TrainConfig, to_dict
 from vitaclip.model import VideoModel
 from vitaclip.recipes import load_recipe
+from vitaclip.settings import to_dict
+from vitaclip.train.config import TrainConfig
 
 TRAINS: dict[str, set[str]] = {
     # Written out here: the kinds of numbers that train, beside the temperature.

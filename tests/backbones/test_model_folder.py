@@ -12,8 +12,8 @@ from parity_case import CASES, load_case
 from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.reading import read_state_dict
-from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 
 NAMES = ("jump", "run", "sit down")
 

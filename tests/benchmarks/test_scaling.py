@@ -13,7 +13,7 @@ import operations
 import scaling
 
 from vitaclip.backbones import text as text_tower
-from vitaclip.config import RuntimeConfig
+from vitaclip.runtime import RuntimeConfig
 
 
 def test_what_a_class_keeps_of_its_own_is_in_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,12 @@ from small_world import NAMES, train_config
 from tiny import learned_text
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
+from vitaclip.runtime import RuntimeConfig
 
 RUNTIME = ("--runtime.precision", "float32")
 DESCRIPTIONS = {"jump up": ["one very long jump"], "moving left": ["{} of two"], "moving right": ["three", "four"]}

@@ -16,10 +16,11 @@ import torch
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
+from vitaclip.runtime import RuntimeConfig
 from vitaclip.train.checkpoint import CheckpointStore
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vitaclip.config import SamplingConfig
 from vitaclip.data import FrameSampling, frame_sampling
+from vitaclip.data.config import SamplingConfig
 from vitaclip.data.sampling import dense_indices, dense_views, segment_indices, segment_views
 
 TOTALS = [1, 2, 7, 8, 9, 17, 30, 113, 300]

@@ -17,7 +17,7 @@ from video_files import write_video
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.main import build_parser
 from vitaclip.cli.parser import normalize
-from vitaclip.config import TrainConfig
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]

@@ -15,18 +15,14 @@ from tiny import learned_text, tiny_backbone
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.loading import Backbone
-from vitaclip.config import (
-    DataConfig,
-    InterpolateConfig,
-    ModelConfig,
-    RuntimeConfig,
-    SamplingConfig,
-    ViewsConfig,
-)
 from vitaclip.data import VideoSample, read_folder
+from vitaclip.data.config import DataConfig, SamplingConfig, ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
+from vitaclip.runtime import RuntimeConfig
 
 NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 RUNTIME = RuntimeConfig(precision="float32")

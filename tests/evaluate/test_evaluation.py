@@ -7,13 +7,14 @@ import torch
 
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import EvalViews, FrameSampling, VideoSample, frame_sampling, read_folder
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
 
 PROBABILITIES = torch.tensor(
     [[0.7, 0.2, 0.1, 0.0], [0.1, 0.6, 0.3, 0.0], [0.4, 0.3, 0.2, 0.1], [0.0, 0.1, 0.2, 0.7], [0.3, 0.1, 0.4, 0.2]]

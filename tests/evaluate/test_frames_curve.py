@@ -14,12 +14,14 @@ from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
 from vitaclip.cli.evaluate.runs import read_frames
-from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import read_folder
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
 from vitaclip.evaluate.frames_curve import frames_curve, measure_frames, other_frames
 from vitaclip.evaluate.metrics import Scores, summarize
+from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
+from vitaclip.runtime import RuntimeConfig
 
 
 @pytest.fixture(scope="module")

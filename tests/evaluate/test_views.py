@@ -13,13 +13,15 @@ from torch import Tensor
 from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig, from_dict
 from vitaclip.data import EvalViews, FrameSampling, frame_sampling, open_video, read_folder
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import find_views, views_names
+from vitaclip.runtime import RuntimeConfig
+from vitaclip.settings import from_dict
 from vitaclip.untrusted import read_yaml
 
 

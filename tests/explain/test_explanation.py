@@ -10,13 +10,14 @@ from torch import Tensor
 from plain_occlusion import occlude_plainly
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.config import RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoError, open_video
+from vitaclip.data.config import ViewsConfig
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
 
 VIDEO = Path("videos/moving_left/1.mp4")
 

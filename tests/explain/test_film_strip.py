@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from vitaclip.config import RuntimeConfig, ViewsConfig
+from vitaclip.data.config import ViewsConfig
 from vitaclip.explain import explain_video
 from vitaclip.explain.film_strip import explanation_section, overlay_heat
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
 
 VIDEO = Path("videos/moving_left/0.mp4")
 

@@ -11,13 +11,14 @@ from torch import Tensor, nn
 from small_world import NAMES, train_config
 from tiny import tiny_model
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import TrainBatch, read_folder
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.model import VideoModel
 from vitaclip.parts import registry
 from vitaclip.parts.contract import CosineHead, Pool, Reads, l2_normalize
 from vitaclip.parts.registry import parts, register
+from vitaclip.runtime import RuntimeConfig
 from vitaclip.train.trainer import Trainer
 
 

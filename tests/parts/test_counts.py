@@ -10,8 +10,8 @@ from tiny import tiny_model, tiny_tokenizer
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone
-from vitaclip.config import ModelConfig
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 from vitaclip.recipes import load_recipe
 
 VIT_B16 = CLIPConfig(

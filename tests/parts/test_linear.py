@@ -12,11 +12,11 @@ from small_world import NAMES, train_config
 from tiny import tiny_model
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.published import to_published
-from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch
 from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.linear import LinearHead
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.optim import cosine
 from vitaclip.train.trainer import Trainer
 

@@ -18,11 +18,12 @@ from safetensors.torch import load_file, save_file
 from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone, save_backbone
-from vitaclip.config import DataConfig, TrainConfig
+from vitaclip.data.config import DataConfig
 from vitaclip.files import write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.parts.assembly import PlaceContext
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore, checksum
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.trainer import Trainer
 
 

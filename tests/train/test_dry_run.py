@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from small_world import NAMES, train_config
-from vitaclip.config import DataConfig, SamplingConfig, TrainConfig
+from vitaclip.data.config import DataConfig, SamplingConfig
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.dry_run import dry_run
 from vitaclip.train.trainer import Trainer
 

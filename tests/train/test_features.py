@@ -15,8 +15,11 @@ from torch import Tensor
 
 import torchrun
 from small_world import train_config, train_until
-from vitaclip.config import AugmentConfig, RuntimeConfig, SamplingConfig, TrainConfig, to_dict
 from vitaclip.data import EvalDataset, FixedAugmentation, Stream, TrainClips, TrainTransform, frame_sampling, generator
+from vitaclip.data.config import AugmentConfig, SamplingConfig
+from vitaclip.runtime import RuntimeConfig
+from vitaclip.settings import to_dict
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.dry_run import dry_run
 from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer

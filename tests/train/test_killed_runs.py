@@ -15,7 +15,9 @@ import pytest
 import killing
 import torchrun
 from small_world import train_config
-from vitaclip.config import RuntimeConfig, TrainConfig, to_dict
+from vitaclip.runtime import RuntimeConfig
+from vitaclip.settings import to_dict
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.trainer import Trainer
 
 # `start` copies this process, and what is a copy cannot use its server of workers.

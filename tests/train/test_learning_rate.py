@@ -2,7 +2,7 @@
 
 import pytest
 
-from vitaclip.config import OptimConfig
+from vitaclip.train.config import OptimConfig
 from vitaclip.train.optim import cosine, total_steps
 
 

@@ -11,7 +11,7 @@ from sklearn.metrics import average_precision_score
 
 from small_world import NAMES, train_config
 from vitaclip.cli.main import main
-from vitaclip.config import OptimConfig, TrainConfig
+from vitaclip.train.config import OptimConfig, TrainConfig
 from vitaclip.train.losses import make_targets, sum_losses
 from vitaclip.train.trainer import Trainer
 

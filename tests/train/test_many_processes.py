@@ -12,7 +12,10 @@ from safetensors.torch import load_file
 
 import torchrun
 from small_world import NAMES, train_config
-from vitaclip.config import AugmentConfig, RuntimeConfig, TrainConfig, to_dict
+from vitaclip.data.config import AugmentConfig
+from vitaclip.runtime import RuntimeConfig
+from vitaclip.settings import to_dict
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.mixing import neighbours, rank_slice
 from vitaclip.train.throughput import MEASURED
 

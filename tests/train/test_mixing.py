@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from vitaclip.config import AugmentConfig
+from vitaclip.data.config import AugmentConfig
 from vitaclip.train.mixing import Mix, draw_mix, neighbours
 
 SIZE = 32

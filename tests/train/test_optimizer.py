@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from tiny import parameter_of, tiny_model
-from vitaclip.config import OptimConfig
 from vitaclip.model import VideoModel
+from vitaclip.train.config import OptimConfig
 from vitaclip.train.optim import build_optimizer
 
 LEARNING_RATE, DECAY = 0.1, 0.5

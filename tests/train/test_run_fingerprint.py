@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from small_world import NAMES, train_config
-from vitaclip.config import to_dict
+from vitaclip.settings import to_dict
 from vitaclip.train.run_fingerprint import check_same_run
 from vitaclip.train.trainer import Trainer
 

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from small_world import NAMES, interrupt_at, train_config
 from tiny import parameter_of
-from vitaclip.config import AugmentConfig, TrainConfig
 from vitaclip.data import TrainBatch, read_list
+from vitaclip.data.config import AugmentConfig
 from vitaclip.model import VideoModel
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.mixing import draw_mix
 from vitaclip.train.trainer import Trainer
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from shard_files import write_shard
 from small_world import CLIPS_PER_CLASS, NAMES, train_config
 from vitaclip.cli import main
-from vitaclip.config import TrainConfig
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.dry_run import dry_run
 from vitaclip.train.trainer import Trainer
 

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from small_world import NAMES, train_config, train_until
-from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch
 from vitaclip.model import VideoModel
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.trainer import Trainer
 
 

@@ -16,9 +16,10 @@ from safetensors.torch import load_file
 
 from small_world import NAMES, train_config, train_until
 from tiny import learned_text, parameter_of
-from vitaclip.config import AugmentConfig, DataConfig, TrainConfig
 from vitaclip.data import TrainBatch
+from vitaclip.data.config import AugmentConfig, DataConfig
 from vitaclip.model import VideoModel
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.trainer import Trainer
 
 

@@ -9,7 +9,7 @@ from multiprocessing import get_context
 from vitaclip.ablate.claims import Verdict, judge_all
 from vitaclip.ablate.runs import Figures, Run, RunResult, ScoredList, accuracies, execute, find_result, plan_run
 from vitaclip.ablate.variants import Comparison
-from vitaclip.config import TrainConfig
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
 
 Loggers = Callable[[Run], Iterable[Logger]]

@@ -7,14 +7,17 @@ from typing import Any, Literal
 
 from vitaclip.ablate.variants import Variant, row_name
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.config import DataConfig, InterpolateConfig, TrainConfig, to_dict
 from vitaclip.data import VideoList, read_videos
+from vitaclip.data.config import DataConfig
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.evaluate.hashes import sha256_of_file, sha256_of_lines
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.files import write_json
+from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.runtime import pick_device
+from vitaclip.settings import to_dict
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.inputs import read_train_list
 from vitaclip.train.loggers import Logger
 from vitaclip.train.run_fingerprint import check_same_run, run_fingerprint

@@ -11,9 +11,9 @@ from vitaclip import __version__
 from vitaclip.ablate.ablation import AblationResult
 from vitaclip.ablate.chart import spread_chart
 from vitaclip.ablate.claims import RULE, Verdict
-from vitaclip.config import to_dict
 from vitaclip.data.lists.video_list import first_lines
 from vitaclip.files import csv_text, write_json, write_text
+from vitaclip.settings import to_dict
 
 NAME = "ablation"
 

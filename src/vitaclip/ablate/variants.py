@@ -7,8 +7,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from vitaclip.config import TrainConfig, from_dict, require, to_dict
+from vitaclip.settings import from_dict, require, to_dict
 from vitaclip.strings import did_you_mean
+from vitaclip.train.config import TrainConfig
 from vitaclip.untrusted import read_yaml, reading
 
 SHIPPED = Path(str(files("vitaclip.ablate"))) / "variants.yaml"

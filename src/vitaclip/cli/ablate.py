@@ -12,7 +12,7 @@ from vitaclip.ablate.table import format_spread, format_verdict, write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import TrainConfig
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
 
 DESCRIPTION = """\

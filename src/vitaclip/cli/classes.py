@@ -7,13 +7,12 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import add_text_arguments, check_outputs, load_model, model_name, read_templates
 from vitaclip.cli.screen import print_table, terminal
-from vitaclip.config import RuntimeConfig
 from vitaclip.data import choose_classes
 from vitaclip.evaluate.class_names import check_classes, knows_words
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.files import write_json, write_text
 from vitaclip.names import check_class_names
-from vitaclip.runtime import pick_device
+from vitaclip.runtime import RuntimeConfig, pick_device
 
 DESCRIPTION = """\
 Look for names that tokenize badly (words run together, underscores, broken into pieces, too long), with suggestions,

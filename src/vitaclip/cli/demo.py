@@ -8,8 +8,7 @@ from rich.progress import Progress
 
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import DemoConfig
-from vitaclip.miniature.demo import run_demo
+from vitaclip.miniature.demo import DemoConfig, run_demo
 from vitaclip.miniature.results import Stage
 
 DESCRIPTION = """\

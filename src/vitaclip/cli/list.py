@@ -8,11 +8,10 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.catalog import class_variants, dataset_names, load_dataset_classes, load_templates, template_names
-from vitaclip.config import to_dict
 from vitaclip.evaluate.protocol import find_protocol, load_protocol, protocol_names
 from vitaclip.parts.registry import parts
 from vitaclip.recipes import find_recipe, find_views, load_recipe, recipe_names, views_names
-from vitaclip.settings import setting_texts
+from vitaclip.settings import setting_texts, to_dict
 
 DESCRIPTION = """\
 What comes with the package and is asked for by its name: recipes (--config), ways of testing (--views), class names of

@@ -8,12 +8,13 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.catalog import load_templates
 from vitaclip.cli.screen import terminal
-from vitaclip.config import DataConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import choose_classes
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
 from vitaclip.files import check_place
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.model_folder import find_model_folder
 
 

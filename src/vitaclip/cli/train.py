@@ -8,9 +8,9 @@ from rich.console import Console
 
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import TrainConfig
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.dry_run import DryRun, dry_run
 from vitaclip.train.stopping import StopRequest, Terminated, termination
 from vitaclip.train.trainer import Trainer

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from vitaclip.config import SamplingConfig, require
+from vitaclip.data.config import SamplingConfig
+from vitaclip.settings import require
 
 Indices = NDArray[np.int64]
 

@@ -10,8 +10,8 @@ from functools import cached_property, partial
 import torch
 from torch import Tensor
 
-from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig, check_feature_cache
 from vitaclip.data import EvalDataset, VideoSample, eval_batches, eval_views, expect_processes, read_options
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, encode_classes
 from vitaclip.evaluate.feature_cache import cached_features
@@ -25,9 +25,10 @@ from vitaclip.evaluate.scoring import (
     gather_features,
     score_videos,
 )
-from vitaclip.interpolation import frozen_clip, interpolate
+from vitaclip.interpolation import InterpolateConfig, frozen_clip, interpolate
 from vitaclip.model import VideoModel
-from vitaclip.runtime import autocast, describe_computed
+from vitaclip.parts.config import check_feature_cache
+from vitaclip.runtime import RuntimeConfig, autocast, describe_computed
 
 
 @dataclass(frozen=True)

@@ -21,12 +21,13 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from vitaclip.config import DataConfig, RuntimeConfig, to_dict
 from vitaclip.data import EvalDataset, ShardMember, VideoError, VideoPath, eval_batches, label_tensor, located
+from vitaclip.data.config import DataConfig
 from vitaclip.evaluate.scoring import Pixels, VideoFeatures, encode_batch
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.model import VideoModel
-from vitaclip.runtime import autocast, pick_precision
+from vitaclip.runtime import RuntimeConfig, autocast, pick_precision
+from vitaclip.settings import to_dict
 from vitaclip.untrusted import reading
 
 _FORMAT = 1

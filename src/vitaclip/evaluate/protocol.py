@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_split
-from vitaclip.config import ViewsConfig, from_dict, require, to_dict
 from vitaclip.data import choose_classes
+from vitaclip.data.config import ViewsConfig
 from vitaclip.names import check_class_names
+from vitaclip.settings import from_dict, require, to_dict
 from vitaclip.untrusted import find_yaml, read_settings_file, shipped_names
 
 FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"

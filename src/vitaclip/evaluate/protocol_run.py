@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from vitaclip.config import DataConfig, InterpolateConfig, RuntimeConfig, ViewsConfig
 from vitaclip.data import VideoList, VideoSample
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts
 from vitaclip.evaluate.evaluation import Evaluated, Evaluation
@@ -19,7 +19,9 @@ from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
 from vitaclip.evaluate.protocol import Protocol, fill
 from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
 from vitaclip.evaluate.scoring import VideoFeatures
+from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
+from vitaclip.runtime import RuntimeConfig
 
 
 @dataclass(frozen=True)

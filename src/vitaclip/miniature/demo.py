@@ -20,7 +20,6 @@ from PIL import Image
 from torch import Tensor
 
 from vitaclip.backbones.shipped import shipped_model
-from vitaclip.config import DemoConfig, TrainConfig
 from vitaclip.data import EvalViews, VideoList, VideoPath, frame_sampling, read_videos
 from vitaclip.evaluate.evaluation import Evaluation
 from vitaclip.files import write_json, write_text
@@ -30,9 +29,38 @@ from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_vid
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
+from vitaclip.settings import require
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
 from vitaclip.train.run_dir import METRICS_FILE
 from vitaclip.train.trainer import Trainer
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """What the demo does."""
+
+    out: str = "demo"
+    """Folder for the videos, the run and the page."""
+    seed: int = 0
+    """Another seed draws other videos and starts from other prompts."""
+    steps: int = 450
+    """Training steps."""
+    batch_size: int = 24
+    """Clips of one step."""
+    train_clips: int = 4
+    """Training videos of each trained class (216 classes)."""
+    test_clips: int = 1
+    """Test videos of each trained class; never-trained classes (72) get three times as many."""
+    examples: int = 8
+    """Videos that the page shows as film strips."""
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "train_clips", "test_clips", "examples"):
+            require(getattr(self, name) >= 1, self, name, "must be at least 1")
+        require(self.seed >= 0, self, "seed", "must be 0 or more")
+        require(bool(self.out), self, "out", "name a folder")
+
 
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"
 

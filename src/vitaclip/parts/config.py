@@ -3,22 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from vitaclip.data.config import DataConfig, SamplingConfig
 from vitaclip.settings import MAX_IMAGE_SIZE, MAX_TOKENS, require
-
-
-@dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
-    """Which frames of a video the model sees."""
-
-    kind: Literal["dense", "segments"] = "dense"
-    """dense: T frames, `stride` apart, from some place of the video. segments: one frame from each of T equal
-    parts of the whole video (TSN)."""
-    stride: int = 16
-    """Native frames from one chosen frame to the next; read by `dense` only."""
-
-    def __post_init__(self) -> None:
-        require(self.kind in ("dense", "segments"), self, "kind", "choose dense or segments")
-        require(self.stride >= 1, self, "stride", "must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,3 +69,12 @@ class ModelConfig:
         assert isinstance(self.pool, dict)
         learns = find_part("pool", self.pool["name"]).learns
         return not self.context and not learns and self.train in ("none", "text")
+
+
+def check_feature_cache(data: DataConfig, model: ModelConfig) -> None:
+    """Raise ValueError for a feature cache beside a model whose features of a video change in training."""
+    remedy = (
+        "what trains here changes the features of a video, so they cannot be kept; set model.context = {}, model.pool ="
+        " mean and model.train = none or text (then the text side alone learns), or leave it empty"
+    )
+    require(not data.feature_cache or model.video_is_frozen, data, "feature_cache", remedy)

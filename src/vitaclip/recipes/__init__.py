@@ -2,9 +2,13 @@
 
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from vitaclip.config import TrainConfig, from_dict
+from vitaclip.settings import from_dict
 from vitaclip.untrusted import find_yaml, read_settings_file, shipped_names
+
+if TYPE_CHECKING:
+    from vitaclip.train.config import TrainConfig
 
 FOLDER = Path(str(files("vitaclip.recipes")))
 VIEWS_FOLDER = FOLDER / "views"
@@ -30,7 +34,7 @@ def find_views(name_or_file: str) -> Path:
     return find_yaml(name_or_file, VIEWS_FOLDER, "way of testing")
 
 
-def load_recipe(name_or_file: str) -> TrainConfig:
+def load_recipe(name_or_file: str) -> "TrainConfig":
     """A recipe as a config.
 
     Raises:
@@ -40,4 +44,6 @@ def load_recipe(name_or_file: str) -> TrainConfig:
         >>> load_recipe("k400_vitb16_8f").model.num_frames
         8
     """
+    from vitaclip.train.config import TrainConfig  # here, because torch comes with it, which help must not wait for
+
     return from_dict(TrainConfig, read_settings_file(find_recipe(name_or_file), "`vitaclip list recipes` shows some"))

@@ -18,8 +18,9 @@ from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights
 from vitaclip.backbones.loading import Backbone, Origin, build_backbone, load_backbone, locate
 from vitaclip.backbones.shipped import shipped_model
+from vitaclip.data.config import SamplingConfig
 from vitaclip.files import write_torch
-from vitaclip.parts.config import ModelConfig, SamplingConfig
+from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.model_folder import SavedModel, find_model_folder, read_model_folder, write_model_folder
 from vitaclip.untrusted import reading
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from tempfile import TemporaryDirectory
 
-from vitaclip.config import TrainConfig, VideoLimits
 from vitaclip.data import FrameSampling, VideoError, VideoList, VideoPath, VideoSample, frame_sampling, open_source
+from vitaclip.data.config import VideoLimits
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.train.checkpoint import Checkpoint, state_dict
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.inputs import read_val_list
 from vitaclip.train.throughput import peak_memory_bytes
 from vitaclip.train.trainer import Trainer

@@ -11,7 +11,6 @@ import numpy as np
 from torch import Tensor
 
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.config import TrainConfig
 from vitaclip.data import (
     ClipReader,
     EvalDataset,
@@ -34,6 +33,7 @@ from vitaclip.evaluate.feature_cache import cached_features
 from vitaclip.evaluate.scoring import VideoFeatures, gather_features
 from vitaclip.model import VideoModel
 from vitaclip.runtime import pick_device_among
+from vitaclip.train.config import TrainConfig
 
 
 def read_train_list(config: TrainConfig) -> VideoList:

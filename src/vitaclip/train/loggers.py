@@ -7,9 +7,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from vitaclip.config import TrainConfig, to_dict
 from vitaclip.files import with_filename, write_text
+from vitaclip.settings import to_dict
 from vitaclip.strings import printable
+from vitaclip.train.config import TrainConfig
 from vitaclip.untrusted import reading
 
 Metrics = Mapping[str, float]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.config import OptimConfig
 from vitaclip.data import multi_hot
 from vitaclip.plugins import load_plugins
 from vitaclip.strings import did_you_mean
+from vitaclip.train.config import OptimConfig
 
 SumLosses = Callable[[Tensor, Tensor, OptimConfig], Tensor]
 """The sum of the clips' losses, from logits (b, K), targets (b,) class indices or (b, K) from 0 to 1, and the run."""

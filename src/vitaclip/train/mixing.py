@@ -13,9 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vitaclip.config import AugmentConfig, TrainConfig
 from vitaclip.data import Stream, TrainBatch, generator, multi_hot
+from vitaclip.data.config import AugmentConfig
 from vitaclip.model import VideoModel
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.dropout import StepMasks
 from vitaclip.train.losses import make_targets
 

@@ -4,8 +4,9 @@ import math
 
 from torch.optim import AdamW
 
-from vitaclip.config import OptimConfig, require
 from vitaclip.model import VideoModel
+from vitaclip.settings import require
+from vitaclip.train.config import OptimConfig
 
 
 def build_optimizer(model: VideoModel, config: OptimConfig) -> AdamW:

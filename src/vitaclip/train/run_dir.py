@@ -7,11 +7,12 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vitaclip.config import TrainConfig, to_dict
 from vitaclip.data import VideoList, list_text
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text
 from vitaclip.saving.model_folder import MODEL_FOLDER, check_folder
+from vitaclip.settings import to_dict
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import read_metric
 from vitaclip.train.run_fingerprint import changed_files, check_same_run, check_texts
 from vitaclip.untrusted import reading

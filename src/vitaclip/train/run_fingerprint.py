@@ -5,10 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vitaclip.config import DataConfig, ModelConfig, TrainConfig, from_dict, to_dict
 from vitaclip.data import ShardMember, VideoList, VideoPath, VideoSample
+from vitaclip.data.config import DataConfig
 from vitaclip.data.labels import format_labels
+from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.upgrade import upgrade_model_config
+from vitaclip.settings import from_dict, to_dict
+from vitaclip.train.config import TrainConfig
 
 MAY_CHANGE_ON_RESUME = frozenset(
     {

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from vitaclip.config import TrainConfig
 from vitaclip.data import TrainBatch, expect_processes, train_batches
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.evaluation import Evaluation
@@ -20,6 +19,7 @@ from vitaclip.model import VideoModel
 from vitaclip.runtime import autocast
 from vitaclip.saving.model_folder import MODEL_FOLDER
 from vitaclip.train.checkpoint import Checkpoint, load_state, state_dict
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.dropout import StepMasks
 from vitaclip.train.early_stopping import EarlyStopping
 from vitaclip.train.ema import EMA

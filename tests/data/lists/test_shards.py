@@ -10,7 +10,6 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from shard_files import tar_of, write_shard, write_shards
 from video_files import SAMPLING, TRANSFORM
-from vitaclip.config import ScanConfig
 from vitaclip.data import (
     EvalDataset,
     EvalViews,
@@ -29,7 +28,7 @@ from vitaclip.data import (
 )
 from vitaclip.data.lists import shards as shard_lists
 from vitaclip.data.lists.shards import find_shards, names_shards, read_shards
-from vitaclip.data.tools.scan import find_targets, scan_videos, write_scan
+from vitaclip.data.tools.scan import ScanConfig, find_targets, scan_videos, write_scan
 
 NAMES = ("opening", "closing", "neither of both")
 

@@ -8,7 +8,6 @@ import pytest
 import torch
 
 from video_files import SAMPLING, TRANSFORM, decode_all, rows_of, write_video
-from vitaclip.config import AugmentConfig, PixelAspect
 from vitaclip.data import (
     EvalDataset,
     EvalViews,
@@ -23,6 +22,7 @@ from vitaclip.data import (
     VideoSample,
     train_batches,
 )
+from vitaclip.data.config import AugmentConfig, PixelAspect
 from vitaclip.data.loading.dataset import OnError
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 from vitaclip.data.transforms.train import SampledTransform

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 
 from video_files import decode_all
-from vitaclip.config import AugmentConfig
 from vitaclip.data import (
     EvalDataset,
     FixedAugmentation,
@@ -19,6 +18,7 @@ from vitaclip.data import (
     eval_batches,
     generator,
 )
+from vitaclip.data.config import AugmentConfig
 
 SAMPLING = FrameSampling("dense", 4, 3)
 TRANSFORM = TrainTransform(24, AugmentConfig(crop_scale=(0.3, 1.0), flip=0.5, randaugment="rand-m7-n2-mstd0.5-inc1"))

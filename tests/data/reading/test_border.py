@@ -15,11 +15,10 @@ import pytest
 import vitaclip
 from shard_files import tar_of
 from video_files import decode_all, write_video
-from vitaclip.config import ResizeConfig
 from vitaclip.data import VideoError, find_videos, open_source, open_video, read_videos, to_video_path
 from vitaclip.data.reading.mp4_header import stated_samples
 from vitaclip.data.reading.tar import read_shard
-from vitaclip.data.tools.resize import resize_video
+from vitaclip.data.tools.resize import ResizeConfig, resize_video
 from vitaclip.data.tools.scan import check_video
 
 

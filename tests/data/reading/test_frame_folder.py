@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from video_files import SAMPLING, TRANSFORM
-from vitaclip.config import AugmentConfig
 from vitaclip.data import (
     EvalDataset,
     EvalViews,
@@ -21,6 +20,7 @@ from vitaclip.data import (
     find_videos,
     read_folder,
 )
+from vitaclip.data.config import AugmentConfig
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 

@@ -9,7 +9,6 @@ import pytest
 from PIL import Image
 
 from video_files import SAMPLING, TRANSFORM, rows_of, write_video
-from vitaclip.config import ScanConfig, VideoLimits
 from vitaclip.data import (
     EvalDataset,
     EvalViews,
@@ -21,7 +20,8 @@ from vitaclip.data import (
     open_source,
     open_video,
 )
-from vitaclip.data.tools.scan import Target, scan_videos
+from vitaclip.data.config import VideoLimits
+from vitaclip.data.tools.scan import ScanConfig, Target, scan_videos
 
 LIMITS = VideoLimits()
 JUST_ENOUGH = VideoLimits(frames=40, pixels=64 * 48, hours=0.0005)

@@ -10,10 +10,9 @@ import pytest
 import webdataset
 
 from vitaclip.cli import main
-from vitaclip.config import ShardConfig
 from vitaclip.data import read_class_names, read_folder, read_list, read_videos
 from vitaclip.data.lists.shards import read_shards
-from vitaclip.data.tools.packing import pack, plan_packing
+from vitaclip.data.tools.packing import ShardConfig, pack, plan_packing
 
 SMALL = ShardConfig(max_gib=60_000 / 2**30)
 

@@ -11,9 +11,8 @@ import torch
 from video_files import write_video
 from video_kinds import write_streams
 from vitaclip.cli import main
-from vitaclip.config import ResizeConfig
 from vitaclip.data import VideoError, open_video
-from vitaclip.data.tools.resize import Job, plan_resize, resize_video, run_resize
+from vitaclip.data.tools.resize import Job, ResizeConfig, plan_resize, resize_video, run_resize
 from vitaclip.data.transforms.geometry import resize
 
 CONFIG = ResizeConfig(short_side=64, key_frame_interval=8, quality=12, workers=1)

@@ -11,9 +11,8 @@ from PIL import Image
 from misbehaving import check_or_misbehave
 from video_files import write_video
 from vitaclip.cli import main
-from vitaclip.config import ScanConfig
 from vitaclip.data import VideoError, read_list
-from vitaclip.data.tools.scan import Scan, VideoFacts, check_video, find_targets, scan_videos, write_scan
+from vitaclip.data.tools.scan import Scan, ScanConfig, VideoFacts, check_video, find_targets, scan_videos, write_scan
 
 CONFIG = ScanConfig(workers=2, time_limit_seconds=60)
 

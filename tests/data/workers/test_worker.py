@@ -203,7 +203,7 @@ def test_a_server_that_is_killed_takes_no_worker_with_it() -> None:
 def test_the_server_is_there_before_the_first_process_where_some_are_expected() -> None:
     program = (
         "from multiprocessing.forkserver import _forkserver\n"
-        "from vitaclip.config import DataConfig\n"
+        "from vitaclip.data.config import DataConfig\n"
         "from vitaclip.data import expect_processes\n"
         "for data in (DataConfig(workers=0), DataConfig(workers=2, feature_cache='kept'), DataConfig(workers=2)):\n"
         "    expect_processes(data)\n"

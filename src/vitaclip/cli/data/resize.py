@@ -4,8 +4,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import ResizeConfig
-from vitaclip.data.tools.resize import FAILURES_FILE, plan_resize, run_resize
+from vitaclip.data.tools.resize import FAILURES_FILE, ResizeConfig, plan_resize, run_resize
 from vitaclip.data.workers.processes import name_problem
 
 DESCRIPTION = """\

@@ -7,9 +7,8 @@ from jsonargparse import ArgumentParser, Namespace
 from vitaclip.cli.data.lists import add_list_arguments
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.config import ShardConfig
 from vitaclip.data.lists.sources import choose_classes, read_source
-from vitaclip.data.tools.packing import pack, plan_packing
+from vitaclip.data.tools.packing import ShardConfig, pack, plan_packing
 
 DESCRIPTION = """\
 Pack the videos of a list, or of a folder with a folder per class, into tar files of about equal size, in random order:

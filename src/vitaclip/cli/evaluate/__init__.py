@@ -8,9 +8,9 @@ from vitaclip.cli.evaluate.results import tell
 from vitaclip.cli.evaluate.runs import Models, evaluate_list, evaluate_protocol
 from vitaclip.cli.models import add_data_arguments, add_model_arguments
 from vitaclip.cli.screen import counting_bar, progress_bars, terminal
-from vitaclip.config import InterpolateConfig
 from vitaclip.distributed import init_distributed
 from vitaclip.evaluate.predictions import check_predictions_file
+from vitaclip.interpolation import InterpolateConfig
 from vitaclip.runtime import keep_freed_memory
 
 DESCRIPTION = """\

@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.screen import print_left_out, print_table, terminal
-from vitaclip.config import InterpolateConfig, RuntimeConfig, VideoLimits, ViewsConfig, to_dict
+from vitaclip.data.config import VideoLimits, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassTexts
 from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
 from vitaclip.evaluate.frames_curve import FramesCurve
@@ -18,8 +18,11 @@ from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
 from vitaclip.evaluate.report import EvalSubject, Explain, check_report_folder, write_report
 from vitaclip.explain.film_strip import explanation_section
 from vitaclip.files import write_json
+from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
+from vitaclip.settings import to_dict
 
 
 def check_places(arguments: Namespace, inputs: Sequence[str] = ()) -> None:

@@ -8,8 +8,8 @@ from jsonargparse import Namespace
 from vitaclip.cli.evaluate.results import check_places
 from vitaclip.cli.models import load_model, model_name, read_prompts
 from vitaclip.cli.screen import terminal
-from vitaclip.config import ViewsConfig
 from vitaclip.data import VideoList, index_cache, names_shards, read_videos
+from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Evaluation

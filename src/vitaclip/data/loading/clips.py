@@ -14,7 +14,7 @@ import PIL
 import torch
 from torch import Tensor
 
-from vitaclip.config import DataConfig, PixelAspect, SamplingConfig, VideoLimits, ViewsConfig
+from vitaclip.data.config import DataConfig, PixelAspect, SamplingConfig, VideoLimits, ViewsConfig
 from vitaclip.data.loading.quarantine import as_video_error
 from vitaclip.data.reading.container import DEFAULT_LIMITS
 from vitaclip.data.reading.frame_folder import open_source

@@ -18,7 +18,7 @@ from av.packet import Packet
 from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
-from vitaclip.config import VideoLimits
+from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.member import MemberFile, ShardError, VideoPath
 from vitaclip.data.reading.mp4_header import stated_samples
 

@@ -22,7 +22,7 @@ from av.container import InputContainer
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from vitaclip.config import PixelAspect, VideoLimits
+from vitaclip.data.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import (
     DEFAULT_LIMITS,
     VideoError,

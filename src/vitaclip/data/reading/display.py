@@ -14,7 +14,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 from torch import Tensor
 
-from vitaclip.config import PixelAspect, VideoLimits
+from vitaclip.data.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, check_size
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.transforms.geometry import resize

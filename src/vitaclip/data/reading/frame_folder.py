@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from vitaclip.config import PixelAspect, VideoLimits
+from vitaclip.data.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, check_size, limit_error
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.index_cache import IndexCache

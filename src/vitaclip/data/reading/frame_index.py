@@ -18,7 +18,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from vitaclip.config import VideoLimits
+from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.container import limit_error, open_container, read_packets, video_stream
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.picture_headers import Order, UnknownOrderError, read_headers

@@ -11,12 +11,28 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from vitaclip.config import ShardConfig
 from vitaclip.data.labels import format_labels
 from vitaclip.data.lists.video_list import VideoList, VideoSample, raise_problems
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.files import atomic_write, check_made_with, remove_leftovers, write_text
+from vitaclip.settings import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardConfig:
+    """How videos are packed into tar files."""
+
+    max_gib: float = 1.0
+    """Size of a tar file, at most, in GiB (2**30 bytes); a video that is larger has one to itself."""
+    seed: int = 0
+    """Decides the order of the videos, which is random: readers that go through a tar file from its start to its end
+    then meet all classes."""
+
+    def __post_init__(self) -> None:
+        require(self.max_gib > 0, self, "max_gib", "must be above 0")
+        require(self.seed >= 0, self, "seed", "must be 0 or more")
+
 
 SETTINGS_FILE = "shards.json"
 CLASSES_FILE = "classes.txt"

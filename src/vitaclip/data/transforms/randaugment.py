@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from vitaclip.config import require
+from vitaclip.settings import require
 
 _GREY = (128, 128, 128)
 """Colour of the places that a turn, shear or shift leaves empty."""

@@ -9,9 +9,10 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-from vitaclip.config import AugmentConfig, require
+from vitaclip.data.config import AugmentConfig
 from vitaclip.data.transforms.geometry import crop_box, resize_short_side, resized_crop
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
+from vitaclip.settings import require
 
 # RandAugment works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
 _AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7

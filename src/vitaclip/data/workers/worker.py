@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from vitaclip.config import DataConfig
+from vitaclip.data.config import DataConfig
 from vitaclip.data.workers import shared_tensors
 from vitaclip.data.workers.memory import memory_limit
 from vitaclip.runtime import keep_freed_memory

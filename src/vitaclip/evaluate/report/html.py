@@ -12,8 +12,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from torch import Tensor
 
-from vitaclip.config import VideoLimits
 from vitaclip.data import EvalViews, FrameSampling, ReadOptions, VideoError, VideoSample
+from vitaclip.data.config import VideoLimits
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import wilson_interval
