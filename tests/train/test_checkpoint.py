@@ -38,7 +38,7 @@ def store_with(folder: Path, *steps: int) -> CheckpointStore:
     return store
 
 
-def test_what_is_saved_comes_back(tmp_path: Path) -> None:
+def test_saved_checkpoint_is_loaded_unchanged(tmp_path: Path) -> None:
     tensors = {"a": torch.randn(2, 3), "b": torch.tensor(7.0), "c": torch.ones(2, dtype=torch.bfloat16)}
     store = CheckpointStore(tmp_path, keep=1)
     store.save(Checkpoint(5, tensors, {"words": ["a", "ü"]}))
@@ -48,7 +48,7 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
     assert all(torch.equal(loaded.tensors[name], value) for name, value in tensors.items())
 
 
-def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
+def test_newest_and_best_checkpoints_stay(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep=2)
     for step in range(1, 7):
         store.save(Checkpoint(step, {"x": torch.zeros(1)}, {}), best_step=2 if step >= 2 else None)
@@ -56,7 +56,7 @@ def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "a byte of a tensor", "a byte of the notes", "emptied"])
-def test_damage_is_found_and_the_one_before_is_taken(tmp_path: Path, damage: str) -> None:
+def test_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: str) -> None:
     store = store_with(tmp_path, 3, 4)
     path = store.path(4)
     content = bytearray(path.read_bytes())
@@ -83,7 +83,7 @@ def test_a_file_without_checksum_is_damaged(tmp_path: Path) -> None:
             CheckpointStore(tmp_path, keep=1).newest()
 
 
-def test_a_passing_refusal_of_the_system_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_os_error_is_not_taken_for_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = store_with(tmp_path, 3, 4)
 
     def stale(*_: object, **__: object) -> None:
@@ -101,7 +101,7 @@ def test_checksum_sees_names_shapes_and_kinds() -> None:
     assert len({checksum(tensors, {}) for tensors in [{"x": x}, *others]} | {checksum({"x": x}, {"a": "b"})}) == 6
 
 
-def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one_and_says_so(world: Path, tmp_path: Path) -> None:
+def test_run_resumes_before_damaged_checkpoint_and_warns(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path / "run")
     Trainer(config).fit()
     expected = load_file(tmp_path / "run" / "model" / "prompts.safetensors")
@@ -164,7 +164,7 @@ except OSError as error:
 """
 
 
-def test_what_the_system_refuses_to_write_is_an_os_error_that_names_the_file(tmp_path: Path) -> None:
+def test_write_error_names_file(tmp_path: Path) -> None:
     """A real refusal, by a limit on the size of files."""
     assert hasattr(resource, "RLIMIT_FSIZE")
     assert hasattr(signal, "SIGXFSZ")
@@ -174,7 +174,7 @@ def test_what_the_system_refuses_to_write_is_an_os_error_that_names_the_file(tmp
     assert names_in(tmp_path) == ["step_00000001.safetensors"]
 
 
-def test_what_a_kill_left_half_written_is_removed(world: Path, tmp_path: Path) -> None:
+def test_half_written_files_of_kill_are_removed(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path)
     (tmp_path / "checkpoints").mkdir()
     for name in (".metrics.jsonl.1.tmp", "checkpoints/.step_00000002.safetensors.1.tmp"):
@@ -183,9 +183,7 @@ def test_what_a_kill_left_half_written_is_removed(world: Path, tmp_path: Path) -
     assert not list(tmp_path.rglob("*.tmp"))
 
 
-def test_a_checkpoint_from_before_the_first_step_can_be_gone_on_from(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_run_resumes_from_checkpoint_of_step_0(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = train_config(world, tmp_path)
     monkeypatch.setattr(VideoModel, "logits", lambda self, x, y: x @ y.T * float("inf"))
     with pytest.raises(ValueError, match="loss is nan at step 0"):
@@ -195,7 +193,7 @@ def test_a_checkpoint_from_before_the_first_step_can_be_gone_on_from(
     assert Trainer(config).step == 0
 
 
-def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names_the_files(
+def test_non_finite_loss_saves_state_and_names_files(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = train_config(world, tmp_path, micro_batch_size=2)
@@ -218,7 +216,7 @@ def test_fault_13_a_loss_that_is_not_finite_leaves_the_state_before_it_and_names
     assert Trainer(config).step == 3
 
 
-def test_fault_13_a_gradient_that_is_not_finite_is_never_applied(world: Path, tmp_path: Path) -> None:
+def test_non_finite_gradient_is_never_applied(world: Path, tmp_path: Path) -> None:
     trainer = Trainer(train_config(world, tmp_path))
     assert not trainer.config.optim.max_gradient_norm
     calls = iter(range(100))
@@ -234,7 +232,7 @@ def test_fault_13_a_gradient_that_is_not_finite_is_never_applied(world: Path, tm
         assert all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118
 
 
-def test_prompts_that_are_not_finite_themselves_are_not_saved(world: Path, tmp_path: Path) -> None:
+def test_non_finite_parameters_are_not_saved(world: Path, tmp_path: Path) -> None:
     trainer = Trainer(train_config(world, tmp_path))
     with torch.no_grad():
         parameter_of(trainer.model, "head.logit_scale").fill_(float("inf"))
@@ -243,7 +241,7 @@ def test_prompts_that_are_not_finite_themselves_are_not_saved(world: Path, tmp_p
     assert not trainer.run_dir.checkpoints.steps()
 
 
-def test_another_backbone_under_the_same_name_is_noticed(world: Path, tmp_path: Path) -> None:
+def test_changed_backbone_is_refused_on_resume(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "backbone", tmp_path / "backbone")
     config = train_config(world, tmp_path / "run", steps=2)
     config = replace(config, model=replace(config.model, backbone=str(tmp_path / "backbone")))
@@ -301,7 +299,7 @@ def test_moments_of_another_shape_are_refused(trained: TrainConfig, tmp_path: Pa
 
 
 @pytest.mark.parametrize("wrong", ["NaN", "a list of notes", "deep notes", "another step"])
-def test_a_checkpoint_that_save_would_not_write_is_damaged(tmp_path: Path, wrong: str) -> None:
+def test_crafted_checkpoint_counts_as_damaged(tmp_path: Path, wrong: str) -> None:
     store = store_with(tmp_path, 3, 4)
     notes = {"a list of notes": "[1]", "deep notes": "[" * 100_000}.get(wrong, "{}")
     metadata = {"step": "7" if wrong == "another step" else "4", "notes": notes}
@@ -330,7 +328,7 @@ def write_list(tmp_path: Path, rows: list[str]) -> None:
 
 
 @pytest.mark.parametrize("change", ["a row less", "another label", "another order"])
-def test_an_edited_list_under_the_same_name_is_noticed(world: Path, tmp_path: Path, change: str) -> None:
+def test_edited_list_is_refused_on_resume(world: Path, tmp_path: Path, change: str) -> None:
     config = listed(world, tmp_path)
     Trainer(config).fit()
     rows = (tmp_path / "train.csv").read_text().splitlines()
@@ -345,7 +343,7 @@ def test_an_edited_list_under_the_same_name_is_noticed(world: Path, tmp_path: Pa
         Trainer(config)
 
 
-def test_other_class_names_under_the_same_name_are_noticed(world: Path, tmp_path: Path) -> None:
+def test_changed_class_names_are_refused_on_resume(world: Path, tmp_path: Path) -> None:
     config = listed(world, tmp_path)
     Trainer(config).fit()
     (tmp_path / "names.txt").write_text("\n".join((*NAMES[:2], "sit")))
@@ -366,7 +364,7 @@ def test_the_videos_may_move(world: Path, tmp_path: Path) -> None:
     assert Trainer(replace(config, data=replace(config.data, root=str(tmp_path / "moved")))).step == 2
 
 
-def test_bad_videos_met_after_the_checkpoint_are_met_again(world: Path, tmp_path: Path) -> None:
+def test_bad_videos_after_checkpoint_are_counted_again(world: Path, tmp_path: Path) -> None:
     """Else a run that was killed would count them earlier than one that was not."""
     config = listed(world, tmp_path)
     Trainer(config).fit()

@@ -13,7 +13,7 @@ from vitaclip.train.dry_run import dry_run
 from vitaclip.train.trainer import Trainer
 
 
-def test_figures_are_those_of_the_run(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dry_run_figures_equal_those_of_run(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     config = train_config(world, tmp_path / "run", ema_decay=0.9)
     rehearsal = dry_run(config)
@@ -31,7 +31,7 @@ def test_figures_are_those_of_the_run(world: Path, tmp_path: Path, monkeypatch: 
     assert rehearsal.problems == ()
 
 
-def test_a_run_shorter_than_a_rehearsal(world: Path, tmp_path: Path) -> None:
+def test_dry_run_of_shorter_run(world: Path, tmp_path: Path) -> None:
     assert dry_run(train_config(world, tmp_path, steps=1)).steps == 1
 
 
@@ -41,7 +41,7 @@ def listed(world: Path, tmp_path: Path, rows: list[str]) -> TrainConfig:
     return replace(train_config(world, tmp_path / "run"), data=data)
 
 
-def test_faults_of_the_data_are_named(world: Path, tmp_path: Path) -> None:
+def test_dry_run_names_problems_of_data(world: Path, tmp_path: Path) -> None:
     videos = sorted((world / "videos").rglob("*.mp4"))
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(videos[0].read_bytes()[:200])
@@ -59,6 +59,6 @@ def test_faults_of_the_data_are_named(world: Path, tmp_path: Path) -> None:
     assert short_of_validation.startswith("3 of 3 validation videos looked at")
 
 
-def test_a_list_that_is_refused_is_refused_here(world: Path, tmp_path: Path) -> None:
+def test_dry_run_refuses_invalid_list(world: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"train.csv: 2 problems found"):
         dry_run(listed(world, tmp_path, ["missing.mp4,0", "missing.mp4,7"]))

@@ -6,7 +6,7 @@ from torch import nn
 from vitaclip.train.ema import EMA
 
 
-def test_average_is_the_recursion_written_out() -> None:
+def test_ema_equals_recursion_written_out() -> None:
     parameter = nn.Parameter(torch.tensor([1.0, -2.0], dtype=torch.float64))
     average = EMA({"p": parameter}, decay=0.4)
     expected = parameter.detach().clone()
@@ -20,7 +20,7 @@ def test_average_is_the_recursion_written_out() -> None:
     assert not average.values["p"].requires_grad
 
 
-def test_applied_is_undone_to_the_bit_also_after_an_error() -> None:
+def test_applied_is_undone_exactly_even_after_error() -> None:
     parameter = nn.Parameter(torch.rand(5))
     average = EMA({"p": parameter}, decay=0.9)
     start = parameter.detach().clone()

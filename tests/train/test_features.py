@@ -64,7 +64,7 @@ def videos(world: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("balance", [False, True])
-def test_the_same_bits_are_learned_as_from_pixels(
+def test_cached_features_train_same_weights_as_pixels(
     world: Path, videos: Path, tmp_path: Path, opened: list[Path], balance: bool
 ) -> None:
     """A broken video in the list, for which others stand in, and validation."""
@@ -85,13 +85,13 @@ def test_the_same_bits_are_learned_as_from_pixels(
     assert bad[0].count("2.mp4") == 1
 
 
-def test_validation_of_the_training_view_finds_it_there(world: Path, tmp_path: Path, opened: list[Path]) -> None:
+def test_validation_reuses_cached_training_view(world: Path, tmp_path: Path, opened: list[Path]) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", val=str(world / "videos"))
     Trainer(replace(config, views=replace(config.views, temporal=1), validate_every=2)).fit()
     assert len(opened) == 12
 
 
-def test_a_step_takes_one_of_the_draws(world: Path, tmp_path: Path) -> None:
+def test_step_takes_one_cached_draw(world: Path, tmp_path: Path) -> None:
     """Against embedding the drawn clips one by one; which of them is due comes from the generator of the sample."""
     augment = AugmentConfig(crop_scale=(0.3, 1.0), flip=0.5)
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=3, augment=augment)
@@ -124,7 +124,7 @@ def test_seeds_and_shots_share_the_draws(world: Path, tmp_path: Path, opened: li
     assert opened == []
 
 
-def test_a_run_that_was_stopped_goes_on_exactly_even_with_the_cache_elsewhere(world: Path, tmp_path: Path) -> None:
+def test_resume_is_exact_with_moved_feature_cache(world: Path, tmp_path: Path) -> None:
     whole = text_alone(world, tmp_path / "whole", tmp_path / "cache", feature_draws=2)
     Trainer(whole).fit()
     stopped = replace(whole, out=str(tmp_path / "stopped"))
@@ -143,7 +143,7 @@ def test_a_finished_run_makes_no_features(world: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "other").exists()
 
 
-def test_asked_to_stop_while_features_are_made_it_keeps_them(world: Path, tmp_path: Path, opened: list[Path]) -> None:
+def test_stopping_keeps_features_made_so_far(world: Path, tmp_path: Path, opened: list[Path]) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", eval_batch_size=2)
     shown: list[int] = []
 
@@ -176,13 +176,13 @@ def test_a_changed_video_is_embedded_again(world: Path, videos: Path, tmp_path: 
     assert same(prompts_of(tmp_path / "second"), prompts_of(tmp_path / "pixels"))
 
 
-def test_a_broken_video_stops_the_run_if_that_is_asked(world: Path, videos: Path, tmp_path: Path) -> None:
+def test_on_error_raise_stops_at_broken_video(world: Path, videos: Path, tmp_path: Path) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", train=str(videos), on_error="raise")
     with pytest.raises(ValueError, match=r"moving_left/2.mp4"):
         Trainer(config).fit()
 
 
-def test_two_processes_learn_what_one_does(world: Path, videos: Path, tmp_path: Path) -> None:
+def test_two_ranks_learn_same_weights_as_one(world: Path, videos: Path, tmp_path: Path) -> None:
     for count in (1, 2):
         values = {"train": str(videos), "val": str(videos), "feature_draws": 2}
         config = text_alone(world, tmp_path / str(count), tmp_path / f"cache{count}", **values)
@@ -200,7 +200,7 @@ def test_two_processes_learn_what_one_does(world: Path, videos: Path, tmp_path: 
     assert [line["step"] for line in metrics_of(tmp_path / "2")] == [*range(1, 7), 6]
 
 
-def test_a_dry_run_makes_no_features_and_says_how_many_it_would(world: Path, tmp_path: Path) -> None:
+def test_dry_run_counts_features_without_making_them(world: Path, tmp_path: Path) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=5)
     assert dry_run(config).clips == 12 * 5
     assert not (tmp_path / "cache").exists()
@@ -216,14 +216,14 @@ def test_a_dry_run_makes_no_features_and_says_how_many_it_would(world: Path, tmp
         {"train": "image"},
     ],
 )
-def test_what_changes_the_features_of_a_video_is_refused(world: Path, tmp_path: Path, values: dict[str, Any]) -> None:
+def test_feature_cache_refuses_models_that_change_features(world: Path, tmp_path: Path, values: dict[str, Any]) -> None:
     config = text_alone(world, tmp_path, tmp_path / "cache")
     model = replace(config.model, **values)
     with pytest.raises(ValueError, match=r"DataConfig.feature_cache = .*model.context = \{\}.* leave it empty"):
         replace(config, model=model)
 
 
-def test_what_features_cannot_do_is_refused(world: Path, tmp_path: Path) -> None:
+def test_settings_impossible_with_features_are_refused(world: Path, tmp_path: Path) -> None:
     config = text_alone(world, tmp_path, tmp_path / "cache")
     for augment in (replace(WHOLE_FRAMES, mixup=0.5), replace(WHOLE_FRAMES, cutmix=0.5)):
         with pytest.raises(ValueError, match=r"feature_cache = .*mix pixels, which features no longer have; set both"):

@@ -105,7 +105,7 @@ def test_killed_at_random_moments(world: Path, tmp_path: Path, expected: dict[st
 @pytest.mark.parametrize(
     ("moment", "number", "step"), [("asked before an update", 11, 4), ("asked in a validation", 2, 3)]
 )
-def test_asked_to_end_it_saves_its_state_first(
+def test_signal_saves_state_before_exit(
     world: Path, tmp_path: Path, expected: dict[str, Any], moment: str, number: int, step: int
 ) -> None:
     config = hard_case(world, tmp_path / "run")
@@ -145,7 +145,7 @@ def launch_two(world: Path, out: Path, *moment: str) -> int:
     return torchrun.launch(2, killing.__file__, str(file), *moment).returncode
 
 
-def test_one_of_two_processes_killed(world: Path, tmp_path: Path, expected_of_two: dict[str, Any]) -> None:
+def test_kill_of_one_rank_resumes_exactly(world: Path, tmp_path: Path, expected_of_two: dict[str, Any]) -> None:
     out = tmp_path / "run"
     assert launch_two(world, out, "in a checkpoint", "2", "0") != 0
     assert not (out / "model").exists()
@@ -153,9 +153,7 @@ def test_one_of_two_processes_killed(world: Path, tmp_path: Path, expected_of_tw
     assert killing.outcome(out) == expected_of_two
 
 
-def test_one_of_two_processes_asked_to_end_both_do_after_the_same_step(
-    world: Path, tmp_path: Path, expected_of_two: dict[str, Any]
-) -> None:
+def test_signal_to_one_rank_stops_both_alike(world: Path, tmp_path: Path, expected_of_two: dict[str, Any]) -> None:
     out = tmp_path / "run"
     # Process 1 has 3 of 5 clips, in micro-batches of 2 and 1: its tenth is in the fifth step.
     assert launch_two(world, out, "asked before an update", "10", "1") != 0

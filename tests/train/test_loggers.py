@@ -62,7 +62,7 @@ def test_all_loggers_get_the_same(world: Path, tmp_path: Path, monkeypatch: pyte
     assert wandb.finished == 1
 
 
-def test_a_run_gone_on_with_is_the_same_run_there(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_run_keeps_its_wandb_id(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     wandb = FakeWandb()
     monkeypatch.setitem(sys.modules, "wandb", wandb)
     for name in ("run", "run", "other"):
@@ -71,13 +71,13 @@ def test_a_run_gone_on_with_is_the_same_run_there(world: Path, tmp_path: Path, m
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_what_is_asked_for_must_be_installed(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_wandb_is_an_error(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitaclip.train.loggers.find_spec", lambda name: None)
     with pytest.raises(ValueError, match=r"wandb_project = 'doors': the package wandb is not installed; pip install"):
         Trainer(replace(train_config(world, tmp_path), wandb_project="doors")).fit()
 
 
-def test_measured_figures_are_of_the_whole_step(world: Path, tmp_path: Path) -> None:
+def test_throughput_metrics_are_logged(world: Path, tmp_path: Path) -> None:
     Trainer(train_config(world, tmp_path)).fit()
     for line in lines_of(tmp_path):
         assert line["clips_per_second"] > 0
@@ -91,7 +91,7 @@ def test_measured_figures_are_of_the_whole_step(world: Path, tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "line", ["[1]", '{"a": 1}', "5", '{"step": null}', '{"step": 1, "val/top1": "x"}', "[" * 10**5]
 )
-def test_a_line_that_no_logger_wrote_is_named(tmp_path: Path, line: str) -> None:
+def test_invalid_metrics_line_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text(f'{{"step": 1, "val/top1": 0.5}}\n{line}\n')
     for read in (lambda: read_metric(file, "val/top1", 9), lambda: JSONLinesLogger(file, 9)):
@@ -99,12 +99,12 @@ def test_a_line_that_no_logger_wrote_is_named(tmp_path: Path, line: str) -> None
             read()
 
 
-def test_bytes_that_are_no_text_are_one_line(tmp_path: Path) -> None:
+def test_non_text_metrics_file_is_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl: not UTF-8 text"):
         read_metric(tmp_path / "metrics.jsonl", "val/top1", 9)
 
 
-def test_a_torn_line_is_passed_over(tmp_path: Path) -> None:
+def test_incomplete_metrics_line_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "val/top1": 0.5}\n{"step": 2, "val/t')
     assert read_metric(tmp_path / "metrics.jsonl", "val/top1", 9) == {1: 0.5}

@@ -42,7 +42,7 @@ FIGURES = 5
 
 
 @pytest.mark.parametrize("towers", ["none", "both"])
-def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path, towers: Literal["none", "both"]) -> None:
+def test_two_ranks_learn_same_weights_as_one(world: Path, tmp_path: Path, towers: Literal["none", "both"]) -> None:
     for count in (1, 2):
         config = two_process_config(world, tmp_path / str(count))
         config = replace(config, model=replace(config.model, train=towers))
@@ -73,7 +73,7 @@ def test_two_processes_learn_what_one_does(world: Path, tmp_path: Path, towers: 
 
 
 @pytest.mark.parametrize(("batch_size", "count"), [(4, 2), (5, 2), (7, 3), (256, 7), (9, 1), (1, 1)])
-def test_shares_cover_a_step_and_part_no_neighbours(batch_size: int, count: int) -> None:
+def test_rank_slices_cover_step_and_keep_pairs(batch_size: int, count: int) -> None:
     shares = [rank_slice(batch_size, rank, count) for rank in range(count)]
     assert [place for share in shares for place in share] == list(range(batch_size))
     whole = neighbours(batch_size).tolist()
@@ -82,7 +82,7 @@ def test_shares_cover_a_step_and_part_no_neighbours(batch_size: int, count: int)
     assert max(map(len, shares)) - min(map(len, shares)) <= 3
 
 
-def test_a_step_too_small_for_the_processes_is_refused() -> None:
+def test_batch_smaller_than_rank_pairs_is_refused() -> None:
     with pytest.raises(ValueError, match=r"optim.batch_size = 5: 3 processes need at least 6"):
         rank_slice(5, 0, 3)
 
@@ -99,7 +99,7 @@ def errors_of(stderr: str) -> list[str]:
     return [line for line in stderr.splitlines() if line.startswith("vitaclip: error: ")]
 
 
-def test_only_the_first_process_prints_and_writes(world: Path, tmp_path: Path) -> None:
+def test_only_rank_0_prints_and_writes(world: Path, tmp_path: Path) -> None:
     ended = torchrun.launch(2, *command(world, tmp_path / "run", "--log_every", "1"))
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.count("what trains") == 1
@@ -108,7 +108,7 @@ def test_only_the_first_process_prints_and_writes(world: Path, tmp_path: Path) -
     assert (tmp_path / "run" / "model" / "prompts.safetensors").exists()
 
 
-def test_a_mistake_that_all_processes_meet_is_told_once(world: Path, tmp_path: Path) -> None:
+def test_error_on_all_ranks_is_printed_once(world: Path, tmp_path: Path) -> None:
     ended = torchrun.launch(2, *command(world, tmp_path / "run", "--data.classes", "jump, run"))
     assert ended.returncode != 0
     (line,) = errors_of(ended.stderr)
@@ -116,7 +116,7 @@ def test_a_mistake_that_all_processes_meet_is_told_once(world: Path, tmp_path: P
     assert not (tmp_path / "run").exists()
 
 
-def test_a_failure_of_one_process_ends_all_with_its_message(world: Path, tmp_path: Path) -> None:
+def test_failure_of_one_rank_ends_all(world: Path, tmp_path: Path) -> None:
     videos = sorted((world / "videos").rglob("*.mp4"))
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(videos[0].read_bytes()[:200])

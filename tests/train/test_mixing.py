@@ -25,7 +25,7 @@ def test_neighbours(clips: int, expected: list[int]) -> None:
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 8.0])
-def test_mixup_shares_have_the_beta_distribution(alpha: float) -> None:
+def test_mixup_lam_has_beta_distribution(alpha: float) -> None:
     mixes = draws(AugmentConfig(mixup=alpha))
     shares = np.array([mix.lam for mix in mixes])
     assert all(mix.box is None for mix in mixes)
@@ -33,7 +33,7 @@ def test_mixup_shares_have_the_beta_distribution(alpha: float) -> None:
     assert shares.var() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.1)
 
 
-def test_cutmix_shares_are_what_the_boxes_leave() -> None:
+def test_cutmix_lam_is_area_left_by_box() -> None:
     mixes = draws(AugmentConfig(cutmix=1.0))
     covered = np.zeros((SIZE, SIZE))
     for mix in mixes:
@@ -49,7 +49,7 @@ def test_cutmix_shares_are_what_the_boxes_leave() -> None:
     assert shares.max() > 0.95
 
 
-def test_with_both_on_half_the_steps_take_each() -> None:
+def test_mixup_and_cutmix_share_steps_equally() -> None:
     mixes = draws(AugmentConfig(mixup=0.8, cutmix=1.0))
     assert np.mean([mix.box is None for mix in mixes]) == pytest.approx(0.5, abs=0.04)
 
@@ -74,6 +74,6 @@ def test_mixup_blends_normalised_pixels_and_cutmix_pastes_bytes() -> None:
     assert ones.max() == 100, "the batch itself stays as it is"
 
 
-def test_labels_are_mixed_by_share() -> None:
+def test_labels_are_mixed_by_lam() -> None:
     targets = Mix(0.7, None).targets(torch.tensor([0, 2]), torch.tensor([1, 2]), 3, torch.float64)
     torch.testing.assert_close(targets, torch.tensor([[0.7, 0.3, 0], [0, 0, 1]], dtype=torch.float64))

@@ -35,7 +35,7 @@ def model_without_zeros() -> VideoModel:
 
 
 @pytest.mark.parametrize("decayed", ["all", "matrices"])
-def test_fault_7_norms_biases_and_temperature_are_decayed_only_if_asked(decayed: str) -> None:
+def test_vectors_are_decayed_only_if_asked(decayed: str) -> None:
     model = model_without_zeros()
     config = OptimConfig(learning_rate=LEARNING_RATE, weight_decay=DECAY, decayed=decayed)  # type: ignore[arg-type]
     exempt = {id(parameter_of(model, "head.logit_scale"))}
@@ -51,7 +51,7 @@ def test_fault_7_norms_biases_and_temperature_are_decayed_only_if_asked(decayed:
         assert shrunk == pytest.approx(0 if spared else LEARNING_RATE * DECAY, abs=1e-6), name
 
 
-def test_everything_that_trains_is_in_one_group_by_default_and_in_one_of_two_otherwise() -> None:
+def test_each_trained_parameter_is_in_one_group() -> None:
     model = tiny_model()
     trained = {id(p) for p in model.trainable_parameters().values()}
     for decayed, groups in (("all", 1), ("matrices", 2)):

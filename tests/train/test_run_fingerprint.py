@@ -19,7 +19,7 @@ def notes(world: Path, **model: Any) -> dict[str, Any]:
     return {"config": config, "class_names": list(NAMES), "videos": "12"}
 
 
-def test_a_setting_that_is_missing_counts_as_its_default(world: Path) -> None:
+def test_missing_setting_counts_as_default(world: Path) -> None:
     saved = notes(world)
     del saved["config"]["model"]["centre"]
     del saved["config"]["early_stop_metric"]
@@ -28,7 +28,7 @@ def test_a_setting_that_is_missing_counts_as_its_default(world: Path) -> None:
         check_same_run(saved, notes(world, centre=True), "out")
 
 
-def test_a_setting_that_was_there_is_not_taken_for_its_default(world: Path) -> None:
+def test_saved_setting_is_not_taken_for_default(world: Path) -> None:
     with pytest.raises(ValueError, match=r"model.centre was True, now False"):
         check_same_run(notes(world, centre=True), notes(world), "out")
 

@@ -115,7 +115,7 @@ def test_mixed_clips_have_mixed_labels(world: Path, tmp_path: Path, kind: str, m
     assert_step_has(trainer, batch, mix.lam * own + (1 - mix.lam) * others)
 
 
-def test_the_gradient_is_cut_to_its_greatest_length(world: Path, tmp_path: Path) -> None:
+def test_gradient_is_clipped_to_limit(world: Path, tmp_path: Path) -> None:
     free, cut = (Trainer(train_config(world, tmp_path / str(limit), max_gradient_norm=limit)) for limit in (0, 0.01))
     for trainer in (free, cut):
         trainer.model.double()
@@ -130,7 +130,7 @@ def test_the_gradient_is_cut_to_its_greatest_length(world: Path, tmp_path: Path)
 
 
 @pytest.mark.parametrize("limit", [0.0, 1.0])
-def test_fault_13_an_endless_gradient_stops_before_the_update(world: Path, tmp_path: Path, limit: float) -> None:
+def test_infinite_gradient_stops_before_update(world: Path, tmp_path: Path, limit: float) -> None:
     trainer = Trainer(train_config(world, tmp_path, max_gradient_norm=limit))
     parameter_of(trainer.model, "head.logit_scale").register_hook(lambda gradient: gradient * float("inf"))
     before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
@@ -173,7 +173,7 @@ def test_balanced_classes_are_shown_equally_often(world: Path, tmp_path: Path) -
     assert shown == {False: [9, 1, 2], True: [4, 4, 4]}
 
 
-def test_the_average_is_validated_and_saved_and_checkpoints_hold_both(world: Path, tmp_path: Path) -> None:
+def test_ema_is_validated_and_saved(world: Path, tmp_path: Path) -> None:
     config = with_data(train_config(world, tmp_path, ema_decay=0.5), val=str(world / "videos"))
     seen: list[dict[str, Tensor]] = []
     trainer = validating(Trainer(config), [0.5], seen)
@@ -218,7 +218,7 @@ def test_early_stopping_keeps_the_best(world: Path, tmp_path: Path) -> None:
     assert same(prompts_of(tmp_path), seen[1])
 
 
-def test_early_stopping_takes_the_best_that_is_whole(world: Path, tmp_path: Path) -> None:
+def test_early_stopping_loads_best_undamaged_checkpoint(world: Path, tmp_path: Path) -> None:
     config = with_data(train_config(world, tmp_path, steps=20), val=str(world / "videos"))
     config = replace(config, validate_every=1, early_stop_patience=2, keep_checkpoints=9)
     seen: list[dict[str, Tensor]] = []
@@ -244,7 +244,7 @@ def test_without_early_stopping_the_last_prompts_are_kept(world: Path, tmp_path:
     assert same(prompts_of(tmp_path), seen[-1])
 
 
-def test_a_validation_that_a_kill_cost_is_made_up_for(world: Path, tmp_path: Path) -> None:
+def test_validation_lost_by_kill_is_repeated(world: Path, tmp_path: Path) -> None:
     config = replace(with_data(train_config(world, tmp_path), val=str(world / "videos")), validate_every=2)
 
     def killed() -> dict[str, float]:
@@ -260,7 +260,7 @@ def test_a_validation_that_a_kill_cost_is_made_up_for(world: Path, tmp_path: Pat
     assert validated == {2: 0.1, 4: 0.2, 6: 0.3}
 
 
-def test_shots_are_drawn_once_and_the_draw_is_left_in_the_run_folder(world: Path, tmp_path: Path) -> None:
+def test_drawn_shots_are_written_to_run_folder(world: Path, tmp_path: Path) -> None:
     def drawn(name: str, **values: Any) -> tuple[list[tuple[str, int]], set[int]]:
         config = with_data(train_config(world, tmp_path / name, batch_size=6), shots=2, **values)
         trainer = Trainer(config if name != "other" else replace(config, seed=1))
@@ -322,7 +322,7 @@ def history(out: str) -> list[tuple[float, ...]]:
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("last", [1, 3])
-def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: Path, variant: str, last: int) -> None:
+def test_resumed_run_equals_uninterrupted_run_exactly(world: Path, tmp_path: Path, variant: str, last: int) -> None:
     whole, stopped = (
         VARIANTS[variant](with_data(train_config(world, tmp_path / name), val=str(world / "videos")))
         for name in ("whole", "stopped")
@@ -351,7 +351,7 @@ def test_every_variant_changes_what_is_learned(world: Path, tmp_path: Path) -> N
     assert different == list(VARIANTS)
 
 
-def test_settings_of_small_data_may_not_change_on_resuming(world: Path, tmp_path: Path) -> None:
+def test_changed_settings_are_refused_on_resume(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path)
     Trainer(config).fit()
     with pytest.raises(ValueError, match=r"data.shots was 0, now 2"):

@@ -53,7 +53,7 @@ def prompts(config: TrainConfig) -> dict[str, Tensor]:
     return {name: value.detach() for name, value in model.named_parameters() if value.requires_grad}
 
 
-def test_a_run_ends_with_the_same_prompts_also_after_a_stop(world: Path, shards: Path, tmp_path: Path) -> None:
+def test_resumed_run_from_tars_equals_run_from_files(world: Path, shards: Path, tmp_path: Path) -> None:
     expected = prompts(train_config(world, tmp_path / "files"))
     config = sharded(train_config(world, tmp_path / "tars"), shards, workers=1, index_cache=str(tmp_path / "cache"))
     stopped = Trainer(config)
@@ -65,7 +65,7 @@ def test_a_run_ends_with_the_same_prompts_also_after_a_stop(world: Path, shards:
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_other_videos_or_labels_in_the_tar_files_are_refused(world: Path, shards: Path, tmp_path: Path) -> None:
+def test_changed_tar_files_are_refused_on_resume(world: Path, shards: Path, tmp_path: Path) -> None:
     config = sharded(train_config(world, tmp_path / "run", steps=2), shards)
     Trainer(config).fit()
     shutil.move(shards / "001.tar", shards / "002.tar")
@@ -74,14 +74,14 @@ def test_other_videos_or_labels_in_the_tar_files_are_refused(world: Path, shards
         Trainer(config)
 
 
-def test_a_rehearsal_notices_videos_on_both_sides(world: Path, shards: Path, tmp_path: Path) -> None:
+def test_dry_run_finds_videos_in_both_lists(world: Path, shards: Path, tmp_path: Path) -> None:
     config = sharded(train_config(world, tmp_path / "run"), shards, train=str(shards), val=f"{shards}/000.tar")
     overlap, *others = dry_run(config).problems
     assert overlap.startswith(f"5 of 5 validation videos are trained on: {shards}/000.tar::jump_up/0.mp4")
     assert not others
 
 
-def test_the_folder_of_tar_files_may_lie_elsewhere(world: Path, shards: Path, tmp_path: Path) -> None:
+def test_tar_folder_may_move(world: Path, shards: Path, tmp_path: Path) -> None:
     """As for other videos: what counts are the names below the folder that is named."""
     first = Trainer(sharded(train_config(world, tmp_path / "run"), shards, train=str(shards)))
     moved = shutil.move(shards, tmp_path / "elsewhere")

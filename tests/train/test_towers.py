@@ -42,7 +42,7 @@ def test_step_has_the_gradient_of_plain_backpropagation(
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-9, msg=name)
 
 
-def test_what_trains_is_what_lives_in_the_towers(world: Path, tmp_path: Path) -> None:
+def test_full_finetuning_trains_towers(world: Path, tmp_path: Path) -> None:
     model = Trainer(towers_config(world, tmp_path, prompts=False)).model
     towers = {f"backbone.{name}" for name, _ in model.backbone.named_parameters() if name != "logit_scale"}
     assert set(model.trainable_parameters()) == towers | {"head.logit_scale"}
@@ -76,7 +76,7 @@ def test_the_model_folder_holds_the_towers_and_loads(world: Path, tmp_path: Path
         torch.testing.assert_close(loaded.encode_text(NAMES), model.encode_text(NAMES))
 
 
-def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: Path) -> None:
+def test_resumed_run_equals_uninterrupted_run_exactly(world: Path, tmp_path: Path) -> None:
     whole, stopped = (towers_config(world, tmp_path / name, ema_decay=0.9) for name in ("whole", "stopped"))
     Trainer(whole).fit()
     train_until(stopped, step=3)

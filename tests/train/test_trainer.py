@@ -59,7 +59,7 @@ def test_step_has_the_gradient_of_plain_backpropagation(
 
 
 @pytest.mark.parametrize(("head", "calls_in_two_steps"), [(learned_text(3), 2), ("templates", 1)])
-def test_fault_8_the_text_tower_runs_once_a_step_or_once_a_run(
+def test_text_tower_runs_once_per_step_or_run(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str | dict[str, Any], calls_in_two_steps: int
 ) -> None:
     config = train_config(world, tmp_path / "run", micro_batch_size=1)
@@ -78,7 +78,7 @@ def test_fault_8_the_text_tower_runs_once_a_step_or_once_a_run(
     assert len(calls) == calls_in_two_steps
 
 
-def test_training_learns_and_leaves_a_model_that_loads(world: Path, tmp_path: Path) -> None:
+def test_training_learns_and_saves_loadable_model(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     config = train_config(world, out, steps=100, batch_size=12, learning_rate=3e-2)
     whole_frames = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
@@ -97,7 +97,7 @@ def test_training_learns_and_leaves_a_model_that_loads(world: Path, tmp_path: Pa
     assert any((out / "tensorboard").iterdir())
 
 
-def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: Path) -> None:
+def test_resumed_run_equals_uninterrupted_run_exactly(world: Path, tmp_path: Path) -> None:
     whole, stopped = (train_config(world, tmp_path / name) for name in ("whole", "stopped"))
     Trainer(whole).fit()
 
@@ -118,7 +118,7 @@ def test_resumed_run_ends_bit_equal_to_one_never_stopped(world: Path, tmp_path: 
     assert kept[0] == kept[1]
 
 
-def test_fault_19_checkpoints_hold_prompts_only_with_their_config(world: Path, tmp_path: Path) -> None:
+def test_checkpoints_hold_only_what_trains_and_config(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path / "run")
     Trainer(config).fit()
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())
@@ -129,7 +129,7 @@ def test_fault_19_checkpoints_hold_prompts_only_with_their_config(world: Path, t
     assert {name.split(".")[0] for name in names} == {"context", "head", "optimizer"}
 
 
-def test_fault_19_resuming_with_another_config_shows_both_values(world: Path, tmp_path: Path) -> None:
+def test_resume_with_other_config_shows_both_values(world: Path, tmp_path: Path) -> None:
     config = train_config(world, tmp_path / "run")
     Trainer(config).fit()
     with pytest.raises(ValueError, match=r"optim.learning_rate was 0.01, now 0.5"):
@@ -137,7 +137,7 @@ def test_fault_19_resuming_with_another_config_shows_both_values(world: Path, tm
     Trainer(replace(config, log_every=5, data=replace(config.data, workers=1))).fit()
 
 
-def test_a_second_run_in_the_folder_is_refused_and_changes_nothing(world: Path, tmp_path: Path) -> None:
+def test_second_run_in_same_folder_is_refused(world: Path, tmp_path: Path) -> None:
     """As when the same command is started twice. A run that was killed is none: its lock ends with it."""
     config = train_config(world, tmp_path / "run")
     ready, told = os.pipe()
@@ -184,7 +184,7 @@ def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
         Trainer(replace(config, out=str(tmp_path / "other"), data=replace(data, on_error="raise"))).fit()
 
 
-def test_fault_13_non_finite_loss_stops_before_the_update(world: Path, tmp_path: Path) -> None:
+def test_non_finite_loss_stops_before_update(world: Path, tmp_path: Path) -> None:
     trainer = Trainer(train_config(world, tmp_path / "run"))
     with torch.no_grad():
         parameter_of(trainer.model, "head.logit_scale").fill_(float("inf"))
