@@ -87,12 +87,12 @@ class Stopwatch:
         yield
         self.spent[name] += time.process_time() - start
 
-    def watch(self, name: str, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    def watch(self, name: str, function: Callable[..., Tensor]) -> Callable[..., Tensor]:
         """A function, timed."""
 
-        def timed(value: Tensor) -> Tensor:
+        def timed(*values: object) -> Tensor:
             with self.time(name):
-                return function(value)
+                return function(*values)
 
         return timed
 

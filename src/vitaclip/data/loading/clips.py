@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.config import DataConfig, PixelAspect, SamplingConfig, VideoLimits, ViewsConfig
-from vitaclip.data.loading.quarantine import as_video_error
-from vitaclip.data.reading.container import DEFAULT_LIMITS
+from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error
 from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.reading.index_cache import IndexCache, index_cache
 from vitaclip.data.reading.member import VideoPath

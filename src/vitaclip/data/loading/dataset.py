@@ -4,6 +4,7 @@ Axes: V views of a video, T frames, S x S pixels of a crop.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -15,10 +16,10 @@ from vitaclip.data.labels import Labels, single_labels
 from vitaclip.data.lists.selection import balanced_order
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import ClipReader, ViewReader
-from vitaclip.data.loading.quarantine import Quarantine
-from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.container import VideoError, as_video_error
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.rng import Stream, generator
+from vitaclip.data.workers.worker import Heartbeat, WorkerFailure
 
 OnError = Literal["raise", "skip"]
 
@@ -38,6 +39,36 @@ class Sample:
     """Index of the video in the list."""
     skipped: tuple[str, ...] = ()
     """What was wrong with the videos that were skipped on the way, one line each."""
+
+
+class Quarantine:
+    """The videos of a data set that hung or killed the worker that read them. They are refused from then on, so that
+    such a file costs the time limit, or a worker, once and not in every epoch.
+    """
+
+    def __init__(self, samples: Sequence[VideoSample]) -> None:
+        self._samples = samples
+        self.reasons: dict[int, str] = {}
+        """What is wrong with each video, by its index."""
+        self.heartbeat: Heartbeat | None = None
+        """Tells the main process which video this worker is reading; None in the main process."""
+
+    @contextmanager
+    def reading(self, index: int) -> Iterator[None]:
+        """A context in which the video of an index is read.
+
+        Raises:
+            VideoError: it is in quarantine, or the block fails in any way.
+        """
+        if index in self.reasons:
+            raise VideoError(self.reasons[index])
+        with as_video_error(self._samples[index].path), self.heartbeat.at(index) if self.heartbeat else nullcontext():
+            yield
+
+    def add(self, index: int, failure: WorkerFailure) -> None:
+        """Add the video that a worker was reading when it failed."""
+        remedy = "raise time_limit_seconds" if failure.late else "use fewer workers if memory is short"
+        self.reasons[index] = f"{self._samples[index].path} {failure.problem}: leave it out, or {remedy}"
 
 
 class _Videos:

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.labels import label_tensor
-from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset
+from vitaclip.data.loading.dataset import EvalDataset, Quarantine, Sample, TrainDataset
 from vitaclip.data.loading.prefetch import prefetch
-from vitaclip.data.loading.quarantine import Quarantine
 
 BatchT = TypeVar("BatchT")
 

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import TypeVar
 
-from vitaclip.data.loading.quarantine import Quarantine
+from vitaclip.data.loading.dataset import Quarantine
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.workers.worker import Heartbeat, Worker, WorkerFailure, answers, end, pack
 from vitaclip.files import first_line

@@ -21,6 +21,7 @@ from av.video.stream import VideoStream
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.member import MemberFile, ShardError, VideoPath
 from vitaclip.data.reading.mp4_header import stated_samples
+from vitaclip.files import first_line
 
 DEFAULT_LIMITS = VideoLimits()
 
@@ -47,6 +48,22 @@ _MOST_CUT_OFF = 4  # a file whose end is missing states this many times as many 
 
 class VideoError(ValueError):
     """A video file that cannot give the frames asked for. One line: path, what is wrong, remedy."""
+
+
+@contextmanager
+def as_video_error(path: VideoPath) -> Iterator[None]:
+    """Turn whatever reading a video fails with into a VideoError that names the video.
+
+    Decoders, Pillow, numpy and torch raise errors of every kind for files that nobody thought of, MemoryError among
+    them. The file is at fault, so the file alone is passed over.
+    """
+    try:
+        yield
+    except VideoError:
+        raise
+    except Exception as error:
+        reason = first_line(error) or "no more is known"
+        raise VideoError(f"{path} cannot be read ({type(error).__name__}: {reason}): leave it out") from error
 
 
 @contextmanager
