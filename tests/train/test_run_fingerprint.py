@@ -28,6 +28,13 @@ def test_missing_setting_counts_as_default(world: Path) -> None:
         check_same_run(saved, notes(world, centre=True), "out")
 
 
+def test_older_name_of_ema_decay_is_read(world: Path) -> None:
+    saved = notes(world)
+    saved["config"]["optim"]["average_decay"] = saved["config"]["optim"].pop("ema_decay") + 0.9
+    with pytest.raises(ValueError, match=r"optim.ema_decay was 0.9, now 0.0"):
+        check_same_run(saved, notes(world), "out")
+
+
 def test_saved_setting_is_not_taken_for_default(world: Path) -> None:
     with pytest.raises(ValueError, match=r"model.centre was True, now False"):
         check_same_run(notes(world, centre=True), notes(world), "out")
