@@ -123,12 +123,12 @@ def test_the_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytes
     printed = " ".join(capsys.readouterr().out.split())
     assert "2 findings in 3 names" in printed
     assert out.read_text() == "apply eye makeup\narchery\nbrush hair\n"
-    assert main([*arguments[:2], str(out), *arguments[3:], "--near", "1"]) == 0
+    assert main([arguments[0], str(out), *arguments[2:], "--near", "1"]) == 0
     assert "3 names: nothing found" in capsys.readouterr().out
-    assert main([*arguments[:2], "Archery, archery,archery", *arguments[3:]]) == 0
+    assert main([arguments[0], "Archery, archery,archery", *arguments[2:]]) == 0
     assert "2 findings in 3 names" in capsys.readouterr().out
     (tmp_path / "one.txt").write_text("jump_up")
-    assert main([*arguments[:2], str(tmp_path / "one.txt"), *arguments[3:]]) == 0
+    assert main([arguments[0], str(tmp_path / "one.txt"), *arguments[2:]]) == 0
     printed = capsys.readouterr().out
     assert "1 finding in 1 name\n" in printed
     assert f"judged by {backbone}, whose tokenizer has " in printed

@@ -144,7 +144,7 @@ def test_a_report_that_fails_costs_nothing_else(
     def fails(*_: object, **__: object) -> None:
         raise ValueError("no page today")
 
-    monkeypatch.setattr("vitaclip.evaluate.report.write_report", fails)
+    monkeypatch.setattr("vitaclip.cli.evaluate.results.write_report", fails)
     lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
     command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model)]
     command += ["--out", str(tmp_path / "out.json"), "--predictions", str(tmp_path / "p.csv")]
@@ -172,7 +172,7 @@ def test_the_screen_says_what_was_left_out_and_what_it_was_measured_on(
     assert "broken0.mp4" in told[0]
     assert "2 more" in told[-1]
     sums = {
-        "b.csv" if protocol else "list": (tmp_path / "b.csv").read_bytes(),
+        "b.csv": (tmp_path / "b.csv").read_bytes(),
         "candidates": "".join(f"{name}\n" for name in NAMES).encode(),
         "templates": b"a {}\n",
     }

@@ -34,7 +34,8 @@ class StopRequest:
     def receive(self, number: int, frame: FrameType | None) -> None:
         """Take a signal."""
         del frame
-        if number == signal.SIGINT and self.signal:
+        again, self.signal = bool(self.signal), self.signal or number  # first: the next signal may come right here
+        if number == signal.SIGINT and again:
             raise KeyboardInterrupt
         if number == signal.SIGINT:
             os.write(2, b"\nsaving the state after this step, then stopping; Ctrl-C again stops at once\n")
@@ -42,7 +43,6 @@ class StopRequest:
             nowhere = os.open(os.devnull, os.O_RDWR)
             for descriptor in self._terminals:  # the terminal is gone: a progress bar could not be written there
                 os.dup2(nowhere, descriptor)
-        self.signal = self.signal or number
 
 
 @contextmanager
