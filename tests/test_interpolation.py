@@ -15,7 +15,7 @@ from vitaclip.cli.evaluate.results import describe_explained, explainer_of
 from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, VideoLimits, ViewsConfig
 from vitaclip.evaluate.class_texts import encode_classes
-from vitaclip.evaluate.evaluation import Evaluation, looking_model
+from vitaclip.evaluate.evaluation import Evaluator, looking_model
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.interpolation import InterpolateConfig, frozen_clip, interpolate
 from vitaclip.model import VideoModel
@@ -56,7 +56,7 @@ def scores(
     views = ViewsConfig(temporal=2, average=average)  # type: ignore[arg-type]
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
     rows = read_folder(world / "videos").rows
-    return Evaluation(model, rows, NAMES, views, runtime, data, interpolation=interpolation).run().scores
+    return Evaluator(model, runtime, data, interpolation=interpolation).run(rows, NAMES, views).scores
 
 
 def test_weights_at_the_ends_are_frozen_clip_and_the_model(world: Path, tuned: Path) -> None:
@@ -142,10 +142,12 @@ def test_frozen_clip_of_prompts_is_the_backbone_in_the_models_templates(world: P
 
 def test_a_sweep_is_scoring_at_each_ratio(world: Path, prompted: VideoModel) -> None:
     rows = read_folder(world / "videos").rows
-    settings = (ViewsConfig(temporal=2), RuntimeConfig(precision="float32"), DataConfig(workers=0))
-    evaluation = Evaluation(prompted, rows, NAMES, *settings, interpolation=InterpolateConfig(space="scores"))
-    swept = evaluation.sweep(evaluation.encode(), (0.0, 0.25, 1.0))
-    for each, ratio in zip(swept, (0.0, 0.25, 1.0), strict=True):
+    runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
+    evaluator = Evaluator(prompted, runtime, data, interpolation=InterpolateConfig(space="scores"))
+    texts = evaluator.encode_texts(NAMES)
+    videos = evaluator.encode(rows, ViewsConfig(temporal=2), [texts])
+    for ratio in (0.0, 0.25, 1.0):
+        each = evaluator.score(videos, texts, (ratio, 1 - ratio))
         expected = scores(world, prompted, InterpolateConfig(space="scores", ratio=ratio))
         assert torch.equal(each.scores.probabilities, expected.probabilities)
 

@@ -9,9 +9,11 @@ import inspect
 import math
 import textwrap
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 ConfigT = TypeVar("ConfigT")
+_NAMES_OF_TYPES = {"int": "whole number", "float": "number", "str": "text", "tuple": "list", "Mapping": "mapping"}
 MAX_TOKENS = 10_000
 """Frames of a clip and learned tokens of a kind, at most. A file that says more is damaged or made to fill memory."""
 MAX_IMAGE_SIZE = 4096
@@ -56,17 +58,32 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     try:
         config = cls(**built)  # its own checks go first, because they know a remedy
     except (TypeError, AttributeError) as error:
+        _check_types(cls, hints, built)
         raise ValueError(f"{cls.__name__}: {error}") from error
-    for name, value in built.items():
-        _check_type(hints[name], value, f"{cls.__name__}.{name}")
+    _check_types(cls, hints, built)
     return config
 
 
+def _check_types(cls: type[Any], hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if value is not None or _required(hints[name]) is hints[name]:
+            _check_type(_required(hints[name]), value, f"{cls.__name__}.{name}")
+
+
 def _build(hint: Any, value: Any) -> Any:
-    """A value of a file as a field takes it: mappings as configs, lists as tuples."""
-    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+    """A value of a file as a field takes it: mappings as configs, also those in mappings, and lists as tuples."""
+    hint = _required(hint)
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
         return from_dict(hint, value)  # type: ignore[arg-type]
+    if isinstance(value, Mapping) and get_origin(hint) is Mapping:
+        return {name: _build(get_args(hint)[1], inner) for name, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value
+
+
+def _required(hint: Any) -> Any:
+    """The type beside None of an optional one; other types as they are."""
+    parts = [part for part in get_args(hint) if part is not NoneType]
+    return parts[0] if get_origin(hint) in (Union, UnionType) and len(parts) == 1 else hint
 
 
 def _check_type(hint: Any, value: Any, name: str) -> None:
@@ -76,12 +93,20 @@ def _check_type(hint: Any, value: Any, name: str) -> None:
         for each in value:
             _check_type(parts[0], each, name)
         return
-    known = {int: int, float: int | float, bool: bool, str: str, tuple: tuple}.get(origin or hint)
+    if origin is Mapping and isinstance(value, Mapping):
+        for key, each in value.items():
+            _check_type(parts[1], each, f"{name}.{key}")
+        return
+    known: Any = {int: int, float: int | float, bool: bool, str: str, tuple: tuple, Mapping: Mapping}.get(
+        origin or hint
+    )
     if dataclasses.is_dataclass(hint):
-        known = hint  # type: ignore[assignment]
+        known = hint
     fits = known is None or (isinstance(value, known) and isinstance(value, bool) == (known is bool))
     if not fits or (isinstance(value, float) and not math.isfinite(value)):
-        raise ValueError(f"{name} = {str(value)[:60]!r}: must be a {getattr(origin or hint, '__name__', hint)}")
+        kind = getattr(origin or hint, "__name__", str(hint))
+        said = "mapping of its settings" if dataclasses.is_dataclass(hint) else _NAMES_OF_TYPES.get(kind, kind)
+        raise ValueError(f"{name} = {str(value)[:60]!r}: must be a {said}")
 
 
 def setting_texts(cls: type[Any]) -> list[tuple[str, Any, str]]:

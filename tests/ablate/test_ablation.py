@@ -14,7 +14,7 @@ from vitaclip.ablate.runs import ScoredList, read_scored_list
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Claim, Comparison, Variant
 from vitaclip.data.config import DataConfig
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.train.config import TrainConfig
@@ -67,10 +67,9 @@ def test_figures_are_those_of_an_evaluation_of_each_model(world: Path, finished:
         for name, space in (("full", ""), ("full scores 0.5", "scores"), ("less", "")):
             model = VideoModel.from_pretrained(out / name.split()[0] / f"seed{seed}" / "model")
             for test in result.tests:
-                expected = Evaluation(
-                    *(model, test.videos.rows, test.videos.class_names, config.views, config.runtime, config.data),
-                    interpolation=InterpolateConfig(space=space),  # type: ignore[arg-type]
-                ).run()
+                mixed = InterpolateConfig(space=space)  # type: ignore[arg-type]
+                evaluator = Evaluator(model, config.runtime, config.data, interpolation=mixed)
+                expected = evaluator.run(test.videos.rows, test.videos.class_names, config.views)
                 assert rows[name].values[test.name, "top1"][place] == expected.result.top1
                 assert rows[name].values[test.name, "per_class"][place] == expected.result.mean_class_accuracy
     assert rows["full"].trained > rows["less"].trained > rows["frozen"].trained == 0

@@ -16,7 +16,7 @@ from vitaclip.cli import main
 from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassPrompts
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.runtime import RuntimeConfig
 
@@ -57,7 +57,7 @@ def expected(world: Path, model: Path, wording: ClassPrompts, views: ViewsConfig
     """(videos, classes) in Python."""
     rows, settings = read_folder(world / "videos").rows, (RuntimeConfig(precision="float32"), DataConfig(workers=0))
     loaded = VideoModel.from_pretrained(model)
-    return Evaluation(loaded, rows, NAMES, views or ViewsConfig(), *settings, wording).run().scores.probabilities
+    return Evaluator(loaded, *settings, wording).run(rows, NAMES, views or ViewsConfig()).scores.probabilities
 
 
 def as_table(found: dict[str, dict[str, float]]) -> torch.Tensor:

@@ -18,7 +18,7 @@ from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
 from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.train.checkpoint import CheckpointStore
@@ -134,7 +134,7 @@ def test_predictions_are_a_row_a_video(suffix: str, world: Path, model: Path, tm
     assert {(row["device"], row["precision"]) for row in rows} == {("cpu", "float32")}
     data, config = DataConfig(workers=0), RuntimeConfig(device="cpu", precision="float32")
     listed = read_folder(world / "videos").rows
-    expected = Evaluation(VideoModel.from_pretrained(model), listed, NAMES, ViewsConfig(), config, data).run().scores
+    expected = Evaluator(VideoModel.from_pretrained(model), config, data).run(listed, NAMES, ViewsConfig()).scores
     for row in (rows[0], rows[2]):
         place = next(n for n, each in enumerate(listed) if str(each.path) == row["path"])
         best = expected.probabilities[place].topk(2)

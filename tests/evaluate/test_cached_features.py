@@ -18,7 +18,7 @@ from vitaclip.backbones.loading import Backbone
 from vitaclip.data import VideoSample, read_folder
 from vitaclip.data.config import DataConfig, SamplingConfig, ViewsConfig
 from vitaclip.distributed import DistEnv
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
@@ -60,8 +60,8 @@ def probabilities(
     interpolation: InterpolateConfig | None = None,
 ) -> torch.Tensor:
     data = DataConfig(workers=0, eval_batch_size=5, feature_cache=str(cache or ""))
-    evaluation = Evaluation(model, rows, NAMES, views or ViewsConfig(), runtime, data, interpolation=interpolation)
-    return evaluation.run().scores.probabilities
+    evaluator = Evaluator(model, runtime, data, interpolation=interpolation)
+    return evaluator.run(rows, NAMES, views or ViewsConfig()).scores.probabilities
 
 
 def test_scores_between_frozen_clip_and_the_model_are_the_same(
@@ -178,7 +178,7 @@ def test_broken_videos_are_remembered_and_named_by_their_list(
     data = DataConfig(workers=0, feature_cache=str(tmp_path / "cache"))
 
     def left_out(data: DataConfig) -> tuple[str, ...]:
-        return tuple(Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data).run().result.skipped)
+        return tuple(Evaluator(model, RUNTIME, data).run(rows, NAMES, ViewsConfig()).result.skipped)
 
     expected = left_out(replace(data, feature_cache=""))
     assert left_out(data) == expected
@@ -194,7 +194,7 @@ def test_what_was_made_before_an_interruption_stays(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     data = DataConfig(workers=0, eval_batch_size=2, feature_cache=str(tmp_path / "cache"))
-    evaluation = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data)
+    evaluator = Evaluator(model, RUNTIME, data)
     done: list[int] = []
 
     def interrupt(videos: int) -> None:
@@ -203,10 +203,10 @@ def test_what_was_made_before_an_interruption_stays(
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        evaluation.run(interrupt)
+        evaluator.run(rows, NAMES, ViewsConfig(), interrupt)
     opened.clear()
     done.clear()
-    evaluated = evaluation.run(done.append)
+    evaluated = evaluator.run(rows, NAMES, ViewsConfig(), done.append)
     assert sorted(opened) == [row.path for row in rows[6:]]
     assert done == [6, 2, 2, 2]
     assert torch.equal(evaluated.scores.probabilities, probabilities(model, rows, None))
@@ -225,12 +225,11 @@ def test_processes_share_the_videos(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DistEnv, "gather", lambda self, value: [value])  # what this process has alone
-    whole = Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(workers=0)).encode()
+    whole = Evaluator(model, RUNTIME, DataConfig(workers=0)).encode(rows, ViewsConfig(), [])
     opened.clear()
     data = DataConfig(workers=0, feature_cache=str(tmp_path / "cache"))
     parts = [
-        Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, data, dist=DistEnv(rank, 3)).encode()
-        for rank in range(3)
+        Evaluator(model, RUNTIME, data, dist=DistEnv(rank, 3)).encode(rows, ViewsConfig(), []) for rank in range(3)
     ]
     assert len(opened) == 12
     assert [len(part.rows) for part in parts] == [4, 4, 4]
@@ -241,4 +240,4 @@ def test_processes_share_the_videos(
 def test_prompts_in_the_image_tower_are_refused(world: Path, rows: list[VideoSample], tmp_path: Path) -> None:
     model = VideoModel(tiny_backbone(), train_config(world, tmp_path).model, NAMES).eval()
     with pytest.raises(ValueError, match=r"feature_cache = 'cache': .*model.context = \{\}.* or leave it empty"):
-        Evaluation(model, rows, NAMES, ViewsConfig(), RUNTIME, DataConfig(feature_cache="cache"))
+        Evaluator(model, RUNTIME, DataConfig(feature_cache="cache"))

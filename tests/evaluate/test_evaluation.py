@@ -10,7 +10,7 @@ from vitaclip.backbones.loading import load_backbone
 from vitaclip.data import EvalViews, FrameSampling, VideoSample, frame_sampling, read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.distributed import DistEnv
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
@@ -44,9 +44,9 @@ def test_processes_share_the_videos(
     rows, data = read_folder(world / "videos").rows, DataConfig(workers=0, eval_batch_size=batch_size)
     seen: list[int] = []
     for rank in range(3):
-        each = Evaluation(model, rows, NAMES, ViewsConfig(), RuntimeConfig(), data, dist=DistEnv(rank, 3))
-        part = each.encode()
-        assert each.num_own_videos == len(part.rows)
+        each = Evaluator(model, RuntimeConfig(), data, dist=DistEnv(rank, 3))
+        part = each.encode(rows, ViewsConfig(), [])
+        assert each.num_own_videos(12) == len(part.rows)
         seen += part.rows.tolist()
     assert seen == list(range(12))
     assert len(opened) == 12
@@ -73,7 +73,7 @@ def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: Video
     videos = read_folder(world / "videos")
     data = DataConfig(workers=0, eval_batch_size=5)
     runtime = RuntimeConfig(precision="float32")
-    evaluated = Evaluation(model, videos.rows, NAMES, views, runtime, data).run()
+    evaluated = Evaluator(model, runtime, data).run(videos.rows, NAMES, views)
     sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     text = model.encode_text(NAMES)
     for i, row in enumerate(videos.rows):
@@ -92,7 +92,7 @@ def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VideoMo
     assert model.config.sampling.kind == "dense"
     assert model.config.num_frames != 6
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
-    evaluated = Evaluation(model, rows, NAMES, views, runtime, data).run()
+    evaluated = Evaluator(model, runtime, data).run(rows, NAMES, views)
     predictor = Predictor(model, views=views, runtime=runtime)
     predictor.set_classes(NAMES)
     for row, probabilities in zip(rows, evaluated.scores.probabilities, strict=True):
@@ -107,8 +107,8 @@ def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VideoMo
 def test_candidates_may_be_names_never_trained_on(world: Path, model: VideoModel) -> None:
     videos = read_folder(world / "videos")
     names = ["stand", "run", "sit"]
-    evaluation = Evaluation(model, videos.rows, names, ViewsConfig(), RuntimeConfig(), DataConfig(workers=0))
-    assert set(evaluation.run().result.class_accuracy) == set(names)
+    evaluator = Evaluator(model, RuntimeConfig(), DataConfig(workers=0))
+    assert set(evaluator.run(videos.rows, names, ViewsConfig()).result.class_accuracy) == set(names)
 
 
 def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VideoModel, tmp_path: Path) -> None:
@@ -116,9 +116,9 @@ def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VideoMod
     bad.write_text("text")
     rows = [VideoSample(bad, (0,), "list.csv:1"), *read_folder(world / "videos").rows]
     views, runtime = ViewsConfig(), RuntimeConfig()
-    result = Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0)).run().result
+    result = Evaluator(model, runtime, DataConfig(workers=0)).run(rows, NAMES, views).result
     assert result.num_videos == 12
     assert len(result.skipped) == 1
     assert "list.csv:1" in result.skipped[0]
     with pytest.raises(ValueError, match=r"list.csv:1"):
-        Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0, on_error="raise")).run()
+        Evaluator(model, runtime, DataConfig(workers=0, on_error="raise")).run(rows, NAMES, views)

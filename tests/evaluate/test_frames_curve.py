@@ -1,7 +1,6 @@
 """Top-1 over the number of frames, against an evaluation of its own for each."""
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,10 +15,9 @@ from vitaclip.cli import main
 from vitaclip.cli.evaluate.runs import read_frames
 from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.evaluate.evaluation import Evaluated, Evaluation
-from vitaclip.evaluate.frames_curve import frames_curve, measure_frames, other_frames
+from vitaclip.evaluate.evaluation import Evaluated, Evaluator
+from vitaclip.evaluate.frames_curve import frames_curve, views_by_frames
 from vitaclip.evaluate.metrics import Scores, summarize
-from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.runtime import RuntimeConfig
 
@@ -40,17 +38,12 @@ def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VideoModel)
     rows = read_folder(world / "videos").rows
     views = ViewsConfig(temporal=2, average="logits")
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
-    evaluation = Evaluation(model, rows, NAMES, views, runtime, data)
-    begun: list[str] = []
-
-    def start(what: str) -> Callable[[int], None]:
-        begun.append(what)
-        return lambda _: None
-
-    curve = measure_frames(evaluation, evaluation.run(), other_frames(evaluation, (6, 1, 4, 2, 1)), start)
-    assert begun == [f"evaluating, T = {frames}" for frames in (1, 2, 6)]  # the evaluation itself was with 4
+    evaluator = Evaluator(model, runtime, data)
+    by_frames = views_by_frames(evaluator, views, (6, 1, 4, 2, 1))
+    assert list(by_frames) == [4, 1, 2, 6]  # its own number of frames is the first
+    curve = frames_curve({n: evaluator.run(rows, NAMES, each) for n, each in by_frames.items()}, 4)
     expected = {
-        frames: Evaluation(model, rows, NAMES, replace(views, frames=frames), runtime, data).run().result.top1
+        frames: Evaluator(model, runtime, data).run(rows, NAMES, replace(views, frames=frames)).result.top1
         for frames in (1, 2, 4, 6)
     }
     assert curve.top1 == pytest.approx(expected)
@@ -58,18 +51,6 @@ def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VideoModel)
     assert (curve.reference, curve.num_videos) == (4, 12)
     for point in curve.points:
         assert point.difference == pytest.approx(expected[point.frames] - expected[4])
-
-
-def test_other_numbers_of_frames_keep_the_interpolation(world: Path, model: VideoModel) -> None:
-    rows, views = read_folder(world / "videos").rows, ViewsConfig(temporal=2)
-    settings = (RuntimeConfig(precision="float32"), DataConfig(workers=0))
-    mixed = InterpolateConfig(space="scores", ratio=0.25)
-    (other,) = other_frames(Evaluation(model, rows, NAMES, views, *settings, interpolation=mixed), (2,))
-    found = other.run().scores.probabilities
-    of_two = Evaluation(model, rows, NAMES, replace(views, frames=2), *settings, interpolation=mixed)
-    assert torch.equal(found, of_two.run().scores.probabilities)
-    alone = Evaluation(model, rows, NAMES, replace(views, frames=2), *settings)
-    assert not torch.allclose(found, alone.run().scores.probabilities, atol=1e-4)
 
 
 def test_all_points_are_on_the_videos_that_all_could_read() -> None:

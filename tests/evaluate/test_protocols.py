@@ -379,27 +379,30 @@ def test_a_per_class_model_says_what_it_does_with_unseen_names(
         ("dataset: ucf101\nsummary: harmonic_mean\nparts: {a: {lists: [x.csv]}}", "exactly two parts"),
         ("classes: [a, A]\nparts: {a: {lists: [x.csv]}}", "the same as 'a'"),
         ("classes: [a]\ntemplates: [of]\nparts: {a: {lists: [x.csv]}}", "must hold {} exactly once"),
-        ("classes: [a]\nparts: {a: [x.csv]}", "parts: write a mapping such as"),
-        ("classes: [a]\nmodels: {seed: 3}\nparts: {a: {lists: [x.csv]}}", "models: write a mapping such as"),
+        ("classes: [a]\nparts: {a: [x.csv]}", "must be a mapping of its settings"),
+        ("classes: [a]\nmodels: {seed: 3}\nparts: {a: {lists: [x.csv]}}", "give numbers, such as seed: [1, 2, 3]"),
         ("classes: [a]\nmodels: {seed: [a]}\nparts: {a: {lists: [x.csv]}}", "give numbers, such as seed"),
         ("classes: [a]\ntrain: x.csv\nparts: {a: {lists: [x.csv]}}", "give a list of texts, in brackets"),
-        ("classes: [a]\nviews: 3\nparts: {a: {lists: [x.csv]}}", "views: write a mapping such as"),
+        (
+            "classes: [a]\nviews: 3\nparts: {a: {lists: [x.csv]}}",
+            "Protocol.views = '3': must be a mapping of its settings",
+        ),
         (
             "classes: [a]\nviews: {frames: x}\nparts: {a: {lists: [x.csv]}}",
-            "views: frames = 'x': must be a whole number",
+            "ViewsConfig.frames = 'x': must be a whole number",
         ),
-        ("classes: [a]\nviews: {average: 3}\nparts: {a: {lists: [x.csv]}}", "views: average = 3: must be text"),
+        ("classes: [a]\nviews: {average: 3}\nparts: {a: {lists: [x.csv]}}", "ViewsConfig.average = 3: choose one of"),
         ("classes: [a]\nviews: {frame: 3}\nparts: {a: {lists: [x.csv]}}", "ViewsConfig has no field 'frame'"),
-        ("dataset: 3\nparts: {a: {lists: [x.csv]}}", "Protocol.dataset = 3: write a text"),
-        ("dataset: ucf101\nsplit: 5\nparts: {a: {lists: [x.csv]}}", "Protocol.split = 5: write a text"),
+        ("dataset: 3\nparts: {a: {lists: [x.csv]}}", "Protocol.dataset = '3': must be a text"),
+        ("dataset: ucf101\nsplit: 5\nparts: {a: {lists: [x.csv]}}", "Protocol.split = '5': must be a text"),
         ("dataset: ucf101\nparts: {a: {lists: [x.csv], classes: base}}", "split = '': name the one that has 'base'"),
-        ("dataset: ucf101\nparts: {a: {lists: [x.csv], classes: [base]}}", "name one subset of the split"),
+        ("dataset: ucf101\nparts: {a: {lists: [x.csv], classes: [base]}}", "must be a text"),
         ("classes: [a]\nparts: {3: {lists: [x.csv]}}", "3 names files; write letters"),
         ("classes: [a]\nparts: {../../esc: {lists: [x.csv]}}", "'../../esc' names files; write letters"),
         ("classes: [a]\nparts: {..: {lists: [x.csv]}}", "'..' names files; write letters"),
-        ("classes: [a]\nmodels: {../n: [1]}\nparts: {a: {lists: [x.csv]}}", "tell models apart by a word"),
+        ("classes: [a]\nmodels: {../n: [1]}\nparts: {a: {lists: [x.csv]}}", "tell models apart by one word"),
         ("classes: [a]\nshots: many\nparts: {a: {lists: [x.csv]}}", "shots = 'many': give a number"),
-        ("classes: [a]\nvariants: 3\nparts: {a: {lists: [x.csv]}}", "variants: write a mapping"),
+        ("classes: [a]\nvariants: 3\nparts: {a: {lists: [x.csv]}}", "Protocol.variants = '3': must be a mapping"),
         ("classes: [a]\nvariants: {x: y}\nparts: {a: {lists: [x.csv]}}", "no wording of a protocol without `dataset`"),
         ("dataset: ucf101\nvariants: {x: y}\nparts: {a: {lists: [x.csv]}}", "'ucf101'; there is openai, open_vclip"),
         ("classes: [a]\nviews: {temporal: 0}\nparts: {a: {lists: [x.csv]}}", "ViewsConfig.temporal = 0"),
@@ -426,7 +429,7 @@ def test_a_path_may_hold_an_at_sign(tmp_path: Path) -> None:
 def test_unknown_protocols_and_variants_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert "did you mean 'ucf101_zeroshot'?" in error_of(capsys, "eval", "--protocol", "ucf101_zero", "--root", "x")
     message = error_of(capsys, "eval", "--protocol", "ucf101_zeroshot@as-published", "--root", "x")
-    assert "no variant 'as-published'; there is none" in message
+    assert "variant = 'as-published': is no variant; there is none" in message
     assert "give either videos" in error_of(capsys, "eval")
     both = ("eval", "x.csv", "--protocol", "ucf101_zeroshot", "--model", "m")
     assert "give either videos" in error_of(capsys, *both)

@@ -16,7 +16,7 @@ from vitaclip.backbones.loading import load_backbone
 from vitaclip.data import EvalViews, FrameSampling, frame_sampling, open_video, read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.transforms.geometry import resize_short_side
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import find_views, views_names
@@ -55,7 +55,7 @@ def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoMo
     rows = read_folder(world / "videos").rows[::3]
     views = ViewsConfig(temporal=2, spatial=2, average=average, pixels=pixels)
     runtime = RuntimeConfig(precision="float32")
-    evaluated = Evaluation(model, rows, NAMES, views, runtime, DataConfig(workers=0, eval_batch_size=3)).run()
+    evaluated = Evaluator(model, runtime, DataConfig(workers=0, eval_batch_size=3)).run(rows, NAMES, views)
     predictor = Predictor(model, views=views, runtime=runtime)
     sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     for i, row in enumerate(rows):
@@ -75,8 +75,8 @@ def test_averages_and_pixels_differ(world: Path, model: VideoModel) -> None:
     found = []
     for average, pixels in product(("softmax", "logits", "features"), ("clip", "imagenet")):
         views = ViewsConfig(temporal=3, average=average, pixels=pixels)  # type: ignore[arg-type]
-        evaluation = Evaluation(model, rows, NAMES, views, RuntimeConfig(precision="float32"), DataConfig(workers=0))
-        found.append(evaluation.run().scores.probabilities)
+        evaluator = Evaluator(model, RuntimeConfig(precision="float32"), DataConfig(workers=0))
+        found.append(evaluator.run(rows, NAMES, views).scores.probabilities)
     assert all(not torch.equal(a, b) for i, a in enumerate(found) for b in found[:i])
 
 

@@ -13,11 +13,12 @@ from tiny import tiny_model
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.data import TrainBatch, read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.parts import registry
 from vitaclip.parts.contract import CosineHead, Pool, Reads, l2_normalize
 from vitaclip.parts.registry import parts, register
+from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.train.trainer import Trainer
 
@@ -128,15 +129,15 @@ def build(world: Path, tmp_path: Path, **parts: str) -> VideoModel:
 def test_texts_read_by_the_video_are_scored_while_it_is_seen(world: Path, tmp_path: Path) -> None:
     model, rows = build(world, tmp_path, head="light"), read_folder(world / "videos").rows
     views, runtime, data = ViewsConfig(temporal=1), RuntimeConfig(precision="float32"), DataConfig(workers=0)
-    evaluation = Evaluation(model, rows, NAMES, views, runtime, data)
-    lists = evaluation.texts, evaluation.encode_texts(["stand", "run", "sit"])
-    seen, videos = evaluation.encode(), [evaluation._dataset[number].video for number in (0, 5)]
+    evaluator, predictor = Evaluator(model, runtime, data), Predictor(model, views=views)
+    lists = [evaluator.encode_texts(names) for names in (NAMES, ["stand", "run", "sit"])]
+    seen, videos = evaluator.encode(rows, views, lists), [predictor.load(rows[index].path) for index in (0, 5)]
     for texts in lists:
         with torch.no_grad():
-            expected = [model(video[:1], texts[0].features).softmax(dim=-1)[0] for video in videos if video is not None]
-        found = evaluation.score(seen, texts).scores.probabilities[[0, 5]]
+            expected = [model(video[:1], texts[0].features).softmax(dim=-1)[0] for video in videos]
+        found = evaluator.score(seen, texts).scores.probabilities[[0, 5]]
         torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="give all names beforehand"):
-        evaluation.score(seen, lists[0][:0] + lists[1][:1] * 2)
+        evaluator.score(seen, evaluator.encode_texts(NAMES))
     with pytest.raises(ValueError, match=r"views\.average = features: this model reads each name in the light"):
-        Evaluation(model, rows, NAMES, replace(views, average="features"), runtime, data)
+        evaluator.run(rows, NAMES, replace(views, average="features"))

@@ -9,7 +9,7 @@ from vitaclip.ablate.variants import Variant, row_name
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.data import VideoList, read_videos
 from vitaclip.data.config import DataConfig
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.hashes import sha256_of_file, sha256_of_lines
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.files import write_json
@@ -147,19 +147,19 @@ def _test(run: Run, model: VideoModel, test: ScoredList) -> Iterable[tuple[str, 
     """The scores of each row. Interpolated scores need no second pass over the videos; interpolated weights do."""
     variant, config, videos = run.variant, run.config, test.videos
 
-    def evaluation(space: Literal["", "weights", "scores"], ratio: float = 0.5) -> Evaluation:
-        return Evaluation(
-            *(model, videos.rows, videos.class_names, config.views, config.runtime, config.data),
-            interpolation=InterpolateConfig(space=space, ratio=ratio),
-        )
+    def evaluator(space: Literal["", "weights", "scores"], ratio: float = 0.5) -> Evaluator:
+        mixed = InterpolateConfig(space=space, ratio=ratio)
+        return Evaluator(model, config.runtime, config.data, interpolation=mixed)
 
-    own = evaluation("scores" if variant.scores else "")
-    texts, encoded = own.texts, own.encode()
-    found = own.sweep(encoded, (1.0, *variant.scores)) if variant.scores else [own.score(encoded, texts)]
-    names = [variant.name, *(row_name(variant.name, "scores", ratio) for ratio in variant.scores)]
-    yield from ((name, each.scores) for name, each in zip(names, found, strict=True))
+    own = evaluator("scores" if variant.scores else "")
+    texts = own.encode_texts(videos.class_names)
+    encoded = own.encode(videos.rows, config.views, [texts])
+    yield variant.name, own.score(encoded, texts, (1.0, 0.0) if variant.scores else None).scores
+    for ratio in variant.scores:
+        yield row_name(variant.name, "scores", ratio), own.score(encoded, texts, (ratio, 1 - ratio)).scores
     for ratio in variant.weights:
-        yield row_name(variant.name, "weights", ratio), evaluation("weights", ratio).run().scores
+        between = evaluator("weights", ratio).run(videos.rows, videos.class_names, config.views)
+        yield row_name(variant.name, "weights", ratio), between.scores
 
 
 def _asked(run: Run) -> dict[str, Any]:

@@ -3,14 +3,15 @@
 Axes: n videos, C numbers of frames.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from vitaclip.evaluate.evaluation import Evaluated, Evaluation
+from vitaclip.data.config import ViewsConfig
+from vitaclip.evaluate.evaluation import Evaluated, Evaluator
 from vitaclip.evaluate.metrics import is_label
 
 
@@ -48,41 +49,21 @@ class FramesCurve:
         return asdict(self)
 
 
-def other_frames(evaluation: Evaluation, frames: Sequence[int]) -> list[Evaluation]:
-    """The evaluation with each of these numbers of frames that is not its own; none if none are given.
+def views_by_frames(evaluator: Evaluator, views: ViewsConfig, frames: Sequence[int]) -> dict[int, ViewsConfig]:
+    """The views with each number of frames a clip: first their own, then the others that are given.
 
     Raises:
-        ValueError: if its own is the only one.
+        ValueError: if some are given, and none of them is another number.
     """
-    others = [evaluation.with_frames(number) for number in sorted(set(frames)) if number != evaluation.frames]
+    own = evaluator.num_frames(views)
+    others = sorted(set(frames) - {own})
     if frames and not others:
-        raise ValueError(f"frames curve: {evaluation.frames} frames are the evaluation itself; give other numbers too")
-    return others
-
-
-def measure_frames(
-    evaluation: Evaluation,
-    evaluated: Evaluated,
-    others: Sequence[Evaluation],
-    start: Callable[[str], Callable[[int], None]],
-) -> FramesCurve:
-    """Run the evaluation with other numbers of frames.
-
-    Args:
-        evaluation: what the others are compared with.
-        evaluated: what it came to.
-        others: from `other_frames`.
-        start: hears what begins; returns what is to be called with the number of videos just done.
-    """
-    found = {}
-    for each in others:
-        videos = each.encode(start(f"evaluating, T = {each.frames}"))
-        found[each.frames] = each.score(videos, evaluation.texts)
-    return frames_curve({evaluation.frames: evaluated, **found}, evaluation.frames)
+        raise ValueError(f"frames curve: {own} frames are the evaluation itself; give other numbers too")
+    return {own: views} | {number: replace(views, frames=number) for number in others}
 
 
 def frames_curve(evaluated: Mapping[int, Evaluated], reference: int) -> FramesCurve:
-    """The curve of evaluations of one list, by their number of frames.
+    """The curve of evaluations of one list, by their number of frames, compared with the reference.
 
     Raises:
         ValueError: if no video could be read with every number of frames.

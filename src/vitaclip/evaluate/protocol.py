@@ -9,18 +9,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_split
 from vitaclip.data import choose_classes
 from vitaclip.data.config import ViewsConfig
 from vitaclip.names import check_class_names
-from vitaclip.settings import from_dict, require, to_dict
-from vitaclip.untrusted import find_yaml, read_settings_file, shipped_names
+from vitaclip.settings import from_dict, require
+from vitaclip.untrusted import find_yaml, read_settings_file, reading, shipped_names
 
 FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"
 ALL = "all"
-_KINDS = {str: "text", int: "a whole number", float: "a number"}
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _PART_NAME = re.compile(r"[\w-][\w .-]*")
 """Parts name files and folders of results."""
@@ -36,8 +35,7 @@ class Part:
     """Candidates: `all`, or a subset of the protocol's split; videos of other classes are then passed over."""
 
     def __post_init__(self) -> None:
-        require(_are_texts(self.lists) and len(self.lists) > 0, self, "lists", "give list files: [test.csv]")
-        require(isinstance(self.classes, str), self, "classes", "name one subset of the split")
+        require(isinstance(self.lists, tuple) and len(self.lists) > 0, self, "lists", "give list files: [test.csv]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,34 +74,31 @@ class Protocol:
 
     def __post_init__(self) -> None:
         require(len(self.parts) > 0, self, "parts", "give at least one: {test: {lists: [test.csv]}}")
-        for name in self.parts:
+        for name, part in self.parts.items():
             plain = isinstance(name, str) and _PART_NAME.fullmatch(name)
             require(bool(plain), self, "parts", f"{name!r} names files; write letters, digits, blanks, - and .")
-        for name in ("about", "dataset", "split"):
-            require(isinstance(getattr(self, name), str), self, name, "write a text")
-        require(bool(self.dataset) != bool(self.classes), self, "classes", "give either dataset or classes")
-        for part in self.parts.values():
             require(bool(self.split) or part.classes == ALL, self, "split", f"name the one that has {part.classes!r}")
+        require(bool(self.dataset) != bool(self.classes), self, "classes", "give either dataset or classes")
         for name in ("train", "templates"):
-            require(_are_texts(getattr(self, name)), self, name, "give a list of texts, in brackets")
-        words = all(isinstance(word, str) and word.isidentifier() for word in self.models)
-        require(words, self, "models", "tell models apart by a word, such as seed: [1, 2, 3]")
+            require(isinstance(getattr(self, name), tuple), self, name, "give a list of texts, in brackets")
+        for template in self.templates:
+            require(template.count("{}") == 1, self, "templates", f"{template!r} must hold {{}} exactly once")
+        words = len(self.models) <= 1 and all(isinstance(word, str) and word.isidentifier() for word in self.models)
+        require(words, self, "models", "tell models apart by one word, such as seed: [1, 2, 3]")
         for values in self.models.values():
-            numbers = len(values) > 0 and all(isinstance(value, int) for value in values)
-            require(numbers, self, "models", "give numbers, such as seed: [1, 2, 3]")
+            numbers = isinstance(values, tuple) and values and all(isinstance(value, int) for value in values)
+            require(bool(numbers), self, "models", "give numbers, such as seed: [1, 2, 3]")
+        named = [*self.train, self.shots, *(name for part in self.parts.values() for name in part.lists)]
+        unknown = {word for text in named for word in _PLACEHOLDER.findall(text)} - set(self.models)
+        require(not unknown, self, "models", f"gives no values for {', '.join(sorted(unknown))}")
+        shots = self.shots.isdecimal() or bool(_PLACEHOLDER.fullmatch(self.shots))
+        require(shots, self, "shots", "give a number, or a word in braces that `models` gives values for")
         summaries = ("each", "mean", "harmonic_mean")
         require(self.summary in summaries, self, "summary", f"choose one of {summaries}")
         two = self.summary != "harmonic_mean" or len(self.parts) == 2
         require(two, self, "summary", "is of exactly two parts")
-        require(len(self.models) <= 1, self, "models", "tell models apart by one name, such as seed: [1, 2, 3]")
-        known = set(self.models)
-        named = [*self.train, self.shots, *(name for part in self.parts.values() for name in part.lists)]
-        unknown = {word for text in named for word in _PLACEHOLDER.findall(text)} - known
-        require(not unknown, self, "models", f"gives no values for {', '.join(sorted(unknown))}")
-        shots = self.shots.isdecimal() or bool(_PLACEHOLDER.fullmatch(self.shots))
-        require(shots, self, "shots", "give a number, or a word in braces that `models` gives values for")
-        for template in self.templates:
-            require(template.count("{}") == 1, self, "templates", f"{template!r} must hold {{}} exactly once")
+        known = not self.variant or self.variant in self.variants
+        require(known, self, "variant", f"is no variant; there is {', '.join(self.variants) or 'none'}")
 
     @property
     def values(self) -> tuple[dict[str, int], ...]:
@@ -142,10 +137,6 @@ class Protocol:
         return classes if subset == ALL else classes.subset(load_split(self.split).classes(subset).names)
 
 
-def _are_texts(values: object) -> bool:
-    return isinstance(values, tuple) and all(isinstance(value, str) for value in values)
-
-
 def fill(text: str, values: Mapping[str, int]) -> str:
     """The text with values for the words in braces."""
     return _PLACEHOLDER.sub(lambda match: str(values.get(match[1], match[0])), text)
@@ -182,62 +173,31 @@ def load_protocol(name_or_file: str) -> Protocol:
 
     Raises:
         ValueError: if there is none, or the file is wrong.
+
+    Example:
+        >>> load_protocol("hmdb51_zeroshot").test_lists
+        ('test1.csv', 'test2.csv', 'test3.csv')
     """
-    is_file = Path(name_or_file).is_file()
-    name, _, variant = (name_or_file, "", "") if is_file or "@" not in name_or_file else name_or_file.rpartition("@")
+    name, at, variant = name_or_file.rpartition("@")
+    if Path(name_or_file).is_file() or not at:
+        name, variant = name_or_file, ""
     file = find_protocol(name)
-    content = read_settings_file(file, "docs/protocols.md shows one")
-    try:
-        protocol = _build(file, content, variant)
-        _check_variants(protocol)
+    values = {"about": file.stem, "parts": {}, **read_settings_file(file, "docs/protocols.md shows one")}
+    with reading(file, "docs/protocols.md shows one"):
+        values |= {"name": f"{file.stem}{at * bool(variant)}{variant}", "variant": variant}
+        values["shots"] = str(values.get("shots", 0))
+        if values.get("classes"):
+            values["classes"] = _own_classes(values["classes"], file.parent)
+        protocol = from_dict(Protocol, values)
+        known = class_variants(protocol.dataset) if protocol.dataset else {}
+        for other, wording in protocol.variants.items():
+            whose = f"the data set {protocol.dataset!r}" if protocol.dataset else "a protocol without `dataset`"
+            if wording not in known:
+                there = ", ".join(known) or "none"
+                raise ValueError(f"variants: {other} = {wording!r} is no wording of {whose}; there is {there}")
         for part in protocol.parts:
             protocol.candidates(part)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
     return protocol
-
-
-def _build(file: Path, content: dict[str, Any], variant: str) -> Protocol:
-    variants = content.get("variants", {})
-    if not isinstance(variants, dict):
-        raise ValueError("variants: write a mapping such as {as-published: NAME}, of names that the catalogue knows")
-    if variant and variant not in variants:
-        raise ValueError(f"no variant {variant!r}; there is {', '.join(variants) or 'none'}")
-    values = {"about": file.stem, **content, "name": f"{file.stem}@{variant}" if variant else file.stem}
-    values["variant"] = variant
-    parts, models = values.get("parts", {}), values.get("models", {})
-    if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
-        raise ValueError("parts: write a mapping such as {test: {lists: [test.csv]}}")
-    if not isinstance(models, dict) or not all(isinstance(each, list) for each in models.values()):
-        raise ValueError("models: write a mapping such as {seed: [1, 2, 3]}")
-    values["parts"] = {name: from_dict(Part, part) for name, part in parts.items()}
-    values["models"] = {name: tuple(each) for name, each in models.items()}
-    values["shots"] = str(values.get("shots", 0))
-    if values.get("views"):
-        values["views"] = _own_views(values["views"])
-    if values.get("classes"):
-        values["classes"] = _own_classes(values["classes"], file.parent)
-    return from_dict(Protocol, values)
-
-
-def _own_views(given: object) -> ViewsConfig:
-    if not isinstance(given, dict):
-        raise ValueError("views: write a mapping such as {temporal: 1, sampling: segments}")
-    for name, default in to_dict(ViewsConfig()).items():
-        kind, value = type(default), given.get(name, default)
-        if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
-            raise ValueError(f"views: {name} = {value!r}: must be {_KINDS[kind]}")
-    return from_dict(ViewsConfig, given)
-
-
-def _check_variants(protocol: Protocol) -> None:
-    """Refuse variants that would change nothing."""
-    known = class_variants(protocol.dataset) if protocol.dataset else {}
-    for name, wording in protocol.variants.items():
-        if str(wording) not in known:
-            whose = f"the data set {protocol.dataset!r}" if protocol.dataset else "a protocol without `dataset`"
-            there = ", ".join(known) or "none"
-            raise ValueError(f"variants: {name} = {wording!r} is no wording of {whose}; there is {there}")
 
 
 def _own_classes(given: object, folder: Path) -> tuple[str, ...]:

@@ -9,17 +9,18 @@ Axes: B or n videos, S models whose probabilities are mixed (mostly one), V view
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
 from torch import Tensor
 
 from vitaclip.data import EvalBatch
+from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
+from vitaclip.evaluate.class_texts import ClassTexts
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.model import VideoModel
-from vitaclip.runtime import Computed
 
 Autocast = Callable[[], AbstractContextManager[object]]
 Average = Literal["softmax", "logits", "features"]
@@ -38,11 +39,15 @@ class VideoFeatures:
     features: tuple[Tensor, ...]
     """Of each of S models (n, V, ...) float32, on the CPU."""
     labels: Tensor
-    """(n,) class numbers."""
+    """(n,) class indices; (n, M) where videos of the list have several, see `label_tensor`."""
     rows: Tensor
-    """(n,) places in the list."""
+    """(n,) indices into the list."""
     skipped: Mapping[int, str]
-    """Place in the list and reason of each video that could not be read; these are not among the n."""
+    """Index and reason of each video that could not be read; these are not among the n."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """What the V views are, and how they become one answer."""
+    candidates: tuple[tuple[ClassTexts, ...], ...] = ()
+    """The candidates that were known when the videos were embedded, each for S models."""
 
 
 def take_pixels(clips: Tensor, pixels: Pixels) -> Tensor:
@@ -189,52 +194,31 @@ def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
     )
 
 
-Fuse = Callable[[int, Tensor], Tensor]
-"""Probabilities (b, K) of some videos from the number of the model and what it keeps of their views (b, V, ...)."""
-
-
 def score_videos(
-    videos: VideoFeatures,
-    fuse: Fuse,
-    num_classes: int,
-    weights: Sequence[float] = (1.0,),
-    computed: Computed | None = None,
+    videos: VideoFeatures, fuse: Callable[[int, Tensor], Tensor], num_classes: int, weights: Sequence[float] = (1.0,)
 ) -> Scores:
     """Compare embedded videos with the candidates: from all views, and what the first 1, 2 .. V of them say.
 
     Args:
         videos: embedded by each of S models.
-        fuse: compares.
+        fuse: gives the probabilities (b, K) of some videos from the index of the model and their features (b, V, ...).
         num_classes: K.
         weights: of the models' probabilities in the mean of them; their sum is 1.
-        computed: device and precision, to be noted with the scores.
     """
     num_views = videos.features[0].shape[1]
     probabilities = [torch.empty(0, num_classes)]
     choices = [torch.empty(0, num_views, dtype=torch.int64)]
-
-    def fuse_models(place: slice, views: int) -> Tensor:
-        parts = [
-            weight * fuse(number, seen[place, :views])
-            for number, (weight, seen) in enumerate(zip(weights, videos.features, strict=True))
+    for chunk in torch.arange(len(videos.rows)).split(_VIDEOS_AT_A_TIME):
+        fused = [
+            sum(weight * fuse(s, videos.features[s][chunk, :views]) for s, weight in enumerate(weights))
+            for views in range(1, 1 + num_views)
         ]
-        return torch.stack(parts).sum(dim=0)
-
-    for start in range(0, len(videos.rows), _VIDEOS_AT_A_TIME):
-        place = slice(start, start + _VIDEOS_AT_A_TIME)
-        fused = [fuse_models(place, views) for views in range(1, 1 + num_views)]
-        probabilities.append(fused[-1])
-        choices.append(torch.stack([each.argmax(dim=1) for each in fused], dim=1))
-    return Scores(
-        probabilities=torch.cat(probabilities),
-        labels=videos.labels,
-        rows=videos.rows,
-        skipped=videos.skipped,
-        view_choices=torch.cat(choices),
-        computed=computed or Computed(),
-    )
+        probabilities.append(torch.as_tensor(fused[-1]))
+        choices.append(torch.stack([torch.as_tensor(each).argmax(dim=1) for each in fused], dim=1))
+    scored = torch.cat(probabilities), videos.labels, videos.rows
+    return Scores(*scored, skipped=videos.skipped, view_choices=torch.cat(choices))
 
 
 def gather_features(own: VideoFeatures, dist: DistEnv) -> VideoFeatures:
-    """The videos of all processes as one. Their shares follow each other, so the videos keep the order of the list."""
+    """The videos of all processes as one. Their shards follow each other, so the videos keep the order of the list."""
     return own if dist.world_size == 1 else join(dist.gather(own))

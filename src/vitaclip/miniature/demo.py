@@ -21,7 +21,7 @@ from torch import Tensor
 
 from vitaclip.backbones.shipped import shipped_model
 from vitaclip.data import EvalViews, VideoList, VideoPath, frame_sampling, read_videos
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.files import write_json, write_text
 from vitaclip.miniature.report import render_report
 from vitaclip.miniature.results import CurvePoint, DemoResult, Example, Stage, split_result
@@ -146,11 +146,11 @@ def training_config(config: DemoConfig) -> TrainConfig:
 
 def evaluate_stage(model: VideoModel, tests: Tests, config: TrainConfig, reporter: Reporter, what: str) -> Stage:
     """Test a model on trained and never-trained classes, each against its own list of names."""
-    results = []
+    results, evaluator = [], Evaluator(model, config.runtime, config.data)
     for videos, which in ((tests.trained, "trained"), (tests.novel, "never trained")):
-        evaluation = Evaluation(model, videos.rows, videos.class_names, config.views, config.runtime, config.data)
-        done = reporter.start(f"{what}: {which}", evaluation.num_videos)
-        results.append(split_result(evaluation.run(done).scores, videos.class_names))
+        done = reporter.start(f"{what}: {which}", len(videos.rows))
+        scores = evaluator.run(videos.rows, videos.class_names, config.views, done).scores
+        results.append(split_result(scores, videos.class_names))
     return Stage(*results)
 
 

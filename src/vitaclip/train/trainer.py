@@ -13,7 +13,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from vitaclip.data import TrainBatch, expect_processes, train_batches
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
-from vitaclip.evaluate.evaluation import Evaluation
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import is_label
 from vitaclip.model import VideoModel
 from vitaclip.runtime import autocast
@@ -197,10 +197,8 @@ class Trainer:
         """Score the model on `data.val`, with class texts as the model encodes them now."""
         config, videos = self.config, self.val_videos
         assert videos is not None
-        evaluation = Evaluation(
-            *(self.model, videos.rows, videos.class_names, config.views, config.runtime, config.data), dist=self.dist
-        )
-        result = evaluation.run(self._stoppable(lambda done: None)).result
+        evaluator, stoppable = Evaluator(self.model, config.runtime, config.data, dist=self.dist), self._stoppable
+        result = evaluator.run(videos.rows, videos.class_names, config.views, stoppable(lambda done: None)).result
         several = {} if result.mean_average_precision is None else {"val/mAP": result.mean_average_precision}
         scores = {"val/top1": result.top1, "val/top5": result.top5, **several}
         return {**scores, "val/left_out": float(len(result.skipped))}

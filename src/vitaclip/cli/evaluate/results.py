@@ -14,7 +14,7 @@ from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
 from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import EvaluationResult
 from vitaclip.evaluate.predictions import write_predictions
-from vitaclip.evaluate.protocol_run import PartRecord, ProtocolResult
+from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult
 from vitaclip.evaluate.report import EvalSubject, Explain, check_report_folder, write_report
 from vitaclip.explain.film_strip import explanation_section
 from vitaclip.files import write_json
@@ -78,14 +78,14 @@ def print_result(result: ProtocolResult) -> None:
         _print_classes(result.parts[0].evaluated.result)
         if result.parts[0].frames_curve:
             _print_frames_curve(result.parts[0].frames_curve)
-    print_left_out(console, list(dict.fromkeys(line for part in result.parts for line in part.skipped)))
+    print_left_out(console, list(dict.fromkeys(line for part in result.parts for line in part.result.skipped)))
 
 
 _ORDER = ("note", "computed on", "text", "interpolation", "training", "sha256")
 
 
-def _notes(part: PartRecord, mixed: str) -> list[str]:
-    told = {"note": part.note, "computed on": f"{part.device}, {part.precision}", "text": part.texts.note}
+def _notes(part: PartResult, mixed: str) -> list[str]:
+    told = {"note": part.note, "computed on": str(part.evaluated.scores.computed), "text": part.texts.note}
     told |= {"interpolation": mixed, "training": part.training}
     told |= {"sha256": ", ".join(f"{name} {value[:12]}" for name, value in _sums(part).items())}
     return [f"{name}: {text}" for name, text in told.items() if text]
@@ -94,8 +94,8 @@ def _notes(part: PartRecord, mixed: str) -> list[str]:
 def _print_parts(result: ProtocolResult) -> None:
     console, rows = terminal(), []
     for part in result.parts:
-        scored = f"{part.videos_scored} of {part.videos_listed}"
-        shares = (f"{share:.2%}" for share in (part.top1, part.top5, part.mean_class_accuracy))
+        scored = f"{part.result.num_videos} of {len(part.rows)}"
+        shares = (f"{share:.2%}" for share in (part.result.top1, part.result.top5, part.result.mean_class_accuracy))
         rows.append((part.title, scored, str(len(part.texts.names)), *shares))
     headings = ("part", "videos", "candidates", "top-1", "top-5", "per class")
     print_table(console, f"{result.protocol}: {result.about}", headings, rows)
@@ -153,7 +153,7 @@ def _print_protocol_frames(result: ProtocolResult) -> None:
     print_table(terminal(), "top-1 by frames a clip", headings, rows)
 
 
-def _subject(result: ProtocolResult, part: PartRecord) -> EvalSubject:
+def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
     """What a report says of a part beside its figures."""
     facts = {
         "protocol": result.about if result.protocol else "",
@@ -162,7 +162,7 @@ def _subject(result: ProtocolResult, part: PartRecord) -> EvalSubject:
         "model": part.model,
         "views": describe_views(result.views),
         "text": part.texts.note,
-        "computed on": f"{part.device}, {part.precision}",
+        "computed on": str(part.evaluated.scores.computed),
         "interpolation": describe_interpolation(result.interpolation),
         **describe_explained(result.interpolation),
         "never trained on": f"{part.never_trained} candidates",
@@ -208,6 +208,6 @@ def explainer_of(
     return partial(explanation_section, predictor)
 
 
-def _sums(part: PartRecord) -> dict[str, str]:
+def _sums(part: PartResult) -> dict[str, str]:
     """Of lists, names and templates, by what they are of."""
     return {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}

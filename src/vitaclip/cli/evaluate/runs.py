@@ -1,6 +1,6 @@
 """The two things that `vitaclip eval` runs: a list, which is a protocol of one part, and a protocol."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -12,20 +12,17 @@ from vitaclip.data import VideoList, index_cache, names_shards, read_videos
 from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts
-from vitaclip.evaluate.evaluation import Evaluation
-from vitaclip.evaluate.frames_curve import other_frames
+from vitaclip.evaluate.evaluation import Candidates, Evaluator
+from vitaclip.evaluate.frames_curve import views_by_frames
 from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
 from vitaclip.evaluate.protocol_lists import ProtocolLists, describe_missing, read_protocol_lists
-from vitaclip.evaluate.protocol_run import ProtocolResult, run_list, run_protocol
+from vitaclip.evaluate.protocol_run import ProtocolResult, Start, run_list, run_protocol
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
 from vitaclip.runtime import pick_device_among
 
 MAX_FRAMES = 1000
 """A clip has all its frames in memory at once, and so has what the model makes of them."""
-
-Start = Callable[[str, int], Callable[[int], None]]
-"""Hears what begins and how many videos it has; returns what is to be called with the videos just done."""
 
 
 class Models:
@@ -57,20 +54,18 @@ class Models:
 def evaluate_list(arguments: Namespace, models: Models, dist: DistEnv, start: Start) -> ProtocolResult:
     """Evaluate on a list or a folder."""
 
-    def prepare() -> tuple[str, VideoList, Evaluation, list[Evaluation]]:
+    def prepare() -> tuple[str, VideoList, Evaluator, Candidates, dict[int, ViewsConfig]]:
         frames, prompts = read_frames(arguments.frames_curve), read_prompts(arguments)
         name, model = models.load({})
         videos = _read(arguments, model.class_names)
-        evaluation = Evaluation(
-            *(model, videos.rows, videos.class_names, arguments.views, arguments.runtime),
-            *(arguments.data, prompts, dist, arguments.interpolate),
-        )
+        evaluator = Evaluator(model, arguments.runtime, arguments.data, prompts, dist, arguments.interpolate)
+        views = views_by_frames(evaluator, arguments.views, frames)
         if dist.is_rank0:
             check_places(arguments)
-        return name, videos, evaluation, other_frames(evaluation, frames)
+        return name, videos, evaluator, evaluator.encode_texts(videos.class_names), views
 
-    name, videos, evaluation, others = dist.run_on_all_ranks(prepare)
-    return run_list(name, arguments.videos, videos, [evaluation, *others], start)
+    name, videos, evaluator, texts, views = dist.run_on_all_ranks(prepare)
+    return run_list(name, arguments.videos, videos, evaluator, texts, views, start)
 
 
 def _read(arguments: Namespace, known: tuple[str, ...]) -> VideoList:
