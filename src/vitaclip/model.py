@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import Backbone, Origin
+from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
 from vitaclip.files import first_line
 from vitaclip.parts.assembly import Context
@@ -49,9 +50,10 @@ class VideoModel(Pretrained):
         class_names: Sequence[str] = (),
         seed: int = 0,
         *,
-        saved: Mapping[str, Tensor] | None = None,
+        saved: Mapping[str, Tensor] | StateFile | None = None,
     ) -> None:
         """Build the parts on a backbone: from their start, whose chance `seed` decides, or with `saved` ones in them.
+        Of a file, the shapes are compared first, so that one which claims enormous values is never read.
 
         Raises:
             ValueError: if a part asks for what the backbone lacks, if what is learned for each class is asked for
@@ -65,7 +67,7 @@ class VideoModel(Pretrained):
         clip = backbone.clip
         clip.tokenizer = backbone.tokenizer
         if saved is not None:
-            self._check_sizes(clip, saved)
+            self._check_sizes(clip, saved.shapes if isinstance(saved, StateFile) else saved)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.context, self.pool, self.head = self._build_parts(clip, fresh=saved is None)
@@ -76,7 +78,7 @@ class VideoModel(Pretrained):
         if saved is not None:
             for part in (self.context, self.pool, self.head):
                 part.to(self.device, self.dtype)
-            self.load_state(saved)
+            self.load_state(saved.read() if isinstance(saved, StateFile) else saved)
 
     # ------------------------------------------------------------------------------------------------ the method
 

@@ -52,6 +52,19 @@ def test_a_transformers_folder_in_several_parts(folder: Path) -> None:
     assert_features(folder, peers.transformers_features(model))
 
 
+def test_a_transformers_folder_of_pickles_in_parts(folder: Path) -> None:
+    model = peers.transformers_clip()
+    model.save_pretrained(folder)
+    (folder / "model.safetensors").unlink()
+    state, places = dict(model.state_dict()), {}
+    for part in (0, 1):
+        names = list(state)[part::2]
+        places |= dict.fromkeys(names, f"pytorch_model-{part}.bin")
+        torch.save({name: state[name].clone() for name in names}, folder / f"pytorch_model-{part}.bin")
+    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
+    assert_features(folder, peers.transformers_features(model))
+
+
 def test_an_older_transformers_folder(folder: Path) -> None:
     """A pickle of tensors instead of safetensors, position counters among the weights, and little in the config."""
     model = peers.transformers_clip()

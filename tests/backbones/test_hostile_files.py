@@ -153,6 +153,14 @@ def sparse_safetensors(names: dict[str, list[int]]) -> Make:
     return make
 
 
+def huge_prompts(folder: Path) -> Path:
+    """A model folder of an older version, whose prompts have the right names and claim 20 GB."""
+    prompts_with(lambda state: None)(folder)
+    names = tiny_model(("run", "jump")).adapter_state()
+    sparse_safetensors({name: [] for name in names})(folder).rename(folder / "prompts.safetensors")
+    return folder
+
+
 def tokenizer_with(entry: str) -> Make:
     """A backbone of ours whose vocabulary has another entry, written as JSON writes it."""
 
@@ -301,7 +309,10 @@ CASES: dict[str, tuple[str, Make, str]] = {
                 "class_names=[1,2]",
                 "class_names=[null]",
                 'class_names={"a":1}',
-                'class_names=[""]',
+                'class_names=["", "a"]',
+                'class_names=["run", "RUN"]',
+                'class_names=["caf\u00e9", "cafe\u0301"]',
+                'class_names=["\u200b", "a"]',
             ),
             *("origin=5", "sha256=5", 'sha256={"../x":"0"}', '{"model":' + "[" * 200_000),
         )
@@ -312,6 +323,7 @@ CASES: dict[str, tuple[str, Make, str]] = {
         prompts_with(lambda s: s["context.input.time.embed"].view(-1)[3].fill_(float("nan"))),
         "holds NaN",
     ),
+    "20 GB of prompts": ("model", huge_prompts, "do not fit the model's config"),
     "whole numbers": (
         "model",
         prompts_with(lambda s: s.update({"context.input.time.embed": torch.ones(4, 16, dtype=torch.int32)})),

@@ -14,6 +14,7 @@ from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.reading import read_state_dict
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
+from vitaclip.saving.model_folder import SavedModel, model_card
 
 NAMES = ("jump", "run", "sit down")
 
@@ -63,6 +64,10 @@ def test_the_card_says_what_it_is(model: VideoModel, tmp_path: Path) -> None:
     assert card.startswith("---\nlibrary_name: vitaclip\n")
     for fact in (model.fingerprint, "jump, run, sit down", "per_class True", "global (count 2), local, summary, time"):
         assert fact in card
+    elsewhere = replace(model.config, backbone="/home/me/clip.pt")
+    card_of_path = model_card(elsewhere, SavedModel(elsewhere, (), model.fingerprint, None, {}))
+    assert "`clip.pt`" in card_of_path
+    assert "/home" not in card_of_path
     from huggingface_hub import ModelCard
 
     assert ModelCard(card).data.get("pipeline_tag") == "video-classification"

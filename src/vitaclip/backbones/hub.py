@@ -19,6 +19,7 @@ WEIGHTS = (
     "model.safetensors.index.json",
     "open_clip_pytorch_model.bin",
     "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
 )
 """Weight files, the better one first: repositories often hold the same weights several times, gigabytes each."""
 
@@ -58,7 +59,7 @@ def fetch_repository(name: str) -> Path:
 
 def _patterns(weights: str) -> list[str]:
     """What is wanted of a repository whose weights are in that file."""
-    parts = weights.replace(".safetensors.index.json", "-*.safetensors")
+    parts = re.sub(r"(\.\w+)\.index\.json$", r"-*\1", weights)
     return [*SMALL_FILES, *({weights, parts} - {""})]
 
 

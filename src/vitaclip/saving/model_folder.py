@@ -17,9 +17,10 @@ from vitaclip.backbones.families.family import CONFIG_FILE
 from vitaclip.backbones.hub import PROMPTS as PROMPTS_FILE
 from vitaclip.backbones.hub import is_repository
 from vitaclip.backbones.loading import Backbone, Origin, save_backbone
-from vitaclip.backbones.reading import read_state_dict, to_float32
+from vitaclip.backbones.reading import StateFile, check_dtypes, open_state, to_float32
 from vitaclip.backbones.shipped import shipped_backbone
 from vitaclip.files import check_own, write_json, write_safetensors, write_text
+from vitaclip.names import check_class_names
 from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.upgrade import upgrade_model_config, upgrade_names
 from vitaclip.settings import from_dict, to_dict
@@ -99,8 +100,11 @@ def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | Non
     return folder
 
 
-def read_model_folder(folder: Path) -> SavedModel:
+def read_model_folder(folder: Path) -> tuple[SavedModel, StateFile]:
     """Read a model folder, whose files must be those that its config was written with.
+
+    Returns:
+        All but the values of its parts, and these, which are opened but not read: see `StateFile`.
 
     Raises:
         ValueError: if it is damaged, or written by a version with other settings.
@@ -114,15 +118,25 @@ def read_model_folder(folder: Path) -> SavedModel:
         _check_sums(folder, saved.get("sha256", {}))  # older folders have none
     if config.backbone == EMBEDDED:
         config = replace(config, backbone=str(folder / EMBEDDED))
-    adapter = read_state_dict(folder / PROMPTS_FILE)
-    to_float32(folder / PROMPTS_FILE, adapter)
-    return SavedModel(config, names, fingerprint, origin, upgrade_names(adapter))
+    return SavedModel(config, names, fingerprint, origin, {}), _open_adapter(folder / PROMPTS_FILE)
+
+
+def _open_adapter(file: Path) -> StateFile:
+    opened = open_state(file)
+    check_dtypes(file, opened.shapes)
+
+    def read() -> dict[str, Tensor]:
+        values = opened.read()
+        to_float32(file, values)
+        return upgrade_names(values)
+
+    return StateFile(file, upgrade_names(opened.shapes), read)
 
 
 def _class_names(names: Any) -> tuple[str, ...]:
-    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
-        raise ValueError("class_names is no list of names that are not blank")
-    return tuple(names)
+    if not isinstance(names, list):
+        raise ValueError("class_names is no list of names")
+    return check_class_names(names, "class_names") if names else ()
 
 
 def _sums(folder: Path) -> dict[str, str]:
@@ -152,6 +166,11 @@ def _full_path(backbone: str) -> str:
     return str(Path(backbone).resolve()) if is_path else backbone
 
 
+def _without_place(backbone: str) -> str:
+    """The name of a backbone; of a path its last part alone, since the card is for others."""
+    return Path(backbone).name if Path(backbone).is_absolute() else backbone
+
+
 def model_card(config: ModelConfig, saved: SavedModel) -> str:
     """What a reader of the folder, or of the hub's page, should know."""
     names = ", ".join(saved.class_names[:NAMES_ON_CARD])
@@ -164,7 +183,7 @@ def model_card(config: ModelConfig, saved: SavedModel) -> str:
     base_model = f"base_model: {config.backbone}\n" if is_repository(config.backbone) else ""
     return CARD.format(
         base_model=base_model,
-        backbone="in this folder" if config.backbone == EMBEDDED else f"`{config.backbone}`",
+        backbone="in this folder" if config.backbone == EMBEDDED else f"`{_without_place(config.backbone)}`",
         fingerprint=saved.fingerprint,
         parameters=f"{sum(tensor.numel() for tensor in saved.adapter.values()):,}",
         train=config.train,

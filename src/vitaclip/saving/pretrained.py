@@ -182,7 +182,7 @@ class Pretrained(nn.Module):
 
     @classmethod
     def _from_folder(cls, folder: Path, backbone: str | Path | None) -> Self:
-        saved = read_model_folder(folder)
+        saved, adapter = read_model_folder(folder)
         config = saved.config if backbone is None else replace(saved.config, backbone=str(backbone))
         loaded = load_backbone(config.backbone, image_size=config.image_size)
         if loaded.fingerprint != saved.fingerprint:
@@ -191,7 +191,7 @@ class Pretrained(nn.Module):
                 f" {config.backbone!r} has {loaded.fingerprint}; use the backbone it was trained on"
             )
         with reading(folder):
-            model = cls(loaded, config, saved.class_names, saved=saved.adapter)
+            model = cls(loaded, config, saved.class_names, saved=adapter)
         if config.train != "none":
             model.origin = saved.origin
         return model.eval()

@@ -184,6 +184,22 @@ def test_millions_of_frames_claimed_take_no_memory(tmp_path: Path, name: str, sa
     assert _peak_kilobytes() - before < 50_000
 
 
+@pytest.mark.parametrize("shares", [1, 20])
+def test_samples_that_fragments_claim_take_no_memory(tmp_path: Path, shares: int) -> None:
+    path = write_video(tmp_path / "a.mp4", container_options={"movflags": "frag_keyframe+empty_moov"})
+    with open_video(path) as video:
+        assert video.num_frames == 40
+    content = path.read_bytes()
+    table = struct.pack(">I4sII", 16, b"trun", 0, 30_000_000 // shares)
+    inside = struct.pack(">I4sII", 16, b"tfhd", 0, 1) + table * shares
+    inside = struct.pack(">I4s", 8 + len(inside), b"traf") + inside
+    path.write_bytes(content + struct.pack(">I4s", 8 + len(inside), b"moof") + inside)
+    before = _peak_kilobytes()
+    with pytest.raises(VideoError, match=r"samples, beyond limits\.frames"), open_video(path):
+        pass
+    assert _peak_kilobytes() - before < 50_000
+
+
 def _peak_kilobytes() -> int:
     import resource
 

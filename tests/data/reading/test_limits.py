@@ -21,7 +21,7 @@ from vitaclip.data import (
     open_video,
 )
 from vitaclip.data.config import VideoLimits
-from vitaclip.data.tools.scan import ScanConfig, Target, scan_videos
+from vitaclip.data.tools.scan import ScanConfig, Target, check_video, scan_videos
 
 LIMITS = VideoLimits()
 JUST_ENOUGH = VideoLimits(frames=40, pixels=64 * 48, hours=0.0005)
@@ -63,6 +63,7 @@ def test_stated_lengths_alone_refuse_nothing(tmp_path: Path) -> None:
         content[start : start + len(value)] = value
         (tmp_path / name).write_bytes(content)
         assert read(tmp_path / name, LIMITS) == 40
+        assert check_video(tmp_path / name).num_frames == 40  # nor is the file cut off
 
 
 def test_timestamp_jump_is_no_long_video(tmp_path: Path) -> None:

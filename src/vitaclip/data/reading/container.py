@@ -134,7 +134,7 @@ def _check_samples(path: VideoPath, file: BinaryIO | MemberFile, limits: VideoLi
     end = file.seek(0, os.SEEK_END)
     for is_video, count, size in stated_samples(file, end):
         if count > limits.frames and (is_video or count * size > _MOST_CUT_OFF * end):
-            raise limit_error(path, f"{count} {'frames' if is_video else 'pieces of sound'}", "frames", limits)
+            raise limit_error(path, f"{count} {'frames' if is_video else 'samples'}", "frames", limits)
 
 
 def first_video(path: VideoPath, container: InputContainer) -> VideoStream:

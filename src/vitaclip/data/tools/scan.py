@@ -186,6 +186,9 @@ def _check_end(path: VideoPath, limits: VideoLimits) -> None:
         else:
             # Of all streams: sound may go on after the pictures. Frames would not do: edit lists hide some.
             has, of, what = max(ends.values(), default=0.0), (container.duration or 0) / av.time_base, "seconds"
+    # A length beyond the limits is none that a file broke off from: live recordings may state anything.
+    if of > {"frames": limits.frames, "seconds": 3600 * limits.hours}[what]:
+        return
     if ends and of - has > max(_SHARE_MISSING * of, _MISSING[what]):
         raise VideoError(f"{path} is cut off ({has:.4g} of {of:.4g} {what}): copy it again or leave it out")
 
