@@ -56,7 +56,8 @@ def test_a_transformers_folder_of_pickles_in_parts(folder: Path) -> None:
     model = peers.transformers_clip()
     model.save_pretrained(folder)
     (folder / "model.safetensors").unlink()
-    state, places = dict(model.state_dict()), {}
+    state = dict(model.state_dict())
+    places: dict[str, str] = {}
     for part in (0, 1):
         names = list(state)[part::2]
         places |= dict.fromkeys(names, f"pytorch_model-{part}.bin")

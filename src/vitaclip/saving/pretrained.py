@@ -17,6 +17,7 @@ from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights
 from vitaclip.backbones.loading import Backbone, Origin, build_backbone, load_backbone, locate
+from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.shipped import shipped_model
 from vitaclip.data.config import SamplingConfig
 from vitaclip.files import write_torch
@@ -40,7 +41,7 @@ class Pretrained(nn.Module):
         config: ModelConfig | None = None,
         class_names: Sequence[str] = (),
         *,
-        saved: Mapping[str, Tensor] | None = None,
+        saved: Mapping[str, Tensor] | StateFile | None = None,
     ) -> None:
         super().__init__()
 
