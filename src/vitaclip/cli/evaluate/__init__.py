@@ -5,7 +5,7 @@ from functools import partial
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.evaluate.results import tell
-from vitaclip.cli.evaluate.runs import Models, evaluate_list, evaluate_protocol
+from vitaclip.cli.evaluate.runs import Models, prepare_list, prepare_protocol
 from vitaclip.cli.models import add_data_arguments, add_model_arguments
 from vitaclip.cli.screen import counting_bar, progress_bars, terminal
 from vitaclip.distributed import init_distributed
@@ -98,11 +98,12 @@ def run(arguments: Namespace) -> int:
         raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
     if arguments.predictions:
         check_predictions_file(arguments.predictions)
-    evaluate = evaluate_protocol if arguments.protocol else evaluate_list
+    prepare = prepare_protocol if arguments.protocol else prepare_list
     with init_distributed() as dist:
         models = Models(arguments, dist)
+        evaluate = prepare(arguments, models, dist)
         with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
-            result = evaluate(arguments, models, dist, partial(counting_bar, progress))
+            result = evaluate(partial(counting_bar, progress))
         if dist.is_rank0:
             tell(arguments, result, models.load)
     return 0

@@ -1,6 +1,7 @@
 """The two things that `vitaclip eval` runs: a list, which is a protocol of one part, and a protocol."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -23,6 +24,8 @@ from vitaclip.runtime import pick_device_among
 
 MAX_FRAMES = 1000
 """A clip has all its frames in memory at once, and so has what the model makes of them."""
+
+Run = Callable[[Start], ProtocolResult]
 
 
 class Models:
@@ -51,8 +54,8 @@ class Models:
         return name or model_name(given), model
 
 
-def evaluate_list(arguments: Namespace, models: Models, dist: DistEnv, start: Start) -> ProtocolResult:
-    """Evaluate on a list or a folder."""
+def prepare_list(arguments: Namespace, models: Models, dist: DistEnv) -> Run:
+    """Read and check everything that an evaluation on a list or a folder needs; returns what runs it."""
 
     def prepare() -> tuple[str, VideoList, Evaluator, Candidates, dict[int, ViewsConfig]]:
         frames, prompts = read_frames(arguments.frames_curve), read_prompts(arguments)
@@ -65,7 +68,7 @@ def evaluate_list(arguments: Namespace, models: Models, dist: DistEnv, start: St
         return name, videos, evaluator, evaluator.encode_texts(videos.class_names), views
 
     name, videos, evaluator, texts, views = dist.run_on_all_ranks(prepare)
-    return run_list(name, arguments.videos, videos, evaluator, texts, views, start)
+    return partial(run_list, name, arguments.videos, videos, evaluator, texts, views)
 
 
 def _read(arguments: Namespace, known: tuple[str, ...]) -> VideoList:
@@ -89,8 +92,8 @@ def _read(arguments: Namespace, known: tuple[str, ...]) -> VideoList:
     return read(known or None)
 
 
-def evaluate_protocol(arguments: Namespace, models: Models, dist: DistEnv, start: Start) -> ProtocolResult:
-    """Evaluate by a protocol, once it is said which of its videos are not there."""
+def prepare_protocol(arguments: Namespace, models: Models, dist: DistEnv) -> Run:
+    """Read and check everything that a protocol needs, and say what is not there; returns what runs it."""
 
     def prepare() -> tuple[ProtocolLists, ClassPrompts, tuple[int, ...]]:
         protocol = load_protocol(arguments.protocol)
@@ -109,8 +112,9 @@ def evaluate_protocol(arguments: Namespace, models: Models, dist: DistEnv, start
         count = len(lists.missing)
         lacking = "1 video is" if count == 1 else f"{count} videos are"
         raise dist.failure(f"{lacking} not there; copy what is lacking, or leave it out with --data.on_error skip")
-    settings = arguments.views, arguments.runtime, arguments.data, prompts, start, frames, arguments.interpolate
-    return run_protocol(lists, models.load, *settings, dist)
+    settings = arguments.views, arguments.runtime, arguments.data, prompts
+    others = {"frames": frames, "interpolation": arguments.interpolate, "dist": dist}
+    return lambda start: run_protocol(lists, models.load, *settings, start, **others)
 
 
 def _check(arguments: Namespace, protocol: Protocol) -> None:
