@@ -17,9 +17,11 @@ from small_world import write_small_world
 from video_files import write_video
 from vitaclip.data import open_source
 
+# Shells and nohup start background jobs with these signals ignored; processes that tests signal must not inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A background job of a shell ignores Ctrl-C; the processes that tests interrupt must not inherit that.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

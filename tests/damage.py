@@ -252,7 +252,7 @@ def read(path: Path) -> Reading:
         transform = TrainTransform(32, AugmentConfig(randaugment="rand-m7-n2"))
         clip = TrainDataset([VideoSample(path, (0,), str(path))], TrainClips(sampling, transform), 0)[0, 0, 1].video
         assert clip is not None
-        assert clip.shape == (1, 8, 3, 32, 32)
+        assert clip.shape == (8, 3, 32, 32)
         assert EvalViews(sampling, 3, 1, 32).read(path).shape == (3, 8, 3, 32, 32)
         differs = _differs(path)
     except VideoError as found:
