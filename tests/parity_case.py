@@ -54,11 +54,42 @@ def group(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
-def load_case(name: str, dtype: torch.dtype) -> ParityCase:
-    file = FOLDER / f"{name}.safetensors"
+def read_case(file: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors and the description of a case, in this folder's terms.
+
+    A case as the published code's own names write it (`state.<name>`, `grad.<name>`, the constructor's arguments as
+    `config`) is put into these terms.
+
+    Raises:
+        ValueError: if the file is a case of another method.
+    """
     tensors = load_file(file)
     with safe_open(file, framework="pt") as handle:
-        meta = handle.metadata()
+        meta = dict(handle.metadata() or {})
+    if "class_names" in meta:
+        return tensors, meta
+    if "config" not in meta:
+        raise ValueError(f"{file}: no case, but some other file of tensors")
+    if "method" in meta or not any(name.startswith("state.textual.") for name in tensors):
+        raise ValueError(f"{file}: a case of {meta.get('method', 'another model')}, which is not built here")
+    config = json.loads(meta["config"])
+    folders = {"state": "weights", "grad": "gradients"}
+    renamed = {}
+    for name, tensor in tensors.items():
+        kind, rest = name.split(".", 1)
+        renamed[f"{folders.get(kind, kind)}/{rest}"] = tensor
+    described = {"class_names": meta["classes"], "class_token_position": config["text_prompt_pos"]}
+    return renamed, described | {
+        "vision_heads": str(config["num_heads"]),
+        "text_heads": str(config["text_transformer_heads"]),
+    }
+
+
+def load_case(case: str | Path, dtype: torch.dtype) -> ParityCase:
+    """A case by its name in this folder, or by its file."""
+    file = case if isinstance(case, Path) else FOLDER / f"{case}.safetensors"
+    name = file.stem
+    tensors, meta = read_case(file)
     class_names = json.loads(meta["class_names"])
     weights = group(tensors, "weights/")
     rows = tensors["token_embedding/rows"]
