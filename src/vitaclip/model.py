@@ -180,8 +180,9 @@ class VideoModel(Pretrained):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def adapter_params(self) -> dict[str, nn.Parameter]:
-        """What trains of the parts, by name: all that trains but the backbone."""
-        return {name: p for name, p in self.trainable_parameters().items() if not name.startswith("backbone.")}
+        """What trains of the parts, by name, as each part answers: all that trains but the backbone."""
+        parts = {"context": self.context, "pool": self.pool, "head": self.head}
+        return {f"{slot}.{name}": p for slot, part in parts.items() for name, p in part.adapter_params().items()}
 
     def trained_counts(self) -> dict[str, int]:
         """How many numbers train: by kind of context, of the pool and the head by their names, and of the backbone."""

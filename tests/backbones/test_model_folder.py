@@ -11,7 +11,7 @@ import peers
 from parity_case import CASES, load_case
 from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.backbones.loading import load_backbone, save_backbone
-from vitaclip.backbones.reading import read_state_dict
+from vitaclip.backbones.reading import open_state
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.model_folder import SavedModel, model_card
@@ -180,4 +180,4 @@ def test_files_are_whole_or_absent(model: VideoModel, tmp_path: Path) -> None:
     assert not list(folder.rglob(".*"))
     config = json.loads((folder / "config.json").read_text())
     assert config["model"]["backbone"] == "backbone"
-    assert set(read_state_dict(folder / "prompts.safetensors")) == set(model.adapter_state())
+    assert set(open_state(folder / "prompts.safetensors").read()) == set(model.adapter_state())

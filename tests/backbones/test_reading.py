@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import peers
-from vitaclip.backbones.reading import read_state_dict
+from vitaclip.backbones.reading import open_state
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(3, dtype=torch.float16)}
 
@@ -24,7 +24,7 @@ class Boom:
 
 
 def assert_same(path: Path) -> None:
-    state = read_state_dict(path)
+    state = open_state(path).read()
     assert set(state) == set(STATE)
     for name, tensor in STATE.items():
         assert state[name].dtype == tensor.dtype
@@ -77,13 +77,13 @@ def test_of_several_sets_of_weights_one_is_named(tmp_path: Path) -> None:
 def test_names_that_become_one_are_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(1), "module.a": torch.ones(1)}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match="the same names with and without"):
-        read_state_dict(tmp_path / "x.pth")
+        open_state(tmp_path / "x.pth").read()
 
 
 def test_unknown_wrappings_are_refused_with_their_keys(tmp_path: Path) -> None:
     torch.save({"generator": STATE, "discriminator": STATE}, tmp_path / "x.pth")
     with pytest.raises(ValueError, match=r'with the keys \["generator", "discriminator"\]'):
-        read_state_dict(tmp_path / "x.pth")
+        open_state(tmp_path / "x.pth").read()
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "archive", "torchscript"])
@@ -94,7 +94,7 @@ def test_weights_do_not_change_with_their_file(tmp_path: Path, kind: str) -> Non
         peers.openai_archive(peers.openai_clip(), path)
     else:
         (save_file if kind == "safetensors" else torch.save)(STATE, path)
-    state = read_state_dict(path)
+    state = open_state(path).read()
     before = {name: tensor.clone() for name, tensor in state.items()}
     path.write_bytes(b"\xff" * path.stat().st_size)
     assert all(torch.equal(state[name], tensor) for name, tensor in before.items())
@@ -107,13 +107,13 @@ def test_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.chdir(tmp_path)
     torch.save({"a": torch.ones(1), "b": Boom()}, "archive.pt")
     with pytest.raises(ValueError, match="only running it could rebuild"):
-        read_state_dict("archive.pt")
+        open_state("archive.pt").read()
     Path("bare.bin").write_bytes(pickle.dumps(Boom()))
     with pytest.raises(ValueError, match="bare pickles"):
-        read_state_dict("bare.bin")
+        open_state("bare.bin").read()
     torch.save(STATE, "old.bin", _use_new_zipfile_serialization=False)
     with pytest.raises(ValueError, match="bare pickles"):
-        read_state_dict("old.bin")
+        open_state("old.bin").read()
     assert not Path("boom").exists()
 
 
@@ -123,7 +123,7 @@ def test_a_torchscript_archive_is_never_run(tmp_path: Path, monkeypatch: pytest.
         archive.writestr("x/data.pkl", pickle.dumps(Boom()))
         archive.writestr("x/constants.pkl", pickle.dumps(()))
     with pytest.raises(ValueError, match=r"asks for builtins.exec, and only running it could rebuild that"):
-        read_state_dict(tmp_path / "evil.pt")
+        open_state(tmp_path / "evil.pt").read()
     assert not Path("boom").exists()
 
 
@@ -139,7 +139,7 @@ def test_truncated_files_are_errors_of_one_line(tmp_path: Path, kind: str, share
         peers.openai_archive(peers.openai_clip(), path)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(ValueError, match=r"weights\.pt") as error:
-        read_state_dict(path)
+        open_state(path).read()
     assert "\n" not in str(error.value)
 
 
@@ -147,7 +147,7 @@ def test_truncated_files_are_errors_of_one_line(tmp_path: Path, kind: str, share
 def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
     torch.save(content, tmp_path / "x.pt")
     with pytest.raises(ValueError, match=r"no weights by name in it|beside weights it holds"):
-        read_state_dict(tmp_path / "x.pt")
+        open_state(tmp_path / "x.pt").read()
 
 
 def test_an_index_may_only_name_files_beside_it(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_an_index_may_only_name_files_beside_it(tmp_path: Path) -> None:
     for part in ("../outside.safetensors", "absent.safetensors"):
         index.write_text(f'{{"weight_map": {{"a.weight": "{part}"}}}}')
         with pytest.raises(ValueError, match="which is not beside it"):
-            read_state_dict(index)
+            open_state(index).read()
     index.write_text("{")
     with pytest.raises(ValueError, match="not JSON"):
-        read_state_dict(index)
+        open_state(index).read()

@@ -107,11 +107,6 @@ def open_state(path: str | Path) -> StateFile:
     )
 
 
-def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """The weights in a checkpoint file: name -> tensor, as stored. See `open_state`."""
-    return open_state(path).read()
-
-
 def check_dtypes(path: Path, state: Mapping[str, Tensor]) -> None:
     """Refuse tensors that are empty or of a type that no weight has. Only types and shapes are looked at.
 
