@@ -181,7 +181,7 @@ class VideoModel(Pretrained):
 
     def adapter_params(self) -> dict[str, nn.Parameter]:
         """What trains of the parts, by name, as each part answers: all that trains but the backbone."""
-        parts = {"context": self.context, "pool": self.pool, "head": self.head}
+        parts: dict[str, Context | Part] = {"context": self.context, "pool": self.pool, "head": self.head}
         return {f"{slot}.{name}": p for slot, part in parts.items() for name, p in part.adapter_params().items()}
 
     def trained_counts(self) -> dict[str, int]:
