@@ -23,8 +23,8 @@ def test_ordinary_names_stay(text: str) -> None:
 
 
 def test_terminal_prints_names_harmless(capsys: pytest.CaptureFixture[str]) -> None:
-    terminal().print(f"left out: {HOSTILE}", soft_wrap=True)
+    terminal().print(f"skipped: {HOSTILE}", soft_wrap=True)
     print_table(terminal(), HOSTILE, (HOSTILE,), [(HOSTILE,)])
     printed = capsys.readouterr().out
     assert not set("\x1b\x07\x9b\u202e\u2028") & set(printed)
-    assert printed.splitlines()[0] == f"left out: {printable(HOSTILE)}"
+    assert printed.splitlines()[0] == f"skipped: {printable(HOSTILE)}"

@@ -206,9 +206,9 @@ def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
     for cache in ((), ("--data.index_cache", str(tmp_path / "index"))):
         assert main([*arguments, *cache, "--out", str(out)]) == 0
         printed = capsys.readouterr().out
-        assert [line.split()[-2] for line in printed.splitlines() if "videos left out" in line] == ["12"]
-        assert "left out: list.csv:1: " in printed
-        assert "left out: ... and 2 more" in printed
+        assert [line.split()[-2] for line in printed.splitlines() if "videos skipped" in line] == ["12"]
+        assert "skipped: list.csv:1: " in printed
+        assert "skipped: ... and 2 more" in printed
         result = json.loads(out.read_text())
         assert result["num_videos"] == 1
         assert len(result["skipped"]) == 12

@@ -33,7 +33,7 @@ def test_training_goes_on_as_if_the_file_were_broken(deadly_world: Path, tmp_pat
     assert line == f"{hanging} took longer than the time limit: leave it out, or raise time_limit_seconds"
     metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [values["train/bad_videos"] for values in metrics if "train/bad_videos" in values][-1] == 1
-    assert metrics[-1]["val/left_out"] == 1
+    assert metrics[-1]["val/skipped"] == 1
 
     hanging.write_text("no video")
     hanging = hanging.rename(hanging.with_name("text.mp4"))  # keeps its place among the videos

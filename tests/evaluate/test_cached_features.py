@@ -177,17 +177,17 @@ def test_broken_videos_are_remembered_and_named_by_their_list(
     Path(str(rows[6].path)).unlink()
     data = DataConfig(workers=0, feature_cache=str(tmp_path / "cache"))
 
-    def left_out(data: DataConfig) -> tuple[str, ...]:
+    def skipped(data: DataConfig) -> tuple[str, ...]:
         return tuple(Evaluator(model, RUNTIME, data).run(rows, NAMES, ViewsConfig()).result.skipped)
 
-    expected = left_out(replace(data, feature_cache=""))
-    assert left_out(data) == expected
+    expected = skipped(replace(data, feature_cache=""))
+    assert skipped(data) == expected
     assert [line.split()[0] for line in expected] == ["list.csv:5:", "list.csv:7:"]
     opened.clear()
-    assert left_out(data) == expected
+    assert skipped(data) == expected
     assert opened == []
     with pytest.raises(ValueError, match=r"^list.csv:5: .*04.mp4"):
-        left_out(replace(data, on_error="raise"))
+        skipped(replace(data, on_error="raise"))
 
 
 def test_what_was_made_before_an_interruption_stays(

@@ -113,7 +113,7 @@ def test_candidates_may_be_names_never_trained_on(world: Path, model: VideoModel
     assert set(evaluator.run(videos.rows, names, ViewsConfig()).result.class_accuracy) == set(names)
 
 
-def test_unreadable_videos_are_left_out_and_counted(world: Path, model: VideoModel, tmp_path: Path) -> None:
+def test_unreadable_videos_are_skipped_and_counted(world: Path, model: VideoModel, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")
     rows = [VideoSample(bad, (0,), "list.csv:1"), *read_folder(world / "videos").rows]

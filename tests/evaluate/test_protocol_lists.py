@@ -154,7 +154,7 @@ def test_a_report_that_fails_costs_nothing_else(
 
 
 @pytest.mark.parametrize("protocol", [True, False])
-def test_the_screen_says_what_was_left_out_and_what_it_was_measured_on(
+def test_screen_names_skipped_videos_and_hashes(
     protocol: bool, world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = [tmp_path / f"broken{n}.mp4" for n in range(12)]
@@ -166,7 +166,7 @@ def test_the_screen_says_what_was_left_out_and_what_it_was_measured_on(
         command = ["eval", str(tmp_path / "b.csv"), *command[5:]]
     assert main([*command, "--model", str(model), "--template", "a {}"]) == 0
     printed = capsys.readouterr().out
-    told = [line for line in printed.splitlines() if line.startswith("left out: ")]
+    told = [line for line in printed.splitlines() if line.startswith("skipped: ")]
     assert len(told) == 11  # of the two parts that have it, each once
     assert "b.csv:2" in told[0]
     assert "broken0.mp4" in told[0]

@@ -50,7 +50,7 @@ def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
 
 def metrics_of(out: str | Path) -> list[dict[str, float]]:
     lines = [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
-    kept = ("step", "train/loss", "train/top1", "train/bad_videos", "val/top1", "val/left_out")
+    kept = ("step", "train/loss", "train/top1", "train/bad_videos", "val/top1", "val/skipped")
     return [{name: line[name] for name in kept if name in line} for line in lines]
 
 
@@ -79,7 +79,7 @@ def test_cached_features_train_same_weights_as_pixels(
     for name in ("first", "second"):
         assert same(prompts_of(tmp_path / name), prompts_of(tmp_path / "pixels"))
         assert metrics_of(tmp_path / name) == metrics_of(tmp_path / "pixels")
-    assert metrics_of(tmp_path / "first")[-1]["val/left_out"] == 1
+    assert metrics_of(tmp_path / "first")[-1]["val/skipped"] == 1
     bad = [(tmp_path / name / "bad_videos.txt").read_text() for name in ("pixels", "first", "second")]
     assert bad[0] == bad[1] == bad[2]
     assert bad[0].count("2.mp4") == 1

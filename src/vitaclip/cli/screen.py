@@ -114,12 +114,12 @@ def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], N
     return lambda done: progress.advance(task, done)
 
 
-def print_left_out(console: Console, reasons: Sequence[str]) -> None:
-    """A line for each of the first videos that were left out, and how many more there are."""
+def print_skipped(console: Console, reasons: Sequence[str]) -> None:
+    """A line for each of the first videos that were skipped, and how many more there are."""
     from vitaclip.data.lists.video_list import first_lines
 
     for line in first_lines(reasons):
-        console.print(f"left out: {line}", style="yellow", soft_wrap=True)
+        console.print(f"skipped: {line}", style="yellow", soft_wrap=True)
 
 
 def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

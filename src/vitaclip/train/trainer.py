@@ -201,7 +201,7 @@ class Trainer:
         result = evaluator.run(videos.rows, videos.class_names, config.views, stoppable(lambda done: None)).result
         several = {} if result.mean_average_precision is None else {"val/mAP": result.mean_average_precision}
         scores = {"val/top1": result.top1, "val/top5": result.top5, **several}
-        return {**scores, "val/left_out": float(len(result.skipped))}
+        return {**scores, "val/skipped": float(len(result.skipped))}
 
     def load_best_checkpoint(self) -> None:
         """Load the state of the best validated step if early stopping is on, and the EMA if there is one."""

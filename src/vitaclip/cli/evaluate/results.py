@@ -7,7 +7,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from vitaclip.cli.models import check_outputs
-from vitaclip.cli.screen import print_left_out, print_table, terminal
+from vitaclip.cli.screen import print_skipped, print_table, terminal
 from vitaclip.data.config import VideoLimits, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassTexts
 from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
@@ -60,7 +60,7 @@ def tell(
 
 
 def print_result(result: ProtocolResult) -> None:
-    """Accuracies, what they were measured with, and what was left out."""
+    """Accuracies, what they were measured with, and what was skipped."""
     console = terminal()
     if result.protocol:
         _print_parts(result)
@@ -78,7 +78,7 @@ def print_result(result: ProtocolResult) -> None:
         _print_classes(result.parts[0].evaluated.result)
         if result.parts[0].frames_curve:
             _print_frames_curve(result.parts[0].frames_curve)
-    print_left_out(console, list(dict.fromkeys(line for part in result.parts for line in part.result.skipped)))
+    print_skipped(console, list(dict.fromkeys(line for part in result.parts for line in part.result.skipped)))
 
 
 _ORDER = ("note", "computed on", "text", "interpolation", "training", "sha256")
@@ -118,7 +118,7 @@ def _print_accuracies(title: str, result: EvaluationResult) -> None:
         ("top-5", f"{result.top5:.2%}"),
         ("mean per-class" if result.mean_average_precision is None else "mAP", f"{result.mean_class_accuracy:.2%}"),
         ("videos scored", str(result.num_videos)),
-        ("videos left out", str(len(result.skipped))),
+        ("videos skipped", str(len(result.skipped))),
     ]
     print_table(terminal(), title, ("accuracy", ""), rows)
 
