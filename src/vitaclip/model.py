@@ -18,7 +18,7 @@ from vitaclip.backbones.transformer import Block
 from vitaclip.files import first_line
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
-from vitaclip.parts.contract import DropoutMasks, Head, Part, Pool, encode_templates, l2_normalize
+from vitaclip.parts.contract import DropoutMasks, Head, HeadInputs, Part, Pool, encode_templates, l2_normalize
 from vitaclip.parts.registry import find_part, read_settings
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.pretrained import Pretrained
@@ -107,7 +107,7 @@ class VideoModel(Pretrained):
         tokens = self.context.change_input(tower.embed(video))
         traces = tower.run_blocks(tokens, before, all_tokens=reads.all_tokens)
         pooled: Tensor = self.pool(deque(traces, maxlen=reads.blocks), tower, masks)
-        return self.head.video_features(pooled) if normalize else pooled
+        return self.head.video_features(pooled, masks) if normalize else pooled
 
     def encode_text(
         self, names: Sequence[str], templates: Sequence[str] | None = None, *, normalize: bool = True
@@ -229,11 +229,10 @@ class VideoModel(Pretrained):
 
     def _build_parts(self, clip: CLIP, *, fresh: bool) -> tuple[Context, Pool, Head]:
         config, tower = self.config, clip.config.vision
-        return (
-            Context(config, tower),
-            self._build(Pool, "pool", tower, config.num_frames, clip.config.embed_dim),
-            self._build(Head, "head", clip, self.class_names, config.templates, fresh=fresh),
-        )
+        context = Context(config, tower)
+        pool = self._build(Pool, "pool", tower, config.num_frames, clip.config.embed_dim)
+        inputs = HeadInputs(clip, self.class_names, config.templates, pool.shape, fresh)
+        return context, pool, self._build(Head, "head", inputs)
 
     def _check_sizes(self, clip: CLIP, saved: Mapping[str, Tensor]) -> None:
         """Raise ValueError if saved values are not those of the config. Nothing is in memory yet: a config that lies
@@ -248,12 +247,12 @@ class VideoModel(Pretrained):
                 f" {sorted(wrong)[:3]}"
             )
 
-    def _build(self, kind: type[PartT], slot: str, *where: object, **how: object) -> PartT:
+    def _build(self, kind: type[PartT], slot: str, *where: object) -> PartT:
         """The part that the config has in a slot."""
         chosen: dict[str, Any] = getattr(self.config, slot)
         settings = {key: value for key, value in chosen.items() if key != "name"}
         build: type = find_part(slot, chosen["name"])
-        part = build(read_settings(slot, chosen["name"], settings), *where, **how)
+        part = build(read_settings(slot, chosen["name"], settings), *where)
         assert isinstance(part, kind)
         return part
 

@@ -50,10 +50,10 @@ class LightHead(CosineHead):
 
     learns_texts, comparable = False, False
 
-    def __init__(self, config: Any, backbone: Any, class_names: Any, templates: Any, *, fresh: bool) -> None:
-        super().__init__(config, backbone, class_names, templates, fresh=fresh)
-        self.gate = nn.Linear(backbone.config.embed_dim, backbone.config.embed_dim)
-        self.add_temperature(backbone)
+    def __init__(self, config: Any, inputs: Any) -> None:
+        super().__init__(config, inputs)
+        self.gate = nn.Linear(inputs.backbone.config.embed_dim, inputs.backbone.config.embed_dim)
+        self.add_temperature(inputs.backbone)
 
     def class_features(self, encoded: Tensor) -> Tensor:
         return encoded

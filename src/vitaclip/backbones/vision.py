@@ -100,6 +100,10 @@ class VisionTower(nn.Module):
         """What stands for a frame: (..., L, C) -> (..., C); here its cls token."""
         return tokens[..., 0, :]
 
+    def patches(self, tokens: Tensor) -> Tensor:
+        """The patches among tokens (..., L, C), without the cls token and what was added behind: (..., N, C)."""
+        return tokens[..., 1 : 1 + self.config.num_patches, :]
+
     def pooled(self, tokens: Tensor) -> Tensor:
         """Take the last block's tokens (..., L, C) into the shared space (..., D)."""
         return self.norm_post(self.frame_token(tokens)) @ self.proj

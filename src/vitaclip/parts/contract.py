@@ -124,6 +124,22 @@ class Pool(Part):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class HeadInputs:
+    """What a head is made from, besides its settings."""
+
+    backbone: CLIP
+    """The image-text model whose text tower encodes texts."""
+    class_names: Sequence[str]
+    """The classes that are trained."""
+    templates: Sequence[str]
+    """Texts for the names that the head learned nothing for."""
+    video_shape: tuple[int, ...]
+    """Shape of the features that the pool gives for one video."""
+    fresh: bool
+    """Whether the head starts. If not, saved values are put in afterwards."""
+
+
 class Head(Part):
     """What videos are compared with, and how."""
 
@@ -139,20 +155,11 @@ class Head(Part):
     per_class: str = ""
     """What it learned for each of its own classes, which serves no other: `context`, `vector`, or nothing."""
 
-    def __init__(
-        self, config: Any, backbone: CLIP, class_names: Sequence[str], templates: Sequence[str], *, fresh: bool
-    ) -> None:
-        """Args:
-        config: its settings.
-        backbone: whose text tower encodes texts.
-        class_names: the classes that are trained.
-        templates: texts for names that it learned nothing for.
-        fresh: whether it starts; if not, saved values are put in afterwards.
-        """
+    def __init__(self, config: Any, inputs: HeadInputs) -> None:
         super().__init__()
         self.config = config
-        self._num_own = len(class_names)
-        own = list(enumerate(class_names))
+        self._num_own = len(inputs.class_names)
+        own = list(enumerate(inputs.class_names))
         self._own_numbers = {text_key(name.replace("_", " ")): n for n, name in own} | {name: n for n, name in own}
 
     def encode(self, names: Sequence[str], backbone: CLIP) -> Tensor | None:
@@ -175,8 +182,9 @@ class Head(Part):
             total = total + self.class_features(each)
         return self.class_features(total)
 
-    def video_features(self, pooled: Tensor) -> Tensor:
-        """What is kept of a video from what the pool gives: (B, ...)."""
+    def video_features(self, pooled: Tensor, masks: DropoutMasks | None = None) -> Tensor:
+        """What is kept of a video from what the pool gives: (B, ...). `masks` are those of a training step with
+        dropout."""
         return l2_normalize(pooled)
 
     def mean(self, video_features: Tensor) -> Tensor:
@@ -217,6 +225,18 @@ class Head(Part):
 
 class CosineHead(Head):
     """The cosine of a video's and a class's features, times a temperature that trains."""
+
+    def __init__(self, config: Any, inputs: HeadInputs) -> None:
+        """Raises:
+        ValueError: if the pool gives features of another space than that of the texts.
+        """
+        super().__init__(config, inputs)
+        space = (inputs.backbone.config.embed_dim,)
+        if inputs.video_shape != space:
+            raise ValueError(
+                f"model.head {self.name!r} compares features of shape {space} with texts, but model.pool gives"
+                f" {inputs.video_shape}; choose another pool or head (see `vitaclip list parts`)"
+            )
 
     def add_temperature(self, backbone: CLIP) -> None:
         """Start the temperature at the backbone's; called last, so that it is the last of the parameters."""

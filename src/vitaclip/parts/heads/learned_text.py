@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.names import quoted
-from vitaclip.parts.contract import CosineHead
+from vitaclip.parts.contract import CosineHead, HeadInputs
 from vitaclip.parts.registry import register
 from vitaclip.settings import MAX_TOKENS, require
 
@@ -95,23 +95,16 @@ def _lay_out_one(name: str, tokenizer: Tokenizer, config: LearnedTextConfig) -> 
 class LearnedTextHead(CosineHead):
     """The context: (M, W) shared by all classes, or (K, M, W), one for each; it starts at random, N(0, 0.02)."""
 
-    def __init__(
-        self,
-        config: LearnedTextConfig,
-        backbone: CLIP,
-        class_names: Sequence[str],
-        templates: Sequence[str],
-        *,
-        fresh: bool,
-    ) -> None:
-        super().__init__(config, backbone, class_names, templates, fresh=fresh)
+    def __init__(self, config: LearnedTextConfig, inputs: HeadInputs) -> None:
+        super().__init__(config, inputs)
+        backbone, class_names = inputs.backbone, inputs.class_names
         self.tokens_beside = config.num_context + 1
         self.per_class = "context" if config.per_class else ""
         if config.per_class and not class_names:
             raise ValueError("a context per class needs the class names; give them, or set per_class = false")
         contexts = (len(class_names),) if config.per_class else ()
         shape = (*contexts, config.num_context, backbone.config.text.width)
-        words = self._embed_words(backbone) if config.init_words and fresh else None
+        words = self._embed_words(backbone) if config.init_words and inputs.fresh else None
         start = torch.empty(shape).normal_(std=0.02) if words is None else words.expand(shape).clone()
         self.context = nn.Parameter(start)
         self.add_temperature(backbone)

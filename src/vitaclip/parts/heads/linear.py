@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
-from vitaclip.parts.contract import CosineHead, encode_templates
+from vitaclip.parts.contract import CosineHead, HeadInputs, encode_templates
 from vitaclip.parts.registry import register
 
 
@@ -26,16 +26,15 @@ class LinearHead(CosineHead):
     replaces_texts = True
     per_class = "vector"
 
-    def __init__(
-        self, config: LinearConfig, backbone: CLIP, class_names: Sequence[str], templates: Sequence[str], *, fresh: bool
-    ) -> None:
-        super().__init__(config, backbone, class_names, templates, fresh=fresh)
+    def __init__(self, config: LinearConfig, inputs: HeadInputs) -> None:
+        super().__init__(config, inputs)
+        backbone, class_names = inputs.backbone, inputs.class_names
         if not class_names:
             raise ValueError("a vector per class needs the class names; give them, or choose another model.head")
         start = torch.zeros(len(class_names), backbone.config.embed_dim)
-        if fresh:
+        if inputs.fresh:
             with torch.no_grad():
-                start = encode_templates(backbone, class_names, templates, self.combine)
+                start = encode_templates(backbone, class_names, inputs.templates, self.combine)
         self.vectors = nn.Parameter(start)
         self.add_temperature(backbone)
 

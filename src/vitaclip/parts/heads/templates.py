@@ -1,10 +1,8 @@
 """Class names in hand-written texts, with nothing learned but the temperature."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vitaclip.backbones import CLIP
-from vitaclip.parts.contract import CosineHead
+from vitaclip.parts.contract import CosineHead, HeadInputs
 from vitaclip.parts.registry import register
 
 
@@ -19,14 +17,6 @@ class TemplatesHead(CosineHead):
 
     learns_texts = False
 
-    def __init__(
-        self,
-        config: TemplatesConfig,
-        backbone: CLIP,
-        class_names: Sequence[str],
-        templates: Sequence[str],
-        *,
-        fresh: bool,
-    ) -> None:
-        super().__init__(config, backbone, class_names, templates, fresh=fresh)
-        self.add_temperature(backbone)
+    def __init__(self, config: TemplatesConfig, inputs: HeadInputs) -> None:
+        super().__init__(config, inputs)
+        self.add_temperature(inputs.backbone)
