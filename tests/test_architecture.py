@@ -75,6 +75,7 @@ ALLOWED: dict[str, set[str]] = {
         "evaluate",
     },
     "ablate": {
+        "saving",
         "interpolation",
         *("settings", "untrusted", "files", "figures", "runtime", "backbones", "data", "model", "evaluate", "train"),
     },

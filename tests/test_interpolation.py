@@ -53,7 +53,7 @@ def logits(model: VideoModel) -> torch.Tensor:
 def scores(
     world: Path, model: VideoModel, interpolation: InterpolateConfig | None = None, average: str = "softmax"
 ) -> Scores:
-    views = ViewsConfig(temporal=2, average=average)  # type: ignore[arg-type]
+    views = ViewsConfig(temporal=2, aggregation=average)  # type: ignore[arg-type]
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
     rows = read_folder(world / "videos").rows
     return Evaluator(model, runtime, data, interpolation=interpolation).run(rows, NAMES, views).scores

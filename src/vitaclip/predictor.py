@@ -122,7 +122,7 @@ class Predictor:
 
     def probabilities(self, features: Tensor) -> Tensor:
         """(n, K) float32 on the CPU, of n videos whose views were embedded, (n, V, ...)."""
-        return fuse_views(self.model, features, self.texts.features, self.views.average)
+        return fuse_views(self.model, features, self.texts.features, self.views.aggregation)
 
     @property
     def reader(self) -> EvalViews:
@@ -140,7 +140,7 @@ class Predictor:
 
     def encode(self, video: Tensor) -> Tensor:
         """Embed views, uint8 (V, T, 3, H, W): (V, ...) float32 on the CPU, one of unit length for most models."""
-        return encode_views(self.model, video[None], self.views.pixels, self.autocast)[0]
+        return encode_views(self.model, video[None], self.views.normalization, self.autocast)[0]
 
     def predict(self, path: str | VideoPath, top_k: int = 5) -> Prediction:
         """The `top_k` most probable classes of a video file, which is read in this process and without a time limit.
@@ -174,7 +174,7 @@ class Predictor:
         for batch in eval_batches(dataset, data.eval_batch_size, data.workers, time_limit_seconds=limit):
             errors, scores = batch.skipped, dict[int, Tensor]()
             if batch.indices:
-                features = encode_views(self.model, batch.video, self.views.pixels, self.autocast)
+                features = encode_views(self.model, batch.video, self.views.normalization, self.autocast)
                 scores = dict(zip(batch.indices, self.probabilities(features), strict=True))
             for row in sorted({*errors, *scores}):
                 path = videos[row].path

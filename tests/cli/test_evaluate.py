@@ -95,7 +95,7 @@ def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_give
 
 def test_a_way_of_testing_is_named_and_parts_of_it_are_changed(world: Path, model: Path, tmp_path: Path) -> None:
     found, _ = evaluated(world, model, tmp_path, "--views", "xclip_4x3", "--views.temporal", "2")
-    views = ViewsConfig(temporal=2, spatial=3, sampling="segments", pixels="imagenet")
+    views = ViewsConfig(temporal=2, spatial=3, sampling="segments", normalization="imagenet")
     wanted = expected(world, model, ClassPrompts(), views)
     torch.testing.assert_close(as_table(found), wanted, atol=1e-6, rtol=0)
     assert not torch.allclose(wanted, expected(world, model, ClassPrompts()), atol=1e-4)

@@ -100,7 +100,7 @@ VARIATIONS: dict[str, Callable[[VideoModel, list[VideoSample], Path], object]] =
     "temporal": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(temporal=1)),
     "spatial": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(spatial=3)),
     "crop": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(crop=0.8)),
-    "pixels": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(pixels="imagenet")),
+    "pixels": lambda model, rows, cache: probabilities(model, rows, cache, ViewsConfig(normalization="imagenet")),
     "precision": lambda model, rows, cache: probabilities(
         model, rows, cache, runtime=RuntimeConfig(precision="bfloat16", device="cpu")
     ),
@@ -149,7 +149,7 @@ def test_how_views_are_averaged_does_not_matter(
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
     opened.clear()
-    views = ViewsConfig(average="logits")
+    views = ViewsConfig(aggregation="logits")
     kept = probabilities(model, rows, tmp_path / "cache", views)
     assert opened == []
     assert torch.equal(kept, probabilities(model, rows, None, views))

@@ -36,7 +36,7 @@ def evaluated(choices: Tensor, labels: Tensor, rows: Tensor) -> Evaluated:
 
 def test_every_point_is_an_evaluation_of_its_own(world: Path, model: VideoModel) -> None:
     rows = read_folder(world / "videos").rows
-    views = ViewsConfig(temporal=2, average="logits")
+    views = ViewsConfig(temporal=2, aggregation="logits")
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
     evaluator = Evaluator(model, runtime, data)
     by_frames = views_by_frames(evaluator, views, (6, 1, 4, 2, 1))

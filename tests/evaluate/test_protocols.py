@@ -391,7 +391,10 @@ def test_a_per_class_model_says_what_it_does_with_unseen_names(
             "classes: [a]\nviews: {frames: x}\nparts: {a: {lists: [x.csv]}}",
             "ViewsConfig.frames = 'x': must be a whole number",
         ),
-        ("classes: [a]\nviews: {average: 3}\nparts: {a: {lists: [x.csv]}}", "ViewsConfig.average = 3: choose one of"),
+        (
+            "classes: [a]\nviews: {aggregation: 3}\nparts: {a: {lists: [x.csv]}}",
+            "ViewsConfig.aggregation = 3: choose one of",
+        ),
         ("classes: [a]\nviews: {frame: 3}\nparts: {a: {lists: [x.csv]}}", "ViewsConfig has no field 'frame'"),
         ("dataset: 3\nparts: {a: {lists: [x.csv]}}", "Protocol.dataset = '3': must be a text"),
         ("dataset: ucf101\nsplit: 5\nparts: {a: {lists: [x.csv]}}", "Protocol.split = '5': must be a text"),

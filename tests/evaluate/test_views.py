@@ -53,7 +53,7 @@ def by_hand(model: VideoModel, clips: Tensor, average: str, pixels: str) -> Tens
 @pytest.mark.parametrize(("average", "pixels"), list(product(("softmax", "logits", "features"), ("clip", "imagenet"))))
 def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoModel, average: Any, pixels: Any) -> None:
     rows = read_folder(world / "videos").rows[::3]
-    views = ViewsConfig(temporal=2, spatial=2, average=average, pixels=pixels)
+    views = ViewsConfig(temporal=2, spatial=2, aggregation=average, normalization=pixels)
     runtime = RuntimeConfig(precision="float32")
     evaluated = Evaluator(model, runtime, DataConfig(workers=0, eval_batch_size=3)).run(rows, NAMES, views)
     predictor = Predictor(model, views=views, runtime=runtime)
@@ -74,7 +74,7 @@ def test_averages_and_pixels_differ(world: Path, model: VideoModel) -> None:
     rows = read_folder(world / "videos").rows[:2]
     found = []
     for average, pixels in product(("softmax", "logits", "features"), ("clip", "imagenet")):
-        views = ViewsConfig(temporal=3, average=average, pixels=pixels)  # type: ignore[arg-type]
+        views = ViewsConfig(temporal=3, aggregation=average, normalization=pixels)  # type: ignore[arg-type]
         evaluator = Evaluator(model, RuntimeConfig(precision="float32"), DataConfig(workers=0))
         found.append(evaluator.run(rows, NAMES, views).scores.probabilities)
     assert all(not torch.equal(a, b) for i, a in enumerate(found) for b in found[:i])
@@ -110,7 +110,7 @@ def test_every_field_of_a_way_of_testing_is_as_published(name: str) -> None:
     found = from_dict(ViewsConfig, read_yaml(find_views(name)))
     temporal, spatial, frames, sampling, stride, side, average, pixels = PUBLISHED[name]
     expected = {"temporal": temporal, "spatial": spatial, "frames": frames, "sampling": sampling, "stride": stride}
-    expected |= {"crop": 224 / side, "average": average, "pixels": pixels, "pixel_aspect": "stored"}
+    expected |= {"crop": 224 / side, "aggregation": average, "normalization": pixels, "pixel_aspect": "stored"}
     assert asdict(found) == expected
 
 

@@ -139,5 +139,5 @@ def test_texts_read_by_the_video_are_scored_while_it_is_seen(world: Path, tmp_pa
         torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="give all names beforehand"):
         evaluator.score(seen, evaluator.encode_texts(NAMES))
-    with pytest.raises(ValueError, match=r"views\.average = features: this model reads each name in the light"):
-        evaluator.run(rows, NAMES, replace(views, average="features"))
+    with pytest.raises(ValueError, match=r"views\.aggregation = features: this model reads each name in the light"):
+        evaluator.run(rows, NAMES, replace(views, aggregation="features"))

@@ -16,6 +16,7 @@ from vitaclip.files import write_json
 from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.runtime import pick_device
+from vitaclip.saving.upgrade import upgrade_views
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.inputs import read_train_list
@@ -109,7 +110,8 @@ def find_result(run: Run) -> RunResult | None:
     saved, asked = read_json(file, "delete it"), _asked(run)
     with reading(file, "delete it"):
         check_same_run(saved["asked"]["run"], asked["run"], run.config.out)
-        same_tests = all(saved["asked"][key] == asked[key] for key in ("tests", "views", "figures"))
+        before = saved["asked"] | {"views": upgrade_views(saved["asked"]["views"])}
+        same_tests = all(before[key] == asked[key] for key in ("tests", "views", "figures"))
         if not same_tests or not set(run.variant.rows) <= saved["rows"].keys():
             return None
         skipped = saved.get("skipped", saved.get("left_out", {}))  # the second is its name in old files

@@ -154,12 +154,12 @@ class ViewsConfig:
     """Native frames from one chosen frame to the next, read by `dense` only. 0: as the model was trained."""
     crop: float = 1.0
     """Side of the square crop over the shorter side of the frame. 0.875: a crop of 224 from frames of 256."""
-    average: Literal["softmax", "logits", "features"] = "softmax"
+    aggregation: Literal["softmax", "logits", "features"] = "softmax"
     """What is averaged over the views: their probabilities, as published; their logits; or their embeddings, each of
     unit length."""
     pixel_aspect: Literal["", "display", "stored"] = ""
     """Pixels that are not square: see `DataConfig.pixel_aspect`. Empty: as that says."""
-    pixels: Literal["clip", "imagenet"] = "clip"
+    normalization: Literal["clip", "imagenet"] = "clip"
     """Mean and standard deviation taken out of the pixels: the backbone's own, or ImageNet's, which half of the
     published code uses on CLIP's weights."""
 
@@ -173,6 +173,6 @@ class ViewsConfig:
         require(0 < self.crop <= 1, self, "crop", "must be above 0, at most 1")
         aspects = ("", "display", "stored")
         require(self.pixel_aspect in aspects, self, "pixel_aspect", f"choose one of {aspects}")
-        averages, pixels = ("softmax", "logits", "features"), ("clip", "imagenet")
-        require(self.average in averages, self, "average", f"choose one of {averages}")
-        require(self.pixels in pixels, self, "pixels", f"choose one of {pixels}")
+        aggregations, normalizations = ("softmax", "logits", "features"), ("clip", "imagenet")
+        require(self.aggregation in aggregations, self, "aggregation", f"choose one of {aggregations}")
+        require(self.normalization in normalizations, self, "normalization", f"choose one of {normalizations}")

@@ -118,7 +118,7 @@ class Evaluator:
         dataset = EvalDataset(samples, self._clips(views), data.on_error)
         if data.feature_cache:
             share, arguments = dist.rank_range(len(samples)), (self.model, dataset, data, self._runtime)
-            own = cached_features(*arguments, pixels=views.pixels, share=share, on_progress=on_progress)
+            own = cached_features(*arguments, pixels=views.normalization, share=share, on_progress=on_progress)
             # Models in which nothing that trains changes the features see a video alike.
             own = replace(own, features=own.features * len(self.models))
         else:
@@ -130,7 +130,7 @@ class Evaluator:
                 *(dataset, data.eval_batch_size, data.workers, dist.rank, dist.world_size),
                 time_limit_seconds=data.time_limit_seconds,
             )
-            own = encode_videos(self.models, batches, views.pixels, self._autocast, on_progress, known)
+            own = encode_videos(self.models, batches, views.normalization, self._autocast, on_progress, known)
         return replace(gather_features(own, dist), views=views, candidates=tuple(candidates))
 
     def score(self, videos: VideoFeatures, texts: Candidates, weights: Sequence[float] | None = None) -> Evaluated:
@@ -146,7 +146,7 @@ class Evaluator:
         """
 
         def fuse(number: int, features: Tensor) -> Tensor:
-            model, average = self.models[number], videos.views.average
+            model, average = self.models[number], videos.views.aggregation
             if model.head.comparable:
                 return fuse_views(model, features, texts[number].features, average)
             return fuse_logits(model, features[..., _columns(videos.candidates, texts)], average)
@@ -163,7 +163,7 @@ class Evaluator:
     def _clips(self, views: ViewsConfig) -> EvalViews:
         """How a video is looked at; an average that a model does not have is refused here, before any video is."""
         for model in self.models:
-            check_average(model, views.average)
+            check_average(model, views.aggregation)
         config, options = self.model.config, read_options(self._data, views)
         return eval_views(config.sampling, config.num_frames, self.model.image_size, views, options)
 

@@ -116,8 +116,8 @@ def check_average(model: VideoModel, average: Average) -> None:
     """Raise ValueError for the mean of features of a model of which only logits can be kept."""
     if average == "features" and not model.head.comparable:
         raise ValueError(
-            "views.average = features: this model reads each name in the light of the video, so that its features have"
-            " no mean; take softmax or logits"
+            "views.aggregation = features: this model reads each name in the light of the video, so that its features"
+            " have no mean; take softmax or logits"
         )
 
 

@@ -100,7 +100,7 @@ class ExplainedClip:
 
     def attention(self) -> ClsAttention:
         """What the cls tokens of the clip attend to."""
-        pixels = take_pixels(self.clip.to(self.predictor.model.device), self.predictor.views.pixels)
+        pixels = take_pixels(self.clip.to(self.predictor.model.device), self.predictor.views.normalization)
         with self.predictor.autocast():
             return last_attention(self.predictor.model, pixels)
 

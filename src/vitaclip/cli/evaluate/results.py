@@ -185,8 +185,8 @@ def describe_views(views: ViewsConfig) -> str:
     """The settings in words; those that are as the model was trained are not named."""
     parts = [
         f"{views.temporal} temporal x {views.spatial} spatial",
-        f"mean of {views.average}",
-        f"{views.pixels} pixels",
+        f"mean of {views.aggregation}",
+        f"{views.normalization} pixels",
     ]
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
     parts += [f"crop {views.crop:g}"] if views.crop < 1 else []
