@@ -173,7 +173,7 @@ def test_fault_4_any_number_of_frames_works(frames: int) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-10, atol=1e-12)
     stretched = F.interpolate(parameter_of(model, "context.input.time.embed").T[None], size=frames, mode="linear")[0].T
     tokens = torch.zeros(1, frames, 5, 16, dtype=torch.float64)
-    torch.testing.assert_close(model.context.change_input(tokens)[0, :, 0], stretched)
+    torch.testing.assert_close(model.context.input.change_tokens(tokens)[0, :, 0], stretched)
 
 
 def test_bytes_are_normalised_with_the_backbone_statistics() -> None:

@@ -4,9 +4,9 @@ config; a method such as Vita-CLIP (Wasim et al., CVPR 2023) is a recipe.
 Axes: B videos, T frames, H x W pixels, L tokens of a frame, K classes, D embedding.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +28,6 @@ __all__ = ["VideoModel", "l2_normalize"]
 TEMPERATURE = "head.logit_scale"
 TEXTS_AT_ONCE = 4096
 """Class names whose token embeddings are in memory at a time, outside of training."""
-PartT = TypeVar("PartT", bound=Part)
 
 
 class VideoModel(Pretrained):
@@ -70,17 +69,18 @@ class VideoModel(Pretrained):
             self._check_sizes(clip, saved.shapes if isinstance(saved, StateFile) else saved)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.context, self.pool, self.head = self._build_parts(clip, fresh=saved is None)
+            parts = self._build_parts(clip, fresh=saved is None)
+        self.context: Context = parts["context"]
+        self.pool: Pool = parts["pool"]
+        self.head: Head = parts["head"]
         self.backbone: CLIP = clip.requires_grad_(False)
         clip.vision.requires_grad_(config.train in ("image", "both"))
         clip.text.requires_grad_(config.train in ("text", "both"))
         self._check_needs()
         if saved is not None:
-            for part in (self.context, self.pool, self.head):
+            for part in self.parts().values():
                 part.to(self.device, self.dtype)
             self.load_state(saved.read() if isinstance(saved, StateFile) else saved)
-
-    # ------------------------------------------------------------------------------------------------ the method
 
     def encode_video(self, video: Tensor, *, masks: DropoutMasks | None = None, normalize: bool = True) -> Tensor:
         """Embed videos.
@@ -104,7 +104,7 @@ class VideoModel(Pretrained):
             tokens = self.context[block].change_tokens(tokens)
             return tokens, list(self.context[block].context(tower.frame_token(tokens)).values())
 
-        tokens = self.context.change_input(tower.embed(video))
+        tokens = self.context.input.change_tokens(tower.embed(video))
         traces = tower.run_blocks(tokens, before, all_tokens=reads.all_tokens)
         pooled: Tensor = self.pool(deque(traces, maxlen=reads.blocks), tower, masks)
         return self.head.video_features(pooled, masks) if normalize else pooled
@@ -144,8 +144,6 @@ class VideoModel(Pretrained):
         """Logits (B, K) of videos (B, T, 3, H, W)."""
         return self.logits(self.encode_video(video), class_features)
 
-    # ---------------------------------------------------------------------------------------------- what it is
-
     @property
     def image_size(self) -> int:
         """Side of the square frames that the model takes, in pixels."""
@@ -175,29 +173,28 @@ class VideoModel(Pretrained):
                 block.compile()
         return self
 
+    def parts(self) -> dict[str, Part]:
+        """The parts, by slot."""
+        return {"context": self.context, "pool": self.pool, "head": self.head}
+
     def trainable_parameters(self) -> dict[str, nn.Parameter]:
         """The parameters that training changes, by name; those of the parts go first."""
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def adapter_params(self) -> dict[str, nn.Parameter]:
         """What trains of the parts, by name, as each part answers: all that trains but the backbone."""
-        parts: dict[str, Context | Part] = {"context": self.context, "pool": self.pool, "head": self.head}
-        return {f"{slot}.{name}": p for slot, part in parts.items() for name, p in part.adapter_params().items()}
+        return {f"{slot}.{name}": p for slot, part in self.parts().items() for name, p in part.adapter_params().items()}
 
     def trained_counts(self) -> dict[str, int]:
         """How many numbers train: by kind of context, of the pool and the head by their names, and of the backbone."""
-        counts: dict[str, int] = {}
+        counts = Counter[str]()
         for name, parameter in self.trainable_parameters().items():
             slot, *path = name.split(".")
-            kind = slot
-            if slot == "context":
+            kind = slot if slot == "backbone" else self.parts()[slot].name
+            if slot == "context":  # context.input.KIND or context.blocks.NUMBER.KIND
                 kind = path[2 if path[0] == "blocks" else 1]
-            elif name == TEMPERATURE:
-                kind = path[0]
-            elif slot in ("pool", "head"):
-                kind = getattr(self, slot).name
-            counts[kind] = counts.get(kind, 0) + parameter.numel()
-        return counts
+            counts["logit_scale" if name == TEMPERATURE else kind] += parameter.numel()
+        return dict(counts)
 
     def adapter_state(self) -> dict[str, Tensor]:
         """All values of the parts, by name."""
@@ -225,20 +222,27 @@ class VideoModel(Pretrained):
                 f" unknown {unknown[:3]}"
             )
 
-    # ---------------------------------------------------------------------------------------------- helpers
-
-    def _build_parts(self, clip: CLIP, *, fresh: bool) -> tuple[Context, Pool, Head]:
+    def _build_parts(self, clip: CLIP, *, fresh: bool) -> dict[str, Any]:
+        """The context, the pool and the head of the config, in the order in which their start is drawn."""
         config, tower = self.config, clip.config.vision
+        pool, settings = self._chosen("pool")
+        head, head_settings = self._chosen("head")
         context = Context(config, tower)
-        pool = self._build(Pool, "pool", tower, config.num_frames, clip.config.embed_dim)
+        pool = pool(settings, tower, config.num_frames, clip.config.embed_dim)
         inputs = HeadInputs(clip, self.class_names, config.templates, pool.shape, fresh)
-        return context, pool, self._build(Head, "head", inputs)
+        return {"context": context, "pool": pool, "head": head(head_settings, inputs)}
+
+    def _chosen(self, slot: str) -> tuple[type[Any], Any]:
+        """The class and the settings of the part that the config has in a slot."""
+        settings = dict(getattr(self.config, slot))
+        name = settings.pop("name")
+        return find_part(slot, name), read_settings(slot, name, settings)
 
     def _check_sizes(self, clip: CLIP, saved: Mapping[str, Tensor]) -> None:
         """Raise ValueError if saved values are not those of the config. Nothing is in memory yet: a config that lies
         about its sizes costs none."""
         with torch.device("meta"):
-            parts = dict(zip(("context", "pool", "head"), self._build_parts(clip, fresh=False), strict=True))
+            parts = self._build_parts(clip, fresh=False)
         sizes = {f"{slot}.{name}": t.shape for slot, part in parts.items() for name, t in part.state_dict().items()}
         wrong = [n for n in sizes.keys() | saved.keys() if n not in saved or sizes.get(n) != saved[n].shape]
         if wrong:
@@ -246,15 +250,6 @@ class VideoModel(Pretrained):
                 f"these values do not fit the model's config: {len(wrong)} are missing, unknown or of another shape"
                 f" {sorted(wrong)[:3]}"
             )
-
-    def _build(self, kind: type[PartT], slot: str, *where: object) -> PartT:
-        """The part that the config has in a slot."""
-        chosen: dict[str, Any] = getattr(self.config, slot)
-        settings = {key: value for key, value in chosen.items() if key != "name"}
-        build: type = find_part(slot, chosen["name"])
-        part = build(read_settings(slot, chosen["name"], settings), *where)
-        assert isinstance(part, kind)
-        return part
 
     def _check_needs(self) -> None:
         """Raise ValueError if a part asks for what the backbone lacks."""

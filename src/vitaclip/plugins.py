@@ -7,8 +7,11 @@ a plugin: only the user does.
 """
 
 import os
+import pkgutil
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
+from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -41,6 +44,12 @@ def load_plugins() -> None:
         _once(f"--plugins {name}", lambda name=name: _import_file(Path(name)))  # type: ignore[misc]
 
 
+def import_registered(package: str) -> None:
+    """Import every module of a package, and the plugins, so that whatever registers itself in them is known."""
+    _import_modules(package)
+    load_plugins()
+
+
 def take_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Arguments of a command line without `--plugins FILE`, wherever it stands, and these files."""
     rest: list[str] = []
@@ -55,6 +64,12 @@ def take_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             raise ValueError("--plugins: name a Python file, such as --plugins my_parts.py")
     return rest, files
+
+
+@cache
+def _import_modules(package: str) -> None:
+    for module in pkgutil.walk_packages(import_module(package).__path__, f"{package}."):
+        import_module(module.name)
 
 
 def _once(what: str, load: Callable[[], object]) -> None:

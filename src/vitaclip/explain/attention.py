@@ -63,7 +63,7 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
         kinds[:] = groups
         return tokens, list(groups.values())
 
-    *_, trace = tower.run_blocks(model.context.change_input(tower.embed(clip[None])), before)
+    *_, trace = tower.run_blocks(model.context.input.change_tokens(tower.embed(clip[None])), before)
     last = trace.block
     tokens, context = last.norm1(trace.input), [last.norm1(group) for group in trace.context]
     batch = tokens.shape[:2]

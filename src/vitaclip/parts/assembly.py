@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.config import ModelConfig
-from vitaclip.parts.contract import INPUT, ContextKind
+from vitaclip.parts.contract import INPUT, ContextKind, Part
 from vitaclip.parts.registry import find_part, read_settings
 
 PROJECTION = "cls_proj"
@@ -57,8 +57,10 @@ class PlaceContext(nn.ModuleDict):
         return [(name, kind) for name, kind in sorted(self.items()) if isinstance(kind, ContextKind)]
 
 
-class Context(nn.Module):
-    """The context of a whole tower."""
+class Context(Part):
+    """The context of a whole tower: at the input, and at each block."""
+
+    slot = name = "context"
 
     def __init__(self, config: ModelConfig, tower: VisionConfig) -> None:
         super().__init__()
@@ -71,19 +73,11 @@ class Context(nn.Module):
         self.input = at(INPUT)
         self.blocks = nn.ModuleList(at(block) for block in range(tower.depth))
 
-    def change_input(self, tokens: Tensor) -> Tensor:
-        """What is done to the embedded tokens (B, T, L, C) before the first block."""
-        return self.input.change_tokens(tokens)
-
     def __getitem__(self, block: int) -> PlaceContext:
         """What stands at a block."""
         place = self.blocks[block]
         assert isinstance(place, PlaceContext)
         return place
-
-    def adapter_params(self) -> dict[str, nn.Parameter]:
-        """What trains of it, by name."""
-        return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
 
 def _kind(name: str) -> type[ContextKind]:

@@ -59,14 +59,7 @@ class ContextKind(Part):
     """Whether its start is drawn after that of `cls_proj`: this decides the order of random numbers alone."""
 
     def __init__(self, config: Any, tower: VisionConfig, num_frames: int, place: int) -> None:
-        """Make the instance of one place.
-
-        Args:
-            config: its settings.
-            tower: the shape of the image tower.
-            num_frames: T of a training clip.
-            place: INPUT, or the number of the block.
-        """
+        """Make the instance of one place, INPUT or the number of a block, for this tower and clips of T frames."""
         super().__init__()
         self.config = config
 
@@ -103,15 +96,10 @@ class Pool(Part):
     """Of the features of one video; (D,) unless the pool says otherwise."""
 
     def __init__(self, config: Any, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
-        """Args:
-        config: its settings.
-        tower: the shape of the image tower.
-        num_frames: T of a training clip.
-        embed_dim: D, of the space that the towers share.
-        """
+        """Make it for this tower, clips of T frames, and a space of D = `embed_dim` that both towers share."""
         super().__init__()
         self.config = config
-        self.shape: tuple[int, ...] = (embed_dim,)
+        self.shape = (embed_dim,)
 
     def forward(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """Features of the videos, (B, ...) of any shape that the head knows.
@@ -160,7 +148,7 @@ class Head(Part):
         self.config = config
         self._num_own = len(inputs.class_names)
         own = list(enumerate(inputs.class_names))
-        self._own_numbers = {text_key(name.replace("_", " ")): n for n, name in own} | {name: n for n, name in own}
+        self._own_numbers = {_read_name(name): n for n, name in own} | {name: n for n, name in own}
 
     def encode(self, names: Sequence[str], backbone: CLIP) -> Tensor | None:
         """What it has learned for K names, (K, ...) before `class_features`; None if nothing, so that names go into
@@ -205,7 +193,7 @@ class Head(Part):
 
     def own_number(self, name: str) -> int | None:
         """The number of its own class that has this name, or one that a text tower reads alike; or None."""
-        return self._own_numbers.get(name, self._own_numbers.get(text_key(name.replace("_", " "))))
+        return self._own_numbers.get(name, self._own_numbers.get(_read_name(name)))
 
     def indices(self, names: Sequence[str]) -> list[int]:
         """The numbers of names among its own classes.
@@ -221,6 +209,10 @@ class Head(Part):
                 " command line), to use the text tower"
             )
         return own
+
+
+def _read_name(name: str) -> str:
+    return text_key(name.replace("_", " "))
 
 
 class CosineHead(Head):

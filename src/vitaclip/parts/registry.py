@@ -1,13 +1,10 @@
 """The parts by slot and name, and the settings of each."""
 
 import dataclasses
-import pkgutil
 from collections.abc import Callable, Mapping
-from functools import cache
-from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
-from vitaclip.plugins import load_plugins
+from vitaclip.plugins import import_registered
 from vitaclip.settings import from_dict, to_dict
 from vitaclip.strings import did_you_mean
 
@@ -18,13 +15,18 @@ PartT = TypeVar("PartT", bound="type[Part]")
 _PARTS: dict[str, dict[str, "type[Part]"]] = {"context": {}, "pool": {}, "head": {}}
 
 
-def register(slot: str, name: str, config: type[Any], **attributes: object) -> Callable[[PartT], PartT]:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class NoSettings:
+    """The config of a part that has no setting."""
+
+
+def register(slot: str, name: str, config: type[Any] = NoSettings, **attributes: object) -> Callable[[PartT], PartT]:
     """A decorator that makes a class known as the part `name` of a slot.
 
     Args:
         slot: `context`, `pool` or `head`.
         name: what configs call the part.
-        config: the frozen dataclass of its settings.
+        config: the frozen dataclass of its settings, if it has any.
         attributes: further class attributes, such as the `label` and the `colour` that a kind of context has in
             pictures.
 
@@ -46,8 +48,7 @@ def register(slot: str, name: str, config: type[Any], **attributes: object) -> C
 
 def parts(slot: str) -> dict[str, "type[Part]"]:
     """The parts of a slot by name, in alphabetical order."""
-    _import_own()
-    load_plugins()
+    import_registered("vitaclip.parts")
     return dict(sorted(_PARTS[slot].items()))
 
 
@@ -76,18 +77,13 @@ def read_settings(slot: str, name: str, settings: Mapping[str, Any] | None) -> A
     config = find_part(slot, name).config_class
     if not isinstance(settings, Mapping | None):
         raise ValueError(f"model.{slot}.{name} = {settings!r}: give settings, such as {{}} for the defaults")
-    fields = get_type_hints(config)
-    values = dict(settings or {})
-    for key, value in values.items():
+    fields, values = get_type_hints(config), {}
+    for key, value in (settings or {}).items():
         if key not in fields:
             own = ", ".join(field.name for field in dataclasses.fields(config)) or "none"
             raise ValueError(f"model.{slot}: part {name!r} has no setting {key!r}; its settings: {own}")
-        if isinstance(value, str):
-            values[key] = _read_number(value, fields[key])
-    try:
-        return from_dict(config, values)
-    except TypeError as error:
-        raise ValueError(f"model.{slot}.{name}: {error}; `vitaclip list parts {name}` shows the settings") from error
+        values[key] = _read_number(value, fields[key]) if isinstance(value, str) else value
+    return from_dict(config, values)
 
 
 def resolve_one(slot: str, chosen: str | Mapping[str, Any]) -> dict[str, Any]:
@@ -131,11 +127,3 @@ def _read_number(text: str, kind: Any) -> Any:
         return kind(text) if kind in (int, float) else text
     except ValueError:
         return text
-
-
-@cache
-def _import_own() -> None:
-    """Import every file of this package, so that the parts in them register themselves."""
-    package = import_module("vitaclip.parts")
-    for module in pkgutil.walk_packages(package.__path__, "vitaclip.parts."):
-        import_module(module.name)

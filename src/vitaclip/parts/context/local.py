@@ -1,26 +1,19 @@
 """Local prompts (Vita-CLIP, section 3.2): a token for each frame, shifted by that frame; each frame sees all."""
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.contract import ContextKind, interpolate_frames, uniform_tokens
-from vitaclip.parts.registry import register
+from vitaclip.parts.registry import NoSettings, register
 
 
-@dataclass(frozen=True, kw_only=True)
-class LocalConfig:
-    """Local prompts have no setting."""
-
-
-@register("context", "local", LocalConfig, label="local prompts", colour="#2f9c86")
+@register("context", "local", label="local prompts", colour="#2f9c86")
 class LocalTokens(ContextKind):
     """p = local + c, with c the projected frame tokens."""
 
     needs_projection = True
 
-    def __init__(self, config: LocalConfig, tower: VisionConfig, num_frames: int, place: int) -> None:
+    def __init__(self, config: NoSettings, tower: VisionConfig, num_frames: int, place: int) -> None:
         super().__init__(config, tower, num_frames, place)
         self.prompts = uniform_tokens(num_frames, tower)
 

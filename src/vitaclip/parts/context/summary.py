@@ -1,28 +1,21 @@
 """Summary tokens (Vita-CLIP, section 3.2): a token for each frame that has looked at the frame tokens of all frames."""
 
-from dataclasses import dataclass
-
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.backbones.transformer import Attention
 from vitaclip.parts.contract import ContextKind
-from vitaclip.parts.registry import register
+from vitaclip.parts.registry import NoSettings, register
 
 
-@dataclass(frozen=True, kw_only=True)
-class SummaryConfig:
-    """Summary tokens have no setting."""
-
-
-@register("context", "summary", SummaryConfig, label="summary token", colour="#8a5ab0")
+@register("context", "summary", label="summary token", colour="#8a5ab0")
 class SummaryToken(ContextKind):
     """s = c + MHSA(LN(c)) across the frames, with c the projected frame tokens; frame t gets s[t]."""
 
     needs_projection = True
     starts_after_projection = True
 
-    def __init__(self, config: SummaryConfig, tower: VisionConfig, num_frames: int, place: int) -> None:
+    def __init__(self, config: NoSettings, tower: VisionConfig, num_frames: int, place: int) -> None:
         super().__init__(config, tower, num_frames, place)
         self.norm = nn.LayerNorm(tower.width)
         self.attention = Attention(tower.width, tower.heads)

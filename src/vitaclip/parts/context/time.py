@@ -1,31 +1,25 @@
 """The time embedding (Vita-CLIP, section 3.2): a learned vector for each place in the clip, added to its tokens."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.contract import INPUT, ContextKind, interpolate_frames
-from vitaclip.parts.registry import register
+from vitaclip.parts.registry import NoSettings, register
 
 
-@dataclass(frozen=True, kw_only=True)
-class TimeConfig:
-    """The time embedding has no setting."""
-
-
-@register("context", "time", TimeConfig, label="time embedding", colour="#b08a3a")
+@register("context", "time", label="time embedding", colour="#b08a3a")
 class TimeEmbedding(ContextKind):
     """A vector (T, C), added to all tokens of a frame before the first block."""
 
-    def __init__(self, config: TimeConfig, tower: VisionConfig, num_frames: int, place: int) -> None:
+    def __init__(self, config: NoSettings, tower: VisionConfig, num_frames: int, place: int) -> None:
         super().__init__(config, tower, num_frames, place)
         self.embed = nn.Parameter(torch.empty(num_frames, tower.width).normal_(std=0.02))
 
     @classmethod
-    def places(cls, config: TimeConfig, depth: int) -> Sequence[int]:
+    def places(cls, config: NoSettings, depth: int) -> Sequence[int]:
         """At the input alone."""
         return (INPUT,)
 

@@ -5,7 +5,7 @@ Axes: K classes, L tokens, M context tokens, W channels of the text tower.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -38,17 +38,12 @@ class LearnedTextConfig:
         require(self.class_token_position in positions, self, "class_token_position", f"choose one of {positions}")
 
 
-@dataclass(frozen=True)
-class PromptLayout:
+class PromptLayout(NamedTuple):
     """Where everything stands in the K prompts: `ids` (K, L), the `slots` (K, M) kept for the context, `end` (K,)."""
 
     ids: Tensor
     slots: Tensor
     end: Tensor
-
-    def to(self, device: torch.device) -> "PromptLayout":
-        """The same layout on another device."""
-        return PromptLayout(self.ids.to(device), self.slots.to(device), self.end.to(device))
 
 
 def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfig, context_length: int) -> PromptLayout:
@@ -59,10 +54,8 @@ def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfi
     punctuation may share a token with it.
 
     Raises:
-        ValueError: if there is no name, or if a prompt does not fit the text tower.
+        ValueError: if a prompt does not fit the text tower.
     """
-    if not names:
-        raise ValueError("the list of class names is empty; give at least one")
     layout, room = tokenizer.layout, tokenizer.layout.room(context_length)
     rows, slots = [], []
     for name in names:
@@ -81,14 +74,11 @@ def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfi
 def _lay_out_one(name: str, tokenizer: Tokenizer, config: LearnedTextConfig) -> tuple[list[int], list[int]]:
     """One prompt without start and end: its ids, zeros in the slots of the context, and where these slots are."""
     tokens = tokenizer.encode(name + ".")
-    name_length = min(len(tokenizer.encode(name)), len(tokens))
+    length = min(len(tokenizer.encode(name)), len(tokens))
     total = config.num_context
     before = {"end": total, "middle": total // 2, "front": 0}[config.class_token_position]
-    after = total - before
-    named, rest = tokens[:name_length], tokens[name_length:]
-    row = [*[0] * before, *named, *[0] * after, *rest]
-    first_after = before + name_length
-    return row, [*range(before), *range(first_after, first_after + after)]
+    row = [*[0] * before, *tokens[:length], *[0] * (total - before), *tokens[length:]]
+    return row, [*range(before), *range(before + length, total + length)]
 
 
 @register("head", "learned_text", LearnedTextConfig)
@@ -108,17 +98,16 @@ class LearnedTextHead(CosineHead):
         start = torch.empty(shape).normal_(std=0.02) if words is None else words.expand(shape).clone()
         self.context = nn.Parameter(start)
         self.add_temperature(backbone)
-        self._last_layout: tuple[tuple[str, ...], PromptLayout] | None = None
+        self._last_layout: tuple[Sequence[str], PromptLayout] | None = None
 
     def encode(self, names: Sequence[str], backbone: CLIP) -> Tensor:
         """(K, D), not of unit length."""
-        numbers = self.indices(names) if self.per_class else None
-        layout = self._lay_out(tuple(names), backbone)
-        embeddings = backbone.text.token_embed(layout.ids)
-        rows = torch.arange(len(layout.ids), device=embeddings.device)[:, None]
-        context = self.context if numbers is None else self.context[torch.tensor(numbers, device=embeddings.device)]
-        context = context.expand(len(layout.ids), -1, -1).to(embeddings.dtype)
-        features: Tensor = backbone.text(embeddings.index_put((rows, layout.slots), context), layout.end)
+        ids, slots, end = self._lay_out(tuple(names), backbone)
+        embeddings = backbone.text.token_embed(ids)
+        context = self.context[self.indices(names)] if self.per_class else self.context
+        rows = torch.arange(len(ids), device=ids.device)[:, None]
+        context = context.expand(len(ids), -1, -1).to(embeddings.dtype)
+        features: Tensor = backbone.text(embeddings.index_put((rows, slots), context), end)
         return features
 
     def _lay_out(self, names: tuple[str, ...], backbone: CLIP) -> PromptLayout:
@@ -126,8 +115,9 @@ class LearnedTextHead(CosineHead):
         if self._last_layout is None or self._last_layout[0] != names:
             length = backbone.config.text.context_length
             self._last_layout = names, lay_out(names, backbone.tokenizer, self.config, length)
-        self._last_layout = names, self._last_layout[1].to(self.context.device)
-        return self._last_layout[1]
+        layout = PromptLayout(*(tensor.to(self.context.device) for tensor in self._last_layout[1]))
+        self._last_layout = names, layout
+        return layout
 
     def _embed_words(self, backbone: CLIP) -> Tensor:
         """Token embeddings (M, W) of the words that the context starts from."""

@@ -4,29 +4,23 @@ Axes: K classes, D embedding.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
 from vitaclip.parts.contract import CosineHead, HeadInputs, encode_templates
-from vitaclip.parts.registry import register
+from vitaclip.parts.registry import NoSettings, register
 
 
-@dataclass(frozen=True, kw_only=True)
-class LinearConfig:
-    """The linear probe has no setting; there is no bias."""
-
-
-@register("head", "linear", LinearConfig)
+@register("head", "linear")
 class LinearHead(CosineHead):
     """Vectors (K, D) that start where the backbone is without training: at the features of the classes' texts."""
 
     replaces_texts = True
     per_class = "vector"
 
-    def __init__(self, config: LinearConfig, inputs: HeadInputs) -> None:
+    def __init__(self, config: NoSettings, inputs: HeadInputs) -> None:
         super().__init__(config, inputs)
         backbone, class_names = inputs.backbone, inputs.class_names
         if not class_names:
@@ -40,4 +34,4 @@ class LinearHead(CosineHead):
 
     def encode(self, names: Sequence[str], backbone: CLIP) -> Tensor:
         """(K, D)."""
-        return self.vectors[torch.tensor(self.indices(names), device=self.vectors.device)]
+        return self.vectors[self.indices(names)]

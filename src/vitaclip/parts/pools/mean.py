@@ -1,7 +1,6 @@
 """The mean of the frames' features (CLIP4Clip's parameter-free pool; Vita-CLIP, ViFi-CLIP)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from torch import Tensor
 
@@ -10,12 +9,7 @@ from vitaclip.parts.contract import DropoutMasks, Pool
 from vitaclip.parts.registry import register
 
 
-@dataclass(frozen=True, kw_only=True)
-class MeanConfig:
-    """The mean has no setting."""
-
-
-@register("pool", "mean", MeanConfig)
+@register("pool", "mean")
 class MeanPool(Pool):
     """The mean over the frames of what the tower itself makes of a frame."""
 
