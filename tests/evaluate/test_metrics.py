@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import average_precision_score
 
 from vitaclip.data import label_tensor, multi_hot
-from vitaclip.evaluate.metrics import Scores, average_precision, summarize, wilson_interval
+from vitaclip.evaluate.metrics import Scores, average_precision, calibration_error, summarize, wilson_interval
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 1), (1, 1), (11, 11), (3, 11), (950, 1000)])
@@ -30,6 +30,16 @@ def test_average_precision_is_that_of_scikit_learn(videos: int, levels: int) -> 
         positive[rng.integers(videos)] = True
         expected = average_precision_score(positive, scores)
         assert average_precision(torch.tensor(scores), torch.tensor(positive)) == pytest.approx(expected, abs=1e-12)
+
+
+def test_calibration_error_equals_counting_by_hand() -> None:
+    probabilities = torch.tensor(np.random.default_rng(0).dirichlet(np.full(6, 0.3), size=200))
+    labels, sums = torch.arange(200) % 6, np.zeros((15, 3))
+    for row, label in zip(probabilities.tolist(), labels.tolist(), strict=True):
+        place = next(b for b in range(15) if max(row) <= (b + 1) / 15 or b == 14)
+        sums[place] += (1, max(row), row.index(max(row)) == label)
+    expected = sum(n / 200 * abs(c / n - r / n) for n, c, r in sums.tolist() if n)
+    assert calibration_error(probabilities, labels) == pytest.approx(expected)
 
 
 def test_several_labels_are_measured_by_their_mean_average_precision() -> None:

@@ -97,6 +97,18 @@ def average_precision(scores: Tensor, positive: Tensor) -> float:
     return float((found / (ends + 1) * gained).sum())
 
 
+def calibration_error(probabilities: Tensor, labels: Tensor, num_bins: int = 15) -> float:
+    """Expected calibration error: the mean distance, in [0, 1], between the confidence and the accuracy of videos that
+    are sorted by confidence into bins of equal width. Confidence is the probability of the class that is named.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017. The upper end belongs to a bin.
+    """
+    confidence, predicted = probabilities.double().max(dim=1)
+    bins = (confidence * num_bins).ceil().long().clamp(1, num_bins) - 1
+    gaps = confidence.new_zeros(num_bins).index_add_(0, bins, confidence - (predicted == labels).double())
+    return float(gaps.abs().sum()) / len(labels)
+
+
 def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
     """Counts (K, K): row the true class, column the predicted one."""
     num_classes = probabilities.shape[1]

@@ -15,7 +15,6 @@ from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts
 from vitaclip.evaluate.evaluation import Candidates, Evaluated, Evaluator
-from vitaclip.evaluate.frames_curve import FramesCurve, frames_curve, views_by_frames
 from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
 from vitaclip.evaluate.metrics import EvaluationResult
 from vitaclip.evaluate.protocol import Protocol, fill
@@ -48,8 +47,6 @@ class PartResult:
     never_trained: str
     """How many of the candidates the model was not trained on, such as `3 of 10`."""
     evaluated: Evaluated
-    frames_curve: FramesCurve | None
-    """Top-1 over the number of frames, if asked for."""
     note: str = ""
     """What was noticed when the list was read."""
 
@@ -79,8 +76,7 @@ class PartResult:
             "class_names": self.texts.names,
             "class_texts": self.texts.texts,
         }
-        curve = self.frames_curve.to_dict() if self.frames_curve else None
-        return said | counts | self.result.to_dict() | texts | {"frames_curve": curve}
+        return said | counts | self.result.to_dict() | texts
 
 
 @dataclass(frozen=True)
@@ -98,8 +94,6 @@ class ProtocolResult:
     summary: dict[str, float]
     """Top-1 in [0, 1]: empty, or `mean` and `std` (population), or `base`, `novel` and `harmonic_mean`."""
     parts: tuple[PartResult, ...]
-    frames_summary: dict[int, dict[str, float]]
-    """The summary by the number of frames, if asked for."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON; of a list, the figures of its only part at the top."""
@@ -116,7 +110,7 @@ def run_list(
     videos: VideoList,
     evaluator: Evaluator,
     texts: Candidates,
-    views: Mapping[int, ViewsConfig],
+    views: ViewsConfig,
     start: Start = lambda _what, _total: lambda _done: None,
 ) -> ProtocolResult:
     """Evaluate on a list.
@@ -127,16 +121,15 @@ def run_list(
         videos: the content of the list.
         evaluator: holds the model.
         texts: the candidates, from `evaluator.encode_texts`.
-        views: from `views_by_frames`.
+        views: how a video is looked at.
         start: see `run_protocol`.
     """
-    encoded = _encode_each(evaluator, videos.rows, views, [texts], start, "evaluating")
-    by_frames = {number: evaluator.score(each, texts) for number, each in encoded.items()}
+    done = start("evaluating", evaluator.num_own_videos(len(videos.rows)))
+    evaluated = evaluator.score(evaluator.encode(videos.rows, views, [texts], done), texts)
     file = Path(source)
     sums = {file.name: sha256_of_file(file)} if file.is_file() else {}
-    part = _part_result(file.name, {}, name, videos.rows, by_frames, texts, sums, "", evaluator, videos.note)
-    own = next(iter(views.values()))
-    return ProtocolResult("", source, "", own, evaluator.interpolation, {}, (part,), {})
+    part = _part_result(file.name, {}, name, videos.rows, evaluated, texts, sums, "", evaluator, videos.note)
+    return ProtocolResult("", source, "", views, evaluator.interpolation, {}, (part,))
 
 
 def run_protocol(
@@ -147,7 +140,6 @@ def run_protocol(
     data: DataConfig,
     prompts: ClassPrompts,
     start: Start = lambda _what, _total: lambda _done: None,
-    frames: Sequence[int] = (),
     interpolation: InterpolateConfig | None = None,
     dist: DistEnv = SINGLE_PROCESS,
 ) -> ProtocolResult:
@@ -161,7 +153,6 @@ def run_protocol(
         data: worker processes and batch size; `on_error` is for files that are there and cannot be read.
         prompts: templates go before those of the protocol.
         start: see `Start`.
-        frames: numbers of frames a clip to evaluate with besides; each part then has its curve over them.
         interpolation: between frozen CLIP and each model.
         dist: the processes that share the videos; each gets the result of all.
 
@@ -181,51 +172,30 @@ def run_protocol(
     parts: list[PartResult] = []
     evaluator: Evaluator | None = None
     samples: dict[str, VideoSample] = {}
-    encoded: dict[int, VideoFeatures] = {}
+    encoded: VideoFeatures | None = None
     for values in protocol.values:
         name, model, training = dist.run_on_all_ranks(partial(load, values))
         tested = {place: sample for place, sample in lists.test_rows(values).items() if place not in lists.missing}
         if evaluator is None or evaluator.model is not model or tested != samples:
-            evaluator, samples, encoded = Evaluator(model, runtime, data, prompts, dist, interpolation), tested, {}
+            evaluator, samples = Evaluator(model, runtime, data, prompts, dist, interpolation), tested
             # First: a text that does not fit costs no video.
             texts = dist.run_on_all_ranks(partial(_encode_texts, evaluator, classes))
             title = ", ".join(f"{word} {value}" for word, value in values.items()) or protocol.name
-            by_frames = views_by_frames(evaluator, views, frames)
-            encoded = _encode_each(evaluator, [*samples.values()], by_frames, [*texts.values()], start, title)
+            done = start(title, evaluator.num_own_videos(len(samples)))
+            encoded = evaluator.encode([*samples.values()], views, [*texts.values()], done)
         for part, candidates in classes.items():
             listed = _relabel(lists.rows(part, values), protocol.all_classes().names, candidates.names)
-            scored = {
-                number: evaluator.score(_select(videos, samples, listed, lists.missing), texts[part])
-                for number, videos in encoded.items()
-            }
+            assert encoded is not None
+            scored = evaluator.score(_select(encoded, samples, listed, lists.missing), texts[part])
             files = [fill(each, values) for each in protocol.parts[part].lists]
             sums = {each: lists.files[each].sha256 for each in files}
             rows = tuple(listed.values())
             parts.append(_part_result(part, values, name, rows, scored, texts[part], sums, training, evaluator))
-    curves = [set(part.frames_curve.top1) for part in parts if part.frames_curve]
-    common = sorted(set.intersection(*curves)) if curves else []  # models may differ in their own number of frames
     return ProtocolResult(
         *(protocol.name, protocol.about, protocol.variant, views, interpolation),
         summary=summarize_parts(protocol, parts),
         parts=tuple(parts),
-        frames_summary={number: summarize_parts(protocol, parts, number) for number in common},
     )
-
-
-def _encode_each(
-    evaluator: Evaluator,
-    samples: Sequence[VideoSample],
-    views: Mapping[int, ViewsConfig],
-    candidates: Sequence[Candidates],
-    start: Start,
-    title: str,
-) -> dict[int, VideoFeatures]:
-    """The videos embedded with each number of frames."""
-    encoded, count = {}, evaluator.num_own_videos(len(samples))
-    for number, each in views.items():
-        on_progress = start(title + (f", T = {number}" if len(views) > 1 else ""), count)
-        encoded[number] = evaluator.encode(samples, each, candidates, on_progress)
-    return encoded
 
 
 def _part_result(
@@ -233,15 +203,14 @@ def _part_result(
     values: Mapping[str, int],
     name: str,
     rows: tuple[VideoSample, ...],
-    by_frames: Mapping[int, Evaluated],
+    evaluated: Evaluated,
     texts: Candidates,
     sums: Mapping[str, str],
     training: str,
     evaluator: Evaluator,
     note: str = "",
 ) -> PartResult:
-    """The result of a part; `by_frames` begins with the evaluation itself, others are with other numbers of frames."""
-    frames, evaluated = next(iter(by_frames.items()))
+    """The result of a part."""
     unknown = sum(evaluator.model.head.own_number(each) is None for each in texts[0].names)
     return PartResult(
         *(part, dict(values), name, rows, texts[0]),
@@ -249,14 +218,13 @@ def _part_result(
         training=training,
         never_trained=f"{unknown} of {len(texts[0].names)}",
         evaluated=evaluated,
-        frames_curve=frames_curve(by_frames, frames) if len(by_frames) > 1 else None,
         note=note,
     )
 
 
-def summarize_parts(protocol: Protocol, parts: Sequence[PartResult], frames: int = 0) -> dict[str, float]:
-    """The figures that a protocol is quoted by; with `frames`, at this number of frames of the parts' curves."""
-    top1 = [part.frames_curve.top1[frames] if frames and part.frames_curve else part.result.top1 for part in parts]
+def summarize_parts(protocol: Protocol, parts: Sequence[PartResult]) -> dict[str, float]:
+    """The figures that a protocol is quoted by."""
+    top1 = [part.result.top1 for part in parts]
     if protocol.summary == "mean":
         return {"mean": statistics.fmean(top1), "std": statistics.pstdev(top1)}
     if protocol.summary == "harmonic_mean":

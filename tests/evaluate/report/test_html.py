@@ -14,7 +14,6 @@ import torch
 from small_world import NAMES
 from vitaclip.data import VideoError, VideoPath, VideoSample, read_folder
 from vitaclip.evaluate.evaluation import Evaluated
-from vitaclip.evaluate.frames_curve import frames_curve
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.evaluate.report import EvalSubject, ExplanationSection, PromptKind, write_report
 from vitaclip.evaluate.report.html import image_to_data_uri
@@ -131,21 +130,13 @@ def test_small_report_leaves_out_what_it_cannot_tell(rows: tuple[VideoSample, ..
         "Confusion matrix of 3 classes",
         "Top-1 over views",
     ]
-    many, evaluated = tuple(rows[n % len(rows)] for n in range(200)), scored(rows)
+    many = tuple(rows[n % len(rows)] for n in range(200))
     generator = torch.Generator().manual_seed(0)
     labels = torch.tensor([row.label for row in many])
     scores = Scores(torch.rand(200, 3, generator=generator).softmax(dim=1), labels, torch.arange(200))
-    curve = frames_curve({4: evaluated, 8: evaluated}, 8)
-    file = write_report(
-        tmp_path, EvalSubject("x", {}, many, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)), curve=curve
-    )
+    file = write_report(tmp_path, EvalSubject("x", {}, many, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
     page = Page(file.read_text(encoding="utf-8"))
     assert "calibration error" in page.text
-    assert figures(page)[-3:] == [
-        "Accuracy over confidence",
-        "Accuracy over videos answered",
-        "Top-1 over frames in a clip",
-    ]
 
 
 def figures(page: Page) -> list[str]:

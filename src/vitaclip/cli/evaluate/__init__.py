@@ -27,7 +27,6 @@ examples:
   vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
   vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
   vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
-  vitaclip eval test.csv --model runs/own_videos/model --report report/ --frames_curve 1,2,4,8,16
   vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.ratio 0.5
   vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
@@ -70,13 +69,6 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=str,
         default="",
         help="folder for a page (index.html, one file that needs no network), result.json and predictions.csv",
-    )
-    parser.add_argument(
-        "--frames_curve",
-        type=str,
-        default="",
-        help="evaluate with these numbers of frames a clip too, such as 1,2,4,8,16, and draw top-1 over them; each"
-        " costs a pass over the videos",
     )
     parser.add_argument(
         "--predictions",

@@ -11,7 +11,6 @@ from vitaclip.cli.screen import print_skipped, print_table, terminal
 from vitaclip.data.config import VideoLimits, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassTexts
 from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
-from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import EvaluationResult
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult
@@ -55,7 +54,7 @@ def tell(
         explain = explainer_of(model, part.texts, result.views, arguments.runtime, arguments.data.limits)
         place = folder / part.file_name if len(result.parts) > 1 else folder
         subject, limits = _subject(result, part), arguments.data.limits
-        page = write_report(place, subject, part.evaluated, curve=part.frames_curve, explain=explain, limits=limits)
+        page = write_report(place, subject, part.evaluated, explain=explain, limits=limits)
         terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
 
 
@@ -71,13 +70,8 @@ def print_result(result: ProtocolResult) -> None:
     notes = [line for part in result.parts for line in _notes(part, mixed)]
     for note in sorted(dict.fromkeys(notes), key=lambda note: _ORDER.index(note.split(":")[0])):
         console.print(note.removeprefix("note: "), soft_wrap=True)
-    if result.protocol:
-        if result.frames_summary:
-            _print_protocol_frames(result)
-    else:
+    if not result.protocol:
         _print_classes(result.parts[0].evaluated.result)
-        if result.parts[0].frames_curve:
-            _print_frames_curve(result.parts[0].frames_curve)
     print_skipped(console, list(dict.fromkeys(line for part in result.parts for line in part.result.skipped)))
 
 
@@ -129,28 +123,6 @@ def _print_classes(result: EvaluationResult) -> None:
     heading = "class" if shown is ranked else "class (five best, five worst)"
     measure = "accuracy" if result.mean_average_precision is None else "average precision"
     print_table(terminal(), "", (heading, measure), [(name, f"{share:.1%}") for name, share in shown])
-
-
-def _print_frames_curve(curve: FramesCurve) -> None:
-    """A row for each number of frames."""
-    rows = []
-    for point in curve.points:
-        difference = f"{100 * point.difference:+.1f} ± {100 * point.standard_error:.1f}"
-        rows.append((str(point.frames), f"{point.top1:.2%}", "" if point.frames == curve.reference else difference))
-    title = f"frames a clip, on the same {curve.num_videos:,} videos (± paired standard error)"
-    print_table(terminal(), title, ("frames", "top-1", f"points from {curve.reference}"), rows)
-
-
-def _print_protocol_frames(result: ProtocolResult) -> None:
-    """Top-1 of every part by the number of frames, and of the summary."""
-    rows = []
-    for part in result.parts:
-        curve = part.frames_curve.top1 if part.frames_curve else {}
-        rows.append((part.title, *(f"{curve[frames]:.2%}" for frames in result.frames_summary)))
-    for name in result.summary:
-        rows.append((name, *(f"{summary[name]:.2%}" for summary in result.frames_summary.values())))
-    headings = ("part", *(f"{frames} frames" for frames in result.frames_summary))
-    print_table(terminal(), "top-1 by frames a clip", headings, rows)
 
 
 def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:

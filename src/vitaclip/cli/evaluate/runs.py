@@ -14,16 +14,12 @@ from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Candidates, Evaluator
-from vitaclip.evaluate.frames_curve import views_by_frames
 from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
 from vitaclip.evaluate.protocol_lists import ProtocolLists, describe_missing, read_protocol_lists
 from vitaclip.evaluate.protocol_run import ProtocolResult, Start, run_list, run_protocol
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
 from vitaclip.runtime import pick_device_among
-
-MAX_FRAMES = 1000
-"""A clip has all its frames in memory at once, and so has what the model makes of them."""
 
 Run = Callable[[Start], ProtocolResult]
 
@@ -57,18 +53,17 @@ class Models:
 def prepare_list(arguments: Namespace, models: Models, dist: DistEnv) -> Run:
     """Read and check everything that an evaluation on a list or a folder needs; returns what runs it."""
 
-    def prepare() -> tuple[str, VideoList, Evaluator, Candidates, dict[int, ViewsConfig]]:
-        frames, prompts = read_frames(arguments.frames_curve), read_prompts(arguments)
+    def prepare() -> tuple[str, VideoList, Evaluator, Candidates]:
+        prompts = read_prompts(arguments)
         name, model = models.load({})
         videos = _read(arguments, model.class_names)
         evaluator = Evaluator(model, arguments.runtime, arguments.data, prompts, dist, arguments.interpolate)
-        views = views_by_frames(evaluator, arguments.views, frames)
         if dist.is_rank0:
             check_places(arguments)
-        return name, videos, evaluator, evaluator.encode_texts(videos.class_names), views
+        return name, videos, evaluator, evaluator.encode_texts(videos.class_names)
 
-    name, videos, evaluator, texts, views = dist.run_on_all_ranks(prepare)
-    return partial(run_list, name, arguments.videos, videos, evaluator, texts, views)
+    name, videos, evaluator, texts = dist.run_on_all_ranks(prepare)
+    return partial(run_list, name, arguments.videos, videos, evaluator, texts, arguments.views)
 
 
 def _read(arguments: Namespace, known: tuple[str, ...]) -> VideoList:
@@ -95,16 +90,16 @@ def _read(arguments: Namespace, known: tuple[str, ...]) -> VideoList:
 def prepare_protocol(arguments: Namespace, models: Models, dist: DistEnv) -> Run:
     """Read and check everything that a protocol needs, and say what is not there; returns what runs it."""
 
-    def prepare() -> tuple[ProtocolLists, ClassPrompts, tuple[int, ...]]:
+    def prepare() -> tuple[ProtocolLists, ClassPrompts]:
         protocol = load_protocol(arguments.protocol)
-        prompts, frames = read_prompts(arguments), read_frames(arguments.frames_curve)
+        prompts = read_prompts(arguments)
         _check(arguments, protocol)
         lists = read_protocol_lists(protocol, arguments.data.root)
         if dist.is_rank0:
             check_places(arguments, [str(lists.root / name) for name in lists.files])
-        return lists, prompts, frames
+        return lists, prompts
 
-    lists, prompts, frames = dist.run_on_all_ranks(prepare)
+    lists, prompts = dist.run_on_all_ranks(prepare)
     console = terminal(quiet=not dist.is_rank0)
     for line in describe_missing(lists):
         console.print(f"not there: {line}", style="yellow", soft_wrap=True)
@@ -113,7 +108,7 @@ def prepare_protocol(arguments: Namespace, models: Models, dist: DistEnv) -> Run
         lacking = "1 video is" if count == 1 else f"{count} videos are"
         raise dist.failure(f"{lacking} not there; copy what is lacking, or leave it out with --data.on_error skip")
     settings = arguments.views, arguments.runtime, arguments.data, prompts
-    others = {"frames": frames, "interpolation": arguments.interpolate, "dist": dist}
+    others = {"interpolation": arguments.interpolate, "dist": dist}
     return lambda start: run_protocol(lists, models.load, *settings, start, **others)
 
 
@@ -127,23 +122,3 @@ def _check(arguments: Namespace, protocol: Protocol) -> None:
         raise ValueError(
             f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
         )
-
-
-def read_frames(given: str) -> tuple[int, ...]:
-    """The numbers of `--frames_curve`; none if it is not given.
-
-    Raises:
-        ValueError: for anything but numbers from 1 to `MAX_FRAMES` with commas between.
-
-    >>> read_frames("8, 1,2")
-    (1, 2, 8)
-    """
-    parts = [part.strip() for part in given.split(",")] if given else []
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"--frames_curve {given}: give numbers of frames with commas between, such as 1,2,4,8,16")
-    if wrong := [part for part in parts if int(part) > MAX_FRAMES]:
-        raise ValueError(
-            f"--frames_curve {given}: {wrong[0]} frames a clip are more than {MAX_FRAMES:,}, and all frames of a clip"
-            " are in memory at once; give smaller numbers"
-        )
-    return tuple(sorted({int(part) for part in parts}))

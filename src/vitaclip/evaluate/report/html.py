@@ -15,7 +15,6 @@ from torch import Tensor
 from vitaclip.data import EvalViews, FrameSampling, ReadOptions, VideoError, VideoSample
 from vitaclip.data.config import VideoLimits
 from vitaclip.evaluate.evaluation import Evaluated
-from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import wilson_interval
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.report import plots
@@ -75,7 +74,6 @@ def write_report(
     subject: EvalSubject,
     evaluated: Evaluated,
     *,
-    curve: FramesCurve | None = None,
     explain: Explain | None = None,
     limits: VideoLimits | None = None,
 ) -> Path:
@@ -85,7 +83,6 @@ def write_report(
         folder: made if it does not exist.
         subject: what was evaluated.
         evaluated: the scores and their metrics.
-        curve: top-1 with other numbers of frames.
         explain: explains why the misnamed videos that are shown got their names.
         limits: those that the videos were read with.
     """
@@ -93,17 +90,14 @@ def write_report(
     summary = summarize_evaluation(evaluated, subject.class_names)
     said = {"title": subject.title, "about": dict(subject.about), "sha256": dict(subject.sha256)}
     said |= {"class_names": list(subject.class_names), "version": __version__}
-    measured = summary.to_dict() | ({"frames_curve": curve.to_dict()} if curve else {})
-    write_json(folder / RESULT_FILE, said | dict(subject.settings) | measured)
+    write_json(folder / RESULT_FILE, said | dict(subject.settings) | summary.to_dict())
     write_predictions(folder / PREDICTIONS_FILE, subject.rows, subject.class_names, evaluated.scores)
     strips = [_film_strips(pair, subject, evaluated, explain, limits or VideoLimits()) for pair in summary.pairs]
-    write_text(folder / PAGE_FILE, render_page(subject, summary, strips, curve))
+    write_text(folder / PAGE_FILE, render_page(subject, summary, strips))
     return folder / PAGE_FILE
 
 
-def render_page(
-    subject: EvalSubject, summary: EvalSummary, strips: Sequence[Sequence[FilmStrip]], curve: FramesCurve | None = None
-) -> str:
+def render_page(subject: EvalSubject, summary: EvalSummary, strips: Sequence[Sequence[FilmStrip]]) -> str:
     """The page as one HTML file without a script; it loads nothing from anywhere."""
     result = summary.result
     ranked = sorted(summary.classes, key=lambda each: (-each.accuracy, each.name))
@@ -125,11 +119,7 @@ def render_page(
         best=plots.class_accuracy_chart(ranked[:best]) if ranked else "",
         worst=plots.class_accuracy_chart(worst) if worst else "",
         confusion=plots.confusion_chart(result, subject.class_names) if ranked else "",
-        reliability=plots.reliability_chart(summary) if summary.calibration else "",
-        coverage=plots.coverage_chart(summary) if summary.coverage else "",
         views=plots.views_chart(result) if len(result.view_top1) > 1 else "",
-        frames=plots.frames_chart(curve) if curve else "",
-        curve=curve,
         pairs=list(zip(summary.pairs, strips, strict=True)),
         explained=[strip.explanation for of_pair in strips for strip in of_pair if strip.explanation],
         version=__version__,

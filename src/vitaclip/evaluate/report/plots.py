@@ -8,10 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from vitaclip.evaluate.frames_curve import FramesCurve
 from vitaclip.evaluate.metrics import EvaluationResult
-from vitaclip.evaluate.report.summary import ClassSummary, EvalSummary
-from vitaclip.figures import ACCENT, INK, SOFT, bars, drawing, fraction_axis, shorten, to_svg
+from vitaclip.evaluate.report.summary import ClassSummary
+from vitaclip.figures import ACCENT, INK, bars, drawing, fraction_axis, shorten, to_svg
 
 WIDTH = 4.9
 """Inches: about the width of a phone at 72 units an inch."""
@@ -59,55 +58,14 @@ def confusion_chart(result: EvaluationResult, names: Sequence[str]) -> Markup:
         return Markup(to_svg(figure, f"Confusion matrix of {len(names)} classes: {spoken}."))
 
 
-def reliability_chart(summary: EvalSummary) -> Markup:
-    """Accuracy over confidence; the area of a dot is the number of its videos."""
-    bins = summary.calibration.bins if summary.calibration else ()
-    most = max((each.count for each in bins), default=1)
-    confidence, accuracy = [each.confidence for each in bins], [each.accuracy for each in bins]
-    with drawing(WIDTH, 3.4) as figure:
-        axes = figure.subplots()
-        axes.plot([0, 1], [0, 1], color=SOFT, linestyle="--", linewidth=1)
-        axes.plot(confidence, accuracy, color=ACCENT, linewidth=1.5, clip_on=False)
-        axes.scatter(confidence, accuracy, [12 + 120 * each.count / most for each in bins], color=ACCENT, clip_on=False)
-        fraction_axis(axes, vertical=True)
-        fraction_axis(axes, vertical=False)
-        axes.set(xlabel="confidence", ylabel="accuracy")
-        spoken = "; ".join(f"confidence {b.confidence:.0%}, accuracy {b.accuracy:.0%}, {b.count} videos" for b in bins)
-        return Markup(to_svg(figure, f"Accuracy over confidence. {spoken}."))
-
-
-def coverage_chart(summary: EvalSummary) -> Markup:
-    """Accuracy over the fraction of videos answered."""
-    with drawing(WIDTH, 3.4) as figure:
-        axes = figure.subplots()
-        axes.plot(*zip(*summary.coverage, strict=True), color=ACCENT, linewidth=2, clip_on=False)
-        fraction_axis(axes, vertical=True)
-        fraction_axis(axes, vertical=False)
-        axes.set(xlabel="videos answered", ylabel="accuracy")
-        spoken = "; ".join(
-            f"{answered:.0%} answered, {accuracy:.0%} correct" for answered, accuracy in summary.coverage
-        )
-        return Markup(to_svg(figure, f"Accuracy over videos answered. {spoken}."))
-
-
 def views_chart(result: EvaluationResult) -> Markup:
-    """Top-1 with the first 1, 2 .. V views of each video."""
-    counts = range(1, len(result.view_top1) + 1)
-    return _top1_chart("views of a video", list(counts), list(result.view_top1), len(counts))
-
-
-def frames_chart(curve: FramesCurve) -> Markup:
-    """Top-1 over the number of frames in a clip."""
-    points = [point.frames for point in curve.points], [point.top1 for point in curve.points]
-    return _top1_chart("frames in a clip", *points, curve.reference)
-
-
-def _top1_chart(label: str, counts: list[int], top1: list[float], reference: int) -> Markup:
-    """Top-1 over counts, each doubling as wide; the count of the evaluation itself has a ring."""
+    """Top-1 with the first 1, 2 .. V views of each video, each doubling as wide; a ring marks all views."""
+    top1 = result.view_top1
+    counts = list(range(1, len(top1) + 1))
     with drawing(WIDTH, 3.0) as figure:
         axes = figure.subplots()
         axes.plot(counts, top1, color=ACCENT, linewidth=2, marker="o", clip_on=False)
-        axes.plot([reference], [top1[counts.index(reference)]], "o", color=ACCENT, markersize=12, fillstyle="none")
+        axes.plot(counts[-1:], top1[-1:], "o", color=ACCENT, markersize=12, fillstyle="none")
         for count, value in zip(counts, top1, strict=True):
             below = value > 0.88
             offset, side = (0, -10 if below else 9), "top" if below else "bottom"
@@ -119,6 +77,6 @@ def _top1_chart(label: str, counts: list[int], top1: list[float], reference: int
         axes.minorticks_off()
         axes.margins(x=0.08)
         fraction_axis(axes, vertical=True)
-        axes.set(xlabel=label, ylabel="top-1")
+        axes.set(xlabel="views of a video", ylabel="top-1")
         spoken = "; ".join(f"{count}: {value:.1%}" for count, value in zip(counts, top1, strict=True))
-        return Markup(to_svg(figure, f"Top-1 over {label}. {spoken}."))
+        return Markup(to_svg(figure, f"Top-1 over views of a video. {spoken}."))

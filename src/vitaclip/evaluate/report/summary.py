@@ -1,15 +1,14 @@
-"""What the report shows, worked out of the scores: classes, confusions, calibration."""
+"""What the report shows, worked out of the scores: classes, confusions, calibration error."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from vitaclip.evaluate.calibration import Calibration, accuracy_by_coverage, calibrate
 from vitaclip.evaluate.evaluation import Evaluated
-from vitaclip.evaluate.metrics import EvaluationResult
+from vitaclip.evaluate.metrics import EvaluationResult, calibration_error
 
 MIN_VIDEOS_FOR_CALIBRATION = 100
-"""With fewer, the bins hold a handful of videos each, and the curve is noise."""
+"""With fewer, the bins hold a handful of videos each, and the error is noise."""
 _CONFUSIONS_PER_CLASS, _PAIRS, _EXAMPLES_PER_PAIR = 5, 6, 2
 
 
@@ -53,10 +52,8 @@ class EvalSummary:
     """Those with videos, in the order of the candidates."""
     pairs: tuple[ConfusedPair, ...]
     """The most frequent first."""
-    calibration: Calibration | None
+    calibration_error: float | None
     """None for fewer than `MIN_VIDEOS_FOR_CALIBRATION` videos."""
-    coverage: tuple[tuple[float, float], ...]
-    """Fraction of the videos answered, the most confident first, and accuracy on them; empty for few videos."""
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -76,8 +73,7 @@ def summarize_evaluation(evaluated: Evaluated, names: Sequence[str]) -> EvalSumm
         result=result,
         classes=_classes(result.confusion, names),
         pairs=_pairs(evaluated, names),
-        calibration=calibrate(scores.probabilities, scores.labels) if enough else None,
-        coverage=tuple(accuracy_by_coverage(scores.probabilities, scores.labels)) if enough else (),
+        calibration_error=calibration_error(scores.probabilities, scores.labels) if enough else None,
     )
 
 
