@@ -55,7 +55,7 @@ def scores(
 ) -> Scores:
     views = ViewsConfig(temporal=2, aggregation=average)  # type: ignore[arg-type]
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
-    rows = read_folder(world / "videos").rows
+    rows = read_folder(world / "videos").samples
     return Evaluator(model, runtime, data, interpolation=interpolation).run(rows, NAMES, views).scores
 
 
@@ -141,7 +141,7 @@ def test_frozen_clip_of_prompts_is_the_backbone_in_the_models_templates(world: P
 
 
 def test_a_sweep_is_scoring_at_each_ratio(world: Path, prompted: VideoModel) -> None:
-    rows = read_folder(world / "videos").rows
+    rows = read_folder(world / "videos").samples
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
     evaluator = Evaluator(prompted, runtime, data, interpolation=InterpolateConfig(space="scores"))
     texts = evaluator.encode_texts(NAMES)

@@ -69,7 +69,7 @@ def test_figures_are_those_of_an_evaluation_of_each_model(world: Path, finished:
             for test in result.tests:
                 mixed = InterpolateConfig(space=space)  # type: ignore[arg-type]
                 evaluator = Evaluator(model, config.runtime, config.data, interpolation=mixed)
-                expected = evaluator.run(test.videos.rows, test.videos.class_names, config.views)
+                expected = evaluator.run(test.videos.samples, test.videos.class_names, config.views)
                 assert rows[name].values[test.name, "top1"][place] == expected.result.top1
                 assert rows[name].values[test.name, "per_class"][place] == expected.result.mean_class_accuracy
     assert rows["full"].trained > rows["less"].trained > rows["frozen"].trained == 0
@@ -190,7 +190,7 @@ def test_a_list_brings_its_candidates_and_its_sums(world: Path, tmp_path: Path) 
     file.write_text(f"{world}/videos/jump_up/0.mp4,stand\n")
     found = read_scored_list(f"novel={file}:run,stand", DataConfig(classes="jump,sit"))
     assert found.videos.class_names == ("run", "stand")
-    assert found.videos.rows[0].label == 1
+    assert found.videos.samples[0].label == 1
     assert set(found.sha256) == {"list", "candidates"}
     with pytest.raises(ValueError, match="stand"):
         read_scored_list(f"novel={file}", DataConfig(classes="jump,sit"))

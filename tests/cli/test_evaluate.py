@@ -55,7 +55,7 @@ def evaluated(world: Path, model: Path, out: Path, *options: str) -> tuple[dict[
 
 def expected(world: Path, model: Path, wording: ClassPrompts, views: ViewsConfig | None = None) -> torch.Tensor:
     """(videos, classes) in Python."""
-    rows, settings = read_folder(world / "videos").rows, (RuntimeConfig(precision="float32"), DataConfig(workers=0))
+    rows, settings = read_folder(world / "videos").samples, (RuntimeConfig(precision="float32"), DataConfig(workers=0))
     loaded = VideoModel.from_pretrained(model)
     return Evaluator(loaded, *settings, wording).run(rows, NAMES, views or ViewsConfig()).scores.probabilities
 

@@ -133,7 +133,7 @@ def test_predictions_are_a_row_a_video(suffix: str, world: Path, model: Path, tm
     assert "cannot be read as a video" in rows[1]["error"]
     assert {(row["device"], row["precision"]) for row in rows} == {("cpu", "float32")}
     data, config = DataConfig(workers=0), RuntimeConfig(device="cpu", precision="float32")
-    listed = read_folder(world / "videos").rows
+    listed = read_folder(world / "videos").samples
     expected = Evaluator(VideoModel.from_pretrained(model), config, data).run(listed, NAMES, ViewsConfig()).scores
     for row in (rows[0], rows[2]):
         place = next(n for n, each in enumerate(listed) if str(each.path) == row["path"])

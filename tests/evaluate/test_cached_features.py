@@ -37,7 +37,7 @@ def rows(world: Path, tmp_path: Path) -> list[VideoSample]:
         replace(
             row, path=Path(shutil.copy2(str(row.path), folder / f"{number:02}.mp4")), source=f"list.csv:{number + 1}"
         )
-        for number, row in enumerate(read_folder(world / "videos").rows)
+        for number, row in enumerate(read_folder(world / "videos").samples)
     ]
 
 

@@ -41,7 +41,7 @@ def test_processes_share_the_videos(
     world: Path, model: VideoModel, opened: list[Path], monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
     monkeypatch.setattr(DistEnv, "gather", lambda self, value: [value])  # what this process has alone
-    rows, data = read_folder(world / "videos").rows, DataConfig(workers=0, eval_batch_size=batch_size)
+    rows, data = read_folder(world / "videos").samples, DataConfig(workers=0, eval_batch_size=batch_size)
     seen: list[int] = []
     for rank in range(3):
         each = Evaluator(model, RuntimeConfig(), data, dist=DistEnv(rank, 3))
@@ -73,10 +73,10 @@ def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: Video
     videos = read_folder(world / "videos")
     data = DataConfig(workers=0, eval_batch_size=5)
     runtime = RuntimeConfig(precision="float32")
-    evaluated = Evaluator(model, runtime, data).run(videos.rows, NAMES, views)
+    evaluated = Evaluator(model, runtime, data).run(videos.samples, NAMES, views)
     sampling = frame_sampling(model.config.sampling, model.config.num_frames)
     text = model.encode_text(NAMES)
-    for i, row in enumerate(videos.rows):
+    for i, row in enumerate(videos.samples):
         clips = EvalViews(sampling, views.temporal, views.spatial, model.image_size).read(row.path)
         with torch.no_grad():
             each = [model(clip[None], text).softmax(dim=-1)[0] for clip in clips]
@@ -87,7 +87,7 @@ def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: Video
 
 def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VideoModel) -> None:
     """Six evenly spread frames of a model that was trained on another number at a stride, against loading them."""
-    rows = read_folder(world / "videos").rows[:3]
+    rows = read_folder(world / "videos").samples[:3]
     views = ViewsConfig(temporal=2, frames=6, sampling="segments")
     assert model.config.sampling.kind == "dense"
     assert model.config.num_frames != 6
@@ -110,13 +110,13 @@ def test_candidates_may_be_names_never_trained_on(world: Path, model: VideoModel
     videos = read_folder(world / "videos")
     names = ["stand", "run", "sit"]
     evaluator = Evaluator(model, RuntimeConfig(), DataConfig(workers=0))
-    assert set(evaluator.run(videos.rows, names, ViewsConfig()).result.class_accuracy) == set(names)
+    assert set(evaluator.run(videos.samples, names, ViewsConfig()).result.class_accuracy) == set(names)
 
 
 def test_unreadable_videos_are_skipped_and_counted(world: Path, model: VideoModel, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")
-    rows = [VideoSample(bad, (0,), "list.csv:1"), *read_folder(world / "videos").rows]
+    rows = [VideoSample(bad, (0,), "list.csv:1"), *read_folder(world / "videos").samples]
     views, runtime = ViewsConfig(), RuntimeConfig()
     result = Evaluator(model, runtime, DataConfig(workers=0)).run(rows, NAMES, views).result
     assert result.num_videos == 12

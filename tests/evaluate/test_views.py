@@ -52,7 +52,7 @@ def by_hand(model: VideoModel, clips: Tensor, average: str, pixels: str) -> Tens
 
 @pytest.mark.parametrize(("average", "pixels"), list(product(("softmax", "logits", "features"), ("clip", "imagenet"))))
 def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoModel, average: Any, pixels: Any) -> None:
-    rows = read_folder(world / "videos").rows[::3]
+    rows = read_folder(world / "videos").samples[::3]
     views = ViewsConfig(temporal=2, spatial=2, aggregation=average, normalization=pixels)
     runtime = RuntimeConfig(precision="float32")
     evaluated = Evaluator(model, runtime, DataConfig(workers=0, eval_batch_size=3)).run(rows, NAMES, views)
@@ -71,7 +71,7 @@ def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoMo
 
 def test_averages_and_pixels_differ(world: Path, model: VideoModel) -> None:
     """Else the test above could not tell one from another."""
-    rows = read_folder(world / "videos").rows[:2]
+    rows = read_folder(world / "videos").samples[:2]
     found = []
     for average, pixels in product(("softmax", "logits", "features"), ("clip", "imagenet")):
         views = ViewsConfig(temporal=3, aggregation=average, normalization=pixels)  # type: ignore[arg-type]

@@ -127,7 +127,7 @@ def build(world: Path, tmp_path: Path, **parts: str) -> VideoModel:
 
 
 def test_texts_read_by_the_video_are_scored_while_it_is_seen(world: Path, tmp_path: Path) -> None:
-    model, rows = build(world, tmp_path, head="light"), read_folder(world / "videos").rows
+    model, rows = build(world, tmp_path, head="light"), read_folder(world / "videos").samples
     views, runtime, data = ViewsConfig(temporal=1), RuntimeConfig(precision="float32"), DataConfig(workers=0)
     evaluator, predictor = Evaluator(model, runtime, data), Predictor(model, views=views)
     lists = [evaluator.encode_texts(names) for names in (NAMES, ["stand", "run", "sit"])]

@@ -209,7 +209,7 @@ def test_non_finite_loss_saves_state_and_names_files(
     with pytest.raises(ValueError, match=r"loss is (nan|inf) at step 3; ") as caught:
         trainer.train()
     (batch,) = trainer.batches(3, 4)
-    paths = [str(trainer.videos.rows[row].path) for row in batch.indices]
+    paths = [str(trainer.videos.samples[row].path) for row in batch.indices]
     assert [path in str(caught.value) for path in paths] == [False, False, True, True]
     with safe_open(tmp_path / "checkpoints" / "step_00000003.safetensors", framework="pt") as file:
         assert all(torch.isfinite(file.get_tensor(name)).all() for name in file.keys())  # noqa: SIM118

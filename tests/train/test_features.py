@@ -100,7 +100,7 @@ def test_step_takes_one_cached_draw(world: Path, tmp_path: Path) -> None:
     model = trainer.model.eval()
     sampling = frame_sampling(config.model.sampling, 4)
     dataset = EvalDataset(
-        trainer.videos.rows, FixedAugmentation(TrainClips(sampling, TrainTransform(model.image_size, augment)), 3)
+        trainer.videos.samples, FixedAugmentation(TrainClips(sampling, TrainTransform(model.image_size, augment)), 3)
     )
     taken = set()
     for batch in batches:

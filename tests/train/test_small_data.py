@@ -264,7 +264,7 @@ def test_drawn_shots_are_written_to_run_folder(world: Path, tmp_path: Path) -> N
     def drawn(name: str, **values: Any) -> tuple[list[tuple[str, int]], set[int]]:
         config = with_data(train_config(world, tmp_path / name, batch_size=6), shots=2, **values)
         trainer = Trainer(config if name != "other" else replace(config, seed=1))
-        rows = read_list(tmp_path / name / "train_list.csv", class_names=NAMES).rows
+        rows = read_list(tmp_path / name / "train_list.csv", class_names=NAMES).samples
         (batch,) = trainer.batches(0, 1)
         assert sorted(batch.labels.tolist()) == [0, 0, 1, 1, 2, 2]
         return [(str(row.path), row.label) for row in rows], set(batch.indices)

@@ -155,12 +155,12 @@ def _test(run: Run, model: VideoModel, test: ScoredList) -> Iterable[tuple[str, 
 
     own = evaluator("scores" if variant.scores else "")
     texts = own.encode_texts(videos.class_names)
-    encoded = own.encode(videos.rows, config.views, [texts])
+    encoded = own.encode(videos.samples, config.views, [texts])
     yield variant.name, own.score(encoded, texts, (1.0, 0.0) if variant.scores else None).scores
     for ratio in variant.scores:
         yield row_name(variant.name, "scores", ratio), own.score(encoded, texts, (ratio, 1 - ratio)).scores
     for ratio in variant.weights:
-        between = evaluator("weights", ratio).run(videos.rows, videos.class_names, config.views)
+        between = evaluator("weights", ratio).run(videos.samples, videos.class_names, config.views)
         yield row_name(variant.name, "weights", ratio), between.scores
 
 
@@ -168,7 +168,7 @@ def _asked(run: Run) -> dict[str, Any]:
     """What a result belongs to, ready for JSON."""
     return {
         "run": run_fingerprint(run.config, read_train_list(run.config)),
-        "tests": {test.name: {"videos": len(test.videos.rows), **test.sha256} for test in run.tests},
+        "tests": {test.name: {"videos": len(test.videos.samples), **test.sha256} for test in run.tests},
         "views": to_dict(run.config.views),
         "figures": f"{run.figures.__module__}.{run.figures.__name__}",
     }

@@ -120,7 +120,7 @@ def _json(result: AblationResult) -> dict[str, Any]:
         "seeds": list(result.seeds),
         "tests": {
             test.name: {
-                "videos_listed": len(test.videos.rows),
+                "videos_listed": len(test.videos.samples),
                 "videos_scored": result.videos[test.name],
                 "skipped": list(result.skipped[test.name]),
                 "candidates": len(test.videos.class_names),

@@ -49,7 +49,7 @@ class Evaluator:
 
     Example:
         >>> evaluator = Evaluator(model, RuntimeConfig(), DataConfig())
-        >>> evaluator.run(videos.rows, videos.class_names, ViewsConfig()).result.top1
+        >>> evaluator.run(videos.samples, videos.class_names, ViewsConfig()).result.top1
     """
 
     def __init__(

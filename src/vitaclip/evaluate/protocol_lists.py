@@ -167,7 +167,7 @@ def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping
     videos = read_list(file, root, names, check=False)
     problems = list(videos.problems)
     first: dict[str, VideoSample] = {}
-    for row in videos.rows:
+    for row in videos.samples:
         earlier = first.setdefault(_place(row.path), row)
         if earlier is not row:
             problems.append(f"{row.source}: {row.path} is listed already at {earlier.source}; remove one of the two")

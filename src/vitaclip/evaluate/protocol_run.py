@@ -124,11 +124,11 @@ def run_list(
         views: how a video is looked at.
         start: see `run_protocol`.
     """
-    done = start("evaluating", evaluator.num_own_videos(len(videos.rows)))
-    evaluated = evaluator.score(evaluator.encode(videos.rows, views, [texts], done), texts)
+    done = start("evaluating", evaluator.num_own_videos(len(videos.samples)))
+    evaluated = evaluator.score(evaluator.encode(videos.samples, views, [texts], done), texts)
     file = Path(source)
     sums = {file.name: sha256_of_file(file)} if file.is_file() else {}
-    part = _part_result(file.name, {}, name, videos.rows, evaluated, texts, sums, "", evaluator, videos.note)
+    part = _part_result(file.name, {}, name, videos.samples, evaluated, texts, sums, "", evaluator, videos.note)
     return ProtocolResult("", source, "", views, evaluator.interpolation, {}, (part,))
 
 

@@ -148,8 +148,8 @@ def evaluate_stage(model: VideoModel, tests: Tests, config: TrainConfig, reporte
     """Test a model on trained and never-trained classes, each against its own list of names."""
     results, evaluator = [], Evaluator(model, config.runtime, config.data)
     for videos, which in ((tests.trained, "trained"), (tests.novel, "never trained")):
-        done = reporter.start(f"{what}: {which}", len(videos.rows))
-        scores = evaluator.run(videos.rows, videos.class_names, config.views, done).scores
+        done = reporter.start(f"{what}: {which}", len(videos.samples))
+        scores = evaluator.run(videos.samples, videos.class_names, config.views, done).scores
         results.append(split_result(scores, videos.class_names))
     return Stage(*results)
 
@@ -187,7 +187,7 @@ def _examples(tests: Tests, frozen: Predictor, trained: Predictor, count: int) -
         trained.set_classes(videos.class_names)
         for i in range(share):
             # One further at each stride, so that the motions differ.
-            row = videos.rows[(i * (len(videos.rows) // share) + 3 * i) % len(videos.rows)]
+            row = videos.samples[(i * (len(videos.samples) // share) + 3 * i) % len(videos.samples)]
             before, after = frozen.predict(row.path, 3), trained.predict(row.path, 3)
             examples.append(
                 Example(

@@ -66,11 +66,11 @@ def dry_run(config: TrainConfig, dist: DistEnv = SINGLE_PROCESS) -> DryRun:
         for logger in trainer.loggers:
             logger.close()
         problems = [*trainer.warnings, *trainer.bad_videos.lines, *data_problems(config, trainer.videos)]
-        cached_clips = len(trainer.videos.rows) * max(1, config.data.feature_draws)
+        cached_clips = len(trainer.videos.samples) * max(1, config.data.feature_draws)
         return DryRun(
             trained=trainer.model.trained_counts(),
             frozen=sum(p.numel() for p in trainer.model.backbone.parameters() if not p.requires_grad),
-            videos=len(trainer.videos.rows),
+            videos=len(trainer.videos.samples),
             classes=len(trainer.videos.class_names),
             steps=trainer.total_steps,
             clips=cached_clips if config.data.feature_cache else trainer.total_steps * config.optim.batch_size,
@@ -83,17 +83,17 @@ def dry_run(config: TrainConfig, dist: DistEnv = SINGLE_PROCESS) -> DryRun:
 
 def data_problems(config: TrainConfig, trained: VideoList) -> list[str]:
     """A line for each problem with the videos of a run whose lists are valid."""
-    counts = Counter(label for row in trained.rows for label in row.labels)
+    counts = Counter(label for row in trained.samples for label in row.labels)
     missing = [name for label, name in enumerate(trained.class_names) if not counts[label]]
     problems = []
     if missing:
         shown = ", ".join(missing[:5]) + (", ..." if len(missing) > 5 else "")
         problems.append(f"{len(missing)} of {len(trained.class_names)} classes have no training video: {shown}")
     sampling = frame_sampling(config.model.sampling, config.model.num_frames)
-    problems += _file_problems(trained.rows, sampling, config.data.limits, "training")
+    problems += _file_problems(trained.samples, sampling, config.data.limits, "training")
     if config.data.val:
-        validation = read_val_list(config, trained.class_names).rows
-        shared = {row.path.resolve() for row in trained.rows} & {row.path.resolve() for row in validation}
+        validation = read_val_list(config, trained.class_names).samples
+        shared = {row.path.resolve() for row in trained.samples} & {row.path.resolve() for row in validation}
         if shared:
             problems.append(
                 f"{len(shared)} of {len(validation)} validation videos are trained on: {min(map(str, shared))}"

@@ -42,13 +42,13 @@ def read_train_list(config: TrainConfig) -> VideoList:
     videos = read_videos(
         data.train, "data.train", root=data.root, classes=data.classes, cache=index_cache(data.index_cache)
     )
-    several = next((row for row in videos.rows if len(row.labels) > 1), None)
+    several = next((row for row in videos.samples if len(row.labels) > 1), None)
     if several and config.optim.loss == "cross_entropy":
         raise ValueError(f"{several.source}: {several.path} has several labels; set optim.loss = bce, or give it one")
     if not data.shots:
         return videos
     seed = config.seed if data.shots_seed is None else data.shots_seed
-    return replace(videos, rows=draw_shots(videos.rows, videos.class_names, data.shots, seed))
+    return replace(videos, samples=draw_shots(videos.samples, videos.class_names, data.shots, seed))
 
 
 def read_val_list(config: TrainConfig, class_names: tuple[str, ...]) -> VideoList:
@@ -73,14 +73,14 @@ def train_clips(config: TrainConfig, image_size: int) -> TrainClips:
 
 def build_dataset(config: TrainConfig, clips: ClipReader, videos: VideoList) -> TrainDataset:
     """The training samples of a run."""
-    return TrainDataset(videos.rows, clips, config.seed, config.data.on_error, config.data.balance_classes)
+    return TrainDataset(videos.samples, clips, config.seed, config.data.on_error, config.data.balance_classes)
 
 
 class FeatureClips:
     """Stands for `TrainClips`: the features (...) of one of a video's V clips; the generator decides which."""
 
     def __init__(self, videos: VideoList, features: VideoFeatures) -> None:
-        paths = [row.path for row in videos.rows]
+        paths = [row.path for row in videos.samples]
         self._clips = {paths[i]: clips for i, clips in zip(features.rows.tolist(), features.features[0], strict=True)}
         self._broken = {paths[i]: reason for i, reason in features.skipped.items()}
 
@@ -107,10 +107,10 @@ def feature_dataset(
     """
     data, clips = config.data, train_clips(config, model.image_size)
     views = EvalViews(clips.sampling, 1, 1, model.image_size, options=clips.options)
-    dataset = EvalDataset(videos.rows, FixedAugmentation(clips, data.feature_draws) if data.feature_draws else views)
-    share = dist.rank_range(len(videos.rows))
+    dataset = EvalDataset(videos.samples, FixedAugmentation(clips, data.feature_draws) if data.feature_draws else views)
+    share = dist.rank_range(len(videos.samples))
     with dist.shared_errors():
         own = cached_features(model, dataset, data, config.runtime, share=share, on_progress=on_progress)
     # The error of a broken video begins with its place in the list already; `source` would add it once more.
-    unplaced = replace(videos, rows=tuple(replace(row, source=str(row.path)) for row in videos.rows))
+    unplaced = replace(videos, samples=tuple(replace(row, source=str(row.path)) for row in videos.samples))
     return build_dataset(config, FeatureClips(videos, gather_features(own, dist)), unplaced)

@@ -106,11 +106,11 @@ class RunDir:
             raise ValueError(f"{listed}; no validated checkpoint is whole, so there is nothing to take")
         return found, [f"{problem}; took that of step {found.step}" for problem in problems.values()]
 
-    def write_inputs(self, samples: VideoList, warnings: Sequence[str]) -> None:
+    def write_inputs(self, videos: VideoList, warnings: Sequence[str]) -> None:
         """Write the config, the list that `data.shots` drew, and the warnings about the state that was read."""
         write_json(self.path / CONFIG_FILE, to_dict(self._config))
         if self._config.data.shots:
-            write_text(self.path / TRAIN_LIST_FILE, list_text(samples.rows))
+            write_text(self.path / TRAIN_LIST_FILE, list_text(videos.samples))
         if warnings:
             with (self.path / WARNINGS_FILE).open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in warnings)

@@ -40,8 +40,8 @@ def run_fingerprint(config: TrainConfig, videos: VideoList, backbone: str = "") 
     return {
         "config": to_dict(config),
         "class_names": list(videos.class_names),
-        "videos": _videos(videos.rows, config.data),
-        "files": _files(videos.rows),
+        "videos": _videos(videos.samples, config.data),
+        "files": _files(videos.samples),
         **({"backbone": backbone} if backbone else {}),
     }
 

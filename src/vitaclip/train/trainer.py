@@ -66,7 +66,7 @@ class Trainer:
         with dist.shared_errors():
             self.videos = read_train_list(config)
             find_loss(config.optim.loss)  # an unknown loss is reported before anything large is read
-            self.total_steps = total_steps(config.optim, len(self.videos.rows))
+            self.total_steps = total_steps(config.optim, len(self.videos.samples))
             self.rank_slice = rank_slice(config.optim.batch_size, dist.rank, dist.world_size)
             expect_processes(config.data)
             self.model = build_model(config, self.videos.class_names, dist)
@@ -185,7 +185,7 @@ class Trainer:
         if first_step >= last_step:
             return iter(())
         if data.feature_cache:
-            done = self.on_features(len(self.dist.rank_range(len(self.videos.rows))))
+            done = self.on_features(len(self.dist.rank_range(len(self.videos.samples))))
             dataset = feature_dataset(self.config, self.model, self.videos, self.dist, self._stoppable(done))
             workers = 0
         else:
@@ -198,7 +198,7 @@ class Trainer:
         config, videos = self.config, self.val_videos
         assert videos is not None
         evaluator, stoppable = Evaluator(self.model, config.runtime, config.data, dist=self.dist), self._stoppable
-        result = evaluator.run(videos.rows, videos.class_names, config.views, stoppable(lambda done: None)).result
+        result = evaluator.run(videos.samples, videos.class_names, config.views, stoppable(lambda done: None)).result
         several = {} if result.mean_average_precision is None else {"val/mAP": result.mean_average_precision}
         scores = {"val/top1": result.top1, "val/top5": result.top5, **several}
         return {**scores, "val/skipped": float(len(result.skipped))}
@@ -272,7 +272,7 @@ class Trainer:
             self._save()
         size = self.config.optim.micro_batch_size or len(batch.labels)
         suspects = [row for i, row in enumerate(batch.indices) if losses is None or not losses[i // size].isfinite()]
-        files = [str(self.videos.rows[row].path) for rows in self.dist.gather(suspects) for row in rows]
+        files = [str(self.videos.samples[row].path) for rows in self.dist.gather(suspects) for row in rows]
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
         raise self.dist.failure(
             f"the {what} is {value} at step {self.step}; the prompts were not updated,"

@@ -55,7 +55,7 @@ def test_the_list_that_is_written_reads_back(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(b"x")
     rows = [VideoSample(tmp_path / name, (i % 3,), "") for i, name in enumerate(names)]
     (tmp_path / "train_list.csv").write_text(list_text(rows), encoding="utf-8")
-    read = read_list(tmp_path / "train_list.csv", class_names=NAMES).rows
+    read = read_list(tmp_path / "train_list.csv", class_names=NAMES).samples
     assert [(row.path, row.label) for row in read] == [(row.path, row.label) for row in rows]
 
 

@@ -82,7 +82,7 @@ def test_tar_files_are_found_in_order(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_rows_are_in_the_order_of_the_tar_files(shards: Path) -> None:
-    rows = read_videos(str(shards), "data.train", class_names=NAMES).rows
+    rows = read_videos(str(shards), "data.train", class_names=NAMES).samples
     assert [str(row.path) for row in rows] == [
         f"{shards}/train-{n // 4:03d}.tar::{n:04d}_clip{n}.mp4" for n in range(10)
     ]
@@ -93,7 +93,7 @@ def test_rows_are_in_the_order_of_the_tar_files(shards: Path) -> None:
 def test_training_and_evaluation_are_those_of_the_same_files(shards: Path, video_folder: Path, tmp_path: Path) -> None:
     """What sample i of step s is depends on the seed, s and i alone; also in worker processes, from any step on."""
     files = as_files(video_folder)
-    rows = read_shards(f"{shards}/train-{{000..002}}.tar", NAMES).rows
+    rows = read_shards(f"{shards}/train-{{000..002}}.tar", NAMES).samples
     cache = IndexCache(tmp_path)
     expected = list(train_batches(TrainDataset(files, TrainClips(SAMPLING, TRANSFORM), seed=3), 0, 5, 4))
     for first, workers, places in ((0, 0, None), (2, 2, None), (0, 1, range(1, 3))):
@@ -119,11 +119,11 @@ def test_tar_files_in_another_storage(address: str, shards: Path, video_folder: 
     for tar in shards.glob("*.tar"):
         system.pipe(f"/bucket/{tar.name}", tar.read_bytes())
     found = read_videos(address, "data.train", class_names=NAMES)
-    assert [row.label for row in found.rows] == [n % 3 for n in range(10)]
-    assert str(found.rows[0].path) == (
+    assert [row.label for row in found.samples] == [n % 3 for n in range(10)]
+    assert str(found.samples[0].path) == (
         f"memory://{'' if 'train' in address else '/'}bucket/train-000.tar::0000_clip0.mp4"
     )
-    (batch, *_) = eval_batches(EvalDataset(found.rows, EvalViews(SAMPLING, size=24)), 4)
+    (batch, *_) = eval_batches(EvalDataset(found.samples, EvalViews(SAMPLING, size=24)), 4)
     (whole, *_) = eval_batches(EvalDataset(as_files(video_folder), EvalViews(SAMPLING, size=24)), 4)
     assert torch.equal(batch.video, whole.video)
 
@@ -132,7 +132,7 @@ def test_labels_are_numbers_or_names(tmp_path: Path) -> None:
     labels = {"cls": "2", "txt": "neither of both", "json": '{"label": "Neither_of_both"}'}
     for ending, label in labels.items():
         tar_of(tmp_path / f"{ending}.tar", {"a.mp4": b"0", f"a.{ending}": label.encode()})
-    assert [row.label for row in read_shards(str(tmp_path), NAMES).rows] == [2, 2, 2]
+    assert [row.label for row in read_shards(str(tmp_path), NAMES).samples] == [2, 2, 2]
     with pytest.raises(ValueError, match=r"txt\.tar::a\.mp4: label 'neither of both' is no class number"):
         read_shards(str(tmp_path / "txt.tar"))
     with pytest.raises(ValueError, match=r"data\.val = x\.tar: tar files need class names; give a file with one name"):
@@ -168,15 +168,15 @@ def test_a_scan_of_tar_files_gives_a_list_that_training_takes(shards: Path, tmp_
     scan = scan_videos(targets, ScanConfig(workers=2))
     assert [str(bad.path) for bad in scan.bad] == [f"{tmp_path}/t-1.tar::bad.mp4"]
     write_scan(scan, tmp_path / "scanned")
-    clean = read_list(tmp_path / "scanned" / "clean.csv", class_names=NAMES).rows
-    rows = read_shards(str(tmp_path / "t-0.tar"), NAMES).rows
+    clean = read_list(tmp_path / "scanned" / "clean.csv", class_names=NAMES).samples
+    rows = read_shards(str(tmp_path / "t-0.tar"), NAMES).samples
     assert [(row.path, row.label) for row in clean] == [(row.path, row.label) for row in rows]
 
 
 def test_lists_name_videos_in_tar_files(shards: Path, tmp_path: Path) -> None:
-    rows = read_shards(str(shards), NAMES).rows[3:6]
+    rows = read_shards(str(shards), NAMES).samples[3:6]
     (tmp_path / "list.csv").write_text(list_text(rows))
-    again = read_list(tmp_path / "list.csv").rows
+    again = read_list(tmp_path / "list.csv").samples
     assert [(row.path, row.label, row.source) for row in again] == [
         (row.path, row.label, f"list.csv:{n}") for n, row in enumerate(rows, 1)
     ]
@@ -195,4 +195,4 @@ def test_lists_name_videos_in_tar_files(shards: Path, tmp_path: Path) -> None:
 def test_a_video_in_a_tar_file_can_be_named_by_hand(shards: Path) -> None:
     (found,) = find_videos([f"{shards}/train-001.tar::0004_clip4.mp4"])
     assert isinstance(found, ShardMember)
-    assert found == read_shards(str(shards), NAMES).rows[4].path
+    assert found == read_shards(str(shards), NAMES).samples[4].path

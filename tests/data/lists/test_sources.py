@@ -20,19 +20,19 @@ def root(tmp_path: Path) -> Path:
 def test_folder_names_its_classes(root: Path) -> None:
     videos = read_videos(str(root / "videos"), "data.train")
     assert videos.class_names == ("archery", "tai chi")
-    assert [row.label for row in videos.rows] == [0, 1]
+    assert [row.label for row in videos.samples] == [0, 1]
 
 
 def test_class_file_orders_a_folder(root: Path) -> None:
     videos = read_videos(str(root / "videos"), "data.train", classes=str(root / "names.txt"))
-    assert [row.label for row in videos.rows] == [1, 0]
+    assert [row.label for row in videos.samples] == [1, 0]
 
 
 def test_list_with_root_and_known_names(root: Path) -> None:
     videos = read_videos(
         str(root / "list.csv"), "data.val", root=str(root / "videos"), class_names=["archery", "tai chi"]
     )
-    assert [(row.path, row.label) for row in videos.rows] == [(root / "videos" / "tai_chi" / "a.mp4", 1)]
+    assert [(row.path, row.label) for row in videos.samples] == [(root / "videos" / "tai_chi" / "a.mp4", 1)]
 
 
 def write_videos(root: Path, *folders: str) -> None:
@@ -45,18 +45,18 @@ def test_folders_of_ucf101_join_its_wording(tmp_path: Path) -> None:
     write_videos(tmp_path, "ApplyEyeMakeup", "HammerThrow", "Hammering", "YoYo")
     videos = read_videos(str(tmp_path), "data.train", classes="ucf101")
     assert len(videos.class_names) == 101
-    assert [videos.class_names[row.label] for row in videos.rows] == [
+    assert [videos.class_names[row.label] for row in videos.samples] == [
         *("apply eye makeup", "hammer throw", "hammering", "yo yo")
     ]
     # Validation, and the evaluation of a trained model, know only the wording.
     again = read_videos(str(tmp_path), "data.val", class_names=videos.class_names)
-    assert again.rows == videos.rows
+    assert again.samples == videos.samples
 
 
 def test_labels_of_a_list_join_by_name_in_any_spelling(tmp_path: Path) -> None:
     write_videos(tmp_path, "v")
     (tmp_path / "list.csv").write_text("v/a.avi kick_ball\n", "utf-8")
-    (row,) = read_videos(str(tmp_path / "list.csv"), "data.val", classes="hmdb51").rows
+    (row,) = read_videos(str(tmp_path / "list.csv"), "data.val", classes="hmdb51").samples
     assert row.label == 21
 
 

@@ -50,7 +50,7 @@ def relative(rows: tuple[VideoSample, ...], root: Path) -> list[tuple[str, int]]
 def test_lines_with_numbers(write_list: WriteList, line: str, path: str, label: int) -> None:
     file = write_list(line + "\n", path)
     videos = read_list(file)
-    assert relative(videos.rows, file.parent) == [(path, label)]
+    assert relative(videos.samples, file.parent) == [(path, label)]
     assert videos.class_names == ()
 
 
@@ -75,14 +75,14 @@ def test_lines_with_numbers(write_list: WriteList, line: str, path: str, label: 
 def test_lines_with_names(write_list: WriteList, line: str, path: str, label: int) -> None:
     file = write_list(line, path)
     videos = read_list(file, class_names=NAMES)
-    assert relative(videos.rows, file.parent) == [(path, label)]
+    assert relative(videos.samples, file.parent) == [(path, label)]
     assert videos.class_names == tuple(NAMES)
 
 
 def test_fault_16_blank_line_and_comma_in_path(write_list: WriteList) -> None:
     text = "\ufeffpath,label\r\n\r\n# the first half\r\na, b.mp4,0\r\n   \r\nc d.mp4 1\r\n\r\n"
     file = write_list(text, "a, b.mp4", "c d.mp4")
-    rows = read_list(file).rows
+    rows = read_list(file).samples
     assert relative(rows, file.parent) == [("a, b.mp4", 0), ("c d.mp4", 1)]
     assert [row.source for row in rows] == ["list.csv:4", "list.csv:6"]
 
@@ -103,7 +103,7 @@ def test_fault_16_blank_line_and_comma_in_path(write_list: WriteList) -> None:
 )
 def test_lists_as_people_have_them(write_list: WriteList, text: str) -> None:
     file = write_list(text, "a, b.mp4")
-    assert relative(read_list(file, class_names=NAMES).rows, file.parent) == [("a, b.mp4", 2)]
+    assert relative(read_list(file, class_names=NAMES).samples, file.parent) == [("a, b.mp4", 2)]
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_other_signs_between_labels_are_refused(write_list: WriteList, text: str
 )
 def test_videos_may_have_several_labels(write_list: WriteList, text: str) -> None:
     for names in (NAMES,) if "i" in text.replace("split", "").replace("train", "") else (NAMES, None):
-        (row,) = read_list(write_list(text, "a, b.mp4"), class_names=names).rows
+        (row,) = read_list(write_list(text, "a, b.mp4"), class_names=names).samples
         assert row.labels == (0, 3)
 
 
@@ -157,7 +157,9 @@ def test_names_with_the_sign_between_labels_are_found(write_list: WriteList) -> 
     file = write_list("a.mp4,left|right\nb.mp4,up|left|right\n", "a.mp4", "b.mp4")
     with pytest.raises(ValueError, match="no class is called 'left'"):
         read_list(file, class_names=["left|right", "up"])
-    assert read_list(write_list("a.mp4,left|right\n", "a.mp4"), class_names=["up", "left|right"]).rows[0].labels == (1,)
+    assert read_list(write_list("a.mp4,left|right\n", "a.mp4"), class_names=["up", "left|right"]).samples[0].labels == (
+        1,
+    )
 
 
 @pytest.mark.parametrize(
@@ -187,24 +189,24 @@ def test_lists_that_cannot_be_read(write_list: WriteList, text: str, message: st
 def test_lines_end_as_on_any_system(write_list: WriteList) -> None:
     for end in ("\n", "\r\n", "\r"):
         file = write_list(end.join(["path,label", "a.mp4,0", "", "b.mp4,1"]), "a.mp4", "b.mp4")
-        assert [row.source for row in read_list(file).rows] == ["list.csv:2", "list.csv:4"]
+        assert [row.source for row in read_list(file).samples] == ["list.csv:2", "list.csv:4"]
 
 
 def test_paths_of_windows_are_found(write_list: WriteList) -> None:
     file = write_list("sub\\deep\\a.mp4,0\n", "sub/deep/a.mp4")
-    assert relative(read_list(file).rows, file.parent) == [("sub/deep/a.mp4", 0)]
+    assert relative(read_list(file).samples, file.parent) == [("sub/deep/a.mp4", 0)]
 
 
 def test_accents_in_paths_have_either_form(write_list: WriteList) -> None:
     files = ["cafe\u0301/cr\u00e8me.mp4", "caf\u00e9 noir/e\u0301te\u0301 1.mp4"]
     file = write_list("caf\u00e9/cre\u0300me.mp4,0\ncafe\u0301 noir/\u00e9t\u00e9 1.mp4 1\n", *files)
-    assert relative(read_list(file).rows, file.parent) == list(zip(files, (0, 1), strict=True))
+    assert relative(read_list(file).samples, file.parent) == list(zip(files, (0, 1), strict=True))
 
 
 def test_accents_in_class_folders_have_either_form(tmp_path: Path) -> None:
     (tmp_path / "cafe\u0301_cre\u0300me").mkdir()
     (tmp_path / "cafe\u0301_cre\u0300me" / "a.mp4").write_bytes(b"video")
-    assert [row.label for row in read_folder(tmp_path, ["tea", "caf\u00e9 cr\u00e8me"]).rows] == [1]
+    assert [row.label for row in read_folder(tmp_path, ["tea", "caf\u00e9 cr\u00e8me"]).samples] == [1]
 
 
 @pytest.mark.parametrize(
@@ -238,15 +240,15 @@ def test_long_lines_take_no_long_time(write_list: WriteList, line: str) -> None:
 def test_frame_folders_in_lists(write_list: WriteList) -> None:
     folders = [f"{name}/img_00001.jpg" for name in ("clip 1", "clip 2", "clip 2 16")]
     file = write_list("clip 1,0\nclip 2 16 1\n", *folders[:2])
-    assert relative(read_list(file).rows, file.parent) == [("clip 1", 0), ("clip 2", 1)]
+    assert relative(read_list(file).samples, file.parent) == [("clip 1", 0), ("clip 2", 1)]
     file = write_list("clip 2 16 1\n", *folders)  # what is there by its whole name goes first
-    assert relative(read_list(file).rows, file.parent) == [("clip 2 16", 1)]
+    assert relative(read_list(file).samples, file.parent) == [("clip 2 16", 1)]
 
 
 def test_root_and_absolute_paths(write_list: WriteList, tmp_path: Path) -> None:
     absolute = tmp_path / "elsewhere" / "b.mp4"
     file = write_list(f"a.mp4,0\n{absolute},1\n", "videos/a.mp4", "elsewhere/b.mp4")
-    rows = read_list(file, root=tmp_path / "videos").rows
+    rows = read_list(file, root=tmp_path / "videos").samples
     assert [row.path for row in rows] == [tmp_path / "videos" / "a.mp4", absolute]
 
 
@@ -287,7 +289,7 @@ def test_name_without_class_names(write_list: WriteList) -> None:
 
 def test_number_that_is_also_a_name_is_refused_when_they_disagree(write_list: WriteList) -> None:
     file = write_list("a.mp4,1", "a.mp4")
-    assert read_list(file, class_names=["0", "1"]).rows[0].label == 1
+    assert read_list(file, class_names=["0", "1"]).samples[0].label == 1
     with pytest.raises(ValueError, match="class number 1 or the name of class 0"):
         read_list(file, class_names=["1", "2"])
 
@@ -311,7 +313,7 @@ def test_all_problems_are_counted_and_ten_shown(write_list: WriteList) -> None:
 def test_rows_without_a_file_may_stay_for_an_evaluation(write_list: WriteList, tmp_path: Path) -> None:
     (tmp_path / "empty.mp4").touch()
     lines = "gone.mp4,0\na.mp4,1\nempty.mp4,0\n"
-    rows = read_list(write_list(lines, "a.mp4"), keep_absent=True).rows
+    rows = read_list(write_list(lines, "a.mp4"), keep_absent=True).samples
     assert [row.path.name for row in rows] == ["gone.mp4", "a.mp4", "empty.mp4"]
     with pytest.raises(ValueError, match=r"1 problem found\n.*gone.mp4 is listed already at list\.csv:1"):
         read_list(write_list(lines + "gone.mp4,0\n"), keep_absent=True)
@@ -347,14 +349,14 @@ def test_folder(class_folders: Path) -> None:
     videos = read_folder(class_folders)
     assert videos.class_names == ("archery", "tai chi")
     expected = [("archery/x.webm", 0), ("tai_chi/a.MKV", 1), ("tai_chi/b.mp4", 1)]
-    assert relative(videos.rows, class_folders) == expected
+    assert relative(videos.samples, class_folders) == expected
 
 
 def test_folder_in_the_order_of_given_names(class_folders: Path) -> None:
     videos = read_folder(class_folders, ["tai chi", "yoga", "archery"])
     assert videos.class_names == ("tai chi", "yoga", "archery")
-    assert [row.label for row in videos.rows] == [2, 0, 0]
-    assert [row.label for row in read_folder(class_folders, ["tai_chi", "archery"]).rows] == [1, 0, 0]
+    assert [row.label for row in videos.samples] == [2, 0, 0]
+    assert [row.label for row in read_folder(class_folders, ["tai_chi", "archery"]).samples] == [1, 0, 0]
 
 
 def test_folder_of_no_given_class(class_folders: Path) -> None:
@@ -373,7 +375,7 @@ def test_empty_class_folder_and_empty_file(class_folders: Path) -> None:
 
 def test_an_empty_file_of_a_folder_may_stay_for_an_evaluation(class_folders: Path) -> None:
     (class_folders / "archery" / "y.mp4").touch()
-    assert len(read_folder(class_folders, keep_absent=True).rows) == 4
+    assert len(read_folder(class_folders, keep_absent=True).samples) == 4
 
 
 def test_folders_of_one_name(class_folders: Path) -> None:

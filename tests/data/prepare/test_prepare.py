@@ -34,7 +34,7 @@ def prepared(dataset: str, root: Path, annotations: Path, list_name: str, out: P
     write_preparation(prepare_dataset(dataset, root, annotations), out)
     names = choose_classes(dataset)
     assert read_class_names(out / "classes.txt") == names
-    rows = read_list(out / f"{list_name}.csv", class_names=names).rows
+    rows = read_list(out / f"{list_name}.csv", class_names=names).samples
     return {str(Path(str(row.path)).relative_to(root.absolute())): names[row.label] for row in rows}
 
 
@@ -99,7 +99,7 @@ def test_kinetics_finds_every_habit(kinetics: tuple[Path, Path], tmp_path: Path)
         "train/playing_guitar/bbb_bbbbb-b_000000_000010.mkv": "playing guitar",
     }
     names = choose_classes("kinetics400")
-    val = read_list(tmp_path / "out" / "val.csv", class_names=names).rows
+    val = read_list(tmp_path / "out" / "val.csv", class_names=names).samples
     assert [(row.path.name, names[row.label]) for row in val] == [
         ("ccccccccccc.webm", "abseiling"),
         ("ddddddddddd_000005_000015.avi", "abseiling"),
@@ -228,7 +228,7 @@ def test_hmdb51(tmp_path: Path) -> None:
             annotate(annotations, f"testTrainMulti_7030_splits/{name}_test_split{split}.txt", *text)
     found = prepared("hmdb51", root, annotations, "test1", tmp_path / "out")
     assert found == {f"kick/b{odd}_kick_2.avi": "kick", "kick_ball/a_kick_ball_1.avi": "kick ball"}
-    train = read_list(tmp_path / "out" / "train1.csv", class_names=choose_classes("hmdb51")).rows
+    train = read_list(tmp_path / "out" / "train1.csv", class_names=choose_classes("hmdb51")).samples
     trained = {str(Path(str(row.path)).relative_to(root)) for row in train}
     assert trained == {"kick/a_kick_1.avi", "kick_ball/same.avi", "sword/same.avi"}
     inside = prepare_dataset("hmdb51", root, annotations / "testTrainMulti_7030_splits")
@@ -253,7 +253,7 @@ def test_ssv2(tmp_path: Path, prefix: str) -> None:
         "1.webm": "Putting something, something and something on the table",
         "2.webm": "Pretending to put something on a surface",
     }
-    val = read_list(tmp_path / "out" / "val.csv", class_names=choose_classes("ssv2")).rows
+    val = read_list(tmp_path / "out" / "val.csv", class_names=choose_classes("ssv2")).samples
     assert [row.path.name for row in val] == ["3.mp4"]
     assert [row[2] for row in lines(tmp_path / "out" / "missing.txt")] == ["4"]
 

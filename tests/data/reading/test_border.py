@@ -122,7 +122,7 @@ def test_folders_named_like_addresses_are_folders(
     folder.mkdir(parents=True)
     write_video(tmp_path / "made.mkv", frames=3).rename(folder / "x.mp4")
     Path("list.csv").write_text(f"{folder}/x.mp4,0\n")
-    (row,) = read_videos("list.csv", "data.train", classes="a, b").rows
+    (row,) = read_videos("list.csv", "data.train", classes="a, b").samples
     for path in (*find_videos(["."]), row.path):
         assert check_video(to_video_path(path)).num_frames == 3
     assert asked == []

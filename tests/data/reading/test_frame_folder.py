@@ -109,7 +109,7 @@ def test_what_counts_as_a_frame_folder(tmp_path: Path, video_folder: Path) -> No
     (tmp_path / "root" / "tai_chi" / "clip2.mp4").write_bytes((video_folder / "clip0.mp4").read_bytes())
     (tmp_path / "root" / "tai_chi" / "notes").mkdir()
     write_frames(tmp_path / "root" / "tai_chi" / ".cache")
-    rows = read_folder(tmp_path / "root").rows
+    rows = read_folder(tmp_path / "root").samples
     assert [row.path.name for row in rows] == ["clip1", "clip2.mp4"]
     assert find_videos([tmp_path / "root" / "tai_chi" / "clip1"]) == [tmp_path / "root" / "tai_chi" / "clip1"]
     assert not is_frame_folder(tmp_path / "none")

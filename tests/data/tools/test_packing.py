@@ -44,11 +44,11 @@ def hashes(folder: Path) -> dict[str, str]:
 def test_webdataset_and_we_read_the_same_videos(folder: Path, tmp_path: Path) -> None:
     videos = read_folder(folder)
     packed = list(pack(plan_packing(videos, tmp_path / "out", SMALL), tmp_path / "out"))
-    expected = Counter((Path(str(row.path)).read_bytes(), row.label) for row in videos.rows)
+    expected = Counter((Path(str(row.path)).read_bytes(), row.label) for row in videos.samples)
     assert contents(tmp_path / "out") == expected
     names = read_class_names(tmp_path / "out" / "classes.txt")
     assert names == videos.class_names == ("door closes", "door opens")
-    found = read_shards(str(tmp_path / "out"), names).rows
+    found = read_shards(str(tmp_path / "out"), names).samples
     assert Counter((row.path.open("rb").read(), row.label) for row in found) == expected
     assert len(packed) > 2
     sizes = [shard.file.stat().st_size for shard in packed]
@@ -59,7 +59,7 @@ def test_webdataset_and_we_read_the_same_videos(folder: Path, tmp_path: Path) ->
 
 def test_every_video_can_be_told_by_its_key(folder: Path, tmp_path: Path) -> None:
     list(pack(plan_packing(read_folder(folder), tmp_path / "out", SMALL), tmp_path / "out"))
-    rows = read_shards(str(tmp_path / "out")).rows
+    rows = read_shards(str(tmp_path / "out")).samples
     assert sorted(row.path.parts[-1] for row in rows) == [
         *("00000000_a.mp4", "00000001_b_x.mp4", "00000002_c d.mp4", "00000003_e.mp4", "00000004_é.mp4"),
         *("00000005_a.mp4", "00000006_b_x.mp4", "00000007_c d.mp4", "00000008_e.mp4", "00000009_é.mp4"),
@@ -96,8 +96,8 @@ def test_tar_files_are_packed_anew(folder: Path, tmp_path: Path) -> None:
     (only,) = pack(plan_packing(videos, tmp_path / "again", ShardConfig()), tmp_path / "again")
     assert len(only.rows) == 10
     assert contents(tmp_path / "again") == contents(tmp_path / "first")
-    names = {row.path.parts[-1] for row in read_shards(str(tmp_path / "again")).rows}
-    assert {name[9:] for name in names} == {row.path.parts[-1] for row in videos.rows}
+    names = {row.path.parts[-1] for row in read_shards(str(tmp_path / "again")).samples}
+    assert {name[9:] for name in names} == {row.path.parts[-1] for row in videos.samples}
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,8 +114,8 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         assert (rows["videos"], rows["tar files"], rows["there already"]) == ("10", "1", already)
     videos = read_videos(f"{out}/shard-{{000000..000000}}.tar", "data.train", classes=f"{out}/classes.txt")
     assert videos.class_names == ("door opens", "door closes")
-    rows_of_list = read_list(tmp_path / "train.csv", folder, videos.class_names).rows
-    assert Counter(row.label for row in videos.rows) == Counter(row.label for row in rows_of_list)
+    rows_of_list = read_list(tmp_path / "train.csv", folder, videos.class_names).samples
+    assert Counter(row.label for row in videos.samples) == Counter(row.label for row in rows_of_list)
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_scan_names_problems_and_writes_clean_list(mixed: Path) -> None:
     assert all(name in problem for (name, _), problem in problems.items())
     write_scan(Scan(scan.good, (*bad, *scan.bad)), mixed / "out")
     clean = read_list(mixed / "out" / "clean.csv", class_names=names)
-    assert [(row.path.name, row.label) for row in clean.rows] == [("a.mp4", 1), ("b, c.mp4", 0)]
+    assert [(row.path.name, row.label) for row in clean.samples] == [("a.mp4", 1), ("b, c.mp4", 0)]
     with (mixed / "out" / "bad.csv").open(newline="") as file:
         assert {(Path(row["path"]).name, row["kind"]) for row in csv.DictReader(file)} == set(problems)
 

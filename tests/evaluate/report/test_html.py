@@ -55,7 +55,7 @@ class Page(HTMLParser):
 
 @pytest.fixture
 def rows(world: Path) -> tuple[VideoSample, ...]:
-    return read_folder(world / "videos").rows
+    return read_folder(world / "videos").samples
 
 
 def scored(rows: tuple[VideoSample, ...], names: tuple[str, ...] = NAMES) -> Evaluated:

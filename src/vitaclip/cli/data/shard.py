@@ -42,7 +42,7 @@ def run(arguments: Namespace) -> int:
             done(len(shard.rows))
     files = sorted(Path(arguments.out).glob("*.tar"))
     rows = [
-        ("videos", str(len(videos.rows))),
+        ("videos", str(len(videos.samples))),
         ("tar files", str(len(files))),
         ("there already", str(packing.finished)),
         ("gigabytes", f"{sum(file.stat().st_size for file in files) / 1e9:.3f}"),

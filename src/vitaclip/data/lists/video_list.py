@@ -40,13 +40,13 @@ class VideoSample:
 class VideoList:
     """Videos and the names of their classes; label n is `class_names[n]`."""
 
-    rows: tuple[VideoSample, ...]
+    samples: tuple[VideoSample, ...]
     class_names: tuple[str, ...] = ()
     """Empty where only numbers are known."""
     note: str = ""
     """What the user should know of the labels; empty: nothing."""
     problems: tuple[str, ...] = ()
-    """What is wrong with lines and videos that are not among the rows, a line each."""
+    """What is wrong with lines and videos that are not among the samples, a line each."""
 
     def checked(self, where: str, *, keep_absent: bool = False) -> "VideoList":
         """The list itself, if nothing is wrong with its lines and files.
@@ -58,8 +58,8 @@ class VideoList:
         Raises:
             ValueError: with all that is wrong, the first ten problems shown.
         """
-        absent = [problem for _, problem in file_problems(self.rows)]
-        kept = keep_absent and len(absent) < len(self.rows)
+        absent = [problem for _, problem in file_problems(self.samples)]
+        kept = keep_absent and len(absent) < len(self.samples)
         raise_problems([*self.problems, *([] if kept else absent)], where, self.note)
         return self
 

@@ -69,14 +69,14 @@ def plan_packing(videos: VideoList, target: str | Path, config: ShardConfig) -> 
             of other videos or settings, or with something else altogether.
     """
     target = Path(target)
-    raise_problems([problem for row in videos.rows if (problem := _problem(row))], "cannot be packed")
-    settings = json.dumps({**asdict(config), "videos": f"{len(videos.rows)} (list {_digest(videos)})"}) + "\n"
+    raise_problems([problem for row in videos.samples if (problem := _problem(row))], "cannot be packed")
+    settings = json.dumps({**asdict(config), "videos": f"{len(videos.samples)} (list {_digest(videos)})"}) + "\n"
     check_made_with(target / SETTINGS_FILE, settings)
-    order = np.random.default_rng(config.seed).permutation(len(videos.rows)).tolist()
+    order = np.random.default_rng(config.seed).permutation(len(videos.samples)).tolist()
     groups: list[list[tuple[int, VideoSample]]] = []
     room = 0
     for number in order:
-        row = videos.rows[number]
+        row = videos.samples[number]
         size = sum(map(_member_bytes, _headers(number, row, _size(row.path))))
         if size > room:
             groups.append([])
@@ -151,6 +151,6 @@ def _member_bytes(header: tarfile.TarInfo) -> int:
 def _digest(videos: VideoList) -> str:
     """Names, sizes and labels, in order, and the class names."""
     facts: Sequence[object] = [
-        [(row.path.parts[-1], _size(row.path), format_labels(row.labels)) for row in videos.rows]
+        [(row.path.parts[-1], _size(row.path), format_labels(row.labels)) for row in videos.samples]
     ]
     return hashlib.sha256(json.dumps([*facts, videos.class_names]).encode()).hexdigest()[:8]

@@ -117,7 +117,7 @@ def find_targets(
         raise ValueError(f"{source}: does not exist; give a list file or a folder of videos")
     else:
         videos = read_list(source, root, class_names, check=False)
-    rows, names, wrong = videos.rows, videos.class_names, dict(file_problems(videos.rows))
+    rows, names, wrong = videos.samples, videos.class_names, dict(file_problems(videos.samples))
     bad = [BadVideo(None, "list", problem) for problem in videos.problems]
     bad += [BadVideo(row.path, "list", problem) for row, problem in wrong.items()]
     targets = [
