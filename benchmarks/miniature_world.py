@@ -1,12 +1,13 @@
 """The paper's ablations and baselines on the miniature world. Synthetic data.
 
-    python benchmarks/miniature_world.py --out ablation --processes 2
+    python benchmarks/miniature_world.py --out ablation
     python benchmarks/miniature_world.py --out long --variants full frozen --steps 1200
     python benchmarks/miniature_world.py --out rates --variants-file benchmarks/miniature_rates.yaml --world-seed 7 \\
         --seeds 7
 
 Writes one world, OUT/world, and calls what is behind `vitaclip ablate`. What a seed changes is the prompts' start and
-the order of the videos. Finished runs are kept, and stopped ones go on.
+the order of the videos. Finished runs are kept, and stopped ones go on: for several at a time, start it once with each
+seed, then with all.
 """
 
 import argparse
@@ -15,11 +16,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-# One thread a process, said before torch is imported: two with more would stall each other.
+# One thread, said before torch is imported: two processes with more would stall each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from vitaclip.ablate.ablation import run_ablation
-from vitaclip.ablate.runs import Run, RunResult, ScoredList, read_scored_list
+from vitaclip.ablate.ablation import Run, RunResult, ScoredList, read_scored_list, run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.data.config import DataConfig
@@ -52,7 +52,7 @@ def say(run: Run, result: RunResult, found: bool) -> None:
     """A line for each run."""
     told = result.rows[run.variant.name]
     shares = ", ".join(f"{name} {figures['top1']:.1%}" for name, figures in told.items())
-    print(f"{run.variant.name}, seed {run.seed}: {shares}{', was finished' if found else ''}", flush=True)
+    print(f"{run.variant.name}, seed {run.config.seed}: {shares}{', was finished' if found else ''}", flush=True)
 
 
 def main() -> None:
@@ -65,7 +65,6 @@ def main() -> None:
     parser.add_argument("--world-seed", type=int, default=0, help="another seed draws other videos")
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--train-clips", type=int, default=12, help="training videos of each name")
-    parser.add_argument("--processes", type=int, default=2, help="runs at a time, on one thread each")
     options = parser.parse_args()
     demo = DemoConfig(
         out=str(options.out / "world"),
@@ -82,10 +81,8 @@ def main() -> None:
         read_scored_list(f"{name}={videos}/test_{name}.csv:{videos}/classes_{name}.txt", DataConfig())
         for name in ("trained", "novel")
     ]
-    comparison = load_comparison(options.variants_file, options.variants)
-    result = run_ablation(
-        config, comparison, options.seeds, tests, figures=figures, processes=options.processes, on_done=say
-    )
+    variants, claims = load_comparison(options.variants_file, options.variants)
+    result = run_ablation(config, variants, options.seeds, tests, claims, figures=figures, on_done=say)
     note = NOTE.format(clips=options.train_clips, steps=options.steps, batch=config.optim.batch_size)
     page = write_ablation(options.out, result, note)
     print(page.read_text(encoding="utf-8"))

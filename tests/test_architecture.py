@@ -77,7 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "ablate": {
         "saving",
         "interpolation",
-        *("settings", "untrusted", "files", "figures", "runtime", "backbones", "data", "model", "evaluate", "train"),
+        *("version", "settings", "untrusted", "files", "distributed", "data", "model", "evaluate", "train"),
     },
     "miniature": {
         *("version", "settings", "files", "figures", "recipes", "backbones", "data", "model", "evaluate", "predictor"),

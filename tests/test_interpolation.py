@@ -64,8 +64,8 @@ def test_weights_at_the_ends_are_frozen_clip_and_the_model(world: Path, tuned: P
     start = load_backbone(world / "backbone")
     frozen = VideoModel(start, replace(model.config, train="none")).eval()
     assert not torch.allclose(logits(model), logits(frozen))
-    for ratio, end in ((0, frozen), (1, model)):
-        at_end = interpolate(model, ratio)
+    for alpha, end in ((0, frozen), (1, model)):
+        at_end = interpolate(model, alpha)
         weights, expected = at_end.backbone.state_dict(), end.backbone.state_dict()
         assert all(torch.equal(weights[name], expected[name]) for name in expected)
         # Not by bits: where weights lie in memory decides which kernels add them up.
@@ -122,10 +122,10 @@ def test_scores_are_the_mean_of_probabilities(world: Path, prompted: VideoModel,
     own = scores(world, prompted, average=average)
     clip = scores(world, frozen_clip(prompted), average=average)
     assert not torch.allclose(own.probabilities, clip.probabilities, atol=1e-3)
-    at = {r: scores(world, prompted, InterpolateConfig(space="scores", ratio=r), average) for r in (0.0, 0.3, 1.0)}
-    for end, ratio in ((clip, 0.0), (own, 1.0)):
-        assert torch.equal(at[ratio].probabilities, end.probabilities)
-        assert torch.equal(at[ratio].view_choices, end.view_choices)
+    at = {r: scores(world, prompted, InterpolateConfig(space="scores", alpha=r), average) for r in (0.0, 0.3, 1.0)}
+    for end, alpha in ((clip, 0.0), (own, 1.0)):
+        assert torch.equal(at[alpha].probabilities, end.probabilities)
+        assert torch.equal(at[alpha].view_choices, end.view_choices)
     expected = 0.3 * own.probabilities.double() + 0.7 * clip.probabilities.double()
     torch.testing.assert_close(at[0.3].probabilities.double(), expected, atol=1e-7, rtol=1e-6)
     assert torch.equal(at[0.3].view_choices[:, -1], expected.argmax(dim=1))
@@ -146,19 +146,19 @@ def test_a_sweep_is_scoring_at_each_ratio(world: Path, prompted: VideoModel) -> 
     evaluator = Evaluator(prompted, runtime, data, interpolation=InterpolateConfig(space="scores"))
     texts = evaluator.encode_texts(NAMES)
     videos = evaluator.encode(rows, ViewsConfig(temporal=2), [texts])
-    for ratio in (0.0, 0.25, 1.0):
-        each = evaluator.score(videos, texts, (ratio, 1 - ratio))
-        expected = scores(world, prompted, InterpolateConfig(space="scores", ratio=ratio))
+    for alpha in (0.0, 0.25, 1.0):
+        each = evaluator.score(videos, texts, (alpha, 1 - alpha))
+        expected = scores(world, prompted, InterpolateConfig(space="scores", alpha=alpha))
         assert torch.equal(each.scores.probabilities, expected.probabilities)
 
 
 def test_a_ratio_outside_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"ratio = 1.5: must be from 0 \(frozen CLIP\) to 1 \(the model\)"):
-        InterpolateConfig(ratio=1.5)
+    with pytest.raises(ValueError, match=r"alpha = 1.5: must be from 0 \(frozen CLIP\) to 1 \(the model\)"):
+        InterpolateConfig(alpha=1.5)
     with pytest.raises(ValueError, match="choose weights or scores"):
         InterpolateConfig(space="both")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"ratio = 0\.3: is read with a space alone; set space to weights or scores"):
-        InterpolateConfig(ratio=0.3)
+    with pytest.raises(ValueError, match=r"alpha = 0\.3: is read with a space alone; set space to weights or scores"):
+        InterpolateConfig(alpha=0.3)
     with pytest.raises(ValueError, match="backbone = 'x': is read with a space alone"):
         InterpolateConfig(backbone="x")
 
@@ -177,11 +177,11 @@ def test_a_report_explains_the_model_between(world: Path, tuned: Path) -> None:
         ViewsConfig(temporal=1),
     )
     video, told = world / "videos" / "moving_left" / "0.mp4", []
-    for ratio in (0.0, 1.0):
-        looking = looking_model(model, InterpolateConfig(space="weights", ratio=ratio))
+    for alpha in (0.0, 1.0):
+        looking = looking_model(model, InterpolateConfig(space="weights", alpha=alpha))
         explain = explainer_of(looking, encode_classes(looking, OTHERS), views, runtime, VideoLimits())
         told.append(explain(video, "run"))
-        predictor = Predictor(interpolate(model, ratio), views=views, runtime=runtime)
+        predictor = Predictor(interpolate(model, alpha), views=views, runtime=runtime)
         predictor.set_classes(OTHERS)
         predicted = predictor.predict(video, top_k=3)
         assert told[-1].probability == pytest.approx(predicted.probabilities[predicted.names.index("run")], rel=1e-4)

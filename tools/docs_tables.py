@@ -65,7 +65,8 @@ def _settings_table(prefix: str = "") -> str:
 
 
 def _variants_table() -> str:
-    return _table(("variant", "what it is"), [(f"`{each.name}`", each.about) for each in load_comparison().variants])
+    variants, _ = load_comparison()
+    return _table(("variant", "what it is"), [(f"`{each.name}`", each.about) for each in variants])
 
 
 def _kinds_table() -> str:

@@ -3,9 +3,9 @@
 Tuning on some classes costs a CLIP part of what it knows of all others; a model between the two often knows more than
 either (WiSE-FT, Wortsman et al., CVPR 2022; for video Open-VCLIP, Weng et al., ICML 2023). In weights:
 
-    theta = (1 - ratio) * CLIP + ratio * tuned
+    theta = (1 - alpha) * CLIP + alpha * tuned
 
-so ratio 0 is frozen CLIP and 1 the model. Scores are mixed likewise, by `vitaclip.evaluate.evaluation`.
+so alpha 0 is frozen CLIP and 1 the model. Scores are mixed likewise, by `vitaclip.evaluate.evaluation`.
 """
 
 from dataclasses import dataclass, replace
@@ -27,15 +27,15 @@ class InterpolateConfig:
     space: Literal["", "weights", "scores"] = ""
     """weights: of the towers, if they were trained; prompts stay. scores: the probabilities of the classes, after the
     views are averaged; frozen CLIP has the names in templates. Empty: the model alone."""
-    ratio: float = 0.5
+    alpha: float = 0.5
     """The model's part: 0 is frozen CLIP, 1 is the model. Published codes differ in the direction."""
     backbone: str = ""
     """The CLIP that trained towers started from, if it is not where it was then."""
 
     def __post_init__(self) -> None:
         require(self.space in ("", "weights", "scores"), self, "space", "choose weights or scores, or leave it empty")
-        require(0 <= self.ratio <= 1, self, "ratio", "must be from 0 (frozen CLIP) to 1 (the model)")
-        for name in ("ratio", "backbone"):
+        require(0 <= self.alpha <= 1, self, "alpha", "must be from 0 (frozen CLIP) to 1 (the model)")
+        for name in ("alpha", "backbone"):
             used = bool(self.space) or getattr(self, name) == getattr(InterpolateConfig, name)
             require(used, self, name, "is read with a space alone; set space to weights or scores")
 
@@ -55,10 +55,12 @@ def frozen_clip(model: VideoModel, backbone: str = "") -> VideoModel:
     return VideoModel(start, config).to(model.device).eval()
 
 
-def interpolate(model: VideoModel, ratio: float, backbone: str = "") -> VideoModel:
-    """A new model whose towers and temperature lie between frozen CLIP's (ratio 0) and the model's (1).
+def interpolate(model: VideoModel, alpha: float, backbone: str = "") -> VideoModel:
+    """A new model whose towers and temperature lie between frozen CLIP's (alpha 0) and the model's (1).
 
-    What other parts learned, which CLIP has none of, is the model's at any ratio.
+    What other parts learned, which CLIP has none of, is the model's at any alpha.
+
+    >>> interpolate(VideoModel.from_pretrained("runs/tuned/model"), 0.5).save_pretrained("between")  # doctest: +SKIP
 
     Raises:
         ValueError: if the towers were not trained; or see `frozen_clip`.
@@ -70,9 +72,9 @@ def interpolate(model: VideoModel, ratio: float, backbone: str = "") -> VideoMod
         )
     start = frozen_clip(model, backbone)
     tuned, adapter = model.backbone.state_dict(), model.adapter_state()
-    towers = {name: torch.lerp(value, tuned[name], ratio) for name, value in start.backbone.state_dict().items()}
+    towers = {name: torch.lerp(value, tuned[name], alpha) for name, value in start.backbone.state_dict().items()}
     if TEMPERATURE in adapter:
-        adapter[TEMPERATURE] = torch.lerp(start.adapter_state()[TEMPERATURE], adapter[TEMPERATURE], ratio)
+        adapter[TEMPERATURE] = torch.lerp(start.adapter_state()[TEMPERATURE], adapter[TEMPERATURE], alpha)
     clip = CLIP.from_state(model.backbone.config, towers)
     mixed = Backbone(clip, model.backbone.tokenizer, model.config.backbone, fingerprint(clip))
     between = VideoModel(mixed, model.config, model.class_names, saved=adapter).to(model.device).eval()

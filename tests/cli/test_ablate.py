@@ -34,9 +34,7 @@ def test_ablate_prints_and_writes_the_table(world: Path, tmp_path: Path, capsys:
     rows = [line.split("│")[1].strip() for line in printed.out.splitlines() if line.startswith("│")]
     assert rows[:5] == ["full", "full scores 0.25", "full scores 0.5", "full scores 0.75", "frozen"]
     assert "prompt training beats frozen CLIP on" in printed.out
-    assert {file.name for file in tmp_path.glob("ablation.*")} == {
-        f"ablation.{end}" for end in ("md", "svg", "csv", "json")
-    }
+    assert {file.name for file in tmp_path.glob("ablation.*")} == {"ablation.md", "ablation.json"}
     assert main(arguments) == 0
     assert "full, seed 5" in (again := capsys.readouterr().err)
     assert again.count("was finished") == 3
@@ -56,7 +54,6 @@ def test_seeds_start_from_the_configs_and_the_list_is_that_of_validation(world: 
         ([], "nothing to test on; give --tests NAME=VIDEOS:CLASSES, or --data.val"),
         (["--tests", "a=VIDEOS", "a=VIDEOS"], "the names a, a are not all different"),
         (["--tests", "a=VIDEOS", "--seeds", "1", "1"], "--seeds 1 1: give different numbers"),
-        (["--tests", "a=VIDEOS", "--processes", "0"], "--processes 0: must be at least 1"),
         (["--tests", "a=VIDEOS", "--variants", "fill"], "no variant 'fill' (did you mean 'full'?)"),
     ],
 )
@@ -75,11 +72,11 @@ def test_eval_mixes_scores_and_says_so(
 ) -> None:
     out, report = tmp_path / "result.json", tmp_path / "report"
     arguments = ["eval", str(world / "videos"), "--model", str(model), "--workers", "0", "--interpolate.space"]
-    assert main([*arguments, "scores", "--interpolate.ratio", "0.25", "--out", str(out), "--report", str(report)]) == 0
+    assert main([*arguments, "scores", "--interpolate.alpha", "0.25", "--out", str(out), "--report", str(report)]) == 0
     said = "probabilities: 0.25 x the model + 0.75 x frozen CLIP"
     assert f"interpolation: {said}" in capsys.readouterr().out
     content = json.loads(out.read_text())
-    assert content["interpolation"] == {"space": "scores", "ratio": 0.25, "backbone": ""}
+    assert content["interpolation"] == {"space": "scores", "alpha": 0.25, "backbone": ""}
     assert json.loads((report / "result.json").read_text())["about"]["interpolation"] == said
     assert main([*arguments, "weights"]) == 2
     assert "--interpolate.space scores" in capsys.readouterr().err
@@ -96,7 +93,7 @@ def test_a_protocol_is_scored_between_the_two_and_ratio_1_is_the_model(
     protocol = tmp_path / "mine.yaml"
     protocol.write_text("classes: [jump up, moving left]\nparts: {test: {lists: [test.csv]}}")
     arguments = ["eval", "--protocol", str(protocol), "--root", str(lists), "--workers", "0"]
-    mixed = ["--model", str(model), "--interpolate.space", "scores", "--interpolate.ratio"]
+    mixed = ["--model", str(model), "--interpolate.space", "scores", "--interpolate.alpha"]
     results = {}
     for name, more in {"model": mixed[:2], "at 1": [*mixed, "1"], "at 0": [*mixed, "0"]}.items():
         out = tmp_path / f"{name}.json"
@@ -104,7 +101,7 @@ def test_a_protocol_is_scored_between_the_two_and_ratio_1_is_the_model(
         results[name] = json.loads(out.read_text())
     assert "interpolation: probabilities: 0 x the model + 1 x frozen CLIP" in capsys.readouterr().out
     assert results["at 1"]["parts"] == results["model"]["parts"]
-    assert results["at 0"]["interpolation"] == {"space": "scores", "ratio": 0.0, "backbone": ""}
+    assert results["at 0"]["interpolation"] == {"space": "scores", "alpha": 0.0, "backbone": ""}
 
 
 def test_a_recipe_may_stand_first() -> None:

@@ -126,6 +126,6 @@ def test_new_names_of_a_context_per_class_are_predicted_and_explained_as_they_ar
 
 
 def test_a_ratio_without_a_space_is_one_line(world: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["eval", str(world / "videos"), "--model", str(model), "--interpolate.ratio", "0.3"]
+    arguments = ["eval", str(world / "videos"), "--model", str(model), "--interpolate.alpha", "0.3"]
     assert main(arguments) == 2
-    assert "InterpolateConfig.ratio = 0.3: is read with a space alone" in capsys.readouterr().err
+    assert "InterpolateConfig.alpha = 0.3: is read with a space alone" in capsys.readouterr().err

@@ -98,9 +98,9 @@ def test_example_of_reading_runs(
 def test_example_of_variants_loads(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text(PAGES["ablation.md"].split("```yaml\n")[1].split("```")[0])
-    comparison = load_comparison(str(file))
-    assert all(variant.config(TrainConfig()) for variant in comparison.variants)
-    assert len(comparison.variants) == 5
+    variants, _ = load_comparison(str(file))
+    assert all(variant.config(TrainConfig()) for variant in variants)
+    assert len(variants) == 5
 
 
 def test_metrics_are_those_of_a_run(world: Path, tmp_path: Path) -> None:

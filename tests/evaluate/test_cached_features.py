@@ -68,8 +68,8 @@ def test_scores_between_frozen_clip_and_the_model_are_the_same(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path
 ) -> None:
     found = []
-    for ratio in (0.0, 0.5, 1.0):
-        mixed = InterpolateConfig(space="scores", ratio=ratio)
+    for alpha in (0.0, 0.5, 1.0):
+        mixed = InterpolateConfig(space="scores", alpha=alpha)
         expected = probabilities(model, rows, None, interpolation=mixed)
         for _ in range(2):  # made, then found
             found.append(probabilities(model, rows, tmp_path / "cache", interpolation=mixed))

@@ -1,18 +1,109 @@
-"""An ablation: a loop over variants and seeds, each trained and tested once, and what they come to."""
+"""An ablation: a loop over training and evaluation, with the overrides of each variant and several seeds.
 
-import os
+Every run is an ordinary run folder, and beside its model lies what was found on the test lists.
+"""
+
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
-from multiprocessing import get_context
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
 
-from vitaclip.ablate.claims import Verdict, judge_all
-from vitaclip.ablate.runs import Figures, Run, RunResult, ScoredList, accuracies, execute, find_result, plan_run
-from vitaclip.ablate.variants import Comparison
+from vitaclip.ablate.claims import Claim, Verdict, judge
+from vitaclip.ablate.variants import Variant, row_name
+from vitaclip.data import VideoList, read_videos
+from vitaclip.data.config import DataConfig
+from vitaclip.distributed import SINGLE_PROCESS
+from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluate.hashes import sha256_of_file, sha256_of_lines
+from vitaclip.evaluate.metrics import Scores, summarize
+from vitaclip.files import write_json
+from vitaclip.interpolation import InterpolateConfig
+from vitaclip.model import VideoModel
+from vitaclip.saving.upgrade import upgrade_views
+from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
+from vitaclip.train.inputs import build_model, read_train_list
 from vitaclip.train.loggers import Logger
+from vitaclip.train.run_fingerprint import check_same_run, run_fingerprint
+from vitaclip.train.trainer import Trainer
+from vitaclip.untrusted import read_json, reading
 
-Loggers = Callable[[Run], Iterable[Logger]]
+RESULT_FILE = "result.json"
+Figures = Callable[[Scores, Sequence[str]], Mapping[str, float]]
+"""Computes named fractions in [0, 1] from scores and class names. It is a module's function, because results are kept
+under its name."""
+
+
+def accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, float]:
+    """Top-1, top-5, and the mean over the classes' accuracies."""
+    result = summarize(scores, class_names)
+    return {"top1": result.top1, "top5": result.top5, "per_class": result.mean_class_accuracy}
+
+
+@dataclass(frozen=True)
+class ScoredList:
+    """Labelled videos with the candidates that they are scored against."""
+
+    name: str
+    videos: VideoList
+    sha256: Mapping[str, str]
+    """Of the list's bytes, if it is a file, and of the candidates' names, a line each."""
+
+
+def read_scored_list(text: str, data: DataConfig) -> ScoredList:
+    """Read `NAME=VIDEOS` or `NAME=VIDEOS:CLASSES`; without classes the candidates are those of `data`.
+
+    >>> read_scored_list("novel=test.csv:names.txt", DataConfig())  # doctest: +SKIP
+
+    Raises:
+        ValueError: if it is written otherwise, or something is wrong with the list.
+    """
+    name, _, source = text.partition("=")
+    if not name or not source:
+        raise ValueError(
+            f"--tests {text!r}: write NAME=VIDEOS or NAME=VIDEOS:CLASSES, such as novel=test.csv:names.txt"
+        )
+    videos, _, classes = source.partition(":")
+    classes, keep_absent = classes or data.classes, data.on_error == "skip"
+    found = read_videos(videos, f"--tests {name}", root=data.root, classes=classes, keep_absent=keep_absent)
+    sums = {"candidates": sha256_of_lines(found.class_names)}
+    if Path(videos).is_file():
+        sums["list"] = sha256_of_file(Path(videos))
+    return ScoredList(name, found, sums)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A variant with a seed, and what it is to be tested on."""
+
+    variant: Variant
+    config: TrainConfig
+    """With the variant's overrides, the seed, and a folder of its own as `out`."""
+    tests: tuple[ScoredList, ...]
+    figures: Figures
+
+    def asked(self) -> dict[str, Any]:
+        """What a result belongs to, ready for JSON."""
+        return {
+            "run": run_fingerprint(self.config, read_train_list(self.config)),
+            "tests": {test.name: {"videos": len(test.videos.samples), **test.sha256} for test in self.tests},
+            "views": to_dict(self.config.views),
+            "figures": f"{self.figures.__module__}.{self.figures.__name__}",
+        }
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to."""
+
+    trained: int
+    """Number of parameters that train."""
+    rows: Mapping[str, Mapping[str, Mapping[str, float]]]
+    """Row of the table, test list, figure: a fraction in [0, 1]."""
+    videos: Mapping[str, int]
+    """Number of videos of each test list that were scored."""
+    skipped: Mapping[str, Sequence[str]]
+    """Why the others of each test list were not scored."""
 
 
 @dataclass(frozen=True)
@@ -23,105 +114,158 @@ class AblationRow:
     about: str
     trained: int
     """Number of parameters that were trained."""
-    values: Mapping[tuple[str, str], tuple[float, ...]]
-    """(test list, figure): a fraction in [0, 1] for each seed."""
+    values: Mapping[str, Mapping[str, Sequence[float]]]
+    """Test list, figure: a fraction in [0, 1] for each seed."""
 
 
 @dataclass(frozen=True)
 class AblationResult:
-    """The whole table."""
+    """The whole table, ready for `dataclasses.asdict` and JSON."""
 
-    config: TrainConfig
+    config: Mapping[str, Any]
     """What the variants change."""
-    seeds: tuple[int, ...]
-    tests: tuple[ScoredList, ...]
-    videos: Mapping[str, int]
-    """Number of videos of each test list that were scored."""
-    skipped: Mapping[str, Sequence[str]]
-    """For each test list, the reasons why videos could not be read."""
-    figures: tuple[str, ...]
-    rows: tuple[AblationRow, ...]
-    verdicts: tuple[Verdict, ...]
+    seeds: Sequence[int]
+    tests: Mapping[str, Mapping[str, Any]]
+    """Numbers of videos and candidates of each list, hashes, and why videos were skipped."""
+    rows: Sequence[AblationRow]
+    claims: Sequence[Verdict]
 
 
 def run_ablation(
     config: TrainConfig,
-    comparison: Comparison,
+    variants: Sequence[Variant],
     seeds: Sequence[int],
     tests: Sequence[ScoredList],
+    claims: Sequence[Claim] = (),
     *,
     figures: Figures = accuracies,
-    processes: int = 1,
     on_done: Callable[[Run, RunResult, bool], None] = lambda _run, _result, _found: None,
-    loggers: Loggers = lambda _run: (),
+    loggers: Callable[[Run], Iterable[Logger]] = lambda _run: (),
 ) -> AblationResult:
     """Train and test every variant with every seed. Finished runs of an earlier call are kept, stopped ones resumed.
 
     Args:
         config: what the variants change; `out` is the folder of all runs, `seed` is not read.
-        comparison: the variants and claims. A variant that does not train is tested once and stands for every seed.
+        variants: a variant that does not train is tested once and stands for every seed.
         seeds: at least one.
         tests: at least one.
+        claims: about rows of the table.
         figures: computes the figures of the table from the scores.
-        processes: runs at a time; from 2 on, each on one thread.
         on_done: called with each run, its result, and whether an earlier call had finished it.
-        loggers: take the metrics of a run; only used with one process.
+        loggers: take the metrics of a run.
 
     Raises:
         ValueError: if something is wrong with a variant or a list, or a folder holds another run.
     """
-    runs = {
-        (variant.name, seed): plan_run(variant, seed, config, tests, figures)
-        for seed in seeds
-        for variant in comparison.variants
-        if variant.trains or seed == seeds[0]
-    }
-    results = {key: found for key, run in runs.items() if (found := find_result(run))}
-    for key, found in results.items():
-        on_done(runs[key], found, True)
-    todo = {key: run for key, run in runs.items() if key not in results}
-    for key, result in _execute(todo, processes, loggers):
-        results[key] = result
-        on_done(runs[key], result, False)
-
-    rows: dict[str, AblationRow] = {}
-    for variant in comparison.variants:
+    runs: dict[tuple[str, int], Run] = {}
+    for seed in seeds:
+        for variant in variants:
+            if variant.trains or seed == seeds[0]:
+                out = str(Path(config.out) / variant.name / f"seed{seed}")
+                own = replace(variant.config(config), out=out, seed=seed)
+                runs[variant.name, seed] = Run(variant, own, tuple(tests), figures)
+    found = {key: find_result(run) for key, run in runs.items()}
+    results: dict[tuple[str, int], RunResult] = {}
+    for key, run in runs.items():
+        results[key] = found[key] or execute(run, loggers(run))
+        on_done(run, results[key], found[key] is not None)
+    rows = []
+    for variant in variants:
         of_seeds = [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds]
-        for name in variant.rows:
-            about = variant.about if name == variant.name else f"between frozen CLIP (0) and {variant.name} (1)"
-            values = {
-                (test, figure): tuple(result.rows[name][test][figure] for result in of_seeds)
-                for test, of_test in of_seeds[0].rows[name].items()
-                for figure in of_test
-            }
-            rows[name] = AblationRow(name, about, of_seeds[0].trained, values)
-    # A video that was only too slow may be skipped by one run and not by another.
-    skipped = {
-        test.name: tuple(dict.fromkeys(line for each in results.values() for line in each.skipped.get(test.name, ())))
-        for test in tests
+        rows += [_row(variant, name, of_seeds) for name in variant.rows]
+    described = {test.name: _describe(test, [*results.values()]) for test in tests}
+    return AblationResult(to_dict(config), [*seeds], described, rows, _judge(claims, rows))
+
+
+def _row(variant: Variant, name: str, of_seeds: Sequence[RunResult]) -> AblationRow:
+    about = variant.about if name == variant.name else f"between frozen CLIP (0) and {variant.name} (1)"
+    values = {
+        test: {figure: [result.rows[name][test][figure] for result in of_seeds] for figure in figures}
+        for test, figures in of_seeds[0].rows[name].items()
     }
-    first = next(iter(rows.values())).values
-    return AblationResult(
-        *(config, tuple(seeds), tuple(tests), results[next(iter(runs))].videos, skipped),
-        figures=tuple(dict.fromkeys(figure for _, figure in first)),
-        rows=tuple(rows.values()),
-        verdicts=tuple(judge_all(comparison.claims, {name: row.values for name, row in rows.items()})),
-    )
+    return AblationRow(name, about, of_seeds[0].trained, values)
 
 
-def _execute(
-    runs: Mapping[tuple[str, int], Run], processes: int, loggers: Loggers
-) -> Iterator[tuple[tuple[str, int], RunResult]]:
-    """Yield the results as the runs finish."""
-    if processes == 1:
-        yield from ((key, execute(run, loggers(run))) for key, run in runs.items())
-        return
-    os.environ["OMP_NUM_THREADS"] = "1"  # read by the new processes: two with more threads would stall each other
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        waiting = {pool.submit(execute, run): key for key, run in runs.items()}
-        try:
-            for future in as_completed(waiting):
-                yield waiting[future], future.result()
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+def _describe(test: ScoredList, results: Sequence[RunResult]) -> dict[str, Any]:
+    return {
+        "videos_listed": len(test.videos.samples),
+        "videos_scored": results[0].videos[test.name],
+        "candidates": len(test.videos.class_names),
+        # A video that was only too slow may be skipped by one run and not by another.
+        "skipped": [*dict.fromkeys(line for each in results for line in each.skipped[test.name])],
+        "sha256": test.sha256,
+    }
+
+
+def _judge(claims: Sequence[Claim], rows: Sequence[AblationRow]) -> list[Verdict]:
+    """Judge the claims whose rows, test lists and figures are in the table."""
+    values = {row.name: row.values for row in rows}
+    return [
+        judge(claim, test, figures[claim.figure], values[claim.than][test][claim.figure])
+        for claim in claims
+        if claim.better in values and claim.than in values
+        for test, figures in values[claim.better].items()
+        if claim.figure in figures and claim.test in ("", test)
+    ]
+
+
+def find_result(run: Run) -> RunResult | None:
+    """What an earlier call found, if it asked for the same.
+
+    Raises:
+        ValueError: if the folder holds a run with another config, class names or training videos.
+    """
+    file = Path(run.config.out) / RESULT_FILE
+    if not file.exists():
+        return None
+    saved, asked = read_json(file, "delete it"), run.asked()
+    with reading(file, "delete it"):
+        check_same_run(saved["asked"]["run"], asked["run"], run.config.out)
+        before = saved["asked"] | {"views": upgrade_views(saved["asked"]["views"])}
+        same_tests = all(before[key] == asked[key] for key in ("tests", "views", "figures"))
+        if not same_tests or not set(run.variant.rows) <= saved["rows"].keys() or "skipped" not in saved:
+            return None
+        return RunResult(saved["trained"], saved["rows"], saved["videos"], saved["skipped"])
+
+
+def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
+    """Train, or resume a run that stopped, then test; writes `result.json` into the run folder."""
+    config, variant = run.config, run.variant
+    if variant.trains:
+        trainer = Trainer(config)
+        trainer.loggers += loggers
+        model = trainer.fit()
+    else:
+        model = build_model(config, read_train_list(config).class_names, SINGLE_PROCESS).eval()
+    trained = sum(model.trained_counts().values()) if variant.trains else 0
+    rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in variant.rows}
+    videos, skipped = {}, {}
+    for test in run.tests:
+        for row, scores in _test(run, model, test.videos):
+            rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
+            if row == variant.name:
+                videos[test.name], skipped[test.name] = len(scores.labels), tuple(scores.skipped.values())
+    result = RunResult(trained, rows, videos, skipped)
+    write_json(Path(config.out) / RESULT_FILE, {"asked": run.asked(), **asdict(result)})
+    return result
+
+
+def _test(run: Run, model: VideoModel, videos: VideoList) -> Iterator[tuple[str, Scores]]:
+    """The scores of each row. Interpolated scores need no second pass over the videos; interpolated weights do."""
+    variant, config = run.variant, run.config
+
+    def evaluator(space: Literal["", "weights", "scores"], alpha: float = 0.5) -> Evaluator:
+        interpolation = InterpolateConfig(space=space, alpha=alpha)
+        return Evaluator(model, config.runtime, config.data, interpolation=interpolation)
+
+    mixed = "scores" in variant.interpolate
+    own = evaluator("scores" if mixed else "")
+    texts = own.encode_texts(videos.class_names)
+    encoded = own.encode(videos.samples, config.views, [texts])
+    yield variant.name, own.score(encoded, texts, (1.0, 0.0) if mixed else None).scores
+    for space, alpha in variant.between:
+        if space == "scores":
+            evaluated = own.score(encoded, texts, (alpha, 1 - alpha))
+        else:
+            evaluated = evaluator("weights", alpha).run(videos.samples, videos.class_names, config.views)
+        yield row_name(variant.name, space, alpha), evaluated.scores

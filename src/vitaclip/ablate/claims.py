@@ -1,12 +1,9 @@
-"""Judging a claim that one row of the table is better than another."""
+"""Claims that one row of the table is better than another, and how they are judged."""
 
 import math
 import statistics
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
-
-from vitaclip.ablate.variants import Claim
 
 RULE = (
     "a claim is held if the mean over the seeds of the difference (paired by seed) is above twice its standard error,"
@@ -14,35 +11,45 @@ RULE = (
 )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """That one row is better than another."""
+
+    says: str
+    better: str
+    than: str
+    test: str = ""
+    """Name of a test list. Empty: every list, each for itself."""
+    figure: str = "top1"
+
+
 @dataclass(frozen=True)
 class Verdict:
-    """A claim on a test list, judged."""
+    """A claim on a test list, judged by `RULE`."""
 
     claim: Claim
     test: str
     difference: float
     """Mean over the seeds of better minus than."""
-    standard_error: float
-    """Of that mean; not a number for one seed."""
-    outcome: Literal["held", "not shown", "reversed"]
+    standard_error: float | None
+    """Of that mean; None for one seed."""
+    outcome: str
+    """held, not shown or reversed."""
+
+    def cells(self) -> tuple[str, str, str, str]:
+        """The claim with its list, what is compared, the difference in points, and the outcome."""
+        points = f"{round(100 * self.difference, 1) + 0.0:+.1f}"  # no minus zero
+        points += "" if self.standard_error is None else f" (± {100 * self.standard_error:.1f})"
+        claim = self.claim
+        return f"{claim.says} ({self.test})", f"{claim.better} - {claim.than}", points, self.outcome
 
 
 def judge(claim: Claim, test: str, better: Sequence[float], than: Sequence[float]) -> Verdict:
-    """Judge a claim by two rows' values, one a seed, in the same order: see `RULE`."""
+    """Judge a claim by two rows' values, one a seed, in the same order."""
     differences = [a - b for a, b in zip(better, than, strict=True)]
     mean, count = statistics.fmean(differences), len(differences)
-    error = statistics.stdev(differences) / math.sqrt(count) if count > 1 else math.nan
-    if mean > 2 * error:
-        return Verdict(claim, test, mean, error, "held")
-    return Verdict(claim, test, mean, error, "reversed" if mean < -2 * error else "not shown")
-
-
-def judge_all(
-    claims: Sequence[Claim], rows: Mapping[str, Mapping[tuple[str, str], Sequence[float]]]
-) -> Iterator[Verdict]:
-    """Judge the claims whose rows, test lists and figures are in a table of (test list, figure) in rows."""
-    for claim in claims:
-        if claim.better in rows and claim.than in rows:
-            for (test, figure), better in rows[claim.better].items():
-                if figure == claim.figure and claim.test in ("", test):
-                    yield judge(claim, test, better, rows[claim.than][test, figure])
+    if count == 1:
+        return Verdict(claim, test, mean, None, "not shown")
+    error = statistics.stdev(differences) / math.sqrt(count)
+    outcome = "held" if mean > 2 * error else "reversed" if mean < -2 * error else "not shown"
+    return Verdict(claim, test, mean, error, outcome)

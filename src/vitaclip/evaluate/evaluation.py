@@ -191,7 +191,7 @@ def describe_interpolation(config: InterpolateConfig) -> str:
     if not config.space:
         return ""
     what = "weights" if config.space == "weights" else "probabilities"
-    return f"{what}: {config.ratio:g} x the model + {1 - config.ratio:g} x frozen CLIP"
+    return f"{what}: {config.alpha:g} x the model + {1 - config.alpha:g} x frozen CLIP"
 
 
 def looking_model(model: VideoModel, interpolation: InterpolateConfig) -> VideoModel:
@@ -202,7 +202,7 @@ def looking_model(model: VideoModel, interpolation: InterpolateConfig) -> VideoM
 def _sides(model: VideoModel, config: InterpolateConfig) -> tuple[tuple[VideoModel, ...], tuple[float, ...]]:
     """The models whose probabilities are mixed, and their weights."""
     if config.space == "weights":
-        return (interpolate(model, config.ratio, config.backbone),), (1.0,)
+        return (interpolate(model, config.alpha, config.backbone),), (1.0,)
     if config.space == "scores":
-        return (model, frozen_clip(model, config.backbone)), (config.ratio, 1 - config.ratio)
+        return (model, frozen_clip(model, config.backbone)), (config.alpha, 1 - config.alpha)
     return (model,), (1.0,)

@@ -27,7 +27,7 @@ examples:
   vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
   vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
   vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
-  vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.ratio 0.5
+  vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.alpha 0.5
   vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
 SHOWN_SETTINGS = (
@@ -61,7 +61,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_class_arguments(
         InterpolateConfig,
         "interpolate",
-        help="between frozen CLIP (ratio 0) and the model (ratio 1), in the towers' weights or in scores",
+        help="between frozen CLIP (alpha 0) and the model (alpha 1), in the towers' weights or in scores",
     )
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
     parser.add_argument(
