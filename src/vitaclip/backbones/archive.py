@@ -4,7 +4,7 @@ TorchScript archives hold code too, which is never looked at.
 """
 
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,21 +46,20 @@ class TorchArchive:
         Raises:
             ValueError: if the file holds less than they need.
         """
-        of_record: dict[str, list[str]] = {}
+        names_of: dict[str, list[str]] = {}
         for name, stored in wanted.items():
-            of_record.setdefault(stored.storage.key, []).append(name)
+            names_of.setdefault(f"data/{stored.storage.key}", []).append(name)
         state: dict[str, Tensor] = {}
         with zipfile.ZipFile(self._path) as archive:
-            self._check_sizes(archive, of_record)
-            for key, names in of_record.items():
-                record = self._read_record(archive, f"data/{key}")
-                for name in names:
-                    state[name] = _make(wanted[name], record, alone=len(names) == 1)
+            # Entries of a zip may overlap, so that a small file holds many large ones.
+            self._check_size(sum(archive.getinfo(self._root + record).file_size for record in names_of))
+            for record, names in names_of.items():
+                content = self._read_record(archive, record)
+                state |= {name: _make(wanted[name], content, alone=len(names) == 1) for name in names}
         return {name: state[name] for name in wanted}
 
-    def _check_sizes(self, archive: zipfile.ZipFile, keys: Iterable[str]) -> None:
-        """Entries of a zip may overlap, so that a small file holds many large ones."""
-        if sum(archive.getinfo(f"{self._root}data/{key}").file_size for key in keys) > self._path.stat().st_size:
+    def _check_size(self, declared: int) -> None:
+        if declared > self._path.stat().st_size:
             raise ValueError("declares more data than it holds")
 
     def _read_record(self, archive: zipfile.ZipFile, name: str) -> bytearray:
@@ -68,10 +67,8 @@ class TorchArchive:
         entry = archive.getinfo(self._root + name)
         if entry.compress_type != zipfile.ZIP_STORED:
             raise ValueError("a compressed archive, which torch does not write; unpack it")
-        if entry.file_size > self._path.stat().st_size:
-            raise ValueError("declares more data than it holds")
-        record = bytearray(entry.file_size)
-        place = 0
+        self._check_size(entry.file_size)
+        record, place = bytearray(entry.file_size), 0
         with archive.open(entry) as file:
             # In pieces, because zipfile would make a second copy of what is read at once.
             while piece := file.read(_PIECE_BYTES):
@@ -88,22 +85,19 @@ def _make(stored: StoredTensor, record: bytearray, *, alone: bool) -> Tensor:
     if len(record) != count * dtype.itemsize:
         raise ValueError(f"storage {stored.storage.key[:40]!r} has another size than it declares")
     view = torch.frombuffer(record, dtype=dtype).as_strided(stored.size, stored.stride, stored.offset)
-    return (
-        view
-        if alone and view.numel() == count and view.is_contiguous()
-        else view.clone(memory_format=torch.contiguous_format)
-    )
+    whole = alone and view.numel() == count and view.is_contiguous()
+    return view if whole else view.clone(memory_format=torch.contiguous_format)
 
 
 def _tensors(module: Module) -> Iterator[tuple[str, StoredTensor]]:
     """Every tensor below a module, named by the way to it. A module that is met again is passed over."""
     seen: set[int] = set()
-    open_modules: list[tuple[str, Any]] = [("", module)]
-    while open_modules:
-        name, value = open_modules.pop()
+    found: list[tuple[str, Any]] = [("", module)]
+    while found:
+        name, value = found.pop()
         if isinstance(value, StoredTensor):
             yield name, value
         elif isinstance(value, Module) and id(value) not in seen:
             seen.add(id(value))
             prefix = f"{name}." if name else ""
-            open_modules += [(f"{prefix}{attribute}", inner) for attribute, inner in value.attributes.items()]
+            found += [(f"{prefix}{attribute}", inner) for attribute, inner in value.attributes.items()]

@@ -30,15 +30,15 @@ def read_clip(path: Path, activation: Activation | None = None) -> CLIPWeights:
     opened = open_state(file)
     with reading(file):
         planned = _interpret(file, folder, opened.shapes, activation)
-        check_dtypes(file, planned.state)
+        check_dtypes(planned.state)
         try:
             CLIP.from_state(planned.config, planned.state)
         except RuntimeError as error:
             raise ValueError(f"{file}: weights and config do not fit ({summary(error)})") from error
         weights = _interpret(file, folder, opened.read(), activation)
-        to_float32(file, weights.state)
+        to_float32(weights.state)
         if weights.trained is not None:
-            to_float32(file, weights.trained.adapter_state)
+            to_float32(weights.trained.adapter_state)
     return weights
 
 

@@ -123,11 +123,12 @@ def read_model_folder(folder: Path) -> tuple[SavedModel, StateFile]:
 
 def _open_adapter(file: Path) -> StateFile:
     opened = open_state(file)
-    check_dtypes(file, opened.shapes)
+    with reading(file):
+        check_dtypes(opened.shapes)
 
     def read() -> dict[str, Tensor]:
         values = opened.read()
-        to_float32(file, values)
+        to_float32(values)
         return upgrade_names(values)
 
     return StateFile(file, upgrade_names(opened.shapes), read)
