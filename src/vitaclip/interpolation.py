@@ -17,24 +17,23 @@ from vitaclip.backbones import CLIP
 from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.loading import Backbone, load_backbone
 from vitaclip.model import TEMPERATURE, VideoModel
-from vitaclip.settings import require
+from vitaclip.settings import Config, Probability, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class InterpolateConfig:
+class InterpolateConfig(Config):
     """Between frozen CLIP and the model."""
 
     space: Literal["", "weights", "scores"] = ""
     """weights: of the towers, if they were trained; prompts stay. scores: the probabilities of the classes, after the
     views are averaged; frozen CLIP has the names in templates. Empty: the model alone."""
-    alpha: float = 0.5
+    alpha: Probability = 0.5
     """The model's part: 0 is frozen CLIP, 1 is the model. Published codes differ in the direction."""
     backbone: str = ""
     """The CLIP that trained towers started from, if it is not where it was then."""
 
     def __post_init__(self) -> None:
-        require(self.space in ("", "weights", "scores"), self, "space", "choose weights or scores, or leave it empty")
-        require(0 <= self.alpha <= 1, self, "alpha", "must be from 0 (frozen CLIP) to 1 (the model)")
+        super().__post_init__()
         for name in ("alpha", "backbone"):
             used = bool(self.space) or getattr(self, name) == getattr(InterpolateConfig, name)
             require(used, self, name, "is read with a space alone; set space to weights or scores")

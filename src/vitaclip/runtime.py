@@ -8,11 +8,11 @@ from typing import Literal
 
 import torch
 
-from vitaclip.settings import require
+from vitaclip.settings import Config
 
 
 @dataclass(frozen=True, kw_only=True)
-class RuntimeConfig:
+class RuntimeConfig(Config):
     """Where and how precisely to compute."""
 
     device: str = "auto"
@@ -25,10 +25,6 @@ class RuntimeConfig:
     checkpoint_activations: bool = False
     """Training keeps only what goes into each block of the image tower and computes the rest again on the way back:
     the same numbers in a fraction of the memory, for up to half as much time again."""
-
-    def __post_init__(self) -> None:
-        choices = ("auto", "float32", "bfloat16")
-        require(self.precision in choices, self, "precision", f"choose one of {choices}")
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4

@@ -1,4 +1,4 @@
-"""What every config shares: checks that name the field, and the way to plain mappings and back.
+"""What every config shares: fields that are checked by their types, and the way to plain mappings and back.
 
 Nothing here imports torch, so that the command line can print its help at once.
 """
@@ -8,12 +8,22 @@ import dataclasses
 import inspect
 import math
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 ConfigT = TypeVar("ConfigT")
-_NAMES_OF_TYPES = {"int": "whole number", "float": "number", "str": "text", "tuple": "list", "Mapping": "mapping"}
+_NAMES_OF_TYPES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    tuple: "a list",
+    dict: "a mapping",
+    Mapping: "a mapping",
+    NoneType: "None",
+}
 MAX_TOKENS = 10_000
 """Frames of a clip and learned tokens of a kind, at most. A file that says more is damaged or made to fill memory."""
 MAX_IMAGE_SIZE = 4096
@@ -22,11 +32,69 @@ MAX_BATCH = 1_000_000
 """Samples of a batch, at most."""
 
 
+@dataclasses.dataclass(frozen=True, repr=False)
+class Rule:
+    """What the value of a field must fulfil beside its type: `Annotated[str, Rule(bool, "name a folder")]`."""
+
+    holds: Callable[[Any], bool]
+    remedy: str
+
+    def __repr__(self) -> str:
+        return self.remedy.removeprefix("must be ")
+
+
+def bounds(
+    *, ge: float = -math.inf, gt: float = -math.inf, le: float = math.inf, lt: float = math.inf, remedy: str = ""
+) -> Rule:
+    """A rule for numbers: at least `ge`, above `gt`, at most `le`, below `lt`.
+
+    Args:
+        ge: least value.
+        gt: a value below all that are allowed.
+        le: greatest value.
+        lt: a value above all that are allowed.
+        remedy: what else a user could do, if there is more to say.
+
+    >>> bounds(ge=0, lt=1)
+    at least 0 and below 1
+    """
+    limits = {"at least": ge, "above": gt, "at most": le, "below": lt}
+    stated = " and ".join(f"{words} {limit:,}" for words, limit in limits.items() if math.isfinite(limit))
+    also = f"; {remedy}" if remedy else ""
+    return Rule(lambda value: ge <= value <= le and gt < value < lt, f"must be {stated}{also}")
+
+
+PositiveInt = Annotated[int, bounds(ge=1)]
+NonNegativeInt = Annotated[int, bounds(ge=0)]
+PositiveFloat = Annotated[float, bounds(gt=0)]
+NonNegativeFloat = Annotated[float, bounds(ge=0)]
+Probability = Annotated[float, bounds(ge=0, le=1)]
+Template = Annotated[str, Rule(lambda text: text.count("{}") == 1, "must hold {} exactly once, as in 'a video of {}.'")]
+"""A text around the name of a class."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A dataclass whose fields are checked when it is made: their types, the choices of a `Literal`, and each `Rule`.
+
+    A class with more to check calls `super().__post_init__()` first and may then rely on the types.
+
+    >>> @dataclasses.dataclass(frozen=True)
+    ... class Crop(Config):
+    ...     side: PositiveInt = 224
+    >>> Crop(side=0)
+    Traceback (most recent call last):
+    ValueError: Crop.side = 0: must be at least 1
+    """
+
+    def __post_init__(self) -> None:
+        _check_fields(type(self), vars(self))
+
+
 def require(condition: bool, owner: object, name: str, remedy: str) -> None:
-    """Raise ValueError with field, value and remedy unless `condition` holds."""
+    """Raise ValueError with field, value and remedy unless `condition` holds: for checks of several fields at once."""
     if not condition:
-        value = getattr(owner, name)
-        raise ValueError(f"{type(owner).__name__}.{name} = {value!r}: {remedy}")
+        raise _refusal(f"{type(owner).__name__}.{name}", getattr(owner, name), remedy)
 
 
 def to_dict(config: Any) -> dict[str, Any]:
@@ -36,7 +104,6 @@ def to_dict(config: Any) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists, all the way down: what JSON and YAML give back."""
     if isinstance(value, dict):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
@@ -50,63 +117,103 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{cls.__name__}: {str(values)[:60]!r} is no mapping of settings")
-    hints = get_type_hints(cls)
+    hints = _hints(cls)
     unknown = sorted(str(name) for name in set(values) - set(hints))
     if unknown:
         raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(hints)}")
     built = {name: _build(hints[name], value) for name, value in values.items()}
+    if not issubclass(cls, Config):  # a plain dataclass, such as that of a plugin, does not check its types
+        _check_fields(cls, built)
     try:
-        config = cls(**built)  # its own checks go first, because they know a remedy
-    except (TypeError, AttributeError) as error:
-        _check_types(cls, hints, built)
+        return cls(**built)
+    except TypeError as error:
         raise ValueError(f"{cls.__name__}: {error}") from error
-    _check_types(cls, hints, built)
-    return config
 
 
-def _check_types(cls: type[Any], hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    for name, value in values.items():
-        if value is not None or _required(hints[name]) is hints[name]:
-            _check_type(_required(hints[name]), value, f"{cls.__name__}.{name}")
+@cache
+def _hints(cls: Any) -> dict[str, Any]:
+    return get_type_hints(cls, include_extras=True)
 
 
 def _build(hint: Any, value: Any) -> Any:
     """A value of a file as a field takes it: mappings as configs, also those in mappings, and lists as tuples."""
-    hint = _required(hint)
-    if isinstance(value, Mapping) and dataclasses.is_dataclass(hint):
-        return from_dict(hint, value)  # type: ignore[arg-type]
-    if isinstance(value, Mapping) and get_origin(hint) is Mapping:
-        return {name: _build(get_args(hint)[1], inner) for name, inner in value.items()}
+    if isinstance(value, Mapping):
+        for kind in map(_without_rules, _alternatives(hint)):
+            if dataclasses.is_dataclass(kind):
+                return from_dict(kind, value)  # type: ignore[arg-type]
+            if get_origin(kind) is Mapping:
+                return {name: _build(get_args(kind)[1], inner) for name, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value
 
 
-def _required(hint: Any) -> Any:
-    """The type beside None of an optional one; other types as they are."""
-    parts = [part for part in get_args(hint) if part is not NoneType]
-    return parts[0] if get_origin(hint) in (Union, UnionType) and len(parts) == 1 else hint
+def _alternatives(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, each still with its rules; of another type, that one."""
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
-def _check_type(hint: Any, value: Any, name: str) -> None:
-    """Refuse a value of another type than its field, and numbers that are not finite."""
+def _check_fields(cls: type[Any], values: Mapping[str, Any]) -> None:
+    for name, hint in _hints(cls).items():
+        if name in values:
+            _check(hint, values[name], f"{cls.__name__}.{name}")
+
+
+def _check(hint: Any, value: Any, name: str) -> None:
+    """Refuse a value of another type than its field, no choice of it, against its rule, or a number not finite."""
+    kinds = _alternatives(hint)
+    hint = next((kind for kind in kinds if _is_instance(value, kind)), None)
+    if hint is None:
+        raise _refusal(name, value, f"must be {' or '.join(map(_type_name, kinds))}")
     origin, parts = get_origin(hint), get_args(hint)
-    if origin is tuple and isinstance(value, tuple):
-        for each in value:
-            _check_type(parts[0], each, name)
-        return
-    if origin is Mapping and isinstance(value, Mapping):
+    if origin is Annotated:
+        _check(parts[0], value, name)
+        for rule in hint.__metadata__:
+            if not rule.holds(value):
+                raise _refusal(name, value, rule.remedy)
+    elif origin is Literal and value not in parts:
+        empty = ", or leave it empty" if "" in parts else ""
+        raise _refusal(
+            name, value, f"choose one of {', '.join(str(choice) for choice in parts if choice != '')}{empty}"
+        )
+    elif origin is tuple:
+        if parts[-1] is not ... and len(value) != len(parts):
+            raise _refusal(name, value, f"give {len(parts)} values")
+        for each, part in zip(value, parts if parts[-1] is not ... else parts[:1] * len(value), strict=True):
+            _check(part, each, name)
+    elif origin is Mapping:
         for key, each in value.items():
-            _check_type(parts[1], each, f"{name}.{key}")
-        return
-    known: Any = {int: int, float: int | float, bool: bool, str: str, tuple: tuple, Mapping: Mapping}.get(
-        origin or hint
-    )
-    if dataclasses.is_dataclass(hint):
-        known = hint
-    fits = known is None or (isinstance(value, known) and isinstance(value, bool) == (known is bool))
-    if not fits or (isinstance(value, float) and not math.isfinite(value)):
-        kind = getattr(origin or hint, "__name__", str(hint))
-        said = "mapping of its settings" if dataclasses.is_dataclass(hint) else _NAMES_OF_TYPES.get(kind, kind)
-        raise ValueError(f"{name} = {str(value)[:60]!r}: must be a {said}")
+            _check(parts[0], key, name)
+            _check(parts[1], each, f"{name}.{key}")
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise _refusal(name, value, "must be a finite number")
+
+
+def _is_instance(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type, whatever it holds; a whole number is a number, and True is none."""
+    kind = _plain_type(hint)
+    if kind in (int, float, bool):
+        return isinstance(value, int if kind is int else (int, kind)) and isinstance(value, bool) == (kind is bool)
+    return isinstance(value, (tuple, list) if kind is tuple else kind)
+
+
+def _without_rules(hint: Any) -> Any:
+    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
+
+
+def _plain_type(hint: Any) -> type[Any]:
+    """The class that values of a type have: `tuple` of `tuple[int, ...]`, and any for a `Literal`."""
+    hint = _without_rules(hint)
+    origin = get_origin(hint)
+    return object if origin is Literal or hint is Any else origin or hint
+
+
+def _type_name(hint: Any) -> str:
+    kind = _plain_type(hint)
+    return "a mapping of its settings" if dataclasses.is_dataclass(kind) else _NAMES_OF_TYPES.get(kind, kind.__name__)
+
+
+def _refusal(name: str, value: Any, remedy: str) -> ValueError:
+    shown = repr(value)
+    return ValueError(f"{name} = {shown if len(shown) <= 80 else shown[:80] + '...'}: {remedy}")
 
 
 def setting_texts(cls: type[Any]) -> list[tuple[str, Any, str]]:

@@ -93,7 +93,7 @@ def test_dispatch() -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"kind": "tsn"}, r"FrameSampling\.kind = 'tsn': choose dense or segments"),
+        ({"kind": "tsn"}, r"FrameSampling\.kind = 'tsn': choose one of dense, segments"),
         ({"num_frames": 0}, r"FrameSampling\.num_frames = 0: must be at least 1"),
         ({"stride": 0}, r"FrameSampling\.stride = 0: must be at least 1"),
     ],

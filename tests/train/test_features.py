@@ -230,5 +230,5 @@ def test_settings_impossible_with_features_are_refused(world: Path, tmp_path: Pa
             with_data(config, augment=augment)
     with pytest.raises(ValueError, match=r"feature_draws = 2: needs a feature_cache"):
         with_data(config, feature_cache="", feature_draws=2)
-    with pytest.raises(ValueError, match=r"feature_draws = -1: must be 0"):
+    with pytest.raises(ValueError, match=r"feature_draws = -1: must be at least 0"):
         with_data(config, feature_draws=-1)

@@ -29,7 +29,7 @@ from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.tokenizer import TokenBatch
 from vitaclip.miniature import world
-from vitaclip.settings import require
+from vitaclip.settings import Config, PositiveInt, require
 
 ASSETS = Path(world.__file__).parent / "assets" / "backbone"
 # Stills of this seed are for measuring: no training run uses it.
@@ -54,31 +54,30 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class PretrainConfig(Config):
     """Everything that the weights depend on."""
 
     seed: int = 0
-    pool_size: int = 100_000
+    pool_size: PositiveInt = 100_000
     """Stills rendered once; captions are drawn afresh each time a still comes up."""
     word_steps: int = 4000
     """First stage: the image tower alone learns to name the words that are true of a still."""
     steps: int = 2000
     """Second stage: both towers learn which caption belongs to which still."""
-    batch_size: int = 160
+    batch_size: PositiveInt = 160
     learning_rate: float = 1e-3
     weight_decay: float = 0.05
-    warmup_steps: int = 100
-    groups: int = 6
+    warmup_steps: PositiveInt = 100
+    groups: PositiveInt = 6
     """Each batch of the second stage holds stills of this many colour-shape pairs, ..."""
-    group_size: int = 20
+    group_size: PositiveInt = 20
     """... so many of each, and any others besides: what sets stills of one look apart is motion, place, size and
     direction, and from them these words are learned."""
-    caption_count: int = 96
+    caption_count: PositiveInt = 96
     """Stills of such a batch that bring a caption."""
 
     def __post_init__(self) -> None:
-        for name in ("pool_size", "batch_size", "warmup_steps", "groups", "group_size", "caption_count"):
-            require(getattr(self, name) > 0, self, name, "must be positive")
+        super().__post_init__()
         pairs = len(world.COLOURS) * len(world.SHAPES)
         require(self.groups <= pairs, self, "groups", f"there are only {pairs} pairs of colour and shape")
         fits = self.groups * self.group_size <= self.batch_size

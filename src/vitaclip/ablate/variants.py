@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 from vitaclip.ablate.claims import Claim
-from vitaclip.settings import from_dict, require, to_dict
+from vitaclip.settings import Config, Probability, Rule, from_dict, to_dict
 from vitaclip.strings import did_you_mean
 from vitaclip.train.config import TrainConfig
 from vitaclip.untrusted import read_settings_file, reading
@@ -19,10 +19,12 @@ _REMEDY = "docs/ablation.md shows how it is written"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Variant:
+class Variant(Config):
     """A config with some fields changed."""
 
-    name: str
+    name: Annotated[
+        str, Rule(re.compile(r"[A-Za-z0-9_-]+").fullmatch, "names a folder; write letters, digits, _ and - only")
+    ]
     """Of its folder, and of its row."""
     about: str = ""
     """What it is, in a line."""
@@ -30,16 +32,9 @@ class Variant:
     """Values of config fields, such as `model.context.summary`."""
     trains: bool = True
     """False: it is tested as it starts."""
-    interpolate: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    interpolate: Mapping[Literal["weights", "scores"], tuple[Probability, ...]] = field(default_factory=dict)
     """For `weights` (where towers train) and `scores`: the alphas between frozen CLIP (0) and the variant (1) that get
     a row each."""
-
-    def __post_init__(self) -> None:
-        slug = re.fullmatch(r"[A-Za-z0-9_-]+", self.name)
-        require(bool(slug), self, "name", "names a folder; write letters, digits, _ and - only")
-        known = set(self.interpolate) <= {"weights", "scores"}
-        fits = known and all(0 <= alpha <= 1 for alphas in self.interpolate.values() for alpha in alphas)
-        require(fits, self, "interpolate", "give weights or scores a list of alphas from 0 (CLIP) to 1 (the variant)")
 
     def config(self, base: TrainConfig) -> TrainConfig:
         """The base with the overrides.

@@ -33,6 +33,10 @@ class HelpFormatter(DefaultHelpFormatter):
         del width
         return "".join(indent + line for line in text.splitlines(keepends=True))
 
+    def _get_type_str(self, action: argparse.Action) -> str | None:
+        text = super()._get_type_str(action)
+        return text and re.sub(r"Annotated\[(\w+(?:\[\w+, \.\.\.\])?), ([^\[\]]*)\]", r"\1 \2", text)
+
 
 class _HelpAll(argparse.Action):
     """`--help-all`: the help with every setting."""

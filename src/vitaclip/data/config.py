@@ -1,79 +1,75 @@
 """Settings of how videos are read: lists, frames, limits, augmentation, workers."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Annotated, Literal
 
-from vitaclip.settings import require
+from vitaclip.settings import (
+    Config,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    Probability,
+    bounds,
+    require,
+)
 
 PixelAspect = Literal["display", "stored"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class SamplingConfig:
+class SamplingConfig(Config):
     """Which frames of a video the model sees."""
 
     kind: Literal["dense", "segments"] = "dense"
     """dense: T frames, `stride` apart, from some place of the video. segments: one frame from each of T equal
     parts of the whole video (TSN)."""
-    stride: int = 16
+    stride: PositiveInt = 16
     """Native frames from one chosen frame to the next; read by `dense` only."""
-
-    def __post_init__(self) -> None:
-        require(self.kind in ("dense", "segments"), self, "kind", "choose dense or segments")
-        require(self.stride >= 1, self, "stride", "must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
-class AugmentConfig:
+class AugmentConfig(Config):
     """What a training clip goes through; one draw for all frames of the clip."""
 
-    crop_scale: tuple[float, float] = (0.08, 1.0)
+    crop_scale: tuple[PositiveFloat, Annotated[float, bounds(le=1)]] = (0.08, 1.0)
     """Least and most area of the random crop, as a fraction of the frame."""
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)
+    crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
     """Least and most width over height of the random crop."""
-    flip: float = 0.0
+    flip: Probability = 0.0
     """Chance of a left-right mirror. 0 as published; leave it there where left and right are classes."""
     randaugment: str = ""
     """RandAugment as timm writes it, e.g. `rand-m7-n4-mstd0.5-inc1`. Empty: none."""
-    mixup: float = 0.0
+    mixup: NonNegativeFloat = 0.0
     """MixUp: the clips of a step are blended in pairs, labels too; the share is drawn from Beta(mixup, mixup). 0: off.
     With `cutmix` on too, each step takes one or the other."""
-    cutmix: float = 0.0
+    cutmix: NonNegativeFloat = 0.0
     """CutMix: a box of each clip, the same in all frames, comes from another; its area from Beta(cutmix, cutmix)."""
 
     def __post_init__(self) -> None:
-        scale, ratio = self.crop_scale, self.crop_ratio
-        scale_fits = len(scale) == 2 and 0 < scale[0] <= scale[1] <= 1
-        require(scale_fits, self, "crop_scale", "give two numbers, smaller first, above 0, at most 1")
-        ratio_fits = len(ratio) == 2 and 0 < ratio[0] <= ratio[1]
-        require(ratio_fits, self, "crop_ratio", "give two positive numbers, smaller first")
-        require(0 <= self.flip <= 1, self, "flip", "is a probability: give 0 to 1")
-        for name in ("mixup", "cutmix"):
-            require(getattr(self, name) >= 0, self, name, "must be 0 (off) or more")
+        super().__post_init__()
+        for name in ("crop_scale", "crop_ratio"):
+            least, most = getattr(self, name)
+            require(least <= most, self, name, "give two numbers, smaller first")
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoLimits:
+class VideoLimits(Config):
     """What a video may be at most. One beyond that cannot be read; no memory is spent on it."""
 
-    frames: int = 2_592_000
+    frames: PositiveInt = 2_592_000
     """Frames that are there, or that the tables of an mp4 file list; for a folder, pictures. The default is a day at 30
     a second."""
-    pixels: int = 35_651_584
+    pixels: PositiveInt = 35_651_584
     """Width times height of a frame, as stored and as displayed. The default is 8192 x 4352, the most at level 6 of
     H.264, HEVC and AV1."""
-    hours: float = 24.0
+    hours: PositiveFloat = 24.0
     """Length: the number of frames times the usual time between two. What the file states as its length does not
     count."""
 
-    def __post_init__(self) -> None:
-        for name in ("frames", "pixels"):
-            require(getattr(self, name) >= 1, self, name, "must be at least 1")
-        require(self.hours > 0, self, "hours", "must be above 0")
-
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
+class DataConfig(Config):
     """Videos and labels."""
 
     train: str = ""
@@ -87,21 +83,21 @@ class DataConfig:
     """A file with a class name a line (line n, from 0, is label n); if there is no such file, a data set that
     `vitaclip list classes` shows; else names with commas between. Empty: in training the folder names of `train`, else
     those of the model."""
-    shots: int = 0
+    shots: NonNegativeInt = 0
     """Videos of each class to train on, drawn from `train`; the draw is written to train_list.csv in the run folder.
     0: all there are."""
-    shots_seed: int | None = None
+    shots_seed: NonNegativeInt | None = None
     """Decides which videos `shots` draws. None: the run's seed."""
     balance_classes: bool = False
     """Show every class equally often: an epoch repeats videos of small classes and leaves out some of large ones."""
-    workers: int = 2
+    workers: NonNegativeInt = 2
     """Processes that read videos. 0: read in the main process."""
-    eval_batch_size: int = 8
+    eval_batch_size: PositiveInt = 8
     """Videos that go through the model at a time in evaluation."""
     on_error: Literal["raise", "skip"] = "skip"
     """A video that cannot be read: stop, or go on with another in training (counted in the log, listed in
     bad_videos.txt) and without it in evaluation (counted in the result)."""
-    time_limit_seconds: float = 120.0
+    time_limit_seconds: NonNegativeFloat = 120.0
     """A video that takes longer cannot be read; the process that reads it is killed and replaced, also when the codec
     hangs. With `workers` 0 nothing can interrupt a codec, and the limit does not hold. 0: none."""
     limits: VideoLimits = field(default_factory=VideoLimits)
@@ -117,42 +113,36 @@ class DataConfig:
     feature_cache: str = ""
     """Folder that keeps the features of videos, for models without prompts in the image tower: each video, trained on
     or validated on, is then decoded and embedded once for all runs, which may share the folder. Empty: none."""
-    feature_draws: int = 0
+    feature_draws: NonNegativeInt = 0
     """Clips of each training video in the feature cache. 0: one, seen as in a test (the middle of the video, the centre
     of the frames), whatever `augment` says. n: n clips drawn as for training, of which a step takes one; they depend
     on the file's name alone, so that runs of all seeds share them."""
 
     def __post_init__(self) -> None:
-        require(self.shots >= 0, self, "shots", "must be 0 (all) or more")
-        require(self.shots_seed is None or self.shots_seed >= 0, self, "shots_seed", "must be 0 or more")
-        require(self.workers >= 0, self, "workers", "must be 0 or more")
-        require(self.eval_batch_size >= 1, self, "eval_batch_size", "must be at least 1")
-        require(self.on_error in ("raise", "skip"), self, "on_error", "choose raise or skip")
-        require(self.feature_draws >= 0, self, "feature_draws", "must be 0 (the centre of each video) or more")
+        super().__post_init__()
         cached = bool(self.feature_cache)
         require(cached or not self.feature_draws, self, "feature_draws", "needs a feature_cache; name a folder")
         mixed = self.augment.mixup or self.augment.cutmix
         remedy = "mixup and cutmix mix pixels, which features no longer have; set both to 0, or leave it empty"
         require(not cached or not mixed, self, "feature_cache", remedy)
-        require(self.time_limit_seconds >= 0, self, "time_limit_seconds", "must be 0 (none) or more")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ViewsConfig:
+class ViewsConfig(Config):
     """How a video is looked at in evaluation, and how its views become one answer."""
 
-    temporal: int = 3
+    temporal: PositiveInt = 3
     """Clips spread over the video."""
-    spatial: int = 1
+    spatial: PositiveInt = 1
     """Crops along the long side of the frame. 1: the centre."""
-    frames: int = 0
+    frames: NonNegativeInt = 0
     """Frames of each clip. 0: as many as the model was trained on; with another number its time and local prompts are
     interpolated."""
     sampling: Literal["", "dense", "segments"] = ""
     """Which frames: see `SamplingConfig.kind`. Empty: as the model was trained."""
-    stride: int = 0
+    stride: NonNegativeInt = 0
     """Native frames from one chosen frame to the next, read by `dense` only. 0: as the model was trained."""
-    crop: float = 1.0
+    crop: Annotated[float, bounds(gt=0, le=1)] = 1.0
     """Side of the square crop over the shorter side of the frame. 0.875: a crop of 224 from frames of 256."""
     aggregation: Literal["softmax", "logits", "features"] = "softmax"
     """What is averaged over the views: their probabilities, as published; their logits; or their embeddings, each of
@@ -162,17 +152,3 @@ class ViewsConfig:
     normalization: Literal["clip", "imagenet"] = "clip"
     """Mean and standard deviation taken out of the pixels: the backbone's own, or ImageNet's, which half of the
     published code uses on CLIP's weights."""
-
-    def __post_init__(self) -> None:
-        for name in ("temporal", "spatial"):
-            require(getattr(self, name) >= 1, self, name, "must be at least 1")
-        for name in ("frames", "stride"):
-            require(getattr(self, name) >= 0, self, name, "must be 0 (as trained) or more")
-        choices = ("", "dense", "segments")
-        require(self.sampling in choices, self, "sampling", "choose dense or segments, or leave it empty (as trained)")
-        require(0 < self.crop <= 1, self, "crop", "must be above 0, at most 1")
-        aspects = ("", "display", "stored")
-        require(self.pixel_aspect in aspects, self, "pixel_aspect", f"choose one of {aspects}")
-        aggregations, normalizations = ("softmax", "logits", "features"), ("clip", "imagenet")
-        require(self.aggregation in aggregations, self, "aggregation", f"choose one of {aggregations}")
-        require(self.normalization in normalizations, self, "normalization", f"choose one of {normalizations}")

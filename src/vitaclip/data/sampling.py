@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vitaclip.data.config import SamplingConfig
-from vitaclip.settings import require
+from vitaclip.settings import Config, PositiveInt
 
 Indices = NDArray[np.int64]
 
@@ -77,20 +77,15 @@ def segment_views(total: int, num_frames: int, views: int) -> Indices:
 
 
 @dataclass(frozen=True)
-class FrameSampling:
+class FrameSampling(Config):
     """How the frames of a clip are chosen."""
 
     kind: Literal["dense", "segments"] = "dense"
     """dense: frames a fixed stride apart. segments: one frame of each equal part of the video (TSN)."""
-    num_frames: int = 8
+    num_frames: PositiveInt = 8
     """T, frames per clip."""
-    stride: int = 16
+    stride: PositiveInt = 16
     """Distance of two frames, in native frames; dense sampling alone uses it."""
-
-    def __post_init__(self) -> None:
-        require(self.kind in ("dense", "segments"), self, "kind", "choose dense or segments")
-        require(self.num_frames >= 1, self, "num_frames", "must be at least 1")
-        require(self.stride >= 1, self, "stride", "must be at least 1 (neighbouring frames)")
 
     def train(self, total: int, rng: np.random.Generator) -> Indices:
         """(T,) random frame indices of one training clip from a video of `total` frames."""

@@ -9,44 +9,43 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_split
 from vitaclip.data import choose_classes
 from vitaclip.data.config import ViewsConfig
 from vitaclip.names import check_class_names
-from vitaclip.settings import from_dict, require
+from vitaclip.settings import Config, Rule, Template, from_dict, require
 from vitaclip.untrusted import find_yaml, read_settings_file, reading, shipped_names
 
 FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"
 ALL = "all"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
-_PART_NAME = re.compile(r"[\w-][\w .-]*")
-"""Parts name files and folders of results."""
+_PartName = Annotated[
+    str, Rule(re.compile(r"[\w-][\w .-]*").fullmatch, "names files; write letters, digits, blanks, - and .")
+]
+_Word = Annotated[str, Rule(str.isidentifier, "tell models apart by one word, such as seed")]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(Config):
     """Some videos and their candidates: what one accuracy is measured on."""
 
-    lists: tuple[str, ...]
+    lists: Annotated[tuple[str, ...], Rule(bool, "give list files: [test.csv]")]
     """List files below the root, taken together."""
     classes: str = ALL
     """Candidates: `all`, or a subset of the protocol's split; videos of other classes are then passed over."""
 
-    def __post_init__(self) -> None:
-        require(isinstance(self.lists, tuple) and len(self.lists) > 0, self, "lists", "give list files: [test.csv]")
-
 
 @dataclass(frozen=True, kw_only=True)
-class Protocol:
+class Protocol(Config):
     """A way of measuring, whole."""
 
     name: str
     """Its file without ending; `@variant` after it if the candidates are worded otherwise."""
     about: str
     """What it is, in a line."""
-    parts: Mapping[str, Part]
+    parts: Annotated[Mapping[_PartName, Part], Rule(bool, "give at least one: {test: {lists: [test.csv]}}")]
     """What is measured, by name."""
     dataset: str = ""
     """Data set of the catalogue; labels in lists are its class names."""
@@ -54,7 +53,9 @@ class Protocol:
     """In place of `dataset`: a list of names, or what `--classes` takes (a file lies beside the protocol's)."""
     split: str = ""
     """Split of the catalogue, whose subsets the parts may name as candidates."""
-    models: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    models: Mapping[_Word, Annotated[tuple[int, ...], Rule(bool, "give numbers, such as [1, 2, 3]")]] = field(
+        default_factory=dict
+    )
     """Name and values of what tells the models apart, such as `seed: [1, 2, 3]`. Empty: one model."""
     train: tuple[str, ...] = ()
     """Lists that the training videos come from; no video that is tested may be in them."""
@@ -63,7 +64,7 @@ class Protocol:
     summary: Literal["each", "mean", "harmonic_mean"] = "each"
     """each: the parts stand for themselves. mean: with the population standard deviation, over parts and models.
     harmonic_mean: of the means of the two parts over the models."""
-    templates: tuple[str, ...] = ()
+    templates: tuple[Template, ...] = ()
     """Texts with one `{}`, if the command line gives none. Empty: as the model decides."""
     views: ViewsConfig | None = None
     """How a video is looked at. None: as the command line says."""
@@ -73,28 +74,16 @@ class Protocol:
     """The one of these that was asked for."""
 
     def __post_init__(self) -> None:
-        require(len(self.parts) > 0, self, "parts", "give at least one: {test: {lists: [test.csv]}}")
-        for name, part in self.parts.items():
-            plain = isinstance(name, str) and _PART_NAME.fullmatch(name)
-            require(bool(plain), self, "parts", f"{name!r} names files; write letters, digits, blanks, - and .")
+        super().__post_init__()
+        for part in self.parts.values():
             require(bool(self.split) or part.classes == ALL, self, "split", f"name the one that has {part.classes!r}")
         require(bool(self.dataset) != bool(self.classes), self, "classes", "give either dataset or classes")
-        for name in ("train", "templates"):
-            require(isinstance(getattr(self, name), tuple), self, name, "give a list of texts, in brackets")
-        for template in self.templates:
-            require(template.count("{}") == 1, self, "templates", f"{template!r} must hold {{}} exactly once")
-        words = len(self.models) <= 1 and all(isinstance(word, str) and word.isidentifier() for word in self.models)
-        require(words, self, "models", "tell models apart by one word, such as seed: [1, 2, 3]")
-        for values in self.models.values():
-            numbers = isinstance(values, tuple) and values and all(isinstance(value, int) for value in values)
-            require(bool(numbers), self, "models", "give numbers, such as seed: [1, 2, 3]")
+        require(len(self.models) <= 1, self, "models", "tell models apart by one word, such as seed: [1, 2, 3]")
         named = [*self.train, self.shots, *(name for part in self.parts.values() for name in part.lists)]
         unknown = {word for text in named for word in _PLACEHOLDER.findall(text)} - set(self.models)
         require(not unknown, self, "models", f"gives no values for {', '.join(sorted(unknown))}")
         shots = self.shots.isdecimal() or bool(_PLACEHOLDER.fullmatch(self.shots))
         require(shots, self, "shots", "give a number, or a word in braces that `models` gives values for")
-        summaries = ("each", "mean", "harmonic_mean")
-        require(self.summary in summaries, self, "summary", f"choose one of {summaries}")
         two = self.summary != "harmonic_mean" or len(self.parts) == 2
         require(two, self, "summary", "is of exactly two parts")
         known = not self.variant or self.variant in self.variants

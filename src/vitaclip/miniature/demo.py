@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
 import torch
 from PIL import Image
@@ -29,7 +29,7 @@ from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_vid
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
-from vitaclip.settings import require
+from vitaclip.settings import Config, NonNegativeInt, PositiveInt, Rule
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
 from vitaclip.train.run_dir import METRICS_FILE
@@ -37,29 +37,23 @@ from vitaclip.train.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)
-class DemoConfig:
+class DemoConfig(Config):
     """What the demo does."""
 
-    out: str = "demo"
+    out: Annotated[str, Rule(bool, "name a folder")] = "demo"
     """Folder for the videos, the run and the page."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Another seed draws other videos and starts from other prompts."""
-    steps: int = 450
+    steps: PositiveInt = 450
     """Training steps."""
-    batch_size: int = 24
+    batch_size: PositiveInt = 24
     """Clips of one step."""
-    train_clips: int = 4
+    train_clips: PositiveInt = 4
     """Training videos of each trained class (216 classes)."""
-    test_clips: int = 1
+    test_clips: PositiveInt = 1
     """Test videos of each trained class; never-trained classes (72) get three times as many."""
-    examples: int = 8
+    examples: PositiveInt = 8
     """Videos that the page shows as film strips."""
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "train_clips", "test_clips", "examples"):
-            require(getattr(self, name) >= 1, self, name, "must be at least 1")
-        require(self.seed >= 0, self, "seed", "must be 0 or more")
-        require(bool(self.out), self, "out", "name a folder")
 
 
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"

@@ -1,27 +1,27 @@
 """Which parts a model is made of. Nothing here imports torch until a config is made."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from vitaclip.data.config import DataConfig, SamplingConfig
-from vitaclip.settings import MAX_IMAGE_SIZE, MAX_TOKENS, require
+from vitaclip.settings import MAX_IMAGE_SIZE, MAX_TOKENS, Config, Template, bounds, require
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(Config):
     """A backbone, the parts that are built on it, and what of it trains."""
 
     backbone: str = "miniature"
     """The image-text model: `miniature` (shipped, offline), a repository of the Hugging Face hub such as
     openai/clip-vit-base-patch16, or a path: folder or weight file of transformers, open_clip, OpenAI, the published
     Vita-CLIP code, or of `vitaclip convert`."""
-    image_size: int = 0
+    image_size: Annotated[int, bounds(ge=0, le=MAX_IMAGE_SIZE)] = 0
     """Side of the square frames in pixels, a multiple of the patch size; the backbone's position embeddings are
     resampled if it is not their own. 0: the backbone's own."""
     train: Literal["none", "image", "text", "both"] = "none"
     """Which of the backbone's towers train beside the parts. Checkpoints and the model folder then hold the
     backbone."""
-    num_frames: int = 8
+    num_frames: Annotated[int, bounds(ge=1, le=MAX_TOKENS)] = 8
     """T, the frames of a training clip. At test any number works: what is learned for each frame is interpolated."""
     context: dict[str, Any] = field(default_factory=lambda: {"global": {}, "local": {}, "summary": {}, "time": {}})
     """What the image tower's blocks see beside a frame's own tokens: kinds by name with their settings, such as
@@ -37,7 +37,7 @@ class ModelConfig:
     head: dict[str, Any] | str = field(default_factory=lambda: {"name": "learned_text"})
     """What videos are compared with: learned_text (a context of learned tokens beside each class name), templates, or
     linear (a vector for each class); a name, or {name: learned_text, num_context: 8, per_class: false}."""
-    templates: tuple[str, ...] = ("a video of {}.",)
+    templates: tuple[Template, ...] = ("a video of {}.",)
     """Hand-written texts for names that the head learned nothing for; their unit vectors are averaged."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     """Which frames it is trained and tested on; travels with the model."""
@@ -45,14 +45,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         from vitaclip.parts.registry import find_part, resolve_many, resolve_one
 
-        remedy = f"must be from 0 (the backbone's own) to {MAX_IMAGE_SIZE}"
-        require(0 <= self.image_size <= MAX_IMAGE_SIZE, self, "image_size", remedy)
-        require(1 <= self.num_frames <= MAX_TOKENS, self, "num_frames", f"must be at least 1, at most {MAX_TOKENS}")
-        towers = ("none", "image", "text", "both")
-        require(self.train in towers, self, "train", f"choose one of {', '.join(towers)}")
+        super().__post_init__()
         require(len(self.templates) > 0, self, "templates", "give at least one template such as 'a video of {}.'")
-        for template in self.templates:
-            require(template.count("{}") == 1, self, "templates", f"{template!r} must hold {{}} exactly once")
         object.__setattr__(self, "context", resolve_many("context", self.context))
         for slot in ("pool", "head"):
             object.__setattr__(self, slot, resolve_one(slot, getattr(self, slot)))

@@ -16,22 +16,18 @@ from vitaclip.data.lists.video_list import VideoList, VideoSample, raise_problem
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.files import atomic_write, check_made_with, remove_leftovers, write_text
-from vitaclip.settings import require
+from vitaclip.settings import Config, NonNegativeInt, PositiveFloat
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardConfig:
+class ShardConfig(Config):
     """How videos are packed into tar files."""
 
-    max_gib: float = 1.0
+    max_gib: PositiveFloat = 1.0
     """Size of a tar file, at most, in GiB (2**30 bytes); a video that is larger has one to itself."""
-    seed: int = 0
+    seed: NonNegativeInt = 0
     """Decides the order of the videos, which is random: readers that go through a tar file from its start to its end
     then meet all classes."""
-
-    def __post_init__(self) -> None:
-        require(self.max_gib > 0, self, "max_gib", "must be above 0")
-        require(self.seed >= 0, self, "seed", "must be 0 or more")
 
 
 SETTINGS_FILE = "shards.json"

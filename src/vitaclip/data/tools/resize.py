@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -25,30 +25,23 @@ from vitaclip.data.tools.scan import count_cores
 from vitaclip.data.transforms.geometry import resize
 from vitaclip.data.workers.processes import Outcome, name_problem, run_in_processes
 from vitaclip.files import atomic_write, check_made_with, csv_text, write_text
-from vitaclip.settings import require
+from vitaclip.settings import Config, NonNegativeInt, PositiveFloat, PositiveInt, Rule, bounds
 
 
 @dataclass(frozen=True, kw_only=True)
-class ResizeConfig:
+class ResizeConfig(Config):
     """How the files of a data set are shrunk."""
 
-    short_side: int = 256
+    short_side: Annotated[int, Rule(lambda side: side >= 16 and side % 2 == 0, "give an even number from 16")] = 256
     """Pixels of the shorter side; smaller videos keep their size. Even, as H.264 wants it."""
-    key_frame_interval: int = 16
+    key_frame_interval: PositiveInt = 16
     """Frames from one key frame to the next, at most: few are decoded before a wanted one, but files grow."""
-    quality: int = 23
+    quality: Annotated[int, bounds(ge=1, le=51)] = 23
     """x264's constant rate factor: 1 is the best, 18 next to the original, 23 x264's default, 51 the worst."""
-    workers: int = 0
+    workers: NonNegativeInt = 0
     """Files that are shrunk at a time, each in a process of its own; 0 = as many as there are cores."""
-    time_limit_seconds: float = 600.0
+    time_limit_seconds: PositiveFloat = 600.0
     """A file that takes longer fails; the process that shrinks it is killed, also when the codec hangs."""
-
-    def __post_init__(self) -> None:
-        require(self.short_side >= 16 and self.short_side % 2 == 0, self, "short_side", "give an even number from 16")
-        require(self.key_frame_interval >= 1, self, "key_frame_interval", "must be at least 1 (key frames alone)")
-        require(1 <= self.quality <= 51, self, "quality", "choose from 1 (best) to 51")
-        require(self.workers >= 0, self, "workers", "must be 0 (all cores) or more")
-        require(self.time_limit_seconds > 0, self, "time_limit_seconds", "must be above 0")
 
 
 SETTINGS_FILE = "resize.json"

@@ -21,23 +21,19 @@ from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.workers.processes import name_problem, run_in_processes
 from vitaclip.files import csv_text, write_text
-from vitaclip.settings import require
+from vitaclip.settings import Config, NonNegativeInt, PositiveFloat
 
 
 @dataclass(frozen=True, kw_only=True)
-class ScanConfig:
+class ScanConfig(Config):
     """How the files of a data set are checked."""
 
-    workers: int = 0
+    workers: NonNegativeInt = 0
     """Files that are read at a time, each in a process of its own; 0 = as many as there are cores."""
-    time_limit_seconds: float = 60.0
+    time_limit_seconds: PositiveFloat = 60.0
     """A file that takes longer is bad; the process that reads it is killed, also when the codec hangs."""
     limits: VideoLimits = field(default_factory=VideoLimits)
     """What a video may be at most."""
-
-    def __post_init__(self) -> None:
-        require(self.workers >= 0, self, "workers", "must be 0 (all cores) or more")
-        require(self.time_limit_seconds > 0, self, "time_limit_seconds", "must be above 0")
 
 
 # A file that lacks more than this of its stated length is cut off; headers are a little wrong in many files.

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
-from vitaclip.settings import require
+from vitaclip.settings import Config, NonNegativeFloat, PositiveFloat, PositiveInt, Probability, require
 
 _GREY = (128, 128, 128)
 """Colour of the places that a turn, shear or shift leaves empty."""
@@ -28,19 +28,19 @@ _MAX_DEGREES, _MAX_SHEAR, _MAX_SHIFT = 30.0, 0.3, 0.45
 
 
 @dataclass(frozen=True)
-class RandAugment:
+class RandAugment(Config):
     """Random image operations, the same ones for all frames of a clip. See `parse_randaugment`."""
 
-    magnitude: float = 10.0
+    magnitude: NonNegativeFloat = 10.0
     """Mean strength, 0 to `max_magnitude`."""
-    num_layers: int = 2
+    num_layers: PositiveInt = 2
     """Operations drawn per clip: with replacement, but for weighted ones."""
-    probability: float = 0.5
+    probability: Probability = 0.5
     """Chance that a drawn operation is applied."""
-    magnitude_std: float = 0.0
+    magnitude_std: NonNegativeFloat = 0.0
     """Standard deviation of the strength, drawn anew for each operation; the result is cut to 0..max_magnitude.
     Above 100: the strength is uniform between 0 and `magnitude`."""
-    max_magnitude: float = 10.0
+    max_magnitude: PositiveFloat = 10.0
     """Greatest strength. At 10 the operations have the ranges of the paper."""
     increasing: bool = False
     """Strengths of all operations grow with the magnitude (for some the classic set has it the other way)."""
@@ -48,15 +48,12 @@ class RandAugment:
     """Draw operations by `WEIGHTS`, each at most once, instead of all alike; needs `increasing`."""
 
     def __post_init__(self) -> None:
-        require(self.max_magnitude > 0, self, "max_magnitude", "must be positive")
-        in_range = 0 <= self.magnitude <= self.max_magnitude
+        super().__post_init__()
+        in_range = self.magnitude <= self.max_magnitude
         require(in_range, self, "magnitude", f"must lie in 0..{self.max_magnitude:g}, or raise mmax")
-        require(self.num_layers >= 1, self, "num_layers", "must be at least 1")
         if self.weighted:
             require(self.num_layers <= len(OPERATIONS), self, "num_layers", f"must be at most {len(OPERATIONS)}")
             require(self.increasing, self, "increasing", "weighted operations are the increasing ones: give True")
-        require(0 <= self.probability <= 1, self, "probability", "is a probability: give 0 to 1")
-        require(self.magnitude_std >= 0, self, "magnitude_std", "must be 0 or more")
 
     def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
         """Draws once and applies the draw to all frames.

@@ -12,26 +12,26 @@ from torch import Tensor
 from vitaclip.data.config import AugmentConfig
 from vitaclip.data.transforms.geometry import crop_box, resize_short_side, resized_crop
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
-from vitaclip.settings import require
+from vitaclip.settings import Config, PositiveInt
 
 # RandAugment works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
 _AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7
 
 
 @dataclass(frozen=True)
-class TrainTransform:
+class TrainTransform(Config):
     """What happens to a training clip: RandAugment on whole frames, random resized crop, flip.
 
     One draw serves all frames of a clip.
     """
 
-    size: int = 224
+    size: PositiveInt = 224
     """Side of the result in pixels (S)."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """How much, and which."""
 
     def __post_init__(self) -> None:
-        require(self.size >= 1, self, "size", "must be at least 1 pixel")
+        super().__post_init__()
         if self.augment.randaugment:
             parse_randaugment(self.augment.randaugment)
 

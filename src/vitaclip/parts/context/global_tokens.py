@@ -1,25 +1,22 @@
 """Global prompts (Vita-CLIP, section 3.2): learned tokens of a block, the same for every frame of every video."""
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import Tensor
 
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.contract import ContextKind, uniform_tokens
 from vitaclip.parts.registry import register
-from vitaclip.settings import MAX_TOKENS, require
+from vitaclip.settings import MAX_TOKENS, Config, bounds
 
 
 @dataclass(frozen=True, kw_only=True)
-class GlobalConfig:
+class GlobalConfig(Config):
     """Settings of global prompts."""
 
-    count: int = 8
+    count: Annotated[int, bounds(ge=1, le=MAX_TOKENS, remedy="leave the kind out to have none")] = 8
     """G, tokens of each block."""
-
-    def __post_init__(self) -> None:
-        remedy = f"must be at least 1, at most {MAX_TOKENS}; leave the kind out to have none"
-        require(1 <= self.count <= MAX_TOKENS, self, "count", remedy)
 
 
 @register("context", "global", GlobalConfig, label="global prompts", colour="#2f6fb3")

@@ -5,7 +5,7 @@ Axes: K classes, L tokens, M context tokens, W channels of the text tower.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,14 +14,14 @@ from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.names import quoted
 from vitaclip.parts.contract import CosineHead, HeadInputs
 from vitaclip.parts.registry import register
-from vitaclip.settings import MAX_TOKENS, require
+from vitaclip.settings import MAX_TOKENS, Config, bounds
 
 
 @dataclass(frozen=True, kw_only=True)
-class LearnedTextConfig:
+class LearnedTextConfig(Config):
     """Settings of the learned context."""
 
-    num_context: int = 8
+    num_context: Annotated[int, bounds(ge=1, le=MAX_TOKENS, remedy="choose model.head = templates for none")] = 8
     """M, learned tokens beside the class name."""
     per_class: bool = False
     """One context for each class (as published for Kinetics) instead of one for all. A per-class context cannot
@@ -30,12 +30,6 @@ class LearnedTextConfig:
     """Where the class name stands: after the context (end), inside it (middle), or before it (front)."""
     init_words: str = ""
     """Start the context from these words instead of at random; they must make exactly `num_context` tokens."""
-
-    def __post_init__(self) -> None:
-        remedy = f"must be at least 1, at most {MAX_TOKENS}; choose model.head = templates for none"
-        require(1 <= self.num_context <= MAX_TOKENS, self, "num_context", remedy)
-        positions = ("end", "middle", "front")
-        require(self.class_token_position in positions, self, "class_token_position", f"choose one of {positions}")
 
 
 class PromptLayout(NamedTuple):
