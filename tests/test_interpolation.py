@@ -15,7 +15,7 @@ from vitaclip.cli.evaluate.results import describe_explained, explainer_of
 from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, VideoLimits, ViewsConfig
 from vitaclip.evaluate.class_texts import encode_classes
-from vitaclip.evaluate.evaluation import Evaluator, looking_model
+from vitaclip.evaluate.evaluation import Evaluator, mixed_models
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.interpolation import InterpolateConfig, frozen_clip, interpolate
 from vitaclip.model import VideoModel
@@ -178,7 +178,7 @@ def test_a_report_explains_the_model_between(world: Path, tuned: Path) -> None:
     )
     video, told = world / "videos" / "moving_left" / "0.mp4", []
     for alpha in (0.0, 1.0):
-        looking = looking_model(model, InterpolateConfig(space="weights", alpha=alpha))
+        looking = mixed_models(model, InterpolateConfig(space="weights", alpha=alpha))[0][0]
         explain = explainer_of(looking, encode_classes(looking, OTHERS), views, runtime, VideoLimits())
         told.append(explain(video, "run"))
         predictor = Predictor(interpolate(model, alpha), views=views, runtime=runtime)

@@ -1,6 +1,6 @@
 """Evaluation of a model on labelled videos: supervised with the names it was trained on, zero-shot with others.
 
-Axes: S models whose probabilities are mixed (mostly one), K classes, V views.
+Axes: S models whose probabilities are mixed (mostly one), n videos, V views, K classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,12 +18,12 @@ from vitaclip.evaluate.feature_cache import cached_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import (
     VideoFeatures,
-    check_average,
-    encode_videos,
+    check_aggregation,
+    encode_batch,
     fuse_logits,
     fuse_views,
     gather_features,
-    score_videos,
+    join,
 )
 from vitaclip.interpolation import InterpolateConfig, frozen_clip, interpolate
 from vitaclip.model import VideoModel
@@ -34,6 +34,7 @@ Candidates = tuple[ClassTexts, ...]
 """The candidate classes as each of S models has them."""
 OnProgress = Callable[[int], None]
 """Called with the number of videos just done."""
+_VIDEOS_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
@@ -75,10 +76,9 @@ class Evaluator:
             ValueError: for an interpolation or a feature cache that the model cannot have.
         """
         check_feature_cache(data, model.config)
-        self.model, self.dist, self.interpolation = model, dist, interpolation or InterpolateConfig()
-        models, self._weights = _sides(model, self.interpolation)
-        self.models = tuple(each.prepare(runtime) for each in models)
-        self._runtime, self._data, self._prompts = runtime, data, prompts
+        models, self._weights = mixed_models(model, interpolation or InterpolateConfig())
+        self.model, self.models = model, tuple(each.prepare(runtime) for each in models)
+        self._runtime, self._data, self._prompts, self._dist = runtime, data, prompts, dist
         self._autocast = partial(autocast, runtime, model.device)
         expect_processes(data)
 
@@ -114,93 +114,101 @@ class Evaluator:
                 be kept compares the videos with them now.
             on_progress: called with the number of videos just done.
         """
-        data, dist = self._data, self.dist
-        dataset = EvalDataset(samples, self._clips(views), data.on_error)
+        data, dist, normalization = self._data, self._dist, views.normalization
+        dataset = EvalDataset(samples, self._reader(views), data.on_error)
         if data.feature_cache:
-            share, arguments = dist.rank_range(len(samples)), (self.model, dataset, data, self._runtime)
-            own = cached_features(*arguments, pixels=views.normalization, share=share, on_progress=on_progress)
+            share = dist.rank_range(len(samples))
+            own = cached_features(self.model, dataset, data, self._runtime, normalization, share, on_progress)
             # Models in which nothing that trains changes the features see a video alike.
             own = replace(own, features=own.features * len(self.models))
         else:
             known = [
-                None if model.head.comparable else torch.cat([each[number].features for each in candidates])
-                for number, model in enumerate(self.models)
+                None if model.head.comparable else torch.cat([each[s].features for each in candidates])
+                for s, model in enumerate(self.models)
             ]
-            batches = eval_batches(
-                *(dataset, data.eval_batch_size, data.workers, dist.rank, dist.world_size),
-                time_limit_seconds=data.time_limit_seconds,
-            )
-            own = encode_videos(self.models, batches, views.normalization, self._autocast, on_progress, known)
+            for model in self.models:
+                model.eval()
+            done = []
+            sizes = data.eval_batch_size, data.workers, dist.rank, dist.world_size, data.time_limit_seconds
+            for batch in eval_batches(dataset, *sizes):
+                done.append(encode_batch(self.models, batch, normalization, self._autocast, known))
+                on_progress(len(batch.labels) + len(batch.skipped))
+            own = join(done)
         return replace(gather_features(own, dist), views=views, candidates=tuple(candidates))
 
     def score(self, videos: VideoFeatures, texts: Candidates, weights: Sequence[float] | None = None) -> Evaluated:
-        """Compare embedded videos, whose labels are indices into the candidates, with these.
+        """Compare embedded videos, whose labels are indices into the candidates, with these: from all views, and from
+        the first 1, 2 .. V of them.
 
         Args:
             videos: from `encode`.
             texts: the candidates, from `encode_texts`.
-            weights: of the S models' probabilities. None: those of the interpolation.
+            weights: of the S models' probabilities, whose sum is 1. None: those of the interpolation.
 
         Raises:
             ValueError: for candidates that were not given to `encode`, if the features of a model cannot be kept.
         """
-
-        def fuse(number: int, features: Tensor) -> Tensor:
-            model, average = self.models[number], videos.views.aggregation
-            if model.head.comparable:
-                return fuse_views(model, features, texts[number].features, average)
-            return fuse_logits(model, features[..., _columns(videos.candidates, texts)], average)
-
-        names = texts[0].names
-        scores = score_videos(videos, fuse, len(names), weights or self._weights)
-        scores = replace(scores, computed=describe_computed(self._runtime, self.model.device))
+        names, num_views = texts[0].names, videos.features[0].shape[1]
+        probabilities = [torch.empty(0, len(names))]
+        choices = [torch.empty(0, num_views, dtype=torch.int64)]
+        for chunk in torch.arange(len(videos.rows)).split(_VIDEOS_AT_A_TIME):
+            fused = [
+                self._fuse([each[chunk, :count] for each in videos.features], videos, texts, weights or self._weights)
+                for count in range(1, 1 + num_views)
+            ]
+            probabilities.append(fused[-1])
+            choices.append(torch.stack([each.argmax(dim=1) for each in fused], dim=1))
+        scores = Scores(
+            torch.cat(probabilities),
+            videos.labels,
+            videos.rows,
+            videos.skipped,
+            torch.cat(choices),
+            describe_computed(self._runtime, self.model.device),
+        )
         return Evaluated(scores, summarize(scores, names))
 
-    def num_frames(self, views: ViewsConfig) -> int:
-        """The number of frames of a clip."""
-        return self._clips(views).sampling.num_frames
+    def _fuse(
+        self, features: Sequence[Tensor], videos: VideoFeatures, texts: Candidates, weights: Sequence[float]
+    ) -> Tensor:
+        """Probabilities (b, K) of some of the videos: the weighted mean of what each model makes of their features."""
+        aggregation, total = videos.views.aggregation, torch.zeros(())
+        for model, own, known, weight in zip(self.models, features, texts, weights, strict=True):
+            if model.head.comparable:
+                total = total + weight * fuse_views(model, own, known.features, aggregation)
+            else:
+                total = total + weight * fuse_logits(model, own[..., _columns(videos, texts)], aggregation)
+        return total
 
-    def _clips(self, views: ViewsConfig) -> EvalViews:
-        """How a video is looked at; an average that a model does not have is refused here, before any video is."""
+    def _reader(self, views: ViewsConfig) -> EvalViews:
+        """Reads the views of a video; an aggregation that a model does not have is refused before any is read."""
         for model in self.models:
-            check_average(model, views.aggregation)
+            check_aggregation(model, views.aggregation)
         config, options = self.model.config, read_options(self._data, views)
         return eval_views(config.sampling, config.num_frames, self.model.image_size, views, options)
 
     def num_own_videos(self, count: int) -> int:
         """How many of `count` videos this process embeds."""
         if self._data.feature_cache:
-            return len(self.dist.rank_range(count))
+            return len(self._dist.rank_range(count))
         size = self._data.eval_batch_size
-        batches = self.dist.rank_range(-(-count // size))
+        batches = self._dist.rank_range(-(-count // size))
         return min(count, size * batches.stop) - min(count, size * batches.start)
 
 
-def _columns(known: Sequence[Candidates], texts: Candidates) -> slice:
+def _columns(videos: VideoFeatures, texts: Candidates) -> slice:
     """Where the logits of candidates are among those of all that the videos were compared with."""
     start = 0
-    for each in known:
+    for each in videos.candidates:
         if each is texts:
             return slice(start, start + len(texts[0].names))
         start += len(each[0].names)
     raise ValueError("this model compares videos with names while it looks at them; give all names beforehand")
 
 
-def describe_interpolation(config: InterpolateConfig) -> str:
-    """In words; empty if there is none."""
-    if not config.space:
-        return ""
-    what = "weights" if config.space == "weights" else "probabilities"
-    return f"{what}: {config.alpha:g} x the model + {1 - config.alpha:g} x frozen CLIP"
-
-
-def looking_model(model: VideoModel, interpolation: InterpolateConfig) -> VideoModel:
-    """The model that looks at the videos: with weights interpolated, the one between; with scores, the trained one."""
-    return _sides(model, interpolation)[0][0]
-
-
-def _sides(model: VideoModel, config: InterpolateConfig) -> tuple[tuple[VideoModel, ...], tuple[float, ...]]:
-    """The models whose probabilities are mixed, and their weights."""
+def mixed_models(model: VideoModel, config: InterpolateConfig) -> tuple[tuple[VideoModel, ...], tuple[float, ...]]:
+    """The models whose probabilities are mixed, and their weights. The first looks at the videos that a report shows:
+    with interpolated weights the one between, with interpolated scores the trained one."""
     if config.space == "weights":
         return (interpolate(model, config.alpha, config.backbone),), (1.0,)
     if config.space == "scores":

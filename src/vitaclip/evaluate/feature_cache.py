@@ -21,9 +21,18 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from vitaclip.data import EvalDataset, ShardMember, VideoError, VideoPath, eval_batches, label_tensor, located
+from vitaclip.data import (
+    EvalBatch,
+    EvalDataset,
+    ShardMember,
+    VideoError,
+    VideoPath,
+    eval_batches,
+    label_tensor,
+    located,
+)
 from vitaclip.data.config import DataConfig
-from vitaclip.evaluate.scoring import Pixels, VideoFeatures, encode_batch
+from vitaclip.evaluate.scoring import Normalization, VideoFeatures, encode_batch
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.runtime import RuntimeConfig, autocast, pick_precision
@@ -59,9 +68,7 @@ class FeatureCache:
     """The features that were made in one way."""
 
     def __init__(self, folder: str | Path, about: Mapping[str, Any]) -> None:
-        """Args:
-            folder: of all ways.
-            about: all that decides the numbers beside the files, ready for JSON.
+        """Open or make the part of `folder` that `about` decides: all that decides the numbers beside the files.
 
         Raises:
             ValueError: the folder cannot be made.
@@ -127,14 +134,12 @@ def cached_features(
     dataset: EvalDataset,
     data: DataConfig,
     runtime: RuntimeConfig,
-    *,
-    pixels: Pixels = "clip",
+    normalization: Normalization = "clip",
     share: range | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> VideoFeatures:
-    """The features of some videos, from `data.feature_cache`; those that it lacks are made and put there.
-
-    What is made stays when something ends the work half-way.
+    """The features of some videos, from `data.feature_cache`; those that it lacks are made and put there, and stay
+    there when something ends the work half-way.
 
     Args:
         model: in which nothing that trains changes the features (see `check_feature_cache`); it is in evaluation mode
@@ -142,7 +147,7 @@ def cached_features(
         dataset: the videos and how they are looked at; its own `on_error` is not read.
         data: the cache, and what to do about videos that cannot be read, which it remembers too.
         runtime: precision.
-        pixels: see `encode_views`.
+        normalization: see `encode_views`.
         share: indices of the samples that are asked for. None: all.
         on_progress: called with the number of videos just done, or found.
 
@@ -156,34 +161,32 @@ def cached_features(
         "pool": model.config.pool,
         "clip": to_dict(model.backbone.config),
         "precision": pick_precision(runtime, model.device),
-        "pixels": pixels,
+        "pixels": normalization,
         "views": dataset.views.view_config,
     }
     cache = FeatureCache(data.feature_cache, about)
     share = range(len(dataset)) if share is None else share
-    states = [file_state(dataset.samples[index].path) for index in share]
+    samples = [dataset.samples[index] for index in share]
+    states = [file_state(sample.path) for sample in samples]
     entries = cache.read(set(states), (dataset.views.shape[0], *model.pool.shape))
-    missing = {state: index for state, index in zip(states, share, strict=True) if state not in entries}
-    on_progress(len(states) - len(missing))
+    missing = {state: sample for state, sample in zip(states, samples, strict=True) if state not in entries}
+    on_progress(sum(state in entries for state in states))
     if missing:
         # The cache keeps what is wrong with a file; where a list names it is for that list alone.
-        rows = [replace(row, source=str(row.path)) for row in (dataset.samples[index] for index in missing.values())]
-        encode = partial(encode_batch, [model], pixels=pixels, autocast=partial(autocast, runtime, model.device))
-        model.eval()
-        entries |= _fill(cache, list(missing), dataset.with_samples(rows), data, encode, on_progress)
-    failed = {
-        index: located(dataset.samples[index], VideoError(entry))
-        for index, entry in ((index, entries[state]) for index, state in zip(share, states, strict=True))
-        if isinstance(entry, str)
-    }
+        unplaced = dataset.with_samples([replace(sample, source=str(sample.path)) for sample in missing.values()])
+        encode = partial(encode_batch, [model.eval()], normalization=normalization)
+        encode = partial(encode, autocast=partial(autocast, runtime, model.device))
+        entries |= _fill(cache, list(missing), unplaced, data, encode, on_progress)
+    found = list(zip(share, samples, (entries[state] for state in states), strict=True))
+    failed = {index: located(sample, VideoError(reason)) for index, sample, reason in found if isinstance(reason, str)}
     if failed and data.on_error == "raise":
         raise next(iter(failed.values()))
-    whole = [index for index in share if index not in failed]
-    features = [entry for entry in (entries[state] for state in states) if isinstance(entry, Tensor)]
+    features = [features for _, _, features in found if isinstance(features, Tensor)]
+    whole = [(index, sample.labels) for index, sample, _ in found if index not in failed]
     return VideoFeatures(
         features=(torch.stack(features) if features else torch.empty(0, 0, 0),),
-        labels=label_tensor([dataset.samples[index].labels for index in whole], dataset.most_labels),
-        rows=torch.tensor(whole, dtype=torch.int64),
+        labels=label_tensor([labels for _, labels in whole], dataset.most_labels),
+        rows=torch.tensor([index for index, _ in whole], dtype=torch.int64),
         skipped={index: str(reason) for index, reason in failed.items()},
     )
 
@@ -193,25 +196,27 @@ def _fill(
     states: list[FileState],
     dataset: EvalDataset,
     data: DataConfig,
-    encode: Callable[..., VideoFeatures],
+    encode: Callable[[EvalBatch], VideoFeatures],
     on_progress: Callable[[int], None],
 ) -> dict[FileState, Entry]:
     """Embed the videos of a data set, whose states are given, and put them into the cache."""
-    done: dict[FileState, Entry] = {}
+    made: dict[FileState, Entry] = {}
     unsaved: dict[FileState, Entry] = {}
     limit = data.time_limit_seconds
     try:
         for batch in eval_batches(dataset, data.eval_batch_size, data.workers, time_limit_seconds=limit):
             videos = encode(batch)
+            made |= {states[row]: reason for row, reason in videos.skipped.items()}
+            # A video that was only too slow, or read when memory ran out, is tried again by the next run.
+            lasting = videos.skipped.keys() - dataset.quarantine.reasons.keys()
+            unsaved |= {states[row]: videos.skipped[row] for row in sorted(lasting)}
             unsaved |= {states[row]: each for row, each in zip(batch.indices, videos.features[0], strict=True)}
-            for row, reason in videos.skipped.items():
-                # A video that was only too slow, or read when memory ran out, is tried again by the next run.
-                (done if row in dataset.quarantine.reasons else unsaved)[states[row]] = reason
+            made |= unsaved
             if len(unsaved) >= _VIDEOS_PER_FILE:
                 cache.write(unsaved)
-                done, unsaved = done | unsaved, {}
+                unsaved = {}
             on_progress(len(batch.indices) + len(batch.skipped))
     finally:
         if unsaved:
             cache.write(unsaved)
-    return done | unsaved
+    return made

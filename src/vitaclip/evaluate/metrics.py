@@ -17,25 +17,24 @@ from vitaclip.runtime import Computed
 
 @dataclass(frozen=True)
 class Scores:
-    """What a model says of n videos: `probabilities` (n, K), `labels` (n,), and `rows` (n,), their places in the list.
-
-    Where videos of the list have several labels, these are (n, M), as `label_tensor` makes them.
-
-    `skipped` has the index of each video that could not be read, with the reason; these are not among the n.
-    `view_choices` (n, V) is the class that the first 1, 2 .. V views of a video choose together.
-    """
+    """What a model says of n videos."""
 
     probabilities: Tensor
+    """(n, K)."""
     labels: Tensor
+    """(n,) class indices; (n, M) where videos of the list have several, as `label_tensor` makes them."""
     rows: Tensor
+    """(n,) indices into the list."""
     skipped: Mapping[int, str] = field(default_factory=dict)
+    """Index and reason of each video that could not be read; these are not among the n."""
     view_choices: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
+    """(n, V): the class that the first 1, 2 .. V views of a video choose together."""
     computed: Computed = field(default_factory=Computed)
 
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Accuracies of one evaluation; shares are in [0, 1]."""
+    """Accuracies of one evaluation; fractions are in [0, 1]."""
 
     top1: float
     top5: float
@@ -44,7 +43,7 @@ class EvaluationResult:
     num_classes: int
     skipped: tuple[str, ...]
     class_accuracy: dict[str, float] = field(repr=False)
-    """Share of each class's videos that were named right, for classes that have videos."""
+    """The fraction of each class's videos that were named correctly, for classes that have videos."""
     confusion: list[list[int]] = field(repr=False)
     """Row: true class. Column: predicted class."""
     view_top1: tuple[float, ...] = ()
@@ -74,7 +73,7 @@ def wilson_interval(share: float, count: int) -> tuple[float, float]:
 
 
 def top_k_accuracy(probabilities: Tensor, labels: Tensor, k: int) -> float:
-    """Share of rows of (n, K) whose label is among the k most probable classes; all classes count if K < k."""
+    """The fraction of rows of (n, K) whose label is among the k most probable classes; all classes count if K < k."""
     best = probabilities.topk(min(k, probabilities.shape[1]), dim=1).indices
     return float(is_label(best, labels).any(dim=1).double().mean())
 
@@ -109,63 +108,36 @@ def calibration_error(probabilities: Tensor, labels: Tensor, num_bins: int = 15)
     return float(gaps.abs().sum()) / len(labels)
 
 
-def confusion_matrix(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """Counts (K, K): row the true class, column the predicted one."""
-    num_classes = probabilities.shape[1]
-    cells = labels * num_classes + probabilities.argmax(dim=1)
-    return torch.bincount(cells, minlength=num_classes**2).view(num_classes, num_classes)
-
-
 def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
-    """Accuracies of scores over K named classes.
+    """Accuracies of scores over K named classes, those without a video aside.
 
     Raises:
         ValueError: if no video was scored.
     """
-    if not len(scores.labels):
+    probabilities, labels = scores.probabilities, scores.labels
+    if not len(labels):
         raise ValueError("no video could be scored; see the reasons: " + "; ".join([*scores.skipped.values()][:3]))
-    if scores.labels.dim() == 2:
-        return _summarize_several(scores, class_names)
-    confusion = confusion_matrix(scores.probabilities, scores.labels)
-    counts = confusion.sum(dim=1)
-    right = confusion.diagonal()
-    accuracy = {name: int(right[i]) / int(counts[i]) for i, name in enumerate(class_names) if int(counts[i]) > 0}
+    several = labels.dim() == 2
+    if several:
+        confusion: list[list[int]] = []
+        columns = zip(class_names, probabilities.T, multi_hot(labels, len(class_names)).T, strict=True)
+        by_class = {name: average_precision(column, has) for name, column, has in columns if has.any()}
+    else:
+        cells = labels * len(class_names) + probabilities.argmax(dim=1)
+        confusion = torch.bincount(cells, minlength=len(class_names) ** 2).view(-1, len(class_names)).tolist()
+        counted = zip(class_names, range(len(class_names)), confusion, strict=True)
+        by_class = {name: row[number] / sum(row) for name, number, row in counted if any(row)}
+    mean = sum(by_class.values()) / len(by_class)
     return EvaluationResult(
-        top1=top_k_accuracy(scores.probabilities, scores.labels, 1),
-        top5=top_k_accuracy(scores.probabilities, scores.labels, 5),
-        mean_class_accuracy=sum(accuracy.values()) / len(accuracy),
-        num_videos=len(scores.labels),
-        num_classes=len(class_names),
-        skipped=tuple(scores.skipped.values()),
-        class_accuracy=accuracy,
-        confusion=confusion.tolist(),
-        view_top1=_view_top1(scores),
-        **asdict(scores.computed),
-    )
-
-
-def _summarize_several(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
-    """Accuracies of videos with several labels; classes without a video do not count."""
-    positive = multi_hot(scores.labels, len(class_names))
-    columns = zip(class_names, scores.probabilities.T, positive.T, strict=True)
-    precision = {name: average_precision(column, has) for name, column, has in columns if has.any()}
-    mean = sum(precision.values()) / len(precision)
-    return EvaluationResult(
-        top1=top_k_accuracy(scores.probabilities, scores.labels, 1),
-        top5=top_k_accuracy(scores.probabilities, scores.labels, 5),
+        top1=top_k_accuracy(probabilities, labels, 1),
+        top5=top_k_accuracy(probabilities, labels, 5),
         mean_class_accuracy=mean,
-        num_videos=len(scores.labels),
+        num_videos=len(labels),
         num_classes=len(class_names),
         skipped=tuple(scores.skipped.values()),
-        class_accuracy=precision,
-        confusion=[],
-        view_top1=_view_top1(scores),
-        mean_average_precision=mean,
+        class_accuracy=by_class,
+        confusion=confusion,
+        view_top1=tuple(float(is_label(choice, labels).double().mean()) for choice in scores.view_choices.unbind(1)),
+        mean_average_precision=mean if several else None,
         **asdict(scores.computed),
-    )
-
-
-def _view_top1(scores: Scores) -> tuple[float, ...]:
-    return tuple(
-        float(is_label(choices, scores.labels).double().mean()) for choices in scores.view_choices.unbind(dim=1)
     )

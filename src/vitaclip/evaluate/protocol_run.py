@@ -111,6 +111,7 @@ def run_list(
     evaluator: Evaluator,
     texts: Candidates,
     views: ViewsConfig,
+    interpolation: InterpolateConfig,
     start: Start = lambda _what, _total: lambda _done: None,
 ) -> ProtocolResult:
     """Evaluate on a list.
@@ -122,6 +123,7 @@ def run_list(
         evaluator: holds the model.
         texts: the candidates, from `evaluator.encode_texts`.
         views: how a video is looked at.
+        interpolation: as the evaluator has it.
         start: see `run_protocol`.
     """
     done = start("evaluating", evaluator.num_own_videos(len(videos.samples)))
@@ -129,7 +131,7 @@ def run_list(
     file = Path(source)
     sums = {file.name: sha256_of_file(file)} if file.is_file() else {}
     part = _part_result(file.name, {}, name, videos.samples, evaluated, texts, sums, "", evaluator, videos.note)
-    return ProtocolResult("", source, "", views, evaluator.interpolation, {}, (part,))
+    return ProtocolResult("", source, "", views, interpolation, {}, (part,))
 
 
 def run_protocol(

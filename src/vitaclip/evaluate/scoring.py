@@ -1,13 +1,13 @@
 """Videos in, probabilities out: each view is embedded once, then the views of a video become one answer.
 
 What a model keeps of a video is its own matter: any tensor (n, V, ...) that begins with videos and views. Some models
-give features that can be compared with any classes later; of others only the logits of classes known beforehand can be
-kept, and these then stand in place of the features.
+give features that can be compared with any classes later. Of others only the logits of classes known beforehand can be
+kept; these then stand in place of the features.
 
 Axes: B or n videos, S models whose probabilities are mixed (mostly one), V views, T frames, H x W pixels, K classes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Literal
@@ -19,22 +19,20 @@ from vitaclip.data import EvalBatch
 from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassTexts
-from vitaclip.evaluate.metrics import Scores
 from vitaclip.model import VideoModel
 
 Autocast = Callable[[], AbstractContextManager[object]]
-Average = Literal["softmax", "logits", "features"]
-Pixels = Literal["clip", "imagenet"]
+Aggregation = Literal["softmax", "logits", "features"]
+Normalization = Literal["clip", "imagenet"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 """Of R, G, B in [0, 1]."""
-_VIDEOS_AT_A_TIME = 1024
 
 
 @dataclass(frozen=True)
 class VideoFeatures:
-    """The embedded views of n videos; all that is needed of them to score any list of candidates."""
+    """The embedded views of n videos: all that is needed of them to score any list of candidates."""
 
     features: tuple[Tensor, ...]
     """Of each of S models (n, V, ...) float32, on the CPU."""
@@ -50,10 +48,29 @@ class VideoFeatures:
     """The candidates that were known when the videos were embedded, each for S models."""
 
 
-def take_pixels(clips: Tensor, pixels: Pixels) -> Tensor:
-    """uint8 pixels (..., 3, H, W) as the model takes them: as they are, or float with ImageNet's mean and standard
-    deviation taken out."""
-    if pixels == "clip":
+def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
+    """The videos of several parts as one, in their order."""
+    # A part in which no video could be read does not know how many views there are.
+    filled = [part for part in parts if len(part.rows)]
+    none = torch.empty(0, dtype=torch.int64)
+    return VideoFeatures(
+        features=tuple(torch.cat(each) for each in zip(*(part.features for part in filled or parts[:1]), strict=True))
+        or (torch.empty(0, 0, 0),),
+        labels=torch.cat([none, *(part.labels for part in filled)]),
+        rows=torch.cat([none, *(part.rows for part in filled)]),
+        skipped={row: reason for part in parts for row, reason in part.skipped.items()},
+    )
+
+
+def gather_features(own: VideoFeatures, dist: DistEnv) -> VideoFeatures:
+    """The videos of all processes as one. Their shards follow each other, so the videos keep the order of the list."""
+    return own if dist.world_size == 1 else join(dist.gather(own))
+
+
+def take_pixels(clips: Tensor, normalization: Normalization) -> Tensor:
+    """uint8 pixels (..., 3, H, W) as the model takes them: as they are, because it takes out CLIP's mean and standard
+    deviation itself, or float with those of ImageNet taken out."""
+    if normalization == "clip":
         return clips
     mean, std = (clips.new_tensor(values, dtype=torch.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
     return (clips / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
@@ -63,7 +80,7 @@ def take_pixels(clips: Tensor, pixels: Pixels) -> Tensor:
 def encode_views(
     model: VideoModel,
     video: Tensor,
-    pixels: Pixels = "clip",
+    normalization: Normalization = "clip",
     autocast: Autocast = nullcontext,
     classes: Tensor | None = None,
 ) -> Tensor:
@@ -72,14 +89,14 @@ def encode_views(
     Args:
         model: in evaluation mode.
         video: (B, V, T, 3, H, W) uint8.
-        pixels: which mean and standard deviation are taken out.
+        normalization: whose mean and standard deviation are taken out.
         autocast: context of the forward pass.
         classes: class features (K, ...) to compare with at once; None: the features themselves are wanted.
 
     Returns:
         (B, V, ...) float32 on the CPU: features, or logits (B, V, K).
     """
-    clips = take_pixels(video.flatten(end_dim=1).to(model.device), pixels)
+    clips = take_pixels(video.flatten(end_dim=1).to(model.device), normalization)
     with autocast():
         features = model.encode_video(clips)
         if classes is not None:
@@ -87,45 +104,61 @@ def encode_views(
     return features.unflatten(0, video.shape[:2]).float().cpu()
 
 
+def encode_batch(
+    models: Sequence[VideoModel],
+    batch: EvalBatch,
+    normalization: Normalization = "clip",
+    autocast: Autocast = nullcontext,
+    classes: Sequence[Tensor | None] | None = None,
+) -> VideoFeatures:
+    """Embed the videos of a batch with each of S models; for `classes`, one of each model, see `encode_views`."""
+    features = tuple(torch.empty(0, 0, 0) for _ in models)
+    if len(batch.labels):
+        sides = zip(models, classes or [None] * len(models), strict=True)
+        features = tuple(encode_views(model, batch.video, normalization, autocast, known) for model, known in sides)
+    return VideoFeatures(features, batch.labels, torch.tensor(batch.indices, dtype=torch.int64), batch.skipped)
+
+
 @torch.no_grad()
-def fuse_views(model: VideoModel, features: Tensor, class_features: Tensor, average: Average = "softmax") -> Tensor:
+def fuse_views(
+    model: VideoModel, features: Tensor, class_features: Tensor, aggregation: Aggregation = "softmax"
+) -> Tensor:
     """Probabilities of some videos from all of their views; the mean of the softmax is the published way.
 
     Args:
         model: compares.
         features: (B, V, ...).
         class_features: (K, ...).
-        average: what is averaged over the views.
+        aggregation: what is averaged over the views.
 
     Returns:
         (B, K) float32 on the CPU.
 
     Raises:
-        ValueError: see `check_average`; or a probability is NaN or infinite, which no
-            accuracy may be computed from.
+        ValueError: see `check_aggregation`; or a probability is NaN or infinite, so that no accuracy may be computed.
     """
     features = features.to(class_features)
-    if average == "features":
-        check_average(model, average)
+    if aggregation == "features":
+        check_aggregation(model, aggregation)
         return _finite(model.head.probabilities(model.logits(model.head.mean(features), class_features)))
     flat = model.logits(features.flatten(end_dim=1), class_features)
-    return fuse_logits(model, flat.unflatten(0, features.shape[:2]), average)
+    return fuse_logits(model, flat.unflatten(0, features.shape[:2]), aggregation)
 
 
-def check_average(model: VideoModel, average: Average) -> None:
+def fuse_logits(model: VideoModel, logits: Tensor, aggregation: Aggregation) -> Tensor:
+    """Probabilities (B, K) on the CPU from the logits (B, V, K) of all views; see `fuse_views`."""
+    if aggregation == "logits":
+        return _finite(model.head.probabilities(logits.mean(dim=1)))
+    return _finite(model.head.probabilities(logits).mean(dim=1))
+
+
+def check_aggregation(model: VideoModel, aggregation: Aggregation) -> None:
     """Raise ValueError for the mean of features of a model of which only logits can be kept."""
-    if average == "features" and not model.head.comparable:
+    if aggregation == "features" and not model.head.comparable:
         raise ValueError(
             "views.aggregation = features: this model reads each name in the light of the video, so that its features"
             " have no mean; take softmax or logits"
         )
-
-
-def fuse_logits(model: VideoModel, logits: Tensor, average: Average) -> Tensor:
-    """Probabilities (B, K) on the CPU from the logits (B, V, K) of all views; see `fuse_views`."""
-    if average == "logits":
-        return _finite(model.head.probabilities(logits.mean(dim=1)))
-    return _finite(model.head.probabilities(logits).mean(dim=1))
 
 
 def _finite(probabilities: Tensor) -> Tensor:
@@ -137,88 +170,3 @@ def _finite(probabilities: Tensor) -> Tensor:
             " bfloat16 (set runtime.precision = float32)"
         )
     return probabilities
-
-
-def encode_videos(
-    models: Sequence[VideoModel],
-    batches: Iterable[EvalBatch],
-    pixels: Pixels = "clip",
-    autocast: Autocast = nullcontext,
-    on_progress: Callable[[int], None] = lambda _: None,
-    classes: Sequence[Tensor | None] | None = None,
-) -> VideoFeatures:
-    """Embed each video of the batches once with each of S models.
-
-    Args:
-        models: any mode; they are in evaluation mode afterwards.
-        batches: from `vitaclip.data.eval_batches`.
-        pixels: see `encode_views`.
-        autocast: context of the forward pass.
-        on_progress: called with the number of videos just done.
-        classes: for each model see `encode_views`. None: features of all.
-    """
-    for model in models:
-        model.eval()
-    done: list[VideoFeatures] = []
-    for batch in batches:
-        done.append(encode_batch(models, batch, pixels, autocast, classes))
-        on_progress(len(batch.labels) + len(batch.skipped))
-    return join(done)
-
-
-def encode_batch(
-    models: Sequence[VideoModel],
-    batch: EvalBatch,
-    pixels: Pixels = "clip",
-    autocast: Autocast = nullcontext,
-    classes: Sequence[Tensor | None] | None = None,
-) -> VideoFeatures:
-    """Embed the videos of one batch with each of S models; see `encode_views`."""
-    features = tuple(torch.empty(0, 0, 0) for _ in models)
-    if len(batch.labels):
-        sides = zip(models, classes or [None] * len(models), strict=True)
-        features = tuple(encode_views(model, batch.video, pixels, autocast, known) for model, known in sides)
-    return VideoFeatures(features, batch.labels, torch.tensor(batch.indices, dtype=torch.int64), batch.skipped)
-
-
-def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
-    """The videos of several parts as one, in their order."""
-    # A part in which no video could be read does not know how many views there are.
-    filled = [part for part in parts if len(part.rows)]
-    return VideoFeatures(
-        features=tuple(torch.cat(each) for each in zip(*(part.features for part in filled or parts[:1]), strict=True))
-        or (torch.empty(0, 0, 0),),
-        labels=torch.cat([torch.empty(0, dtype=torch.int64), *(part.labels for part in filled)]),
-        rows=torch.cat([torch.empty(0, dtype=torch.int64), *(part.rows for part in filled)]),
-        skipped={row: reason for part in parts for row, reason in part.skipped.items()},
-    )
-
-
-def score_videos(
-    videos: VideoFeatures, fuse: Callable[[int, Tensor], Tensor], num_classes: int, weights: Sequence[float] = (1.0,)
-) -> Scores:
-    """Compare embedded videos with the candidates: from all views, and what the first 1, 2 .. V of them say.
-
-    Args:
-        videos: embedded by each of S models.
-        fuse: gives the probabilities (b, K) of some videos from the index of the model and their features (b, V, ...).
-        num_classes: K.
-        weights: of the models' probabilities in the mean of them; their sum is 1.
-    """
-    num_views = videos.features[0].shape[1]
-    probabilities = [torch.empty(0, num_classes)]
-    choices = [torch.empty(0, num_views, dtype=torch.int64)]
-    for chunk in torch.arange(len(videos.rows)).split(_VIDEOS_AT_A_TIME):
-        fused = [
-            sum(weight * fuse(s, videos.features[s][chunk, :views]) for s, weight in enumerate(weights))
-            for views in range(1, 1 + num_views)
-        ]
-        probabilities.append(torch.as_tensor(fused[-1]))
-        choices.append(torch.stack([torch.as_tensor(each).argmax(dim=1) for each in fused], dim=1))
-    scored = torch.cat(probabilities), videos.labels, videos.rows
-    return Scores(*scored, skipped=videos.skipped, view_choices=torch.cat(choices))
-
-
-def gather_features(own: VideoFeatures, dist: DistEnv) -> VideoFeatures:
-    """The videos of all processes as one. Their shards follow each other, so the videos keep the order of the list."""
-    return own if dist.world_size == 1 else join(dist.gather(own))

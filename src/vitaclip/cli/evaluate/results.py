@@ -10,7 +10,7 @@ from vitaclip.cli.models import check_outputs
 from vitaclip.cli.screen import print_skipped, print_table, terminal
 from vitaclip.data.config import VideoLimits, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassTexts
-from vitaclip.evaluate.evaluation import describe_interpolation, looking_model
+from vitaclip.evaluate.evaluation import mixed_models
 from vitaclip.evaluate.metrics import EvaluationResult
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult
@@ -50,7 +50,7 @@ def tell(
     if result.protocol:
         write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
-        model = looking_model(load_model(part.values)[1], result.interpolation)
+        model = mixed_models(load_model(part.values)[1], result.interpolation)[0][0]
         explain = explainer_of(model, part.texts, result.views, arguments.runtime, arguments.data.limits)
         place = folder / part.file_name if len(result.parts) > 1 else folder
         subject, limits = _subject(result, part), arguments.data.limits
@@ -163,6 +163,14 @@ def describe_views(views: ViewsConfig) -> str:
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
     parts += [f"crop {views.crop:g}"] if views.crop < 1 else []
     return ", ".join(parts + ([f"pixels as {views.pixel_aspect}"] if views.pixel_aspect else []))
+
+
+def describe_interpolation(config: InterpolateConfig) -> str:
+    """In words; empty if there is none."""
+    if not config.space:
+        return ""
+    what = "weights" if config.space == "weights" else "probabilities"
+    return f"{what}: {config.alpha:g} x the model + {1 - config.alpha:g} x frozen CLIP"
 
 
 def describe_explained(interpolation: InterpolateConfig) -> dict[str, str]:

@@ -63,7 +63,7 @@ def prepare_list(arguments: Namespace, models: Models, dist: DistEnv) -> Run:
         return name, videos, evaluator, evaluator.encode_texts(videos.class_names)
 
     name, videos, evaluator, texts = dist.run_on_all_ranks(prepare)
-    return partial(run_list, name, arguments.videos, videos, evaluator, texts, arguments.views)
+    return partial(run_list, name, arguments.videos, videos, evaluator, texts, arguments.views, arguments.interpolate)
 
 
 def _read(arguments: Namespace, known: tuple[str, ...]) -> VideoList:
