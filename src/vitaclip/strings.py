@@ -2,7 +2,7 @@
 
 import difflib
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories: control, format (bidirectional marks, zero width), surrogate, line and paragraph separator."""
@@ -38,3 +38,13 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def first_lines(problems: Sequence[str], most: int = 10) -> list[str]:
+    """The first problems, and how many more there are.
+
+    >>> first_lines(["a", "b", "c"], most=2)
+    ['a', 'b', '... and 1 more']
+    """
+    more = len(problems) - most
+    return [*problems[:most], *([f"... and {more} more"] if more > 0 else [])]

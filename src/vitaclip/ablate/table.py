@@ -7,8 +7,8 @@ from pathlib import Path
 
 from vitaclip.ablate.ablation import AblationResult
 from vitaclip.ablate.claims import RULE
-from vitaclip.data.lists.video_list import first_lines
 from vitaclip.files import write_json, write_text
+from vitaclip.strings import first_lines
 from vitaclip.version import __version__
 
 

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vitaclip.strings import printable
+from vitaclip.strings import first_lines, printable
 
 
 class RateColumn(ProgressColumn):
@@ -116,8 +116,6 @@ def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], N
 
 def print_skipped(console: Console, reasons: Sequence[str]) -> None:
     """A line for each of the first videos that were skipped, and how many more there are."""
-    from vitaclip.data.lists.video_list import first_lines
-
     for line in first_lines(reasons):
         console.print(f"skipped: {line}", style="yellow", soft_wrap=True)
 

@@ -7,11 +7,12 @@ training.
 """
 
 from vitaclip.data.labels import label_tensor, multi_hot
-from vitaclip.data.lists.class_file import read_class_names
+from vitaclip.data.lists.class_names import choose_classes, read_class_names
+from vitaclip.data.lists.list_file import read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
 from vitaclip.data.lists.shards import names_shards
-from vitaclip.data.lists.sources import choose_classes, find_videos, read_videos
-from vitaclip.data.lists.video_list import VideoList, VideoSample, read_folder, read_list
+from vitaclip.data.lists.sources import find_videos, read_folder, read_videos
+from vitaclip.data.lists.video_list import VideoList, VideoSample
 from vitaclip.data.loading.clips import (
     ClipReader,
     EvalViews,

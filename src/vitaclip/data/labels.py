@@ -26,7 +26,7 @@ NO_LABEL = -1
 """Fills up the labels of videos that have fewer than others."""
 BETWEEN_LABELS = "|"
 _NUMBER = re.compile(r"-?[0-9]{1,9}")
-_MOST_HINTS, _MOST_COMPARED = 10, 20_000  # ten problems are shown, and each name is compared with all classes
+_MOST_HINTS = 10  # as many problems are shown, and each hint compares with all classes
 
 
 class LabelReader:
@@ -36,9 +36,9 @@ class LabelReader:
         """Args:
         class_names: names in the order of the classes; empty when only numbers are known.
         """
-        self.index = ClassIndex(class_names) if class_names else None
+        self._index = ClassIndex(class_names)
+        self._hints = _MOST_HINTS
         self._least: int | None = None  # of the labels written as numbers
-        self._hints = _MOST_HINTS if len(class_names) <= _MOST_COMPARED else 0
 
     @property
     def note(self) -> str:
@@ -53,60 +53,46 @@ class LabelReader:
         Raises:
             ValueError: no such class, or a number where a name is needed.
         """
-        if BETWEEN_LABELS not in text or self.is_name(text):
-            return (self._read_one(text),)
-        return tuple(sorted({self._read_one(part.strip()) for part in text.split(BETWEEN_LABELS)}))
-
-    def is_name(self, text: str) -> bool:
-        """Whether a text is the name of a class, in a spelling that `ClassIndex` knows."""
-        return self.index is not None and self.index.find(text) is not None
+        return tuple(sorted(set(map(self._read_one, self._split(text)))))
 
     def is_label(self, text: str) -> bool:
-        """Whether a text is a number or the name of a class."""
-        return bool(_NUMBER.fullmatch(text)) or self.is_name(text)
+        """Whether a text is a number or the name of a class, or several of them with `|` between."""
+        return all(_NUMBER.fullmatch(part) or self._index.find(part) is not None for part in self._split(text))
 
-    def means_several(self, text: str) -> bool:
-        """Whether a text is several labels with other signs than `|` between them."""
-        bare = text.strip("\"'[]() ")
-        numbers, names = re.split(r"[\s,;|]+", bare), [name.strip() for name in re.split(r"[,;|]", bare)]
-        return (len(numbers) > 1 and all(map(str.isdecimal, numbers))) or (
-            len(names) > 1 and all(map(self.is_label, names))
-        )
+    def _split(self, text: str) -> list[str]:
+        one = BETWEEN_LABELS not in text or self._index.find(text) is not None  # a name may hold the sign
+        return [text] if one else [part.strip() for part in text.split(BETWEEN_LABELS)]
 
     def _read_one(self, label: str) -> int:
-        named = self.index.exact(label) if self.index else None
-        if named is not None:
-            if label.isdecimal() and int(label) != named:
-                classes = f"class number {int(label)} or the name of class {named}"
-                raise ValueError(f"label {label!r} may be {classes}; rename that class")
-            return named
-        if not _NUMBER.fullmatch(label):
-            return self._read_name(label)
-        number = int(label)
+        named = self._index.exact(label)
+        if named is not None and label.isdecimal() and int(label) != named:
+            classes = f"class number {int(label)} or the name of class {named}"
+            raise ValueError(f"label {label!r} may be {classes}; rename that class")
+        if named is None and _NUMBER.fullmatch(label):
+            return self._check_number(int(label))
+        found = self._index.find(label)
+        if found is None:
+            raise self._unknown(label)
+        return found
+
+    def _check_number(self, number: int) -> int:
+        count = len(self._index.names)
         if number < 0:
             raise ValueError(f"label {number} is negative; classes are numbered from 0")
         self._least = number if self._least is None else min(self._least, number)
-        if self.index is not None and number >= len(self.index.names):
-            classes = f"{len(self.index.names)} classes" if len(self.index.names) > 1 else "1 class"
-            raise ValueError(f"label {number} is out of range for {classes}; use 0..{len(self.index.names) - 1}")
+        if count and number >= count:
+            classes = f"{count} class{'es' if count > 1 else ''}"
+            raise ValueError(f"label {number} is out of range for {classes}; use 0..{count - 1}")
         return number
 
-    def _read_name(self, label: str) -> int:
-        meant = self.index.find(label) if self.index else None
-        if meant is not None:
-            return meant
-        if self.means_several(label):
-            raise several_labels(label)
-        if self.index is None:
-            raise ValueError(f"label {quoted(label)} is no class number; use 0, 1, ... or give the class names")
-        hint = did_you_mean(label, self.index.names) if self._hints > 0 else ""
+    def _unknown(self, label: str) -> ValueError:
+        if not self._index.names:
+            use = "use 0, 1, ..., with | between several, or give the class names"
+            return ValueError(f"label {quoted(label)} is no class number; {use}")
         self._hints -= 1
-        raise ValueError(f"no class is called {quoted(label)}{hint}; correct it or add it to the class names")
-
-
-def several_labels(text: str) -> ValueError:
-    """The error for several labels that are not written as such."""
-    return ValueError(f"several labels ({quoted(text)[1:-1]}) have | between them, as in 0|2; write them so, or one")
+        hint = did_you_mean(label, self._index.names) if self._hints >= 0 else ""
+        use = "correct it, add it to the class names, or write | between several"
+        return ValueError(f"no class is called {quoted(label)}{hint}; {use}")
 
 
 def parse_json(text: str) -> Any:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vitaclip.data.lists.video_list import VideoSample, file_problems, first_lines, read_list
+from vitaclip.data import VideoSample, read_list
+from vitaclip.data.lists.video_list import file_problems
 from vitaclip.data.prepare import DATASETS
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.hashes import sha256_of_file
 from vitaclip.evaluate.protocol import ALL, Protocol, fill
+from vitaclip.strings import first_lines
 
 TRAIN_LIST_FILE = "train_list.csv"
 """What a training with `data.shots` leaves beside its model folder."""

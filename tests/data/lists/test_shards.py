@@ -26,8 +26,7 @@ from vitaclip.data import (
     read_videos,
     train_batches,
 )
-from vitaclip.data.lists import shards as shard_lists
-from vitaclip.data.lists.shards import find_shards, names_shards, read_shards
+from vitaclip.data.lists.shards import expand_ranges, find_shards, names_shards, read_shards
 from vitaclip.data.tools.scan import ScanConfig, find_targets, scan_videos, write_scan
 
 NAMES = ("opening", "closing", "neither of both")
@@ -50,7 +49,7 @@ def as_files(video_folder: Path) -> list[VideoSample]:
     ["t-{000..012}.tar", "t-{8..11}.tar", "{1..2}/t-{09..10}.tar", "s3://b/{3..3}.tar", "t-{0..010}.tar", "t"],
 )
 def test_ranges_are_those_of_braceexpand(address: str) -> None:
-    assert shard_lists._expand(address) == list(braceexpand.braceexpand(address))
+    assert expand_ranges(address) == list(braceexpand.braceexpand(address))
 
 
 def test_what_names_tar_files(tmp_path: Path) -> None:

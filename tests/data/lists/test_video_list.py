@@ -122,9 +122,7 @@ def test_lists_as_people_have_them(write_list: WriteList, text: str) -> None:
 )
 def test_other_signs_between_labels_are_refused(write_list: WriteList, text: str) -> None:
     for names in (NAMES,) if "guitar" in text else (NAMES, None):
-        with pytest.raises(
-            ValueError, match=r"1 problem found\nlist\.csv:[12]: several labels \(.*\) have \| between them"
-        ):
+        with pytest.raises(ValueError, match=r"1 problem found\nlist\.csv:[12]: .*\| between (several|them)"):
             read_list(write_list(text, "a.mp4"), class_names=names)
 
 
@@ -198,8 +196,8 @@ def test_paths_of_windows_are_found(write_list: WriteList) -> None:
 
 
 def test_accents_in_paths_have_either_form(write_list: WriteList) -> None:
-    files = ["cafe\u0301/cr\u00e8me.mp4", "caf\u00e9 noir/e\u0301te\u0301 1.mp4"]
-    file = write_list("caf\u00e9/cre\u0300me.mp4,0\ncafe\u0301 noir/\u00e9t\u00e9 1.mp4 1\n", *files)
+    files = ["cafe\u0301/cre\u0300me.mp4", "caf\u00e9 noir/\u00e9t\u00e9 1.mp4"]
+    file = write_list("caf\u00e9/cr\u00e8me.mp4,0\ncafe\u0301 noir/\u00e9te\u0301 1.mp4 1\n", *files)
     assert relative(read_list(file).samples, file.parent) == list(zip(files, (0, 1), strict=True))
 
 

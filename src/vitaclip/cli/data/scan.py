@@ -9,7 +9,7 @@ from vitaclip.cli.data.lists import add_list_arguments
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.data.lists.sources import choose_classes
+from vitaclip.data import choose_classes
 from vitaclip.data.tools.scan import BadVideo, Scan, ScanConfig, find_targets, scan_videos, write_scan
 
 DESCRIPTION = """\

@@ -7,7 +7,7 @@ from jsonargparse import ArgumentParser, Namespace
 from vitaclip.cli.data.lists import add_list_arguments
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.data.lists.sources import choose_classes, read_source
+from vitaclip.data import read_videos
 from vitaclip.data.tools.packing import ShardConfig, pack, plan_packing
 
 DESCRIPTION = """\
@@ -33,8 +33,9 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Pack and count."""
-    names = choose_classes(arguments.classes) if arguments.classes else None
-    videos = read_source(arguments.videos, arguments.root, names)
+    videos = read_videos(
+        arguments.videos, "videos", root=arguments.root, classes=arguments.classes, may_be_numbers=True
+    )
     packing = plan_packing(videos, arguments.out, as_dataclass(ShardConfig, arguments))
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "packing videos", sum(len(shard.rows) for shard in packing.shards))

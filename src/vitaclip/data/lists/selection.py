@@ -1,7 +1,5 @@
-"""Which rows of a list are trained on: a few of each class, or all classes equally often."""
+"""Which samples of a list are trained on: a few of each class, or all classes equally often."""
 
-import csv
-import io
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,19 +8,20 @@ from numpy.typing import NDArray
 from vitaclip.data.labels import format_labels, single_labels
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.rng import Stream, generator
+from vitaclip.files import csv_text
 
 
 def draw_shots(
-    rows: Sequence[VideoSample], class_names: Sequence[str], shots: int, seed: int
+    samples: Sequence[VideoSample], class_names: Sequence[str], shots: int, seed: int
 ) -> tuple[VideoSample, ...]:
     """`shots` random videos of every class, in the order of the list.
 
-    The draw of a class depends on the seed and on the rows of that class alone; fewer shots are among those of more.
+    The draw of a class depends on the seed and on the samples of that class alone; fewer shots are among those of more.
 
     Raises:
         ValueError: a class has fewer videos.
     """
-    labels = single_labels([row.labels for row in rows], "data.shots")
+    labels = single_labels([sample.labels for sample in samples], "data.shots")
     chosen: set[int] = set()
     for label, name in enumerate(class_names):
         of_class = np.flatnonzero(labels == label)
@@ -31,28 +30,25 @@ def draw_shots(
             raise ValueError(f"data.shots = {shots}: class {name!r} has {videos}; lower data.shots or add videos")
         order = generator(seed, Stream.SHOTS, label).permutation(len(of_class))
         chosen.update(of_class[order[:shots]].tolist())
-    return tuple(row for index, row in enumerate(rows) if index in chosen)
+    return tuple(sample for index, sample in enumerate(samples) if index in chosen)
 
 
-def list_text(rows: Sequence[VideoSample]) -> str:
-    """A list file of the rows, with full paths, as `read_list` takes it."""
-    text = io.StringIO()
-    writer = csv.writer(text, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-    writer.writerows((str(row.path.absolute()), format_labels(row.labels)) for row in rows)
-    return text.getvalue()
+def list_text(samples: Sequence[VideoSample]) -> str:
+    """A list file of the samples, with full paths, as `read_list` takes it."""
+    return csv_text((sample.path.absolute(), format_labels(sample.labels)) for sample in samples)
 
 
 def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """An epoch of as many row numbers as there are rows, every class equally often (to one), in random order.
+    """An epoch of as many indices as there are samples, every class equally often (to one), in random order.
 
-    Rows of small classes repeat, each as often as the others of its class (to one); of large ones some sit out.
+    Samples of small classes repeat, each as often as the others of its class (to one); some of large ones sit out.
 
     Args:
-        labels: (N,) class number of each row.
+        labels: (N,) class index of each sample.
         rng: source of the draws.
 
     Returns:
-        (N,) row numbers.
+        (N,) indices of samples.
     """
     classes = np.unique(labels)
     share, rest = divmod(len(labels), len(classes))

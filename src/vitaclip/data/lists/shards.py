@@ -1,4 +1,4 @@
-"""Which tar files an address means, and the rows of the videos in them."""
+"""Which tar files an address means, and the videos in them."""
 
 import glob
 import re
@@ -31,21 +31,6 @@ def names_shards(source: str) -> bool:
     return folder.is_dir() and any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir())
 
 
-def find_shards(source: str) -> list[str]:
-    """Paths or addresses of tar files: one, a range `train-{000..009}.tar`, a pattern `*.tar`, or a folder of them.
-
-    Raises:
-        ValueError: nothing there, a range that runs backwards, or a storage that cannot be asked.
-    """
-    try:
-        found = [shard for address in _expand(source) for shard in with_retries(partial(_look, address))]
-    except ShardError as error:
-        raise ValueError(f"{source}: {error}") from error
-    if not found:
-        raise ValueError(f"{source}: no tar file is there; check the path")
-    return found
-
-
 def read_shards(
     source: str, class_names: Sequence[str] | None = None, cache: IndexCache | None = None, *, check: bool = True
 ) -> VideoList:
@@ -63,17 +48,17 @@ def read_shards(
     """
     names = () if class_names is None else check_class_names(class_names, "class_names")
     labels = LabelReader(names)
-    rows: list[VideoSample] = []
+    samples: list[VideoSample] = []
     problems: list[str] = []
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
         for content in threads.map(partial(_content_or_problem, cache=cache), find_shards(source)):
             problems += content.problems
-            for sample in content.samples:
+            for found in content.samples:
                 try:
-                    rows.append(VideoSample(sample.video, labels.read(sample.label), str(sample.video)))
+                    samples.append(VideoSample(found.video, labels.read(found.label), str(found.video)))
                 except ValueError as error:
-                    problems.append(f"{sample.video}: {error}")
-    videos = VideoList(tuple(rows), names, labels.note, tuple(problems))
+                    problems.append(f"{found.video}: {error}")
+    videos = VideoList(tuple(samples), names, labels.note, tuple(problems))
     return videos.checked(source) if check else videos
 
 
@@ -84,8 +69,27 @@ def _content_or_problem(address: str, cache: IndexCache | None) -> ShardContent:
         return ShardContent(problems=[str(error)])
 
 
-def _expand(address: str) -> list[str]:
-    """The addresses of a range of numbers in braces, or of several, the last running fastest."""
+def find_shards(source: str) -> list[str]:
+    """Paths or addresses of tar files: one, a range `train-{000..009}.tar`, a pattern `*.tar`, or a folder of them.
+
+    Raises:
+        ValueError: nothing there, a range that runs backwards, or a storage that cannot be asked.
+    """
+    try:
+        found = [shard for address in expand_ranges(source) for shard in with_retries(partial(_look, address))]
+    except ShardError as error:
+        raise ValueError(f"{source}: {error}") from error
+    if not found:
+        raise ValueError(f"{source}: no tar file is there; check the path")
+    return found
+
+
+def expand_ranges(address: str) -> list[str]:
+    """The addresses of a range of numbers in braces, or of several, the last running fastest.
+
+    >>> expand_ranges("train-{08..10}.tar")
+    ['train-08.tar', 'train-09.tar', 'train-10.tar']
+    """
     match = _RANGE.search(address)
     if match is None:
         return [address]
@@ -93,7 +97,7 @@ def _expand(address: str) -> list[str]:
     if int(first) > int(last):
         raise ValueError(f"{address}: the range {match[0]} runs backwards; write the smaller number first")
     width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 0
-    before, after = address[: match.start()], _expand(address[match.end() :])
+    before, after = address[: match.start()], expand_ranges(address[match.end() :])
     return [f"{before}{number:0{width}}{rest}" for number in range(int(first), int(last) + 1) for rest in after]
 
 
@@ -104,10 +108,8 @@ def _look(address: str) -> list[str]:
         # Path.glob would want the place where the pattern begins.
         return sorted(glob.glob(pattern)) if _WILDCARD.search(pattern) else [pattern]  # noqa: PTH207
     system, path = url_to_fs(address)
-    if _WILDCARD.search(path):
-        pattern = path
-    elif not _TAR_NAME.search(path) and system.isdir(path):
-        pattern = f"{path.rstrip('/')}/*.tar"
-    else:
-        return [address]
-    return sorted(str(system.unstrip_protocol(found)) for found in system.glob(pattern))
+    if not _WILDCARD.search(path):
+        if _TAR_NAME.search(path) or not system.isdir(path):
+            return [address]
+        path = f"{path.rstrip('/')}/*.tar"
+    return sorted(str(system.unstrip_protocol(found)) for found in system.glob(path))

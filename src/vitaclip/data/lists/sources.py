@@ -3,21 +3,17 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from vitaclip.catalog import dataset_names, load_dataset_classes
-from vitaclip.data.lists.class_file import read_class_names
+from vitaclip.data.lists.class_names import CLASSES_REMEDY, choose_classes
+from vitaclip.data.lists.list_file import read_list
 from vitaclip.data.lists.shards import names_shards, read_shards
-from vitaclip.data.lists.video_list import VideoList, is_video_name, read_folder, read_list
+from vitaclip.data.lists.video_list import VideoList, VideoSample, is_video_name
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
-from vitaclip.names import check_class_names, quoted
+from vitaclip.names import ClassIndex, check_class_names, quoted
 from vitaclip.strings import did_you_mean
-
-_CLASSES_REMEDY = (
-    "give a file with one name a line, a name that `vitaclip list classes` lists, or names with commas between"
-)
 
 
 def read_videos(
@@ -29,6 +25,7 @@ def read_videos(
     class_names: Sequence[str] | None = None,
     cache: IndexCache | None = None,
     keep_absent: bool = False,
+    may_be_numbers: bool = False,
 ) -> VideoList:
     """Read and check the videos of a setting.
 
@@ -39,65 +36,66 @@ def read_videos(
         classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders.
         class_names: class names already known.
         cache: where to find, or else to put, what tar files hold.
-        keep_absent: see `read_list`; for evaluations whose `on_error` is "skip".
+        keep_absent: see `VideoList.checked`; for evaluations whose `on_error` is "skip".
+        may_be_numbers: without class names, take the labels of a list or of tar files as numbers.
 
     Raises:
-        ValueError: if there is nothing there, if a list comes without class names, or for any bad row.
+        ValueError: if there is nothing there, if a list comes without class names, or for any bad line.
+
+    >>> read_videos("videos", "data.train").class_names  # doctest: +SKIP
+    ('archery', 'tai chi')
     """
     if not source:
         raise ValueError(f"{setting} is not set; give a list file or a folder with one folder per class")
     if classes:
         class_names = choose_classes(classes)
-    if class_names is None and (names_shards(source) or not Path(source).is_dir()):
-        what = "tar files need" if names_shards(source) else "a list needs"
-        raise ValueError(f"{setting} = {source}: {what} class names; {_CLASSES_REMEDY}")
-    return read_source(source, root, class_names, cache, keep_absent=keep_absent)
-
-
-def read_source(
-    source: str,
-    root: str = "",
-    class_names: Sequence[str] | None = None,
-    cache: IndexCache | None = None,
-    *,
-    keep_absent: bool = False,
-) -> VideoList:
-    """Read and check videos as `read_videos` does; without class names, labels of lists and tar files are numbers.
-
-    Raises:
-        ValueError: for any bad row.
-    """
-    if names_shards(source):
-        return read_shards(source, class_names, cache)
-    if Path(source).is_dir():
+    in_tar_files = names_shards(source)
+    if not in_tar_files and Path(source).is_dir():
         return read_folder(source, class_names, keep_absent=keep_absent)
+    if class_names is None and not may_be_numbers:
+        what = "tar files need" if in_tar_files else "a list needs"
+        raise ValueError(f"{setting} = {source}: {what} class names; {CLASSES_REMEDY}")
+    if in_tar_files:
+        return read_shards(source, class_names, cache)
     return read_list(source, root or None, class_names, keep_absent=keep_absent)
 
 
-def choose_classes(classes: str, *, distinct: bool = True) -> tuple[str, ...]:
-    """Class names from what a setting says: an existing file with one a line goes first, then the name of a data set
-    of the catalogue (whose wording is taken), then a list with commas between the names.
+def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False) -> VideoList:
+    """Read and check a folder that holds one folder of videos for each class.
+
+    A class is named like its folder, with blanks for underscores. Classes are numbered in the order of the sorted
+    folder names, or in that of `class_names`, which may name more classes than there are folders, and spell them
+    otherwise (see `ClassIndex`). Files without a video's ending and hidden ones are passed over.
 
     Raises:
-        ValueError: if it is none of them, or the names are not distinct and must be.
+        ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, a folder
+            that `class_names` does not name, or two folders of one class.
     """
-    if _is_file(classes):
-        return read_class_names(classes, distinct=distinct)
-    if classes in dataset_names():
-        return load_dataset_classes(classes).prompts
-    if "," in classes:
-        return check_class_names([name.strip() for name in classes.split(",")], "classes", distinct=distinct)
-    hint = did_you_mean(classes, dataset_names())
-    raise ValueError(
-        f"classes = {quoted(classes)[1:-1]}: neither a file nor a data set of the catalogue{hint}; {_CLASSES_REMEDY}"
-    )
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # a list of names may be too long for a path
-        return False
+    root = Path(root)
+    if not root.is_dir():
+        raise ValueError(f"{root}: no such folder; give the folder that holds the class folders")
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not folders:
+        raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
+    found = [folder.name.replace("_", " ") for folder in folders]
+    names = check_class_names(found if class_names is None else class_names, str(root))
+    index = ClassIndex(names)
+    problems: list[str] = []
+    samples: list[VideoSample] = []
+    folder_of: dict[int, Path] = {}
+    for folder, name in zip(folders, found, strict=True):
+        label = index.find(folder.name)
+        videos = sorted(path for path in folder.iterdir() if is_video_name(path) or is_frame_folder(path))
+        if label is None:
+            hint = did_you_mean(name, names)
+            problems.append(f"{folder}: no class is called {quoted(name)}{hint}; rename or remove the folder")
+        elif folder_of.setdefault(label, folder) != folder:
+            problems.append(f"{folder}: is class {names[label]!r} like {folder_of[label]}; move the videos into one")
+        elif not videos:
+            problems.append(f"{folder}: holds no video; add some or remove the folder")
+        else:
+            samples += [VideoSample(path, (label,), str(path)) for path in videos]
+    return VideoList(tuple(samples), names, problems=tuple(problems)).checked(f"{root}", keep_absent=keep_absent)
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
