@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.backbones.families.published import from_published, to_published
+from vitaclip.backbones.families.published import read, to_published
 from vitaclip.backbones.loading import Backbone
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
@@ -97,14 +97,17 @@ def load_case(case: str | Path, dtype: torch.dtype) -> ParityCase:
     embedding[tensors["token_embedding/ids"]] = rows
     weights["textual.token_embedding.weight"] = embedding
 
-    published = from_published(weights, vision_heads=int(meta["vision_heads"]), text_heads=int(meta["text_heads"]))
-    clip = CLIP(published.clip_config)
-    clip.load_state_dict(published.clip_state)
-    head = {**published.settings["head"], "class_token_position": meta["class_token_position"]}
+    heads = {"vision_heads": int(meta["vision_heads"]), "text_heads": int(meta["text_heads"])}
+    published = read(weights, FOLDER, **heads)
+    assert published.trained is not None
+    settings = published.trained.settings
+    clip = CLIP(published.config)
+    clip.load_state_dict(published.state)
+    head = {**settings["head"], "class_token_position": meta["class_token_position"]}
     tokenizer = RecordedTokenizer(class_names, tensors["input/tokenized_prompts"], head["num_context"])
     backbone = Backbone(clip, tokenizer, name, "")
-    model = VideoModel(backbone, ModelConfig(backbone=name, **{**published.settings, "head": head}), class_names)
-    model.load_state(published.adapter_state)
+    model = VideoModel(backbone, ModelConfig(backbone=name, **{**settings, "head": head}), class_names)
+    model.load_state(published.trained.adapter_state)
     return ParityCase(
         model=model.to(dtype),
         class_names=class_names,

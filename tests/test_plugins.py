@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import save_file
 
 from small_world import NAMES
-from vitaclip.backbones.families.openai import key_table
+from vitaclip.backbones.families.openai import TABLE
 from vitaclip.backbones.families.table import to_theirs
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.plugins import take_plugins, use_plugins
@@ -52,7 +52,7 @@ def test_pages_run_and_are_short(world: Path, tmp_path: Path) -> None:
     (tmp_path / "my_videos.csv").write_text("\n".join(listed))
     (tmp_path / "towers_apart").mkdir()
     clip = load_backbone(world / "backbone").clip
-    theirs = to_theirs(clip.state_dict(), key_table(clip.config.vision.depth, clip.config.text.depth))
+    theirs = to_theirs(clip.state_dict(), TABLE)
     apart = {f"{'image' if name.startswith('visual') else 'words'}.{name}": t for name, t in theirs.items()}
     apart = {name: tensor.contiguous() for name, tensor in apart.items()}
     save_file(apart, tmp_path / "towers_apart" / "towers.safetensors")

@@ -121,7 +121,7 @@ class PublishedModel(nn.Module):
             parameter.requires_grad_(name in trained)
         length = model.backbone.config.text.context_length
         self.layout = _padded(lay_out(class_names, model.backbone.tokenizer, model.head.config, length), length)
-        self.layout = self.layout.to(context.device)
+        self.layout = PromptLayout(*(tensor.to(context.device) for tensor in self.layout))
         with torch.no_grad():
             self.register_buffer("embeddings", self.textual.token_embedding(self.layout.ids), persistent=False)
 

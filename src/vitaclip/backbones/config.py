@@ -7,6 +7,9 @@ from vitaclip.settings import Config, PositiveFloat, PositiveInt, bounds, requir
 
 _Deviation = Annotated[float, bounds(ge=1e-6)]
 
+Activation = Literal["quick_gelu", "gelu"]
+"""OpenAI's weights use x * sigmoid(1.702 x); most later ones the exact GELU."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class VisionConfig(Config):
@@ -66,7 +69,7 @@ class CLIPConfig(Config):
     """The text tower."""
     embed_dim: PositiveInt
     """Size of the space both towers project into (D)."""
-    activation: Literal["quick_gelu", "gelu"] = "quick_gelu"
+    activation: Activation = "quick_gelu"
     """OpenAI's weights use x * sigmoid(1.702 x); most later ones the exact GELU."""
     pixel_mean: tuple[float, float, float] = (0.48145466, 0.4578275, 0.40821073)
     """Mean of R, G, B in [0, 1], subtracted from the input. The default is CLIP's own."""

@@ -5,7 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.families.architecture import Activation
+from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families.family import CLIPWeights, families
 from vitaclip.backbones.hub import WEIGHTS, find_weights
 from vitaclip.backbones.reading import check_dtypes, open_state, to_float32

@@ -7,7 +7,7 @@ import torch
 
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.bpe import TOKENIZER_FILES
-from vitaclip.backbones.families.architecture import Activation
+from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights
 from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.formats import read_clip

@@ -13,11 +13,11 @@ Three = tuple[float, float, float]
 class PixelStatistics(NamedTuple):
     """Of R, G, B in [0, 1]."""
 
-    mean: Three
-    std: Three
+    mean: Three = CLIPConfig.pixel_mean
+    std: Three = CLIPConfig.pixel_std
 
 
-CLIP_PIXELS = PixelStatistics(CLIPConfig.pixel_mean, CLIPConfig.pixel_std)
+CLIP_PIXELS = PixelStatistics()
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 """transformers' image processor, alone or as a part of the newer file of all processors."""
 OPEN_CLIP_CONFIG_FILE = "open_clip_config.json"
@@ -52,9 +52,7 @@ def open_clip_pixels(folder: Path) -> PixelStatistics:
         return CLIP_PIXELS
     preprocess = read_json(file).get("preprocess_cfg") or {}
     with reading(file):
-        return PixelStatistics(
-            _three(preprocess.get("mean") or CLIP_PIXELS.mean), _three(preprocess.get("std") or CLIP_PIXELS.std)
-        )
+        return _statistics(preprocess.get("mean"), preprocess.get("std"))
 
 
 def _of_processor(config: Mapping[str, Any]) -> PixelStatistics:
@@ -62,7 +60,11 @@ def _of_processor(config: Mapping[str, Any]) -> PixelStatistics:
         raise ValueError("do_rescale and rescale_factor must take pixels to 0 to 1, as CLIP does")
     if config.get("do_normalize", True) is False:
         return PixelStatistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    mean, std = config.get("image_mean"), config.get("image_std")
+    return _statistics(config.get("image_mean"), config.get("image_std"))
+
+
+def _statistics(mean: Any, std: Any) -> PixelStatistics:
+    """CLIP's own for what is not told."""
     return PixelStatistics(_three(mean or CLIP_PIXELS.mean), _three(std or CLIP_PIXELS.std))
 
 

@@ -4,13 +4,13 @@ Axes: ... any leading axes (videos, frames, classes), L tokens, P context tokens
 """
 
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from vitaclip.backbones.config import Activation
 from vitaclip.backbones.kernels import Linear, linear, scaled_dot_product_attention
 
 
@@ -91,7 +91,7 @@ class Attention(nn.Module):
 class MLP(nn.Module):
     """Two linear layers with CLIP's activation between them."""
 
-    def __init__(self, width: int, hidden: int, activation: Literal["quick_gelu", "gelu"]) -> None:
+    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
         super().__init__()
         self.fc1 = Linear(width, hidden)
         self.fc2 = Linear(hidden, width)
@@ -111,7 +111,7 @@ class Block(nn.Module):
 
     recompute = False
 
-    def __init__(self, width: int, heads: int, mlp_hidden: int, activation: Literal["quick_gelu", "gelu"]) -> None:
+    def __init__(self, width: int, heads: int, mlp_hidden: int, activation: Activation) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(width)
         self.attention = Attention(width, heads)

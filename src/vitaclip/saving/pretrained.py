@@ -10,7 +10,7 @@ from huggingface_hub import HfApi
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.families.architecture import Activation
+from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families.family import Trained
 from vitaclip.backbones.families.published import check_writable, name_buffers, to_published
 from vitaclip.backbones.fingerprint import fingerprint

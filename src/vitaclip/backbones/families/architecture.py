@@ -1,15 +1,12 @@
 """A CLIP's architecture, read off its weights."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 from torch import Tensor
 
-from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.config import Activation, CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.families.table import depth
 from vitaclip.backbones.pixels import CLIP_PIXELS, PixelStatistics
-
-Activation = Literal["quick_gelu", "gelu"]
 
 HEAD_WIDTH = 64
 """Of every CLIP that OpenAI published, and of most others. No weight tells it."""
@@ -37,13 +34,13 @@ def read_architecture(
         ValueError: if the shapes are those of no CLIP that this code can build.
     """
     width, _, patch_size, _ = state["vision.patch_embed.weight"].shape
-    vision_depth = depth(state, r"vision\.blocks")
+    vision_depth = depth(state, "vision.blocks.")
     patches = len(state["vision.pos_embed"]) - 1
     side = round(patches**0.5)
     if side * side != patches:
         raise ValueError(f"{patches} patch positions make no square image; this is not a CLIP for square images")
     vocab_size, text_width = state["text.token_embed.weight"].shape
-    text_depth = depth(state, r"text\.blocks")
+    text_depth = depth(state, "text.blocks.")
     if text_depth and len(state["text.blocks.0.mlp.fc1.bias"]) != 4 * text_width:
         raise ValueError("a text tower whose MLP is not four times as wide as its tokens is not supported")
     return CLIPConfig(

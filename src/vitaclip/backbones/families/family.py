@@ -1,18 +1,14 @@
 """What a family of weights is: a key that tells it, and a function that reads it. One file each, found by itself."""
 
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-from vitaclip.backbones.config import CLIPConfig
-from vitaclip.backbones.families.architecture import Activation
-from vitaclip.plugins import load_plugins
+from vitaclip.backbones.config import Activation, CLIPConfig
+from vitaclip.plugins import import_registered
 from vitaclip.untrusted import read_json
 
 CONFIG_FILE = "config.json"
@@ -50,6 +46,7 @@ class CLIPWeights:
 ReadFamily = Callable[[dict[str, Tensor], Path, Activation | None], CLIPWeights]
 """From the weights of a file, which may be on the `meta` device, the folder it lies in and the activation that the user
 gives for weights that do not tell theirs."""
+ReadT = TypeVar("ReadT", bound=ReadFamily)
 
 
 @dataclass(frozen=True)
@@ -69,10 +66,10 @@ class Family:
 _FAMILIES: dict[str, Family] = {}
 
 
-def register_family(name: str, key: str) -> Callable[[ReadFamily], ReadFamily]:
+def register_family(name: str, key: str) -> Callable[[ReadT], ReadT]:
     """A decorator that makes a function known as what reads a family; see `Family`."""
 
-    def add(read: ReadFamily) -> ReadFamily:
+    def add(read: ReadT) -> ReadT:
         _FAMILIES[key] = Family(name, key, read)
         return read
 
@@ -81,8 +78,7 @@ def register_family(name: str, key: str) -> Callable[[ReadFamily], ReadFamily]:
 
 def families() -> tuple[Family, ...]:
     """All families: those of this package, and those registered from outside."""
-    _import_own()
-    load_plugins()
+    import_registered("vitaclip.backbones.families")
     return tuple(_FAMILIES.values())
 
 
@@ -95,10 +91,3 @@ def read_config_file(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file, and the weights beside it need it; fetch it from where they are from")
     return read_json(path)
-
-
-@cache
-def _import_own() -> None:
-    package = import_module("vitaclip.backbones.families")
-    for module in pkgutil.iter_modules(package.__path__, "vitaclip.backbones.families."):
-        import_module(module.name)

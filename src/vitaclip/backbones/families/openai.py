@@ -3,23 +3,56 @@
 open_clip's `CustomTextCLIP` puts the text tower under `text.`; otherwise the names are the same.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
+from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families import open_clip
-from vitaclip.backbones.families.architecture import Activation, read_architecture
+from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CLIPWeights, read_config_file, register_family
-from vitaclip.backbones.families.table import Row, depth, layer, same, to_ours, transposed, without_bias
+from vitaclip.backbones.families.table import Row, same, to_ours, without_bias
 from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE, open_clip_pixels
 
 IGNORABLE = ("input_resolution", "context_length", "vocab_size", r".*attn_mask", r".*position_ids")
 """Sizes that OpenAI's files carry as tensors (the weights say the same), and masks and counters that are no weights."""
-SIGNATURE = "visual.conv1.weight"
-"""A key that every such file has and no other format."""
 OPENAI_ONLY = "input_resolution"
 """A key that OpenAI's own files have and open_clip's have not."""
+
+
+def blocks(ours: str, theirs: str) -> list[Row]:
+    """Transformer blocks, whose q, k and v are one matrix there as here."""
+    names = {
+        "attention.qkv.*": "attn.in_proj_*",
+        "attention.out.*": "attn.out_proj.*",
+        "norm1.*": "ln_1.*",
+        "norm2.*": "ln_2.*",
+        "mlp.fc1.*": "mlp.c_fc.*",
+        "mlp.fc2.*": "mlp.c_proj.*",
+    }
+    return same({f"{ours}.#.{here}": f"{theirs}.#.{there}" for here, there in names.items()})
+
+
+TABLE = [
+    *same(
+        {
+            "logit_scale": "logit_scale",
+            "vision.cls_embed": "visual.class_embedding",
+            "vision.pos_embed": "visual.positional_embedding",
+            "vision.norm_pre.*": "visual.ln_pre.*",
+            "vision.norm_post.*": "visual.ln_post.*",
+            "vision.proj": "visual.proj",
+            "text.token_embed.weight": "token_embedding.weight",
+            "text.pos_embed": "positional_embedding",
+            "text.norm_final.*": "ln_final.*",
+            "text.proj": "text_projection",
+        }
+    ),
+    without_bias("vision.patch_embed", "visual.conv1"),
+    *blocks("vision.blocks", "visual.transformer.resblocks"),
+    *blocks("text.blocks", "transformer.resblocks"),
+]
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -28,47 +61,15 @@ def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         ValueError: if a key is missing or unknown.
     """
-    text = "text." if "text.token_embedding.weight" in state else ""
-    table = key_table(
-        depth(state, r"visual\.transformer\.resblocks"), depth(state, rf"{text}transformer\.resblocks"), text
-    )
-    if f"{text}text_projection.weight" in state:  # a linear layer in some of open_clip's
-        projection = transposed("text.proj", f"{text}text_projection.weight")
-        table = [projection if row.ours == ("text.proj",) else row for row in table]
-    return to_ours(state, table, "a CLIP under OpenAI's or open_clip's names", IGNORABLE)
+    theirs = dict(state)
+    if "text.token_embedding.weight" in theirs:
+        theirs = {name.removeprefix("text."): tensor for name, tensor in theirs.items()}
+    if "text_projection.weight" in theirs:  # a linear layer in some of open_clip's
+        theirs["text_projection"] = theirs.pop("text_projection.weight").T
+    return to_ours(theirs, TABLE, "a CLIP under OpenAI's or open_clip's names", IGNORABLE)
 
 
-def key_table(vision_depth: int, text_depth: int, text: str = "") -> list[Row]:
-    """Every tensor of ours beside OpenAI's names; `text` is what stands before the names of the text tower."""
-    return [
-        same("logit_scale", "logit_scale"),
-        same("vision.cls_embed", "visual.class_embedding"),
-        same("vision.pos_embed", "visual.positional_embedding"),
-        same("vision.proj", "visual.proj"),
-        without_bias("vision.patch_embed", "visual.conv1"),
-        *layer("vision.norm_pre", "visual.ln_pre"),
-        *layer("vision.norm_post", "visual.ln_post"),
-        same("text.token_embed.weight", f"{text}token_embedding.weight"),
-        same("text.pos_embed", f"{text}positional_embedding"),
-        same("text.proj", f"{text}text_projection"),
-        *layer("text.norm_final", f"{text}ln_final"),
-        *blocks("vision.blocks", "visual.transformer.resblocks", vision_depth),
-        *blocks("text.blocks", f"{text}transformer.resblocks", text_depth),
-    ]
-
-
-def blocks(ours: str, theirs: str, count: int) -> Iterator[Row]:
-    """Transformer blocks, whose q, k and v are one matrix there as here."""
-    for i in range(count):
-        for part in ("weight", "bias"):
-            yield same(f"{ours}.{i}.attention.qkv.{part}", f"{theirs}.{i}.attn.in_proj_{part}")
-        names = {"attention.out": "attn.out_proj", "norm1": "ln_1", "norm2": "ln_2"}
-        names |= {"mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj"}
-        for here, there in names.items():
-            yield from layer(f"{ours}.{i}.{here}", f"{theirs}.{i}.{there}")
-
-
-@register_family("OpenAI and open_clip", SIGNATURE)
+@register_family("OpenAI and open_clip", "visual.conv1.weight")
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """OpenAI's own files and open_clip's, whose config lies beside them; without it the user says the activation."""
     ours = convert(state)

@@ -1,13 +1,12 @@
 """Backbone folders of this package, as `save_backbone` writes them."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from vitaclip.backbones.config import CLIPConfig
-from vitaclip.backbones.families.architecture import Activation, read_architecture
+from vitaclip.backbones.config import Activation, CLIPConfig
+from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
 from vitaclip.backbones.pixels import PixelStatistics
 from vitaclip.settings import from_dict
@@ -16,12 +15,8 @@ from vitaclip.untrusted import reading
 
 @register_family("this package", "vision.patch_embed.weight")
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
-    """The names are ours already."""
-    return CLIPWeights("vitaclip", _read_config(folder / CONFIG_FILE, state), state, folder)
-
-
-def _read_config(file: Path, state: Mapping[str, Tensor]) -> CLIPConfig:
-    """The config of a backbone of ours. It must say what the shapes of the weights say, before anything is built."""
+    """The names are ours already. The config must say what the shapes of the weights say, before anything is built."""
+    file = folder / CONFIG_FILE
     with reading(file):
         told = from_dict(CLIPConfig, read_config_file(file))
         heads = {"vision_heads": told.vision.heads, "text_heads": told.text.heads}
@@ -31,4 +26,4 @@ def _read_config(file: Path, state: Mapping[str, Tensor]) -> CLIPConfig:
         held = replace(held, vision=replace(held.vision, mlp_ratio=told.vision.mlp_ratio))
         if told != held:
             raise ValueError(f"{file}: does not fit the weights beside it: it says {told}, they hold {held}")
-    return told
+    return CLIPWeights("vitaclip", told, state, folder)

@@ -1,4 +1,4 @@
-"""Checkpoints of the published Vita-CLIP code, to ours and back: one table, two pure functions.
+"""Checkpoints of the published Vita-CLIP code, to ours and back by one table.
 
 A published state dict holds the whole model under one roof: frozen towers, prompts and temperature. Ours keeps the
 towers (`backbone.*`) and what the parts learn (`context.*`, `head.*`) apart. Differences besides names: the image
@@ -8,7 +8,6 @@ tower's q, k and v projections are three layers there and one here; global promp
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,108 +15,107 @@ import torch
 from torch import Tensor
 
 from vitaclip.backbones import Tokenizer
-from vitaclip.backbones.config import CLIPConfig
-from vitaclip.backbones.families.architecture import HEAD_WIDTH, Activation, read_architecture
+from vitaclip.backbones.config import Activation, CLIPConfig
+from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
 from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
 from vitaclip.backbones.families.openai import blocks
-from vitaclip.backbones.families.table import Row, depth, fused_attention, layer, same, to_ours, to_theirs
+from vitaclip.backbones.families.table import Row, depth, fused, same, to_ours, to_theirs
 
 IGNORABLE = (r"prompt_learner\.token_prefix", r"prompt_learner\.token_suffix")
 """Buffers that follow from the token embedding and the class names."""
-SIGNATURE = "visual.patch_embed.proj.weight"
-"""A key that every such file has and no other format."""
+GLOBAL_PROMPTS = "visual.global_prompts"
 
 
-def _stacked(ours: str, theirs: str, count: int) -> Row:
-    """One tensor for all blocks there, one a block here; `ours` holds `{}` for the block."""
-    names = tuple(ours.format(i) for i in range(count))
-    return Row(
-        names, (theirs,), lambda whole: list(whole[0][: count + 1]), lambda parts: [torch.stack(parts)], "global"
-    )
-
-
-def _leading_axis(ours: str, theirs: str) -> Row:
-    """An axis of size 1 in front there."""
-    return Row((ours,), (theirs,), lambda there: [there[0][0]], lambda here: [here[0][None]], "local")
-
-
-def key_table(vision_depth: int, text_depth: int) -> list[Row]:
-    """Every tensor of ours  beside its published names."""
-    rows = [
-        same("head.logit_scale", "logit_scale", "scale"),
-        same("backbone.vision.cls_embed", "visual.cls_token"),
-        same("backbone.vision.pos_embed", "visual.pos_embed"),
-        same("backbone.vision.proj", "visual.proj"),
-        *layer("backbone.vision.patch_embed", "visual.patch_embed.proj"),
-        *layer("backbone.vision.norm_pre", "visual.ln_pre"),
-        *layer("backbone.vision.norm_post", "visual.ln_post"),
-        same("backbone.text.token_embed.weight", "textual.token_embedding.weight"),
-        same("backbone.text.pos_embed", "textual.positional_embedding"),
-        same("backbone.text.proj", "textual.text_projection"),
-        *layer("backbone.text.norm_final", "textual.ln_final"),
-        *blocks("backbone.text.blocks", "textual.transformer.resblocks", text_depth),
-        same("head.context", "prompt_learner.ctx", "text"),
-        same("context.input.time.embed", "visual.time_embed", "time"),
-        _stacked("context.blocks.{}.global.prompts", "visual.global_prompts", vision_depth),
+def _attention(ours: str, theirs: str, kind: str = "") -> list[Row]:
+    """An attention whose q, k and v are three layers there."""
+    return [
+        fused(f"{ours}.qkv.*", f"{theirs}.{{}}_proj.*", kind),
+        *same({f"{ours}.out.*": f"{theirs}.out_proj.*"}, kind),
     ]
-    for i in range(vision_depth):
-        ours, theirs = f"backbone.vision.blocks.{i}", f"visual.blocks.{i}"
-        rows += fused_attention(f"{ours}.attention", f"{theirs}.attn")
-        for name in ("norm1", "norm2", "mlp.fc1", "mlp.fc2"):
-            rows += layer(f"{ours}.{name}", f"{theirs}.{name}")
-        context = f"context.blocks.{i}"
-        rows += [
-            _leading_axis(f"{context}.local.prompts", f"{theirs}.local_prompts"),
-            *layer(f"{context}.cls_proj", f"{theirs}.cls_proj", "projection"),
-            *layer(f"{context}.summary.norm", f"{theirs}.summary_ln", "summary"),
-            *fused_attention(f"{context}.summary.attention", f"{theirs}.summary_attn_layer", "summary"),
-        ]
-    return rows
 
 
-@dataclass(frozen=True)
-class Published:
-    """A published checkpoint in our terms."""
+TABLE = [
+    *same(
+        {
+            "backbone.vision.cls_embed": "visual.cls_token",
+            "backbone.vision.pos_embed": "visual.pos_embed",
+            "backbone.vision.patch_embed.*": "visual.patch_embed.proj.*",
+            "backbone.vision.norm_pre.*": "visual.ln_pre.*",
+            "backbone.vision.norm_post.*": "visual.ln_post.*",
+            "backbone.vision.proj": "visual.proj",
+            "backbone.text.token_embed.weight": "textual.token_embedding.weight",
+            "backbone.text.pos_embed": "textual.positional_embedding",
+            "backbone.text.norm_final.*": "textual.ln_final.*",
+            "backbone.text.proj": "textual.text_projection",
+        }
+        | {f"backbone.vision.blocks.#.{name}.*": f"visual.blocks.#.{name}.*" for name in ("norm1", "norm2")}
+        | {f"backbone.vision.blocks.#.mlp.{name}.*": f"visual.blocks.#.mlp.{name}.*" for name in ("fc1", "fc2")}
+    ),
+    *_attention("backbone.vision.blocks.#.attention", "visual.blocks.#.attn"),
+    *blocks("backbone.text.blocks", "textual.transformer.resblocks"),
+    *same({"head.logit_scale": "logit_scale"}, "scale"),
+    *same({"head.context": "prompt_learner.ctx"}, "text"),
+    *same({"context.input.time.embed": "visual.time_embed"}, "time"),
+    *same({"context.blocks.#.global.prompts": "visual.blocks.#.global_prompts"}, "global"),
+    Row(
+        ("context.blocks.#.local.prompts",),
+        ("visual.blocks.#.local_prompts",),
+        lambda there: [there[0][0]],
+        lambda here: [here[0][None]],
+        "local",
+    ),
+    *same({"context.blocks.#.cls_proj.*": "visual.blocks.#.cls_proj.*"}, "projection"),
+    *same({"context.blocks.#.summary.norm.*": "visual.blocks.#.summary_ln.*"}, "summary"),
+    *_attention("context.blocks.#.summary.attention", "visual.blocks.#.summary_attn_layer", "summary"),
+]
 
-    clip_config: CLIPConfig
-    settings: dict[str, Any]
-    """Fields of a `ModelConfig`: the parts, and the number of frames."""
-    clip_state: dict[str, Tensor]
-    adapter_state: dict[str, Tensor]
 
-    @property
-    def has_prompts(self) -> bool:
-        """Whether anything was trained: a bare backbone file of the published code has the temperature at most."""
-        return set(self.adapter_state) != {"head.logit_scale"}
+@register_family("the published Vita-CLIP code", "visual.patch_embed.proj.weight")
+def read(
+    state: dict[str, Tensor],
+    folder: Path,
+    activation: Activation | None = None,
+    *,
+    vision_heads: int = 0,
+    text_heads: int = 0,
+) -> CLIPWeights:
+    """A trained model, or the backbone file that its training starts from.
 
-
-def from_published(state: Mapping[str, Tensor], *, vision_heads: int = 0, text_heads: int = 0) -> Published:
-    """Read a published Vita-CLIP state dict, or the backbone file of the published code, which holds no prompts.
-
-    Args:
-        state: name -> tensor.
-        vision_heads, text_heads: attention heads, which no weight tells. 0: CLIP's rule, width / 64.
-
-    Returns:
-        Configs read off the shapes (the position of the class name is not in the weights: it stays at its default)
-        and the state dicts of the towers and of the prompts.
+    It tells neither its heads, for which see `read_architecture`, nor the place of the class name in the context.
 
     Raises:
         ValueError: if a key is missing or unknown; the message names the first few.
     """
-    table = key_table(depth(state, r"visual\.blocks"), depth(state, r"textual\.transformer\.resblocks"))
-    ours = to_ours(state, table, "a published Vita-CLIP checkpoint", IGNORABLE)
-    clip_state = _under("backbone.", ours)
-    adapter_state = {name: value for name, value in ours.items() if not name.startswith("backbone.")}
-
+    theirs = dict(state)
+    if GLOBAL_PROMPTS in theirs:
+        prompts = theirs.pop(GLOBAL_PROMPTS)
+        of_block = zip(range(depth(state, "visual.blocks.")), prompts, strict=True)
+        theirs |= {f"visual.blocks.{block}.global_prompts": values for block, values in of_block}
+    ours = to_ours(theirs, TABLE, "a published Vita-CLIP checkpoint", IGNORABLE)
+    clip_state = {name[len("backbone.") :]: tensor for name, tensor in ours.items() if name.startswith("backbone.")}
+    learned = {name: tensor for name, tensor in ours.items() if not name.startswith("backbone.")}
+    trained = Trained(_settings(learned), learned) if learned.keys() - {"head.logit_scale"} else None
     # The published code starts from this where its backbone file has none.
-    clip_state["logit_scale"] = adapter_state.setdefault("head.logit_scale", torch.tensor(math.log(1 / 0.07)))
-    return Published(
-        read_architecture(clip_state, "quick_gelu", vision_heads=vision_heads, text_heads=text_heads),
-        _settings(adapter_state),
-        clip_state,
-        adapter_state,
-    )
+    clip_state["logit_scale"] = learned.setdefault("head.logit_scale", torch.tensor(math.log(1 / 0.07)))
+    config = read_architecture(clip_state, "quick_gelu", vision_heads=vision_heads, text_heads=text_heads)
+    return CLIPWeights("published Vita-CLIP", config, clip_state, folder, trained)
+
+
+def _settings(learned: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Which parts there are, read off the names and shapes of their values."""
+    first = "context.blocks.0."
+    time, texts = learned.get("context.input.time.embed"), learned.get("head.context")
+    context: dict[str, Any] = {}
+    if f"{first}global.prompts" in learned:
+        context["global"] = {"count": len(learned[f"{first}global.prompts"])}
+    there = {"local": "local.prompts", "summary": "summary.norm.weight"}
+    context |= {kind: {} for kind, key in there.items() if first + key in learned}
+    if time is not None:
+        context["time"] = {}
+    head: Any = "templates"
+    if texts is not None:
+        head = {"name": "learned_text", "num_context": texts.shape[-2], "per_class": texts.dim() == 3}
+    return {"num_frames": 8 if time is None else len(time), "context": context, "head": head}
 
 
 def check_writable(config: CLIPConfig) -> None:
@@ -138,59 +136,21 @@ def to_published(clip_state: Mapping[str, Tensor], adapter_state: Mapping[str, T
         ValueError: if a tensor of ours has no published name.
     """
     ours = {f"backbone.{name}": tensor for name, tensor in clip_state.items() if name != "logit_scale"}
-    ours |= adapter_state
-    vision_depth = depth(ours, r"(backbone\.vision|context)\.blocks")
-    text_depth = depth(ours, r"backbone\.text\.blocks")
-    return to_theirs(ours, key_table(vision_depth, text_depth))
+    theirs = to_theirs({**ours, **adapter_state}, TABLE)
+    prompts = [theirs.pop(name) for name in list(theirs) if name.endswith(".global_prompts")]
+    return theirs | ({GLOBAL_PROMPTS: torch.stack(prompts)} if prompts else {})
 
 
 def name_buffers(
     names: Sequence[str], tokenizer: Tokenizer, token_embed: Tensor, *, num_context: int, context_length: int
 ) -> dict[str, Tensor]:
-    """What the published code keeps of its class names, and wants back when it loads a checkpoint.
+    """What the published code keeps of its K class names, and wants back when it loads a checkpoint.
 
-    Args:
-        names: K class names.
-        tokenizer: of the backbone.
-        token_embed: (vocabulary, W) the text tower's token embeddings.
-        num_context: M learned tokens.
-        context_length: tokens that the text tower takes.
-
-    Returns:
-        The embeddings of the start token (K, 1, W), and of name, full stop, end token and padding
-        (K, context_length - 1 - M, W).
+    These are the embeddings of the start token (K, 1, W), and of name, full stop, end token and padding
+    (K, context_length - 1 - num_context, W), looked up in `token_embed` (vocabulary, W).
     """
     room = context_length - 1 - num_context
     rows = [[*tokenizer.encode(name.replace("_", " ") + "."), tokenizer.end_id] for name in names]
     padded = torch.tensor([row + [0] * (room - len(row)) for row in rows])
     start = torch.full((len(rows), 1), tokenizer.start_id)
     return {"prompt_learner.token_prefix": token_embed[start], "prompt_learner.token_suffix": token_embed[padded]}
-
-
-def _under(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
-
-
-def _settings(adapter: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Which parts there are, read off the names and shapes of their values."""
-    first = "context.blocks.0."
-    time, prompts, texts = (
-        adapter.get(name) for name in ("context.input.time.embed", f"{first}global.prompts", "head.context")
-    )
-    context: dict[str, Any] = {} if prompts is None else {"global": {"count": len(prompts)}}
-    there = {"local": "local.prompts", "summary": "summary.norm.weight"}
-    context |= {kind: {} for kind, key in there.items() if first + key in adapter}
-    if time is not None:
-        context["time"] = {}
-    head: Any = "templates"
-    if texts is not None:
-        head = {"name": "learned_text", "num_context": texts.shape[-2], "per_class": texts.dim() == 3}
-    return {"num_frames": 8 if time is None else len(time), "context": context, "head": head}
-
-
-@register_family("the published Vita-CLIP code", SIGNATURE)
-def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
-    """A trained model, or the backbone file that its training starts from."""
-    found = from_published(state)
-    trained = Trained(found.settings, found.adapter_state) if found.has_prompts else None
-    return CLIPWeights("published Vita-CLIP", found.clip_config, found.clip_state, folder, trained)

@@ -1,16 +1,19 @@
 """Weight conversion as a table: which tensors of a foreign format hold the numbers of which tensors of ours, and how.
 
 A format is a list of rows and nothing else; two functions turn a whole state dict either way and account for each key.
+In a row's names `#` stands for the number of a block, and `*` for `weight` and `bias`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 Convert = Callable[[list[Tensor]], list[Tensor]]
+MAX_DEPTH = 1000
+"""Blocks of a tower, at most."""
 
 
 @dataclass(frozen=True)
@@ -19,21 +22,23 @@ class Row:
 
     ours: tuple[str, ...]
     theirs: tuple[str, ...]
-    to_ours: Convert
-    to_theirs: Convert
+    to_ours: Convert = list
+    to_theirs: Convert = list
     kind: str = ""
     """Rows of one kind are there in whole or not at all. Empty: the row must be there."""
 
+    def at(self, block: int, part: str) -> "Row":
+        """The row with a block's number and `weight` or `bias` in its names."""
+        ours, theirs = (
+            tuple(name.replace("#", str(block)).replace("*", part) for name in names)
+            for names in (self.ours, self.theirs)
+        )
+        return replace(self, ours=ours, theirs=theirs)
 
-def same(ours: str, theirs: str, kind: str = "") -> Row:
-    """The same tensor under another name."""
-    return Row((ours,), (theirs,), lambda tensors: tensors, lambda tensors: tensors, kind)
 
-
-def layer(ours: str, theirs: str, kind: str = "") -> Iterator[Row]:
-    """Weight and bias of a layer."""
-    for part in ("weight", "bias"):
-        yield same(f"{ours}.{part}", f"{theirs}.{part}", kind)
+def same(names: Mapping[str, str], kind: str = "") -> list[Row]:
+    """The same tensors under other names, theirs by ours."""
+    return [Row((ours,), (theirs,), kind=kind) for ours, theirs in names.items()]
 
 
 def transposed(ours: str, theirs: str) -> Row:
@@ -45,13 +50,6 @@ def fused(ours: str, theirs: str, kind: str = "") -> Row:
     """q, k and v one under the other here, apart there; `theirs` holds `{}` in their place."""
     names = tuple(theirs.format(part) for part in "qkv")
     return Row((ours,), names, lambda parts: [torch.cat(parts)], lambda whole: list(whole[0].chunk(3)), kind)
-
-
-def fused_attention(ours: str, theirs: str, kind: str = "") -> Iterator[Row]:
-    """An attention whose q, k and v are three layers there, `q_proj` and so on."""
-    for part in ("weight", "bias"):
-        yield fused(f"{ours}.qkv.{part}", f"{theirs}.{{}}_proj.{part}", kind)
-    yield from layer(f"{ours}.out", f"{theirs}.out_proj", kind)
 
 
 def without_bias(ours: str, theirs: str) -> Row:
@@ -81,8 +79,9 @@ def to_ours(
     Raises:
         ValueError: if a key is missing or unknown; the message counts them and names the first few.
     """
-    kinds = {row.kind for row in table if any(name in state for name in row.theirs)} | {""}
-    expected = [row for row in table if row.kind in kinds]
+    rows = [row for pattern in table for row in _expand(pattern, pattern.theirs[0], state)]
+    kinds = {row.kind for row in rows if any(name in state for name in row.theirs)} | {""}
+    expected = [row for row in rows if row.kind in kinds]
     names = {name for row in expected for name in row.theirs}
     missing = sorted(names - set(state))
     unknown = sorted(name for name in set(state) - names if not any(re.fullmatch(p, name) for p in ignorable))
@@ -103,7 +102,8 @@ def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Ten
     Raises:
         ValueError: if a tensor of ours has no row.
     """
-    rows = [row for row in table if row.ours and all(name in ours for name in row.ours)]
+    rows = [row for pattern in table for row in _expand(pattern, pattern.ours[0], ours)]
+    rows = [row for row in rows if all(name in ours for name in row.ours)]
     unknown = sorted(set(ours) - {name for row in rows for name in row.ours})
     if unknown:
         raise ValueError(f"no name in that format for {len(unknown)} tensors: {unknown[:3]}")
@@ -113,18 +113,21 @@ def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Ten
     return theirs
 
 
-MAX_DEPTH = 1000
-"""Blocks of a tower, at most."""
-
-
-def depth(state: Mapping[str, Tensor], prefix: str) -> int:
-    """Number of blocks whose keys start with the pattern `prefix` and a number.
+def depth(names: Iterable[str], prefix: str) -> int:
+    """Number of blocks whose names start with `prefix` and a number.
 
     Raises:
         ValueError: if the blocks are not numbered from 0 on, or are too many to be a CLIP's.
     """
-    found = [re.match(rf"(?:{prefix})\.(?P<block>[0-9]+)\.", name) for name in state]
-    blocks = {match["block"] for match in found if match}
+    blocks = {name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)}
     if len(blocks) > MAX_DEPTH or blocks != {str(number) for number in range(len(blocks))}:
         raise ValueError(f"its {len(blocks)} blocks {sorted(blocks)[:3]} are not numbered from 0 on, or too many")
     return len(blocks)
+
+
+def _expand(row: Row, name: str, names: Iterable[str]) -> Iterator[Row]:
+    """The rows that a row stands for where the blocks are those of `names`; `name` is the row's own on that side."""
+    prefix, blocks, _ = name.partition("#")
+    for block in range(depth(names, prefix) if blocks else 1):
+        for part in ("weight", "bias") if "*" in name else ("",):
+            yield row.at(block, part)
