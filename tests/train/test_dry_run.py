@@ -23,16 +23,15 @@ def test_dry_run_figures_equal_those_of_run(world: Path, tmp_path: Path, monkeyp
     checkpoint = tmp_path / "run" / "checkpoints" / "step_00000004.safetensors"
     assert abs(rehearsal.checkpoint_bytes - checkpoint.stat().st_size) < 200  # names of folders differ
     trainer = Trainer(config)
-    assert sum(rehearsal.trained.values()) == sum(p.numel() for p in trainer.model.trainable_parameters().values())
-    assert rehearsal.frozen == sum(p.numel() for p in trainer.model.backbone.parameters())
-    assert (rehearsal.videos, rehearsal.classes, rehearsal.steps) == (12, 3, 6)
+    assert rehearsal.trainer.model.trained_counts() == trainer.model.trained_counts()
+    assert (rehearsal.trainer.total_steps, rehearsal.clips) == (6, 24)
     assert rehearsal.step_seconds > 0
     assert rehearsal.memory_bytes > rehearsal.checkpoint_bytes
     assert rehearsal.problems == ()
 
 
 def test_dry_run_of_shorter_run(world: Path, tmp_path: Path) -> None:
-    assert dry_run(train_config(world, tmp_path, steps=1)).steps == 1
+    assert dry_run(train_config(world, tmp_path, steps=1)).clips == 4
 
 
 def listed(world: Path, tmp_path: Path, rows: list[str]) -> TrainConfig:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from vitaclip.train.early_stopping import EarlyStopping
+from vitaclip.train.stopping import EarlyStopping
 
 
 def after(values: list[float], patience: int) -> EarlyStopping:

@@ -11,7 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from small_world import train_config
-from vitaclip.train.loggers import JSONLinesLogger, read_metric
+from vitaclip.train.loggers import JSONLinesLogger, read_metrics
 from vitaclip.train.throughput import MEASURED
 from vitaclip.train.trainer import Trainer
 
@@ -94,7 +94,7 @@ def test_throughput_metrics_are_logged(world: Path, tmp_path: Path) -> None:
 def test_invalid_metrics_line_is_named(tmp_path: Path, line: str) -> None:
     file = tmp_path / "metrics.jsonl"
     file.write_text(f'{{"step": 1, "val/top1": 0.5}}\n{line}\n')
-    for read in (lambda: read_metric(file, "val/top1", 9), lambda: JSONLinesLogger(file, 9)):
+    for read in (lambda: read_metrics(file, 9), lambda: JSONLinesLogger(file, 9)):
         with pytest.raises(ValueError, match=r"metrics\.jsonl(:2)?: .*(delete that line)"):
             read()
 
@@ -102,9 +102,9 @@ def test_invalid_metrics_line_is_named(tmp_path: Path, line: str) -> None:
 def test_non_text_metrics_file_is_one_line_error(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n\xff\n')
     with pytest.raises(ValueError, match=r"metrics\.jsonl: not UTF-8 text"):
-        read_metric(tmp_path / "metrics.jsonl", "val/top1", 9)
+        read_metrics(tmp_path / "metrics.jsonl", 9)
 
 
 def test_incomplete_metrics_line_is_skipped(tmp_path: Path) -> None:
     (tmp_path / "metrics.jsonl").write_text('{"step": 1, "val/top1": 0.5}\n{"step": 2, "val/t')
-    assert read_metric(tmp_path / "metrics.jsonl", "val/top1", 9) == {1: 0.5}
+    assert read_metrics(tmp_path / "metrics.jsonl", 9) == [{"step": 1, "val/top1": 0.5}]

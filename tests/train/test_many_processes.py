@@ -16,7 +16,7 @@ from vitaclip.data.config import AugmentConfig
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.mixing import neighbours, rank_slice
+from vitaclip.train.micro_batches import neighbours, rank_slice
 from vitaclip.train.throughput import MEASURED
 
 ROUNDING = 1e-12

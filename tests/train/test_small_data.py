@@ -18,7 +18,7 @@ from vitaclip.data import TrainBatch, read_list
 from vitaclip.data.config import AugmentConfig
 from vitaclip.model import VideoModel
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.mixing import draw_mix
+from vitaclip.train.micro_batches import draw_mix
 from vitaclip.train.trainer import Trainer
 
 

@@ -91,9 +91,9 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
     return 0
 
 
-def _show_warnings(warnings: Sequence[str], console: Console) -> None:
+def _show_warnings(warnings: Sequence[str], console: Console, prefix: str = "warning") -> None:
     for warning in warnings:
-        console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+        console.print(f"{prefix}: {warning}", style="yellow", soft_wrap=True)
 
 
 def _show_counts(counts: Mapping[str, int], console: Console) -> None:
@@ -102,21 +102,22 @@ def _show_counts(counts: Mapping[str, int], console: Console) -> None:
 
 
 def _show(result: DryRun, config: TrainConfig, console: Console) -> None:
-    _show_counts(result.trained, console)
-    hours = result.clips / config.optim.batch_size * result.step_seconds / 3600
+    trainer, optim = result.trainer, config.optim
+    frozen = sum(p.numel() for p in trainer.model.backbone.parameters() if not p.requires_grad)
+    hours = result.clips / optim.batch_size * result.step_seconds / 3600
     what = "to make the features, once" if config.data.feature_cache else "in all"
+    _show_counts(trainer.model.trained_counts(), console)
     rows = [
-        ("frozen parameters", f"{result.frozen:,}"),
-        ("training videos", f"{result.videos:,}"),
-        ("classes", f"{result.classes:,}"),
-        ("steps", f"{result.steps:,}"),
-        ("passes over the videos", f"{result.steps * config.optim.batch_size / result.videos:.1f}"),
+        ("frozen parameters", f"{frozen:,}"),
+        ("training videos", f"{len(trainer.videos.samples):,}"),
+        ("classes", f"{len(trainer.videos.class_names):,}"),
+        ("steps", f"{trainer.total_steps:,}"),
+        ("passes over the videos", f"{trainer.total_steps * optim.batch_size / len(trainer.videos.samples):.1f}"),
         ("seconds a step (median of 3)", f"{result.step_seconds:.2f}"),
         (f"hours {what}, without validation", f"{hours:.2f}"),
         ("peak memory of the 3 steps, GiB", f"{result.memory_bytes / 2**30:.2f}"),
         ("a checkpoint, MiB", f"{result.checkpoint_bytes / 2**20:.2f}"),
     ]
     print_table(console, "", ["the run", ""], rows)
-    for problem in result.problems:
-        console.print(f"data: {problem}", style="yellow", soft_wrap=True)
+    _show_warnings(result.problems, console, "data")
     console.print("nothing was trained or written")

@@ -31,8 +31,7 @@ from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
 from vitaclip.settings import Config, NonNegativeInt, PositiveInt, Rule
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.loggers import Logger
-from vitaclip.train.run_dir import METRICS_FILE
+from vitaclip.train.loggers import METRICS_FILE, Logger
 from vitaclip.train.trainer import Trainer
 
 

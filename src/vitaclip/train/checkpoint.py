@@ -6,7 +6,7 @@ Each file holds a checksum of its content, so that damage is found before anythi
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,17 +27,13 @@ _PATTERN = re.compile(r"step_(\d{8})\.safetensors")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of a run after `step` steps.
-
-    Attributes:
-        step: steps done.
-        tensors: what `state_dict` returns.
-        notes: the run's fingerprint and its list of bad videos, ready for JSON.
-    """
+    """The state of a run after `step` steps."""
 
     step: int
     tensors: Mapping[str, Tensor]
+    """What `state_dict` returns."""
     notes: Mapping[str, Any]
+    """The run's fingerprint and its list of bad videos, ready for JSON."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,17 @@ class CheckpointStore:
         with reading(path, "delete it"), safe_open(path, framework="pt", backend="pread") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
-            return _checked(step, tensors, metadata)
+            if metadata.pop("checksum") != checksum(tensors, metadata):
+                raise ValueError("damaged (its checksum is wrong)")
+            if int(metadata["step"]) != step:
+                raise ValueError(f"damaged (it says step {metadata['step'][:20]!r}, its name {step})")
+            for name, tensor in tensors.items():
+                if tensor.is_floating_point() and not tensor.isfinite().all():
+                    raise ValueError(f"damaged ({name} holds NaN or infinite numbers)")
+            notes = json.loads(metadata["notes"])
+            if not isinstance(notes, dict):
+                raise ValueError("damaged (its notes are no JSON object)")
+            return Checkpoint(step, upgrade_names(tensors), notes)
 
     def newest(self) -> tuple[Checkpoint | None, list[str]]:
         """Return the newest undamaged checkpoint (None in a new folder), and a warning for each damaged one.
@@ -95,42 +101,32 @@ class CheckpointStore:
             ValueError: if all are damaged. They keep their names, so that the same command cannot start over.
         """
         remove_leftovers(self.folder)
-        found, problems = self.first_whole(reversed(self.steps()))
-        if found is None and problems:
-            raise ValueError(
-                f"{'; '.join(problems.values())}; no whole checkpoint is left: delete {self.folder} to start over"
-            )
-        if found is None:
+        steps = self.steps()[::-1]
+        if not steps:
             return None, []
-        for damaged in map(self.path, problems):
+        found, warnings = self._first_whole(steps, f"no whole checkpoint is left: delete {self.folder} to start over")
+        for damaged in map(self.path, steps[: steps.index(found.step)]):
             damaged.replace(damaged.with_name(f"damaged_{damaged.name}"))
-        return found, [f"{problem}; went on from step {found.step}" for problem in problems.values()]
+        return found, warnings
 
-    def first_whole(self, steps: Iterable[int]) -> tuple[Checkpoint | None, dict[int, str]]:
-        """Return the first of these checkpoints that is undamaged, and the errors of those before it, by step."""
-        problems: dict[int, str] = {}
+    def best(self, ranking: Sequence[int]) -> tuple[Checkpoint, list[str]]:
+        """Return the first undamaged checkpoint of validated steps, best first, and a warning for each damaged one.
+
+        Raises:
+            ValueError: if all are damaged.
+        """
+        kept = {*self.steps(), ranking[0]}
+        steps = [step for step in ranking if step in kept]
+        return self._first_whole(steps, "no validated checkpoint is whole, so there is nothing to take")
+
+    def _first_whole(self, steps: Sequence[int], otherwise: str) -> tuple[Checkpoint, list[str]]:
+        problems: list[str] = []
         for step in steps:
             try:
-                return self.load(step), problems
+                return self.load(step), [f"{problem}; took that of step {step}" for problem in problems]
             except ValueError as error:
-                problems[step] = str(error)
-        return None, problems
-
-
-def _checked(step: int, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> Checkpoint:
-    """Check that the content of a file is what `save` wrote after `step` steps, and return it."""
-    expected = metadata.pop("checksum")
-    if checksum(tensors, metadata) != expected:
-        raise ValueError("damaged (its checksum is wrong)")
-    if int(metadata["step"]) != step:
-        raise ValueError(f"damaged (it says step {metadata['step'][:20]!r}, its name {step})")
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point() and not tensor.isfinite().all():
-            raise ValueError(f"damaged ({name} holds NaN or infinite numbers)")
-    notes = json.loads(metadata["notes"])
-    if not isinstance(notes, dict):
-        raise ValueError("damaged (its notes are no JSON object)")
-    return Checkpoint(step, upgrade_names(tensors), notes)
+                problems.append(str(error))
+        raise ValueError("; ".join([*problems, otherwise]))
 
 
 def state_dict(model: VideoModel, optimizer: AdamW, ema: EMA | None = None) -> dict[str, Tensor]:
@@ -151,22 +147,23 @@ def load_state(tensors: Mapping[str, Tensor], model: VideoModel, optimizer: Adam
         ValueError: if the tensors belong to another model.
     """
     moments = {name.split(".")[1] for name in tensors if name.startswith("optimizer.")}
+
+    def saved(kind: str, name: str, parameter: Tensor) -> Tensor:
+        value = tensors[f"{kind}.{name}"]
+        counts = kind == "optimizer.step"
+        if value.shape != (() if counts else parameter.shape):
+            raise KeyError(f"{kind} of {name} has another shape")
+        return value.to("cpu" if counts else parameter.device, copy=True)  # AdamW counts its steps on the CPU
+
     try:
         beside = ("optimizer.", "average.")
         model.load_state({name: value for name, value in tensors.items() if not name.startswith(beside)})
         for name, parameter in model.trainable_parameters().items():
-            state = {moment: tensors[f"optimizer.{moment}.{name}"] for moment in sorted(moments)}
-            # AdamW counts its steps on the CPU.
             optimizer.state[parameter] = {
-                moment: value.to("cpu" if moment == "step" else parameter.device, copy=True)
-                for moment, value in state.items()
+                moment: saved(f"optimizer.{moment}", name, parameter) for moment in sorted(moments)
             }
-            if any(value.shape not in ((), parameter.shape) for value in state.values()):
-                raise KeyError(f"the optimiser's moments of {name} have another shape")
             if ema is not None:
-                if tensors[f"average.{name}"].shape != parameter.shape:
-                    raise KeyError(f"the average of {name} has another shape")
-                ema.values[name] = tensors[f"average.{name}"].to(parameter.device, copy=True)
+                ema.values[name] = saved("average", name, parameter)
     except (ValueError, KeyError) as error:
         raise ValueError(f"the checkpoint belongs to another model ({first_line(error)})") from error
 

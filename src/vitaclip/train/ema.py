@@ -1,4 +1,6 @@
-"""Exponential moving average (EMA) of what trains. torch's `AveragedModel` would copy the frozen backbone too."""
+"""Exponential moving average (EMA) of what trains. torch's `AveragedModel` would copy the frozen backbone too, and
+count steps that a checkpoint would have to hold.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,8 +18,7 @@ class EMA:
 
     def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
         """Average `parameters`; each update keeps the fraction `decay` of the old average."""
-        self.decay = decay
-        self._parameters = parameters
+        self.decay, self._parameters = decay, parameters
         self.values: dict[str, Tensor] = {name: p.detach().clone() for name, p in parameters.items()}
 
     @torch.no_grad()

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.data import (
-    ClipReader,
     EvalDataset,
     EvalViews,
     FixedAugmentation,
@@ -38,10 +37,8 @@ from vitaclip.train.config import TrainConfig
 
 def read_train_list(config: TrainConfig) -> VideoList:
     """The videos of `data.train`, or those of each class that `data.shots` draws."""
-    data = config.data
-    videos = read_videos(
-        data.train, "data.train", root=data.root, classes=data.classes, cache=index_cache(data.index_cache)
-    )
+    data, cache = config.data, index_cache(config.data.index_cache)
+    videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes, cache=cache)
     several = next((row for row in videos.samples if len(row.labels) > 1), None)
     if several and config.optim.loss == "cross_entropy":
         raise ValueError(f"{several.source}: {several.path} has several labels; set optim.loss = bce, or give it one")
@@ -51,10 +48,11 @@ def read_train_list(config: TrainConfig) -> VideoList:
     return replace(videos, samples=draw_shots(videos.samples, videos.class_names, data.shots, seed))
 
 
-def read_val_list(config: TrainConfig, class_names: tuple[str, ...]) -> VideoList:
-    """The videos of `data.val`, whose labels count through the classes that are trained on."""
-    data = config.data
-    cache = index_cache(data.index_cache)
+def read_val_list(config: TrainConfig, class_names: tuple[str, ...]) -> VideoList | None:
+    """The videos of `data.val`, whose labels are indices into the classes that are trained on; None without."""
+    data, cache = config.data, index_cache(config.data.index_cache)
+    if not data.val:
+        return None
     return read_videos(data.val, "data.val", root=data.root, class_names=class_names, cache=cache)
 
 
@@ -65,15 +63,28 @@ def build_model(config: TrainConfig, class_names: tuple[str, ...], dist: DistEnv
     return VideoModel(backbone, config.model, class_names, config.seed).to(device).prepare(config.runtime)
 
 
-def train_clips(config: TrainConfig, image_size: int) -> TrainClips:
-    """The clips that training shows of a video, decoded and augmented anew each time."""
+def build_dataset(
+    config: TrainConfig, model: VideoModel, videos: VideoList, dist: DistEnv, on_progress: Callable[[int], None]
+) -> TrainDataset:
+    """The training samples of a run: clips, decoded and augmented anew each time, or features from the cache.
+
+    Each rank makes its part of the features that the cache lacks; all ranks get all of them, because each epoch has the
+    videos in another order. `on_progress` is called with the number of this rank's videos that were just done.
+    """
+    data, seed, size = config.data, config.seed, model.image_size
     sampling = frame_sampling(config.model.sampling, config.model.num_frames)
-    return TrainClips(sampling, TrainTransform(image_size, config.data.augment), read_options(config.data))
-
-
-def build_dataset(config: TrainConfig, clips: ClipReader, videos: VideoList) -> TrainDataset:
-    """The training samples of a run."""
-    return TrainDataset(videos.samples, clips, config.seed, config.data.on_error, config.data.balance_classes)
+    clips = TrainClips(sampling, TrainTransform(size, data.augment), read_options(data))
+    if not data.feature_cache:
+        return TrainDataset(videos.samples, clips, seed, data.on_error, data.balance_classes)
+    views = EvalViews(sampling, 1, 1, size, options=clips.options)
+    cached = EvalDataset(videos.samples, FixedAugmentation(clips, data.feature_draws) if data.feature_draws else views)
+    share = dist.rank_range(len(videos.samples))
+    with dist.shared_errors():
+        own = cached_features(model, cached, data, config.runtime, share=share, on_progress=on_progress)
+    features = FeatureClips(videos, gather_features(own, dist))
+    # The error of a broken video begins with its place in the list already; `source` would add it once more.
+    rows = [replace(row, source=str(row.path)) for row in videos.samples]
+    return TrainDataset(rows, features, seed, data.on_error, data.balance_classes)
 
 
 class FeatureClips:
@@ -90,27 +101,3 @@ class FeatureClips:
             raise VideoError(self._broken[path])
         clips = self._clips[path]
         return cast(Tensor, clips[rng.integers(len(clips))])
-
-
-def feature_dataset(
-    config: TrainConfig, model: VideoModel, videos: VideoList, dist: DistEnv, on_progress: Callable[[int], None]
-) -> TrainDataset:
-    """Training samples from the feature cache. Each rank makes its part of what the cache lacks; all ranks get all
-    features, because each epoch has the videos in another order.
-
-    Args:
-        config: the run.
-        model: embeds the videos.
-        videos: the training videos.
-        dist: the ranks of the run.
-        on_progress: called with the number of this rank's videos that were just done.
-    """
-    data, clips = config.data, train_clips(config, model.image_size)
-    views = EvalViews(clips.sampling, 1, 1, model.image_size, options=clips.options)
-    dataset = EvalDataset(videos.samples, FixedAugmentation(clips, data.feature_draws) if data.feature_draws else views)
-    share = dist.rank_range(len(videos.samples))
-    with dist.shared_errors():
-        own = cached_features(model, dataset, data, config.runtime, share=share, on_progress=on_progress)
-    # The error of a broken video begins with its place in the list already; `source` would add it once more.
-    unplaced = replace(videos, samples=tuple(replace(row, source=str(row.path)) for row in videos.samples))
-    return build_dataset(config, FeatureClips(videos, gather_features(own, dist)), unplaced)

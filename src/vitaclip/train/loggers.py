@@ -2,18 +2,21 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+import os
+import socket
+import time
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 from vitaclip.files import with_filename, write_text
 from vitaclip.settings import to_dict
-from vitaclip.strings import printable
 from vitaclip.train.config import TrainConfig
 from vitaclip.untrusted import reading
 
 Metrics = Mapping[str, float]
+METRICS_FILE = "metrics.jsonl"
 
 
 class Logger(Protocol):
@@ -31,10 +34,7 @@ class JSONLinesLogger:
 
     def __init__(self, path: Path, first_step: int = 0) -> None:
         """Append to `path`. Lines of a killed run beyond `first_step` are dropped, because those steps come again."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists():
-            kept = [line for line, entry in _read_lines(path) if entry["step"] <= first_step]
-            write_text(path, "".join(f"{line}\n" for line in kept))
+        write_text(path, "".join(json.dumps(entry) + "\n" for entry in read_metrics(path, first_step)))
         self._file = path.open("a", encoding="utf-8")
 
     def log(self, step: int, metrics: Metrics) -> None:
@@ -47,21 +47,16 @@ class JSONLinesLogger:
             self._file.close()
 
 
-def read_metric(path: Path, name: str, last_step: int) -> dict[int, float]:
-    """The values of a metric up to `last_step`, by step; empty if there is no file."""
-    entries = [entry for _, entry in _read_lines(path)] if path.exists() else []
-    return {int(entry["step"]): entry[name] for entry in entries if entry["step"] <= last_step and name in entry}
-
-
-def _read_lines(path: Path) -> list[tuple[str, dict[str, float]]]:
-    """The lines of a metrics file with their content, without incomplete lines of a killed process.
+def read_metrics(path: Path, last_step: int) -> list[dict[str, float]]:
+    """The entries of a metrics file up to `last_step`, without incomplete lines of a killed process.
 
     Raises:
         ValueError: for a line that is not a step with numbers.
     """
-    lines: list[tuple[str, dict[str, float]]] = []
+    entries: list[dict[str, float]] = []
     with reading(path, "delete that line"):
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        for number, line in enumerate(text.splitlines(), start=1):
             try:
                 entry = json.loads(line)
             except json.JSONDecodeError:
@@ -69,38 +64,44 @@ def _read_lines(path: Path) -> list[tuple[str, dict[str, float]]]:
             values = entry.values() if isinstance(entry, dict) and "step" in entry else [None]
             if not all(isinstance(value, int | float) for value in values):
                 raise ValueError(f"{path}:{number}: no step with its figures, {line[:60]!r}; delete that line")
-            lines.append((line, entry))
-    return lines
+            entries.append(entry)
+    return [entry for entry in entries if entry["step"] <= last_step]
 
 
 class TensorBoardLogger:
-    """Writes TensorBoard event files; needs the package's `tensorboard` extra."""
+    """Writes TensorBoard's event files; needs the package's `tensorboard` extra. Not by torch's SummaryWriter, whose
+    thread prints a traceback when the disk is full."""
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter
+        """Start a file, at which TensorBoard forgets the steps of a killed run beyond `first_step`."""
+        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+        from tensorboard.summary.writer.record_writer import RecordWriter
 
-        self._folder = folder
-        self._writer = SummaryWriter(str(folder), purge_step=first_step + 1)
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"events.out.tfevents.{time.time_ns() // 10**9:010}.{socket.gethostname()}.{os.getpid()}.{first_step}"
+        self._file = (folder / name).open("ab")
+        self._records, self._event = RecordWriter(self._file), Event
+        self._write(file_version="brain.Event:2")
+        self._write(step=first_step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def log(self, step: int, metrics: Metrics) -> None:
-        with with_filename(self._folder):
-            for name, value in metrics.items():
-                self._writer.add_scalar(name, value, step)
+        values = [{"tag": name, "simple_value": value} for name, value in metrics.items()]
+        self._write(step=step, summary={"value": values})
 
     def close(self) -> None:
-        with with_filename(self._folder):
-            self._writer.close()
+        with with_filename(self._file.name):
+            self._file.close()
+
+    def _write(self, **event: Any) -> None:
+        with with_filename(self._file.name):
+            self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())
+            self._file.flush()
 
 
 class WandbLogger:
     """Logs to a run of Weights & Biases, which has the run folder's name and is resumed when training is."""
 
     def __init__(self, config: TrainConfig) -> None:
-        """Open the run.
-
-        Raises:
-            ValueError: if the package is not installed.
-        """
         if not find_spec("wandb"):
             raise ValueError(
                 f"wandb_project = {config.wandb_project!r}: the package wandb is not installed;"
@@ -121,46 +122,13 @@ class WandbLogger:
         self._run.finish()
 
 
-class BadVideoList:
-    """Writes `bad_videos.txt`: each video that could not be read, once, with the reason. No bad video, no file."""
-
-    def __init__(self, path: Path | None, lines: Sequence[str] = ()) -> None:
-        """Start from the `lines` of a run that stopped. Without a path nothing is written."""
-        self._path = path
-        self._lines = dict.fromkeys(lines)
-        if path is not None and path.exists():  # a killed run may have found more since its checkpoint
-            self._write(path) if self._lines else path.unlink()
-
-    @property
-    def lines(self) -> list[str]:
-        """The reason for each bad video, in the order in which they were found."""
-        return list(self._lines)
-
-    @property
-    def count(self) -> int:
-        """Number of different bad videos so far."""
-        return len(self._lines)
-
-    def add(self, lines: Sequence[str]) -> None:
-        """Add videos that were skipped."""
-        new = [line for line in lines if line not in self._lines]
-        if new:
-            self._lines |= dict.fromkeys(new)
-        if new and self._path is not None:
-            self._write(self._path)
-
-    def _write(self, path: Path) -> None:
-        write_text(path, "".join(f"{printable(line)}\n" for line in self._lines))
-
-
-def run_loggers(config: TrainConfig, metrics_file: Path, first_step: int) -> list[Logger]:
+def run_loggers(config: TrainConfig, first_step: int) -> list[Logger]:
     """The loggers of a run: the metrics file, tensorboard/ beside it if installed, and Weights & Biases if asked for.
 
     Raises:
         ValueError: if Weights & Biases is asked for and not installed.
     """
-    asked: list[Logger] = [WandbLogger(config)] if config.wandb_project else []
-    loggers: list[Logger] = [JSONLinesLogger(metrics_file, first_step)]
+    loggers: list[Logger] = [WandbLogger(config)] if config.wandb_project else []
     if find_spec("tensorboard"):
-        loggers.append(TensorBoardLogger(metrics_file.parent / "tensorboard", first_step))
-    return [*loggers, *asked]
+        loggers.append(TensorBoardLogger(Path(config.out) / "tensorboard", first_step))
+    return [JSONLinesLogger(Path(config.out) / METRICS_FILE, first_step), *loggers]

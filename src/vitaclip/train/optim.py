@@ -1,7 +1,12 @@
-"""The optimiser, the number of steps, and the learning rate as a function of the step, which needs no saved state."""
+"""The optimiser, the length of a run, and the learning rate, which depends on the step alone and needs no saved state.
+
+What a parameter gets is said in one place, `group_settings`; how the rate goes over the run in another, `cosine`.
+"""
 
 import math
+from typing import Any
 
+from torch import nn
 from torch.optim import AdamW
 
 from vitaclip.model import VideoModel
@@ -10,12 +15,27 @@ from vitaclip.train.config import OptimConfig
 
 
 def build_optimizer(model: VideoModel, config: OptimConfig) -> AdamW:
-    """AdamW over what trains, in one group, or in two: with weight decay and without."""
-    parameters = list(model.trainable_parameters().values())
-    decayed = [p for p in parameters if config.decayed == "all" or p.dim() >= 2]
-    others = [p for p in parameters if config.decayed == "matrices" and p.dim() < 2]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
-    return AdamW([group for group in groups if group["params"]], lr=config.learning_rate)
+    """AdamW over all that trains. Parameters with equal settings share a group."""
+    groups: dict[tuple[object, ...], dict[str, Any]] = {}
+    for name, parameter in model.trainable_parameters().items():
+        settings = group_settings(name, parameter, config)
+        groups.setdefault(tuple(settings.values()), {**settings, "params": []})["params"].append(parameter)
+    return AdamW(groups.values(), lr=config.learning_rate)
+
+
+def group_settings(name: str, parameter: nn.Parameter, config: OptimConfig) -> dict[str, float]:
+    """AdamW's settings for one parameter, whose name says which part or tower it belongs to."""
+    del name  # all parts have the same settings so far
+    is_decayed = config.decayed == "all" or parameter.dim() >= 2
+    return {"weight_decay": config.weight_decay if is_decayed else 0.0}
+
+
+def set_learning_rate(optimizer: AdamW, step: int, total_steps: int, config: OptimConfig) -> float:
+    """Set the learning rate of a step in all groups, and return it."""
+    rate = config.learning_rate * cosine(step, total_steps, config.warmup_steps)
+    for group in optimizer.param_groups:
+        group["lr"] = rate
+    return rate
 
 
 def total_steps(config: OptimConfig, num_videos: int) -> int:

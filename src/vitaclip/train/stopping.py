@@ -1,12 +1,14 @@
-"""Ending a run on request: SIGTERM (clusters send it some seconds before they take the machine away), SIGHUP (the
-terminal was closed), and the first Ctrl-C. The run saves its state after the current step; a second Ctrl-C ends it at
-once.
+"""What ends a run before its last step: a signal, or validations that find nothing better.
+
+Signals are SIGTERM (clusters send it some seconds before they take the machine away), SIGHUP (the terminal was closed)
+and Ctrl-C. The run saves its state after the current step; a second Ctrl-C ends it at once.
 """
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import FrameType
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
@@ -32,7 +34,7 @@ class StopRequest:
         return 128 + self.signal
 
     def receive(self, number: int, frame: FrameType | None) -> None:
-        """Take a signal."""
+        """Handle a signal."""
         del frame
         again, self.signal = bool(self.signal), self.signal or number  # first: the next signal may come right here
         if number == signal.SIGINT and again:
@@ -53,11 +55,43 @@ def termination() -> Iterator[StopRequest]:
     """
     request = StopRequest()
     before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, request.receive)
     try:
+        for number, handler in before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, request.receive)
         yield request
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@dataclass
+class EarlyStopping:
+    """The validations of a run: which was best, and whether to stop. A resumed run reads them from the metrics file."""
+
+    metric: str = "val/top1"
+    """The metric to watch; a higher value is better."""
+    patience: int = 0
+    """Number of validations without a better value after which training stops. 0: never."""
+    values: dict[int, float] = field(default_factory=dict)
+    """The metric after each validated step, in the order of steps."""
+
+    def record(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Add the validation after `step` steps."""
+        self.values[step] = metrics[self.metric]
+
+    @property
+    def best_step(self) -> int | None:
+        """The first step that reached the best value; None before any validation."""
+        return next(iter(self.ranking()), None)
+
+    def ranking(self) -> list[int]:
+        """The validated steps, best first; of equal ones the earlier first."""
+        return sorted(self.values, key=lambda step: -self.values[step])
+
+    @property
+    def should_stop(self) -> bool:
+        """Whether the last `patience` validations found nothing better."""
+        if not self.patience or self.best_step is None:
+            return False
+        return sum(step > self.best_step for step in self.values) >= self.patience

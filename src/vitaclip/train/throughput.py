@@ -20,20 +20,17 @@ class ThroughputMeter:
         """`batch_size`: clips of a step on all ranks."""
         self._batch_size, self._device = batch_size, device
         self._steps = self._steps_at_reset = 0
+        self._waited_seconds = 0.0
+        self._started = self._reset = time.perf_counter()
 
     def timed(self, batches: Iterable[TrainBatch]) -> Iterator[TrainBatch]:
         """Yield the batches, and time the wait for each."""
-        iterator = iter(batches)
-        self._started = self._reset = time.perf_counter()
-        self._waited_seconds = 0.0
-        while True:
-            asked = time.perf_counter()
-            batch = next(iterator, None)
+        asked = time.perf_counter()
+        for batch in batches:
             self._waited_seconds += time.perf_counter() - asked
-            if batch is None:
-                return
             self._steps += 1
             yield batch
+            asked = time.perf_counter()
 
     def metrics(self, steps_left: int) -> dict[str, float]:
         """Speed and fraction of time spent waiting for data since the last call; peak memory; time left, with

@@ -1,15 +1,17 @@
-"""MixUp (Zhang et al., 2018) and CutMix (Yun et al., 2019) on clips.
+"""From a step's batch to what the model sees: each rank takes its clips, MixUp (Zhang et al., 2018) or CutMix (Yun et
+al., 2019) mixes them in pairs, and micro-batches of them get their dropout masks.
 
 Each clip is mixed with its neighbour in the batch, whose order is random already; all clips and frames of a step share
 one draw. CutMix copies bytes. MixUp blends after normalisation, on the device, so that nothing is rounded.
 
-Axes: b clips of a micro-batch, T frames, S x S pixels, K classes.
+Axes: b clips of a micro-batch, T frames, S x S pixels, M labels of a video, K classes, D embedding.
 """
 
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,8 +19,23 @@ from vitaclip.data import Stream, TrainBatch, generator, multi_hot
 from vitaclip.data.config import AugmentConfig
 from vitaclip.model import VideoModel
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.dropout import StepMasks
-from vitaclip.train.losses import make_targets
+
+
+def rank_slice(batch_size: int, rank: int, world_size: int) -> range:
+    """The positions of a step's clips that a rank takes. Clips that are mixed with each other are never separated.
+
+    Raises:
+        ValueError: if there are not two clips for each rank.
+    """
+    if world_size == 1:
+        return range(batch_size)
+    pairs = batch_size // 2
+    if pairs < world_size:
+        raise ValueError(
+            f"optim.batch_size = {batch_size}: {world_size} processes need at least {2 * world_size}, a pair each"
+        )
+    stop = batch_size if rank == world_size - 1 else 2 * (pairs * (rank + 1) // world_size)
+    return range(2 * (pairs * rank // world_size), stop)
 
 
 @dataclass(frozen=True)
@@ -50,12 +67,6 @@ def draw_mix(config: AugmentConfig, size: int, seed: int, step: int) -> Mix | No
 
     If both are on, each step takes one of them, with equal probability. CutMix boxes have the frame's shape and a
     random centre. A part of a box may lie outside the frame, so `lam` is the area that it really leaves.
-
-    Args:
-        config: the strengths, `mixup` and `cutmix`.
-        size: S, side of the frames in pixels.
-        seed: the run's seed.
-        step: the step.
     """
     if not config.mixup and not config.cutmix:
         return None
@@ -71,48 +82,47 @@ def draw_mix(config: AugmentConfig, size: int, seed: int, step: int) -> Mix | No
     return Mix(1 - (bottom - top) * (right - left) / size**2, (top, left, bottom, right))
 
 
-def micro_batches(
-    batch: TrainBatch, model: VideoModel, config: TrainConfig, step: int, rank_slice: Sequence[int]
-) -> Iterator[tuple[Tensor, Tensor, Tensor, StepMasks]]:
-    """Split a batch into parts on the model's device: clips (b, T, 3, H, W), labels (b,), targets, dropout masks.
-
-    Clips are uint8, or normalised floats if they were blended, or features (b, D). Targets are the labels, or
-    (b, K) for binary cross-entropy and for clips that are mixed with their neighbours.
-    """
-    mix = draw_mix(config.data.augment, model.image_size, config.seed, step)
-    others = neighbours(len(batch.labels))
-    size = config.optim.micro_batch_size or len(batch.labels)
-    for start in range(0, len(batch.labels), size):
-        part = slice(start, start + size)
-        video, labels = batch.video[part].to(model.device), batch.labels[part].to(model.device)
-        masks = StepMasks(config.seed, step, rank_slice[part])
-        if mix is None:
-            yield video, labels, make_targets(labels, len(model.class_names), config.optim), masks
-            continue
-        other_video = batch.video[others[part]].to(model.device)
-        other_labels = batch.labels[others[part]].to(model.device)
-        targets = mix.targets(labels, other_labels, len(model.class_names), model.dtype)
-        yield mix.pixels(video, other_video, model.backbone.normalize_pixels), labels, targets, masks
-
-
 def neighbours(clips: int) -> Tensor:
     """For each of `clips` positions the one it is mixed with: 1, 0, 3, 2, ...; an odd last one takes that before it."""
     positions = torch.arange(clips) ^ 1
     return positions.where(positions < clips, max(0, clips - 2))
 
 
-def rank_slice(batch_size: int, rank: int, world_size: int) -> range:
-    """The positions of a step's clips that a rank takes. Clips that are mixed with each other are never separated.
-
-    Raises:
-        ValueError: if there are not two clips for each rank.
+class StepMasks:
+    """Draws the dropout masks of some clips of one step; each call draws further ones. They depend only on the run's
+    seed, the step and the clip's position in the step's batch over all ranks, so that a resumed run continues exactly
+    and any number of ranks draws the same masks.
     """
-    if world_size == 1:
-        return range(batch_size)
-    pairs = batch_size // 2
-    if pairs < world_size:
-        raise ValueError(
-            f"optim.batch_size = {batch_size}: {world_size} processes need at least {2 * world_size}, a pair each"
-        )
-    stop = batch_size if rank == world_size - 1 else 2 * (pairs * (rank + 1) // world_size)
-    return range(2 * (pairs * rank // world_size), stop)
+
+    def __init__(self, seed: int, step: int, positions: Sequence[int]) -> None:
+        self._numbers = [(seed, Stream.DROPOUT, step, position) for position in positions]
+        self._drawing: list[np.random.Generator] = []
+
+    def __call__(self, count: int, rate: float) -> Tensor:
+        """Return factors (b, count): 0 with probability `rate`, else 1 / (1 - rate)."""
+        self._drawing = self._drawing or [generator(*numbers) for numbers in self._numbers]
+        kept = np.stack([drawing.random(count) >= rate for drawing in self._drawing])
+        return torch.from_numpy(kept).float() / (1 - rate)
+
+
+def micro_batches(
+    batch: TrainBatch, model: VideoModel, config: TrainConfig, rank_slice: range
+) -> Iterator[tuple[Tensor, Tensor, Tensor, StepMasks]]:
+    """Split a batch into parts on the model's device: clips (b, T, 3, S, S), labels, targets, dropout masks.
+
+    Clips are uint8, or normalised floats if they were blended, or features (b, D). Targets are the labels, or the
+    weight of each class (b, K) for clips that are mixed with their neighbours.
+    """
+    num_classes = len(model.class_names)
+    mix = draw_mix(config.data.augment, model.image_size, config.seed, batch.step)
+    others = neighbours(len(batch.labels))
+    size = config.optim.micro_batch_size or len(batch.labels)
+    for start in range(0, len(batch.labels), size):
+        part = slice(start, start + size)
+        video, labels = batch.video[part].to(model.device), batch.labels[part].to(model.device)
+        targets = labels
+        if mix is not None:
+            other_video, other_labels = (each[others[part]].to(model.device) for each in (batch.video, batch.labels))
+            targets = mix.targets(labels, other_labels, num_classes, model.dtype)
+            video = mix.pixels(video, other_video, model.backbone.normalize_pixels)
+        yield video, labels, targets, StepMasks(config.seed, batch.step, rank_slice[part])
