@@ -8,6 +8,7 @@ from typing import Any
 
 from vitaclip.data import ShardMember, VideoList, VideoPath
 from vitaclip.data.labels import format_labels
+from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.upgrade import upgrade_model_config
 from vitaclip.settings import from_dict, to_dict
 from vitaclip.train.config import TrainConfig
@@ -86,10 +87,19 @@ def changed_files(saved: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
 
 def _upgraded(saved: Mapping[str, Any]) -> dict[str, Any]:
     """Saved settings by today's names, with today's defaults for those that did not exist."""
-    optim = dict(saved["optim"])
-    if "average_decay" in optim:  # the name of `ema_decay` in older runs
-        optim["ema_decay"] = optim.pop("average_decay")
-    return to_dict(from_dict(TrainConfig, {**saved, "optim": optim, "model": upgrade_model_config(saved["model"])}))
+    settings = _with_defaults(saved, to_dict(TrainConfig()))
+    if "average_decay" in settings["optim"]:  # the name of `ema_decay` in older runs
+        settings["optim"]["ema_decay"] = settings["optim"].pop("average_decay")
+    return settings | {"model": to_dict(from_dict(ModelConfig, upgrade_model_config(saved["model"])))}
+
+
+def _with_defaults(saved: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The saved settings, with the default of each missing one, at every depth."""
+    filled = {**defaults, **saved}
+    for key, value in defaults.items():
+        if isinstance(value, dict) and isinstance(filled[key], dict):
+            filled[key] = _with_defaults(filled[key], value)
+    return filled
 
 
 def _below(root: Path, path: VideoPath) -> str:
