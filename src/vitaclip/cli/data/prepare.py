@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.screen import print_table, terminal
-from vitaclip.data.prepare import ListCount, prepare_dataset, write_preparation
+from vitaclip.data.prepare import DATASETS, Counts, prepare_dataset, write_preparation
 
 DESCRIPTION = """\
 Read the official annotations of a data set, find the videos, and write one list for each part (train, val, test; for
@@ -26,7 +26,7 @@ _SHOWN_LEAKS = 5
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Which data set, and where everything lies."""
-    parser.add_argument("dataset", help="kinetics400, kinetics600, kinetics700, ucf101, hmdb51 or ssv2")
+    parser.add_argument("dataset", help=", ".join(DATASETS))
     parser.add_argument("--root", type=str, required=True, help="folder of the videos")
     parser.add_argument(
         "--annotations", type=str, required=True, help="folder of the official annotation files; Kinetics: or a csv"
@@ -40,12 +40,13 @@ def run(arguments: Namespace) -> int:
     write_preparation(preparation, arguments.out)
     console = terminal()
     headings = ("list", "annotated", "found", "missing", "listed twice", "found twice")
-    rows = [(name, *map(str, _numbers(count))) for name, count in preparation.lists.items()]
+    rows = [(name, *map(str, count)) for name, count in preparation.lists.items()]
     print_table(console, f"{arguments.dataset}: lists in {arguments.out}", headings, rows)
     _print_classes(preparation.class_counts)
-    if preparation.absent_classes:
-        absent, total = len(preparation.absent_classes), len(preparation.annotations.classes.names)
-        console.print(f"{absent} of {total} classes have no video", style="yellow")
+    names = preparation.annotations.classes.names
+    absent = len(names) - sum(count.found > 0 for count in preparation.class_counts.values())
+    if absent:
+        console.print(f"{absent} of {len(names)} classes have no video", style="yellow")
     for note in preparation.annotations.notes:
         console.print(note)
     if preparation.leaks:
@@ -57,11 +58,7 @@ def run(arguments: Namespace) -> int:
     return 0
 
 
-def _numbers(count: ListCount) -> tuple[int, ...]:
-    return count.annotated, count.found, count.missing, count.repeated, count.duplicate
-
-
-def _print_classes(counts: Mapping[str, ListCount]) -> None:
+def _print_classes(counts: Mapping[str, Counts]) -> None:
     """The classes that lack most."""
     lacking = sorted((name for name in counts if counts[name].missing), key=lambda name: -counts[name].missing)
     if not lacking:

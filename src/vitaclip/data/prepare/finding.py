@@ -4,8 +4,8 @@ import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from vitaclip.data.prepare.annotations import Segment, Times
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
@@ -16,8 +16,7 @@ _TIMED = re.compile(r"(?P<key>.+)_(?P<start>[0-9]{1,6})_(?P<end>[0-9]{1,6})")
 _YOUTUBE_ID_LENGTH = 11
 
 
-@dataclass(frozen=True)
-class FoundFile:
+class FoundFile(NamedTuple):
     """A video file below the root."""
 
     path: Path
@@ -29,8 +28,7 @@ class FoundFile:
     """Not empty, and not the rest of a download that broke off."""
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """What was found for a clip."""
 
     path: Path | None
@@ -50,23 +48,26 @@ class VideoFiles:
         timed: names are YouTube ids, with or without times; else any names, capitals not looked at.
 
         Raises:
-            ValueError: no such folder, or two folders side by side whose class differs in capitals alone.
+            ValueError: no such folder, or two folders side by side whose names differ in capitals alone.
         """
         if not root.is_dir():
             what = "is a file, not a folder" if root.exists() else "does not exist"
             raise ValueError(f"{root}: {what}; --root takes the folder that the videos lie in, at any depth")
-        self.root, self.count = root, 0
-        self._names, self._index, self._timed = tuple(class_names), ClassIndex(class_names), timed
+        self._root, self._index, self._timed = root, ClassIndex(class_names), timed
         self._files: dict[str, list[FoundFile]] = defaultdict(list)
         for file in _walk(root):
             self._add(file)
+
+    @property
+    def paths(self) -> list[Path]:
+        """All video files."""
+        return [file.path for files in self._files.values() for file in files]
 
     def match(self, clip: Segment, of_video: Sequence[Segment]) -> Match:
         """The file of a clip, one of the clips `of_video`. A file in the folder of another class is never taken."""
         files = self._files.get(self._fold(clip.key), [])
         timed = [file for file in files if file.times is not None and file.times == clip.times]
-        untimed = [file for file in files if file.times is None]
-        candidates = timed or untimed
+        candidates = timed or [file for file in files if file.times is None]
         if not candidates:
             return Match(None, f"only with other times: {files[0].path}" if files else "not found")
         fitting = [file for file in candidates if file.class_name in (None, clip.class_name)]
@@ -78,18 +79,13 @@ class VideoFiles:
         # The same clip in another list is not another clip.
         others = [each for each in of_video if (each.times, each.class_name) != (clip.times, clip.class_name)]
         if clip.times is not None and not timed and others:
-            of_class = {other.class_name for other in others}
-            whole = [file for file in whole if file.class_name and clip.class_name not in of_class]
+            alone = all(other.class_name != clip.class_name for other in others)
+            whole = [file for file in whole if file.class_name and alone]
             if not whole:
-                return Match(None, f"the name lacks the times, and the video has several clips: {untimed[0].path}")
-        part = clip.list_name.split("_")[0]
+                return Match(None, f"the name lacks the times, and the video has several clips: {candidates[0].path}")
         # The best is in the folder of its class, then in that of its part of the data set.
-        best, *copies = sorted(whole, key=lambda f: (f.class_name is None, part not in f.path.parts, f.path))
+        best, *copies = sorted(whole, key=lambda f: (f.class_name is None, clip.list_name not in f.path.parts, f.path))
         return Match(best.path, others=tuple(file.path for file in copies))
-
-    def examples(self) -> list[Path]:
-        """Up to three of the files, for messages."""
-        return [file.path for files in list(self._files.values())[:3] for file in files[:1]]
 
     def _add(self, path: Path) -> None:
         name, whole = path.name, True
@@ -98,19 +94,10 @@ class VideoFiles:
         stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
         if suffix.lower() not in VIDEO_SUFFIXES or name.startswith("."):
             return
-        self.count += 1
-        key, times = self._read_name(stem)
-        whole = whole and path.stat().st_size > 0
-        self._files[key].append(FoundFile(path, self._class_of(path), times, whole))
-
-    def _read_name(self, stem: str) -> tuple[str, Times | None]:
-        if not self._timed:
-            return self._fold(stem), None
-        match = _TIMED.fullmatch(stem)
-        # An id itself may end like times do.
-        if match is None or len(stem) <= _YOUTUBE_ID_LENGTH:
-            return stem, None
-        return match["key"], (int(match["start"]), int(match["end"]))
+        match = _TIMED.fullmatch(stem) if self._timed and len(stem) > _YOUTUBE_ID_LENGTH else None  # ids may end so too
+        times = (int(match["start"]), int(match["end"])) if match else None
+        key = match["key"] if match else self._fold(stem)
+        self._files[key].append(FoundFile(path, self._class_of(path), times, whole and path.stat().st_size > 0))
 
     def _fold(self, name: str) -> str:
         # Capitals differ between lists and files (HandstandPushups/v_HandStandPushups_g01_c01.avi), but tell ids apart.
@@ -118,11 +105,8 @@ class VideoFiles:
 
     def _class_of(self, path: Path) -> str | None:
         """The class of the nearest folder that is called like one."""
-        for folder in path.relative_to(self.root).parts[-2::-1]:
-            number = self._index.find(folder)
-            if number is not None:
-                return self._names[number]
-        return None
+        found = (self._index.find(folder) for folder in path.relative_to(self._root).parts[-2::-1])
+        return next((self._index.names[number] for number in found if number is not None), None)
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -130,18 +114,12 @@ def _walk(root: Path) -> Iterator[Path]:
     seen: set[str] = set()
     for folder, folders, files in os.walk(root, followlinks=True):
         real = os.path.realpath(folder)
-        if real in seen:
-            folders.clear()
-            continue
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        spelling: dict[str, str] = {}
+        for name in folders:
+            earlier = spelling.setdefault(name.casefold(), name)
+            if earlier != name:
+                raise ValueError(f"{folder}: folders {earlier!r} and {name!r} differ in capitals alone; make them one")
+        if real not in seen:
+            yield from (Path(folder) / file for file in sorted(files))
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        _refuse_same_but_for_capitals(Path(folder), folders)
-        yield from (Path(folder) / file for file in sorted(files))
-
-
-def _refuse_same_but_for_capitals(folder: Path, names: Sequence[str]) -> None:
-    spelling: dict[str, str] = {}
-    for name in names:
-        earlier = spelling.setdefault(name.casefold(), name)
-        if earlier != name:
-            raise ValueError(f"{folder}: folders {earlier!r} and {name!r} differ in capitals alone; make them one")
