@@ -1,6 +1,7 @@
 """Writing files atomically: to a temporary file beside the target, which then replaces it by one rename."""
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -143,6 +144,17 @@ def check_made_with(file: Path, settings: str) -> None:
         raise ValueError(
             f"{folder}: was made with {made.strip()}, not {settings.strip()}; use these or name another folder"
         )
+
+
+def sha256_of_file(file: str | Path) -> str:
+    """The sum of a file's bytes, as `sha256sum` prints it."""
+    with Path(file).open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def sha256_of_lines(lines: Iterable[str]) -> str:
+    """The sum of a UTF-8 file that would hold these lines, each with its line end."""
+    return hashlib.sha256("".join(f"{line}\n" for line in lines).encode()).hexdigest()
 
 
 def write_json(path: str | Path, value: Any) -> None:

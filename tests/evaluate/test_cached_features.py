@@ -232,8 +232,8 @@ def test_processes_share_the_videos(
         Evaluator(model, RUNTIME, data, dist=DistEnv(rank, 3)).encode(rows, ViewsConfig(), []) for rank in range(3)
     ]
     assert len(opened) == 12
-    assert [len(part.rows) for part in parts] == [4, 4, 4]
-    assert torch.equal(torch.cat([part.rows for part in parts]), whole.rows)
+    assert [len(part.indices) for part in parts] == [4, 4, 4]
+    assert torch.equal(torch.cat([part.indices for part in parts]), whole.indices)
     assert torch.equal(torch.cat([part.features[0] for part in parts]), whole.features[0])
 
 

@@ -46,8 +46,8 @@ def test_processes_share_the_videos(
     for rank in range(3):
         each = Evaluator(model, RuntimeConfig(), data, dist=DistEnv(rank, 3))
         part = each.encode(rows, ViewsConfig(), [])
-        assert each.num_own_videos(12) == len(part.rows)
-        seen += part.rows.tolist()
+        assert each.num_own_videos(12) == len(part.indices)
+        seen += part.indices.tolist()
     assert seen == list(range(12))
     assert len(opened) == 12
 
@@ -81,7 +81,7 @@ def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: Video
         with torch.no_grad():
             each = [model(clip[None], text).softmax(dim=-1)[0] for clip in clips]
         torch.testing.assert_close(evaluated.scores.probabilities[i], torch.stack(each).mean(dim=0))
-    assert evaluated.scores.rows.tolist() == list(range(12))
+    assert evaluated.scores.indices.tolist() == list(range(12))
     assert evaluated.result.num_videos == 12
 
 

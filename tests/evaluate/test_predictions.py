@@ -42,7 +42,7 @@ def test_parquet_comes_back_with_types_and_all_probabilities(names: int, tmp_pat
     (failed,) = [line for line in table.to_pylist() if line["error"]]
     assert (failed["path"], failed["error"], failed["name1"]) == (str(ROWS[1].path), "list.csv:1: gone", None)
     lines = [line for line in table.to_pylist() if not line["error"]]
-    assert [line["path"] for line in lines] == [str(ROWS[n].path) for n in scores.rows.tolist()]
+    assert [line["path"] for line in lines] == [str(ROWS[n].path) for n in scores.indices.tolist()]
     for line, probabilities, label in zip(lines, scores.probabilities.tolist(), scores.labels.tolist(), strict=True):
         assert line["probabilities"] == probabilities
         ranked = sorted(zip(probabilities, NAMES, strict=False), reverse=True)

@@ -14,9 +14,8 @@ from vitaclip.data import VideoList, read_videos
 from vitaclip.data.config import DataConfig
 from vitaclip.distributed import SINGLE_PROCESS
 from vitaclip.evaluate.evaluation import Evaluator
-from vitaclip.evaluate.hashes import sha256_of_file, sha256_of_lines
 from vitaclip.evaluate.metrics import Scores, summarize
-from vitaclip.files import write_json
+from vitaclip.files import sha256_of_file, sha256_of_lines, write_json
 from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_views

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vitaclip.files import sha256_of_lines
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
 from vitaclip.untrusted import read_json
@@ -45,6 +46,13 @@ class ClassTexts:
     """Sentences that are half of each feature; mostly none."""
     note: str
     """How the features were made, in a line for the user."""
+
+    def sha256(self) -> dict[str, str]:
+        """Sums of the names, of what stands for them in a text, and of templates and descriptions, if there are any."""
+        said = {"candidates": self.names, "texts": self.texts, "templates": self.templates}
+        sentences = [f"{name}\t{text}" for name, each in self.descriptions.items() for text in each]
+        lines = {**said, "descriptions": sentences}
+        return {what: sha256_of_lines(each) for what, each in lines.items() if each}
 
 
 @torch.no_grad()

@@ -151,7 +151,7 @@ class Evaluator:
         names, num_views = texts[0].names, videos.features[0].shape[1]
         probabilities = [torch.empty(0, len(names))]
         choices = [torch.empty(0, num_views, dtype=torch.int64)]
-        for chunk in torch.arange(len(videos.rows)).split(_VIDEOS_AT_A_TIME):
+        for chunk in torch.arange(len(videos.indices)).split(_VIDEOS_AT_A_TIME):
             fused = [
                 self._fuse([each[chunk, :count] for each in videos.features], videos, texts, weights or self._weights)
                 for count in range(1, 1 + num_views)
@@ -161,7 +161,7 @@ class Evaluator:
         scores = Scores(
             torch.cat(probabilities),
             videos.labels,
-            videos.rows,
+            videos.indices,
             videos.skipped,
             torch.cat(choices),
             describe_computed(self._runtime, self.model.device),

@@ -186,7 +186,7 @@ def cached_features(
     return VideoFeatures(
         features=(torch.stack(features) if features else torch.empty(0, 0, 0),),
         labels=label_tensor([labels for _, labels in whole], dataset.most_labels),
-        rows=torch.tensor([index for index, _ in whole], dtype=torch.int64),
+        indices=torch.tensor([index for index, _ in whole], dtype=torch.int64),
         skipped={index: str(reason) for index, reason in failed.items()},
     )
 

@@ -23,8 +23,8 @@ class Scores:
     """(n, K)."""
     labels: Tensor
     """(n,) class indices; (n, M) where videos of the list have several, as `label_tensor` makes them."""
-    rows: Tensor
-    """(n,) indices into the list."""
+    indices: Tensor
+    """(n,) which videos of the list they are."""
     skipped: Mapping[int, str] = field(default_factory=dict)
     """Index and reason of each video that could not be read; these are not among the n."""
     view_choices: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))

@@ -122,11 +122,11 @@ def write_predictions(
 
     Args:
         file: see `PredictionWriter`.
-        rows: the videos listed; `scores.rows` counts through them.
+        rows: the videos listed; `scores.indices` counts through them.
         class_names: the candidates, which labels count through.
         scores: of the videos that could be read.
     """
-    places = {row: place for place, row in enumerate(scores.rows.tolist())}
+    places = {row: place for place, row in enumerate(scores.indices.tolist())}
     with PredictionWriter(file, class_names, computed=scores.computed) as writer:
         for number in sorted({*places, *scores.skipped}):
             row = rows[number]

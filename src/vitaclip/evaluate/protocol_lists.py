@@ -1,17 +1,17 @@
-"""What a protocol needs on disk, looked at before anything is computed: lists, videos, and no video on both sides."""
+"""What an evaluation needs on disk, looked at before anything is computed: lists, videos, no video on both sides."""
 
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vitaclip.data import VideoSample, read_list
+from vitaclip.catalog import ClassList
+from vitaclip.data import VideoList, VideoSample, read_list
 from vitaclip.data.lists.video_list import file_problems
 from vitaclip.data.prepare import DATASETS
-from vitaclip.data.reading.member import VideoPath
-from vitaclip.evaluate.hashes import sha256_of_file
-from vitaclip.evaluate.protocol import ALL, Protocol, fill
+from vitaclip.evaluate.protocol import Protocol, fill
+from vitaclip.files import sha256_of_file
 from vitaclip.strings import first_lines
 
 TRAIN_LIST_FILE = "train_list.csv"
@@ -19,16 +19,33 @@ TRAIN_LIST_FILE = "train_list.csv"
 _OFFICIAL = re.compile(r"(train|val|test)[1-3]?\.csv")
 """Lists that `vitaclip data prepare` writes."""
 
+Samples = Mapping[str, VideoSample]
+"""Videos by their place, which is the path with links followed, in the order of the list."""
+
 
 @dataclass(frozen=True)
-class ListFile:
-    """A list as it was read."""
+class EvalPart:
+    """What one accuracy is measured on: videos, and the candidates that they are scored against."""
 
-    rows: Mapping[str, VideoSample]
-    """By the place of the video, links followed, in the list's order. Labels count through all classes of the protocol.
-    Files need not be there."""
-    sha256: str
-    """Of the file's bytes."""
+    name: str
+    samples: Samples
+    """Labels are indices into the candidates. Files need not be there."""
+    candidates: ClassList
+    sha256: Mapping[str, str]
+    """Of the bytes of each list."""
+    missing: Mapping[str, str]
+    """By their place, samples that are known not to be there, with what is wrong."""
+    note: str = ""
+    """What was noticed when the list was read."""
+
+
+def list_part(source: str, videos: VideoList) -> EvalPart:
+    """A list or a folder as the only part of an evaluation."""
+    file = Path(source)
+    samples = {str(number): sample for number, sample in enumerate(videos.samples)}
+    candidates = ClassList("", source, videos.class_names, videos.class_names)
+    sums = {file.name: sha256_of_file(file)} if file.is_file() else {}
+    return EvalPart(file.name, samples, candidates, sums, {}, videos.note)
 
 
 @dataclass(frozen=True)
@@ -37,39 +54,53 @@ class ProtocolLists:
 
     protocol: Protocol
     root: Path
-    files: Mapping[str, ListFile]
-    """By name; training lists that are not there are not in it."""
+    files: Mapping[str, Samples]
+    """By their names, the lists that are there. Labels are indices into all classes of the protocol."""
+    sha256: Mapping[str, str]
+    """Of the bytes of each."""
     missing: Mapping[str, str]
     """By their place, videos to be tested that are not there, or empty, with what is wrong."""
 
-    def rows(self, part: str, values: Mapping[str, int]) -> Mapping[str, VideoSample]:
-        """By their place, the videos of a part in the order of its lists; those of other classes are passed over.
+    def parts(self, values: Mapping[str, int]) -> list[EvalPart]:
+        """The parts that a model is scored on; videos of classes that are no candidates are passed over.
 
         Raises:
-            ValueError: if two of its lists give a video different classes.
+            ValueError: if two lists of a part give a video different classes.
         """
         names = self.protocol.all_classes().names
-        rows: dict[str, VideoSample] = {}
-        for name in self.protocol.parts[part].lists:
-            for place, row in self.files[fill(name, values)].rows.items():
-                earlier = rows.setdefault(place, row)
-                if earlier.label != row.label:
+        parts = []
+        for part, lists in self.protocol.parts.items():
+            files, candidates = [fill(name, values) for name in lists.lists], self.protocol.candidates(part)
+            index = {name: number for number, name in enumerate(candidates.names)}
+            samples: dict[str, VideoSample] = {}
+            for place, sample in (item for file in files for item in self.files[file].items()):
+                earlier = samples.setdefault(place, sample)
+                if earlier.label != sample.label:
                     raise ValueError(
-                        f"part {part}: {row.path} is {names[earlier.label]!r} in {earlier.source} and"
-                        f" {names[row.label]!r} in {row.source}; correct one of the two"
+                        f"part {part}: {sample.path} is {names[earlier.label]!r} in {earlier.source} and"
+                        f" {names[sample.label]!r} in {sample.source}; correct one of the two"
                     )
-        if self.protocol.parts[part].classes == ALL:
-            return rows
-        wanted = set(self.protocol.candidates(part).names)
-        return {place: row for place, row in rows.items() if names[row.label] in wanted}
+            labelled = {
+                place: replace(sample, labels=(index[names[sample.label]],))
+                for place, sample in samples.items()
+                if names[sample.label] in index
+            }
+            sums = {file: self.sha256[file] for file in files}
+            parts.append(EvalPart(part, labelled, candidates, sums, self.missing))
+        return parts
 
-    def test_rows(self, values: Mapping[str, int]) -> Mapping[str, VideoSample]:
-        """By their place, the videos of all parts. Labels are for the parts to say: two may class a video otherwise."""
-        parts = [self.rows(part, values) for part in self.protocol.parts]
-        first: dict[str, VideoSample] = {}
-        for place, row in (item for rows in parts for item in rows.items()):
-            first.setdefault(place, row)
-        return first
+    def train_lists(self, values: Mapping[str, int]) -> dict[str, Samples]:
+        """The training lists that are there, by their names."""
+        named = (fill(name, values) for name in self.protocol.train)
+        return {name: self.files[name] for name in named if name in self.files}
+
+
+def union(parts: Sequence[EvalPart]) -> Samples:
+    """The videos of all parts. Labels are for the parts to say, because two may class a video differently."""
+    first: dict[str, VideoSample] = {}
+    for part in parts:
+        first |= {place: sample for place, sample in part.samples.items() if place not in first}
+    return first
 
 
 def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
@@ -89,25 +120,23 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
             " folder with --root"
         )
     names = protocol.all_classes().names
-    files = {}
-    for name in protocol.lists:
-        if (root / name).is_file():
-            rows = _read(root / name, root, names)
-            if protocol.dataset:
-                _refuse_numbers(root / name, names, rows)
-            files[name] = ListFile(rows, sha256_of_file(root / name))
-    lists = ProtocolLists(protocol, root, files, {})
+    there = [name for name in protocol.lists if (root / name).is_file()]
+    files = {name: _read(root / name, root, names) for name in there}
+    if protocol.dataset:
+        for name, samples in files.items():
+            _refuse_numbers(root / name, names, samples)
+    lists = ProtocolLists(protocol, root, files, {name: sha256_of_file(root / name) for name in there}, {})
     missing: dict[str, str] = {}
     for values in protocol.values:
-        tested = lists.test_rows(values)
-        for name in _train_lists(protocol, values):
-            if name in files:
-                _refuse_overlap(protocol, tested, name, files[name].rows)
+        parts = lists.parts(values)
+        tested = union(parts)
+        for name, trained in lists.train_lists(values).items():
+            _refuse_overlap(protocol, tested, name, trained)
         problems = dict(file_problems(list(tested.values())))
-        missing |= {place: problems[row] for place, row in tested.items() if row in problems}
-        for part in protocol.parts:
-            _refuse_nothing(lists, part, values, missing)
-    return ProtocolLists(protocol, root, files, missing)
+        missing |= {place: problems[sample] for place, sample in tested.items() if sample in problems}
+        for part in parts:
+            _refuse_nothing(part, missing)
+    return replace(lists, missing=missing)
 
 
 def _how_to_get(protocol: Protocol, lacking: Sequence[str]) -> str:
@@ -118,16 +147,14 @@ def _how_to_get(protocol: Protocol, lacking: Sequence[str]) -> str:
     return f"`{command}` writes the official lists; or {own}"
 
 
-def _refuse_nothing(lists: ProtocolLists, part: str, values: Mapping[str, int], missing: Mapping[str, str]) -> None:
+def _refuse_nothing(part: EvalPart, missing: Mapping[str, str]) -> None:
     """Refuse a part without videos, or of which none is there: it could not be scored."""
-    protocol, rows = lists.protocol, lists.rows(part, values)
-    named = ", ".join(fill(name, values) for name in protocol.parts[part].lists)
-    if not rows:
-        count = len(protocol.candidates(part).names)
-        raise ValueError(f"{named}: no video is of one of the {count} candidate classes of {part}")
-    if all(place in missing for place in rows):
-        first = next(iter(rows.values())).path
-        raise ValueError(f"{named}: none of the {len(rows)} videos of {part} is there, such as {first}; check --root")
+    named, count = ", ".join(part.sha256), len(part.candidates.names)
+    if not part.samples:
+        raise ValueError(f"{named}: no video is of one of the {count} candidate classes of {part.name}")
+    if part.samples.keys() <= missing.keys():
+        first, count = next(iter(part.samples.values())).path, len(part.samples)
+        raise ValueError(f"{named}: none of the {count} videos of {part.name} is there, such as {first}; check --root")
 
 
 def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) -> str:
@@ -136,15 +163,15 @@ def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) 
     Raises:
         ValueError: if the model was trained on a video that is tested, or on another number of videos a class.
     """
-    protocol, tested = lists.protocol, lists.test_rows(values)
-    trained = {name: lists.files[name].rows for name in _train_lists(protocol, values) if name in lists.files}
-    beside = _train_list_of(model)
-    own = _read(beside, None, None) if beside else {}
-    if beside:
-        trained[str(beside)] = own
-    checked = [f"{name} ({_refuse_overlap(protocol, tested, name, rows)})" for name, rows in trained.items()]
+    protocol, tested = lists.protocol, union(lists.parts(values))
+    trained, own = lists.train_lists(values), dict[str, VideoSample]()
+    run = Path(model) if (Path(model) / "model").is_dir() else Path(model).parent
+    beside = run / TRAIN_LIST_FILE
+    if model and beside.is_file():
+        trained[str(beside)] = own = _read(beside, None, None)
+    checked = [f"{name} ({_refuse_overlap(protocol, tested, name, samples)})" for name, samples in trained.items()]
     shots = int(fill(protocol.shots, values))
-    for label, count in Counter(row.label for row in own.values()).items():
+    for label, count in Counter(sample.label for sample in own.values()).items():
         if shots and count != shots:
             raise ValueError(
                 f"{beside}: class {label} has {count} videos, {protocol.name} asks for {shots} of each;"
@@ -153,55 +180,44 @@ def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) 
     return f"no tested video is in {', '.join(checked)}" if checked else "not checked: no training list is there"
 
 
-def _train_list_of(model: str) -> Path | None:
-    """What a training left beside its model folder; `model` names that folder, or the run's."""
-    run = Path(model) if (Path(model) / "model").is_dir() else Path(model).parent
-    return run / TRAIN_LIST_FILE if model and (run / TRAIN_LIST_FILE).is_file() else None
-
-
 def describe_missing(lists: ProtocolLists) -> list[str]:
     """A line for each of the first videos that are not there, and how many more there are."""
     return first_lines(list(lists.missing.values()))
 
 
-def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> Mapping[str, VideoSample]:
-    """The rows of a list by the place of the video, each once; whether the files are there is not looked at."""
+def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> dict[str, VideoSample]:
+    """The samples of a list, each once; whether the files are there is not looked at."""
     videos = read_list(file, root, names, check=False)
     problems = list(videos.problems)
     first: dict[str, VideoSample] = {}
-    for row in videos.samples:
-        earlier = first.setdefault(_place(row.path), row)
-        if earlier is not row:
-            problems.append(f"{row.source}: {row.path} is listed already at {earlier.source}; remove one of the two")
-        elif len(row.labels) > 1:
-            problems.append(f"{row.source}: {row.path} has several labels; protocols score one label a video")
+    for sample in videos.samples:
+        earlier, path = first.setdefault(str(sample.path.resolve()), sample), sample.path
+        if earlier is not sample:
+            problems.append(f"{sample.source}: {path} is listed already at {earlier.source}; remove one of the two")
+        elif len(sample.labels) > 1:
+            problems.append(f"{sample.source}: {path} has several labels; protocols score one label a video")
     if problems:
         raise ValueError("\n".join([f"{file}: {len(problems)} found wrong", *first_lines(problems)]))
     return first
 
 
-def _refuse_numbers(file: Path, names: Sequence[str], rows: Mapping[str, VideoSample]) -> None:
+def _refuse_numbers(file: Path, names: Sequence[str], samples: Samples) -> None:
     """Refuse labels that are class numbers: those alone mean another class when the names are in another order."""
     turned = [*names[1:], *names[:1]]
-    for row, again in zip(rows.values(), _read(file, None, turned).values(), strict=True):
-        if names[row.label] != turned[again.label]:
+    for sample, again in zip(samples.values(), _read(file, None, turned).values(), strict=True):
+        if names[sample.label] != turned[again.label]:
             raise ValueError(
-                f"{row.source}: has a class number as its label; write the class's name, whatever the order of numbers"
+                f"{sample.source}: has a class number as its label; write the class's name, whatever the order of"
+                " numbers"
             )
 
 
-def _train_lists(protocol: Protocol, values: Mapping[str, int]) -> list[str]:
-    return [fill(name, values) for name in protocol.train]
-
-
-def _refuse_overlap(
-    protocol: Protocol, tested: Mapping[str, VideoSample], name: str, rows: Mapping[str, VideoSample]
-) -> str:
+def _refuse_overlap(protocol: Protocol, tested: Samples, name: str, trained: Samples) -> str:
     """Refuse tested videos that are in a training list; returns what they were compared by."""
-    both = [(row, tested[place]) for place, row in rows.items() if place in tested]
+    both = [(sample, tested[place]) for place, sample in trained.items() if place in tested]
     # A data set's own file names tell its videos apart, also when a copy of the folder was trained on.
-    named, tested_named = (_by_stem(each) if protocol.dataset else {} for each in (rows, tested))
-    both = both or [(row, tested_named[stem]) for stem, row in named.items() if stem in tested_named]
+    named, tested_named = (_by_stem(each) if protocol.dataset else {} for each in (trained, tested))
+    both = both or [(sample, tested_named[stem]) for stem, sample in named.items() if stem in tested_named]
     if both:
         first, again = both[0]
         raise ValueError(
@@ -211,11 +227,7 @@ def _refuse_overlap(
     return "by path and file name" if named and tested_named else "by path"
 
 
-def _by_stem(rows: Mapping[str, VideoSample]) -> Mapping[str, VideoSample]:
+def _by_stem(samples: Samples) -> Samples:
     """The videos by their file names without ending; none if two share one."""
-    named = {Path(row.path.parts[-1]).stem: row for row in rows.values()}
-    return named if len(named) == len(rows) else {}
-
-
-def _place(path: VideoPath) -> str:
-    return str(path.resolve())
+    named = {Path(sample.path.parts[-1]).stem: sample for sample in samples.values()}
+    return named if len(named) == len(samples) else {}

@@ -1,49 +1,59 @@
-"""Running a protocol: each model sees each video once, then every part is scored against its own candidates."""
+"""Running an evaluation: each model sees each video once, then every part is scored against its own candidates."""
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from vitaclip.catalog import ClassList
-from vitaclip.data import VideoList, VideoSample
-from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.distributed import SINGLE_PROCESS, DistEnv
-from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts
-from vitaclip.evaluate.evaluation import Candidates, Evaluated, Evaluator
-from vitaclip.evaluate.hashes import sha256_of_file, text_hashes
+from vitaclip.data import VideoSample, label_tensor
+from vitaclip.data.config import ViewsConfig
+from vitaclip.distributed import DistEnv
+from vitaclip.evaluate.class_texts import ClassTexts
+from vitaclip.evaluate.evaluation import Evaluated, Evaluator
 from vitaclip.evaluate.metrics import EvaluationResult
-from vitaclip.evaluate.protocol import Protocol, fill
-from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training
+from vitaclip.evaluate.protocol import Protocol
+from vitaclip.evaluate.protocol_lists import EvalPart, Samples, union
 from vitaclip.evaluate.scoring import VideoFeatures
 from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
-from vitaclip.runtime import RuntimeConfig
 
-Start = Callable[[str, int], Callable[[int], None]]
+StartProgress = Callable[[str, int], Callable[[int], None]]
 """Called with what begins and the number of its videos; returns a progress callback."""
 
 
 @dataclass(frozen=True)
+class Round:
+    """A model with the parts that it is scored on."""
+
+    values: Mapping[str, int]
+    """What the model goes by in a protocol of several models, such as `{"seed": 1}`."""
+    name: str
+    """What the model is called."""
+    model: VideoModel
+    parts: Sequence[EvalPart]
+    training: str = ""
+    """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
+
+
+@dataclass(frozen=True)
 class PartResult:
-    """One accuracy of a protocol, with all that says what was scored."""
+    """One accuracy, with all that says what was scored."""
 
     part: str
     values: dict[str, int]
     """What the model goes by, such as `{"seed": 1}`."""
     model: str
-    rows: tuple[VideoSample, ...]
-    """The videos listed; `evaluated.scores.rows` are indices into them."""
+    samples: tuple[VideoSample, ...]
+    """The videos listed; `evaluated.scores.indices` are indices into them."""
     texts: ClassTexts
     """The candidates; rows and columns of the confusion matrix are in their order."""
     sha256: dict[str, Any]
     """Of each list's bytes; of the candidates' names, of their texts and of the templates, a line each."""
     training: str
-    """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
+    """See `Round.training`."""
     never_trained: str
     """How many of the candidates the model was not trained on, such as `3 of 10`."""
     evaluated: Evaluated
@@ -69,7 +79,7 @@ class PartResult:
         """Everything but scores and videos, ready for JSON."""
         names = ("part", "values", "model", "sha256", "training", "never_trained", "note")
         said = {name: getattr(self, name) for name in names}
-        counts = {"videos_listed": len(self.rows), "videos_scored": self.result.num_videos}
+        counts = {"videos_listed": len(self.samples), "videos_scored": self.result.num_videos}
         texts = {
             "text": self.texts.note,
             "templates": self.texts.templates,
@@ -104,124 +114,52 @@ class ProtocolResult:
         return values | {"parts": [part.to_dict() for part in self.parts]}
 
 
-def run_list(
-    name: str,
-    source: str,
-    videos: VideoList,
-    evaluator: Evaluator,
-    texts: Candidates,
+def score_rounds(
+    rounds: Iterable[Callable[[], Round]],
+    make_evaluator: Callable[[VideoModel], Evaluator],
     views: ViewsConfig,
-    interpolation: InterpolateConfig,
-    start: Start = lambda _what, _total: lambda _done: None,
-) -> ProtocolResult:
-    """Evaluate on a list.
+    dist: DistEnv,
+    start: StartProgress = lambda _what, _total: lambda _done: None,
+) -> tuple[PartResult, ...]:
+    """Score models on their parts, one model after the other.
 
     Args:
-        name: what the model is called.
-        source: the list's file or folder.
-        videos: the content of the list.
-        evaluator: holds the model.
-        texts: the candidates, from `evaluator.encode_texts`.
+        rounds: each loads a model and reads its parts.
+        make_evaluator: of a model.
         views: how a video is looked at.
-        interpolation: as the evaluator has it.
-        start: see `run_protocol`.
-    """
-    done = start("evaluating", evaluator.num_own_videos(len(videos.samples)))
-    evaluated = evaluator.score(evaluator.encode(videos.samples, views, [texts], done), texts)
-    file = Path(source)
-    sums = {file.name: sha256_of_file(file)} if file.is_file() else {}
-    part = _part_result(file.name, {}, name, videos.samples, evaluated, texts, sums, "", evaluator, videos.note)
-    return ProtocolResult("", source, "", views, interpolation, {}, (part,))
-
-
-def run_protocol(
-    lists: ProtocolLists,
-    load_model: Callable[[Mapping[str, int]], tuple[str, VideoModel]],
-    views: ViewsConfig,
-    runtime: RuntimeConfig,
-    data: DataConfig,
-    prompts: ClassPrompts,
-    start: Start = lambda _what, _total: lambda _done: None,
-    interpolation: InterpolateConfig | None = None,
-    dist: DistEnv = SINGLE_PROCESS,
-) -> ProtocolResult:
-    """Run a protocol whose lists have been read.
-
-    Args:
-        lists: from `read_protocol_lists`.
-        load_model: gives the model for some of the protocol's values, after its name.
-        views: how a video is looked at, unless the protocol says.
-        runtime: precision.
-        data: worker processes and batch size; `on_error` is for files that are there and cannot be read.
-        prompts: templates go before those of the protocol.
-        start: see `Start`.
-        interpolation: between frozen CLIP and each model.
         dist: the processes that share the videos; each gets the result of all.
+        start: see `StartProgress`.
 
     Raises:
-        ValueError: see `check_training`; a text does not fit (no video is opened before); or no video of a part could
-            be read.
+        ValueError: a text does not fit (no video is opened before); or no video of a part could be read.
     """
-    protocol = lists.protocol
-    views, interpolation = protocol.views or views, interpolation or InterpolateConfig()
-    prompts = replace(prompts, templates=prompts.templates or protocol.templates)
-    classes = {part: protocol.candidates(part) for part in protocol.parts}
-
-    def load(values: Mapping[str, int]) -> tuple[str, VideoModel, str]:
-        name, model = load_model(values)
-        return name, model, check_training(lists, values, name)
-
-    parts: list[PartResult] = []
-    evaluator: Evaluator | None = None
-    samples: dict[str, VideoSample] = {}
-    encoded: VideoFeatures | None = None
-    for values in protocol.values:
-        name, model, training = dist.run_on_all_ranks(partial(load, values))
-        tested = {place: sample for place, sample in lists.test_rows(values).items() if place not in lists.missing}
-        if evaluator is None or evaluator.model is not model or tested != samples:
-            evaluator, samples = Evaluator(model, runtime, data, prompts, dist, interpolation), tested
+    results: list[PartResult] = []
+    model: VideoModel | None = None
+    samples: Samples = {}
+    for load in rounds:
+        this = dist.run_on_all_ranks(load)
+        missing = {place for part in this.parts for place in part.missing}
+        there = {place: sample for place, sample in union(this.parts).items() if place not in missing}
+        if model is not this.model or there != samples:  # else the same model has seen these videos already
+            model, samples, evaluator = this.model, there, make_evaluator(this.model)
             # First: a text that does not fit costs no video.
-            texts = dist.run_on_all_ranks(partial(_encode_texts, evaluator, classes))
-            title = ", ".join(f"{word} {value}" for word, value in values.items()) or protocol.name
-            done = start(title, evaluator.num_own_videos(len(samples)))
-            encoded = evaluator.encode([*samples.values()], views, [*texts.values()], done)
-        for part, candidates in classes.items():
-            listed = _relabel(lists.rows(part, values), protocol.all_classes().names, candidates.names)
-            assert encoded is not None
-            scored = evaluator.score(_select(encoded, samples, listed, lists.missing), texts[part])
-            files = [fill(each, values) for each in protocol.parts[part].lists]
-            sums = {each: lists.files[each].sha256 for each in files}
-            rows = tuple(listed.values())
-            parts.append(_part_result(part, values, name, rows, scored, texts[part], sums, training, evaluator))
-    return ProtocolResult(
-        *(protocol.name, protocol.about, protocol.variant, views, interpolation),
-        summary=summarize_parts(protocol, parts),
-        parts=tuple(parts),
-    )
-
-
-def _part_result(
-    part: str,
-    values: Mapping[str, int],
-    name: str,
-    rows: tuple[VideoSample, ...],
-    evaluated: Evaluated,
-    texts: Candidates,
-    sums: Mapping[str, str],
-    training: str,
-    evaluator: Evaluator,
-    note: str = "",
-) -> PartResult:
-    """The result of a part."""
-    unknown = sum(evaluator.model.head.own_number(each) is None for each in texts[0].names)
-    return PartResult(
-        *(part, dict(values), name, rows, texts[0]),
-        sha256={"lists": dict(sums), **text_hashes(texts[0])},
-        training=training,
-        never_trained=f"{unknown} of {len(texts[0].names)}",
-        evaluated=evaluated,
-        note=note,
-    )
+            texts = dist.run_on_all_ranks(partial(_encode_texts, evaluator, this.parts))
+            title = ", ".join(f"{word} {value}" for word, value in this.values.items()) or "evaluating"
+            on_progress = start(title, evaluator.num_own_videos(len(samples)))
+            encoded = evaluator.encode([*samples.values()], views, texts, on_progress)
+        for part, candidates in zip(this.parts, texts, strict=True):
+            unknown = sum(model.head.own_number(each) is None for each in candidates[0].names)
+            results.append(
+                PartResult(
+                    *(part.name, dict(this.values), this.name, tuple(part.samples.values()), candidates[0]),
+                    sha256={"lists": dict(part.sha256), **candidates[0].sha256()},
+                    training=this.training,
+                    never_trained=f"{unknown} of {len(candidates[0].names)}",
+                    evaluated=evaluator.score(_select(encoded, samples, part), candidates),
+                    note=part.note,
+                )
+            )
+    return tuple(results)
 
 
 def summarize_parts(protocol: Protocol, parts: Sequence[PartResult]) -> dict[str, float]:
@@ -236,44 +174,28 @@ def summarize_parts(protocol: Protocol, parts: Sequence[PartResult]) -> dict[str
     return {}
 
 
-def _encode_texts(evaluator: Evaluator, classes: Mapping[str, ClassList]) -> dict[str, Candidates]:
-    """The candidates of every part."""
-    return {part: evaluator.encode_texts(each.names, each.prompts) for part, each in classes.items()}
+def _encode_texts(evaluator: Evaluator, parts: Sequence[EvalPart]) -> list[tuple[ClassTexts, ...]]:
+    return [evaluator.encode_texts(part.candidates.names, part.candidates.prompts) for part in parts]
 
 
-def _relabel(
-    samples: Mapping[str, VideoSample], names: Sequence[str], candidates: Sequence[str]
-) -> dict[str, VideoSample]:
-    """Samples whose labels are indices into the candidates, found by name, instead of into all names."""
-    index = {name: number for number, name in enumerate(candidates)}
-    return {place: replace(each, labels=(index[names[each.label]],)) for place, each in samples.items()}
-
-
-def _select(
-    videos: VideoFeatures,
-    samples: Mapping[str, VideoSample],
-    listed: Mapping[str, VideoSample],
-    missing: Mapping[str, str],
-) -> VideoFeatures:
-    """The embedded videos among those that a part lists, as indices into these, and why the others are not there.
+def _select(videos: VideoFeatures, samples: Samples, part: EvalPart) -> VideoFeatures:
+    """The embedded videos of a part, with its labels, as indices into its samples; and why others are not there.
 
     Args:
         videos: embedded from `samples`.
         samples: by their place.
-        listed: by their place, with the labels of the part.
-        missing: by their place, why videos are not among the samples.
+        part: some of these, and some that are missing.
     """
-    index = {place: number for number, place in enumerate(samples)}
-    position = {row: n for n, row in enumerate(videos.rows.tolist())}
-    kept: list[tuple[int, int, int]] = []
-    skipped: dict[int, str] = {}
-    for number, (place, sample) in enumerate(listed.items()):
-        if place in missing:
-            skipped[number] = missing[place]
-        elif index[place] in position:
-            kept.append((number, position[index[place]], sample.label))
-        else:
-            skipped[number] = videos.skipped[index[place]]
-    rows, chosen, labels = torch.tensor(kept, dtype=torch.int64).view(-1, 3).unbind(dim=1)
-    features = tuple(each[chosen] for each in videos.features)
-    return replace(videos, features=features, labels=labels, rows=rows, skipped=skipped)
+    places = list(samples)
+    position = {places[index]: n for n, index in enumerate(videos.indices.tolist())}
+    reasons = {**part.missing, **{places[index]: reason for index, reason in videos.skipped.items()}}
+    listed = list(enumerate(part.samples.items()))
+    chosen = [position[place] for _, (place, _) in listed if place in position]
+    most_labels = max((len(sample.labels) for sample in part.samples.values()), default=1)
+    return replace(
+        videos,
+        features=tuple(each[chosen] for each in videos.features),
+        labels=label_tensor([sample.labels for _, (place, sample) in listed if place in position], most_labels),
+        indices=torch.tensor([number for number, (place, _) in listed if place in position], dtype=torch.int64),
+        skipped={number: reasons[place] for number, (place, _) in listed if place not in position},
+    )

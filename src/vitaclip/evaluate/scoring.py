@@ -38,8 +38,8 @@ class VideoFeatures:
     """Of each of S models (n, V, ...) float32, on the CPU."""
     labels: Tensor
     """(n,) class indices; (n, M) where videos of the list have several, see `label_tensor`."""
-    rows: Tensor
-    """(n,) indices into the list."""
+    indices: Tensor
+    """(n,) which videos of the list they are."""
     skipped: Mapping[int, str]
     """Index and reason of each video that could not be read; these are not among the n."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
@@ -51,14 +51,14 @@ class VideoFeatures:
 def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
     """The videos of several parts as one, in their order."""
     # A part in which no video could be read does not know how many views there are.
-    filled = [part for part in parts if len(part.rows)]
+    filled = [part for part in parts if len(part.indices)]
     none = torch.empty(0, dtype=torch.int64)
     return VideoFeatures(
         features=tuple(torch.cat(each) for each in zip(*(part.features for part in filled or parts[:1]), strict=True))
         or (torch.empty(0, 0, 0),),
         labels=torch.cat([none, *(part.labels for part in filled)]),
-        rows=torch.cat([none, *(part.rows for part in filled)]),
-        skipped={row: reason for part in parts for row, reason in part.skipped.items()},
+        indices=torch.cat([none, *(part.indices for part in filled)]),
+        skipped={index: reason for part in parts for index, reason in part.skipped.items()},
     )
 
 

@@ -216,7 +216,7 @@ def test_predictions_and_result_hold_every_video(rows: tuple[VideoSample, ...], 
 
 def test_one_video_has_a_report(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     evaluated = scored(rows).scores
-    first = {name: getattr(evaluated, name)[:1] for name in ("probabilities", "labels", "rows", "view_choices")}
+    first = {name: getattr(evaluated, name)[:1] for name in ("probabilities", "labels", "indices", "view_choices")}
     scores = replace(evaluated, **first)
     write_report(tmp_path, EvalSubject("x", {}, rows, NAMES, {}), Evaluated(scores, summarize(scores, NAMES)))
     page = Page((tmp_path / "index.html").read_text(encoding="utf-8"))

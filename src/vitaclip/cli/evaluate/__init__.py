@@ -1,13 +1,10 @@
 """`vitaclip eval`."""
 
-from functools import partial
-
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.evaluate.results import tell
-from vitaclip.cli.evaluate.runs import Models, prepare_list, prepare_protocol
+from vitaclip.cli.evaluate.runs import Evaluation
 from vitaclip.cli.models import add_data_arguments, add_model_arguments
-from vitaclip.cli.screen import counting_bar, progress_bars, terminal
 from vitaclip.distributed import init_distributed
 from vitaclip.evaluate.predictions import check_predictions_file
 from vitaclip.interpolation import InterpolateConfig
@@ -90,12 +87,9 @@ def run(arguments: Namespace) -> int:
         raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
     if arguments.predictions:
         check_predictions_file(arguments.predictions)
-    prepare = prepare_protocol if arguments.protocol else prepare_list
     with init_distributed() as dist:
-        models = Models(arguments, dist)
-        evaluate = prepare(arguments, models, dist)
-        with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
-            result = evaluate(partial(counting_bar, progress))
+        evaluation = Evaluation(arguments, dist)
+        result = evaluation.run_protocol() if arguments.protocol else evaluation.run_list()
         if dist.is_rank0:
-            tell(arguments, result, models.load)
+            tell(arguments, result, evaluation.load_model)
     return 0

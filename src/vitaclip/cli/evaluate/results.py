@@ -43,7 +43,7 @@ def tell(
         file = Path(arguments.predictions)
         for part in result.parts:
             place = file.with_stem(f"{file.stem}_{part.file_name}") if len(result.parts) > 1 else file
-            write_predictions(place, part.rows, part.texts.names, part.evaluated.scores)
+            write_predictions(place, part.samples, part.texts.names, part.evaluated.scores)
     if not arguments.report:
         return
     folder = Path(arguments.report)
@@ -88,7 +88,7 @@ def _notes(part: PartResult, mixed: str) -> list[str]:
 def _print_parts(result: ProtocolResult) -> None:
     console, rows = terminal(), []
     for part in result.parts:
-        scored = f"{part.result.num_videos} of {len(part.rows)}"
+        scored = f"{part.result.num_videos} of {len(part.samples)}"
         shares = (f"{share:.2%}" for share in (part.result.top1, part.result.top5, part.result.mean_class_accuracy))
         rows.append((part.title, scored, str(len(part.texts.names)), *shares))
     headings = ("part", "videos", "candidates", "top-1", "top-5", "per class")
@@ -150,7 +150,7 @@ def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
         "interpolation": to_dict(result.interpolation),
     }
     about = {name: text for name, text in facts.items() if text}
-    return EvalSubject(title, about, part.rows, part.texts.names, _sums(part), settings)
+    return EvalSubject(title, about, part.samples, part.texts.names, _sums(part), settings)
 
 
 def describe_views(views: ViewsConfig) -> str:

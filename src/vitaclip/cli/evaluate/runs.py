@@ -1,6 +1,7 @@
-"""The two things that `vitaclip eval` runs: a list, which is a protocol of one part, and a protocol."""
+"""What `vitaclip eval` runs: a list, which is a protocol of one part, or a protocol."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -8,30 +9,34 @@ from jsonargparse import Namespace
 
 from vitaclip.cli.evaluate.results import check_places
 from vitaclip.cli.models import load_model, model_name, read_prompts
-from vitaclip.cli.screen import terminal
+from vitaclip.cli.screen import counting_bar, progress_bars, terminal
 from vitaclip.data import VideoList, index_cache, names_shards, read_videos
 from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts
-from vitaclip.evaluate.evaluation import Candidates, Evaluator
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
-from vitaclip.evaluate.protocol_lists import ProtocolLists, describe_missing, read_protocol_lists
-from vitaclip.evaluate.protocol_run import ProtocolResult, Start, run_list, run_protocol
+from vitaclip.evaluate.protocol_lists import (
+    ProtocolLists,
+    check_training,
+    describe_missing,
+    list_part,
+    read_protocol_lists,
+)
+from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
 from vitaclip.runtime import pick_device_among
 
-Run = Callable[[Start], ProtocolResult]
 
-
-class Models:
-    """Loads the models of an evaluation; one that serves all values of a protocol is loaded once."""
+class Evaluation:
+    """The evaluation that the arguments ask for, on this rank. What they name is checked before any video is read."""
 
     def __init__(self, arguments: Namespace, dist: DistEnv) -> None:
         self._arguments, self._dist = arguments, dist
-        self._loaded: dict[str, VideoModel] = {}
+        self._loaded: dict[str, VideoModel] = {}  # the last one: it may serve all values of a protocol
 
-    def load(self, values: Mapping[str, int]) -> tuple[str, VideoModel]:
+    def load_model(self, values: Mapping[str, int]) -> tuple[str, VideoModel]:
         """The model for some values of a protocol, with its name."""
         given, dist = self._arguments, self._dist
         name = fill(given.model, values)
@@ -49,70 +54,83 @@ class Models:
             )
         return name or model_name(given), model
 
+    def run_list(self) -> ProtocolResult:
+        """Score the model on a list or a folder."""
+        given = self._arguments
 
-def prepare_list(arguments: Namespace, models: Models, dist: DistEnv) -> Run:
-    """Read and check everything that an evaluation on a list or a folder needs; returns what runs it."""
+        def prepare() -> ClassPrompts:
+            if self._dist.is_rank0:
+                check_places(given)
+            return read_prompts(given)
 
-    def prepare() -> tuple[str, VideoList, Evaluator, Candidates]:
-        prompts = read_prompts(arguments)
-        name, model = models.load({})
-        videos = _read(arguments, model.class_names)
-        evaluator = Evaluator(model, arguments.runtime, arguments.data, prompts, dist, arguments.interpolate)
-        if dist.is_rank0:
-            check_places(arguments)
-        return name, videos, evaluator, evaluator.encode_texts(videos.class_names)
+        def load() -> Round:
+            name, model = self.load_model({})
+            return Round({}, name, model, [list_part(given.videos, self._read(model.class_names))])
 
-    name, videos, evaluator, texts = dist.run_on_all_ranks(prepare)
-    return partial(run_list, name, arguments.videos, videos, evaluator, texts, arguments.views, arguments.interpolate)
+        prompts = self._dist.run_on_all_ranks(prepare)
+        parts = self._score([load], prompts, given.views)
+        return ProtocolResult("", given.videos, "", given.views, given.interpolate, {}, parts)
 
-
-def _read(arguments: Namespace, known: tuple[str, ...]) -> VideoList:
-    """The videos; candidates are the names given, else the model's, else, where a folder shows others, the folder's."""
-    data = arguments.data
-
-    def read(class_names: tuple[str, ...] | None) -> VideoList:
-        return read_videos(
-            arguments.videos,
+    def _read(self, known: tuple[str, ...]) -> VideoList:
+        """The videos; candidates are the names given, else those that the model knows, else, where a folder shows
+        others, the folder's."""
+        given, data = self._arguments, self._arguments.data
+        read = partial(
+            read_videos,
+            given.videos,
             "the list of videos",
             root=data.root,
             classes=data.classes,
-            class_names=class_names,
             cache=index_cache(data.index_cache),
             keep_absent=data.on_error == "skip",
         )
+        if Path(given.videos).is_dir() and not data.classes and not names_shards(given.videos):
+            videos, index = read(), ClassIndex(known)
+            return videos if None in map(index.find, videos.class_names) else read(class_names=known)
+        return read(class_names=known or None)
 
-    if Path(arguments.videos).is_dir() and not data.classes and not names_shards(arguments.videos):
-        videos, index = read(None), ClassIndex(known)
-        return videos if None in map(index.find, videos.class_names) else read(known)
-    return read(known or None)
+    def run_protocol(self) -> ProtocolResult:
+        """Score the models that a protocol needs on its lists."""
+        given, dist = self._arguments, self._dist
+
+        def prepare() -> tuple[ProtocolLists, ClassPrompts]:
+            protocol, prompts = load_protocol(given.protocol), read_prompts(given)
+            _check_arguments(given, protocol)
+            lists = read_protocol_lists(protocol, given.data.root)
+            if dist.is_rank0:
+                check_places(given, [str(lists.root / name) for name in lists.files])
+            return lists, replace(prompts, templates=prompts.templates or protocol.templates)
+
+        def load(values: Mapping[str, int]) -> Round:
+            name, model = self.load_model(values)
+            return Round(values, name, model, lists.parts(values), check_training(lists, values, name))
+
+        lists, prompts = dist.run_on_all_ranks(prepare)
+        console, protocol = terminal(quiet=not dist.is_rank0), lists.protocol
+        for line in describe_missing(lists):
+            console.print(f"not there: {line}", style="yellow", soft_wrap=True)
+        if lists.missing and given.data.on_error == "raise":
+            count = len(lists.missing)
+            lacking = "1 video is" if count == 1 else f"{count} videos are"
+            raise dist.failure(f"{lacking} not there; copy what is lacking, or leave it out with --data.on_error skip")
+        views = protocol.views or given.views
+        parts = self._score([partial(load, values) for values in protocol.values], prompts, views)
+        summary = summarize_parts(protocol, parts)
+        return ProtocolResult(protocol.name, protocol.about, protocol.variant, views, given.interpolate, summary, parts)
+
+    def _score(
+        self, rounds: Sequence[Callable[[], Round]], prompts: ClassPrompts, views: ViewsConfig
+    ) -> tuple[PartResult, ...]:
+        given, dist = self._arguments, self._dist
+
+        def make_evaluator(model: VideoModel) -> Evaluator:
+            return Evaluator(model, given.runtime, given.data, prompts, dist, given.interpolate)
+
+        with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
+            return score_rounds(rounds, make_evaluator, views, dist, partial(counting_bar, progress))
 
 
-def prepare_protocol(arguments: Namespace, models: Models, dist: DistEnv) -> Run:
-    """Read and check everything that a protocol needs, and say what is not there; returns what runs it."""
-
-    def prepare() -> tuple[ProtocolLists, ClassPrompts]:
-        protocol = load_protocol(arguments.protocol)
-        prompts = read_prompts(arguments)
-        _check(arguments, protocol)
-        lists = read_protocol_lists(protocol, arguments.data.root)
-        if dist.is_rank0:
-            check_places(arguments, [str(lists.root / name) for name in lists.files])
-        return lists, prompts
-
-    lists, prompts = dist.run_on_all_ranks(prepare)
-    console = terminal(quiet=not dist.is_rank0)
-    for line in describe_missing(lists):
-        console.print(f"not there: {line}", style="yellow", soft_wrap=True)
-    if lists.missing and arguments.data.on_error == "raise":
-        count = len(lists.missing)
-        lacking = "1 video is" if count == 1 else f"{count} videos are"
-        raise dist.failure(f"{lacking} not there; copy what is lacking, or leave it out with --data.on_error skip")
-    settings = arguments.views, arguments.runtime, arguments.data, prompts
-    others = {"interpolation": arguments.interpolate, "dist": dist}
-    return lambda start: run_protocol(lists, models.load, *settings, start, **others)
-
-
-def _check(arguments: Namespace, protocol: Protocol) -> None:
+def _check_arguments(arguments: Namespace, protocol: Protocol) -> None:
     if not arguments.data.root:
         raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
     if arguments.data.classes:

@@ -37,7 +37,7 @@ class EvalSubject:
     about: Mapping[str, str]
     """Facts shown beside the figures and written with them, such as the model and the views."""
     rows: Sequence[VideoSample]
-    """The videos listed; the scores' `rows` are indices into them."""
+    """The videos listed; the scores' `indices` count through them."""
     class_names: Sequence[str]
     sha256: Mapping[str, str]
     """Hashes of lists, names and templates."""
@@ -144,7 +144,7 @@ def _film_strips(
 ) -> list[FilmStrip]:
     """The example videos of a pair, with 8 frames spread over each."""
     scores, names = evaluated.scores, list(subject.class_names)
-    position = {row: n for n, row in enumerate(scores.rows.tolist())}
+    position = {row: n for n, row in enumerate(scores.indices.tolist())}
     strips = []
     for row in pair.examples:
         path, probabilities = subject.rows[row].path, scores.probabilities[position[row]]

@@ -102,6 +102,6 @@ def _pairs(evaluated: Evaluated, names: Sequence[str]) -> tuple[ConfusedPair, ..
     for count, true, other in wrong[:_PAIRS]:
         of_pair = ((scores.labels == true) & (predicted == other)).nonzero().flatten()
         surest = of_pair[confidence[of_pair].argsort(descending=True, stable=True)][:_EXAMPLES_PER_PAIR]
-        examples = tuple(scores.rows[surest].tolist())
+        examples = tuple(scores.indices[surest].tolist())
         pairs.append(ConfusedPair(names[true], names[other], -count, sum(confusion[true]), examples))
     return tuple(pairs)
