@@ -97,8 +97,8 @@ def load_case(case: str | Path, dtype: torch.dtype) -> ParityCase:
     embedding[tensors["token_embedding/ids"]] = rows
     weights["textual.token_embedding.weight"] = embedding
 
-    heads = {"vision_heads": int(meta["vision_heads"]), "text_heads": int(meta["text_heads"])}
-    published = read(weights, FOLDER, **heads)
+    heads = int(meta["vision_heads"]), int(meta["text_heads"])
+    published = read(weights, FOLDER, vision_heads=heads[0], text_heads=heads[1])
     assert published.trained is not None
     settings = published.trained.settings
     clip = CLIP(published.config)

@@ -1,9 +1,11 @@
 """Files from anywhere: tensors come out, nothing in them runs, and what is damaged is said in one line."""
 
 import pickle
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -14,6 +16,12 @@ import peers
 from vitaclip.backbones.reading import open_state
 
 STATE = {"a.weight": torch.arange(6.0).view(2, 3), "a.bias": torch.ones(3, dtype=torch.float16)}
+
+
+class CfgNode(dict[str, Any]):
+    """What yacs, which X-CLIP and ViFi-CLIP are trained with, calls its settings: pickled by that name."""
+
+    __module__ = "yacs.config"
 
 
 class Boom:
@@ -47,6 +55,7 @@ WRAPPED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "timm's average": lambda state: {"state_dict_ema": state, "epoch": 1},
     "an average": lambda state: {"model_ema": state},
     "torch's average": lambda state: {"n_averaged": torch.tensor(7), **{f"module.{k}": v for k, v in state.items()}},
+    "yacs's": lambda state: {"model": state, "config": CfgNode(DATA=CfgNode(ROOT="x"), BASE=[""], KEYS={"a"})},
     "parameters": lambda state: {name: torch.nn.Parameter(value) for name, value in state.items()},
 }
 PREFIXES = ("", "module.", "_orig_mod.", "_orig_mod.module.", "module.module.", "module._orig_mod.")
@@ -54,8 +63,13 @@ PREFIXES = ("", "module.", "_orig_mod.", "_orig_mod.module.", "module.module.", 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize("wrapping", WRAPPED)
-def test_wrapped_weights_are_found(tmp_path: Path, wrapping: str, prefix: str) -> None:
+def test_wrapped_weights_are_found(tmp_path: Path, wrapping: str, prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    yacs = ModuleType("yacs.config")
+    yacs.CfgNode = CfgNode  # type: ignore[attr-defined]
+    for module in ("yacs", "yacs.config"):  # for saving
+        monkeypatch.setitem(sys.modules, module, yacs)
     torch.save(WRAPPED[wrapping]({f"{prefix}{name}": value for name, value in STATE.items()}), tmp_path / "x.pth")
+    monkeypatch.undo()
     assert_same(tmp_path / "x.pth")
 
 

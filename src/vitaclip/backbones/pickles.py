@@ -65,6 +65,13 @@ class Module:
     attributes: Mapping[Any, Any] = MappingProxyType({})
 
 
+class Settings(dict[Any, Any]):
+    """A mapping of settings that training code keeps beside its weights, whatever class it has there."""
+
+    def __init__(self, *_: Any) -> None:
+        super().__init__()
+
+
 def read_pickle(content: bytes) -> Any:
     """What a pickle of torch describes.
 
@@ -153,13 +160,15 @@ def _view(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[in
     return StoredTensor(storage, offset, size, stride)
 
 
-def _first(value: Any, *_: Any) -> Any:
+def _first(value: Any = None, *_: Any) -> Any:
     return value
 
 
 _GLOBALS: dict[tuple[str, str], torch.dtype | Callable[..., Any]] = {
     ("collections", "OrderedDict"): lambda *_: {},
     ("collections", "Counter"): _first,
+    ("yacs.config", "CfgNode"): Settings,
+    ("__builtin__", "set"): _first,
     ("torch", "Size"): _first,
     ("torch._utils", "_rebuild_tensor_v2"): _view,
     ("torch._utils", "_rebuild_parameter"): _first,
