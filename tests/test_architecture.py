@@ -57,7 +57,8 @@ ALLOWED: dict[str, set[str]] = {
         *("model", "interpolation"),
     },
     "predictor": {"settings", "runtime", "data", "model", "evaluate"},
-    "explain": {"settings", "figures", "backbones", "data", "parts", "model", "evaluate", "predictor"},
+    "explain": {"figures", "backbones", "data", "parts", "model", "evaluate", "predictor"},
+    "report": {"version", "files", "figures", "data", "evaluate", "predictor", "explain"},
     "train": {
         "parts",
         *(
@@ -98,7 +99,19 @@ ALLOWED: dict[str, set[str]] = {
             "catalog",
             "data",
         ),
-        *("backbones", "parts", "saving", "model", "evaluate", "predictor", "explain", "train", "ablate", "miniature"),
+        *(
+            "backbones",
+            "parts",
+            "saving",
+            "model",
+            "evaluate",
+            "predictor",
+            "explain",
+            "report",
+            "train",
+            "ablate",
+            "miniature",
+        ),
     },
 }
 

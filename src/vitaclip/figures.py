@@ -6,7 +6,7 @@ matplotlib is imported inside the functions, because it takes time to load that 
 import re
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from html import escape
@@ -111,7 +111,11 @@ def fraction_axis(axes: "Axes", *, vertical: bool) -> None:
 
 
 def bars(
-    axes: "Axes", labels: list[str], fractions: list[float], colours: str | list[str] = ACCENT, form: str = "{:.1%}"
+    axes: "Axes",
+    labels: Sequence[str],
+    fractions: Sequence[float],
+    colours: str | Sequence[str] = ACCENT,
+    form: str = "{:.1%}",
 ) -> None:
     """Horizontal bars from 0 to 100 %, from top to bottom, each with its label before it and its value behind it."""
     rows = range(len(labels))

@@ -69,5 +69,3 @@ def test_a_mistake_is_one_line(world: Path, tmp_path: Path, capsys: pytest.Captu
     names.write_text("run\n")
     assert main([*arguments(world, tmp_path, video), "--classes", str(names)]) == 2
     assert "the only candidate is 'run'" in capsys.readouterr().err
-    assert main([*arguments(world, tmp_path, video), "--views.frames", "1"]) == 2
-    assert "at least 2" in capsys.readouterr().err

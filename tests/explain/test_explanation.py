@@ -1,20 +1,21 @@
 """Explaining real video files with a tiny model: every figure as computed by hand from the model's own parts."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from plain_occlusion import occlude_plainly
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data import VideoError, open_video
+from vitaclip.data import open_video
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention
+from vitaclip.explain.occlusion import occlude_frames, stand_ins
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
@@ -42,6 +43,33 @@ def probabilities(predictor: Predictor, clip: Tensor) -> Tensor:
         return predictor.model(clip[None], predictor.texts.features).softmax(dim=-1)[0]
 
 
+def nearest_shown(t: int, num_frames: int, occluded: set[int]) -> int:
+    """Walk away from t, a frame further each time, backwards first."""
+    for distance in range(num_frames):
+        for other in (t - distance, t + distance):
+            if 0 <= other < num_frames and other not in occluded:
+                return other
+    raise AssertionError("all are occluded")
+
+
+def occlude_plainly(clip: Tensor, occluded: set[int]) -> Tensor:
+    return torch.stack([clip[nearest_shown(t, len(clip), occluded)] for t in range(len(clip))])
+
+
+def test_stand_ins_are_the_nearest_shown_frames() -> None:
+    for num_frames in range(1, 7):
+        for count in range(num_frames):
+            for occluded in combinations(range(num_frames), count):
+                expected = [nearest_shown(t, num_frames, set(occluded)) for t in range(num_frames)]
+                assert stand_ins(num_frames, occluded) == expected
+
+
+def test_a_still_video_has_no_important_frame() -> None:
+    found = occlude_frames(torch.ones(4, 3, 2, 2), lambda clips: clips.mean(dim=(1, 2, 3, 4)))
+    assert found.order == (0, 1, 2, 3)
+    assert found.single == found.curve == (1.0,) * 4
+
+
 def test_figures_equal_those_worked_out_by_hand(predictor: Predictor, world: Path) -> None:
     path = world / VIDEO
     found, predicted = explain_video(predictor, path), predictor.predict(path)
@@ -61,6 +89,7 @@ def test_figures_equal_those_worked_out_by_hand(predictor: Predictor, world: Pat
     for count, value in enumerate(found.occlusion.curve):
         occluded = occlude_plainly(clip, set(found.occlusion.order[:count]))
         assert value == pytest.approx(float(probabilities(predictor, occluded)[target]), rel=1e-5)
+    assert list(found.occlusion.order) == sorted(range(4), key=lambda t: found.occlusion.single[t])
     text = predictor.texts.features
     others = sorted(((float(text[k] @ text[target]), NAMES[k]) for k in range(3) if k != target), reverse=True)
     assert [each.name for each in found.neighbours] == [name for _, name in others]
@@ -110,33 +139,29 @@ def test_all_figures_go_into_json(predictor: Predictor, world: Path) -> None:
     assert [each["name"] for each in written["candidates"]] == [each.name for each in found.candidates]
 
 
-def test_plain_clip_has_no_prompts_to_look_at(world: Path) -> None:
-    predictor = Predictor(VideoModel.from_backbone(world / "backbone", num_frames=4))
+def test_one_frame_of_plain_clip_has_attention_alone(world: Path) -> None:
+    predictor = Predictor(VideoModel.from_backbone(world / "backbone", num_frames=1))
     predictor.set_classes(["jump", "run"])
     found = explain_video(predictor, world / VIDEO)
     assert list(found.attention.weights) == ["patches", "itself"]
+    assert (found.occlusion.single, len(found.occlusion.curve)) == ((), 1)
 
 
 @pytest.mark.parametrize(
-    ("views", "names", "options", "problem"),
+    ("names", "options", "problem"),
     [
-        (ViewsConfig(), ["run"], {}, "only candidate is 'run'"),
-        (ViewsConfig(), NAMES, {"name": "moving leg"}, "'moving leg', is not among the 3.*'moving left'"),
-        (ViewsConfig(), NAMES, {"name": "xyz"}, "choose one of them"),
-        (ViewsConfig(), NAMES, {"top_k": 0}, "top_k = 0"),
-        (ViewsConfig(frames=1), NAMES, {}, "at least 2"),
+        (["run"], {}, "only candidate is 'run'"),
+        (NAMES, {"name": "moving leg"}, "'moving leg', is not among the 3.*'moving left'"),
+        (NAMES, {"name": "xyz"}, "choose one of them"),
+        (NAMES, {"top_k": 0}, "top_k = 0"),
+        (NAMES, {"path": "broken.mp4"}, r"broken\.mp4"),
     ],
 )
 def test_mistakes_are_told(
-    views: ViewsConfig, names: list[str], options: dict[str, str], problem: str, world: Path, tmp_path: Path
+    predictor: Predictor, names: list[str], options: dict[str, str], problem: str, world: Path, tmp_path: Path
 ) -> None:
-    predictor = make_predictor(world, tmp_path, views)
-    predictor.set_classes(names)
-    with pytest.raises(ValueError, match=problem):
-        explain_video(predictor, world / VIDEO, **options)  # type: ignore[arg-type]
-
-
-def test_an_unreadable_file_is_named(predictor: Predictor, tmp_path: Path) -> None:
     (tmp_path / "broken.mp4").write_bytes(b"no video")
-    with pytest.raises(VideoError, match=r"broken\.mp4"):
-        explain_video(predictor, tmp_path / "broken.mp4")
+    predictor.set_classes(names)
+    path = tmp_path / options["path"] if "path" in options else world / VIDEO
+    with pytest.raises(ValueError, match=problem):
+        explain_video(predictor, **(options | {"path": path}))  # type: ignore[arg-type]

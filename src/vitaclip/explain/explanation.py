@@ -1,11 +1,10 @@
 """One clip of a video explained: where the model attends, which frames it needs, which names are near.
 
-Axes: V views, T frames, H x W pixels, K candidates, D embedding.
+Axes: V views, T frames, H x W pixels, K candidates.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from typing import Any
 
 import torch
@@ -69,8 +68,13 @@ class Explanation:
 
     @property
     def warning(self) -> str:
-        """What occlusion cannot tell of this video; mostly empty."""
-        return repeat_warning(self.frame_numbers)
+        """What occlusion cannot tell of a clip that holds a frame more than once; empty for any other."""
+        if len(set(self.frame_numbers)) == len(self.frame_numbers):
+            return ""
+        return (
+            f"the video is too short for a clip of {len(self.frame_numbers)} frames as this model takes them, so some"
+            " come more than once; occluding one of those changes little"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """All figures, ready for JSON; attention as the mean of the heads."""
@@ -88,28 +92,6 @@ class Explanation:
         }
 
 
-class ExplainedClip:
-    """The one of a video's V views that is explained: the middle crop of the middle clip."""
-
-    def __init__(self, predictor: Predictor, path: VideoPath, loaded: LoadedVideo | None = None) -> None:
-        """Read the video, unless `predictor.reader.load` has done so in another process and gave `loaded`."""
-        views, (self.video, numbers) = predictor.views, loaded or predictor.reader.load(path)
-        self.predictor, self.view = predictor, views.temporal // 2 * views.spatial + views.spatial // 2
-        self.clip = self.video[self.view]
-        self.frame_numbers: tuple[int, ...] = tuple(numbers[len(numbers) // 2].tolist())
-
-    def attention(self) -> ClsAttention:
-        """What the cls tokens of the clip attend to."""
-        pixels = take_pixels(self.clip.to(self.predictor.model.device), self.predictor.views.normalization)
-        with self.predictor.autocast():
-            return last_attention(self.predictor.model, pixels)
-
-    def probability(self, target: int, clips: Tensor) -> Tensor:
-        """The probability (n,) of a candidate, from each of some clips (n, T, 3, H, W) alone."""
-        features = torch.cat([self.predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)])
-        return self.predictor.probabilities(features[:, None])[:, target]
-
-
 @torch.no_grad()
 def explain_video(
     predictor: Predictor,
@@ -118,64 +100,64 @@ def explain_video(
     name: str = "",
     top_k: int = 5,
     loaded: LoadedVideo | None = None,
+    curve: bool = True,
 ) -> Explanation:
     """Explain what `predictor.predict` says of a video.
+
+    >>> explain_video(predictor, "video.mp4").occlusion.single  # doctest: +SKIP
 
     Args:
         predictor: with its candidates set, at least two.
         path: a video file or a folder of numbered images.
         name: the candidate to explain; the predicted one if empty.
         top_k: the number of candidates and of neighbours that are returned.
-        loaded: what `predictor.reader.load` gave for the video; the video is read here if it is None.
+        loaded: what `predictor.reader.load` gave for the video, maybe in another process; read here if it is None.
+        curve: occlude more and more frames, too, which takes as long as each of them alone.
 
     Raises:
-        ValueError: for fewer than two candidates, a name that is not among them, clips of one frame, or a file that
-            is not a readable video (then a `VideoError`).
+        ValueError: for fewer than two candidates, a name that is not among them, a backbone whose attention cannot be
+            shown, or a file that is not a readable video (then a `VideoError`).
     """
-    names = predictor.class_names
+    names, views, model = predictor.class_names, predictor.views, predictor.model
     _check(names, name, top_k)
     path = to_video_path(path)
-    explained = ExplainedClip(predictor, path, loaded)
-    features = predictor.encode(explained.video)
-    feature = features[explained.view]
-    fused = predictor.probabilities(features[None])[0]
+    video, numbers = loaded or predictor.reader.load(path)
+    clip_number = views.temporal // 2
+    view = clip_number * views.spatial + views.spatial // 2
+    clip, features = video[view], predictor.encode(video)
+    with predictor.autocast():
+        attention = last_attention(model, take_pixels(clip.to(model.device), views.normalization))
+    fused, alone = (predictor.probabilities(each[None])[0] for each in (features, features[view : view + 1]))
     target = names.index(name) if name else int(fused.argmax())
 
-    text, head = predictor.texts.features, predictor.model.head
-    alone, cosines = predictor.probabilities(feature[None, None])[0], head.similarity(feature.to(text), text).cpu()
+    def probability(clips: Tensor) -> Tensor:
+        encoded = torch.cat([predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)])
+        return predictor.probabilities(encoded[:, None])[:, target]
+
+    text = predictor.texts.features
+    cosines = model.head.similarity(features[view].to(text), text).cpu()
     best = fused.topk(min(top_k, len(names))).indices.tolist()
     return Explanation(
         path=path,
         name=names[target],
-        clip=(explained.view // predictor.views.spatial, predictor.views.temporal),
-        frames=explained.clip,
-        frame_numbers=explained.frame_numbers,
-        attention=explained.attention(),
-        occlusion=occlude_frames(explained.clip, partial(explained.probability, target)),
+        clip=(clip_number, views.temporal),
+        frames=clip,
+        frame_numbers=tuple(numbers[clip_number].tolist()),
+        attention=attention,
+        occlusion=occlude_frames(clip, probability, curve=curve),
         candidates=tuple(
             Candidate(names[k], float(fused[k]), float(alone[k]), float(cosines[k]))
             for k in (best if target in best else [*best, target])
         ),
-        neighbours=nearest_names(predictor, target, top_k),
+        neighbours=_nearest_names(predictor, target, top_k),
     )
 
 
-def nearest_names(predictor: Predictor, target: int, count: int) -> tuple[Neighbour, ...]:
-    """The candidates whose texts are nearest to the text of `target`, nearest first."""
+def _nearest_names(predictor: Predictor, target: int, count: int) -> tuple[Neighbour, ...]:
     text = l2_normalize(predictor.texts.features.flatten(start_dim=1))
     cosines = (text @ text[target]).cpu()
     nearest = [k for k in cosines.argsort(descending=True).tolist() if k != target][:count]
     return tuple(Neighbour(predictor.class_names[k], float(cosines[k])) for k in nearest)
-
-
-def repeat_warning(numbers: Sequence[int]) -> str:
-    """A warning if a clip holds a frame more than once, because occluding one of these leaves its copy."""
-    if len(set(numbers)) == len(numbers):
-        return ""
-    return (
-        f"the video is too short for a clip of {len(numbers)} frames as this model takes them, so some come more than"
-        " once; occluding one of those changes little"
-    )
 
 
 def _check(names: Sequence[str], name: str, top_k: int) -> None:

@@ -18,42 +18,29 @@ class Occlusion:
     """The probability of a name with frames of a clip occluded."""
 
     single: tuple[float, ...]
-    """T, with that frame alone occluded."""
+    """T, with that frame alone occluded; empty for a clip of one frame, whose place no other can take."""
     order: tuple[int, ...]
     """The T frames, the most important first: the one whose occlusion leaves the lowest probability."""
     curve: tuple[float, ...]
-    """T, with the first 0, 1, .. T-1 frames of `order` occluded."""
+    """T, with the first 0, 1, .. T-1 frames of `order` occluded; or the first of these values alone."""
 
 
-def occlude_frames(clip: Tensor, probability: Callable[[Tensor], Tensor]) -> Occlusion:
+def occlude_frames(clip: Tensor, probability: Callable[[Tensor], Tensor], *, curve: bool = True) -> Occlusion:
     """Occlude each frame alone, then more and more of them in the order of their importance.
 
     Args:
         clip: (T, 3, H, W).
         probability: of clips (n, T, 3, H, W), as (n,).
-
-    Raises:
-        ValueError: for a single frame, which has no other to take its place.
+        curve: False: of the curve only its start, the probability with nothing occluded.
     """
     frames = range(len(clip))
-    if len(frames) < 2:
-        raise ValueError(
-            "occluding frames needs a clip of at least 2; this model looks at 1: set --views.frames 2 or more"
-        )
-    single = occlude_each(clip, probability, frames)
-    order = sorted(frames, key=lambda t: single[t])
-    curve = probability(_occluded(clip, (order[:count] for count in frames)))
-    return Occlusion(single, tuple(order), tuple(curve.tolist()))
 
+    def probabilities(choices: Iterable[Collection[int]]) -> tuple[float, ...]:
+        return tuple(probability(torch.stack([clip[stand_ins(len(clip), each)] for each in choices])).tolist())
 
-def occlude_each(clip: Tensor, probability: Callable[[Tensor], Tensor], frames: Iterable[int]) -> tuple[float, ...]:
-    """The probability with each of some frames occluded alone; see `occlude_frames`."""
-    return tuple(probability(_occluded(clip, ([t] for t in frames))).tolist())
-
-
-def _occluded(clip: Tensor, choices: Iterable[Collection[int]]) -> Tensor:
-    """The clip once for each choice of frames, with these occluded: (n, T, 3, H, W)."""
-    return torch.stack([clip[stand_ins(len(clip), choice)] for choice in choices])
+    single = probabilities([t] for t in frames) if len(clip) > 1 else ()
+    order = tuple(sorted(frames, key=lambda t: single[t])) if single else (0,)
+    return Occlusion(single, order, probabilities(order[:count] for count in (frames if curve else frames[:1])))
 
 
 def stand_ins(num_frames: int, occluded: Collection[int]) -> list[int]:

@@ -1,26 +1,22 @@
 """What `vitaclip eval` prints and writes of a result, which has a part for each accuracy; a list has one part."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 from jsonargparse import Namespace
 
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.screen import print_skipped, print_table, terminal
-from vitaclip.data.config import VideoLimits, ViewsConfig
-from vitaclip.evaluate.class_texts import ClassTexts
+from vitaclip.data.config import ViewsConfig
 from vitaclip.evaluate.evaluation import mixed_models
 from vitaclip.evaluate.metrics import EvaluationResult
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult
-from vitaclip.evaluate.report import EvalSubject, Explain, check_report_folder, write_report
-from vitaclip.explain.film_strip import explanation_section
 from vitaclip.files import write_json
 from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.runtime import RuntimeConfig
+from vitaclip.report import EvalSubject, check_report_folder, write_report
 from vitaclip.settings import to_dict
 
 
@@ -51,10 +47,10 @@ def tell(
         write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
         model = mixed_models(load_model(part.values)[1], result.interpolation)[0][0]
-        explain = explainer_of(model, part.texts, result.views, arguments.runtime, arguments.data.limits)
+        predictor = Predictor(model, views=result.views, runtime=arguments.runtime, limits=arguments.data.limits)
+        predictor.set_texts(part.texts)
         place = folder / part.file_name if len(result.parts) > 1 else folder
-        subject, limits = _subject(result, part), arguments.data.limits
-        page = write_report(place, subject, part.evaluated, explain=explain, limits=limits)
+        page = write_report(place, _subject(result, part), part.evaluated, predictor, arguments.data)
         terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
 
 
@@ -177,15 +173,6 @@ def describe_explained(interpolation: InterpolateConfig) -> dict[str, str]:
     """The fact that goes with a report whose explanations are of a part of the model only; mostly none."""
     said = "of the trained model alone: attention and occlusion do not see the interpolated scores"
     return {"explanations": said} if interpolation.space == "scores" else {}
-
-
-def explainer_of(
-    model: VideoModel, texts: ClassTexts, views: ViewsConfig, runtime: RuntimeConfig, limits: VideoLimits
-) -> Explain:
-    """What tells why the videos that a report shows got their names, of the model and the texts that were evaluated."""
-    predictor = Predictor(model, views=views, runtime=runtime, limits=limits)
-    predictor.set_texts(texts)
-    return partial(explanation_section, predictor)
 
 
 def _sums(part: PartResult) -> dict[str, str]:

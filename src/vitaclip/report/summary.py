@@ -1,8 +1,7 @@
 """What the report shows, worked out of the scores: classes, confusions, calibration error."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import EvaluationResult, calibration_error
@@ -55,10 +54,6 @@ class EvalSummary:
     calibration_error: float | None
     """None for fewer than `MIN_VIDEOS_FOR_CALIBRATION` videos."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self)
-
 
 def summarize_evaluation(evaluated: Evaluated, names: Sequence[str]) -> EvalSummary:
     """Count what each class was named, find the most frequent confusions, and measure calibration.
@@ -67,41 +62,30 @@ def summarize_evaluation(evaluated: Evaluated, names: Sequence[str]) -> EvalSumm
         evaluated: the scores and their metrics.
         names: the candidates, in the order of the scores' columns.
     """
-    scores, result = evaluated.scores, evaluated.result
+    scores, confusion = evaluated.scores, evaluated.result.confusion
     enough = len(scores.labels) >= MIN_VIDEOS_FOR_CALIBRATION and scores.labels.dim() == 1
-    return EvalSummary(
-        result=result,
-        classes=_classes(result.confusion, names),
-        pairs=_pairs(evaluated, names),
-        calibration_error=calibration_error(scores.probabilities, scores.labels) if enough else None,
-    )
+    named = [sum(column) for column in zip(*confusion, strict=True)]
+    classes = [
+        ClassSummary(names[k], sum(row), row[k], tuple(_confusions(row, k, names)), named[k] - row[k])
+        for k, row in enumerate(confusion)
+        if sum(row)
+    ]
+    error = calibration_error(scores.probabilities, scores.labels) if enough else None
+    return EvalSummary(evaluated.result, tuple(classes), tuple(_pairs(evaluated, names)), error)
 
 
-def _classes(confusion: Sequence[Sequence[int]], names: Sequence[str]) -> tuple[ClassSummary, ...]:
-    columns = [sum(column) for column in zip(*confusion, strict=True)]
-    found = []
-    for index, row in enumerate(confusion):
-        if not sum(row):
-            continue
-        others = sorted((-count, names[other]) for other, count in enumerate(row) if count and other != index)
-        confused = tuple((name, -count) for count, name in others[:_CONFUSIONS_PER_CLASS])
-        found.append(ClassSummary(names[index], sum(row), row[index], confused, columns[index] - row[index]))
-    return tuple(found)
+def _confusions(row: Sequence[int], true: int, names: Sequence[str]) -> list[tuple[str, int]]:
+    others = sorted((-count, names[other]) for other, count in enumerate(row) if count and other != true)
+    return [(name, -count) for count, name in others[:_CONFUSIONS_PER_CLASS]]
 
 
-def _pairs(evaluated: Evaluated, names: Sequence[str]) -> tuple[ConfusedPair, ...]:
+def _pairs(evaluated: Evaluated, names: Sequence[str]) -> Iterator[ConfusedPair]:
     scores, confusion = evaluated.scores, evaluated.result.confusion
     confidence, predicted = scores.probabilities.max(dim=1)
-    wrong = sorted(
-        (-count, true, other)
-        for true, row in enumerate(confusion)
-        for other, count in enumerate(row)
-        if count and other != true
-    )
-    pairs = []
+    cells = [(-count, true, other) for true, row in enumerate(confusion) for other, count in enumerate(row)]
+    wrong = sorted((count, true, other) for count, true, other in cells if count and true != other)
     for count, true, other in wrong[:_PAIRS]:
         of_pair = ((scores.labels == true) & (predicted == other)).nonzero().flatten()
         surest = of_pair[confidence[of_pair].argsort(descending=True, stable=True)][:_EXAMPLES_PER_PAIR]
         examples = tuple(scores.indices[surest].tolist())
-        pairs.append(ConfusedPair(names[true], names[other], -count, sum(confusion[true]), examples))
-    return tuple(pairs)
+        yield ConfusedPair(names[true], names[other], -count, sum(confusion[true]), examples)

@@ -1,0 +1,274 @@
+"""The report of a small evaluation: its numbers counted by hand, the page complete and self-contained."""
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+import torch
+
+from misbehaving import open_or_misbehave
+from small_world import NAMES
+from vitaclip.data import VideoSample, read_folder
+from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.evaluate.evaluation import Evaluated
+from vitaclip.evaluate.metrics import Scores, summarize
+from vitaclip.explain import explain_video
+from vitaclip.model import VideoModel
+from vitaclip.predictor import Predictor
+from vitaclip.report import EvalSubject, plots, write_report
+from vitaclip.report.summary import summarize_evaluation
+
+VOID = {"meta", "img", "br", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags are balanced; gathers tags and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.pieces: list[str] = []
+        self.feed(html)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] not in (["style"], ["script"]):
+            self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.pieces).split())
+
+
+@pytest.fixture
+def rows(world: Path) -> tuple[VideoSample, ...]:
+    return read_folder(world / "videos").samples
+
+
+def scored(rows: tuple[VideoSample, ...], names: tuple[str, ...] = NAMES) -> Evaluated:
+    """Random probabilities; the second video could not be read, and views agree with the whole at last."""
+    generator = torch.Generator().manual_seed(3)
+    probabilities = torch.rand(len(rows) - 1, len(names), generator=generator).softmax(dim=1)
+    kept = torch.tensor([n for n in range(len(rows)) if n != 1])
+    labels = torch.tensor([rows[n].label for n in kept.tolist()])
+    choices = torch.stack([torch.zeros_like(labels), probabilities.argmax(dim=1)], dim=1)
+    scores = Scores(probabilities, labels, kept, {1: "list.csv:2: <b>gone</b>"}, choices)
+    return Evaluated(scores, summarize(scores, names))
+
+
+def report(
+    folder: Path,
+    rows: tuple[VideoSample, ...],
+    names: tuple[str, ...] = NAMES,
+    evaluated: Evaluated | None = None,
+    predictor: Predictor | None = None,
+    data: DataConfig | None = None,
+) -> Page:
+    about = {"model": "runs/<one>", "text": "the learned context"}
+    subject = EvalSubject("tests & trials", about, rows, names, {"list": "12ab"}, {"templates": ["a {}"]})
+    data = data or DataConfig(workers=0)
+    return Page(write_report(folder, subject, evaluated or scored(rows, names), predictor, data).read_text())
+
+
+def examples_of(rows: tuple[VideoSample, ...]) -> list[tuple[VideoSample, str]]:
+    """The misnamed videos that the report shows, with their wrong names."""
+    pairs = summarize_evaluation(scored(rows), NAMES).pairs
+    return [(rows[row], pair.predicted) for pair in pairs for row in pair.examples]
+
+
+def test_classes_and_pairs_equal_counting_by_hand(rows: tuple[VideoSample, ...]) -> None:
+    evaluated = scored(rows)
+    summary = summarize_evaluation(evaluated, NAMES)
+    chosen = evaluated.scores.probabilities.argmax(dim=1).tolist()
+    both = list(zip(evaluated.scores.labels.tolist(), chosen, strict=True))
+    for label, each in enumerate(summary.classes):
+        assert (each.videos, each.correct) == (sum(t == label for t, _ in both), both.count((label, label)))
+        mistaken = {NAMES[c]: both.count((label, c)) for c in range(3) if c != label and (label, c) in both}
+        assert dict(each.confused_with) == mistaken
+        assert each.false_positives == sum(c == label != t for t, c in both)
+    counts = [pair.count for pair in summary.pairs]
+    assert counts == sorted(counts, reverse=True)
+    assert sum(counts) == sum(t != c for t, c in both)
+    for pair in summary.pairs:
+        assert pair.count == both.count((NAMES.index(pair.truth), NAMES.index(pair.predicted)))
+        for row in pair.examples:
+            assert NAMES[rows[row].label] == pair.truth
+
+
+def test_page_shows_numbers_and_loads_nothing(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
+    names = ("</svg><script>run()</script>", "$\\frac{x", *NAMES[2:])
+    page = report(tmp_path, rows, names)
+    result = scored(rows).result
+    for fraction in (result.top1, result.mean_class_accuracy):
+        assert f"{100 * fraction:.1f} %" in page.text
+    for expected in ("tests & trials", "runs/<one>", "of 11 videos are named", "One listed video was skipped", "12ab"):
+        assert expected in page.text
+    assert "list.csv:2: <b>gone</b>" in page.text
+    for name in names:
+        assert page.text.count(name) >= 2
+    for tag, attributes in page.tags:
+        assert tag not in ("link", "iframe", "object", "script")
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "data:").startswith(("data:", "#"))
+    assert not re.search(r"https?://(?!www.w3.org/)|@import", (tmp_path / "index.html").read_text())
+    frames = [a for tag, a in page.tags if tag == "img" and "frame" in (a.get("alt") or "")]
+    assert len(frames) == 8 * len(examples_of(rows)) > 0
+    assert "an explanation on frames" not in page.text
+
+
+def test_small_report_leaves_out_what_it_cannot_tell(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
+    few = report(tmp_path, rows)
+    assert "top-5" not in few.text
+    assert "calibration" not in few.text.lower()
+    assert "top-5" in report(tmp_path, rows, (*NAMES, "d", "e", "f")).text
+    charts = [attributes["aria-label"] or "" for tag, attributes in few.tags if tag == "svg"]
+    assert [re.split(r"[.:] ", label)[0] for label in charts] == [
+        *("Accuracy by class", "Accuracy by class", "Confusion matrix of 3 classes", "Top-1 over views of a video")
+    ]
+    many, generator = tuple(rows[n % len(rows)] for n in range(200)), torch.Generator().manual_seed(0)
+    labels = torch.tensor([row.label for row in many])
+    scores = Scores(torch.rand(200, 3, generator=generator).softmax(dim=1), labels, torch.arange(200))
+    assert "calibration error" in report(tmp_path, many, evaluated=Evaluated(scores, summarize(scores, NAMES))).text
+
+
+@pytest.mark.parametrize("frames", [1, 12])
+def test_shown_mistakes_are_explained(frames: int, world: Path, rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
+    predictor = Predictor(VideoModel.from_backbone(world / "backbone"), views=ViewsConfig(temporal=1, frames=frames))
+    predictor.set_classes(NAMES)
+    page, examples = report(tmp_path, rows, predictor=predictor), examples_of(rows)
+    shown = [0, 2, 3, 5, 6, 8, 9, 11] if frames == 12 else [0]
+    drawn = [a for tag, a in page.tags if tag == "img" and (a.get("alt") or "").startswith("attention on frame")]
+    assert len(drawn) == len(shown) * len(examples) > 0
+    told = [a.get("title") for tag, a in page.tags if tag == "figcaption"]
+    bars = [a["aria-label"] or "" for _, a in page.tags if a.get("class") == "mass"]
+    for n, (sample, name) in enumerate(examples):
+        found = explain_video(predictor, sample.path, name=name)
+        for t, bar in zip(shown, bars[n * len(shown) :], strict=False):
+            assert bar.startswith(f"patches {100 * float(found.attention.mass['patches'][t]):.1f}\xa0%, itself ")
+        if frames > 1:
+            assert f"{name} without frame {found.frame_numbers[shown[1]]}" in told
+            assert f"{name} {100 * found.occlusion.curve[0]:.1f} %; below each frame" in page.text
+            assert f"{100 * found.occlusion.single[3]:.1f} %" in page.text
+        assert f"{found.neighbours[0].name} {found.neighbours[0].cosine:.2f}" in page.text
+    assert ("This clip alone" in page.text) == (frames > 1)
+    assert "an explanation on frames" in page.text
+
+
+def test_short_video_has_a_warning(world: Path, rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
+    views = ViewsConfig(temporal=1, frames=4, sampling="dense", stride=16)
+    predictor = Predictor(VideoModel.from_backbone(world / "backbone"), views=views)
+    predictor.set_classes(NAMES)
+    assert "Mind: the video is too short" in report(tmp_path, rows, predictor=predictor).text
+
+
+def test_predictions_and_result_hold_every_video(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
+    names = (*NAMES, "of no video")
+    report(tmp_path, rows, names)
+    evaluated = scored(rows, names)
+    with (tmp_path / "predictions.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["path"] for line in lines] == [str(row.path) for row in rows]
+    assert lines.pop(1)["error"] == "list.csv:2: <b>gone</b>"
+    for line, probabilities in zip(lines, evaluated.scores.probabilities.tolist(), strict=True):
+        ranked = sorted(zip(probabilities, names, strict=True), reverse=True)
+        assert [line[f"name{rank}"] for rank in (1, 2, 3)] == [name for _, name in ranked[:3]]
+        assert float(line["probability1"]) == pytest.approx(ranked[0][0], abs=1e-6)
+        assert line["correct"] == str(int(line["name1"] == line["class"]))
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["result"]["top1"] == pytest.approx(sum(line["correct"] == "1" for line in lines) / len(lines))
+    assert (result["about"]["model"], result["templates"]) == ("runs/<one>", ["a {}"])
+    assert result["class_names"] == list(names)
+    for i, true in enumerate(names):
+        for j, chosen in enumerate(names):
+            count = sum((line["class"], line["name1"]) == (true, chosen) for line in lines)
+            assert result["result"]["confusion"][i][j] == count
+
+
+def test_one_video_has_a_report(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
+    scores = scored(rows).scores
+    first = {name: getattr(scores, name)[:1] for name in ("probabilities", "labels", "indices", "view_choices")}
+    scores = replace(scores, **first)
+    page = report(tmp_path, rows, evaluated=Evaluated(scores, summarize(scores, NAMES)))
+    assert "of 1 video is named correctly, out of 3 candidates" in page.text
+    assert "1 of the 3 candidates has videos" in page.text
+    assert "Worst classes" not in page.text
+
+
+def test_interval_does_not_claim_certainty(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
+    scores = scored(rows).scores
+    scores = replace(scores, probabilities=torch.eye(len(NAMES))[scores.labels])
+    page = report(tmp_path, rows, evaluated=Evaluated(scores, summarize(scores, NAMES)))
+    assert "95 % interval: 74.1 % to 100.0 %" in page.text  # 11 / (11 + 1.96 ** 2)
+
+
+@pytest.mark.parametrize(("name", "workers"), [("broken<b>.mp4", 0), ("hang.mp4", 1)])
+def test_damaged_or_endless_video_loses_no_report(
+    name: str,
+    workers: int,
+    rows: tuple[VideoSample, ...],
+    tmp_path: Path,
+    forked_workers: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("vitaclip.data.loading.clips.open_source", open_or_misbehave)
+    (broken := tmp_path / name).write_bytes(b"no video")
+    shown = examples_of(rows)
+    damaged = tuple(replace(row, path=broken) if row == shown[0][0] else row for row in rows)
+    data = DataConfig(workers=workers, time_limit_seconds=1)
+    page = report(tmp_path / "report", damaged, evaluated=scored(rows), data=data)
+    assert page.text.count("Some images are missing") == 1
+    assert name in page.text
+    frames = [a for tag, a in page.tags if tag == "img" and re.search(r"\w+, frame \d", a.get("alt") or "")]
+    assert len(frames) == 8 * (len(shown) - 1)
+
+
+@pytest.mark.parametrize(("count", "there"), [(99, False), (100, True)])
+def test_few_videos_have_no_calibration_error(count: int, there: bool) -> None:
+    summary = summarize_evaluation(many_scored(count), NAMES)
+    assert (summary.calibration_error is not None) == there
+
+
+def many_scored(count: int) -> Evaluated:
+    labels, generator = torch.arange(count) % 3, torch.Generator().manual_seed(0)
+    scores = Scores(torch.rand(count, 3, generator=generator).softmax(dim=1), labels, torch.arange(count))
+    return Evaluated(scores, summarize(scores, NAMES))
+
+
+def texts(svg: str) -> list[str | None]:
+    return [each.text for each in ET.fromstring(svg).iter() if each.tag.endswith("}text")]
+
+
+def test_charts_tell_the_measured_values() -> None:
+    summary = summarize_evaluation(many_scored(120), NAMES)
+    found = texts(plots.class_accuracy_chart(summary.classes))
+    assert found[:3] == [f"{each.name} ({each.correct}/40)" for each in summary.classes]
+    assert found[3:] == [f"{each.correct / 40:.1%}" for each in summary.classes]
+    views = replace(summary.result, view_top1=(0.25, 1.0))
+    assert texts(plots.views_chart(views)) == ["1 view", "2 views", "25.0%", "100.0%"]
+
+
+def test_confusion_cells_are_per_cent_of_rows() -> None:
+    result = many_scored(120).result
+    found = texts(plots.confusion_chart(result, NAMES))
+    cells = [f"{100 * count / sum(row):.0f}" for row in result.confusion for count in row if count]
+    assert found == [*NAMES, "predicted", *NAMES, "true class", *cells]
+    many = tuple(f"name {n}" for n in range(plots.MAX_NAMED_CLASSES + 1))
+    larger = replace(result, confusion=torch.eye(len(many), dtype=torch.int64).tolist())
+    assert not set(texts(plots.confusion_chart(larger, many))) & set(many)
