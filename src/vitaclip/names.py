@@ -59,9 +59,8 @@ def check_class_names(
             raise ValueError(f"{place}: blank class name {quoted(name)}; write a name or remove it")
     for number, earlier in enumerate(first_duplicates(names) if distinct else ()):
         if earlier != number:
-            same = describe_duplicate(names[number], names[earlier])
-            other = f"{quoted(names[earlier])} ({places[earlier]})"
-            raise ValueError(f"{places[number]}: class {quoted(names[number])} is {same} {other}; rename or remove one")
+            same = f"{describe_duplicate(names[number], names[earlier])} {quoted(names[earlier])} ({places[earlier]})"
+            raise ValueError(f"{places[number]}: class {quoted(names[number])} is {same}; rename or remove one")
     return tuple(names)
 
 
@@ -96,9 +95,7 @@ class ClassIndex:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self.longest = max(map(len, names), default=0)
-        """Characters of the longest name."""
-        self._exact = {compose(name): number for number, name in enumerate(names)}
+        self._exact = {_compose(name): number for number, name in enumerate(names)}
         self._loose: dict[str, int | None] = {}
         for number, name in enumerate(names):
             key = _squeeze(name)
@@ -106,7 +103,7 @@ class ClassIndex:
 
     def exact(self, label: str) -> int | None:
         """The number of the class with exactly this name."""
-        return self._exact.get(compose(label))
+        return self._exact.get(_compose(label))
 
     def find(self, label: str) -> int | None:
         """The number of the class that is meant, or None."""
@@ -116,13 +113,12 @@ class ClassIndex:
         return self._loose.get(_squeeze(label))
 
 
-def compose(text: str) -> str:
-    """The text with letters and their accents as one character each (Unicode's NFC), as most systems write names."""
-    return unicodedata.normalize("NFC", text)
+def _compose(text: str) -> str:
+    return unicodedata.normalize("NFC", text)  # letters and their accents as one character each
 
 
 def _squeeze(name: str) -> str:
-    return _JOINTS.sub("", compose(name).casefold())
+    return _JOINTS.sub("", _compose(name).casefold())
 
 
 def text_key(name: str) -> str:
