@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from vitaclip.distributed import LAUNCHER_VARIABLES, SINGLE_PROCESS, DistEnv, FailedOnAnotherRank, init_distributed
-from vitaclip.runtime import pick_device_among, pick_own_device
+from vitaclip.runtime import pick_device
 
 
 def test_single_process_exchanges_return_their_input() -> None:
@@ -76,24 +76,22 @@ def test_each_rank_gets_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[torch.device] = []
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    assert pick_own_device("auto", 0) == torch.device("cuda", 0)
-    assert pick_own_device("cuda", 1) == torch.device("cuda", 1)
+    assert pick_device("auto", 0, 2) == torch.device("cuda", 0)
+    assert pick_device("cuda", 1, 2) == torch.device("cuda", 1)
     assert taken == [torch.device("cuda", 0), torch.device("cuda", 1)]
-    assert pick_own_device("cpu", 7) == torch.device("cpu")
+    assert pick_device("cpu", 7, 8) == torch.device("cpu")
     with pytest.raises(ValueError, match=r"this machine has 2 CUDA devices; start at most as many"):
-        pick_own_device("auto", 2)
-    with pytest.raises(ValueError, match=r"device 'cuda:1': each of several processes takes its own"):
-        pick_own_device("cuda:1", 0)
+        pick_device("auto", 2, 4)
 
 
-def test_single_process_may_use_any_device() -> None:
-    assert pick_device_among("cpu", 0, 1) == torch.device("cpu")
+def test_no_rank_takes_a_device_by_number() -> None:
+    assert pick_device("cpu", 0, 1) == torch.device("cpu")
     with pytest.raises(ValueError, match=r"device 'cuda:1': each of several processes takes its own"):
-        pick_device_among("cuda:1", 0, 2)
+        pick_device("cuda:1", 0, 2)
 
 
 def test_ranks_share_cpu_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert pick_own_device("auto", 3) == torch.device("cpu")
+    assert pick_device("auto", 3, 4) == torch.device("cpu")
     with pytest.raises(ValueError, match=r"this machine has 0 CUDA devices"):
-        pick_own_device("cuda", 0)
+        pick_device("cuda", 0, 2)

@@ -8,7 +8,7 @@ import pytest
 from tiny import all_kinds, tiny_backbone
 from vitaclip.data import parse_randaugment
 from vitaclip.model import VideoModel
-from vitaclip.recipes import find_recipe, load_recipe, recipe_names
+from vitaclip.recipes import RECIPES, load_recipe
 from vitaclip.settings import to_dict
 
 # Kinetics-400, 8 frames: paper, section 4.1, and the published training script.
@@ -82,7 +82,7 @@ def setting(config: dict[str, Any], path: str) -> Any:
 
 
 def test_every_recipe_has_its_table() -> None:
-    assert set(recipe_names()) == {*DIFFERENCES, *METHODS, "miniature", "own_videos", "coop_vitb16"}
+    assert set(RECIPES.names()) == {*DIFFERENCES, *METHODS, "miniature", "own_videos", "coop_vitb16"}
 
 
 @pytest.mark.parametrize(("name", "trains"), METHODS.items())
@@ -108,12 +108,12 @@ def test_recipe_says_what_was_published(name: str) -> None:
     assert config["out"] == f"runs/{name}"
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", RECIPES.names())
 def test_recipes_are_valid(name: str) -> None:
     recipe = load_recipe(name)
     if recipe.data.augment.randaugment:
         parse_randaugment(recipe.data.augment.randaugment)
-    first_line = find_recipe(name).read_text(encoding="utf-8").splitlines()[0]
+    first_line = RECIPES.find(name).read_text(encoding="utf-8").splitlines()[0]
     assert first_line.startswith("# ")
     assert first_line.endswith("."), "the first line is what `vitaclip list recipes` shows"
 

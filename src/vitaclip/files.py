@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from vitaclip.strings import defuse
+from vitaclip.strings import defuse, one_line
 
 
 @contextmanager
@@ -192,15 +191,4 @@ def write_safetensors(
         try:
             save_file(cpu, temporary, metadata=dict(metadata or {}))
         except SafetensorError as error:  # its name for what the system refuses
-            raise OSError(f"{path}: {first_line(error)}") from error
-
-
-def write_torch(path: str | Path, value: Any) -> None:
-    """Write what `torch.load` reads, atomically."""
-    with atomic_write(path) as temporary:
-        torch.save(value, temporary)
-
-
-def first_line(error: Exception) -> str:
-    """The message of an error of several lines, as one."""
-    return " ".join(str(error).split())
+            raise OSError(f"{path}: {one_line(error)}") from error

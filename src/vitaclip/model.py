@@ -15,13 +15,13 @@ from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import Backbone, Origin
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
-from vitaclip.files import first_line
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.contract import DropoutMasks, Head, HeadInputs, Part, Pool, encode_templates, l2_normalize
 from vitaclip.parts.registry import find_part, read_settings
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.pretrained import Pretrained
+from vitaclip.strings import one_line
 
 __all__ = ["VideoModel", "l2_normalize"]
 
@@ -214,7 +214,7 @@ class VideoModel(Pretrained):
         try:
             missing, unknown = self.load_state_dict(dict(state), strict=False)
         except RuntimeError as error:
-            raise ValueError(f"these values do not fit the model's config: {first_line(error)}") from error
+            raise ValueError(f"these values do not fit the model's config: {one_line(error)}") from error
         missing = [name for name in missing if whole or not name.startswith("backbone.")]
         if missing or unknown:
             raise ValueError(

@@ -31,12 +31,19 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 """Of glibc's `mallopt`: free bytes from which the heap shrinks (-1: never), and how many blocks may lie outside it."""
 
 
-def pick_device(name: str) -> torch.device:
+def pick_device(name: str, local_rank: int = 0, world_size: int = 1) -> torch.device:
     """The device of that name; `auto` takes CUDA, then MPS, then the CPU.
 
+    Of several processes on a machine each takes a CUDA device of its own, or all share the CPU.
+
     Raises:
-        ValueError: if there is no such device.
+        ValueError: if there is no such device, none left for this process, or the name is that of a single one.
+
+    >>> pick_device("cpu")
+    device(type='cpu')
     """
+    if world_size > 1:
+        return _pick_own_device(name, local_rank)
     if name == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -50,29 +57,17 @@ def pick_device(name: str) -> torch.device:
     return device
 
 
-def pick_own_device(name: str, local_rank: int) -> torch.device:
-    """The device of one of several processes on a machine: of CUDA devices each takes its own, others share the CPU.
-
-    Raises:
-        ValueError: if there is no such device, none left for this process, or the name is that of a single one.
-    """
-    if name == "cpu":
+def _pick_own_device(name: str, local_rank: int) -> torch.device:
+    count = torch.cuda.device_count()
+    if name == "cpu" or (name == "auto" and count == 0):
         return torch.device("cpu")
     if name not in ("auto", "cuda"):
         raise ValueError(f"device {name!r}: each of several processes takes its own; set runtime.device = cuda or cpu")
-    count = torch.cuda.device_count()
-    if name == "auto" and count == 0:
-        return torch.device("cpu")
     if local_rank >= count:
         raise ValueError(f"this machine has {count} CUDA devices; start at most as many processes on it, or use cpu")
     device = torch.device("cuda", local_rank)
     torch.cuda.set_device(device)
     return device
-
-
-def pick_device_among(name: str, local_rank: int, count: int) -> torch.device:
-    """The device of one process: by `pick_device` if there is one alone, else by `pick_own_device`."""
-    return pick_device(name) if count == 1 else pick_own_device(name, local_rank)
 
 
 def keep_freed_memory() -> None:
@@ -85,16 +80,6 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, -1)
-
-
-def fast_bfloat16(device: torch.device) -> bool:
-    """Whether this hardware multiplies bfloat16 matrices faster than float32 ones."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu":
-        capabilities = torch.cpu.get_capabilities()
-        return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
-    return False
 
 
 @dataclass(frozen=True)
@@ -117,10 +102,16 @@ def describe_computed(config: RuntimeConfig, device: torch.device) -> Computed:
 
 
 def pick_precision(config: RuntimeConfig, device: torch.device) -> str:
-    """bfloat16 or float32; `auto` takes bfloat16 where the hardware is fast at it."""
-    if config.precision == "auto":
-        return "bfloat16" if fast_bfloat16(device) else "float32"
-    return config.precision
+    """bfloat16 or float32; `auto` takes bfloat16 where the hardware multiplies its matrices faster."""
+    if config.precision != "auto":
+        return config.precision
+    fast = False
+    if device.type == "cuda":
+        fast = torch.cuda.is_bf16_supported(including_emulation=False)
+    elif device.type == "cpu":
+        capabilities = torch.cpu.get_capabilities()
+        fast = bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
+    return "bfloat16" if fast else "float32"
 
 
 def autocast(config: RuntimeConfig, device: torch.device) -> AbstractContextManager[object]:

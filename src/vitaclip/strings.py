@@ -8,6 +8,8 @@ _CONTROLS = ("Cc", "Cf", "Cs", "Zl", "Zp")
 """Unicode categories: control, format (bidirectional marks, zero width), surrogate, line and paragraph separator."""
 _JOINERS = "\u200c\u200d"
 """Format characters that words of some scripts, and emoji, are spelled with."""
+_LINE_END = 400
+"""Characters that `one_line` keeps of each end."""
 
 
 def defuse(text: str) -> str:
@@ -28,6 +30,16 @@ def printable(text: str) -> str:
     'a\\x1b[2J\\nb'
     """
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in _CONTROLS and c not in _JOINERS else c for c in text)
+
+
+def one_line(text: object) -> str:
+    r"""A text, or the message of an error, as one line of bounded length.
+
+    >>> one_line(ValueError("no such\n  place"))
+    'no such place'
+    """
+    line = " ".join(str(text).split())
+    return line if len(line) <= 2 * _LINE_END else f"{line[:_LINE_END]} ... {line[-_LINE_END:]}"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

@@ -7,12 +7,13 @@ line reads its recipes before it needs it.
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from vitaclip.strings import did_you_mean
+from vitaclip.strings import did_you_mean, one_line
 
 MAX_TEXT_BYTES = 32 * 2**20
 """The largest JSON file that is read."""
@@ -20,7 +21,6 @@ MAX_YAML_BYTES = 2**20
 """The largest YAML file that is read; its parser needs a second for a megabyte."""
 MAX_YAML_NODES = 100_000
 """Values that a YAML file may stand for once its aliases are written out."""
-_MAX_MESSAGE = 400
 
 
 @contextmanager
@@ -43,45 +43,46 @@ def reading(path: str | Path, remedy: str = "fetch it again") -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno is None:  # gzip and others use it for damage
-            raise ValueError(f"{path}: damaged ({summary(error)}); {remedy}") from error
+            raise ValueError(f"{path}: damaged ({one_line(error)}); {remedy}") from error
         raise type(error)(error.errno, error.strerror, error.filename or str(path)) from error
     except MemoryError as error:
         raise ValueError(f"{path}: reading it takes more memory than there is") from error
     except RecursionError as error:
         raise ValueError(f"{path}: nested too deeply; {remedy}") from error
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 text ({summary(error)}); {remedy}") from error
+        raise ValueError(f"{path}: not UTF-8 text ({one_line(error)}); {remedy}") from error
     except ValueError as error:
-        message = summary(error)
+        message = one_line(error)
         raise ValueError(message if str(path) in message else f"{path}: {message}") from error
     except Exception as error:
-        raise ValueError(f"{path}: damaged ({type(error).__name__}: {summary(error)}); {remedy}") from error
+        raise ValueError(f"{path}: damaged ({type(error).__name__}: {one_line(error)}); {remedy}") from error
 
 
-def summary(error: BaseException) -> str:
-    """The message of an error as one line of bounded length."""
-    line = " ".join(str(error).split())
-    return line if len(line) <= 2 * _MAX_MESSAGE else f"{line[:_MAX_MESSAGE]} ... {line[-_MAX_MESSAGE:]}"
+@dataclass(frozen=True)
+class YamlFolder:
+    """YAML files of the package that are asked for by name; the path of a file of one's own does as well."""
 
+    folder: Path
+    what: str
+    """What one of the files is, such as "recipe"."""
 
-def shipped_names(folder: Path) -> tuple[str, ...]:
-    """The names of the YAML files in a folder of the package."""
-    return tuple(sorted(file.stem for file in folder.glob("*.yaml")))
+    def names(self) -> tuple[str, ...]:
+        """The names in alphabetical order."""
+        return tuple(sorted(file.stem for file in self.folder.glob("*.yaml")))
 
+    def find(self, name_or_file: str) -> Path:
+        """The file at a path, or else the one of that name.
 
-def find_yaml(name_or_file: str, folder: Path, what: str) -> Path:
-    """The YAML file at a path, or else the one of that name in a folder of the package.
-
-    Raises:
-        ValueError: if there is neither; `what` is what the files of the folder are, such as "recipe".
-    """
-    names = shipped_names(folder)
-    if Path(name_or_file).is_file():
-        return Path(name_or_file)
-    if name_or_file not in names:
-        hint = did_you_mean(name_or_file, names)
-        raise ValueError(f"{name_or_file!r} is neither a file nor a {what}{hint}; there is {', '.join(names)}")
-    return folder / f"{name_or_file}.yaml"
+        Raises:
+            ValueError: if there is neither.
+        """
+        if Path(name_or_file).is_file():
+            return Path(name_or_file)
+        names = self.names()
+        if name_or_file not in names:
+            hint = did_you_mean(name_or_file, names)
+            raise ValueError(f"{name_or_file!r} is neither a file nor a {self.what}{hint}; there is {', '.join(names)}")
+        return self.folder / f"{name_or_file}.yaml"
 
 
 def read_settings_file(file: Path, remedy: str) -> dict[str, Any]:

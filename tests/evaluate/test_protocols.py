@@ -15,7 +15,7 @@ from fake_datasets import save_fake_model, write_fake_datasets
 from vitaclip.catalog import load_dataset_classes, load_split
 from vitaclip.cli import main
 from vitaclip.data import EvalViews, frame_sampling
-from vitaclip.evaluate.protocol import Part, Protocol, load_protocol, protocol_names
+from vitaclip.evaluate.protocol import PROTOCOLS, Part, Protocol, load_protocol
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.model import VideoModel
 from vitaclip.train import run_dir
@@ -112,10 +112,10 @@ def count_by_hand(*arguments: Any) -> tuple[int, int]:
 
 
 def test_every_protocol_is_expected_here() -> None:
-    assert set(protocol_names()) == set(EXPECTED)
+    assert set(PROTOCOLS.names()) == set(EXPECTED)
 
 
-@pytest.mark.parametrize("protocol", protocol_names())
+@pytest.mark.parametrize("protocol", PROTOCOLS.names())
 def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: Path) -> None:
     dataset, split, word, values, parts = EXPECTED[protocol]
     root = fake / dataset

@@ -19,7 +19,7 @@ from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
-from vitaclip.recipes import find_views, views_names
+from vitaclip.recipes import VIEWS
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.settings import from_dict
 from vitaclip.untrusted import read_yaml
@@ -105,9 +105,9 @@ PUBLISHED = {
 }
 
 
-@pytest.mark.parametrize("name", views_names())
+@pytest.mark.parametrize("name", VIEWS.names())
 def test_every_field_of_a_way_of_testing_is_as_published(name: str) -> None:
-    found = from_dict(ViewsConfig, read_yaml(find_views(name)))
+    found = from_dict(ViewsConfig, read_yaml(VIEWS.find(name)))
     temporal, spatial, frames, sampling, stride, side, average, pixels = PUBLISHED[name]
     expected = {"temporal": temporal, "spatial": spatial, "frames": frames, "sampling": sampling, "stride": stride}
     expected |= {"crop": 224 / side, "aggregation": average, "normalization": pixels, "pixel_aspect": "stored"}
@@ -115,9 +115,9 @@ def test_every_field_of_a_way_of_testing_is_as_published(name: str) -> None:
 
 
 def test_every_published_way_of_testing_is_there() -> None:
-    assert set(views_names()) == set(PUBLISHED)
+    assert set(VIEWS.names()) == set(PUBLISHED)
 
 
 def test_an_unknown_way_of_testing_is_named() -> None:
     with pytest.raises(ValueError, match=r"'x-clip' is neither a file nor a way of testing.* there is actionclip"):
-        find_views("x-clip")
+        VIEWS.find("x-clip")

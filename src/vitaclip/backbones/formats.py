@@ -9,7 +9,8 @@ from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families.family import CLIPWeights, families
 from vitaclip.backbones.hub import WEIGHTS, find_weights
 from vitaclip.backbones.reading import check_dtypes, open_state, to_float32
-from vitaclip.untrusted import reading, summary
+from vitaclip.strings import one_line
+from vitaclip.untrusted import reading
 
 
 def read_clip(path: Path, activation: Activation | None = None) -> CLIPWeights:
@@ -34,7 +35,7 @@ def read_clip(path: Path, activation: Activation | None = None) -> CLIPWeights:
         try:
             CLIP.from_state(planned.config, planned.state)
         except RuntimeError as error:
-            raise ValueError(f"{file}: weights and config do not fit ({summary(error)})") from error
+            raise ValueError(f"{file}: weights and config do not fit ({one_line(error)})") from error
         weights = _interpret(file, folder, opened.read(), activation)
         to_float32(weights.state)
         if weights.trained is not None:

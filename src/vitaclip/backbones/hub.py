@@ -7,7 +7,7 @@ from httpx2 import HTTPError
 from huggingface_hub import HfApi, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-from vitaclip.files import first_line
+from vitaclip.strings import one_line
 
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SMALL_FILES = ("*.json", "*.txt", "*.txt.gz", "README.md", "prompts.safetensors", "backbone/*")
@@ -47,13 +47,13 @@ def fetch_repository(name: str) -> Path:
         return Path(snapshot_download(name, allow_patterns=_patterns(weights)))
     except HfHubHTTPError as error:
         raise ValueError(
-            f"{name!r} is neither a path here nor a repository that can be read ({first_line(error)[:200]});"
+            f"{name!r} is neither a path here nor a repository that can be read ({one_line(error)[:200]});"
             " check the spelling, and if it is private log in by `hf auth login`"
         ) from error
     except (HTTPError, OSError) as error:
         raise ValueError(
             f"{name!r} is no path here and not in the cache of the Hugging Face hub, and cannot be fetched"
-            f" ({first_line(error)[:200]}); fetch it where there is a network (`hf download {name}`), or give a folder"
+            f" ({one_line(error)[:200]}); fetch it where there is a network (`hf download {name}`), or give a folder"
         ) from error
 
 

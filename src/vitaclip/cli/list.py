@@ -1,17 +1,17 @@
 """`vitaclip list`."""
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.catalog import class_variants, dataset_names, load_dataset_classes, load_templates, template_names
-from vitaclip.evaluate.protocol import find_protocol, load_protocol, protocol_names
+from vitaclip.evaluate.protocol import PROTOCOLS, load_protocol
 from vitaclip.parts.registry import parts
-from vitaclip.recipes import find_recipe, find_views, load_recipe, recipe_names, views_names
+from vitaclip.recipes import RECIPES, VIEWS, load_recipe
 from vitaclip.settings import setting_texts, to_dict
+from vitaclip.untrusted import YamlFolder
 
 DESCRIPTION = """\
 What comes with the package and is asked for by its name: recipes (--config), ways of testing (--views), class names of
@@ -42,14 +42,51 @@ def run(arguments: Namespace) -> int:
     if of_classes and (arguments.kind != "classes" or not arguments.name):
         raise ValueError("--prompts, --ids and --variant say how classes are printed: list classes NAME")
     if arguments.name:
-        _SHOW[arguments.kind](arguments)
-        return 0
-    for kind in [arguments.kind] if arguments.kind else KINDS:
-        if not arguments.kind:
-            print(f"{kind}:")
-        for line in KINDS[kind]():
-            print(f"  {line}" if not arguments.kind else line)
+        _, show = KINDS[arguments.kind]
+        print(show(arguments).rstrip("\n"))
+    elif arguments.kind:
+        names, _ = KINDS[arguments.kind]
+        print("\n".join(names()))
+    else:
+        for kind, (names, _) in KINDS.items():
+            print("\n  ".join([f"{kind}:", *names()]))
     return 0
+
+
+def _files(folder: YamlFolder) -> Iterator[str]:
+    """A line for each file: its name, and the comment that it begins with."""
+    width = max(map(len, folder.names()))
+    for name in folder.names():
+        comment, _, _ = folder.find(name).read_text(encoding="utf-8").partition("\n")
+        yield f"{name:{width}}  {comment.removeprefix('# ')}"
+
+
+def _data_sets() -> Iterator[str]:
+    for name in dataset_names():
+        classes = load_dataset_classes(name)
+        yield f"{name:15} {len(classes.names):4}  {classes.about}"
+        for variant, about in class_variants(name).items():
+            yield f"{'':22}--variant {variant}: {about}"
+
+
+def _classes(given: Namespace) -> str:
+    classes = load_dataset_classes(given.name, given.variant)
+    texts = classes.prompts if given.prompts else classes.names
+    return "\n".join(f"{number}\t{text}" if given.ids else text for number, text in enumerate(texts))
+
+
+def _template_sets() -> Iterator[str]:
+    for name, about in template_names().items():
+        yield f"{name:15} {len(load_templates(name)):4}  {about}"
+
+
+def _protocols() -> Iterator[str]:
+    for name in PROTOCOLS.names():
+        protocol = load_protocol(name)
+        yield f"{name:26} {protocol.about}"
+        yield f"{'':28}needs {', '.join(protocol.test_lists)}"
+        for variant, wording in protocol.variants.items():
+            yield f"{'':28}{name}@{variant}: worded as {wording}"
 
 
 def _parts() -> Iterator[tuple[str, str, Any]]:
@@ -59,66 +96,31 @@ def _parts() -> Iterator[tuple[str, str, Any]]:
             yield slot, name, part
 
 
-def _files(files: Mapping[str, Path]) -> list[str]:
-    """A line for each file: its name, and the comment that it begins with."""
-    width = max(map(len, files))
-    comments = {
-        name: file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") for name, file in files.items()
-    }
-    return [f"{name:{width}}  {comment}" for name, comment in comments.items()]
-
-
-def _datasets() -> list[str]:
+def _part(given: Namespace) -> str:
     lines = []
-    for name in dataset_names():
-        classes = load_dataset_classes(name)
-        lines.append(f"{name:15} {len(classes.names):4}  {classes.about}")
-        lines += [f"{'':22}--variant {variant}: {about}" for variant, about in class_variants(name).items()]
-    return lines
-
-
-def _protocols() -> list[str]:
-    lines = []
-    for name in protocol_names():
-        protocol = load_protocol(name)
-        lines += [f"{name:26} {protocol.about}", f"{'':28}needs {', '.join(protocol.test_lists)}"]
-        lines += [f"{'':28}{name}@{variant}: worded as {text}" for variant, text in protocol.variants.items()]
-    return lines
-
-
-KINDS: dict[str, Callable[[], list[str]]] = {
-    "recipes": lambda: _files({name: find_recipe(name) for name in recipe_names()}),
-    "views": lambda: _files({name: find_views(name) for name in views_names()}),
-    "classes": _datasets,
-    "templates": lambda: [
-        f"{name:15} {len(load_templates(name)):4}  {about}" for name, about in template_names().items()
-    ],
-    "protocols": _protocols,
-    "parts": lambda: [f"{slot}: {name}  {(part.__doc__ or '').splitlines()[0]}" for slot, name, part in _parts()],
-}
-
-
-def _show_part(given: Namespace) -> None:
-    found = [(slot, part) for slot, name, part in _parts() if name == given.name]
-    if not found:
+    for slot, name, part in _parts():
+        if name == given.name:
+            lines.append(f"model.{slot}: {part.__doc__}")
+            lines += [
+                f"  {setting} = {default!r}: {text}" for setting, default, text in setting_texts(part.config_class)
+            ]
+    if not lines:
         raise ValueError(f"no part is called {given.name!r}; `vitaclip list parts` shows all")
-    for slot, part in found:
-        print(f"model.{slot}: {part.__doc__}")
-        for setting, default, text in setting_texts(part.config_class):
-            print(f"  {setting} = {default!r}: {text}")
+    return "\n".join(lines)
 
 
-def _show_classes(arguments: Namespace) -> None:
-    classes = load_dataset_classes(arguments.name, arguments.variant)
-    for number, text in enumerate(classes.prompts if arguments.prompts else classes.names):
-        print(f"{number}\t{text}" if arguments.ids else text)
-
-
-_SHOW: dict[str, Callable[[Namespace], None]] = {
-    "recipes": lambda given: print(yaml.safe_dump(to_dict(load_recipe(given.name)), sort_keys=False), end=""),
-    "views": lambda given: print(find_views(given.name).read_text(encoding="utf-8"), end=""),
-    "classes": _show_classes,
-    "templates": lambda given: print("\n".join(load_templates(given.name))),
-    "parts": _show_part,
-    "protocols": lambda given: print(find_protocol(given.name).read_text(encoding="utf-8"), end=""),
+KINDS: dict[str, tuple[Callable[[], Iterator[str]], Callable[[Namespace], str]]] = {
+    "recipes": (
+        lambda: _files(RECIPES),
+        lambda given: yaml.safe_dump(to_dict(load_recipe(given.name)), sort_keys=False),
+    ),
+    "views": (lambda: _files(VIEWS), lambda given: VIEWS.find(given.name).read_text(encoding="utf-8")),
+    "classes": (_data_sets, _classes),
+    "templates": (_template_sets, lambda given: "\n".join(load_templates(given.name))),
+    "protocols": (_protocols, lambda given: PROTOCOLS.find(given.name).read_text(encoding="utf-8")),
+    "parts": (
+        lambda: (f"{slot}: {name}  {(part.__doc__ or '').splitlines()[0]}" for slot, name, part in _parts()),
+        _part,
+    ),
 }
+"""Of each kind: the lines that list it, and the text of one."""

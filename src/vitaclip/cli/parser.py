@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
 
-from vitaclip.recipes import find_recipe, find_views
+from vitaclip.recipes import RECIPES, VIEWS
 from vitaclip.untrusted import read_yaml
 
 ConfigT = TypeVar("ConfigT")
@@ -135,7 +135,7 @@ def as_dataclass(cls: type[ConfigT], arguments: Namespace) -> ConfigT:
     return cls(**{field.name: arguments[field.name] for field in fields})
 
 
-_NAMED = {"--config": find_recipe, "--views": find_views}
+_NAMED = {"--config": RECIPES, "--views": VIEWS}
 """Options that take a YAML file, or the name of one that comes with the package."""
 ALIASES = {"--classes": "--data.classes", "--root": "--data.root", "--workers": "--data.workers"}
 """Short names of settings; `data` commands have these settings under the short name alone."""
@@ -144,7 +144,7 @@ _WITH_ALIASES = ("train", "ablate", "eval", "predict", "explain")
 
 def _find(option: str, name_or_file: str) -> str:
     """The YAML file that an option means, read once in bounds, because jsonargparse writes all aliases out."""
-    file = _NAMED[option](name_or_file)
+    file = _NAMED[option].find(name_or_file)
     read_yaml(file)
     return str(file)
 

@@ -16,9 +16,9 @@ from vitaclip.data import choose_classes
 from vitaclip.data.config import ViewsConfig
 from vitaclip.names import check_class_names
 from vitaclip.settings import Config, Rule, Template, from_dict, require
-from vitaclip.untrusted import find_yaml, read_settings_file, reading, shipped_names
+from vitaclip.untrusted import YamlFolder, read_settings_file, reading
 
-FOLDER = Path(str(files("vitaclip.evaluate"))) / "protocols"
+PROTOCOLS = YamlFolder(Path(str(files("vitaclip.evaluate"))) / "protocols", "protocol")
 ALL = "all"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _PartName = Annotated[
@@ -147,16 +147,6 @@ def check_models(protocol: Protocol, model: str) -> None:
         raise ValueError(f"--model {model}: {', '.join(lacking)} not there; protocol {protocol.name} needs all of them")
 
 
-def protocol_names() -> tuple[str, ...]:
-    """The protocols that come with the package."""
-    return shipped_names(FOLDER)
-
-
-def find_protocol(name_or_file: str) -> Path:
-    """The file of a protocol; see `find_yaml`."""
-    return find_yaml(name_or_file, FOLDER, "protocol")
-
-
 def load_protocol(name_or_file: str) -> Protocol:
     """A protocol of the package, `NAME` or `NAME@VARIANT`, or one's own YAML file.
 
@@ -170,7 +160,7 @@ def load_protocol(name_or_file: str) -> Protocol:
     name, at, variant = name_or_file.rpartition("@")
     if Path(name_or_file).is_file() or not at:
         name, variant = name_or_file, ""
-    file = find_protocol(name)
+    file = PROTOCOLS.find(name)
     values = {"about": file.stem, "parts": {}, **read_settings_file(file, "docs/protocols.md shows one")}
     with reading(file, "docs/protocols.md shows one"):
         values |= {"name": f"{file.stem}{at * bool(variant)}{variant}", "variant": variant}

@@ -6,6 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Self
 
+import torch
 from huggingface_hub import HfApi
 from torch import Tensor, nn
 
@@ -20,7 +21,7 @@ from vitaclip.backbones.loading import Backbone, Origin, build_backbone, load_ba
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.shipped import shipped_model
 from vitaclip.data.config import SamplingConfig
-from vitaclip.files import write_torch
+from vitaclip.files import atomic_write
 from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.model_folder import SavedModel, find_model_folder, read_model_folder, write_model_folder
 from vitaclip.untrusted import reading
@@ -85,7 +86,9 @@ class Pretrained(nn.Module):
                 num_context=learned["head.context"].shape[-2],
                 context_length=config.text.context_length,
             )
-        write_torch(file, {"model": {f"module.{name}": tensor.contiguous() for name, tensor in state.items()}})
+        named = {f"module.{name}": tensor.contiguous() for name, tensor in state.items()}
+        with atomic_write(file) as temporary:
+            torch.save({"model": named}, temporary)
         return Path(file)
 
     def push_to_hub(self, repository: str, *, private: bool = False, embed_backbone: bool = False) -> str:

@@ -16,9 +16,10 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.optim import AdamW
 
-from vitaclip.files import first_line, remove_leftovers, write_safetensors
+from vitaclip.files import remove_leftovers, write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_names
+from vitaclip.strings import one_line
 from vitaclip.train.ema import EMA
 from vitaclip.untrusted import reading
 
@@ -165,7 +166,7 @@ def load_state(tensors: Mapping[str, Tensor], model: VideoModel, optimizer: Adam
             if ema is not None:
                 ema.values[name] = saved("average", name, parameter)
     except (ValueError, KeyError) as error:
-        raise ValueError(f"the checkpoint belongs to another model ({first_line(error)})") from error
+        raise ValueError(f"the checkpoint belongs to another model ({one_line(error)})") from error
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -31,7 +31,7 @@ from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.feature_cache import cached_features
 from vitaclip.evaluate.scoring import VideoFeatures, gather_features
 from vitaclip.model import VideoModel
-from vitaclip.runtime import pick_device_among
+from vitaclip.runtime import pick_device
 from vitaclip.train.config import TrainConfig
 
 
@@ -58,7 +58,7 @@ def read_val_list(config: TrainConfig, class_names: tuple[str, ...]) -> VideoLis
 
 def build_model(config: TrainConfig, class_names: tuple[str, ...], dist: DistEnv) -> VideoModel:
     """The model of a run at its start, on this rank's device."""
-    device = pick_device_among(config.runtime.device, dist.local_rank, dist.world_size)
+    device = pick_device(config.runtime.device, dist.local_rank, dist.world_size)
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
     return VideoModel(backbone, config.model, class_names, config.seed).to(device).prepare(config.runtime)
 

@@ -26,7 +26,7 @@ from vitaclip.evaluate.protocol_lists import (
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
-from vitaclip.runtime import pick_device_among
+from vitaclip.runtime import pick_device
 
 
 class Evaluation:
@@ -43,7 +43,7 @@ class Evaluation:
         if name not in self._loaded:
             arguments = given.clone()
             arguments.model = name
-            device = pick_device_among(given.runtime.device, dist.local_rank, dist.world_size)
+            device = pick_device(given.runtime.device, dist.local_rank, dist.world_size)
             self._loaded = {name: load_model(arguments).to(device)}
         model = self._loaded[name]
         if values and name == given.model and not model.is_zero_shot:

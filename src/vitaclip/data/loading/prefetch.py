@@ -15,7 +15,7 @@ from typing import TypeVar
 from vitaclip.data.loading.dataset import Quarantine
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.workers.worker import Heartbeat, Worker, WorkerFailure, answers, end, pack
-from vitaclip.files import first_line
+from vitaclip.strings import one_line
 
 BatchT = TypeVar("BatchT")
 
@@ -115,6 +115,6 @@ def _answer(
     except VideoError as error:
         return number, VideoError(str(error))  # one line; where it was raised says nothing to the user
     except Exception as error:
-        failure = RuntimeError(f"a process that makes batches failed: {type(error).__name__}: {first_line(error)}")
+        failure = RuntimeError(f"a process that makes batches failed: {type(error).__name__}: {one_line(error)}")
         failure.add_note(traceback.format_exc())
         return number, failure

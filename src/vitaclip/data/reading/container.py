@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.member import MemberFile, ShardError, VideoPath
 from vitaclip.data.reading.mp4_header import stated_samples
-from vitaclip.files import first_line
+from vitaclip.strings import one_line
 
 DEFAULT_LIMITS = VideoLimits()
 
@@ -62,7 +62,7 @@ def as_video_error(path: VideoPath) -> Iterator[None]:
     except VideoError:
         raise
     except Exception as error:
-        reason = first_line(error) or "no more is known"
+        reason = one_line(error) or "no more is known"
         raise VideoError(f"{path} cannot be read ({type(error).__name__}: {reason}): leave it out") from error
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from fsspec.core import url_to_fs
 
-from vitaclip.files import first_line
+from vitaclip.strings import one_line
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -147,7 +147,7 @@ def with_retries(ask: Callable[[], ResultT]) -> ResultT:
             raise
         except Exception as error:  # every storage has errors of its own
             if seconds is None or isinstance(error, _PERMANENT):
-                reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {first_line(error)}"
+                reason = getattr(error, "strerror", None) or f"{type(error).__name__}: {one_line(error)}"
                 raise ShardError(f"cannot be read ({reason}): check the address") from error
             time.sleep(seconds)
     raise AssertionError("the last try returns or raises")

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers.worker import Heartbeat, Worker, WorkerFailure, answers, end, pack, process_context
-from vitaclip.files import first_line
+from vitaclip.strings import one_line
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -93,4 +93,4 @@ def _attempt(task: Callable[[Any], Any], item: Any, heartbeat: Heartbeat) -> tup
     except VideoError as error:
         return "refused", None, str(error)
     except Exception as error:  # reported with its item; the other items go on
-        return "failed", None, f"{type(error).__name__}: {first_line(error)}"
+        return "failed", None, f"{type(error).__name__}: {one_line(error)}"
