@@ -25,7 +25,7 @@ def train_in_float64(config_file: str) -> None:
     from vitaclip.distributed import init_distributed
     from vitaclip.settings import from_dict
     from vitaclip.train.config import TrainConfig
-    from vitaclip.train.ema import EMA
+    from vitaclip.train.optim import EMA
     from vitaclip.train.trainer import Trainer
 
     config = from_dict(TrainConfig, json.loads(Path(config_file).read_text()))

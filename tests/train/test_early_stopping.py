@@ -5,13 +5,6 @@ import pytest
 from vitaclip.train.stopping import EarlyStopping
 
 
-def after(values: list[float], patience: int) -> EarlyStopping:
-    validations = EarlyStopping("val/top1", patience)
-    for number, value in enumerate(values, start=1):
-        validations.record(10 * number, {"val/top1": value, "val/top5": 1.0})
-    return validations
-
-
 @pytest.mark.parametrize(
     ("values", "patience", "best", "exhausted"),
     [
@@ -26,13 +19,6 @@ def after(values: list[float], patience: int) -> EarlyStopping:
     ],
 )
 def test_best_and_exhausted(values: list[float], patience: int, best: int | None, exhausted: bool) -> None:
-    validations = after(values, patience)
+    validations = EarlyStopping(patience, {10 * number: value for number, value in enumerate(values, start=1)})
     assert validations.best_step == best
     assert validations.should_stop == exhausted
-
-
-def test_it_watches_its_own_metric() -> None:
-    validations = EarlyStopping("val/top5", 1)
-    validations.record(1, {"val/top1": 0.1, "val/top5": 0.9})
-    validations.record(2, {"val/top1": 0.9, "val/top5": 0.1})
-    assert validations.best_step == 1

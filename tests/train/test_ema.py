@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from vitaclip.train.ema import EMA
+from vitaclip.train.optim import EMA
 
 
 def test_ema_equals_recursion_written_out() -> None:

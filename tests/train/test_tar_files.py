@@ -70,7 +70,7 @@ def test_changed_tar_files_are_refused_on_resume(world: Path, shards: Path, tmp_
     Trainer(config).fit()
     shutil.move(shards / "001.tar", shards / "002.tar")
     write_shard(shards / "001.tar", [{"__key__": "a", "mp4": b"0", "cls": 1}])
-    with pytest.raises(ValueError, match=r"the training videos were 12 \(list \w+\), now 6 \(list \w+\)"):
+    with pytest.raises(ValueError, match=r"the list of training videos was '12 \(list \w+\)', now '6 \(list \w+\)"):
         Trainer(config)
 
 

@@ -5,7 +5,6 @@ Each file holds a checksum of its content, so that damage is found before anythi
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,10 +19,8 @@ from vitaclip.files import remove_leftovers, write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_names
 from vitaclip.strings import one_line
-from vitaclip.train.ema import EMA
+from vitaclip.train.optim import EMA
 from vitaclip.untrusted import reading
-
-_PATTERN = re.compile(r"step_(\d{8})\.safetensors")
 
 
 @dataclass(frozen=True)
@@ -50,8 +47,7 @@ class CheckpointStore:
 
     def steps(self) -> list[int]:
         """The steps that have a checkpoint, in ascending order."""
-        found = [_PATTERN.fullmatch(file.name) for file in self.folder.glob("step_*.safetensors")]
-        return sorted(int(match[1]) for match in found if match)
+        return sorted(int(file.stem[5:]) for file in self.folder.glob(f"step_{8 * '[0-9]'}.safetensors"))
 
     def save(self, checkpoint: Checkpoint, best_step: int | None = None) -> Path:
         """Write a checkpoint atomically, then delete the oldest ones, but never that of `best_step`.
@@ -72,8 +68,7 @@ class CheckpointStore:
         """Read the checkpoint that was taken after `step` steps.
 
         Raises:
-            ValueError: if there is none, or it is damaged.
-            OSError: if the system refuses to read it, which says nothing about its content.
+            ValueError: if there is none, or it is damaged. (An OSError says nothing about its content.)
         """
         path = self.path(step)
         if not path.exists():
@@ -111,11 +106,8 @@ class CheckpointStore:
         return found, warnings
 
     def best(self, ranking: Sequence[int]) -> tuple[Checkpoint, list[str]]:
-        """Return the first undamaged checkpoint of validated steps, best first, and a warning for each damaged one.
-
-        Raises:
-            ValueError: if all are damaged.
-        """
+        """Return the first undamaged checkpoint of the validated steps, which are given best first, and a warning for
+        each damaged one before it."""
         kept = {*self.steps(), ranking[0]}
         steps = [step for step in ranking if step in kept]
         return self._first_whole(steps, "no validated checkpoint is whole, so there is nothing to take")

@@ -54,11 +54,10 @@ class OptimConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        length_is_said_once = not self.epochs or not self.steps
-        require(length_is_said_once, self, "epochs", f"steps = {self.steps} too; set one of the two to 0")
-        require(self.steps >= (0 if self.epochs else 1), self, "steps", "must be at least 1, or 0 with epochs")
-        fits = not self.steps or self.warmup_steps < self.steps
-        require(fits, self, "warmup_steps", "must be fewer than all steps")
+        one_of_both = bool(self.epochs) != bool(self.steps)
+        require(one_of_both, self, "epochs", f"steps = {self.steps} too; set one of the two, and the other to 0")
+        fits = self.epochs or self.warmup_steps < self.steps
+        require(bool(fits), self, "warmup_steps", "must be fewer than all steps")
         smooths = self.loss != "bce" or not self.label_smoothing
         require(smooths, self, "label_smoothing", "must be 0 with bce")
 

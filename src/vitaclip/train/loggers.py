@@ -110,10 +110,8 @@ class WandbLogger:
         import wandb
 
         folder = Path(config.out).resolve()
-        name = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-        self._run: Any = wandb.init(
-            project=config.wandb_project, name=folder.name, id=name, resume="allow", config=to_dict(config)
-        )
+        key, project = hashlib.sha256(str(folder).encode()).hexdigest()[:16], config.wandb_project
+        self._run: Any = wandb.init(project=project, name=folder.name, id=key, resume="allow", config=to_dict(config))
 
     def log(self, step: int, metrics: Metrics) -> None:
         self._run.log(dict(metrics), step=step)
@@ -123,11 +121,7 @@ class WandbLogger:
 
 
 def run_loggers(config: TrainConfig, first_step: int) -> list[Logger]:
-    """The loggers of a run: the metrics file, tensorboard/ beside it if installed, and Weights & Biases if asked for.
-
-    Raises:
-        ValueError: if Weights & Biases is asked for and not installed.
-    """
+    """The loggers of a run: the metrics file, tensorboard/ beside it if installed, Weights & Biases if asked for."""
     loggers: list[Logger] = [WandbLogger(config)] if config.wandb_project else []
     if find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(Path(config.out) / "tensorboard", first_step))

@@ -40,11 +40,7 @@ def register_loss(name: str, *, multi_hot: bool = False) -> Callable[[SumLosses]
 
 
 def find_loss(name: str) -> SumLosses:
-    """The loss of that name.
-
-    Raises:
-        ValueError: if there is none.
-    """
+    """The loss of that name, which may come from a plugin."""
     load_plugins()
     if name not in _LOSSES:
         raise ValueError(f"optim.loss = {name!r}{did_you_mean(name, _LOSSES)}; there is {', '.join(_LOSSES)}")

@@ -22,15 +22,9 @@ from vitaclip.train.config import TrainConfig
 
 
 def rank_slice(batch_size: int, rank: int, world_size: int) -> range:
-    """The positions of a step's clips that a rank takes. Clips that are mixed with each other are never separated.
-
-    Raises:
-        ValueError: if there are not two clips for each rank.
-    """
-    if world_size == 1:
-        return range(batch_size)
+    """The positions of a step's clips that a rank takes. Clips that are mixed with each other are never separated."""
     pairs = batch_size // 2
-    if pairs < world_size:
+    if world_size > max(1, pairs):
         raise ValueError(
             f"optim.batch_size = {batch_size}: {world_size} processes need at least {2 * world_size}, a pair each"
         )
@@ -99,7 +93,7 @@ class StepMasks:
         self._drawing: list[np.random.Generator] = []
 
     def __call__(self, count: int, rate: float) -> Tensor:
-        """Return factors (b, count): 0 with probability `rate`, else 1 / (1 - rate)."""
+        """Factors (b, count): 0 with probability `rate`, else 1 / (1 - rate)."""
         self._drawing = self._drawing or [generator(*numbers) for numbers in self._numbers]
         kept = np.stack([drawing.random(count) >= rate for drawing in self._drawing])
         return torch.from_numpy(kept).float() / (1 - rate)

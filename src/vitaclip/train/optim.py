@@ -1,12 +1,16 @@
-"""The optimiser, the length of a run, and the learning rate, which depends on the step alone and needs no saved state.
+"""The optimiser, the length of a run, the learning rate, and the moving average of what trains.
 
-What a parameter gets is said in one place, `group_settings`; how the rate goes over the run in another, `cosine`.
+What a parameter gets of the optimiser is said in one place, `group_settings`; how the learning rate goes over the run
+in another, `cosine`. The rate depends on the step alone, so that it needs no saved state.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.optim import AdamW
 
 from vitaclip.model import VideoModel
@@ -39,11 +43,7 @@ def set_learning_rate(optimizer: AdamW, step: int, total_steps: int, config: Opt
 
 
 def total_steps(config: OptimConfig, num_videos: int) -> int:
-    """Number of steps of a run on `num_videos` training videos; those of `epochs` are rounded up.
-
-    Raises:
-        ValueError: if the warm-up is not shorter than that.
-    """
+    """Number of steps of a run on `num_videos` training videos; those of `epochs` are rounded up."""
     steps = config.steps or math.ceil(config.epochs * num_videos / config.batch_size)
     require(config.warmup_steps < steps, config, "warmup_steps", f"must be fewer than all steps, here {steps}")
     return steps
@@ -58,3 +58,37 @@ def cosine(step: int, steps: int, warmup_steps: int = 0) -> float:
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps)))
+
+
+class EMA:
+    """An exponential moving average of the trained parameters, which starts at their initial values. torch's
+    `AveragedModel` would copy the frozen backbone too, and count steps that a checkpoint would have to hold."""
+
+    def __init__(self, parameters: dict[str, nn.Parameter], decay: float) -> None:
+        self.decay, self._parameters = decay, parameters
+        self.values: dict[str, Tensor] = {name: p.detach().clone() for name, p in parameters.items()}
+        """The averages, by the parameters' names."""
+
+    @torch.no_grad()
+    def update(self, step: int) -> None:
+        """Include the parameters after `step` steps, which keeps the fraction `decay` of the average. The decay grows
+        with the steps, as in TensorFlow, so that the initial values are forgotten soon."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        for name, parameter in self._parameters.items():
+            self.values[name].lerp_(parameter, 1 - decay)
+
+    @torch.no_grad()
+    def apply(self, values: dict[str, Tensor] | None = None) -> None:
+        """Copy the averages (or other values) into the parameters."""
+        for name, parameter in self._parameters.items():
+            parameter.copy_((values or self.values)[name])
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """Hold the averages in the parameters for as long as the context lasts."""
+        trained = {name: p.detach().clone() for name, p in self._parameters.items()}
+        self.apply()
+        try:
+            yield
+        finally:
+            self.apply(trained)

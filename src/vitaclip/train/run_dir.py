@@ -14,7 +14,7 @@ from vitaclip.strings import printable
 from vitaclip.train.checkpoint import Checkpoint, CheckpointStore
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import METRICS_FILE, read_metrics
-from vitaclip.train.run_fingerprint import changed_files, check_same_run, check_texts
+from vitaclip.train.run_fingerprint import check_same_run
 from vitaclip.untrusted import reading
 
 CONFIG_FILE, BAD_VIDEOS_FILE, TRAIN_LIST_FILE = "config.json", "bad_videos.txt", "train_list.csv"
@@ -55,12 +55,10 @@ class RunDir:
         remove_leftovers(self.path)
         checkpoint, warnings = self.checkpoints.newest()
         if checkpoint is None:
-            checkpoint = Checkpoint(0, {}, {"bad_videos": []})
+            checkpoint = Checkpoint(0, {}, {})
         else:
             with reading(self.path, f"delete {CHECKPOINT_FOLDER} in it to start over"):
-                check_same_run(checkpoint.notes, fingerprint, str(self.path))
-                check_texts(checkpoint.notes["bad_videos"], "bad_videos")
-            warnings += changed_files(checkpoint.notes, fingerprint)
+                warnings += check_same_run(checkpoint.notes, fingerprint, str(self.path))
         if checkpoint.step > total_steps:
             raise ValueError(f"{self.path}: holds a checkpoint of step {checkpoint.step} of {total_steps}; delete it")
         name, entries = self._config.early_stop_metric, read_metrics(self.path / METRICS_FILE, checkpoint.step)

@@ -6,7 +6,7 @@ and Ctrl-C. The run saves its state after the current step; a second Ctrl-C ends
 
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -69,25 +69,19 @@ def termination() -> Iterator[StopRequest]:
 class EarlyStopping:
     """The validations of a run: which was best, and whether to stop. A resumed run reads them from the metrics file."""
 
-    metric: str = "val/top1"
-    """The metric to watch; a higher value is better."""
     patience: int = 0
     """Number of validations without a better value after which training stops. 0: never."""
     values: dict[int, float] = field(default_factory=dict)
-    """The metric after each validated step, in the order of steps."""
+    """The metric that is watched, of which more is better, after each validated step, in the order of steps."""
 
-    def record(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Add the validation after `step` steps."""
-        self.values[step] = metrics[self.metric]
+    def ranking(self) -> list[int]:
+        """The validated steps, best first; of equal ones the earlier first."""
+        return sorted(self.values, key=lambda step: -self.values[step])
 
     @property
     def best_step(self) -> int | None:
         """The first step that reached the best value; None before any validation."""
         return next(iter(self.ranking()), None)
-
-    def ranking(self) -> list[int]:
-        """The validated steps, best first; of equal ones the earlier first."""
-        return sorted(self.values, key=lambda step: -self.values[step])
 
     @property
     def should_stop(self) -> bool:

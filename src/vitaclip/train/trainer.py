@@ -21,12 +21,11 @@ from vitaclip.runtime import autocast
 from vitaclip.saving.model_folder import MODEL_FOLDER
 from vitaclip.train.checkpoint import Checkpoint, load_state, state_dict
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.ema import EMA
 from vitaclip.train.inputs import build_dataset, build_model, read_train_list, read_val_list
 from vitaclip.train.loggers import Logger, Metrics, run_loggers
 from vitaclip.train.losses import find_loss
 from vitaclip.train.micro_batches import StepMasks, micro_batches, rank_slice
-from vitaclip.train.optim import build_optimizer, set_learning_rate, total_steps
+from vitaclip.train.optim import EMA, build_optimizer, set_learning_rate, total_steps
 from vitaclip.train.run_dir import RunDir
 from vitaclip.train.run_fingerprint import run_fingerprint
 from vitaclip.train.stopping import EarlyStopping, Terminated
@@ -46,8 +45,7 @@ class Trainer:
         """Make all that the run consists of, in this order. Rank 0 alone reads and writes the run folder.
 
         Raises:
-            ValueError: for anything wrong with the config, the lists or the backbone; and if the run folder holds a run
-                with another config, other class names or other videos, or one that another process is writing.
+            ValueError: for anything wrong with the config, the lists or the backbone, and as `RunDir.open` does.
         """
         self.config, self.dist = config, dist
         with dist.shared_errors():  # what is quickly found wrong goes before the backbone is read
@@ -69,9 +67,9 @@ class Trainer:
         self.step = checkpoint.step
         if checkpoint.tensors:
             load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
-        self.bad_videos: dict[str, None] = dict.fromkeys(checkpoint.notes["bad_videos"])
+        self.bad_videos: dict[str, None] = dict.fromkeys(checkpoint.notes.get("bad_videos", []))
         """A line about each video that could not be read so far, in the order in which they were found."""
-        self.early_stopping = EarlyStopping(config.early_stop_metric, config.early_stop_patience, validations)
+        self.early_stopping = EarlyStopping(config.early_stop_patience, validations)
         self.loggers: list[Logger] = []
         with dist.shared_errors():
             if dist.is_rank0:
@@ -100,11 +98,8 @@ class Trainer:
         return self.model.eval()
 
     def train(self) -> None:
-        """Train from the current step to the last one, or until validation stops improving.
-
-        Raises:
-            Terminated: the run was asked to stop, and has saved its state.
-        """
+        """Train from the current step to the last one, or until validation stops improving; `Terminated` is raised when
+        the run was asked to stop, after it has saved its state."""
         self._validate_if_due()  # for a run that was killed between a checkpoint and its validation
         last_step = self.step if self.early_stopping.should_stop else self.total_steps
         batches = self.batches(self.step, last_step)
@@ -131,27 +126,32 @@ class Trainer:
         the gradient of all; one backward pass through the text tower at the end propagates it. Each rank does so for
         its own clips, and the sum over the ranks makes the same update on all of them.
         """
+        optim = self.config.optim
         self.model.train()
-        learning_rate = set_learning_rate(self.optimizer, self.step, self.total_steps, self.config.optim)
+        learning_rate = set_learning_rate(self.optimizer, self.step, self.total_steps, optim)
         self.optimizer.zero_grad(set_to_none=True)
 
-        text = self._encode_text() if self._frozen_text is None else self._frozen_text
-        if not text.requires_grad:
-            self._frozen_text = text  # no step changes these features, so they are computed once
+        text = self._text_features()
         leaf = text.detach().requires_grad_(text.requires_grad)
         losses, correct = [], []
         for video, labels, targets, masks in micro_batches(batch, self.model, self.config, self.rank_slice):
             with autocast(self.config.runtime, self.model.device):
-                logits = self.model.logits(self._embed(video, masks), leaf)
-            loss = self.loss(logits, targets, self.config.optim)
+                logits = self.model.logits(self._video_features(video, masks), leaf)
+            loss = self.loss(logits, targets, optim)
             loss.backward()
             losses.append(loss.detach())
             correct.append(is_label(logits.argmax(dim=-1), labels).sum())
         if text.requires_grad:
             text.backward(leaf.grad)
         mean_loss, top1 = self._reduce(batch, torch.stack(losses), torch.stack(correct))
-        self._refuse_non_finite("loss", mean_loss, batch, losses)
-        norm = self._limit_gradient(batch)
+        norm = get_total_norm(self._gradients())
+        length = norm.item()  # once, because each read makes a GPU wait
+        if not math.isfinite(mean_loss):
+            raise self._non_finite(f"loss is {mean_loss}", batch, losses)
+        if not math.isfinite(length):
+            raise self._non_finite(f"gradient's length is {length}", batch)
+        if limit := optim.max_gradient_norm:
+            clip_grads_with_norm_(self.model.trainable_parameters().values(), limit, norm)
         self.optimizer.step()
         if self.ema is not None:
             self.ema.update(self.step + 1)
@@ -160,7 +160,7 @@ class Trainer:
             "train/top1": top1,
             "train/bad_videos": float(len(self.bad_videos)),
             "learning_rate": learning_rate,
-            "train/gradient_norm": norm,
+            "train/gradient_norm": length,
         }
 
     def batches(self, first_step: int, last_step: int) -> Iterator[TrainBatch]:
@@ -182,8 +182,8 @@ class Trainer:
         evaluator, on_progress = Evaluator(self.model, config.runtime, config.data, dist=self.dist), lambda done: None
         result = evaluator.run(videos.samples, videos.class_names, config.views, self._stoppable(on_progress)).result
         several = {} if result.mean_average_precision is None else {"val/mAP": result.mean_average_precision}
-        scores = {"val/top1": result.top1, "val/top5": result.top5, **several}
-        return {**scores, "val/skipped": float(len(result.skipped))}
+        skipped = float(len(result.skipped))
+        return {"val/top1": result.top1, "val/top5": result.top5, **several, "val/skipped": skipped}
 
     def load_best_checkpoint(self) -> None:
         """Load the state of the best validated step if early stopping is on, and the EMA if there is one."""
@@ -211,7 +211,7 @@ class Trainer:
             return
         with self.ema.applied() if self.ema is not None else nullcontext():
             metrics = self.validate()
-        self.early_stopping.record(self.step, metrics)
+        self.early_stopping.values[self.step] = metrics[self.config.early_stop_metric]
         self._log(metrics)
 
     def _validation_is_due(self) -> bool:
@@ -232,16 +232,20 @@ class Trainer:
 
     # -------------------------------------------------------------------------------------------- the parts of a step
 
-    def _embed(self, video: Tensor, masks: StepMasks) -> Tensor:
-        """Features of b clips: uint8 pixels (b, T, 3, H, W), or cached features, which are returned as they are."""
-        if self.config.data.feature_cache:
-            return video.to(self.model.dtype)
-        return self.model.encode_video(video, masks=masks)
-
-    def _encode_text(self) -> Tensor:
+    def _text_features(self) -> Tensor:
         """Text features (K, D) of the classes, of unit length."""
+        if self._frozen_text is not None:
+            return self._frozen_text
         with autocast(self.config.runtime, self.model.device):
-            return self.model.encode_text(self.model.class_names)
+            text = self.model.encode_text(self.model.class_names)
+        if not text.requires_grad:
+            self._frozen_text = text  # no step changes these features, so they are computed once
+        return text
+
+    def _video_features(self, video: Tensor, masks: StepMasks) -> Tensor:
+        """Features of b clips: uint8 pixels (b, T, 3, H, W), or cached features, which are returned as they are."""
+        cached = self.config.data.feature_cache
+        return video.to(self.model.dtype) if cached else self.model.encode_video(video, masks=masks)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self.model.trainable_parameters().values() if p.grad is not None]
@@ -273,30 +277,17 @@ class Trainer:
                 self.run_dir.write_bad_videos(self.bad_videos)
         return loss / clips, num_correct / clips
 
-    def _limit_gradient(self, batch: TrainBatch) -> float:
-        """Refuse a gradient that is not finite, scale one down that is longer than the limit, and return its norm."""
-        total = get_total_norm(self._gradients())
-        norm = total.item()  # once, because each read makes a GPU wait
-        self._refuse_non_finite("gradient's length", norm, batch)
-        if limit := self.config.optim.max_gradient_norm:
-            clip_grads_with_norm_(self.model.trainable_parameters().values(), limit, total)
-        return norm
-
-    def _refuse_non_finite(
-        self, what: str, value: float, batch: TrainBatch, losses: Sequence[Tensor] | None = None
-    ) -> None:
-        """Save the state and end the run, naming the files of the micro-batches whose losses are not finite."""
-        if math.isfinite(value):
-            return
+    def _non_finite(self, what: str, batch: TrainBatch, losses: Sequence[Tensor] = ()) -> BaseException:
+        """Save the state; the exception names the files of the micro-batches whose losses, if given, are not finite."""
         finite = all(tensor.isfinite().all() for tensor in state_dict(self.model, self.optimizer, self.ema).values())
         if finite:
             self._save()
         size = self.config.optim.micro_batch_size or len(batch.labels)
-        suspects = [row for i, row in enumerate(batch.indices) if losses is None or not losses[i // size].isfinite()]
-        files = [str(self.videos.samples[row].path) for rows in self.dist.gather(suspects) for row in rows]
+        suspects = [index for i, index in enumerate(batch.indices) if not losses or not losses[i // size].isfinite()]
+        files = [str(self.videos.samples[i].path) for of_rank in self.dist.gather(suspects) for i in of_rank]
         more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
-        raise self.dist.failure(
-            f"the {what} is {value} at step {self.step}; the prompts were not updated,"
+        return self.dist.failure(
+            f"the {what} at step {self.step}; the prompts were not updated,"
             f" {'and are saved as they were' if finite else 'but were not finite before and are not saved'}. Go on"
             " with runtime.precision = float32, or start in another folder with a lower optim.learning_rate, or look at"
             f" the step's videos: {', '.join(files[:_SHOWN_FILES])}{more}"
