@@ -20,7 +20,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from damage import DAMAGES, Damaged, Reading, read_all, write_damaged
-from vitaclip.data.workers.processes import Outcome
+from vitaclip.data.workers import Outcome
 
 FATES = ("frames", "named error", "timed out", "died", "failed")
 

@@ -42,7 +42,7 @@ def video_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def forked_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     """Workers start as copies of this process, with all that a test has changed in it."""
-    monkeypatch.setattr("vitaclip.data.workers.worker.process_context", lambda: multiprocessing.get_context("fork"))
+    monkeypatch.setattr("vitaclip.data.workers.process_context", lambda: multiprocessing.get_context("fork"))
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from vitaclip.data import (
 )
 from vitaclip.data.config import AugmentConfig
 from vitaclip.data.transforms.geometry import resize_short_side
-from vitaclip.data.workers.processes import Outcome, run_in_processes
+from vitaclip.data.workers import Outcome, run_in_processes
 
 GOOD = """
     h264_b_frames.mp4 h264_b_frames.mkv h264_b_frames.flv h264_no_container_index.ts h264_open_gop.avi

@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.data import TrainClips, VideoError, VideoPath, open_source
-from vitaclip.data.config import VideoLimits
-from vitaclip.data.tools.scan import VideoFacts, check_video
-from vitaclip.data.workers.worker import Heartbeat
+from vitaclip.data.workers import reading
 
 
 def misbehave(how: str) -> str:
@@ -41,41 +39,35 @@ def take(size: int) -> int:
     return len(np.empty(size, dtype=np.uint8))
 
 
-def nap(item: int, heartbeat: Heartbeat) -> str:
-    """Says what it is at."""
-    with heartbeat.at(item):
-        for _ in range(20):  # a single sleep would be over at once after a stop
-            time.sleep(0.01)
+def read_two(second: str) -> str:
+    """Reads item 7 without harm, then item 8."""
+    with reading(7, "seventh"):
+        time.sleep(0.4)
+    with reading(8, "eighth"):
+        return nap() if second == "nap" else misbehave(second)
+
+
+def nap(*_: object) -> str:
+    """Takes a fifth of a second; a single sleep would be over at once after a stop."""
+    for _ in range(20):
+        time.sleep(0.01)
     return "slept"
 
 
-def hang(item: int, heartbeat: Heartbeat) -> str:
-    """Says what it is at."""
-    with heartbeat.at(item):
-        return misbehave("hang")
-
-
-def check_or_misbehave(path: VideoPath, limits: VideoLimits) -> VideoFacts:
-    """`check_video`, but a file whose name says so hangs or kills the process."""
-    misbehave(Path(str(path)).stem)
-    return check_video(path, limits)
-
-
-def open_or_misbehave(path: VideoPath, *arguments: Any) -> Any:
+def open_or_misbehave(path: VideoPath, *arguments: Any, **options: Any) -> Any:
     """`open_source`, but a file whose name says so hangs or kills the process."""
     misbehave(Path(str(path)).stem)
-    return open_source(path, *arguments)
+    return open_source(path, *arguments, **options)
 
 
 def open_slowly(path: VideoPath, *arguments: Any) -> Any:
     """`open_source`, after a fifth of a second."""
-    time.sleep(0.2)
+    nap()
     return open_source(path, *arguments)
 
 
-def send_and_die(item: int, heartbeat: Heartbeat) -> object:
-    """Large and small tensors; the item after them is the last. Here, where a started process can import it."""
-    del heartbeat
+def tensors_or_die(item: int) -> object:
+    """Large and small tensors; no answer to item 2."""
     if item == 2:
         os._exit(1)
     return {"large": torch.full((300, 100), item), "small": torch.tensor([item]), "none": torch.empty(0, 3)}

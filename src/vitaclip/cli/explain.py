@@ -17,7 +17,7 @@ from vitaclip.cli.models import (
 )
 from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
 from vitaclip.data import VideoPath, expect_processes, find_videos
-from vitaclip.data.workers.processes import name_problem, run_in_processes
+from vitaclip.data.workers import run_in_processes
 from vitaclip.explain import Explanation, explain_video
 from vitaclip.explain.picture import draw_explanation
 from vitaclip.files import atomic_write, check_own, write_json
@@ -76,7 +76,7 @@ def run(arguments: Namespace) -> int:
         for outcome in run_in_processes(predictor.reader.load, stems, data.workers, limit):
             path, stem = outcome.item, stems[outcome.item]
             if outcome.result is None:
-                failures.append(name_problem(path, outcome.problem))
+                failures.append(outcome.problem)
             else:
                 explanation = explain_video(
                     predictor, path, name=arguments.name, top_k=arguments.top_k, loaded=outcome.result

@@ -36,7 +36,7 @@ from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling, frame_sampling
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
 from vitaclip.data.transforms.train import TrainTransform
-from vitaclip.data.workers.worker import expect_processes
+from vitaclip.data.workers import expect_processes
 
 __all__ = [
     "VIDEO_SUFFIXES",

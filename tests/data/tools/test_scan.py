@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from misbehaving import check_or_misbehave
+from misbehaving import open_or_misbehave
 from video_files import write_video
 from vitaclip.cli import main
 from vitaclip.data import VideoError, read_list
@@ -105,18 +105,23 @@ def test_scan_names_problems_and_writes_clean_list(mixed: Path) -> None:
         assert {(Path(row["path"]).name, row["kind"]) for row in csv.DictReader(file)} == set(problems)
 
 
-def test_scan_survives_hangs_and_crashes(video_folder: Path, tmp_path: Path) -> None:
+def test_scan_survives_hangs_and_crashes(
+    video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: None
+) -> None:
+    monkeypatch.setattr("vitaclip.data.tools.scan.open_source", open_or_misbehave)
     for name in ("a", "hang", "b", "segfault", "c"):
         (tmp_path / f"{name}.mp4").write_bytes((video_folder / "clip1.mp4").read_bytes())
     targets, _ = find_targets(tmp_path)
     seen: list[object] = []
-    scan = scan_videos(targets, ScanConfig(workers=2, time_limit_seconds=3), seen.append, check_or_misbehave)
+    scan = scan_videos(targets, ScanConfig(workers=2, time_limit_seconds=1), seen.append)
     assert [Path(str(target.path)).stem for target in scan.good] == ["a", "b", "c"]
     assert [(bad.path, bad.kind) for bad in scan.bad] == [
         (tmp_path / "hang.mp4", "timed out"),
         (tmp_path / "segfault.mp4", "died"),
     ]
-    assert scan.bad[0].problem == f"{tmp_path / 'hang.mp4'}: took longer than the time limit"
+    assert scan.bad[0].problem == (
+        f"{tmp_path / 'hang.mp4'}: took longer than the time limit: leave it out, or raise time_limit_seconds"
+    )
     assert len(seen) == 5
 
 

@@ -5,7 +5,6 @@ from jsonargparse import ArgumentParser, Namespace
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.data.tools.resize import FAILURES_FILE, ResizeConfig, plan_resize, run_resize
-from vitaclip.data.workers.processes import name_problem
 
 DESCRIPTION = """\
 Shrink all videos below a folder, on all cores: H.264 in mp4, key frames close together, turned as they are to be
@@ -39,7 +38,7 @@ def run(arguments: Namespace) -> int:
                 bytes_after += job.target.stat().st_size
             else:
                 failed += 1
-                console.print(f"failed: {name_problem(job.source, outcome.problem)}", style="yellow", soft_wrap=True)
+                console.print(f"failed: {outcome.problem}", style="yellow", soft_wrap=True)
             done(1)
     rows = [
         ("shrunk", str(len(plan.jobs) - failed)),

@@ -4,7 +4,6 @@ Axes: V views of a video, T frames, S x S pixels of a crop.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,7 +18,7 @@ from vitaclip.data.loading.clips import ClipReader, ViewReader
 from vitaclip.data.reading.container import VideoError, as_video_error
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.rng import Stream, generator
-from vitaclip.data.workers.worker import Heartbeat, WorkerFailure
+from vitaclip.data.workers import reading
 
 OnError = Literal["raise", "skip"]
 
@@ -41,46 +40,17 @@ class Sample:
     """What was wrong with the videos that were skipped on the way, one line each."""
 
 
-class Quarantine:
-    """The videos of a data set that hung or killed the worker that read them. They are refused from then on, so that
-    such a file costs the time limit, or a worker, once and not in every epoch.
-    """
-
-    def __init__(self, samples: Sequence[VideoSample]) -> None:
-        self._samples = samples
-        self.reasons: dict[int, str] = {}
-        """What is wrong with each video, by its index."""
-        self.heartbeat: Heartbeat | None = None
-        """Tells the main process which video this worker is reading; None in the main process."""
-
-    @contextmanager
-    def reading(self, index: int) -> Iterator[None]:
-        """A context in which the video of an index is read.
-
-        Raises:
-            VideoError: it is in quarantine, or the block fails in any way.
-        """
-        if index in self.reasons:
-            raise VideoError(self.reasons[index])
-        with as_video_error(self._samples[index].path), self.heartbeat.at(index) if self.heartbeat else nullcontext():
-            yield
-
-    def add(self, index: int, failure: WorkerFailure) -> None:
-        """Add the video that a worker was reading when it failed."""
-        remedy = "raise time_limit_seconds" if failure.late else "use fewer workers if memory is short"
-        self.reasons[index] = f"{self._samples[index].path} {failure.problem}: leave it out, or {remedy}"
-
-
 class _Videos:
     """The videos of a data set, and what is done about broken ones."""
 
     def __init__(self, samples: Sequence[VideoSample], on_error: OnError) -> None:
         if not samples:
             raise ValueError("the list of videos is empty: give at least one")
-        if on_error not in ("raise", "skip"):
-            raise ValueError(f"on_error = {on_error!r}: choose raise or skip")
-        self.samples, self.on_error, self.quarantine = tuple(samples), on_error, Quarantine(samples)
+        self.samples, self.on_error = tuple(samples), on_error
         self.most_labels = max(len(sample.labels) for sample in samples)
+        self.refused: dict[int, str] = {}
+        """What is wrong with each video that hung or killed the worker that read it, by its index. Such videos are
+        refused from then on: they cost the time limit, or a worker, once and not in every epoch."""
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -89,7 +59,7 @@ class _Videos:
         """What is read of a video, or what is wrong with it if broken videos are skipped."""
         sample = self.samples[index]
         try:
-            with self.quarantine.reading(index):
+            with as_video_error(sample.path), reading(index, sample.path):
                 return read(sample.path)
         except VideoError as error:
             if self.on_error == "raise":
@@ -116,8 +86,6 @@ class TrainDataset(_Videos):
         balance_classes: show every class equally often in an epoch.
         """
         super().__init__(samples, on_error)
-        if seed < 0:
-            raise ValueError(f"seed = {seed}: must be 0 or more")
         self.clips, self.seed = clips, seed
         all_labels = [sample.labels for sample in self.samples]
         self._balanced = single_labels(all_labels, "data.balance_classes") if balance_classes else None
@@ -143,16 +111,14 @@ class TrainDataset(_Videos):
     def candidates(self, step: int, i: int, batch_size: int) -> Iterator[tuple[int, np.random.Generator]]:
         """The index of the video that is due, with its generator; then those that stand in for broken videos."""
         epoch, position = divmod(step * batch_size + i, len(self.samples))
-        yield int(self._epoch_order(epoch)[position]), generator(self.seed, Stream.SAMPLE, step, i, 0)
-        for attempt in range(1, _MAX_TRIES):
+        for attempt in range(_MAX_TRIES):
             rng = generator(self.seed, Stream.SAMPLE, step, i, attempt)
-            yield int(rng.integers(len(self.samples))), rng
+            yield int(rng.integers(len(self.samples)) if attempt else self._epoch_order(epoch)[position]), rng
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
             rng, labels = generator(self.seed, Stream.ORDER, epoch), self._balanced
-            order = rng.permutation(len(self.samples)) if labels is None else balanced_order(labels, rng)
-            self._order = epoch, order
+            self._order = epoch, rng.permutation(len(self)) if labels is None else balanced_order(labels, rng)
         return self._order[1]
 
 

@@ -4,6 +4,7 @@ Axes: B videos, V views of a video, T frames, S x S pixels.
 """
 
 import math
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,10 +14,15 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.labels import label_tensor
-from vitaclip.data.loading.dataset import EvalDataset, Quarantine, Sample, TrainDataset
-from vitaclip.data.loading.prefetch import prefetch
+from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset
+from vitaclip.data.workers import Outcome, Pool
 
 BatchT = TypeVar("BatchT")
+
+_BATCHES_AHEAD = 2
+"""Batches that each worker has to make, at most."""
+_MAX_FAILURES = 10
+"""Workers that may be lost over one batch. Beyond, it is the machine, or all of the data."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,7 @@ class EvalBatch:
     video: Tensor
     """uint8 (B, V, T, 3, S, S); B may be 0."""
     labels: Tensor
-    """int64 (B,) class indices; (B, M) where videos of the list have several, see `label_tensor`."""
+    """As in `TrainBatch`."""
     indices: tuple[int, ...]
     """Index of each video in the list."""
     skipped: dict[int, str]
@@ -71,14 +77,11 @@ def train_batches(
         time_limit_seconds: for one video. One that takes a worker longer, or ends it, is broken. 0: none.
 
     Raises:
-        ValueError: a size that makes no sense; later, if worker processes end again and again.
+        ValueError: worker processes end again and again.
         VideoError: a broken video, as the data set's `on_error` says.
     """
-    _check_sizes(batch_size, workers)
-    if first_step < 0:
-        raise ValueError(f"first_step = {first_step}: must be 0 or more")
     make = partial(_train_batch, dataset, batch_size, range(batch_size) if places is None else places)
-    return _load(make, dataset.quarantine, range(first_step, last_step), workers, time_limit_seconds)
+    return _load(make, dataset.refused, range(first_step, last_step), workers, time_limit_seconds)
 
 
 def eval_batches(
@@ -92,17 +95,11 @@ def eval_batches(
     """All videos of the data set, each once, in their order; the last batch may be smaller.
 
     Of `count` processes number `rank` gets its share: whole batches that follow each other, perhaps none. The other
-    arguments are those of `train_batches`.
-
-    Raises:
-        ValueError: a size that makes no sense; later, if worker processes end again and again.
-        VideoError: a broken video, as the data set's `on_error` says.
+    arguments, and what is raised, are as for `train_batches`.
     """
-    _check_sizes(batch_size, workers)
     batches = -(-len(dataset) // batch_size)
     own = range(batches * rank // count, batches * (rank + 1) // count)
-    make = partial(_eval_batch, dataset, batch_size)
-    return _load(make, dataset.quarantine, own, workers, time_limit_seconds)
+    return _load(partial(_eval_batch, dataset, batch_size), dataset.refused, own, workers, time_limit_seconds)
 
 
 def _train_batch(dataset: TrainDataset, batch_size: int, places: range, step: int) -> TrainBatch:
@@ -129,13 +126,40 @@ def _collate(dataset: TrainDataset | EvalDataset, samples: Sequence[Sample]) -> 
 
 
 def _load(
-    make: Callable[[int], BatchT], quarantine: Quarantine, numbers: Sequence[int], workers: int, time_limit: float
+    make: Callable[[int], BatchT], refused: dict[int, str], numbers: Sequence[int], workers: int, time_limit: float
 ) -> Iterator[BatchT]:
-    return prefetch(make, quarantine, numbers, workers, time_limit or math.inf) if workers else map(make, numbers)
+    """Batches with these numbers, in this order, whatever happens to the workers that make them.
 
+    A batch whose worker is lost is made again. The video that the worker was reading is among `refused` by then, and
+    passed over like any other that cannot be read.
+    """
+    if not workers:
+        yield from map(make, numbers)
+        return
+    waiting, made, failures = deque(numbers), dict[int, Outcome[int, BatchT]](), Counter[int]()
+    with Pool(make, workers, time_limit or math.inf, refused) as pool:
 
-def _check_sizes(batch_size: int, workers: int) -> None:
-    if batch_size < 1:
-        raise ValueError(f"batch_size = {batch_size}: must be at least 1")
-    if workers < 0:
-        raise ValueError(f"workers = {workers}: must be 0 (decode in this process) or more")
+        def refill() -> None:
+            while waiting and pool.pending + len(made) < _BATCHES_AHEAD * workers:
+                pool.submit(waiting.popleft())
+
+        refill()
+        for due in numbers:
+            while due not in made:
+                for outcome in pool.collect():
+                    if not outcome.is_lost:
+                        made[outcome.item] = outcome
+                        continue
+                    failures[outcome.item] += 1
+                    if failures[outcome.item] == _MAX_FAILURES:
+                        raise ValueError(
+                            f"{_MAX_FAILURES} workers were lost over one batch; the last {outcome.error}, else find the"
+                            " bad files with `vitaclip data scan`"
+                        )
+                    pool.submit(outcome.item)
+            batch = made.pop(due)
+            if batch.error:
+                raise batch.error
+            refill()
+            assert batch.result is not None
+            yield batch.result

@@ -23,7 +23,7 @@ from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import Picture, open_video
 from vitaclip.data.tools.scan import count_cores
 from vitaclip.data.transforms.geometry import resize
-from vitaclip.data.workers.processes import Outcome, name_problem, run_in_processes
+from vitaclip.data.workers import Outcome, run_in_processes
 from vitaclip.files import atomic_write, check_made_with, csv_text, write_text
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat, PositiveInt, Rule, bounds
 
@@ -56,6 +56,9 @@ class Job(NamedTuple):
 
     source: Path
     target: Path
+
+    def __str__(self) -> str:
+        return str(self.source)
 
 
 @dataclass(frozen=True)
@@ -108,7 +111,7 @@ def run_resize(plan: ResizePlan, target: str | Path, config: ResizeConfig) -> Ge
         with closing(run_in_processes(task, plan.jobs, processes, config.time_limit_seconds)) as outcomes:
             for outcome in outcomes:
                 if outcome.ending != "done":
-                    failures.append((outcome.item.source, name_problem(outcome.item.source, outcome.problem)))
+                    failures.append((outcome.item.source, outcome.problem))
                 yield outcome
     finally:
         _remove_unfinished(target)

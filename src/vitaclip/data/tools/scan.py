@@ -20,7 +20,7 @@ from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_vi
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
 from vitaclip.data.reading.member import ShardMember, VideoPath
-from vitaclip.data.workers.processes import name_problem, run_in_processes
+from vitaclip.data.workers import run_in_processes
 from vitaclip.files import csv_text, write_text
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat
 
@@ -129,7 +129,6 @@ def scan_videos(
     targets: Sequence[Target],
     config: ScanConfig | None = None,
     on_done: Callable[[BadVideo | None], None] = lambda bad: None,
-    check: Callable[..., VideoFacts] = check_video,
 ) -> Scan:
     """Checks all videos, several at a time, each in a way that neither a hang nor a crash of the codec can stop.
 
@@ -137,16 +136,15 @@ def scan_videos(
         targets: the videos, each path once.
         config: processes and limits.
         on_done: called after each video, with what is wrong with it.
-        check: what is done with a file and `limits`; importable by name.
     """
     config = config or ScanConfig()
     bad: dict[VideoPath, BadVideo] = {}
     paths = [target.path for target in targets]
-    task = partial(check, limits=config.limits)
+    task = partial(check_video, limits=config.limits)
     for outcome in run_in_processes(task, paths, config.workers or count_cores(), config.time_limit_seconds):
         found = None
         if outcome.ending != "done":
-            problem = name_problem(outcome.item, outcome.problem)
+            problem = outcome.problem
             found = bad[outcome.item] = BadVideo(outcome.item, outcome.ending, problem)
         on_done(found)
     good = tuple(target for target in targets if target.path not in bad)

@@ -1,4 +1,4 @@
-"""Values that go to another process, their tensors through shared memory.
+"""Values that go to another process, their large tensors through shared memory.
 
 Nothing but the pipe and the memory is used, and both stay when the sender hangs or is killed right after sending
 (torch's own way asks the sender for the memory later). The memory has no name that could be left behind.
@@ -9,6 +9,7 @@ import mmap
 import os
 import pickle
 import tempfile
+from contextlib import ExitStack
 from multiprocessing import reduction
 from multiprocessing.connection import Connection
 from typing import Any
@@ -17,7 +18,6 @@ import torch
 from torch import Tensor
 
 _MIN_BYTES = 4096  # a smaller tensor travels in the message
-_ALIGNMENT = 64  # bytes
 
 
 class _Pickler(pickle.Pickler):
@@ -29,27 +29,23 @@ class _Pickler(pickle.Pickler):
 
 def send(connection: Connection, value: Any) -> None:
     """Send a value whose tensors are on the CPU."""
-    message, buffers = io.BytesIO(), list[memoryview]()
+    message, large = io.BytesIO(), list[memoryview]()
 
     def stays_in_message(buffer: pickle.PickleBuffer) -> bool:
         content = buffer.raw()
         if content.nbytes >= _MIN_BYTES:
-            buffers.append(content)
+            large.append(content)
         return content.nbytes < _MIN_BYTES
 
     _Pickler(message, protocol=5, buffer_callback=stays_in_message).dump(value)
-    if not buffers:
-        return connection.send(((), message.getvalue()))
-    file = os.memfd_create("tensors") if hasattr(os, "memfd_create") else _temporary_file()
-    try:
-        with open(file, "wb", closefd=False) as memory:
-            for content in buffers:
-                memory.write(content)
-                memory.write(bytes(-content.nbytes % _ALIGNMENT))
-        connection.send(([content.nbytes for content in buffers], message.getvalue()))
-        reduction.send_handle(connection, file, None)
-    finally:
-        os.close(file)
+    with ExitStack() as opened:
+        files = [opened.enter_context(_unnamed_file()) for _ in large]
+        for file, content in zip(files, large, strict=True):
+            file.write(content)
+            file.flush()
+        connection.send((len(files), message.getvalue()))
+        for file in files:
+            reduction.send_handle(connection, file.fileno(), None)
 
 
 def receive(connection: Connection) -> Any:
@@ -58,22 +54,17 @@ def receive(connection: Connection) -> Any:
     Raises:
         EOFError, OSError: the pipe is closed.
     """
-    sizes, message = connection.recv()
-    if not sizes:
-        return pickle.loads(message)
-    file = reduction.recv_handle(connection)
-    try:
-        memory = memoryview(mmap.mmap(file, 0))
-    finally:
-        os.close(file)
-    buffers, start = [], 0
-    for size in sizes:
-        buffers.append(memory[start : start + size])
-        start += size + -size % _ALIGNMENT
+    num_files, message = connection.recv()
+    buffers = []
+    for _ in range(num_files):
+        file = reduction.recv_handle(connection)
+        try:
+            buffers.append(mmap.mmap(file, 0))
+        finally:
+            os.close(file)
     return pickle.loads(message, buffers=buffers)
 
 
-def _temporary_file() -> int:
-    """A file without a name, where the system has no such files in memory."""
-    with tempfile.TemporaryFile() as file:
-        return os.dup(file.fileno())
+def _unnamed_file() -> Any:
+    """A file in memory, where the system has them."""
+    return os.fdopen(os.memfd_create("tensor"), "wb") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()

@@ -1,1 +1,0 @@
-"""Processes that may hang or die, watched from outside, and what travels between them."""
