@@ -277,8 +277,7 @@ def expect_processes(data: DataConfig) -> None:
 
     A run with a feature cache does not: it starts workers only if features are missing.
     """
-    if data.workers and not data.feature_cache:
-        process_context()
+    if data.workers and not data.feature_cache and process_context().get_start_method() == "forkserver":
         with _signals_blocked():
             ensure_running()
 
