@@ -37,8 +37,8 @@ import torch
 from vitaclip.data import shared_tensors
 from vitaclip.data.config import DataConfig
 from vitaclip.data.reading.container import VideoError
-from vitaclip.strings import one_line
 from vitaclip.runtime import keep_freed_memory
+from vitaclip.strings import one_line
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
