@@ -19,7 +19,7 @@ from torch import Tensor
 
 from vitaclip.data import EvalViews, FrameSampling, LoadedVideo, VideoPath, VideoSample, read_options
 from vitaclip.data.config import DataConfig
-from vitaclip.data.workers.processes import run_in_processes
+from vitaclip.data.workers import run_in_processes
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import wilson_interval
 from vitaclip.evaluate.predictions import write_predictions
