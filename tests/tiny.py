@@ -9,8 +9,7 @@ from torch import nn
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.bpe import WORD_END, bpe_of_merges
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
-from vitaclip.backbones.fingerprint import fingerprint
-from vitaclip.backbones.loading import Backbone
+from vitaclip.backbones.loading import Backbone, fingerprint
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 

@@ -14,8 +14,7 @@ from typing import Literal
 import torch
 
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.fingerprint import fingerprint
-from vitaclip.backbones.loading import Backbone, load_backbone
+from vitaclip.backbones.loading import Backbone, fingerprint, load_backbone
 from vitaclip.model import TEMPERATURE, VideoModel
 from vitaclip.settings import Config, Probability, require
 

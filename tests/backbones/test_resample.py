@@ -2,7 +2,7 @@
 
 import torch
 
-from vitaclip.backbones.resample import resize_positions
+from vitaclip.backbones.vision import resize_positions
 
 
 def test_the_same_size_changes_nothing() -> None:

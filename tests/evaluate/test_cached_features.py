@@ -13,8 +13,7 @@ import torch
 from small_world import NAMES, train_config
 from tiny import learned_text, tiny_backbone
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.fingerprint import fingerprint
-from vitaclip.backbones.loading import Backbone
+from vitaclip.backbones.loading import Backbone, fingerprint
 from vitaclip.data import VideoSample, read_folder
 from vitaclip.data.config import DataConfig, SamplingConfig, ViewsConfig
 from vitaclip.distributed import DistEnv

@@ -7,13 +7,14 @@ merge, and two special tokens: 49,408 in OpenAI's CLIP and nearly all models aft
 import gzip
 import io
 import json
-import zlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
 from tokenizers import Regex, models, normalizers, pre_tokenizers, processors
 from tokenizers import Tokenizer as BPETokenizer
+
+from vitaclip.untrusted import MAX_TEXT_BYTES, read_bytes
 
 START = "<|startoftext|>"
 END = "<|endoftext|>"
@@ -28,8 +29,7 @@ CLIP_MERGES = Path(str(files("vitaclip.backbones"))) / "assets" / "bpe_merges.tx
 """OpenAI's merges, as far as CLIP uses them; its license lies beside it."""
 NUM_MERGES = 48_894
 """Merges of OpenAI's vocabulary. Its file holds over five times as many; CLIP never uses the rest."""
-MAX_BYTES = 32 * 2**20
-"""The largest file that is read, unpacked too. CLIP's own have 1 to 4 MB."""
+REMEDY = "copy it again, or take tokenizer.json or bpe_simple_vocab_16e6.txt.gz from where the weights come from"
 
 
 def read_bpe(path: str | Path) -> models.BPE:
@@ -39,19 +39,17 @@ def read_bpe(path: str | Path) -> models.BPE:
     way is known.
 
     Raises:
-        ValueError: if the file is missing, larger than `MAX_BYTES` (unpacked, too), damaged, or none of these.
+        ValueError: if the file is larger than is read of texts (unpacked, too), damaged, or none of these.
+        OSError: if it cannot be read.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file; give a tokenizer.json or a bpe_simple_vocab_16e6.txt.gz")
+    data = read_bytes(path)
     try:
-        text = _read_text(path)
+        text = _unpack(data).decode("utf-8-sig").replace("\r\n", "\n")
         return _parse_tokenizer(text) if text.lstrip().startswith("{") else bpe_of_merges(_parse_merges(text))
     except ValueError as error:
-        raise ValueError(
-            f"{path}: no tokenizer of CLIP's kind ({error}); copy it again, or take tokenizer.json or"
-            " bpe_simple_vocab_16e6.txt.gz from where the weights come from"
-        ) from error
+        raise ValueError(f"{path}: no tokenizer of CLIP's kind ({error}); {REMEDY}") from error
+    except Exception as error:
+        raise ValueError(f"{path}: damaged ({type(error).__name__}: {error!s:.80}); {REMEDY}") from error
 
 
 def bpe_of_merges(merges: Sequence[tuple[str, str]]) -> models.BPE:
@@ -105,19 +103,15 @@ def lay_out_bpe(model: models.BPE) -> BPETokenizer:
     return bpe
 
 
-def _read_text(path: Path) -> str:
-    """The text of a file, unpacked if it is gzip, at most `MAX_BYTES` of either."""
-    with path.open("rb") as file:
-        data = file.read(MAX_BYTES + 1)
-    try:
-        if data.startswith(b"\x1f\x8b") and len(data) <= MAX_BYTES:
-            with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-                data = packed.read(MAX_BYTES + 1)
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES // 2**20} MiB")
-        return data.decode("utf-8-sig").replace("\r\n", "\n")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ValueError(f"damaged: {error}") from error
+def _unpack(data: bytes) -> bytes:
+    """The content of a gzip file; other files as they are."""
+    if not data.startswith(b"\x1f\x8b"):
+        return data
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+        unpacked = packed.read(MAX_TEXT_BYTES + 1)
+    if len(unpacked) > MAX_TEXT_BYTES:
+        raise ValueError(f"larger than {MAX_TEXT_BYTES // 2**20} MiB")
+    return unpacked
 
 
 def _parse_merges(text: str) -> list[tuple[str, str]]:
@@ -132,16 +126,13 @@ def _parse_merges(text: str) -> list[tuple[str, str]]:
 
 def _parse_tokenizer(text: str) -> models.BPE:
     """The model of a `tokenizer.json`, built anew; older files write merges as texts with a blank between."""
-    try:
-        content = json.loads(text)
-        model, added = content["model"], content.get("added_tokens") or []
-        ids, special = dict(model["vocab"]), {token["content"]: token["id"] for token in added}
-        merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]]
-        kind = (model.get("type", "BPE"), model.get("end_of_word_suffix"))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"damaged JSON: {error!r:.80}") from error
+    content = json.loads(text)
+    model, ids = content["model"], dict(content["model"]["vocab"])
+    special = {token["content"]: token["id"] for token in content.get("added_tokens") or []}
+    merges = [tuple(merge.split(" ") if isinstance(merge, str) else merge) for merge in model["merges"]]
     settings = ("dropout", "continuing_subword_prefix", "byte_fallback", "ignore_merges")
-    if kind != ("BPE", WORD_END) or any(model.get(setting) for setting in settings):
+    of_clip = (model.get("type", "BPE"), model.get("end_of_word_suffix")) == ("BPE", WORD_END)
+    if not of_clip or any(model.get(setting) for setting in settings):
         raise ValueError(f"not a byte-pair model of CLIP's settings, which marks the end of a word with {WORD_END}")
     ids |= {name: special[name] for name in (START, END) if name in special and name not in ids}
     if unknown := special.keys() - ids.keys():

@@ -1,6 +1,9 @@
-"""Model repositories on the Hugging Face hub: fetched once, then found in the cache."""
+"""Where backbones and models are found by name: in the package, on this machine, or on the Hugging Face hub, whose
+repositories are fetched once and then found in the cache.
+"""
 
 import re
+from importlib.resources import files
 from pathlib import Path
 
 from httpx2 import HTTPError
@@ -9,6 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from vitaclip.strings import one_line
 
+SHIPPED = {"miniature": Path(str(files("vitaclip"))) / "miniature" / "assets"}
+"""What the package brings along: the miniature world's `backbone`, and its trained `prompts`."""
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SMALL_FILES = ("*.json", "*.txt", "*.txt.gz", "README.md", "prompts.safetensors", "backbone/*")
 """Configs, tokenizers, and the whole of a model of ours."""
@@ -22,6 +27,33 @@ WEIGHTS = (
     "pytorch_model.bin.index.json",
 )
 """Weight files, the better one first: repositories often hold the same weights several times, gigabytes each."""
+
+
+def locate(source: str, kind: str = "backbone") -> Path:
+    """The file or folder that a name stands for: shipped, a path, or a hub repository.
+
+    Args:
+        source: the name.
+        kind: what to take of something shipped: `backbone` or `prompts`.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if not source:
+        raise ValueError(
+            "the backbone (model.backbone) is not set; give the path of a CLIP or a name such as"
+            " openai/clip-vit-base-patch16 (the shipped `miniature` knows only the demo's world of shapes)"
+        )
+    if source in SHIPPED:
+        return SHIPPED[source] / kind
+    if Path(source).exists():
+        return Path(source)
+    if is_repository(source):
+        return fetch_repository(source)
+    raise ValueError(
+        f"{source!r}: no such file or folder, and neither the name of a repository (owner/name) nor of what is shipped"
+        f" ({', '.join(SHIPPED)}); give one of these"
+    )
 
 
 def is_repository(name: str) -> bool:
@@ -57,6 +89,11 @@ def fetch_repository(name: str) -> Path:
         ) from error
 
 
+def find_weights(folder: Path) -> Path | None:
+    """The weight file of a folder, the best of those it has."""
+    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+
+
 def _patterns(weights: str) -> list[str]:
     """What is wanted of a repository whose weights are in that file."""
     parts = re.sub(r"(\.\w+)\.index\.json$", r"-*\1", weights)
@@ -73,8 +110,3 @@ def _cached(name: str) -> Path | None:
         if (folder / (weights or PROMPTS)).is_file():
             return folder
     return None
-
-
-def find_weights(folder: Path) -> Path | None:
-    """The weight file of a folder, the best of those it has."""
-    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)

@@ -1,5 +1,6 @@
 """Backbones: a CLIP with its tokenizer, from wherever it is and in whatever format, and to a folder of ours."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,14 +10,10 @@ from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.bpe import TOKENIZER_FILES
 from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights
-from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.formats import read_clip
-from vitaclip.backbones.hub import fetch_repository, is_repository
-from vitaclip.backbones.resample import resize_input
-from vitaclip.backbones.shipped import BACKBONES, shipped_backbone
+from vitaclip.backbones.hub import locate
 from vitaclip.files import write_json, write_safetensors, write_text
 from vitaclip.settings import to_dict
-from vitaclip.untrusted import reading
 
 WEIGHTS_FILE, TOKENIZER_FILE = "model.safetensors", "tokenizer.json"
 CLIP_VOCABULARY = 49408
@@ -39,6 +36,20 @@ class Origin:
 
     backbone: str
     fingerprint: str
+
+
+def fingerprint(clip: CLIP) -> str:
+    """A short name for a CLIP's towers, so that prompts are never put on a backbone they were not trained with.
+
+    The first 16 hex digits of a SHA-256 over every tensor's name, shape and float32 values. The temperature is left
+    out: prompts bring their own, and a checkpoint of a trained model no longer has CLIP's.
+    """
+    digest = hashlib.sha256()
+    for name, tensor in sorted(clip.state_dict().items()):
+        if name != "logit_scale":
+            digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
+            digest.update(tensor.detach().cpu().float().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
@@ -73,30 +84,8 @@ def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> B
     tokenizer = find_tokenizer(weights.folder, clip.config.text.vocab_size)
     identity = fingerprint(clip)
     if image_size not in (0, clip.config.vision.image_size):
-        clip = resize_input(clip, image_size)
+        clip = clip.resized(image_size)
     return Backbone(clip.eval(), tokenizer, name, identity)
-
-
-def locate(source: str) -> Path:
-    """The file or folder that a name stands for: shipped, a path, or a hub repository.
-
-    Raises:
-        ValueError: if there is none.
-    """
-    if not source:
-        raise ValueError(
-            "the backbone (model.backbone) is not set; give the path of a CLIP or a name such as"
-            " openai/clip-vit-base-patch16 (the shipped `miniature` knows only the demo's world of shapes)"
-        )
-    path = shipped_backbone(source) or Path(source)
-    if path.exists():
-        return path
-    if is_repository(source):
-        return fetch_repository(source)
-    raise ValueError(
-        f"{source!r}: no such file or folder, and neither the name of a repository (owner/name) nor of what is shipped"
-        f" ({', '.join(BACKBONES)}); give one of these"
-    )
 
 
 def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
@@ -108,8 +97,7 @@ def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
     """
     beside = next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
     if beside is not None:
-        with reading(beside):
-            tokenizer = Tokenizer.from_file(beside)
+        tokenizer = Tokenizer.from_file(beside)
     elif vocab_size == CLIP_VOCABULARY:
         tokenizer = Tokenizer.from_file()
     else:

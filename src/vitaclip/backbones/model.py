@@ -5,6 +5,7 @@ Axes: ... any leading axes, H x W pixels, K texts, L tokens, D embedding.
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from vitaclip.backbones.config import CLIPConfig
 from vitaclip.backbones.text import TextTower
 from vitaclip.backbones.tokenizer import Tokenizer
 from vitaclip.backbones.transformer import Block
-from vitaclip.backbones.vision import VisionTower
+from vitaclip.backbones.vision import VisionTower, resize_positions
 
 
 class CLIP(nn.Module):
@@ -46,6 +47,17 @@ class CLIP(nn.Module):
         clip.load_state_dict(state, assign=True)
         clip._register_pixel_statistics()
         return clip
+
+    def resized(self, image_size: int) -> "CLIP":
+        """The same CLIP for square images of `image_size` pixels a side; all weights but the positions are shared.
+
+        Raises:
+            ValueError: if the size is no multiple of the patch size.
+        """
+        config = replace(self.config, vision=replace(self.config.vision, image_size=image_size))
+        state = self.state_dict()
+        positions = resize_positions(state["vision.pos_embed"], image_size // config.vision.patch_size)
+        return CLIP.from_state(config, {**state, "vision.pos_embed": positions})
 
     def normalize_pixels(self, pixels: Tensor) -> Tensor:
         """Take uint8 pixels (..., 3, H, W) in [0, 255] to the statistics this CLIP was trained on, as float."""

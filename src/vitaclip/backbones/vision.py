@@ -3,10 +3,12 @@
 Axes: ... any leading axes (images, or videos and frames), H x W pixels, N patches, L tokens, C channels, D embedding.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import CLIPConfig
@@ -112,3 +114,15 @@ class VisionTower(nn.Module):
         """Image features (..., D), not of unit length, of images (..., 3, H, W)."""
         *_, last = self.run_blocks(self.embed(images))
         return self.pooled(last.output)
+
+
+def resize_positions(positions: Tensor, side: int) -> Tensor:
+    """Resample position embeddings (1 + N, C), the cls token's first, to (1 + side * side, C).
+
+    Bicubic with antialiasing, as open_clip does it.
+    """
+    cls, patches = positions[:1], positions[1:]
+    old = math.isqrt(len(patches))
+    grid = patches.view(1, old, old, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(grid, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
+    return torch.cat([cls, resized[0].flatten(1).T])

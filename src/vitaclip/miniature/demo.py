@@ -19,7 +19,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitaclip.backbones.shipped import shipped_model
 from vitaclip.data import EvalViews, VideoList, VideoPath, frame_sampling, read_videos
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.files import write_json, write_text
@@ -92,11 +91,9 @@ def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
         trained = trainer.fit()
     with _timed(seconds, "testing the trained prompts"):
         after = evaluate_stage(trained, tests, train_config, reporter, "after training")
-    shipped = None
-    if shipped_model("miniature"):
-        with _timed(seconds, "testing the shipped prompts"):
-            model = VideoModel.from_pretrained("miniature")
-            shipped = evaluate_stage(model, tests, train_config, reporter, "shipped prompts")
+    with _timed(seconds, "testing the shipped prompts"):
+        model = VideoModel.from_pretrained("miniature")
+        shipped = evaluate_stage(model, tests, train_config, reporter, "shipped prompts")
     with _timed(seconds, "film strips"):
         frozen_predictor, trained_predictor = (
             Predictor(model, views=train_config.views, runtime=train_config.runtime) for model in (frozen, trained)

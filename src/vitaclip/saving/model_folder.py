@@ -15,10 +15,9 @@ from torch import Tensor
 
 from vitaclip.backbones.families.family import CONFIG_FILE
 from vitaclip.backbones.hub import PROMPTS as PROMPTS_FILE
-from vitaclip.backbones.hub import is_repository
+from vitaclip.backbones.hub import SHIPPED, is_repository
 from vitaclip.backbones.loading import Backbone, Origin, save_backbone
 from vitaclip.backbones.reading import StateFile, check_dtypes, open_state, to_float32
-from vitaclip.backbones.shipped import shipped_backbone
 from vitaclip.files import check_own, write_json, write_safetensors, write_text
 from vitaclip.names import check_class_names
 from vitaclip.parts.config import ModelConfig
@@ -163,7 +162,7 @@ def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
 
 def _full_path(backbone: str) -> str:
     """The name of a backbone, or where it is if it is a file or folder."""
-    is_path = not shipped_backbone(backbone) and Path(backbone).exists()
+    is_path = backbone not in SHIPPED and Path(backbone).exists()
     return str(Path(backbone).resolve()) if is_path else backbone
 
 

@@ -14,12 +14,10 @@ from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families.family import Trained
 from vitaclip.backbones.families.published import check_writable, name_buffers, to_published
-from vitaclip.backbones.fingerprint import fingerprint
 from vitaclip.backbones.formats import read_clip
-from vitaclip.backbones.hub import find_weights
-from vitaclip.backbones.loading import Backbone, Origin, build_backbone, load_backbone, locate
+from vitaclip.backbones.hub import find_weights, locate
+from vitaclip.backbones.loading import Backbone, Origin, build_backbone, fingerprint, load_backbone
 from vitaclip.backbones.reading import StateFile
-from vitaclip.backbones.shipped import shipped_model
 from vitaclip.data.config import SamplingConfig
 from vitaclip.files import atomic_write
 from vitaclip.parts.config import ModelConfig
@@ -156,7 +154,7 @@ class Pretrained(nn.Module):
         Raises:
             ValueError: if there is no model there, or if its backbone is not the one it was trained on.
         """
-        path = shipped_model(str(source)) or locate(str(source))
+        path = locate(str(source), "prompts")
         if folder := find_model_folder(path):
             return cls._from_folder(folder, backbone)
         if backbone is not None:
