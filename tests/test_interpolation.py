@@ -11,7 +11,6 @@ import torch
 from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.cli.evaluate.results import describe_explained
 from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluate.evaluation import Evaluator, mixed_models
@@ -156,8 +155,3 @@ def test_trained_towers_are_no_plain_clip(tuned: Path, tmp_path: Path) -> None:
     assert not model.is_zero_shot
     with pytest.raises(ValueError, match="nothing was learned beside the backbone"):
         model.save_published(tmp_path / "model.pth")
-
-
-def test_report_of_mixed_scores_explains_trained_model() -> None:
-    assert "trained model alone" in describe_explained(InterpolateConfig(space="scores"))["explanations"]
-    assert describe_explained(InterpolateConfig(space="weights")) == describe_explained(InterpolateConfig()) == {}

@@ -175,7 +175,7 @@ def test_eval_reports_supervised_and_zero_shot(
     assert main([*arguments, "--out", str(out), "--data.index_cache", str(tmp_path / "index")]) == 0
     assert sum(file.is_file() for file in (tmp_path / "index").rglob("*")) == 12
     printed = capsys.readouterr().out
-    assert "0 of 3 classes never" in " ".join(printed.split())
+    assert "never trained on: 0 of 3 candidates" in " ".join(printed.split())
     result = json.loads(out.read_text())
     assert result["num_videos"] == 12
     assert set(result["class_accuracy"]) == set(NAMES)
@@ -193,7 +193,7 @@ def test_eval_reports_supervised_and_zero_shot(
     (tmp_path / "names.txt").write_text("stand\nrun\n")
     arguments = ["eval", str(tmp_path / "list.csv"), "--classes", str(tmp_path / "names.txt")]
     assert main([*arguments, "--model", str(run_folder / "model"), "--workers", "0"]) == 0
-    assert "2 of 2 classes never" in " ".join(capsys.readouterr().out.split())
+    assert "never trained on: 2 of 2 candidates" in " ".join(capsys.readouterr().out.split())
 
 
 def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
@@ -206,7 +206,7 @@ def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
     for cache in ((), ("--data.index_cache", str(tmp_path / "index"))):
         assert main([*arguments, *cache, "--out", str(out)]) == 0
         printed = capsys.readouterr().out
-        assert [line.split()[-2] for line in printed.splitlines() if "videos skipped" in line] == ["12"]
+        assert "1 of 13" in printed
         assert "skipped: list.csv:1: " in printed
         assert "skipped: ... and 2 more" in printed
         result = json.loads(out.read_text())
@@ -314,7 +314,7 @@ def test_eval_of_a_folder_with_names_unknown_to_the_model_is_zero_shot(
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.mp4").write_bytes((world / "videos" / "jump_up" / f"{i}.mp4").read_bytes())
     assert main(["eval", str(tmp_path), "--model", str(run_folder / "model"), "--workers", "0"]) == 0
-    assert "2 of 2 classes never" in " ".join(capsys.readouterr().out.split())
+    assert "never trained on: 2 of 2 candidates" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(("names", "message"), [("jump,jump", "same"), ("jump,,run", "blank"), ("Jump, jump", "same")])

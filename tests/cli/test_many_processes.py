@@ -56,7 +56,7 @@ def test_a_list_is_scored_once_and_told_once(model: Path, videos: list[Path], tm
     arguments = [str(file), "--classes", ", ".join(NAMES)]
     (one, two), printed = on_one_and_two(model, tmp_path, *arguments)
     assert two == one
-    assert printed.count("videos scored") == 1
+    assert printed.count("11 of 11") == 1
 
 
 def test_a_protocol_is_run_once_and_told_once(model: Path, videos: list[Path], tmp_path: Path) -> None:

@@ -173,7 +173,7 @@ def test_fault_labels_are_joined_by_name_and_as_published_is_another_measurement
 ) -> None:
     """The published label file of HMDB51 gives kick the text of kick ball, and sword exercise that of sword."""
     found = evaluate(fake, "hmdb51_ep2@as-published", "1", tmp_path / "out.json", "--views.temporal", "2")
-    assert "variant as-published" in capsys.readouterr().out
+    assert "variant: as-published" in capsys.readouterr().out
     assert (found["protocol"], found["variant"]) == ("hmdb51_ep2@as-published", "as-published")
     classes = load_dataset_classes("hmdb51")
     swap = {"kick": "kick ball", "kick ball": "kick", "sword": "sword exercise", "sword exercise": "sword"}

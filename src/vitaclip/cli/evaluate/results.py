@@ -33,12 +33,13 @@ def tell(
 ) -> None:
     """Print the result, and write what is asked for; the report last, since it draws and opens videos once more."""
     print_result(result)
+    several = len(result.parts) > 1
     if arguments.out:
         write_json(arguments.out, result.to_dict())
     if arguments.predictions:
         file = Path(arguments.predictions)
         for part in result.parts:
-            place = file.with_stem(f"{file.stem}_{part.file_name}") if len(result.parts) > 1 else file
+            place = file.with_stem(f"{file.stem}_{part.file_name}") if several else file
             write_predictions(place, part.samples, part.texts.names, part.evaluated.scores)
     if not arguments.report:
         return
@@ -49,7 +50,7 @@ def tell(
         model = mixed_models(load_model(part.values)[1], result.interpolation)[0][0]
         predictor = Predictor(model, views=result.views, runtime=arguments.runtime, limits=arguments.data.limits)
         predictor.set_texts(part.texts)
-        place = folder / part.file_name if len(result.parts) > 1 else folder
+        place = folder / part.file_name if several else folder
         page = write_report(place, _subject(result, part), part.evaluated, predictor, arguments.data)
         terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
 
@@ -57,60 +58,33 @@ def tell(
 def print_result(result: ProtocolResult) -> None:
     """Accuracies, what they were measured with, and what was skipped."""
     console = terminal()
-    if result.protocol:
-        _print_parts(result)
-    else:
-        (part,) = result.parts
-        _print_accuracies(f"{result.about}: {part.never_trained} classes never trained on", part.evaluated.result)
-    mixed = describe_interpolation(result.interpolation)
-    notes = [line for part in result.parts for line in _notes(part, mixed)]
-    for note in sorted(dict.fromkeys(notes), key=lambda note: _ORDER.index(note.split(":")[0])):
-        console.print(note.removeprefix("note: "), soft_wrap=True)
+    _print_accuracies(result)
+    facts = [_facts(result, part) | {"sha256": _shortened(_sums(part))} for part in result.parts]
+    for name in dict.fromkeys(name for each in facts for name in each):
+        for text in dict.fromkeys(each[name] for each in facts if name in each):
+            console.print(f"{name}: {text}", soft_wrap=True)
     if not result.protocol:
-        _print_classes(result.parts[0].evaluated.result)
+        _print_classes(result.parts[0].result)
     print_skipped(console, list(dict.fromkeys(line for part in result.parts for line in part.result.skipped)))
 
 
-_ORDER = ("note", "computed on", "text", "interpolation", "training", "sha256")
-
-
-def _notes(part: PartResult, mixed: str) -> list[str]:
-    told = {"note": part.note, "computed on": str(part.evaluated.scores.computed), "text": part.texts.note}
-    told |= {"interpolation": mixed, "training": part.training}
-    told |= {"sha256": ", ".join(f"{name} {value[:12]}" for name, value in _sums(part).items())}
-    return [f"{name}: {text}" for name, text in told.items() if text]
-
-
-def _print_parts(result: ProtocolResult) -> None:
-    console, rows = terminal(), []
+def _print_accuracies(result: ProtocolResult) -> None:
+    """A row for each part, and the figures that a protocol is quoted by."""
+    rows = []
     for part in result.parts:
         scored = f"{part.result.num_videos} of {len(part.samples)}"
-        shares = (f"{share:.2%}" for share in (part.result.top1, part.result.top5, part.result.mean_class_accuracy))
-        rows.append((part.title, scored, str(len(part.texts.names)), *shares))
-    headings = ("part", "videos", "candidates", "top-1", "top-5", "per class")
-    print_table(console, f"{result.protocol}: {result.about}", headings, rows)
-    if result.variant:
-        console.print(
-            f"variant {result.variant}: labels meet the wording of another order, as published", style="yellow"
-        )
+        accuracies = (part.result.top1, part.result.top5, part.result.mean_class_accuracy)
+        rows.append((part.title, scored, str(len(part.texts.names)), *(f"{each:.2%}" for each in accuracies)))
+    per_class = "per class" if result.parts[0].result.mean_average_precision is None else "mAP"
+    title = f"{result.protocol}: {result.about}" if result.protocol else result.about
+    print_table(terminal(), title, ("part", "videos", "candidates", "top-1", "top-5", per_class), rows)
     if "std" in result.summary:
         mean, std = result.summary["mean"], result.summary["std"]
         text = f"top-1 {mean:.2%}, population standard deviation {std:.2%} over {len(result.parts)}"
-        console.print(text, style="bold")
+        terminal().print(text, style="bold")
     elif result.summary:
-        listed = ", ".join(f"{name} {share:.2%}" for name, share in result.summary.items())
-        console.print(f"top-1: {listed}", style="bold")
-
-
-def _print_accuracies(title: str, result: EvaluationResult) -> None:
-    rows = [
-        ("top-1", f"{result.top1:.2%}"),
-        ("top-5", f"{result.top5:.2%}"),
-        ("mean per-class" if result.mean_average_precision is None else "mAP", f"{result.mean_class_accuracy:.2%}"),
-        ("videos scored", str(result.num_videos)),
-        ("videos skipped", str(len(result.skipped))),
-    ]
-    print_table(terminal(), title, ("accuracy", ""), rows)
+        listed = ", ".join(f"{name} {fraction:.2%}" for name, fraction in result.summary.items())
+        terminal().print(f"top-1: {listed}", style="bold")
 
 
 def _print_classes(result: EvaluationResult) -> None:
@@ -118,24 +92,32 @@ def _print_classes(result: EvaluationResult) -> None:
     shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
     heading = "class" if shown is ranked else "class (five best, five worst)"
     measure = "accuracy" if result.mean_average_precision is None else "average precision"
-    print_table(terminal(), "", (heading, measure), [(name, f"{share:.1%}") for name, share in shown])
+    print_table(terminal(), "", (heading, measure), [(name, f"{fraction:.1%}") for name, fraction in shown])
 
 
-def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
-    """What a report says of a part beside its figures."""
+def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
+    """What a part was measured with, for the screen and the report."""
     facts = {
-        "protocol": result.about if result.protocol else "",
-        "variant": result.variant and f"{result.variant}: labels meet the wording of another order",
-        **{f"top-1, {key}": f"{share:.2%}" for key, share in result.summary.items()},
+        "note": part.note,
+        "variant": result.variant and f"{result.variant}: labels meet the wording of another order, as published",
         "model": part.model,
         "views": describe_views(result.views),
         "text": part.texts.note,
         "computed on": str(part.evaluated.scores.computed),
         "interpolation": describe_interpolation(result.interpolation),
-        **describe_explained(result.interpolation),
         "never trained on": f"{part.never_trained} candidates",
         "training videos": part.training,
     }
+    return {name: text for name, text in facts.items() if text}
+
+
+def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
+    """What a report says of a part beside its figures."""
+    protocol = {"protocol": result.about} if result.protocol else {}
+    summary = {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
+    about = {**protocol, **summary, **_facts(result, part)}
+    if result.interpolation.space == "scores":
+        about["explanations"] = "of the trained model alone: attention and occlusion do not see the interpolated scores"
     title = f"{result.protocol}, {part.file_name}" if len(result.parts) > 1 else result.protocol or part.part
     settings = {
         "videos": list(part.sha256["lists"]),
@@ -145,7 +127,6 @@ def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
         "texts": list(part.texts.texts),
         "interpolation": to_dict(result.interpolation),
     }
-    about = {name: text for name, text in facts.items() if text}
     return EvalSubject(title, about, part.samples, part.texts.names, _sums(part), settings)
 
 
@@ -169,12 +150,10 @@ def describe_interpolation(config: InterpolateConfig) -> str:
     return f"{what}: {config.alpha:g} x the model + {1 - config.alpha:g} x frozen CLIP"
 
 
-def describe_explained(interpolation: InterpolateConfig) -> dict[str, str]:
-    """The fact that goes with a report whose explanations are of a part of the model only; mostly none."""
-    said = "of the trained model alone: attention and occlusion do not see the interpolated scores"
-    return {"explanations": said} if interpolation.space == "scores" else {}
-
-
 def _sums(part: PartResult) -> dict[str, str]:
     """Of lists, names and templates, by what they are of."""
-    return {**part.sha256["lists"], **{key: value for key, value in part.sha256.items() if key != "lists"}}
+    return {**part.sha256["lists"], **{name: value for name, value in part.sha256.items() if name != "lists"}}
+
+
+def _shortened(sums: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {value[:12]}" for name, value in sums.items())
