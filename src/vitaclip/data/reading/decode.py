@@ -33,7 +33,6 @@ from vitaclip.data.reading.container import (
 )
 from vitaclip.data.reading.display import FrameConverter
 from vitaclip.data.reading.frame_index import FrameIndex, read_index
-from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.reading.span_decoder import IndexMismatchError, SpanDecoder
@@ -56,7 +55,6 @@ class Picture(NamedTuple):
 @contextmanager
 def open_video(
     path: VideoPath,
-    cache: IndexCache | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     pixel_aspect: PixelAspect = "display",
 ) -> Iterator["Video"]:
@@ -64,7 +62,6 @@ def open_video(
 
     Args:
         path: any file that FFmpeg reads, on its own or in a tar file.
-        cache: where to find, or else to put, what the file's packets say.
         limits: what the video may be at most.
         pixel_aspect: whether pixels that are not square are made so, or left as they are stored.
 
@@ -76,7 +73,7 @@ def open_video(
             limits.
     """
     with open_container(path, limits, probe=False) as container:
-        yield Video(path, container, cache, limits, pixel_aspect)
+        yield Video(path, container, limits, pixel_aspect)
 
 
 class Video(VideoSource):
@@ -86,24 +83,18 @@ class Video(VideoSource):
         self,
         path: VideoPath,
         container: InputContainer,
-        cache: IndexCache | None,
         limits: VideoLimits,
         pixel_aspect: PixelAspect,
     ) -> None:
-        self.path, self._limits, self._cache = path, limits, cache
+        self.path, self._limits = path, limits
         self._stream = stream = video_stream(path, container, limits)
         self._stated_size = stream.codec_context.width, stream.codec_context.height
         self._convert = FrameConverter(path, stream, limits, pixel_aspect)
-        known = cache.load(path) if cache else None
-        entry = read_index(path, container, stream, limits) if known is None else known
-        self._index = index = entry if isinstance(entry, FrameIndex) else None
-        self._spans = SpanDecoder(container, stream, index, at_start=known is not None) if index else None
-        if cache and index and known is None:
-            cache.store(path, index)
-        if entry is not None:
-            self.num_frames = entry if isinstance(entry, int) else len(entry.places)
-            if self.num_frames > limits.frames:  # the cache may hold an entry made under other limits
-                raise limit_error(path, f"{self.num_frames} frames", "frames", limits)
+        found = read_index(path, container, stream, limits)
+        self._index = index = found if isinstance(found, FrameIndex) else None
+        self._spans = SpanDecoder(container, stream, index) if index else None
+        if found is not None:
+            self.num_frames = found if isinstance(found, int) else len(found.places)
         if index and len(index.packet_times) > 1:
             step = float(np.median(np.diff(np.sort(index.packet_times)))) * float(stream.time_base or 0)
             if step * self.num_frames > 3600 * limits.hours:
@@ -123,8 +114,6 @@ class Video(VideoSource):
                 raise limit_error(self.path, f"at least {count} frames", "frames", self._limits)
         if count == 0:
             raise self._error("holds no frame that can be decoded: copy it again or leave it out")
-        if self._cache:
-            self._cache.store(self.path, count)
         return count
 
     @cached_property
@@ -135,16 +124,39 @@ class Video(VideoSource):
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
         for number, frame in self._decode(wanted):
-            yield number, self._convert(frame, self._size_of(frame))
+            pixels = self._convert(frame, self._size_of(frame))
+            # A decoder writes into the memory of frames that nobody holds, and leaves it as it was where data is
+            # missing: how long frames are held must not depend on which are wanted.
+            del frame
+            yield number, pixels
 
     def _decode(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        if self._spans is None:
-            yield from self._from_start(wanted)
-            return
-        try:
-            yield from self._spans.frames(wanted)
-        except IndexMismatchError:  # frames that came before it are read again, because damage may have changed them
-            yield from self._despite_damage(self._spans, wanted)
+        """The wanted frames with their numbers. What a number gives does not depend on the other numbers: if anything
+        looks damaged, each frame is decoded as if it were the only one."""
+        missing = wanted
+        if self._spans and self._index:
+            try:
+                for span in self._index.spans(wanted):
+                    yield from self._spans.frames(span)
+                return
+            except IndexMismatchError:
+                self._spans = None
+        if self._index:
+            missing = []
+            for number in wanted:
+                frame = self._decode_alone(self._index, number)
+                if frame is None:
+                    missing.append(number)
+                else:
+                    yield number, frame
+        yield from self._from_start(missing)
+
+    def _decode_alone(self, index: FrameIndex, number: int) -> VideoFrame | None:
+        """A frame from its key frame on, by a new decoder; None if it does not come out as the index tells."""
+        with open_container(self.path, self._limits, probe=False) as container, suppress(IndexMismatchError):
+            (span,) = index.spans([number])
+            return dict(SpanDecoder(container, video_stream(self.path, container, self._limits), index).frames(span))[number]
+        return None
 
     def play(self) -> Iterator[Picture]:
         """All frames in display order, each as soon as it is decoded."""
@@ -160,14 +172,6 @@ class Video(VideoSource):
     @cached_property
     def _first_size(self) -> tuple[int, int]:
         return next(((frame.width, frame.height) for frame in self._decode_everything()), self._stated_size)
-
-    def _despite_damage(self, spans: SpanDecoder, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """The wanted frames: intact ones from their own key frames on, the others by decoding from the first packet."""
-        missing = set(wanted)
-        for number, frame in spans.intact(wanted):
-            missing.remove(number)
-            yield number, frame
-        yield from self._from_start(sorted(missing))
 
     def _from_start(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         """The wanted frames by decoding from the first packet on.

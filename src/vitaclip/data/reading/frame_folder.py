@@ -19,7 +19,6 @@ from torch import Tensor
 from vitaclip.data.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, check_size, limit_error
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
 
@@ -39,7 +38,6 @@ def is_frame_folder(path: Path) -> bool:
 @contextmanager
 def open_source(
     path: VideoPath,
-    cache: IndexCache | None = None,
     limits: VideoLimits = DEFAULT_LIMITS,
     pixel_aspect: PixelAspect = "display",
 ) -> Iterator[VideoSource]:
@@ -51,7 +49,7 @@ def open_source(
     if isinstance(path, Path) and is_frame_folder(path):
         yield FrameFolder(path, limits)
         return
-    with open_video(path, cache, limits, pixel_aspect) as video:
+    with open_video(path, limits, pixel_aspect) as video:
         yield video
 
 

@@ -7,10 +7,9 @@ depends on the packets alone, and never on what was decoded before: a picture th
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import groupby
-from typing import NamedTuple
 
 import av.error
 import numpy as np
@@ -19,9 +18,9 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vitaclip.data.config import VideoLimits
-from vitaclip.data.reading.container import limit_error, open_container, read_packets, video_stream
+from vitaclip.data.reading.container import limit_error, read_packets
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.data.reading.picture_headers import Order, UnknownOrderError, read_headers
+from vitaclip.data.reading.mpeg4 import Mpeg4Order, Order, UnknownOrderError
 
 Integers = NDArray[np.int64]
 
@@ -30,7 +29,7 @@ _ONE_FRAME_PER_PACKET = frozenset(
     """h264 hevc av1 libdav1d vp8 vp9 libvpx libvpx-vp9 mpeg1video mpeg2video mpeg4 h263 flv msmpeg4v2 msmpeg4 wmv1 wmv2
     mjpeg prores dnxhd ffv1""".split()  # noqa: SIM905 - a list of words reads best
 )
-_REORDERING = frozenset(("hevc", "mpeg1video", "mpeg2video"))
+_REORDERING = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video"))
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
 _VP8_SHOWN = 0x10  # bit of a VP8 frame's first byte
 
@@ -102,7 +101,7 @@ class FrameIndex:
 
 def read_index(
     path: VideoPath, container: InputContainer, stream: VideoStream, limits: VideoLimits
-) -> FrameIndex | None:
+) -> FrameIndex | int | None:
     """Reads all packets of a newly opened file without decoding any.
 
     Args:
@@ -112,73 +111,74 @@ def read_index(
         limits: what it may be at most.
 
     Returns:
-        The index; None where the packets cannot stand for the frames, so that these must be counted by decoding.
+        The index; only the number of frames, where packets do not tell the order in which these are shown; None where
+        packets cannot stand for frames, so that these must be counted by decoding.
 
     Raises:
         VideoError: more packets than the limits allow frames.
     """
-    if not _one_frame_per_packet(stream):
+    packets = _read_packets(container, stream, limits.frames) if _one_frame_per_packet(stream) else None
+    if packets is None or not packets.times or len(set(packets.times)) < len(packets.times):
         return None
-    packets = _read_packets(container, stream, limits.frames)
-    if len(packets) > limits.frames:
-        raise limit_error(path, f"at least {len(packets)} packets", "frames", limits)
-    stored = [packet.time for packet in packets]
-    if len(set(stored)) < len(stored):
-        return None
-    orders = [(time, 0) for time in stored]
-    if stored == sorted(stored):  # not the times of display, perhaps
-        if _reorders(path, container, stream, limits):
-            return None
-        orders = [packet.order or order for packet, order in zip(packets, orders, strict=True)]
-    shown = sorted((order, place) for place, order in enumerate(orders) if packets[place].is_shown)
-    keys = [place for place, packet in enumerate(packets) if packet.is_key]
-    key_numbers = [bisect_left(shown, (orders[place], place)) for place in keys]
+    if len(packets.times) > limits.frames:
+        raise limit_error(path, f"at least {len(packets.times)} packets", "frames", limits)
+    shown = sorted((packets.orders[place], place) for place in packets.shown)
+    key_numbers = [bisect_left(shown, (packets.orders[place], place)) for place in packets.keys]
+    if _order_is_unknown(container, stream, packets.times):
+        return len(shown)
     # Frames before the first key frame: decoders differ in whether they emit them.
-    if not shown or not keys or keys[0] > 0 or key_numbers[0] > 0 or key_numbers != sorted(key_numbers):
+    if packets.keys[:1] != [0] or key_numbers[0] > 0 or key_numbers != sorted(key_numbers) or not shown:
         return None
     return FrameIndex(
-        packet_times=_integers(stored),
-        packet_sizes=_integers([packet.size for packet in packets]),
+        packet_times=_integers(packets.times),
+        packet_sizes=_integers(packets.sizes),
         places=_integers([place for _, place in shown]),
-        key_places=_integers(keys),
+        key_places=_integers(packets.keys),
         key_numbers=_integers(key_numbers),
-        key_decode_times=_integers([packets[place].decode_time for place in keys]),
+        key_decode_times=_integers([packets.decode_times[place] for place in packets.keys]),
     )
 
 
-class _PacketFacts(NamedTuple):
-    time: int
-    decode_time: int
-    size: int
-    is_key: bool
-    is_shown: bool
-    order: Order | None
-    """When its frame is shown by its own header, where that was read."""
+@dataclass
+class _Packets:
+    """What is known of all packets, in storage order."""
+
+    times: list[int] = field(default_factory=list)
+    decode_times: list[int] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+    orders: list[Order] = field(default_factory=list)
+    """Frames are shown in ascending order of this."""
+    shown: list[int] = field(default_factory=list)
+    """Places of the packets whose frames are shown."""
+    keys: list[int] = field(default_factory=list)
+    """Places of the key frames."""
 
 
-def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> list[_PacketFacts]:
-    """All packets in storage order, or `most` and one; none at all if one is damaged or without a time."""
-    name, headers = stream.codec_context.name, read_headers(stream.codec_context)
-    packets: list[_PacketFacts] = []
-    in_order, latest = True, None
+def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> _Packets | None:
+    """All packets, or `most` and one; None if one is damaged or without a time."""
+    context, packets = stream.codec_context, _Packets()
+    is_vp8, mpeg4 = context.name == "vp8", Mpeg4Order(context.extradata or b"") if context.name == "mpeg4" else None
     try:
-        for packet in read_packets(container, stream):
+        for place, packet in enumerate(read_packets(container, stream)):
             time, decode_time, size = packet.pts, packet.dts, packet.size
             if size == 0 and time is None:
-                continue  # the end-of-stream mark
+                break  # the end-of-stream mark
             if time is None or packet.is_corrupt or size == 0:
-                return []
-            in_order, latest = in_order and (latest is None or latest < time), time
-            is_shown = not packet.is_discard and (name != "vp8" or bool(memoryview(packet)[0] & _VP8_SHOWN))
-            order = headers.order(bytes(packet)) if headers and (in_order or name == "mpeg4") else None
-            is_shown = is_shown and (order is not None or name != "mpeg4")
-            is_key = packet.is_keyframe and (is_shown or packet.is_discard)
-            decode_time = time if decode_time is None else decode_time
-            packets.append(_PacketFacts(time, decode_time, size, is_key, is_shown, order))
-            if len(packets) > most:
+                return None
+            order = mpeg4(bytes(packet)) if mpeg4 else (time, 0)
+            is_hidden = order is None or packet.is_discard or (is_vp8 and not memoryview(packet)[0] & _VP8_SHOWN)
+            packets.times.append(time)
+            packets.decode_times.append(time if decode_time is None else decode_time)
+            packets.sizes.append(size)
+            packets.orders.append(order or (place, 0))
+            if not is_hidden:
+                packets.shown.append(place)
+            if packet.is_keyframe and (not is_hidden or packet.is_discard):
+                packets.keys.append(place)
+            if place == most:
                 break
     except (av.error.FFmpegError, UnknownOrderError):
-        return []
+        return None
     return packets
 
 
@@ -186,17 +186,15 @@ def _integers(values: list[int]) -> Integers:
     return np.array(values, dtype=np.int64)
 
 
-def _reorders(path: VideoPath, container: InputContainer, stream: VideoStream, limits: VideoLimits) -> bool:
-    """Whether frames may be stored out of display order; decodes some of them to find out.
+def _order_is_unknown(container: InputContainer, stream: VideoStream, times: list[int]) -> bool:
+    """Whether frames may be stored out of the order in which they are shown, and no time tells of it.
 
-    Only avi states no times of display, so there what comes later may be out of order too.
+    Only avi states no times of display, and FFmpeg guesses some.
     """
-    if stream.codec_context.name not in _REORDERING:
-        return False
+    name = stream.codec_context.name
     if container.format.name == "avi":
-        return True
-    with open_container(path, limits) as probed:
-        return bool(video_stream(path, probed, limits).codec_context.has_b_frames)
+        return name in _REORDERING
+    return name in _REORDERING - {"h264"} and times == sorted(times) and stream.codec_context.has_b_frames
 
 
 def _one_frame_per_packet(stream: VideoStream) -> bool:

@@ -1,7 +1,6 @@
 """Decoding the wanted frames of a stream by its index: from key frames on, and no more than is needed."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator
 
 import av.error
 import numpy as np
@@ -19,65 +18,32 @@ _READ_ON_PACKETS = 64  # as far ahead, reading past packets costs no more than a
 
 
 class IndexMismatchError(Exception):
-    """The stream gave other frames than its index told. Decoding from the first packet on gives the right ones."""
+    """The stream gave other frames than its index tells."""
 
 
 class SpanDecoder:
     """Decodes stretches of one stream. Remembers where in the file it is, to seek no more than needed."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, index: FrameIndex, at_start: bool) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, index: FrameIndex) -> None:
         """Args:
-        container: an open file.
+        container: an open file, of which all packets have been read.
         stream: its video stream.
         index: the stream's index.
-        at_start: no packet has been read yet; else, all have.
         """
         self._container, self._stream, self._index = container, stream, index
         self._skips = _can_skip(stream)
         # What is damaged is then said, instead of hidden by pixels that depend on what was decoded before.
         stream.codec_context.options = {**stream.codec_context.options, "err_detect": "explode"}
         self._packets = read_packets(container, stream)
-        self._place = -1 if at_start else len(index.packet_times)  # of the packet read last
+        self._place = len(index.packet_times)  # of the packet read last
 
-    def frames(self, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """The wanted frames with their numbers, as they come out of the decoder.
-
-        Args:
-            wanted: frame numbers, ascending, all different.
+    def frames(self, span: Span) -> Iterator[tuple[int, VideoFrame]]:
+        """The wanted frames of a span with their numbers, as they come out of the decoder; all frames that come out are
+        compared with the index.
 
         Raises:
             IndexMismatchError: a frame did not come out, or others than the index tells; those yielded may be wrong.
         """
-        for span in self._index.spans(wanted):
-            yield from self._wanted_frames(span)
-
-    def intact(self, wanted: Sequence[int]) -> Iterator[tuple[int, VideoFrame]]:
-        """Those of the wanted frames that come out, as the index tells, of the packets from their own key frame to
-        their own. Whether one does, and its pixels, do not depend on which others are wanted.
-
-        Args:
-            wanted: frame numbers, ascending, all different.
-        """
-        for span in self._index.spans(wanted):
-            numbers = sorted(span.wanted, key=self._index.places.__getitem__)
-            fewest, most = 0, len(numbers)  # whatever is stored behind a damaged picture is damaged too
-            while fewest < most:
-                middle = (fewest + most + 1) // 2
-                if self._come_out(sorted(numbers[:middle])):
-                    fewest = middle
-                else:
-                    most = middle - 1
-            with suppress(IndexMismatchError):  # another seek may find other packets
-                yield from self.frames(sorted(numbers[:fewest]))
-
-    def _come_out(self, wanted: Sequence[int]) -> bool:
-        try:
-            return sum(1 for _ in self.frames(wanted)) == len(wanted)
-        except IndexMismatchError:
-            return False
-
-    def _wanted_frames(self, span: Span) -> Iterator[tuple[int, VideoFrame]]:
-        """Decodes a span and compares all frames that come out with the index."""
         stretch = slice(span.key_place, span.last_place + 1)
         numbers, times = self._index.numbers[stretch].tolist(), self._index.packet_times[stretch].tolist()
         number_of = dict(zip(times, numbers, strict=True))
