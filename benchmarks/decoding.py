@@ -10,7 +10,6 @@ can be imported; the others are named as not measured.
 import argparse
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import partial
 from importlib import metadata, util
@@ -27,9 +26,9 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from vitaclip.data import FrameSampling, IndexCache, open_video
+from vitaclip.data import FrameSampling, open_video
 from vitaclip.data.reading.container import DEFAULT_LIMITS, open_container, video_stream
-from vitaclip.data.reading.frame_index import read_index
+from vitaclip.data.reading.frame_index import FrameIndex, read_index
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 
 Reader = Callable[[Path, np.ndarray], Tensor]
@@ -44,9 +43,9 @@ TRAINING = FrameSampling("dense", 8, 16)
 MEAN, STD = torch.tensor([0.481, 0.458, 0.408]), torch.tensor([0.269, 0.261, 0.276])
 
 
-def ours(path: Path, indices: np.ndarray, cache: IndexCache | None = None) -> Tensor:
+def ours(path: Path, indices: np.ndarray) -> Tensor:
     """As training and evaluation read."""
-    with open_video(path, cache) as video:
+    with open_video(path) as video:
         return video.frames(indices)
 
 
@@ -150,7 +149,7 @@ def what_is_read(path: Path, indices: np.ndarray) -> str:
     with open_container(path, DEFAULT_LIMITS) as container:
         stream = video_stream(path, container, DEFAULT_LIMITS)
         index = read_index(path, container, stream, DEFAULT_LIMITS)
-    assert index is not None
+    assert isinstance(index, FrameIndex)
     spans = index.spans(np.unique(indices).tolist())
     packets = sum(span.last_place - span.key_place + 1 for span in spans)
     return f"{len(spans)} stretches from a key frame on, {packets} of {len(index.packet_times)} frames"
@@ -174,27 +173,23 @@ def compare(options: argparse.Namespace) -> None:
     short = [clips.make(clip, options.folder) for clip in clips.SHORT]
     peers, missing = optional_readers()
     readers = {"ours": ours, "PyAV": pyav, **peers}
-    with tempfile.TemporaryDirectory() as folder:
-        readers["ours, index kept"] = partial(ours, cache=IndexCache(folder))
-        starts = [TRAINING.train(300, np.random.default_rng(run)) for run in range(options.runs * len(short))]
-        for path, indices in zip(short, starts, strict=False):
-            expected = pyav(path, indices)
-            assert all(torch.equal(readers[name](path, indices), expected) for name in ("ours", "ours, index kept"))
-        cases = {}
-        ways = {
-            name: lambda run, read=read: read(short[run % len(short)], starts[run]) for name, read in readers.items()
-        }
-        ways["published procedure"] = lambda run: published(short[run % len(short)], starts[run])
-        cases["training: 8 frames, stride 16, of 10 s"] = timing.measure(ways, range(len(starts)))
-        ways = {name: lambda run, read=read: views(read, short[run % len(short)]) for name, read in readers.items()}
-        ways["published procedure"] = lambda run: published_views(short[run % len(short)])
-        cases["test: 3 views of 8 frames, stride 16, of 10 s"] = timing.measure(ways, range(2 * len(short)))
-        for clip in clips.LONG:
-            path = clips.make(clip, options.folder)
-            indices = FrameSampling("segments", 16).views(clip.frames, 1)[0]
-            ways = {name: _same_each_time(read, path, indices) for name, read in readers.items()}
-            title = f"16 frames spread over {clip.seconds // 60} min: {what_is_read(path, indices)}"
-            cases[title] = timing.measure(ways, range(options.long_runs))
+    starts = [TRAINING.train(300, np.random.default_rng(run)) for run in range(options.runs * len(short))]
+    for path, indices in zip(short, starts, strict=False):
+        expected = pyav(path, indices)
+        assert torch.equal(ours(path, indices), expected)
+    cases = {}
+    ways = {name: lambda run, read=read: read(short[run % len(short)], starts[run]) for name, read in readers.items()}
+    ways["published procedure"] = lambda run: published(short[run % len(short)], starts[run])
+    cases["training: 8 frames, stride 16, of 10 s"] = timing.measure(ways, range(len(starts)))
+    ways = {name: lambda run, read=read: views(read, short[run % len(short)]) for name, read in readers.items()}
+    ways["published procedure"] = lambda run: published_views(short[run % len(short)])
+    cases["test: 3 views of 8 frames, stride 16, of 10 s"] = timing.measure(ways, range(2 * len(short)))
+    for clip in clips.LONG:
+        path = clips.make(clip, options.folder)
+        indices = FrameSampling("segments", 16).views(clip.frames, 1)[0]
+        ways = {name: _same_each_time(read, path, indices) for name, read in readers.items()}
+        title = f"16 frames spread over {clip.seconds // 60} min: {what_is_read(path, indices)}"
+        cases[title] = timing.measure(ways, range(options.long_runs))
     print(f"\n{timing.machine()}; {versions()}; one thread; {', '.join(clip.name for clip in clips.SHORT)}")
     print(f"not measured: {', '.join(missing) or 'none'}")
     for title, times in cases.items():

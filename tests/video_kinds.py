@@ -136,17 +136,19 @@ _OTHER_ENCODER = b"\0\0\1\xb2XviD0069"  # FFmpeg decodes what follows with the r
 _GROUP = b"\0\0\1\xb3" + bytes((0, 0x10, 0x07)) + b"\0\0\1\xb2" + b"padding" * 4
 
 
-def _packed_b_frames(path: Path) -> None:
+def _packed_b_frames(path: Path, b_frames: int) -> None:
+    """As XviD packs them: the first B-frame in the packet of its reference, an empty picture behind the last one."""
     stored: list[tuple[bytes, bool]] = []
-    for picture in _encode("mpeg4", b_frames=1):
-        data = picture.data
-        kind = data[data.index(_VOP) + 4] >> 6
-        if kind == _BIDIRECTIONAL:
-            reference, is_key = stored.pop()
-            stored += [(reference + data, is_key), (_NOT_CODED, False)]
+    for picture in _encode("mpeg4", b_frames):
+        kind = picture.data[picture.data.index(_VOP) + 4] >> 6
+        if kind != _BIDIRECTIONAL:
+            mark = _PACKED_MARK if kind == _INTRA else b""
+            stored.append((picture.data.replace(_VOP, mark + _VOP, 1), kind == _INTRA))
+        elif stored[-1][0] == _NOT_CODED:
+            stored[-1:] = [(picture.data, False), (_NOT_CODED, False)]
         else:
-            marked = data.replace(_VOP, _PACKED_MARK + _VOP, 1) if kind == _INTRA else data
-            stored.append((marked, kind == _INTRA))
+            reference, is_key = stored.pop()
+            stored += [(reference + picture.data, is_key), (_NOT_CODED, False)]
     _store_in_sequence(path, "mpeg4", stored)
 
 
@@ -241,8 +243,8 @@ KINDS: dict[str, Kind] = {
     "h264_references.mp4": _plain("H.264, 8 references, 7 B-frames in a pyramid", **_x264("ref=8:bframes=7:b-adapt=0")),
     "h264_open_gop.mp4": _plain("H.264, frames that refer across key frames", **_OPEN_GOP),
     "h264_open_gop.mkv": _plain("the same in Matroska", **_OPEN_GOP),
-    "h264_open_gop.avi": _plain("the same in avi: times are not those of display", **_OPEN_GOP),
-    "h264_late_b_frames.avi": Kind("the same: B-frames from the third key frame on", _late_b_frames),
+    "h264_open_gop.avi": _plain("the same in avi: times are not those of display", "start", **_OPEN_GOP),
+    "h264_late_b_frames.avi": Kind("the same: B-frames from the third key frame on", _late_b_frames, "start"),
     "h264_no_times.h264": _plain("H.264 without a container: no times at all", "start", b_frames=3),
     "h264_one_key_frame.mp4": _plain("H.264, one key frame", gop=1000),
     "h264_intra_refresh.mp4": _plain(
@@ -259,7 +261,8 @@ KINDS: dict[str, Kind] = {
     "hevc_temporal_layers.mp4": _plain("HEVC, three temporal layers", **_x265("temporal-layers=3:b-adapt=0:bframes=7")),
     "mpeg4.avi": _plain("MPEG-4 part 2 (Xvid, DivX)", codec="mpeg4", b_frames=0),
     "mpeg4_b_frames.mp4": _plain("MPEG-4 part 2, B-frames", codec="mpeg4"),
-    "mpeg4_packed_b_frames.avi": Kind("MPEG-4 part 2, two pictures in a packet", _packed_b_frames),
+    "mpeg4_packed_b_frames.avi": Kind("MPEG-4 part 2, two pictures in a packet", partial(_packed_b_frames, b_frames=1)),
+    "mpeg4_packed_in_pairs.avi": Kind("the same, two B-frames in a row", partial(_packed_b_frames, b_frames=2)),
     "mpeg4_not_coded.avi": Kind("MPEG-4 part 2, packets without a picture", _not_coded),
     "mpeg4_not_coded.mp4": Kind("the same in mp4", _not_coded),
     "mpeg4_change_of_encoder.avi": Kind("MPEG-4 part 2, another encoder named midway", _change_of_encoder, "start"),

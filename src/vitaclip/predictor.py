@@ -164,7 +164,7 @@ class Predictor:
         Args:
             paths: at least one.
             top_k: names for each video.
-            data: workers, batch size, time limit and index cache; the limits are the predictor's own.
+            data: workers, batch size and time limit; the limits are the predictor's own.
         """
         data = data or DataConfig()
         videos = [VideoSample(path, (0,), str(path)) for path in map(to_video_path, paths)]

@@ -28,10 +28,11 @@ def test_missing_setting_counts_as_default(world: Path) -> None:
         check_same_run(saved, notes(world, centre=True), "out")
 
 
-def test_older_name_of_ema_decay_is_read(world: Path) -> None:
+def test_settings_of_older_runs_are_read(world: Path) -> None:
     saved = notes(world)
     saved["config"]["optim"]["average_decay"] = saved["config"]["optim"].pop("ema_decay") + 0.9
-    with pytest.raises(ValueError, match=r"optim.ema_decay was 0.9, now 0.0"):
+    saved["config"]["data"]["index_cache"] = "folder"  # a setting that is gone
+    with pytest.raises(ValueError, match=r"another config: optim.ema_decay was 0.9, now 0.0\. Resume"):
         check_same_run(saved, notes(world), "out")
 
 

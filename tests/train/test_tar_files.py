@@ -55,7 +55,7 @@ def prompts(config: TrainConfig) -> dict[str, Tensor]:
 
 def test_resumed_run_from_tars_equals_run_from_files(world: Path, shards: Path, tmp_path: Path) -> None:
     expected = prompts(train_config(world, tmp_path / "files"))
-    config = sharded(train_config(world, tmp_path / "tars"), shards, workers=1, index_cache=str(tmp_path / "cache"))
+    config = sharded(train_config(world, tmp_path / "tars"), shards, workers=1)
     stopped = Trainer(config)
     stopped.loggers.append(StopsAtStep3())
     with pytest.raises(KeyboardInterrupt):

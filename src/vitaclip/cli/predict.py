@@ -47,7 +47,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "videos", nargs="+", help="video files, or folders that are searched for them; a run may come first"
     )
     add_model_arguments(parser)
-    add_data_arguments(parser, "workers", "eval_batch_size", "index_cache")
+    add_data_arguments(parser, "workers", "eval_batch_size")
     parser.add_argument("--top_k", type=int, default=3, help="how many names for each video")
     parser.add_argument(
         "--out", type=str, default="", help="write to this .csv, .jsonl or .parquet file instead of a table"

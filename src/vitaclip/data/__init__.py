@@ -28,7 +28,6 @@ from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, tr
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.decode import Video, open_video
 from vitaclip.data.reading.frame_folder import FrameFolder, open_source
-from vitaclip.data.reading.index_cache import IndexCache, index_cache
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.reading.tar import to_video_path
@@ -47,7 +46,6 @@ __all__ = [
     "FixedAugmentation",
     "FrameFolder",
     "FrameSampling",
-    "IndexCache",
     "LoadedVideo",
     "RandAugment",
     "ReadOptions",
@@ -72,7 +70,6 @@ __all__ = [
     "find_videos",
     "frame_sampling",
     "generator",
-    "index_cache",
     "label_tensor",
     "list_text",
     "located",

@@ -105,9 +105,6 @@ class DataConfig(Config):
     pixel_aspect: PixelAspect = "display"
     """Pixels that are not square, as many copies of Kinetics state: display makes them so, as a player does; stored
     takes the picture as it is stored, as all published code does."""
-    index_cache: str = ""
-    """Folder that keeps where the frames of each video are, so that only the first epoch has to find out; may be
-    shared by runs. Pays for long videos, slow disks, and files whose frames have to be counted. Empty: none."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Training-time changes of a clip."""
     feature_cache: str = ""

@@ -23,7 +23,6 @@ from vitaclip.data import (
     VideoPath,
     draw_shots,
     frame_sampling,
-    index_cache,
     read_options,
     read_videos,
 )
@@ -37,8 +36,8 @@ from vitaclip.train.config import TrainConfig
 
 def read_train_list(config: TrainConfig) -> VideoList:
     """The videos of `data.train`, or those of each class that `data.shots` draws."""
-    data, cache = config.data, index_cache(config.data.index_cache)
-    videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes, cache=cache)
+    data = config.data
+    videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes)
     several = next((row for row in videos.samples if len(row.labels) > 1), None)
     if several and config.optim.loss == "cross_entropy":
         raise ValueError(f"{several.source}: {several.path} has several labels; set optim.loss = bce, or give it one")
@@ -50,10 +49,10 @@ def read_train_list(config: TrainConfig) -> VideoList:
 
 def read_val_list(config: TrainConfig, class_names: tuple[str, ...]) -> VideoList | None:
     """The videos of `data.val`, whose labels are indices into the classes that are trained on; None without."""
-    data, cache = config.data, index_cache(config.data.index_cache)
+    data = config.data
     if not data.val:
         return None
-    return read_videos(data.val, "data.val", root=data.root, class_names=class_names, cache=cache)
+    return read_videos(data.val, "data.val", root=data.root, class_names=class_names)
 
 
 def build_model(config: TrainConfig, class_names: tuple[str, ...], dist: DistEnv) -> VideoModel:

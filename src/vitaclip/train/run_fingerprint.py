@@ -16,7 +16,7 @@ from vitaclip.train.config import TrainConfig
 MAY_CHANGE_ON_RESUME = frozenset(
     "out log_every validate_every checkpoint_every keep_checkpoints wandb_project views optim.micro_batch_size"  # noqa: SIM905
     " runtime.device runtime.precision runtime.compile runtime.checkpoint_activations"
-    " data.workers data.eval_batch_size data.val data.root data.index_cache data.time_limit_seconds data.limits".split()
+    " data.workers data.eval_batch_size data.val data.root data.time_limit_seconds data.limits".split()
 )
 """Settings that do not change what is learned, except by rounding. A difference in any other one is an error."""
 MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache"})
@@ -63,6 +63,7 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
     settings = {**saved["config"], "model": to_dict(model), "optim": dict(saved["config"]["optim"])}
     if "average_decay" in settings["optim"]:  # the name of `ema_decay` in older runs
         settings["optim"]["ema_decay"] = settings["optim"].pop("average_decay")
+    settings["data"] = {key: value for key, value in settings["data"].items() if key != "index_cache"}  # is gone
     before = settings | _named(saved["class_names"], saved["videos"], saved.get("backbone", now.get("backbone")))
     after = now["config"] | _named(now["class_names"], now["videos"], now.get("backbone"))
     differences = list(_differences(before, after, to_dict(TrainConfig()) | {"model": {}}))

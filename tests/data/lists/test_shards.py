@@ -13,8 +13,6 @@ from video_files import SAMPLING, TRANSFORM
 from vitaclip.data import (
     EvalDataset,
     EvalViews,
-    IndexCache,
-    ReadOptions,
     ShardMember,
     TrainClips,
     TrainDataset,
@@ -93,10 +91,9 @@ def test_training_and_evaluation_are_those_of_the_same_files(shards: Path, video
     """What sample i of step s is depends on the seed, s and i alone; also in worker processes, from any step on."""
     files = as_files(video_folder)
     rows = read_shards(f"{shards}/train-{{000..002}}.tar", NAMES).samples
-    cache = IndexCache(tmp_path)
     expected = list(train_batches(TrainDataset(files, TrainClips(SAMPLING, TRANSFORM), seed=3), 0, 5, 4))
     for first, workers, places in ((0, 0, None), (2, 2, None), (0, 1, range(1, 3))):
-        data = TrainDataset(rows, TrainClips(SAMPLING, TRANSFORM, options=ReadOptions(index_cache=cache)), seed=3)
+        data = TrainDataset(rows, TrainClips(SAMPLING, TRANSFORM), seed=3)
         batches = list(train_batches(data, first, 5, 4, workers, places))
         chosen = list(places or range(4))
         for batch, whole in zip(batches, expected[first:], strict=True):

@@ -16,7 +16,6 @@ from vitaclip.data import (
     EvalViews,
     FixedAugmentation,
     FrameSampling,
-    IndexCache,
     ReadOptions,
     Sample,
     Stream,
@@ -26,7 +25,6 @@ from vitaclip.data import (
     VideoError,
     VideoSample,
     generator,
-    train_batches,
 )
 from vitaclip.data.config import AugmentConfig, PixelAspect
 from vitaclip.data.loading.dataset import OnError
@@ -177,21 +175,6 @@ def test_evaluation_sample_and_broken_video(video_folder: Path) -> None:
     assert dataset[5].skipped[0].startswith("list.csv:6: ")
     with pytest.raises(VideoError, match="does not exist"):
         EvalDataset(rows, views)[5]
-
-
-@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_index_cache_changes_no_sample(video_folder: Path, tmp_path: Path, workers: int) -> None:
-    cache = IndexCache(tmp_path / "cache")
-    options = ReadOptions(index_cache=cache)
-    cached = TrainDataset(rows_of(video_folder), TrainClips(SAMPLING, TRANSFORM, options), 0)
-    plain = list(train_batches(train(video_folder), 0, 3, 4))
-    for _ in range(2):  # the first time indices are written, the second time read
-        for first, second in zip(plain, train_batches(cached, 0, 3, 4, workers), strict=True):
-            assert torch.equal(first.video, second.video)
-    assert sum(file.is_file() for file in cache.folder.rglob("*")) == 10
-    views = EvalViews(SAMPLING, 3, 1, 24)
-    path = video_folder / "clip4.mp4"
-    assert torch.equal(views.read(path), replace(views, options=options).read(path))
 
 
 @pytest.mark.parametrize("aspect", ["display", "stored"])

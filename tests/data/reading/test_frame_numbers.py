@@ -10,7 +10,7 @@ import pytest
 
 from video_files import write_video
 from video_kinds import Stored, packets_of, remux, write_packets
-from vitaclip.data import IndexCache, VideoError, open_video
+from vitaclip.data import VideoError, open_video
 
 
 def decode_by_time(path: Path) -> dict[int, np.ndarray]:
@@ -27,8 +27,8 @@ def decode_by_time(path: Path) -> dict[int, np.ndarray]:
     return frames
 
 
-def read(path: Path, numbers: list[int], cache: IndexCache | None = None) -> np.ndarray:
-    with open_video(path, cache) as video:
+def read(path: Path, numbers: list[int]) -> np.ndarray:
+    with open_video(path) as video:
         return video.frames(numbers).permute(0, 2, 3, 1).numpy()
 
 
@@ -59,11 +59,9 @@ def test_lost_picture_repeats_previous_one(name: str, tmp_path: Path) -> None:
     pictures = [decoded.get(time) for time in whole]
     assert pictures[lost] is None
     pictures[lost] = pictures[lost - 1]
-    cache = IndexCache(tmp_path / "cache")
     for numbers in groups(40):
         expected = np.stack([pictures[number] for number in numbers])  # type: ignore[misc]
         np.testing.assert_array_equal(read(path, numbers), expected)
-        np.testing.assert_array_equal(read(path, numbers, cache), expected)
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.mp4", "libx264"), ("a.webm", "libvpx-vp9")])

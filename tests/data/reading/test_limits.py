@@ -12,13 +12,11 @@ from video_files import SAMPLING, TRANSFORM, rows_of, write_video
 from vitaclip.data import (
     EvalDataset,
     EvalViews,
-    IndexCache,
     ReadOptions,
     TrainClips,
     TrainDataset,
     VideoError,
     open_source,
-    open_video,
 )
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.tools.scan import ScanConfig, Target, check_video, scan_videos
@@ -128,17 +126,6 @@ def test_a_huge_picture_in_a_folder(tmp_path: Path, side: int) -> None:
     (tmp_path / "1.png").write_bytes(content)
     with pytest.raises(VideoError, match=r"1\.png has .* pixels, beyond limits\.pixels = 35651584"):
         read(tmp_path, LIMITS)
-
-
-def test_an_index_that_was_kept_under_other_limits(video_folder: Path, tmp_path: Path) -> None:
-    path, cache = video_folder / "clip3.mp4", IndexCache(tmp_path)
-    with open_video(path, cache):
-        pass
-    with (
-        pytest.raises(VideoError, match=r"has 26 frames, beyond limits\.frames = 25"),
-        open_video(path, cache, VideoLimits(frames=25)),
-    ):
-        pass
 
 
 def test_data_sets_and_scans_have_limits(video_folder: Path) -> None:

@@ -14,7 +14,7 @@ from fsspec.spec import AbstractBufferedFile
 from shard_files import tar_of
 from video_files import decode_all, write_video
 from video_kinds import KINDS
-from vitaclip.data import VIDEO_SUFFIXES, IndexCache, ShardMember, VideoError, open_video, to_video_path
+from vitaclip.data import VIDEO_SUFFIXES, ShardMember, VideoError, open_video, to_video_path
 from vitaclip.data.reading.member import ShardError
 from vitaclip.data.reading.tar import read_shard
 
@@ -75,23 +75,10 @@ def test_tar_member_gives_same_frames_as_file(name: str, tmp_path: Path) -> None
     tar = tar_of(tmp_path / "x.tar", members)
     path = read_shard(str(tar)).samples[1].video
     assert path.open().read() == alone
-    cache = IndexCache(tmp_path / "cache")
     for chosen in ([0], [len(everything) - 1, len(everything) // 3], range(len(everything))):
-        with open_video(path, cache) as video:
+        with open_video(path) as video:
             assert video.num_frames == len(everything)
             np.testing.assert_array_equal(video.frames(list(chosen)).permute(0, 2, 3, 1), everything[list(chosen)])
-
-
-def test_cached_index_belongs_to_tar_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = IndexCache(tmp_path / "cache")
-    for frames in (20, 30):
-        content = write_video(tmp_path / "a.mp4", frames=frames).read_bytes()
-        member = member_of(str(tar_of(tmp_path / "x.tar", {"a.mp4": content, "a.cls": b"0"})))
-        with open_video(member, cache) as video:
-            assert video.num_frames == frames
-    monkeypatch.setattr("vitaclip.data.reading.decode.read_index", None)
-    with open_video(member, cache) as video:
-        assert video.num_frames == 30
 
 
 def test_member_reads_within_its_bounds(tmp_path: Path) -> None:

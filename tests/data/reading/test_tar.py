@@ -1,7 +1,6 @@
 """What is read from the headers of a tar file, against webdataset's own reader; and tar files that cannot be read."""
 
 import gzip
-import json
 import re
 import tarfile
 from pathlib import Path
@@ -11,8 +10,7 @@ import pytest
 import webdataset
 
 from shard_files import add, tar_of, write_shard
-from vitaclip.data import IndexCache
-from vitaclip.data.reading.tar import ShardSample, read_shard
+from vitaclip.data.reading.tar import read_shard
 
 NAMES = [
     *("a.mp4", "b.c.mp4", "sub/d.MP4", "./sub/e.webm", "sub.x/f.avi", "g.cam1.mkv", "a b ü.mp4"),
@@ -139,30 +137,6 @@ def test_compressed_empty_missing_and_other_files_are_refused(tmp_path: Path) ->
         read_shard(str(tmp_path / "none.tar"))
     with pytest.raises(ValueError, match=r"gone://x\.tar: cannot be read \(ValueError: Protocol not known: gone.*\)"):
         read_shard("gone://x.tar")
-
-
-def test_headers_are_cached_until_tar_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cache = IndexCache(tmp_path / "cache")
-    tar = tar_of(tmp_path / "x.tar", {"a.mp4": b"0", "a.cls": b"0", "b.mp4": b"11", "b.json": json.dumps(4).encode()})
-    first = read_shard(str(tar), cache)
-    assert [(s.video.name, s.label) for s in first.samples] == [("a.mp4", "0"), ("b.mp4", "4")]
-    monkeypatch.chdir(tmp_path)
-    with monkeypatch.context() as patch:
-        patch.setattr("tarfile.open", None)
-        assert read_shard(str(tar), cache) == first
-        assert read_shard("x.tar", cache).samples[1] == ShardSample(of("x.tar", first.samples[1]), "4")
-    tar_of(tar, {"c.mp4": b"222", "c.cls": b"2"})
-    assert [sample.video.name for sample in read_shard(str(tar), cache).samples] == ["c.mp4"]
-
-
-def of(shard: str, sample: ShardSample) -> Any:
-    return type(sample.video)(shard, sample.video.name, sample.video.offset, sample.video.size, "")
-
-
-def test_what_has_problems_is_read_anew(tmp_path: Path) -> None:
-    cache = IndexCache(tmp_path / "cache")
-    tar = tar_of(tmp_path / "x.tar", {"a.mp4": b"0"})
-    assert len(read_shard(str(tar), cache).problems) == len(read_shard(str(tar), cache).problems) == 1
 
 
 def test_large_offsets(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="write a row a video to this .csv, .jsonl or .parquet file; the last needs the `parquet` extra and has the"
         " probabilities of all classes. Of a protocol: a file for each part",
     )
-    kept = ("root", "workers", "eval_batch_size", "on_error", "index_cache", "feature_cache")
+    kept = ("root", "workers", "eval_batch_size", "on_error", "feature_cache")
     add_data_arguments(parser, *kept)
 
 

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 from vitaclip.cli.evaluate.results import check_places
 from vitaclip.cli.models import load_model, model_name, read_prompts
 from vitaclip.cli.screen import counting_bar, progress_bars, terminal
-from vitaclip.data import VideoList, index_cache, names_shards, read_videos
+from vitaclip.data import VideoList, names_shards, read_videos
 from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts
@@ -81,7 +81,6 @@ class Evaluation:
             "the list of videos",
             root=data.root,
             classes=data.classes,
-            cache=index_cache(data.index_cache),
             keep_absent=data.on_error == "skip",
         )
         if Path(given.videos).is_dir() and not data.classes and not names_shards(given.videos):

@@ -11,7 +11,6 @@ from fsspec.core import url_to_fs
 
 from vitaclip.data.labels import LabelReader
 from vitaclip.data.lists.video_list import VideoList, VideoSample
-from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import ShardError, is_local, with_retries
 from vitaclip.data.reading.tar import ShardContent, read_shard
 from vitaclip.names import check_class_names
@@ -31,15 +30,12 @@ def names_shards(source: str) -> bool:
     return folder.is_dir() and any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir())
 
 
-def read_shards(
-    source: str, class_names: Sequence[str] | None = None, cache: IndexCache | None = None, *, check: bool = True
-) -> VideoList:
+def read_shards(source: str, class_names: Sequence[str] | None = None, *, check: bool = True) -> VideoList:
     """Read the videos of tar files: headers and labels, nothing else.
 
     Args:
         source: as `find_shards` takes it.
         class_names: names in the order of the classes; also sets the range that labels must lie in.
-        cache: where to find, or else to put, what tar files hold, so that later runs need not read their headers.
         check: raise for all that is wrong. If not, the list tells its problems.
 
     Raises:
@@ -51,7 +47,7 @@ def read_shards(
     samples: list[VideoSample] = []
     problems: list[str] = []
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
-        for content in threads.map(partial(_content_or_problem, cache=cache), find_shards(source)):
+        for content in threads.map(_content_or_problem, find_shards(source)):
             problems += content.problems
             for found in content.samples:
                 try:
@@ -62,9 +58,9 @@ def read_shards(
     return videos.checked(source) if check else videos
 
 
-def _content_or_problem(address: str, cache: IndexCache | None) -> ShardContent:
+def _content_or_problem(address: str) -> ShardContent:
     try:
-        return read_shard(address, cache)
+        return read_shard(address)
     except ValueError as error:
         return ShardContent(problems=[str(error)])
 

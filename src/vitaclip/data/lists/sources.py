@@ -9,7 +9,6 @@ from vitaclip.data.lists.shards import names_shards, read_shards
 from vitaclip.data.lists.video_list import VideoList, VideoSample, is_video_name
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.frame_folder import is_frame_folder
-from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.names import ClassIndex, check_class_names, quoted
@@ -23,7 +22,6 @@ def read_videos(
     root: str = "",
     classes: str = "",
     class_names: Sequence[str] | None = None,
-    cache: IndexCache | None = None,
     keep_absent: bool = False,
     may_be_numbers: bool = False,
 ) -> VideoList:
@@ -35,7 +33,6 @@ def read_videos(
         root: folder that paths of a list are relative to; empty: the list's own.
         classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders.
         class_names: class names already known.
-        cache: where to find, or else to put, what tar files hold.
         keep_absent: see `VideoList.checked`; for evaluations whose `on_error` is "skip".
         may_be_numbers: without class names, take the labels of a list or of tar files as numbers.
 
@@ -56,7 +53,7 @@ def read_videos(
         what = "tar files need" if in_tar_files else "a list needs"
         raise ValueError(f"{setting} = {source}: {what} class names; {CLASSES_REMEDY}")
     if in_tar_files:
-        return read_shards(source, class_names, cache)
+        return read_shards(source, class_names)
     return read_list(source, root or None, class_names, keep_absent=keep_absent)
 
 

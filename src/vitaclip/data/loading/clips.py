@@ -17,7 +17,6 @@ from torch import Tensor
 from vitaclip.data.config import DataConfig, PixelAspect, SamplingConfig, VideoLimits, ViewsConfig
 from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error
 from vitaclip.data.reading.frame_folder import open_source
-from vitaclip.data.reading.index_cache import IndexCache, index_cache
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.rng import Stream, generator
@@ -32,8 +31,6 @@ LoadedVideo = tuple[Tensor, np.ndarray]
 class ReadOptions(NamedTuple):
     """How a video is opened, whatever is read of it."""
 
-    index_cache: IndexCache | None = None
-    """Where to keep what the files' packets say."""
     limits: VideoLimits = DEFAULT_LIMITS
     """What a video may be at most."""
     pixel_aspect: PixelAspect = "display"
@@ -46,7 +43,7 @@ DEFAULT_OPTIONS = ReadOptions()
 def read_options(data: DataConfig, views: ViewsConfig | None = None) -> ReadOptions:
     """The options that settings describe; the pixel aspect of `views`, if they state one, takes precedence."""
     pixel_aspect = (views.pixel_aspect if views else "") or data.pixel_aspect
-    return ReadOptions(index_cache(data.index_cache), data.limits, pixel_aspect)
+    return ReadOptions(data.limits, pixel_aspect)
 
 
 class ClipReader(Protocol):

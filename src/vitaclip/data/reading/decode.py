@@ -155,7 +155,9 @@ class Video(VideoSource):
         """A frame from its key frame on, by a new decoder; None if it does not come out as the index tells."""
         with open_container(self.path, self._limits, probe=False) as container, suppress(IndexMismatchError):
             (span,) = index.spans([number])
-            return dict(SpanDecoder(container, video_stream(self.path, container, self._limits), index).frames(span))[number]
+            return dict(SpanDecoder(container, video_stream(self.path, container, self._limits), index).frames(span))[
+                number
+            ]
         return None
 
     def play(self) -> Iterator[Picture]:

@@ -63,6 +63,8 @@ class FrameIndex:
     """(k,) number of the first frame that is displayed no earlier than each key frame, ascending."""
     key_decode_times: Integers
     """(k,) decoding timestamp of each key frame."""
+    is_packed: bool = False
+    """Whether some packets hold two pictures, of which the decoder keeps the second for the next packet."""
 
     @cached_property
     def numbers(self) -> Integers:
@@ -136,6 +138,7 @@ def read_index(
         key_places=_integers(packets.keys),
         key_numbers=_integers(key_numbers),
         key_decode_times=_integers([packets.decode_times[place] for place in packets.keys]),
+        is_packed=packets.is_packed,
     )
 
 
@@ -151,7 +154,10 @@ class _Packets:
     shown: list[int] = field(default_factory=list)
     """Places of the packets whose frames are shown."""
     keys: list[int] = field(default_factory=list)
-    """Places of the key frames."""
+    """Places of the key frames. Where FFmpeg keeps a picture of such a packet, decoding cannot begin at it: without the
+    frames before, FFmpeg may drop another picture instead."""
+    is_packed: bool = False
+    """Whether some hold two pictures."""
 
 
 def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> _Packets | None:
@@ -166,6 +172,7 @@ def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> 
             if time is None or packet.is_corrupt or size == 0:
                 return None
             order = mpeg4(bytes(packet)) if mpeg4 else (time, 0)
+            is_held = mpeg4 is not None and mpeg4.holds_picture
             is_hidden = order is None or packet.is_discard or (is_vp8 and not memoryview(packet)[0] & _VP8_SHOWN)
             packets.times.append(time)
             packets.decode_times.append(time if decode_time is None else decode_time)
@@ -173,8 +180,9 @@ def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> 
             packets.orders.append(order or (place, 0))
             if not is_hidden:
                 packets.shown.append(place)
-            if packet.is_keyframe and (not is_hidden or packet.is_discard):
+            if packet.is_keyframe and (not is_hidden or packet.is_discard) and not is_held:
                 packets.keys.append(place)
+            packets.is_packed |= is_held
             if place == most:
                 break
     except (av.error.FFmpegError, UnknownOrderError):
@@ -189,12 +197,12 @@ def _integers(values: list[int]) -> Integers:
 def _order_is_unknown(container: InputContainer, stream: VideoStream, times: list[int]) -> bool:
     """Whether frames may be stored out of the order in which they are shown, and no time tells of it.
 
-    Only avi states no times of display, and FFmpeg guesses some.
+    Avi states no times of display, and FFmpeg guesses some. Elsewhere, times of storage are mistaken for them.
     """
-    name = stream.codec_context.name
-    if container.format.name == "avi":
-        return name in _REORDERING
-    return name in _REORDERING - {"h264"} and times == sorted(times) and stream.codec_context.has_b_frames
+    context = stream.codec_context
+    if context.name not in _REORDERING:
+        return False
+    return container.format.name == "avi" or (bool(context.has_b_frames) and times == sorted(times))
 
 
 def _one_frame_per_packet(stream: VideoStream) -> bool:

@@ -10,8 +10,10 @@ Order = tuple[int, int]
 """Frames are shown in ascending order of this."""
 
 _PICTURE = b"\0\0\1\xb6"
-_LAYER = re.compile(rb"\0\0\1[\x20-\x2f]")
-_ENCODER = re.compile(rb"\0\0\1\xb2((?:FFmpe|ffmpeg|Lavc|XviD|DivX).*?)(?=\0\0\1|\Z)", re.DOTALL)  # FFmpeg knows these
+_LAYER = re.compile(rb"\0\0\x01[\x20-\x2f]")
+_ENCODER = re.compile(
+    rb"\0\0\x01\xb2((?:FFmpe|ffmpeg|Lavc|XviD|DivX).*?)(?=\0\0\x01|\Z)", re.DOTALL
+)  # FFmpeg knows these
 _BIDIRECTIONAL = 2
 _HEAD_BYTES = 24  # longer than any picture that says "as before"
 _MOST_EMPTY_BYTES = 19  # FFmpeg takes no longer packet for the empty one that follows two pictures in one
@@ -60,6 +62,11 @@ class Mpeg4Order:
             return self._references, self._place
         self._references += 1
         return self._references, _LAST
+
+    @property
+    def holds_picture(self) -> bool:
+        """Whether FFmpeg keeps a picture for the next packet."""
+        return self._held is not None
 
     def _read_headers(self, headers: bytes) -> None:
         self._time_bits = _time_bits(headers) or self._time_bits

@@ -31,7 +31,7 @@ class SpanDecoder:
         index: the stream's index.
         """
         self._container, self._stream, self._index = container, stream, index
-        self._skips = _can_skip(stream)
+        self._skips = _can_skip(stream) and not index.is_packed
         # What is damaged is then said, instead of hidden by pixels that depend on what was decoded before.
         stream.codec_context.options = {**stream.codec_context.options, "err_detect": "explode"}
         self._packets = read_packets(container, stream)

@@ -5,7 +5,6 @@ behind the last slash.
 """
 
 import functools
-import json
 import os
 import re
 import tarfile
@@ -19,13 +18,11 @@ from fsspec.core import url_to_fs
 
 from vitaclip.data.labels import label_of_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
-from vitaclip.data.reading.index_cache import IndexCache
 from vitaclip.data.reading.member import (
     BETWEEN,
     ShardError,
     ShardMember,
     VideoPath,
-    absolute_address,
     is_local,
     with_retries,
 )
@@ -71,18 +68,17 @@ class _Header(tarfile.TarInfo):
         return header
 
 
-def read_shard(address: str, cache: IndexCache | None = None) -> ShardContent:
-    """Reads the headers of a tar file and the labels in it, or takes both from the cache.
+def read_shard(address: str) -> ShardContent:
+    """Reads the headers of a tar file and the labels in it.
 
     Args:
         address: its path or address.
-        cache: where to find, or else to put, what is read.
 
     Raises:
         ValueError: it is not there, is no tar file, is compressed, or ends early.
     """
     try:
-        return with_retries(lambda: _read(address, cache))
+        return with_retries(lambda: _read(address))
     except ShardError as error:
         raise ValueError(f"{address}: {error}") from error
 
@@ -121,25 +117,11 @@ def _members(address: str) -> dict[str, ShardMember]:
         raise VideoError(str(error)) from error
 
 
-def _read(address: str, cache: IndexCache | None) -> ShardContent:
+def _read(address: str) -> ShardContent:
     system, path = url_to_fs(address)
     version = f"{system.info(path)['size']} {system.ukey(path)}"
-
-    def parse(known: bytes) -> list[ShardSample]:
-        facts: list[tuple[str, int, int, str]] = json.loads(known)
-        if not all(isinstance(n, str) and min(offset, size) >= 0 for n, offset, size, _ in facts):
-            raise ValueError("it places members where none can be")
-        return [ShardSample(ShardMember(address, n, offset, size, version), label) for n, offset, size, label in facts]
-
-    known = cache.load_parsed(absolute_address(address), [version], parse) if cache else None
-    if known is not None:
-        return ShardContent(known)
     with closing(system.open(path, "rb", block_size=_READ_AHEAD_BYTES)) as file:
-        content = _read_headers(file, address, version)
-    if cache and not content.problems:
-        facts = [(s.video.name, s.video.offset, s.video.size, s.label) for s in content.samples]
-        cache.store_bytes(absolute_address(address), [version], json.dumps(facts).encode())
-    return content
+        return _read_headers(file, address, version)
 
 
 def _read_headers(file: IO[bytes], address: str, version: str) -> ShardContent:
