@@ -36,31 +36,22 @@ COPY_AGAIN = "copy the folder again"
 
 @dataclass(frozen=True)
 class SavedModel:
-    """A model folder's content.
-
-    Attributes:
-        config: the settings; `config.backbone` is a path that exists, if the backbone lies inside.
-        class_names: the classes it was trained on.
-        fingerprint: of the backbone it was trained on.
-        origin: the CLIP that the towers started from, which others are only if they were trained. None: not noted.
-        adapter: the values of its parts, by name.
-    """
+    """What a model folder says of its model."""
 
     config: ModelConfig
+    """The settings; `config.backbone` is a path that exists, if the backbone lies inside."""
     class_names: tuple[str, ...]
+    """The classes it was trained on."""
     fingerprint: str
+    """Of the backbone it was trained on."""
     origin: Origin | None
-    adapter: Mapping[str, Tensor]
-
-
-def is_model_folder(folder: Path) -> bool:
-    """Whether a folder holds a model of ours."""
-    return (folder / CONFIG_FILE).is_file() and (folder / PROMPTS_FILE).is_file()
+    """The CLIP that the towers started from, which others are only if they were trained. None: not noted."""
 
 
 def find_model_folder(path: Path) -> Path | None:
     """The model folder that a path means: itself, or the one in the folder of a run; None if neither is one."""
-    return next((folder for folder in (path, path / MODEL_FOLDER) if is_model_folder(folder)), None)
+    places = (path, path / MODEL_FOLDER)
+    return next((p for p in places if (p / CONFIG_FILE).is_file() and (p / PROMPTS_FILE).is_file()), None)
 
 
 def check_folder(folder: Path) -> None:
@@ -73,19 +64,20 @@ def check_folder(folder: Path) -> None:
     check_own(folder / CARD_FILE, "library_name: vitaclip")
 
 
-def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | None = None) -> Path:
+def write_model_folder(
+    folder: Path, saved: SavedModel, adapter: Mapping[str, Tensor], embedded: Backbone | None = None
+) -> Path:
     """Write a model folder; with a backbone given, the folder is all that is needed to use the model.
 
     A backbone that stays outside is named by its full path, so that the model loads from any working directory.
     """
-    config = saved.config
     if embedded is not None:
         save_backbone(embedded.clip, embedded.tokenizer, folder / EMBEDDED)
         # The embedded towers have the model's input size already.
-        config = replace(config, backbone=EMBEDDED, image_size=0)
+        config = replace(saved.config, backbone=EMBEDDED, image_size=0)
     else:
-        config = replace(config, backbone=_full_path(config.backbone))
-    write_safetensors(folder / PROMPTS_FILE, saved.adapter)
+        config = replace(saved.config, backbone=_full_path(saved.config.backbone))
+    write_safetensors(folder / PROMPTS_FILE, adapter)
     content: dict[str, Any] = {
         "model": to_dict(config),
         "backbone_fingerprint": embedded.fingerprint if embedded else saved.fingerprint,
@@ -93,9 +85,10 @@ def write_model_folder(folder: Path, saved: SavedModel, embedded: Backbone | Non
     }
     if config.train != "none" and saved.origin is not None:
         content["origin"] = {"backbone": _full_path(saved.origin.backbone), "fingerprint": saved.origin.fingerprint}
-    content["sha256"] = _sums(folder)
+    files = [folder / PROMPTS_FILE, *sorted((folder / EMBEDDED).glob("*"))]
+    content["sha256"] = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
     write_json(folder / CONFIG_FILE, content)
-    write_text(folder / CARD_FILE, model_card(config, saved))
+    write_text(folder / CARD_FILE, model_card(config, saved, sum(tensor.numel() for tensor in adapter.values())))
     return folder
 
 
@@ -103,21 +96,24 @@ def read_model_folder(folder: Path) -> tuple[SavedModel, StateFile]:
     """Read a model folder, whose files must be those that its config was written with.
 
     Returns:
-        All but the values of its parts, and these, which are opened but not read: see `StateFile`.
+        What it says, and the values of its parts, which are opened but not read: see `StateFile`.
 
     Raises:
         ValueError: if it is damaged, or written by a version with other settings.
     """
     config_file = folder / CONFIG_FILE
-    saved = read_json(config_file, COPY_AGAIN)
+    content = read_json(config_file, COPY_AGAIN)
     with reading(config_file, COPY_AGAIN):
-        config = from_dict(ModelConfig, upgrade_model_config(saved["model"]))
-        names, fingerprint = _class_names(saved["class_names"]), str(saved["backbone_fingerprint"])
-        origin = Origin(**saved["origin"]) if "origin" in saved else None
-        _check_sums(folder, saved.get("sha256", {}))  # older folders have none
-    if config.backbone == EMBEDDED:
-        config = replace(config, backbone=str(folder / EMBEDDED))
-    return SavedModel(config, names, fingerprint, origin, {}), _open_adapter(folder / PROMPTS_FILE)
+        config, names = from_dict(ModelConfig, upgrade_model_config(content["model"])), content["class_names"]
+        if not isinstance(names, list):
+            raise ValueError("class_names is no list of names")
+        names = check_class_names(names, "class_names") if names else ()
+        origin = Origin(**content["origin"]) if "origin" in content else None
+        if config.backbone == EMBEDDED:
+            config = replace(config, backbone=str(folder / EMBEDDED))
+        saved = SavedModel(config, names, str(content["backbone_fingerprint"]), origin)
+        _check_sums(folder, content.get("sha256", {}))  # older folders have none
+    return saved, _open_adapter(folder / PROMPTS_FILE)
 
 
 def _open_adapter(file: Path) -> StateFile:
@@ -131,18 +127,6 @@ def _open_adapter(file: Path) -> StateFile:
         return upgrade_names(values)
 
     return StateFile(file, upgrade_names(opened.shapes), read)
-
-
-def _class_names(names: Any) -> tuple[str, ...]:
-    if not isinstance(names, list):
-        raise ValueError("class_names is no list of names")
-    return check_class_names(names, "class_names") if names else ()
-
-
-def _sums(folder: Path) -> dict[str, str]:
-    """SHA-256 of each file that a model is made of, by its path below the folder."""
-    files = [folder / PROMPTS_FILE, *sorted((folder / EMBEDDED).glob("*"))]
-    return {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
 
 
 def _sha256(file: Path) -> str:
@@ -162,48 +146,36 @@ def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
 
 def _full_path(backbone: str) -> str:
     """The name of a backbone, or where it is if it is a file or folder."""
-    is_path = backbone not in SHIPPED and Path(backbone).exists()
-    return str(Path(backbone).resolve()) if is_path else backbone
+    return str(Path(backbone).resolve()) if backbone not in SHIPPED and Path(backbone).exists() else backbone
 
 
-def _without_place(backbone: str) -> str:
-    """The name of a backbone; of a path its last part alone, since the card is for others."""
-    return Path(backbone).name if Path(backbone).is_absolute() else backbone
-
-
-def model_card(config: ModelConfig, saved: SavedModel) -> str:
-    """What a reader of the folder, or of the hub's page, should know."""
-    names = ", ".join(saved.class_names[:NAMES_ON_CARD])
+def model_card(config: ModelConfig, saved: SavedModel, parameters: int) -> str:
+    """What a reader of the folder, or of the hub's page, should know. A path is cut to its name: the card is for
+    others."""
+    backbone = Path(config.backbone).name if Path(config.backbone).is_absolute() else config.backbone
+    names = ", ".join(saved.class_names[:NAMES_ON_CARD]) or "none recorded"
     more = f" and {len(saved.class_names) - NAMES_ON_CARD} more" if len(saved.class_names) > NAMES_ON_CARD else ""
-    frames = f"{config.num_frames} frames, " + (
-        f"{config.sampling.stride} native frames apart"
-        if config.sampling.kind == "dense"
-        else "from all over the video"
-    )
-    base_model = f"base_model: {config.backbone}\n" if is_repository(config.backbone) else ""
+    dense = f"{config.sampling.stride} native frames apart"
+    frames = dense if config.sampling.kind == "dense" else "from all over the video"
     return CARD.format(
-        base_model=base_model,
-        backbone="in this folder" if config.backbone == EMBEDDED else f"`{_without_place(config.backbone)}`",
+        base_model=f"base_model: {config.backbone}\n" if is_repository(config.backbone) else "",
+        backbone="in this folder" if backbone == EMBEDDED else f"`{backbone}`",
         fingerprint=saved.fingerprint,
-        parameters=f"{sum(tensor.numel() for tensor in saved.adapter.values()):,}",
+        parameters=f"{parameters:,}",
         train=config.train,
-        context=", ".join(_in_words(name, settings) for name, settings in config.context.items()) or "none",
-        pool=_in_words(**_apart(config.pool)),
-        head=_in_words(**_apart(config.head)),
-        frames=frames,
+        context=", ".join(_in_words({"name": name, **chosen}) for name, chosen in config.context.items()) or "none",
+        pool=_in_words(config.pool),
+        head=_in_words(config.head),
+        frames=f"{config.num_frames} frames, {frames}",
         count=len(saved.class_names),
-        names=f"{names}{more}" if names else "none recorded",
+        names=f"{names}{more}",
     )
 
 
-def _apart(chosen: Any) -> dict[str, Any]:
-    return {"name": chosen["name"], "settings": {key: value for key, value in chosen.items() if key != "name"}}
-
-
-def _in_words(name: str, settings: Mapping[str, Any]) -> str:
+def _in_words(chosen: Any) -> str:
     """A part with its settings, those that are empty left out: `learned_text (num_context 8)`."""
-    said = ", ".join(f"{key} {value}" for key, value in settings.items() if value not in ("", False))
-    return f"{name} ({said})" if said else name
+    said = [f"{key} {value}" for key, value in chosen.items() if key != "name" and value not in ("", False)]
+    return f"{chosen['name']} ({', '.join(said)})" if said else str(chosen["name"])
 
 
 CARD = """---

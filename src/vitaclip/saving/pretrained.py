@@ -56,12 +56,11 @@ class Pretrained(nn.Module):
             embed_backbone: put the towers and the tokenizer in as well, so that the folder is all one needs. Towers
                 that were trained are always put in.
         """
-        saved = SavedModel(self.config, self.class_names, self.fingerprint, self.origin, self.adapter_state())
+        saved, clip = SavedModel(self.config, self.class_names, self.fingerprint, self.origin), self.backbone
         embedded = None
         if embed_backbone or self.config.train != "none":
-            clip = self.backbone
             embedded = Backbone(clip, clip.tokenizer, self.config.backbone, fingerprint(clip))
-        return write_model_folder(Path(folder), saved, embedded)
+        return write_model_folder(Path(folder), saved, self.adapter_state(), embedded)
 
     def save_published(self, file: str | Path) -> Path:
         """Write a checkpoint under the key names of the published Vita-CLIP code, which its `--checkpoint_path` loads.
@@ -95,14 +94,13 @@ class Pretrained(nn.Module):
         Args:
             repository: `owner/name`; made if it does not exist.
             private: whether a new one is hidden from others.
-            embed_backbone: see `save_pretrained`. Without it a backbone that is a local path is refused, since nobody
-                else could load the model.
+            embed_backbone: see `save_pretrained`.
 
         Returns:
             The address of the upload.
 
         Raises:
-            ValueError: if the backbone is a local path and is not embedded.
+            ValueError: if the backbone is a local path, which nobody else could load, and is not embedded.
         """
         if not embed_backbone and Path(self.config.backbone).exists():
             raise ValueError(
@@ -113,9 +111,8 @@ class Pretrained(nn.Module):
             self.save_pretrained(folder, embed_backbone=embed_backbone)
             api = HfApi()
             api.create_repo(repository, private=private, exist_ok=True)
-            return str(
-                api.upload_folder(repo_id=repository, folder_path=folder, commit_message="Upload a vitaclip model")
-            )
+            message = "Upload a vitaclip model"
+            return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message))
 
     @classmethod
     def from_backbone(
@@ -172,15 +169,9 @@ class Pretrained(nn.Module):
 
     @classmethod
     def _zero_shot(cls, backbone: Backbone, num_frames: int, image_size: int = 0) -> Self:
-        config = ModelConfig(
-            backbone=backbone.name,
-            image_size=image_size,
-            num_frames=num_frames,
-            context={},
-            head="templates",
-            sampling=SamplingConfig(kind="segments"),
-        )
-        return cls(backbone, config).eval()
+        config = ModelConfig(backbone=backbone.name, image_size=image_size, num_frames=num_frames)
+        sampling = SamplingConfig(kind="segments")
+        return cls(backbone, replace(config, context={}, head="templates", sampling=sampling)).eval()
 
     @classmethod
     def _from_folder(cls, folder: Path, backbone: str | Path | None) -> Self:
