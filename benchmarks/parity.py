@@ -1,6 +1,6 @@
 """Print the parity table: how far the package is from the published numbers, per case, precision and quantity.
 
-    python benchmarks/parity.py                     the two cases of the tests
+    python benchmarks/parity.py                     the cases of the tests
     python benchmarks/parity.py --cases FOLDER      every .safetensors file there, in the same formats
 
 Exits with 1 if an output is further than 1e-9 off in float64, a gradient (stored in float32) further than 1e-6, or if a
@@ -16,9 +16,18 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from parity_case import FOLDER, load_case, measure_errors
+from method_case import GOLDEN, checkpoint_error, checkpoints_of, load_method_case, measure_method_errors, method_of
+from parity_case import FOLDER, Errors, load_case, measure_errors
 
+COLUMNS = ("video_features", "text_features", "logits", "loss")
 OUTPUT_LIMIT, GRADIENT_LIMIT = 1e-9, 1e-6
+
+
+def measure(file: Path, dtype: torch.dtype) -> Errors:
+    """The errors of a case of any method."""
+    if method_of(file):
+        return measure_method_errors(load_method_case(file, dtype))
+    return measure_errors(load_case(file, dtype))
 
 
 def main() -> None:
@@ -30,24 +39,39 @@ def main() -> None:
     files = sorted(options.cases.rglob("*.safetensors"))
     if not files:
         sys.exit(f"{options.cases}: no case (.safetensors) there; name a folder with some")
-    found: dict[str, dict[str, object]] = {}
+    found: dict[str, object] = {}
     passed = True
     print("| case | precision | video features | text features | logits | loss | gradients (stored in float32) |")
     print("|---|---|---|---|---|---|---|")
     for file in files:
+        if file.name == GOLDEN:
+            for checkpoint in checkpoints_of(file):
+                name = "/".join(checkpoint.relative_to(file.parents[1]).parts)
+                try:
+                    error = checkpoint_error(file, checkpoint)
+                except ValueError as refused:
+                    print(f"| {name} | not measured: {refused} | | | | | |")
+                    passed = False
+                    continue
+                print(f"| {name} | float64 | | | {error:.0e} | | |")
+                found[f"{name}, float64"] = {"logits": error}
+                passed &= error <= OUTPUT_LIMIT
+            continue
+        if (file.parent / GOLDEN).exists():  # weights that belong to it
+            continue
         for dtype in (torch.float32, torch.float64):
             try:
-                errors = measure_errors(load_case(file, dtype))
+                errors_of = measure(file, dtype)
             except ValueError as error:
                 print(f"| {file.stem} | not measured: {error} | | | | | |")
                 passed = False
                 break
-            figures = [*errors.outputs.values(), max(errors.gradients.values())]
-            precision = str(dtype)[6:]
-            print(f"| {file.stem} | {precision} | {' | '.join(f'{figure:.0e}' for figure in figures)} |")
-            found[f"{file.stem}, {precision}"] = {**errors.outputs, "gradients": errors.gradients}
+            outputs, gradients = errors_of.outputs, errors_of.gradients
+            shown = [f"{outputs[name]:.0e}" if name in outputs else "" for name in COLUMNS]
+            print(f"| {file.stem} | {str(dtype)[6:]} | {' | '.join(shown)} | {max(gradients.values()):.0e} |")
+            found[f"{file.stem}, {str(dtype)[6:]}"] = {**outputs, "gradients": gradients}
             if dtype == torch.float64:
-                passed &= max(figures[:-1]) <= OUTPUT_LIMIT and figures[-1] <= GRADIENT_LIMIT
+                passed &= max(outputs.values()) <= OUTPUT_LIMIT and max(gradients.values()) <= GRADIENT_LIMIT
     if options.out:
         timing.write_figures(options.out, {"threads": torch.get_num_threads()}, {"largest_relative_errors": found})
     sys.exit(0 if passed else 1)

@@ -156,7 +156,7 @@ def test_a_context_for_each_class_needs_the_names(tmp_path: Path) -> None:
     config = ModelConfig(backbone=str(tmp_path / "clip.pt"), head=learned_text(3, per_class=True))
     model = VideoModel(load_backbone(config.backbone, activation="quick_gelu"), config, ("w1", "w2"))
     file = model.save_published(tmp_path / "vita.pth")
-    with pytest.raises(ValueError, match="a context for each of 2 classes, but 1 class names were given"):
+    with pytest.raises(ValueError, match="for each of 2 classes, but 1 class names were given"):
         VideoModel.from_pretrained(file, class_names=["w1"])
 
 

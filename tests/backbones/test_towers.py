@@ -1,5 +1,7 @@
 """What the towers leave out, or do piece by piece, changes nothing: against the whole computation, in float64."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
@@ -75,9 +77,9 @@ def test_texts_beyond_the_kept_are_computed_twice_in_training_only(monkeypatch: 
     encoded: list[int] = []
     encode = TextTower._encode
 
-    def counted(self: TextTower, embeddings: Tensor, end: Tensor) -> Tensor:
+    def counted(self: TextTower, embeddings: Tensor, end: Tensor, *deep: Any) -> Tensor:
         encoded.append(len(end))
-        return encode(self, embeddings, end)
+        return encode(self, embeddings, end, *deep)
 
     monkeypatch.setattr(TextTower, "_encode", counted)
     embeddings, end = random(5, 4, 12).float().requires_grad_(), torch.tensor([3, 1, 2, 3, 2])

@@ -13,7 +13,7 @@ from vitaclip.strings import one_line
 from vitaclip.untrusted import reading
 
 
-def read_clip(path: Path, activation: Activation | None = None) -> CLIPWeights:
+def read_clip(path: Path, activation: Activation | None = None, backbone: CLIPWeights | None = None) -> CLIPWeights:
     """Read a CLIP of any known format.
 
     The format, the config and all shapes are judged before a number is read, so that a file which is no CLIP, or which
@@ -22,6 +22,7 @@ def read_clip(path: Path, activation: Activation | None = None) -> CLIPWeights:
     Args:
         path: a weight file, or a folder with one and the config that belongs to it.
         activation: what the format does not tell; an error if it tells another.
+        backbone: what a checkpoint was trained on, if it lacks that; an error for any other file.
 
     Raises:
         ValueError: if the format is unknown, a key is left over or missing, shapes and config do not fit, a number is
@@ -30,23 +31,35 @@ def read_clip(path: Path, activation: Activation | None = None) -> CLIPWeights:
     file, folder = _weight_file(path)
     opened = open_state(file)
     with reading(file):
-        planned = _interpret(file, folder, opened.shapes, activation)
+        planned = _interpret(file, folder, opened.shapes, activation, backbone)
         check_dtypes(planned.state)
         try:
             CLIP.from_state(planned.config, planned.state)
         except RuntimeError as error:
             raise ValueError(f"{file}: weights and config do not fit ({one_line(error)})") from error
-        weights = _interpret(file, folder, opened.read(), activation)
+        weights = _interpret(file, folder, opened.read(), activation, backbone)
         to_float32(weights.state)
         if weights.trained is not None:
             to_float32(weights.trained.adapter_state)
     return weights
 
 
-def _interpret(file: Path, folder: Path, named: dict[str, Tensor], activation: Activation | None) -> CLIPWeights:
+def _interpret(
+    file: Path, folder: Path, named: dict[str, Tensor], activation: Activation | None, backbone: CLIPWeights | None
+) -> CLIPWeights:
     """The weights of a file in our terms; they may be on the `meta` device."""
     state = _without_prefix(file, named)
     family = next(each for each in families() if each.fits(state))
+    if family.complete is not None:
+        if backbone is None:
+            raise ValueError(
+                f"{file}: weights of {family.name} without the backbone they were trained on; name that, e.g."
+                " backbone='openai/clip-vit-base-patch16' (--backbone on the command line)"
+            )
+        return family.complete(state, backbone)
+    if backbone is not None:
+        raise ValueError(f"{file}: holds its own backbone, so there is no other one to give it; leave it out")
+    assert family.read is not None
     weights = family.read(state, folder, activation)
     if activation not in (None, weights.config.activation):
         raise ValueError(

@@ -18,6 +18,7 @@ class PixelStatistics(NamedTuple):
 
 
 CLIP_PIXELS = PixelStatistics()
+IMAGENET_PIXELS = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 """transformers' image processor, alone or as a part of the newer file of all processors."""
 OPEN_CLIP_CONFIG_FILE = "open_clip_config.json"

@@ -3,6 +3,8 @@
 Axes: K texts, L tokens, W channels, D embedding.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -32,7 +34,9 @@ class TextTower(nn.Module):
         self.norm_final = nn.LayerNorm(text.width)
         self.proj = nn.Parameter(torch.empty(text.width, config.embed_dim))
 
-    def forward(self, embeddings: Tensor, end: Tensor) -> Tensor:
+    def forward(
+        self, embeddings: Tensor, end: Tensor, slots: Tensor | None = None, deep: Sequence[Tensor] = ()
+    ) -> Tensor:
         """Encode token embeddings, learned or looked up.
 
         The order is causal, so tokens past a text's end never change its feature: L need only reach the last end.
@@ -40,27 +44,41 @@ class TextTower(nn.Module):
         Args:
             embeddings: (K, L, W) without positions.
             end: (K,) int64, where each text's end token stands.
+            slots: (K, M) int64, where learned tokens stand.
+            deep: tokens (M, W) that replace those in `slots` before the second block, the third, and so on; without
+                positions.
 
         Returns:
             (K, D) features, not of unit length.
         """
         order = end.argsort()
         end = end[order]
+        slots = None if slots is None else slots[order]
         lengths = (end + 1).tolist()
         features = []
         size = MAX_STORED_TEXTS if embeddings.device.type == "cuda" else CHUNK_SIZE
         for start, texts in zip(range(0, len(end), size), embeddings[order].split(size), strict=True):
-            inputs = texts[:, : lengths[start + len(texts) - 1]], end[start : start + len(texts)]
+            chunk = slice(start, start + len(texts))
+            inputs = (
+                texts[:, : lengths[start + len(texts) - 1]],
+                end[chunk],
+                None if slots is None else slots[chunk],
+                deep,
+            )
             if torch.is_grad_enabled() and start >= MAX_STORED_TEXTS:
                 features.append(checkpoint_activations(self._encode, *inputs))
             else:
                 features.append(self._encode(*inputs))
         return torch.cat(features)[order.argsort()]
 
-    def _encode(self, embeddings: Tensor, end: Tensor) -> Tensor:
+    def _encode(self, embeddings: Tensor, end: Tensor, slots: Tensor | None, deep: Sequence[Tensor]) -> Tensor:
         """All texts at once."""
         x = embeddings + self.pos_embed[: embeddings.shape[1]]
-        for block in self.blocks:
+        texts = torch.arange(len(x), device=x.device)
+        for number, block in enumerate(self.blocks):
+            if 1 <= number <= len(deep):
+                assert slots is not None
+                tokens = deep[number - 1].to(x.dtype).expand(len(x), -1, -1)
+                x = x.index_put((texts[:, None], slots), tokens)
             x = block(x, causal=True)
-        at_end = x[torch.arange(len(x), device=x.device), end]
-        return self.norm_final(at_end) @ self.proj
+        return self.norm_final(x[texts, end]) @ self.proj

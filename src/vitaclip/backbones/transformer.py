@@ -73,6 +73,12 @@ class Attention(nn.Module):
         mixed = scaled_dot_product_attention(query, key, value, causal=causal)
         return self.out(mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width))
 
+    def queries_and_keys(self, x: Tensor) -> list[Tensor]:
+        """What tokens (..., L, C) ask for and answer to, by head: two of (..., heads, L, C / heads)."""
+        width = x.shape[-1]
+        both = linear(x, self.qkv.weight[: 2 * width], self.qkv.bias[: 2 * width]).chunk(2, dim=-1)
+        return [self._split_heads(part) for part in both]
+
     def _keys_and_values(self, x: Tensor) -> list[Tensor]:
         """Two of (..., P, C)."""
         width = x.shape[-1]

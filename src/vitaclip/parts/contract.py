@@ -223,12 +223,16 @@ class CosineHead(Head):
         ValueError: if the pool gives features of another space than that of the texts.
         """
         super().__init__(config, inputs)
-        space = (inputs.backbone.config.embed_dim,)
-        if inputs.video_shape != space:
+        if inputs.video_shape != self.takes(inputs):
             raise ValueError(
-                f"model.head {self.name!r} compares features of shape {space} with texts, but model.pool gives"
+                f"model.head {self.name!r} takes features of shape {self.takes(inputs)}, but model.pool gives"
                 f" {inputs.video_shape}; choose another pool or head (see `vitaclip list parts`)"
             )
+
+    @classmethod
+    def takes(cls, inputs: HeadInputs) -> tuple[int, ...]:
+        """Shape of the features of a video that it takes: here those of the space that the towers share."""
+        return (inputs.backbone.config.embed_dim,)
 
     def add_temperature(self, backbone: CLIP) -> None:
         """Start the temperature at the backbone's; called last, so that it is the last of the parameters."""

@@ -22,6 +22,7 @@ from vitaclip.data.config import SamplingConfig
 from vitaclip.files import atomic_write
 from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.model_folder import SavedModel, find_model_folder, read_model_folder, write_model_folder
+from vitaclip.settings import from_dict
 from vitaclip.untrusted import reading
 
 
@@ -142,7 +143,8 @@ class Pretrained(nn.Module):
             source: `miniature` (shipped with the package), a model folder, a run's folder with one in `model/`, a
                 repository of the Hugging Face hub with a model folder or a CLIP in it, a published Vita-CLIP
                 checkpoint, or the path of a CLIP in any format that `load_backbone` knows.
-            backbone: where the backbone of a model folder is now, if not where it was when the model was saved.
+            backbone: where the backbone of a model folder is now, if not where it was when the model was saved; or the
+                backbone of a checkpoint that lacks it (EVL's, ViFi-CLIP's).
             class_names: the classes of a published checkpoint, in the order of its training, which it does not hold;
                 needed if it has a context for each class.
             num_frames: frames that a plain CLIP looks at; a trained model brings its own number.
@@ -154,14 +156,13 @@ class Pretrained(nn.Module):
         path = locate(str(source), "prompts")
         if folder := find_model_folder(path):
             return cls._from_folder(folder, backbone)
-        if backbone is not None:
-            raise ValueError(f"{source}: no model folder, so there is no other backbone to give it")
         if path.is_dir() and find_weights(path) is None:
             raise ValueError(
                 f"{path}: neither a model folder (config.json and prompts.safetensors), nor a run with one in model/,"
                 " nor a folder with the weights of a CLIP"
             )
-        weights = read_clip(path, activation)
+        base = None if backbone is None else read_clip(locate(str(backbone)), activation)
+        weights = read_clip(path, None if base else activation, base)
         loaded = build_backbone(weights, str(source))
         if weights.trained is None:
             return cls._zero_shot(loaded, num_frames)
@@ -191,11 +192,10 @@ class Pretrained(nn.Module):
 
     @classmethod
     def _from_published(cls, backbone: Backbone, trained: Trained, class_names: Sequence[str]) -> Self:
-        context = trained.adapter_state.get("head.context")
-        if context is not None and context.dim() == 3 and len(class_names) != len(context):
+        if trained.num_classes and len(class_names) != trained.num_classes:
             raise ValueError(
-                f"{backbone.name}: has a context for each of {len(context)} classes, but {len(class_names)} class names"
-                " were given; give its class names in the order of its training"
+                f"{backbone.name}: learned something for each of {trained.num_classes} classes, but {len(class_names)}"
+                " class names were given; give its class names in the order of its training"
             )
-        config = ModelConfig(backbone=backbone.name, **trained.settings)
+        config = from_dict(ModelConfig, {"backbone": backbone.name, **trained.settings})
         return cls(backbone, config, class_names, saved=trained.adapter_state).eval()

@@ -22,6 +22,8 @@ class Trained:
     """Fields of a `ModelConfig`."""
     adapter_state: dict[str, Tensor]
     """Values of the parts, by name."""
+    num_classes: int = 0
+    """Classes for each of which something was learned, whose names the file does not hold. 0: none."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,10 @@ class CLIPWeights:
 ReadFamily = Callable[[dict[str, Tensor], Path, Activation | None], CLIPWeights]
 """From the weights of a file, which may be on the `meta` device, the folder it lies in and the activation that the user
 gives for weights that do not tell theirs."""
+CompleteFamily = Callable[[dict[str, Tensor], CLIPWeights], CLIPWeights]
+"""From the weights of a file that lacks its backbone, or a part of one, and that backbone: both together."""
 ReadT = TypeVar("ReadT", bound=ReadFamily)
+CompleteT = TypeVar("CompleteT", bound=CompleteFamily)
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,12 @@ class Family:
     name: str
     key: str
     """A key that every such file has and no other family."""
-    read: ReadFamily
+    read: ReadFamily | None = None
+    complete: CompleteFamily | None = None
+    """In place of `read`, for files that lack the backbone they were trained on."""
+    of_trained: bool = False
+    """Whether such files hold parts beside a backbone. These families are asked first, since the key of a plain
+    backbone may be in the file as well."""
 
     def fits(self, names: Iterable[str]) -> bool:
         """Whether weights of these names are of this family."""
@@ -66,20 +76,30 @@ class Family:
 _FAMILIES: dict[str, Family] = {}
 
 
-def register_family(name: str, key: str) -> Callable[[ReadT], ReadT]:
+def register_family(name: str, key: str, *, of_trained: bool = False) -> Callable[[ReadT], ReadT]:
     """A decorator that makes a function known as what reads a family; see `Family`."""
 
     def add(read: ReadT) -> ReadT:
-        _FAMILIES[key] = Family(name, key, read)
+        _FAMILIES[key] = Family(name, key, read, of_trained=of_trained)
         return read
 
     return add
 
 
+def register_incomplete(name: str, key: str) -> Callable[[CompleteT], CompleteT]:
+    """A decorator that makes a function known as what completes a family of files that lack their backbone."""
+
+    def add(complete: CompleteT) -> CompleteT:
+        _FAMILIES[key] = Family(name, key, complete=complete, of_trained=True)
+        return complete
+
+    return add
+
+
 def families() -> tuple[Family, ...]:
-    """All families: those of this package, and those registered from outside."""
+    """All families: those of this package, and those registered from outside; trained models come first."""
     import_registered("vitaclip.backbones.families")
-    return tuple(_FAMILIES.values())
+    return tuple(sorted(_FAMILIES.values(), key=lambda family: not family.of_trained))
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

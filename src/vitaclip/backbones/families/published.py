@@ -19,7 +19,7 @@ from vitaclip.backbones.config import Activation, CLIPConfig
 from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
 from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
 from vitaclip.backbones.families.openai import blocks
-from vitaclip.backbones.families.table import Row, depth, fused, same, to_ours, to_theirs
+from vitaclip.backbones.families.table import Row, depth, fused, leading_axis, same, to_ours, to_theirs
 
 IGNORABLE = (r"prompt_learner\.token_prefix", r"prompt_learner\.token_suffix")
 """Buffers that follow from the token embedding and the class names."""
@@ -57,13 +57,7 @@ TABLE = [
     *same({"head.context": "prompt_learner.ctx"}, "text"),
     *same({"context.input.time.embed": "visual.time_embed"}, "time"),
     *same({"context.blocks.#.global.prompts": "visual.blocks.#.global_prompts"}, "global"),
-    Row(
-        ("context.blocks.#.local.prompts",),
-        ("visual.blocks.#.local_prompts",),
-        lambda there: [there[0][0]],
-        lambda here: [here[0][None]],
-        "local",
-    ),
+    leading_axis("context.blocks.#.local.prompts", "visual.blocks.#.local_prompts", "local"),
     *same({"context.blocks.#.cls_proj.*": "visual.blocks.#.cls_proj.*"}, "projection"),
     *same({"context.blocks.#.summary.norm.*": "visual.blocks.#.summary_ln.*"}, "summary"),
     *_attention("context.blocks.#.summary.attention", "visual.blocks.#.summary_attn_layer", "summary"),
@@ -94,7 +88,9 @@ def read(
     ours = to_ours(theirs, TABLE, "a published Vita-CLIP checkpoint", IGNORABLE)
     clip_state = {name[len("backbone.") :]: tensor for name, tensor in ours.items() if name.startswith("backbone.")}
     learned = {name: tensor for name, tensor in ours.items() if not name.startswith("backbone.")}
-    trained = Trained(_settings(learned), learned) if learned.keys() - {"head.logit_scale"} else None
+    texts = learned.get("head.context")
+    num_classes = len(texts) if texts is not None and texts.dim() == 3 else 0
+    trained = Trained(_settings(learned), learned, num_classes) if learned.keys() - {"head.logit_scale"} else None
     # The published code starts from this where its backbone file has none.
     clip_state["logit_scale"] = learned.setdefault("head.logit_scale", torch.tensor(math.log(1 / 0.07)))
     config = read_architecture(clip_state, "quick_gelu", vision_heads=vision_heads, text_heads=text_heads)

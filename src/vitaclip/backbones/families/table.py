@@ -52,6 +52,34 @@ def fused(ours: str, theirs: str, kind: str = "") -> Row:
     return Row((ours,), names, lambda parts: [torch.cat(parts)], lambda whole: list(whole[0].chunk(3)), kind)
 
 
+def leading_axis(ours: str, theirs: str, kind: str = "") -> Row:
+    """The same tensor with an axis of size 1 in front there."""
+    return Row((ours,), (theirs,), lambda there: [there[0][0]], lambda here: [here[0][None]], kind)
+
+
+def shared(ours: tuple[str, ...], theirs: str) -> Row:
+    """One tensor there that stands in several places here; the last of these is what is written."""
+    return Row(ours, (theirs,), lambda there: there * len(ours), lambda here: here[-1:])
+
+
+def drops_bias(ours: str, theirs: str) -> Row:
+    """A layer whose bias there changes no result, so that there is none here."""
+
+    def with_zeros(here: list[Tensor]) -> list[Tensor]:
+        return [here[0], here[0].new_zeros(len(here[0]))]
+
+    return Row((f"{ours}.weight",), (f"{theirs}.weight", f"{theirs}.bias"), lambda there: there[:1], with_zeros)
+
+
+def renamed(rows: Iterable[Row], old: str, new: str) -> list[Row]:
+    """Rows in whose foreign names `new` stands in place of what they start with, `old`."""
+
+    def rename(name: str) -> str:
+        return new + name.removeprefix(old) if name.startswith(old) else name
+
+    return [replace(row, theirs=tuple(map(rename, row.theirs))) for row in rows]
+
+
 def without_bias(ours: str, theirs: str) -> Row:
     """A layer that has no bias there; ours is zero."""
 

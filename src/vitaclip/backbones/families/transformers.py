@@ -19,7 +19,8 @@ DEFAULT_HEADS = {"vision_config": 12, "text_config": 8}
 NORM_EPSILON = 1e-5
 
 
-def _blocks(ours: str, theirs: str) -> list[Row]:
+def blocks(ours: str, theirs: str) -> list[Row]:
+    """Transformer blocks, whose q, k and v are apart there."""
     names = {"attention.out": "self_attn.out_proj", "norm1": "layer_norm1", "norm2": "layer_norm2"}
     names |= {"mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
     return [
@@ -44,8 +45,8 @@ TABLE = [
     without_bias("vision.patch_embed", "vision_model.embeddings.patch_embedding"),
     transposed("vision.proj", "visual_projection.weight"),
     transposed("text.proj", "text_projection.weight"),
-    *_blocks("vision.blocks", "vision_model"),
-    *_blocks("text.blocks", "text_model"),
+    *blocks("vision.blocks", "vision_model"),
+    *blocks("text.blocks", "text_model"),
 ]
 
 

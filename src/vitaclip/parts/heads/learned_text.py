@@ -14,7 +14,7 @@ from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.names import quoted
 from vitaclip.parts.contract import CosineHead, HeadInputs
 from vitaclip.parts.registry import register
-from vitaclip.settings import MAX_TOKENS, Config, bounds
+from vitaclip.settings import MAX_TOKENS, Config, PositiveInt, bounds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,9 @@ class LearnedTextConfig(Config):
     """Where the class name stands: after the context (end), inside it (middle), or before it (front)."""
     init_words: str = ""
     """Start the context from these words instead of at random; they must make exactly `num_context` tokens."""
+    depth: PositiveInt = 1
+    """Blocks of the text tower that get learned tokens of their own; behind them the last ones go on as tokens like
+    any other (ViFi-CLIP's prompting). 1: the context goes through the tower as it is."""
 
 
 class PromptLayout(NamedTuple):
@@ -91,6 +94,13 @@ class LearnedTextHead(CosineHead):
         words = self._embed_words(backbone) if config.init_words and inputs.fresh else None
         start = torch.empty(shape).normal_(std=0.02) if words is None else words.expand(shape).clone()
         self.context = nn.Parameter(start)
+        text = backbone.config.text
+        if config.depth > text.depth:
+            raise ValueError(
+                f"model.head.depth = {config.depth} is more than the {text.depth} blocks of the text tower"
+            )
+        later = (config.num_context, text.width)
+        self.deep = nn.ParameterList(torch.empty(later).normal_(std=0.02) for _ in range(config.depth - 1))
         self.add_temperature(backbone)
         self._last_layout: tuple[Sequence[str], PromptLayout] | None = None
 
@@ -101,7 +111,7 @@ class LearnedTextHead(CosineHead):
         context = self.context[self.indices(names)] if self.per_class else self.context
         rows = torch.arange(len(ids), device=ids.device)[:, None]
         context = context.expand(len(ids), -1, -1).to(embeddings.dtype)
-        features: Tensor = backbone.text(embeddings.index_put((rows, slots), context), end)
+        features: Tensor = backbone.text(embeddings.index_put((rows, slots), context), end, slots, list(self.deep))
         return features
 
     def _lay_out(self, names: tuple[str, ...], backbone: CLIP) -> PromptLayout:

@@ -1,0 +1,204 @@
+"""The decoder of EVL (Lin et al., ECCV 2022, arXiv 2208.03550): a token reads the last blocks of a frozen tower.
+
+Axes: B videos, T frames, L tokens of a frame, N = G x G patches, C channels of the tower, Q channels of a query.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vitaclip.backbones.config import VisionConfig
+from vitaclip.backbones.transformer import quick_gelu
+from vitaclip.backbones.vision import Trace, VisionTower
+from vitaclip.parts.contract import DropoutMasks, Pool, Reads, interpolate_frames
+from vitaclip.parts.registry import register
+from vitaclip.settings import Config, NonNegativeInt, PositiveFloat, PositiveInt, bounds
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodeConfig(Config):
+    """Settings of EVL's decoder."""
+
+    blocks: PositiveInt = 4
+    """The last blocks of the tower that are read, each by a layer of its own."""
+    convolution: bool = True
+    """Add a convolution over each token's neighbours in time."""
+    positions: bool = True
+    """Add a learned vector for each frame. For other numbers of frames it is interpolated."""
+    motion: bool = True
+    """Add where the patches of neighbouring frames look at each other, by the block's own queries and keys."""
+    width: NonNegativeInt = 0
+    """Channels of a query (Q). 0: those of the tower."""
+    heads: NonNegativeInt = 0
+    """Heads of the query. 0: one for each 64 channels."""
+    mlp_ratio: PositiveFloat = 4.0
+    """Hidden width of the layers' MLPs over the tower's channels."""
+    dropout: Annotated[float, bounds(ge=0, lt=1)] = 0.5
+    """Rate of dropout in the layers' MLPs."""
+    start_at_zero: bool = False
+    """Start the token at zero, as the published code does because it never calls its own initialisation."""
+    project: bool = False
+    """Take the token through the tower's own norm and projection, into the space of the texts, so that it can be
+    compared with any class name."""
+
+
+@register("pool", "decode", DecodeConfig)
+class DecodePool(Pool):
+    """One token goes through a layer for each block it reads, and looks there at all tokens of all frames."""
+
+    requires = frozenset({"class token", "queries and keys", "square patches"})
+
+    def __init__(self, config: DecodeConfig, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
+        super().__init__(config, tower, num_frames, embed_dim)
+        self.reads = Reads(config.blocks, all_tokens=True)
+        self.shape = (embed_dim,) if config.project else (tower.width,)
+        self.token = nn.Parameter(torch.zeros(tower.width))
+        if not config.start_at_zero:
+            nn.init.normal_(self.token, std=0.02)
+        self.time = nn.ModuleList(TimeFeatures(config, tower, num_frames) for _ in range(config.blocks))
+        self.layers = nn.ModuleList(QueryLayer(config, tower) for _ in range(config.blocks))
+
+    def forward(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
+        """(B, C), or (B, D) with `project`, not of unit length."""
+        token = self.token.expand(len(traces[0].output), -1)
+        for trace, time, layer in zip(traces, self.time, self.layers, strict=True):
+            token = layer(token, time(trace, tower).flatten(1, 2), masks)
+        return tower.pooled(token[:, None]) if self.config.project else token
+
+
+class TimeFeatures(nn.Module):
+    """The tokens of a block, to which what happens in time is added; nothing is changed in place."""
+
+    def __init__(self, config: DecodeConfig, tower: VisionConfig, num_frames: int) -> None:
+        super().__init__()
+        width = tower.width
+        self.convolution = nn.Conv1d(width, width, 3, groups=width) if config.convolution else None
+        self.positions = nn.Parameter(torch.zeros(num_frames, width)) if config.positions else None
+        self.motion = Motion(tower) if config.motion else None
+
+    def forward(self, trace: Trace, tower: VisionTower) -> Tensor:
+        """(B, T, L, C): the class token and the patches, without tokens that others put behind them."""
+        tokens = trace.output[..., : 1 + tower.config.num_patches, :]
+        added = torch.zeros_like(tokens)
+        if self.convolution is not None:
+            added = added + self._convolve(tokens)
+        if self.positions is not None:
+            added = added + interpolate_frames(self.positions, tokens.shape[1])[:, None]
+        if self.motion is not None:
+            added = added + F.pad(self.motion(trace, tower), (0, 0, 1, 0))
+        return tokens + added
+
+    def _convolve(self, tokens: Tensor) -> Tensor:
+        """The convolution as three products with shifted frames, which need no other order of axes; zeros outside."""
+        assert self.convolution is not None
+        assert self.convolution.bias is not None
+        before, now, after = self.convolution.weight[:, 0].unbind(-1)
+        padded = F.pad(tokens, (0, 0, 0, 0, 1, 1))
+        return self.convolution.bias + padded[:, :-2] * before + tokens * now + padded[:, 2:] * after
+
+
+class Motion(nn.Module):
+    """Where a patch looks in the frame before and in the frame after, as a vector learned for each displacement.
+
+    The displacements from a patch differ for all patches that it looks at. The attention of a patch is therefore
+    scattered into (2G - 1)^2 bins of displacement, and one matrix product follows; a table of a vector for each pair
+    of patches, as published, is never made.
+    """
+
+    displacements: Tensor
+
+    def __init__(self, tower: VisionConfig) -> None:
+        super().__init__()
+        side = tower.image_size // tower.patch_size
+        self.num_bins = (2 * side - 1) ** 2
+        self.before = nn.Parameter(torch.zeros(self.num_bins, tower.width))
+        self.after = nn.Parameter(torch.zeros(self.num_bins, tower.width))
+        places = torch.arange(side)
+        apart = places[:, None] - places + side - 1  # (G, G), from 0 to 2G - 2
+        bins = apart[:, None, :, None] * (2 * side - 1) + apart[None, :, None, :]
+        self.register_buffer("displacements", bins.reshape(side**2, side**2), persistent=False)
+
+    def forward(self, trace: Trace, tower: VisionTower) -> Tensor:
+        """(B, T, N, C)."""
+        query, key = trace.block.attention.queries_and_keys(tower.patches(trace.block.norm1(trace.input)))
+        from_before = self._bins(query[:, 1:], key[:, :-1]) @ self.before
+        from_after = self._bins(query[:, :-1], key[:, 1:]) @ self.after
+        return F.pad(from_before, (0, 0, 0, 0, 1, 0)) + F.pad(from_after, (0, 0, 0, 0, 0, 1))
+
+    def _bins(self, query: Tensor, key: Tensor) -> Tensor:
+        """How much each patch of (B, T - 1, heads, N, C / heads) looks where, over the heads: (B, T - 1, N, bins)."""
+        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
+        weights = scores.softmax(dim=-1).mean(dim=2)
+        bins = weights.new_zeros(*weights.shape[:-1], self.num_bins)
+        return bins.scatter(-1, self.displacements.expand_as(weights), weights)
+
+
+class QueryLayer(nn.Module):
+    """A layer of the decoder: the token looks at the tokens of all frames, then goes through an MLP."""
+
+    def __init__(self, config: DecodeConfig, tower: VisionConfig) -> None:
+        super().__init__()
+        width, hidden = tower.width, round(tower.width * config.mlp_ratio)
+        self.dropout = config.dropout
+        self.norm_query = nn.LayerNorm(width)
+        self.norm_tokens = nn.LayerNorm(width)
+        self.attention = QueryAttention(width, config.width or width, config.heads)
+        self.norm_mlp = nn.LayerNorm(width)
+        self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
+        for layer in (self.fc1, self.fc2):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.normal_(layer.bias, std=1e-6)
+
+    def forward(self, token: Tensor, tokens: Tensor, masks: DropoutMasks | None) -> Tensor:
+        """Token (B, C) and what it looks at (B, T * L, C) -> (B, C)."""
+        token = token + self.attention(self.norm_query(token), self.norm_tokens(tokens))
+        hidden = quick_gelu(self.fc1(self.norm_mlp(token)))
+        if masks is not None and self.dropout:
+            hidden = hidden * masks(hidden.shape[-1], self.dropout).to(hidden)
+        return token + self.fc2(hidden)
+
+
+class QueryAttention(nn.Module):
+    """Multi-head attention of a single query, in which the tokens' keys and values are never made.
+
+    The scores q . (W_k z) are (W_k^T q) . z, and the mixture of the values is W_v applied to the mixture of the tokens:
+    so both matrices are applied to the query's side, once instead of for each token. A bias of the keys would shift
+    all scores alike and drop out of the softmax, so there is none.
+    """
+
+    def __init__(self, width: int, query_width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads or max(1, query_width // 64)
+        require_divisor(query_width, self.heads)
+        self.query = nn.Linear(width, query_width)
+        self.key = nn.Linear(width, query_width, bias=False)
+        self.value = nn.Linear(width, query_width)
+        self.out = nn.Linear(query_width, width)
+        for layer in (self.query, self.key, self.value, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+    def forward(self, query: Tensor, tokens: Tensor) -> Tensor:
+        """Query (B, C) and tokens (B, S, C) -> (B, C)."""
+        split = self.query(query).unflatten(-1, (self.heads, -1))
+        folded = torch.einsum("bhq,hqc->bhc", split * split.shape[-1] ** -0.5, self._by_head(self.key.weight))
+        weights = (folded @ tokens.transpose(1, 2)).softmax(dim=-1)
+        mixed = torch.einsum("bhc,hqc->bhq", weights @ tokens, self._by_head(self.value.weight))
+        return self.out(mixed.flatten(1) + self.value.bias)
+
+    def _by_head(self, weight: Tensor) -> Tensor:
+        """(Q, C) -> (heads, Q / heads, C)."""
+        return weight.unflatten(0, (self.heads, -1))
+
+
+def require_divisor(width: int, heads: int) -> None:
+    """Raise ValueError unless the heads divide the width."""
+    if width % heads:
+        raise ValueError(
+            f"model.pool decode: heads = {heads} do not divide the query's {width} channels; choose others"
+        )
