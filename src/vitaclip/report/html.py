@@ -173,7 +173,7 @@ def _film_strips(
     items = [(row, strip.path) for row, strip in strips.items()]
     for outcome in run_in_processes(read, items, data.workers, data.time_limit_seconds or math.inf):
         strip = strips[outcome.item[0]]
-        strip.error = outcome.problem
+        strip.error = str(outcome.error or "")
         if outcome.result:
             frames, loaded = outcome.result
             strip.frames = [image_to_data_uri(frame) for frame in frames]

@@ -91,7 +91,7 @@ def _file_problems(rows: Sequence[VideoSample], config: TrainConfig, which: str)
     looked_at, short = rows[:: -(-len(rows) // MAX_OPENED)], 0
     for row in looked_at:
         try:
-            short += check_video(row.path, config.data.limits).num_frames < span
+            short += check_video(row.path, config.data.limits) < span
         except VideoError as error:
             yield str(error) if row.source == str(row.path) else f"{row.source}: {error}"
     if short:

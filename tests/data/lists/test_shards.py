@@ -161,9 +161,9 @@ def test_a_scan_of_tar_files_gives_a_list_that_training_takes(shards: Path, tmp_
     (tmp_path / "t-0.tar").write_bytes((shards / "train-000.tar").read_bytes())
     targets, lines = find_targets(str(tmp_path), None, NAMES)
     assert [bad.problem.rsplit("/")[-1][:30] for bad in lines] == ["t-1.tar::unlabelled.mp4: no label"[:30]]
-    scan = scan_videos(targets, ScanConfig(workers=2))
-    assert [str(bad.path) for bad in scan.bad] == [f"{tmp_path}/t-1.tar::bad.mp4"]
-    write_scan(scan, tmp_path / "scanned")
+    found = [each for each in scan_videos(targets, ScanConfig(workers=2)) if each]
+    assert [str(each.path) for each in found] == [f"{tmp_path}/t-1.tar::bad.mp4"]
+    write_scan(targets, found, tmp_path / "scanned")
     clean = read_list(tmp_path / "scanned" / "clean.csv", class_names=NAMES).samples
     rows = read_shards(str(tmp_path / "t-0.tar"), NAMES).samples
     assert [(row.path, row.label) for row in clean] == [(row.path, row.label) for row in rows]

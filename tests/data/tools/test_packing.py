@@ -12,7 +12,7 @@ import webdataset
 from vitaclip.cli import main
 from vitaclip.data import read_class_names, read_folder, read_list, read_videos
 from vitaclip.data.lists.shards import read_shards
-from vitaclip.data.tools.packing import ShardConfig, pack, plan_packing
+from vitaclip.data.tools.packing import Packing, ShardConfig
 
 SMALL = ShardConfig(max_gib=60_000 / 2**30)
 
@@ -41,9 +41,9 @@ def hashes(folder: Path) -> dict[str, str]:
     return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
 
 
-def test_webdataset_and_we_read_the_same_videos(folder: Path, tmp_path: Path) -> None:
+def test_webdataset_and_own_reader_agree(folder: Path, tmp_path: Path) -> None:
     videos = read_folder(folder)
-    packed = list(pack(plan_packing(videos, tmp_path / "out", SMALL), tmp_path / "out"))
+    packed = list(Packing(videos, tmp_path / "out", SMALL).run())
     expected = Counter((Path(str(row.path)).read_bytes(), row.label) for row in videos.samples)
     assert contents(tmp_path / "out") == expected
     names = read_class_names(tmp_path / "out" / "classes.txt")
@@ -51,14 +51,14 @@ def test_webdataset_and_we_read_the_same_videos(folder: Path, tmp_path: Path) ->
     found = read_shards(str(tmp_path / "out"), names).samples
     assert Counter((row.path.open("rb").read(), row.label) for row in found) == expected
     assert len(packed) > 2
-    sizes = [shard.file.stat().st_size for shard in packed]
+    sizes = [shard.stat().st_size for shard in packed]
     assert max(sizes) <= 60_000
     labels = [row.label for row in found]
     assert labels != sorted(labels)
 
 
-def test_every_video_can_be_told_by_its_key(folder: Path, tmp_path: Path) -> None:
-    list(pack(plan_packing(read_folder(folder), tmp_path / "out", SMALL), tmp_path / "out"))
+def test_keys_tell_videos_apart(folder: Path, tmp_path: Path) -> None:
+    list(Packing(read_folder(folder), tmp_path / "out", SMALL).run())
     rows = read_shards(str(tmp_path / "out")).samples
     assert sorted(row.path.parts[-1] for row in rows) == [
         *("00000000_a.mp4", "00000001_b_x.mp4", "00000002_c d.mp4", "00000003_e.mp4", "00000004_é.mp4"),
@@ -68,39 +68,40 @@ def test_every_video_can_be_told_by_its_key(folder: Path, tmp_path: Path) -> Non
 
 def test_stopped_packing_resumes_to_same_bytes(folder: Path, tmp_path: Path) -> None:
     videos = read_folder(folder)
-    list(pack(plan_packing(videos, tmp_path / "whole", SMALL), tmp_path / "whole"))
+    list(Packing(videos, tmp_path / "whole", SMALL).run())
     out = tmp_path / "stopped"
-    run = pack(plan_packing(videos, out, SMALL), out)
+    run = Packing(videos, out, SMALL).run()
     next(run)
     run.close()
     (out / ".shard-000001.tar.123.tmp").touch()  # as a process that was killed leaves it
-    packing = plan_packing(videos, out, SMALL)
-    assert packing.finished == 1
+    packing = Packing(videos, out, SMALL)
+    assert len(packing.shards) - len(packing.waiting) == 1
     before = (out / "shard-000000.tar").stat().st_mtime_ns
-    list(pack(packing, out))
+    list(packing.run())
     assert (out / "shard-000000.tar").stat().st_mtime_ns == before
     assert hashes(out) == hashes(tmp_path / "whole")
 
 
 def test_unreadable_video_leaves_no_partial_tar(folder: Path, tmp_path: Path) -> None:
-    packing = plan_packing(read_folder(folder), tmp_path / "out", ShardConfig())
+    packing = Packing(read_folder(folder), tmp_path / "out", ShardConfig())
     (folder / "door_opens" / "e.mp4").unlink()
     with pytest.raises(FileNotFoundError):
-        list(pack(packing, tmp_path / "out"))
+        list(packing.run())
     assert not list((tmp_path / "out").glob("*tar*"))
 
 
 def test_tar_files_are_packed_anew(folder: Path, tmp_path: Path) -> None:
-    list(pack(plan_packing(read_folder(folder), tmp_path / "first", SMALL), tmp_path / "first"))
+    list(Packing(read_folder(folder), tmp_path / "first", SMALL).run())
     videos = read_shards(str(tmp_path / "first"))
-    (only,) = pack(plan_packing(videos, tmp_path / "again", ShardConfig()), tmp_path / "again")
-    assert len(only.rows) == 10
+    again = Packing(videos, tmp_path / "again", ShardConfig())
+    (only,) = again.run()
+    assert len(again.shards[only]) == 10
     assert contents(tmp_path / "again") == contents(tmp_path / "first")
     names = {row.path.parts[-1] for row in read_shards(str(tmp_path / "again")).samples}
     assert {name[9:] for name in names} == {row.path.parts[-1] for row in videos.samples}
 
 
-def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_packs_once(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = [*sorted(folder.glob("door_closes/*")), *sorted(folder.glob("door_opens/*"))]
     lines = [f"{path.relative_to(folder)},{path.parent.name}\n" for path in paths]
     (tmp_path / "train.csv").write_text("".join(lines))

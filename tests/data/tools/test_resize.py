@@ -12,7 +12,7 @@ from video_files import write_video
 from video_kinds import write_streams
 from vitaclip.cli import main
 from vitaclip.data import VideoError, open_video
-from vitaclip.data.tools.resize import Job, ResizeConfig, plan_resize, resize_video, run_resize
+from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies, resize_video
 from vitaclip.data.transforms.geometry import resize
 
 CONFIG = ResizeConfig(short_side=64, key_frame_interval=8, quality=12, workers=1)
@@ -84,20 +84,13 @@ def assert_same_pictures(source: Path, target: Path, tolerance: float = 4.0) -> 
         ((240, 320), (64, 86)),
         ((128, 128), (64, 64)),
         ((60, 40), (60, 40)),
-        ((64, 64), (64, 64)),
+        ((75, 51), (76, 52)),  # sides become even
     ],
 )
 def test_size_and_pictures(tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]) -> None:
-    source = write_picture_video(tmp_path / "a.mp4", *size)
+    source = write_picture_video(tmp_path / "a.mkv", *size, codec="ffv1", pix_fmt="yuv444p")
     resize_video(source, tmp_path / "b.mp4", CONFIG)
     assert all_frames(tmp_path / "b.mp4").shape[:1:-1] == expected
-    assert_same_pictures(source, tmp_path / "b.mp4")
-
-
-def test_odd_sizes_become_even(tmp_path: Path) -> None:
-    source = write_picture_video(tmp_path / "a.mkv", 75, 51, codec="ffv1", pix_fmt="yuv444p")
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    assert all_frames(tmp_path / "b.mp4").shape[-2:] == (52, 76)
     assert_same_pictures(source, tmp_path / "b.mp4")
 
 
@@ -108,22 +101,16 @@ def test_rotations_and_mirrors_are_applied(tmp_path: Path, rotation: int, mirror
     source = write_video(tmp_path / "a.mp4", width=size[0], height=size[1], frames=6, rotation=rotation, mirror=mirror)
     resize_video(source, tmp_path / "b.mp4", CONFIG)
     assert_same_pictures(source, tmp_path / "b.mp4", tolerance=12)  # of noise
+    with av.open(str(tmp_path / "b.mp4")) as container:
+        frame = next(container.decode(video=0))
+    assert frame.rotation == 0  # the copy is turned itself
+    assert (frame.width > frame.height) == (rotation in (0, 180))
 
 
 def test_cover_picture_is_ignored(tmp_path: Path) -> None:
     write_streams(tmp_path / "a.mp4", cover=True)
     resize_video(tmp_path / "a.mp4", tmp_path / "b.mp4", CONFIG)
     assert_same_pictures(tmp_path / "a.mp4", tmp_path / "b.mp4", tolerance=12)
-
-
-@pytest.mark.parametrize("rotation", [90, 180, 270])
-def test_copies_are_turned_themselves(tmp_path: Path, rotation: int) -> None:
-    source = write_picture_video(tmp_path / "a.mp4", 160, 128, rotation=rotation)
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    with av.open(str(tmp_path / "b.mp4")) as container:
-        frame = next(container.decode(video=0))
-        assert (frame.rotation, frame.width, frame.height) == (0, *((80, 64) if rotation == 180 else (64, 80)))
-    assert_same_pictures(source, tmp_path / "b.mp4")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +144,7 @@ def test_times_stay_and_begin_at_zero(tmp_path: Path, first: int) -> None:
 
 
 @pytest.mark.parametrize("rotation", [0, 90])
-def test_the_shape_of_pixels_stays(tmp_path: Path, rotation: int) -> None:
+def test_pixel_aspect_stays(tmp_path: Path, rotation: int) -> None:
     source = write_picture_video(tmp_path / "a.mp4", 160, 128, shape=Fraction(4, 3), rotation=rotation)
     resize_video(source, tmp_path / "b.mp4", CONFIG)
     with av.open(str(tmp_path / "b.mp4")) as container:
@@ -165,7 +152,7 @@ def test_the_shape_of_pixels_stays(tmp_path: Path, rotation: int) -> None:
     assert shape == (Fraction(3, 4) if rotation else Fraction(4, 3))
 
 
-def test_a_gif_is_shrunk(tmp_path: Path) -> None:
+def test_gif_is_shrunk(tmp_path: Path) -> None:
     source = write_picture_video(tmp_path / "a.gif", 160, 128, codec="gif", pix_fmt="rgb8")
     resize_video(source, tmp_path / "b.mp4", CONFIG)
     assert_same_pictures(source, tmp_path / "b.mp4", tolerance=8)
@@ -180,16 +167,20 @@ def test_key_frames_are_close_and_sound_is_gone(tmp_path: Path) -> None:
     assert max(np.diff([*keys, 60])) <= 8
 
 
-def test_a_folder_is_shrunk_once(tmp_path: Path) -> None:
+def endings(source: Path, target: Path, config: ResizeConfig = CONFIG) -> dict[str, str]:
+    """How each video that has no copy yet fares."""
+    waiting = {video: copy for video, copy in find_copies(source, target, config).items() if not copy.exists()}
+    return {outcome.item.name: outcome.ending for outcome in make_copies(waiting, target, config)}
+
+
+@pytest.mark.usefixtures("forked_workers")
+def test_folder_is_shrunk_once(tmp_path: Path) -> None:
     source, target = tmp_path / "videos", tmp_path / "small"
     for name in ("tai_chi/a.mkv", "tai_chi/b.mp4", "yoga/sub/c.mp4"):
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         write_video(source / name, frames=6)
     (source / "yoga" / "cut.mp4").write_text("no video")
-    plan = plan_resize(source, target, CONFIG)
-    assert (len(plan.jobs), plan.finished) == (4, 0)
-    outcomes = {outcome.item.source.name: outcome for outcome in run_resize(plan, target, CONFIG)}
-    assert {name for name, outcome in outcomes.items() if outcome.ending != "done"} == {"cut.mp4"}
+    assert endings(source, target) == {"a.mkv": "done", "b.mp4": "done", "c.mp4": "done", "cut.mp4": "refused"}
     made = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
     assert made == ["failures.csv", "resize.json", "tai_chi/a.mp4", "tai_chi/b.mp4", "yoga/sub/c.mp4"]
     assert "cannot be read as a video" in (target / "failures.csv").read_text()
@@ -197,37 +188,36 @@ def test_a_folder_is_shrunk_once(tmp_path: Path) -> None:
     (source / "yoga" / "cut.mp4").write_bytes((source / "tai_chi" / "b.mp4").read_bytes())
     before = {path: path.stat().st_mtime_ns for path in target.rglob("?.mp4")}
     (target / "yoga" / ".cut.mp4.1.tmp").write_text("left by a run that was killed")
-    again = plan_resize(source, target, CONFIG)
-    assert (again.jobs, again.finished) == ((Job(source / "yoga" / "cut.mp4", target / "yoga" / "cut.mp4"),), 3)
-    assert [outcome.ending for outcome in run_resize(again, target, CONFIG)] == ["done"]
+    assert endings(source, target) == {"cut.mp4": "done"}
     assert {path: path.stat().st_mtime_ns for path in target.rglob("?.mp4")} == before
     assert not (target / "failures.csv").exists()
     assert not list(target.rglob(".*"))
 
 
-def test_what_takes_too_long_fails_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("forked_workers")
+def test_late_file_fails_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "a.mp4", frames=60, width=480, height=360)
     config = ResizeConfig(short_side=360, quality=1, workers=1, time_limit_seconds=0.05)
-    plan = plan_resize(tmp_path / "videos", tmp_path / "small", config)
-    assert [outcome.ending for outcome in run_resize(plan, tmp_path / "small", config)] == ["timed out"]
+    assert endings(tmp_path / "videos", tmp_path / "small", config) == {"a.mp4": "timed out"}
     assert sorted(path.name for path in (tmp_path / "small").iterdir()) == ["failures.csv", "resize.json"]
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_stopped_resize_leaves_no_partial_file(tmp_path: Path) -> None:
     (tmp_path / "videos").mkdir()
     for name in "abc":
-        write_video(tmp_path / "videos" / f"{name}.mp4", frames=60, width=480, height=360)
-    config = ResizeConfig(short_side=360, quality=1, workers=2)
-    outcomes = run_resize(plan_resize(tmp_path / "videos", tmp_path / "small", config), tmp_path / "small", config)
+        write_video(tmp_path / "videos" / f"{name}.mp4", frames=20, width=240, height=180)
+    config = ResizeConfig(short_side=180, quality=1, workers=2)
+    copies = find_copies(tmp_path / "videos", tmp_path / "small", config)
+    outcomes = make_copies(copies, tmp_path / "small", config)
     next(outcomes)
     outcomes.close()
-    made = [path.name for path in (tmp_path / "small").iterdir()]
-    assert not [name for name in made if name.startswith(".")]
-    assert plan_resize(tmp_path / "videos", tmp_path / "small", config).finished == len(made) - 1
+    made = {path.name for path in (tmp_path / "small").iterdir()}
+    assert made - {copy.name for copy in copies.values()} == {"resize.json"}
 
 
-def test_a_damaged_source_fails_and_leaves_nothing(tmp_path: Path) -> None:
+def test_damaged_source_fails_and_leaves_nothing(tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mp4", frames=40)
     content = source.read_bytes()
     source.write_bytes(content[: len(content) // 3])
@@ -239,11 +229,11 @@ def test_a_damaged_source_fails_and_leaves_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ("no source", "does not exist; give the folder of the videos"),
-        ("file", "is a file, not a folder"),
+        ("no source", "is no folder with a video"),
+        ("file", "is no folder with a video"),
         ("inside", "lies in"),
         ("around", "lies in"),
-        ("no video", "holds no video, at any depth"),
+        ("no video", "is no folder with a video, at any depth"),
         ("two of one name", "both would become"),
         ("other things", "holds other things; name a new folder"),
         ("other settings", 'was made with {"short_side": 64, "key_frame_interval": 8, "quality": 12}, not'),
@@ -270,7 +260,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
         target.mkdir()
         (target / "x.txt").touch()
     elif change == "other settings":
-        list(run_resize(plan_resize(source, target, CONFIG), target, CONFIG))
+        list(make_copies({}, target, CONFIG))
     before = sorted(tmp_path.rglob("*"))
     side = "255" if change == "odd side" else "256"
     capsys.readouterr()
@@ -281,7 +271,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_counts_and_names_failures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "videos").mkdir()
     write_video(tmp_path / "videos" / "a.mp4", frames=6)
     (tmp_path / "videos" / "bad.mp4").write_text("no video")

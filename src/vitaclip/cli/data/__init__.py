@@ -31,6 +31,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_commands(parser, COMMANDS)
 
 
+def add_list_arguments(parser: ArgumentParser) -> None:
+    """How a command is told to read a list: `--root` and `--classes`."""
+    parser.add_argument("--root", type=str, default="", help="folder that paths in the list are relative to")
+    help = "class names, where labels of the list are names: as `vitaclip eval` takes them"
+    parser.add_argument("--classes", type=str, default="", help=help)
+
+
 def run(arguments: Namespace) -> int:
     """Run the one that was asked for."""
     status: int = import_module(COMMANDS[arguments.command][0]).run(arguments[arguments.command])

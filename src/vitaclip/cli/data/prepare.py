@@ -1,11 +1,9 @@
 """`vitaclip data prepare`."""
 
-from collections.abc import Mapping
-
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.screen import print_table, terminal
-from vitaclip.data.prepare import DATASETS, Counts, prepare_dataset, write_preparation
+from vitaclip.data.prepare import DATASETS, prepare_dataset, write_preparation
 
 DESCRIPTION = """\
 Read the official annotations of a data set, find the videos, and write one list for each part (train, val, test; for
@@ -20,7 +18,6 @@ examples:
   vitaclip data prepare hmdb51 --root hmdb51 --annotations testTrainMulti_7030_splits --out lists/hmdb51
   vitaclip data prepare ssv2 --root 20bn-something-something-v2 --annotations labels --out lists/ssv2"""
 
-_SHOWN_CLASSES = 10
 _SHOWN_LEAKS = 5
 
 
@@ -42,11 +39,10 @@ def run(arguments: Namespace) -> int:
     headings = ("list", "annotated", "found", "missing", "listed twice", "found twice")
     rows = [(name, *map(str, count)) for name, count in preparation.lists.items()]
     print_table(console, f"{arguments.dataset}: lists in {arguments.out}", headings, rows)
-    _print_classes(preparation.class_counts)
     names = preparation.annotations.classes.names
     absent = len(names) - sum(count.found > 0 for count in preparation.class_counts.values())
     if absent:
-        console.print(f"{absent} of {len(names)} classes have no video", style="yellow")
+        console.print(f"{absent} of {len(names)} classes have no video, see counts.csv", style="yellow")
     for note in preparation.annotations.notes:
         console.print(note)
     if preparation.leaks:
@@ -56,13 +52,3 @@ def run(arguments: Namespace) -> int:
         places = f"{first.list_name} {first.file_stem}, {second.list_name} {second.file_stem}"
         console.print(f"  {leak.how}: {places}", style="yellow", soft_wrap=True)
     return 0
-
-
-def _print_classes(counts: Mapping[str, Counts]) -> None:
-    """The classes that lack most."""
-    lacking = sorted((name for name in counts if counts[name].missing), key=lambda name: -counts[name].missing)
-    if not lacking:
-        return
-    rows = [(name, str(counts[name].found), str(counts[name].missing)) for name in lacking[:_SHOWN_CLASSES]]
-    heading = "class" if len(lacking) <= _SHOWN_CLASSES else f"class ({_SHOWN_CLASSES} of {len(lacking)} with gaps)"
-    print_table(terminal(), "", (heading, "found", "missing"), rows)

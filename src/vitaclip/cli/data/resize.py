@@ -4,7 +4,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.data.tools.resize import FAILURES_FILE, ResizeConfig, plan_resize, run_resize
+from vitaclip.data.tools.resize import FAILURES_FILE, ResizeConfig, find_copies, make_copies
 
 DESCRIPTION = """\
 Shrink all videos below a folder, on all cores: H.264 in mp4, key frames close together, turned as they are to be
@@ -26,23 +26,23 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Shrink and count; 1 if some failed."""
     config = as_dataclass(ResizeConfig, arguments)
-    plan = plan_resize(arguments.source, arguments.target, config)
+    copies = find_copies(arguments.source, arguments.target, config)
+    waiting = {video: copy for video, copy in copies.items() if not copy.exists()}
     console = terminal(stderr=True)
     failed = bytes_before = bytes_after = 0
     with progress_bars(console) as progress:
-        done = counting_bar(progress, "shrinking", len(plan.jobs))
-        for outcome in run_resize(plan, arguments.target, config):
-            job = outcome.item
-            if outcome.ending == "done":
-                bytes_before += job.source.stat().st_size
-                bytes_after += job.target.stat().st_size
-            else:
+        done = counting_bar(progress, "shrinking", len(waiting))
+        for outcome in make_copies(waiting, arguments.target, config):
+            if outcome.error:
                 failed += 1
                 console.print(f"failed: {outcome.problem}", style="yellow", soft_wrap=True)
+            else:
+                bytes_before += outcome.item.stat().st_size
+                bytes_after += waiting[outcome.item].stat().st_size
             done(1)
     rows = [
-        ("shrunk", str(len(plan.jobs) - failed)),
-        ("there already", str(plan.finished)),
+        ("shrunk", str(len(waiting) - failed)),
+        ("there already", str(len(copies) - len(waiting))),
         ("failed", str(failed)),
         ("megabytes before", f"{bytes_before / 1e6:.1f}"),
         ("megabytes after", f"{bytes_after / 1e6:.1f}"),

@@ -1,16 +1,17 @@
 """`vitaclip data scan`."""
 
+import itertools
 from collections import Counter
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.data.lists import add_list_arguments
+from vitaclip.cli.data import add_list_arguments
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.data import choose_classes
-from vitaclip.data.tools.scan import BadVideo, Scan, ScanConfig, find_targets, scan_videos, write_scan
+from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan
 
 DESCRIPTION = """\
 Open every video and decode its first, middle and last frame, on all cores. A file that hangs the codec is stopped after
@@ -37,22 +38,19 @@ def run(arguments: Namespace) -> int:
         check_outputs(arguments, *(str(Path(arguments.out) / name) for name in ("bad.csv", "clean.csv")))
     names = choose_classes(arguments.classes) if arguments.classes else None
     targets, bad_lines = find_targets(arguments.videos, arguments.root or None, names)
+    bad: list[BadVideo] = []
     console = terminal(stderr=True)
     with progress_bars(console) as progress:
         done = counting_bar(progress, "checking", len(targets))
-
-        def on_done(bad: BadVideo | None) -> None:
-            if bad is not None:
-                console.print(f"bad: {bad.problem}", style="yellow", soft_wrap=True)
-            done(1)
-
-        for bad in bad_lines:
-            console.print(f"bad: {bad.problem}", style="yellow", soft_wrap=True)
-        scan = scan_videos(targets, as_dataclass(ScanConfig, arguments), on_done)
-    scan = Scan(scan.good, (*bad_lines, *scan.bad))
+        for found in itertools.chain(bad_lines, scan_videos(targets, as_dataclass(ScanConfig, arguments))):
+            if found is not None:
+                console.print(f"bad: {found.problem}", style="yellow", soft_wrap=True)
+                bad.append(found)
+            done(found is None or found.kind != "list")
     if arguments.out:
-        write_scan(scan, arguments.out)
-    kinds = Counter(bad.kind for bad in scan.bad)
-    rows = [("good", str(len(scan.good))), *((f"bad: {kind}", str(count)) for kind, count in kinds.items())]
+        write_scan(targets, bad, arguments.out)
+    kinds = Counter(each.kind for each in bad)
+    good = len(targets) + kinds["list"] - len(bad)
+    rows = [("good", str(good)), *((f"bad: {kind}", str(count)) for kind, count in kinds.items() if count)]
     print_table(terminal(), arguments.videos, ("videos", ""), rows)
-    return 1 if scan.bad else 0
+    return 1 if bad else 0

@@ -1,14 +1,12 @@
 """`vitaclip data shard`."""
 
-from pathlib import Path
-
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.data.lists import add_list_arguments
+from vitaclip.cli.data import add_list_arguments
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.data import read_videos
-from vitaclip.data.tools.packing import ShardConfig, pack, plan_packing
+from vitaclip.data.tools.packing import Packing, ShardConfig
 
 DESCRIPTION = """\
 Pack the videos of a list, or of a folder with a folder per class, into tar files of about equal size, in random order:
@@ -36,17 +34,16 @@ def run(arguments: Namespace) -> int:
     videos = read_videos(
         arguments.videos, "videos", root=arguments.root, classes=arguments.classes, may_be_numbers=True
     )
-    packing = plan_packing(videos, arguments.out, as_dataclass(ShardConfig, arguments))
+    packing = Packing(videos, arguments.out, as_dataclass(ShardConfig, arguments))
     with progress_bars(terminal(stderr=True)) as progress:
-        done = counting_bar(progress, "packing videos", sum(len(shard.rows) for shard in packing.shards))
-        for shard in pack(packing, arguments.out):
-            done(len(shard.rows))
-    files = sorted(Path(arguments.out).glob("*.tar"))
+        done = counting_bar(progress, "packing videos", sum(len(packing.shards[file]) for file in packing.waiting))
+        for file in packing.run():
+            done(len(packing.shards[file]))
     rows = [
         ("videos", str(len(videos.samples))),
-        ("tar files", str(len(files))),
-        ("there already", str(packing.finished)),
-        ("gigabytes", f"{sum(file.stat().st_size for file in files) / 1e9:.3f}"),
+        ("tar files", str(len(packing.shards))),
+        ("there already", str(len(packing.shards) - len(packing.waiting))),
+        ("gigabytes", f"{sum(file.stat().st_size for file in packing.shards) / 1e9:.3f}"),
     ]
     print_table(terminal(), arguments.out, ("packed", ""), rows)
     return 0

@@ -5,7 +5,7 @@ import io
 import json
 import re
 import tarfile
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -35,103 +35,76 @@ CLASSES_FILE = "classes.txt"
 _END_BYTES = 2 * tarfile.BLOCKSIZE + tarfile.RECORDSIZE  # its marks, and what rounds it up
 
 
-@dataclass(frozen=True)
-class Shard:
-    """A tar file to be written."""
-
-    file: Path
-    rows: tuple[tuple[int, VideoSample], ...]
-    """Number in the list, and the video."""
-
-
-@dataclass(frozen=True)
 class Packing:
-    """What is to be done."""
+    """A plan which videos go to which of the tar files `shard-000000.tar`, ... of a folder."""
 
-    shards: tuple[Shard, ...]
-    """Tar files that are not there yet."""
-    finished: int
-    """Tar files that are."""
-    settings: str
-    """What they depend on, as a line of JSON."""
-    class_names: tuple[str, ...] | None
-
-
-def plan_packing(videos: VideoList, target: str | Path, config: ShardConfig) -> Packing:
-    """Divides videos among tar files `shard-000000.tar`, ..., and sees which of them are there.
-
-    Raises:
+    def __init__(self, videos: VideoList, target: str | Path, config: ShardConfig) -> None:
+        """Raises:
         ValueError: folders of pictures or files without a video's ending among the videos, or a folder with tar files
             of other videos or settings, or with something else altogether.
-    """
-    target = Path(target)
-    raise_problems([problem for row in videos.samples if (problem := _problem(row))], "cannot be packed")
-    settings = json.dumps({**asdict(config), "videos": f"{len(videos.samples)} (list {_digest(videos)})"}) + "\n"
-    check_made_with(target / SETTINGS_FILE, settings)
-    order = np.random.default_rng(config.seed).permutation(len(videos.samples)).tolist()
-    groups: list[list[tuple[int, VideoSample]]] = []
-    room = 0
-    for number in order:
-        row = videos.samples[number]
-        size = sum(map(_member_bytes, _headers(number, row, _size(row.path))))
-        if size > room:
-            groups.append([])
-            room = int(config.max_gib * 2**30) - _END_BYTES
-        groups[-1].append((number, row))
-        room -= size
-    shards = [Shard(target / f"shard-{place:06d}.tar", tuple(group)) for place, group in enumerate(groups)]
-    waiting = tuple(shard for shard in shards if not shard.file.exists())
-    return Packing(waiting, len(shards) - len(waiting), settings, videos.class_names)
+        """
+        self.target, self._videos = Path(target), videos
+        raise_problems([problem for each in videos.samples if (problem := _problem(each))], "cannot be packed")
+        facts = [(each.path.parts[-1], _size(each.path), format_labels(each.labels)) for each in videos.samples]
+        digest = hashlib.sha256(json.dumps([facts, videos.class_names]).encode()).hexdigest()[:8]
+        made_with = {**asdict(config), "videos": f"{len(facts)} (list {digest})"}
+        self._settings = json.dumps(made_with) + "\n"
+        check_made_with(self.target / SETTINGS_FILE, self._settings)
+        shards, room = list[list[int]](), 0
+        for number in np.random.default_rng(config.seed).permutation(len(facts)).tolist():
+            size = sum(map(_member_bytes, _headers(number, videos.samples[number], facts[number][1])))
+            if size > room:
+                shards.append([])
+                room = int(config.max_gib * 2**30) - _END_BYTES
+            shards[-1].append(number)
+            room -= size
+        self.shards = {self.target / f"shard-{place:06d}.tar": numbers for place, numbers in enumerate(shards)}
+        """The videos of each tar file, by their numbers in the list."""
+        self.waiting = [file for file in self.shards if not file.exists()]
+        """Tar files that are not there yet."""
+
+    def run(self) -> Generator[Path, None, None]:
+        """Write the tar files that are not there, each of which appears complete or not at all; yields it then.
+
+        Raises:
+            OSError: a video that cannot be read, or a full disk.
+        """
+        write_text(self.target / SETTINGS_FILE, self._settings)
+        remove_leftovers(self.target)
+        if self._videos.class_names:
+            write_text(self.target / CLASSES_FILE, "".join(f"{name}\n" for name in self._videos.class_names))
+        for file in self.waiting:
+            _write(file, ((number, self._videos.samples[number]) for number in self.shards[file]))
+            yield file
 
 
-def pack(packing: Packing, target: str | Path) -> Generator[Shard, None, None]:
-    """Writes the tar files of a plan, each of which appears complete or not at all; yields it when it is there.
-
-    Raises:
-        OSError: a video that cannot be read, or a full disk.
-    """
-    target = Path(target)
-    write_text(target / SETTINGS_FILE, packing.settings)
-    remove_leftovers(target)
-    if packing.class_names:
-        write_text(target / CLASSES_FILE, "".join(f"{name}\n" for name in packing.class_names))
-    for shard in packing.shards:
-        _write(shard)
-        yield shard
-
-
-def _write(shard: Shard) -> None:
-    with atomic_write(shard.file) as temporary, tarfile.open(temporary, "w") as tar:
-        for number, row in shard.rows:
-            with row.path.open("rb") as video:
-                video_header, label_header = _headers(number, row, video.seek(0, io.SEEK_END))
+def _write(file: Path, samples: Iterable[tuple[int, VideoSample]]) -> None:
+    with atomic_write(file) as temporary, tarfile.open(temporary, "w") as tar:
+        for number, sample in samples:
+            with sample.path.open("rb") as video:
+                video_header, label_header = _headers(number, sample, video.seek(0, io.SEEK_END))
                 video.seek(0)
                 tar.addfile(video_header, video)
-            tar.addfile(label_header, io.BytesIO(format_labels(row.labels).encode()))
+            tar.addfile(label_header, io.BytesIO(format_labels(sample.labels).encode()))
 
 
-def _headers(number: int, row: VideoSample, size: int) -> tuple[tarfile.TarInfo, tarfile.TarInfo]:
-    """Of the video and of its label: nothing but name and size, so that the same videos give the same bytes."""
-    key = _key(number, row.path)
-    video, label = tarfile.TarInfo(f"{key}{_suffix(row.path)}"), tarfile.TarInfo(f"{key}.cls")
-    video.size, label.size = size, len(format_labels(row.labels))
+def _headers(number: int, sample: VideoSample, size: int) -> tuple[tarfile.TarInfo, tarfile.TarInfo]:
+    """Of the video and of its label: nothing but name and size, so that the same videos give the same bytes.
+
+    The name before the dot is different for all videos, and tells which it is.
+    """
+    name = PurePosixPath(sample.path.parts[-1])
+    key = f"{number:08d}_{re.sub(r'[./]', '_', name.stem)}"
+    video, label = tarfile.TarInfo(f"{key}{name.suffix.lower()}"), tarfile.TarInfo(f"{key}.cls")
+    video.size, label.size = size, len(format_labels(sample.labels))
     return video, label
 
 
-def _key(number: int, path: VideoPath) -> str:
-    """Different for all videos, and tells which it is; a dot would end it."""
-    return f"{number:08d}_{re.sub(r'[./]', '_', PurePosixPath(path.parts[-1]).stem)}"
-
-
-def _suffix(path: VideoPath) -> str:
-    return PurePosixPath(path.parts[-1]).suffix.lower()
-
-
-def _problem(row: VideoSample) -> str:
-    if isinstance(row.path, Path) and row.path.is_dir():
-        return f"{row.source}: {row.path} is a folder of pictures; make it a video file, or remove the line"
-    if _suffix(row.path) not in VIDEO_SUFFIXES:
-        return f"{row.source}: {row.path} has no video's ending, by which it would be known; rename it"
+def _problem(sample: VideoSample) -> str:
+    if isinstance(sample.path, Path) and sample.path.is_dir():
+        return f"{sample.source}: {sample.path} is a folder of pictures; make it a video file, or remove the line"
+    if PurePosixPath(sample.path.parts[-1]).suffix.lower() not in VIDEO_SUFFIXES:
+        return f"{sample.source}: {sample.path} has no video's ending, by which it would be known; rename it"
     return ""
 
 
@@ -142,11 +115,3 @@ def _size(path: VideoPath) -> int:
 def _member_bytes(header: tarfile.TarInfo) -> int:
     """Bytes that a member takes in a tar file, its header included."""
     return len(header.tobuf()) + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE
-
-
-def _digest(videos: VideoList) -> str:
-    """Names, sizes and labels, in order, and the class names."""
-    facts: Sequence[object] = [
-        [(row.path.parts[-1], _size(row.path), format_labels(row.labels)) for row in videos.samples]
-    ]
-    return hashlib.sha256(json.dumps([*facts, videos.class_names]).encode()).hexdigest()[:8]

@@ -4,13 +4,13 @@ Axes: H x W pixels.
 """
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import av
 from av.video.codeccontext import VideoCodecContext
@@ -43,75 +43,57 @@ class ResizeConfig(Config):
     time_limit_seconds: PositiveFloat = 600.0
     """A file that takes longer fails; the process that shrinks it is killed, also when the codec hangs."""
 
+    def made_with(self) -> str:
+        """What the copies depend on, as a line of JSON."""
+        values = {key: value for key, value in asdict(self).items() if key not in ("workers", "time_limit_seconds")}
+        return json.dumps(values) + "\n"
+
 
 SETTINGS_FILE = "resize.json"
 FAILURES_FILE = "failures.csv"
 _TICK = Fraction(1, 90_000)  # of the copies' clocks, in seconds
-_PRESET = "fast"
-_TUNE = "fastdecode"  # leaves out what costs decoders most; files are a little larger for it
 
 
-class Job(NamedTuple):
-    """A video and its smaller copy."""
-
-    source: Path
-    target: Path
-
-    def __str__(self) -> str:
-        return str(self.source)
-
-
-@dataclass(frozen=True)
-class ResizePlan:
-    """What is to be done."""
-
-    jobs: tuple[Job, ...]
-    finished: int
-    """Videos whose copy is there already."""
-
-
-def plan_resize(source: str | Path, target: str | Path, config: ResizeConfig) -> ResizePlan:
-    """Finds the videos below a folder that have no copy yet. Copies keep their place; they end in `.mp4`.
+def find_copies(source: str | Path, target: str | Path, config: ResizeConfig) -> dict[Path, Path]:
+    """The videos below a folder with their copies, made or not. Copies keep their place; they end in `.mp4`.
 
     Raises:
         ValueError: no such folder, no video in it, one folder inside the other, two videos whose copies would bear one
             name, or copies made with other settings.
     """
     source, target = Path(source), Path(target)
-    if not source.is_dir():
-        what = "is a file, not a folder" if source.exists() else "does not exist"
-        raise ValueError(f"{source}: {what}; give the folder of the videos")
     here, there = source.resolve(), target.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise ValueError(f"{target}: lies in {source}, or the other way round; name a folder beside it")
     videos = sorted(path for path in source.rglob("*") if is_video_name(path))
     if not videos:
-        raise ValueError(f"{source}: holds no video, at any depth; give the folder of the videos")
-    jobs: dict[Path, Job] = {}
+        raise ValueError(f"{source}: is no folder with a video, at any depth; give the folder of the videos")
+    of_copy: dict[Path, Path] = {}
     for video in videos:
-        job = Job(video, target / video.relative_to(source).with_suffix(".mp4"))
-        earlier = jobs.setdefault(job.target, job)
-        if earlier is not job:
-            raise ValueError(f"{earlier.source} and {video}: both would become {job.target}; rename one")
-    check_made_with(target / SETTINGS_FILE, _settings(config))
-    waiting = tuple(job for job in jobs.values() if not job.target.exists())
-    return ResizePlan(waiting, len(jobs) - len(waiting))
+        copy = target / video.relative_to(source).with_suffix(".mp4")
+        if of_copy.setdefault(copy, video) is not video:
+            raise ValueError(f"{of_copy[copy]} and {video}: both would become {copy}; rename one")
+    check_made_with(target / SETTINGS_FILE, config.made_with())
+    return {video: copy for copy, video in of_copy.items()}
 
 
-def run_resize(plan: ResizePlan, target: str | Path, config: ResizeConfig) -> Generator[Outcome[Job, None], None, None]:
-    """Shrinks the videos of a plan, several at a time; an outcome each, as they are done. What failed is also written
-    to `failures.csv`; a run that is stopped goes on from what is there."""
+def make_copies(
+    copies: Mapping[Path, Path], target: str | Path, config: ResizeConfig
+) -> Generator[Outcome[Path, None], None, None]:
+    """Shrink videos into the folder `target`, several at a time; an outcome each, as they are done.
+
+    What failed is also written to `failures.csv`. A run that is stopped leaves no half of a file.
+    """
     target = Path(target)
-    write_text(target / SETTINGS_FILE, _settings(config))
+    write_text(target / SETTINGS_FILE, config.made_with())
     _remove_unfinished(target)
-    failures: list[tuple[Path, str]] = []
-    processes = config.workers or count_cores()
-    task = partial(resize_job, config=config)
+    failures: list[tuple[str, str]] = []
+    task, processes = partial(_copy, copies, config), config.workers or count_cores()
     try:
-        with closing(run_in_processes(task, plan.jobs, processes, config.time_limit_seconds)) as outcomes:
+        with closing(run_in_processes(task, copies, processes, config.time_limit_seconds)) as outcomes:
             for outcome in outcomes:
-                if outcome.ending != "done":
-                    failures.append((outcome.item.source, outcome.problem))
+                if outcome.error:
+                    failures.append((str(outcome.item), outcome.problem))
                 yield outcome
     finally:
         _remove_unfinished(target)
@@ -120,13 +102,13 @@ def run_resize(plan: ResizePlan, target: str | Path, config: ResizeConfig) -> Ge
         write_text(target / FAILURES_FILE, csv_text([("path", "problem"), *sorted(failures)], for_people=True))
 
 
-def resize_job(job: Job, config: ResizeConfig) -> None:
-    """`resize_video` of a job."""
-    resize_video(job.source, job.target, config)
+def _copy(copies: Mapping[Path, Path], config: ResizeConfig, video: Path) -> None:
+    resize_video(video, copies[video], config)
 
 
 def resize_video(source: Path, target: Path, config: ResizeConfig) -> None:
-    """Writes a smaller copy as H.264 in mp4: every frame at its time, turned as it is to be shown, without sound.
+    """Write a smaller copy as H.264 in mp4: every frame that decodes, at its time, turned as it is to be shown, without
+    sound.
 
     Sides are even; the shape of pixels stays. The file appears complete or not at all.
 
@@ -160,23 +142,18 @@ def resize_video(source: Path, target: Path, config: ResizeConfig) -> None:
 
 
 def _prepare(context: VideoCodecContext, first: Picture, config: ResizeConfig) -> None:
-    """Sets the encoder: sides even, the shorter as wanted unless it is smaller already."""
+    """Set the encoder: sides even, the shorter as wanted unless it is smaller already."""
     height, width = first.pixels.shape[1:]
     factor = min(1.0, config.short_side / min(width, height))
     context.width, context.height = (max(2, 2 * round(side * factor / 2)) for side in (width, height))
     context.sample_aspect_ratio, context.time_base = first.pixel_aspect, _TICK
-    context.options = {"crf": str(config.quality), "preset": _PRESET, "tune": _TUNE}
+    # fastdecode leaves out what costs decoders most; files are a little larger for it.
+    context.options = {"crf": str(config.quality), "preset": "fast", "tune": "fastdecode"}
     context.gop_size, context.pix_fmt, context.thread_count = config.key_frame_interval, "yuv420p", 1
     context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU601
 
 
-def _settings(config: ResizeConfig) -> str:
-    """What the copies depend on, as a line of JSON."""
-    values = {name: value for name, value in asdict(config).items() if name not in ("workers", "time_limit_seconds")}
-    return json.dumps(values) + "\n"
-
-
 def _remove_unfinished(target: Path) -> None:
-    """Removes what processes that were killed left."""
+    """Remove what processes that were killed left."""
     for leftover in target.rglob(".*.mp4.*.tmp"):
         leftover.unlink()

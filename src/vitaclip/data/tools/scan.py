@@ -1,7 +1,7 @@
 """Which files of a data set can be read, and what is wrong with the others."""
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,6 @@ from vitaclip.data.lists.list_file import read_list
 from vitaclip.data.lists.shards import names_shards, read_shards
 from vitaclip.data.lists.video_list import file_problems, is_video_name
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
-from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.workers import run_in_processes
@@ -59,117 +58,77 @@ class BadVideo:
     path: VideoPath | None
     """None for a line that names no path."""
     kind: str
-    """`list` (the line or the file it names), or how reading ended: refused, failed, timed out, died."""
+    """`list` (the line or the file it names), or how reading ended: see `Ending`."""
     problem: str
     """What is wrong, in one line that names the file."""
 
 
-@dataclass(frozen=True)
-class VideoFacts:
-    """What a check found."""
-
-    num_frames: int
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Scan:
-    """The result, in the order of the list or folder."""
-
-    good: tuple[Target, ...]
-    bad: tuple[BadVideo, ...]
-
-
-def check_video(path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS) -> VideoFacts:
-    """Opens a video, decodes its first, middle and last frame, and sees whether the file goes on to its stated end.
-
-    Raises:
-        VideoError: it cannot give the frames, is beyond the limits, or is cut off.
-    """
-    if isinstance(path, ShardMember) or path.is_file():
-        _check_end(path, limits)
-    with open_source(path, limits=limits) as video:
-        last = video.num_frames - 1
-        frames = video.frames([0, last // 2, last])  # (3, 3, H, W)
-    return VideoFacts(last + 1, frames.shape[-1], frames.shape[-2])
-
-
 def find_targets(
-    source: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None
+    source: str, root: str | None = None, class_names: Sequence[str] | None = None
 ) -> tuple[list[Target], list[BadVideo]]:
-    """The videos of a list or of tar files, or all those of a folder at any depth; and the lines and files that are
-    bad at first sight.
+    """The videos of a list or of tar files, or all those of a folder at any depth; and what is bad at first sight.
 
     Labels of a folder of class folders are the names of these; other folders say no labels.
 
     Raises:
         ValueError: a list that cannot be read, or nothing there.
     """
-    if names_shards(str(source)):
-        videos = read_shards(str(source), class_names, check=False)
+    if names_shards(source):
+        videos = read_shards(source, class_names, check=False)
     elif Path(source).is_dir():
         return _folder_targets(Path(source)), []
-    elif not Path(source).exists():
-        raise ValueError(f"{source}: does not exist; give a list file or a folder of videos")
     else:
         videos = read_list(source, root, class_names, check=False)
-    rows, names, wrong = videos.samples, videos.class_names, dict(file_problems(videos.samples))
+    names, wrong = videos.class_names, dict(file_problems(videos.samples))
     bad = [BadVideo(None, "list", problem) for problem in videos.problems]
-    bad += [BadVideo(row.path, "list", problem) for row, problem in wrong.items()]
+    bad += [BadVideo(sample.path, "list", problem) for sample, problem in wrong.items()]
     targets = [
-        Target(row.path, format_labels(row.labels if not names else (names[label] for label in row.labels)))
-        for row in rows
-        if row not in wrong
+        Target(sample.path, format_labels([names[label] for label in sample.labels] if names else sample.labels))
+        for sample in videos.samples
+        if sample not in wrong
     ]
     return targets, bad
 
 
-def scan_videos(
-    targets: Sequence[Target],
-    config: ScanConfig | None = None,
-    on_done: Callable[[BadVideo | None], None] = lambda bad: None,
-) -> Scan:
-    """Checks all videos, several at a time, each in a way that neither a hang nor a crash of the codec can stop.
+def _folder_targets(folder: Path) -> list[Target]:
+    paths = sorted(path for path in folder.rglob("*") if is_video_name(path) or is_frame_folder(path))
+    if not paths:
+        raise ValueError(f"{folder}: holds no video, at any depth; give the folder of the videos")
+    in_class_folders = all(path.parent.parent == folder for path in paths)
+    return [Target(path, path.parent.name.replace("_", " ") if in_class_folders else None) for path in paths]
 
-    Args:
-        targets: the videos, each path once.
-        config: processes and limits.
-        on_done: called after each video, with what is wrong with it.
+
+def scan_videos(targets: Sequence[Target], config: ScanConfig) -> Iterator[BadVideo | None]:
+    """Check videos, each path once, several at a time; neither a hang nor a crash of the codec can stop it.
+
+    Yields:
+        What is wrong with each as it is done; None if nothing is.
     """
-    config = config or ScanConfig()
-    bad: dict[VideoPath, BadVideo] = {}
-    paths = [target.path for target in targets]
-    task = partial(check_video, limits=config.limits)
-    for outcome in run_in_processes(task, paths, config.workers or count_cores(), config.time_limit_seconds):
-        found = None
-        if outcome.ending != "done":
-            problem = outcome.problem
-            found = bad[outcome.item] = BadVideo(outcome.item, outcome.ending, problem)
-        on_done(found)
-    good = tuple(target for target in targets if target.path not in bad)
-    return Scan(good, tuple(bad[path] for path in paths if path in bad))
+    check, paths = partial(check_video, limits=config.limits), [target.path for target in targets]
+    for outcome in run_in_processes(check, paths, config.workers or count_cores(), config.time_limit_seconds):
+        yield BadVideo(outcome.item, outcome.ending, outcome.problem) if outcome.error else None
 
 
-def write_scan(scan: Scan, out: str | Path) -> None:
-    """Writes `bad.csv` (path, kind, problem) and, if any video is good, `clean.csv`: full path and, if known, class."""
-    rows = [(str(bad.path or ""), bad.kind, bad.problem) for bad in scan.bad]
-    write_text(Path(out) / "bad.csv", csv_text([("path", "kind", "problem"), *rows], for_people=True))
-    clean = [(target.path.absolute(), *([] if target.label is None else [target.label])) for target in scan.good]
-    if clean:
-        write_text(Path(out) / "clean.csv", csv_text(clean))
+def check_video(path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS) -> int:
+    """Open a video, see whether the file goes on to its stated end, and decode its first, middle and last frame.
 
+    Returns:
+        The number of frames.
 
-def count_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    Raises:
+        VideoError: it cannot give the frames, is beyond the limits, or is cut off.
+    """
+    with open_source(path, limits=limits) as video:
+        if isinstance(path, ShardMember) or path.is_file():
+            _check_end(path, limits)
+        last = video.num_frames - 1
+        video.frames([0, last // 2, last])
+        return last + 1
 
 
 def _check_end(path: VideoPath, limits: VideoLimits) -> None:
-    """Raises VideoError if the file ends long before its stated end: a download that broke off often reads well as far
-    as it goes."""
-    with open_video(path, limits=limits):
-        pass  # so that what cannot be read is said in the usual words
+    """Raise VideoError if a file ends long before its stated end: a download that broke off often reads well as far as
+    it goes."""
     with open_container(path, limits) as container:
         video = first_video(path, container)
         packets, ends = _read_packets(container, video.index)
@@ -202,9 +161,17 @@ def _read_packets(container: InputContainer, video: int) -> tuple[int, dict[int,
     return packets, ends
 
 
-def _folder_targets(folder: Path) -> list[Target]:
-    paths = sorted(path for path in folder.rglob("*") if is_video_name(path) or is_frame_folder(path))
-    if not paths:
-        raise ValueError(f"{folder}: holds no video, at any depth; give the folder of the videos")
-    in_class_folders = all(path.parent.parent == folder for path in paths)
-    return [Target(path, path.parent.name.replace("_", " ") if in_class_folders else None) for path in paths]
+def write_scan(targets: Sequence[Target], bad: Sequence[BadVideo], out: str | Path) -> None:
+    """Write `bad.csv` (path, kind, problem) and, if any target is good, `clean.csv`: full path and, if known, class."""
+    rows = [(str(each.path or ""), each.kind, each.problem) for each in bad]
+    write_text(Path(out) / "bad.csv", csv_text([("path", "kind", "problem"), *rows], for_people=True))
+    bad_paths = {each.path for each in bad}
+    good = [target for target in targets if target.path not in bad_paths]
+    if good:
+        lines = [[target.path.absolute(), *([] if target.label is None else [target.label])] for target in good]
+        write_text(Path(out) / "clean.csv", csv_text(lines))
+
+
+def count_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
