@@ -1,4 +1,4 @@
-"""Which rows are trained on: K of each class, and all classes equally often."""
+"""Which samples are trained on: K of each class, and all classes equally often."""
 
 from collections import Counter
 from pathlib import Path
@@ -14,65 +14,65 @@ from vitaclip.data.lists.selection import balanced_order
 NAMES = ("jump", "run", "sit")
 
 
-def rows_of(labels: list[int]) -> list[VideoSample]:
+def samples_of(labels: list[int]) -> list[VideoSample]:
     return [VideoSample(Path(f"/videos/{i}.mp4"), (label,), f"list.csv:{i + 1}") for i, label in enumerate(labels)]
 
 
-MANY = rows_of([0, 1, 2, 0, 0, 1, 2, 2, 1, 0, 1, 2, 0, 0, 0, 2])
+MANY = samples_of([0, 1, 2, 0, 0, 1, 2, 2, 1, 0, 1, 2, 0, 0, 0, 2])
 
 
 @pytest.mark.parametrize("shots", [1, 2, 4])
-def test_exactly_k_of_every_class_in_the_order_of_the_list(shots: int) -> None:
+def test_shots_are_k_of_every_class_in_order(shots: int) -> None:
     drawn = draw_shots(MANY, NAMES, shots, seed=0)
-    assert Counter(row.label for row in drawn) == dict.fromkeys(range(3), shots)
-    assert list(drawn) == [row for row in MANY if row in drawn]
+    assert Counter(sample.label for sample in drawn) == dict.fromkeys(range(3), shots)
+    assert list(drawn) == [sample for sample in MANY if sample in drawn]
 
 
-def test_the_seed_alone_decides_and_fewer_shots_are_among_more() -> None:
+def test_fewer_shots_of_a_seed_are_among_more() -> None:
     assert draw_shots(MANY, NAMES, 2, seed=1) == draw_shots(MANY, NAMES, 2, seed=1)
     assert len({draw_shots(MANY, NAMES, 2, seed=seed) for seed in range(8)}) > 4
     for seed in range(8):
         assert set(draw_shots(MANY, NAMES, 2, seed)) < set(draw_shots(MANY, NAMES, 4, seed))
 
 
-def test_a_class_is_drawn_whatever_the_other_classes_hold() -> None:
-    without_last = [row for row in MANY if row.label != 2]
-    expected = [row for row in draw_shots(MANY, NAMES, 3, seed=0) if row.label != 2]
+def test_shots_of_a_class_ignore_other_classes() -> None:
+    without_last = [sample for sample in MANY if sample.label != 2]
+    expected = [sample for sample in draw_shots(MANY, NAMES, 3, seed=0) if sample.label != 2]
     assert list(draw_shots(without_last, NAMES[:2], 3, seed=0)) == expected
 
 
 @pytest.mark.parametrize(("shots", "count"), [(5, "4 videos"), (9, "7 videos")])
-def test_too_few_videos_are_an_error_that_names_the_class(shots: int, count: str) -> None:
+def test_classes_with_too_few_videos_are_named(shots: int, count: str) -> None:
     with pytest.raises(ValueError, match=rf"data.shots = {shots}: class '\w+' has {count}; lower data.shots"):
         draw_shots(MANY, NAMES, shots, seed=0)
     with pytest.raises(ValueError, match="class 'stand' has 0 videos"):
         draw_shots(MANY, (*NAMES, "stand"), 1, seed=0)
 
 
-def test_the_list_that_is_written_reads_back(tmp_path: Path) -> None:
+def test_written_lists_read_back(tmp_path: Path) -> None:
     names = ["plain.mp4", "with blank.mp4", "a, comma.mp4", 'a "quote", and more.mp4', "números 7.mp4"]
     for name in names:
         (tmp_path / name).write_bytes(b"x")
-    rows = [VideoSample(tmp_path / name, (i % 3,), "") for i, name in enumerate(names)]
-    (tmp_path / "train_list.csv").write_text(list_text(rows), encoding="utf-8")
+    samples = [VideoSample(tmp_path / name, (i % 3,), "") for i, name in enumerate(names)]
+    (tmp_path / "train_list.csv").write_text(list_text(samples), encoding="utf-8")
     read = read_list(tmp_path / "train_list.csv", class_names=NAMES).samples
-    assert [(row.path, row.label) for row in read] == [(row.path, row.label) for row in rows]
+    assert [(sample.path, sample.label) for sample in read] == [(sample.path, sample.label) for sample in samples]
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 1000))
-def test_a_balanced_epoch_shows_classes_and_their_videos_equally_often(labels: list[int], seed: int) -> None:
+def test_balanced_epochs_show_classes_equally_often(labels: list[int], seed: int) -> None:
     order = balanced_order(np.array(labels), np.random.default_rng(seed))
     assert len(order) == len(labels)
-    shown = Counter(labels[row] for row in order)
+    shown = Counter(labels[sample] for sample in order)
     per_class = [shown[label] for label in set(labels)]
     assert max(per_class) - min(per_class) <= 1
     times = Counter(order.tolist())
     for label in set(labels):
-        per_video = [times[row] for row, own in enumerate(labels) if own == label]
+        per_video = [times[sample] for sample, own in enumerate(labels) if own == label]
         assert max(per_video) - min(per_video) <= 1
 
 
-def test_over_balanced_epochs_every_video_has_its_turn_in_mixed_order() -> None:
+def test_every_video_has_its_turn_in_mixed_order() -> None:
     labels = np.array([0] * 30 + [1] * 3)
     epochs = [balanced_order(labels, generator(0, Stream.ORDER, epoch)) for epoch in range(12)]
     assert set(np.concatenate(epochs).tolist()) == set(range(33))

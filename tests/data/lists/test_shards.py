@@ -1,4 +1,4 @@
-"""Which tar files are meant, and that their videos are rows like any others."""
+"""Which tar files are meant, and that their videos are samples like any others."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def test_ranges_are_those_of_braceexpand(address: str) -> None:
     assert expand_ranges(address) == list(braceexpand.braceexpand(address))
 
 
-def test_what_names_tar_files(tmp_path: Path) -> None:
+def test_addresses_of_tar_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "folder" / "class").mkdir(parents=True)
     assert not any(map(names_shards, (str(tmp_path / "folder"), "list.csv", "none", "tar", "x.mp4", "{0..3}.csv")))
     tar_of(tmp_path / "folder" / "x.tar", {})
@@ -78,29 +78,29 @@ def test_tar_files_are_found_in_order(tmp_path: Path, monkeypatch: pytest.Monkey
         find_shards("gone://x/")
 
 
-def test_rows_are_in_the_order_of_the_tar_files(shards: Path) -> None:
-    rows = read_videos(str(shards), "data.train", class_names=NAMES).samples
-    assert [str(row.path) for row in rows] == [
+def test_samples_are_in_the_order_of_tar_files(shards: Path) -> None:
+    samples = read_videos(str(shards), "data.train", class_names=NAMES).samples
+    assert [str(sample.path) for sample in samples] == [
         f"{shards}/train-{n // 4:03d}.tar::{n:04d}_clip{n}.mp4" for n in range(10)
     ]
-    assert [row.label for row in rows] == [n % 3 for n in range(10)]
-    assert all(row.source == str(row.path) for row in rows)
+    assert [sample.label for sample in samples] == [n % 3 for n in range(10)]
+    assert all(sample.source == str(sample.path) for sample in samples)
 
 
-def test_training_and_evaluation_are_those_of_the_same_files(shards: Path, video_folder: Path, tmp_path: Path) -> None:
+def test_batches_are_those_of_the_same_files(shards: Path, video_folder: Path, tmp_path: Path) -> None:
     """What sample i of step s is depends on the seed, s and i alone; also in worker processes, from any step on."""
     files = as_files(video_folder)
-    rows = read_shards(f"{shards}/train-{{000..002}}.tar", NAMES).samples
+    samples = read_shards(f"{shards}/train-{{000..002}}.tar", NAMES).samples
     expected = list(train_batches(TrainDataset(files, TrainClips(SAMPLING, TRANSFORM), seed=3), 0, 5, 4))
     for first, workers, places in ((0, 0, None), (2, 2, None), (0, 1, range(1, 3))):
-        data = TrainDataset(rows, TrainClips(SAMPLING, TRANSFORM), seed=3)
+        data = TrainDataset(samples, TrainClips(SAMPLING, TRANSFORM), seed=3)
         batches = list(train_batches(data, first, 5, 4, workers, places))
         chosen = list(places or range(4))
         for batch, whole in zip(batches, expected[first:], strict=True):
             assert torch.equal(batch.video, whole.video[chosen])
             assert torch.equal(batch.labels, whole.labels[chosen])
-    tested = list(eval_batches(EvalDataset(rows, EvalViews(SAMPLING, size=24)), 4, workers=2))
-    assert [row for batch in tested for row in batch.indices] == list(range(10))
+    tested = list(eval_batches(EvalDataset(samples, EvalViews(SAMPLING, size=24)), 4, workers=2))
+    assert [sample for batch in tested for sample in batch.indices] == list(range(10))
     for made, right in zip(tested, eval_batches(EvalDataset(files, EvalViews(SAMPLING, size=24)), 4), strict=True):
         assert torch.equal(made.video, right.video)
         assert torch.equal(made.labels, right.labels)
@@ -115,7 +115,7 @@ def test_tar_files_in_another_storage(address: str, shards: Path, video_folder: 
     for tar in shards.glob("*.tar"):
         system.pipe(f"/bucket/{tar.name}", tar.read_bytes())
     found = read_videos(address, "data.train", class_names=NAMES)
-    assert [row.label for row in found.samples] == [n % 3 for n in range(10)]
+    assert [sample.label for sample in found.samples] == [n % 3 for n in range(10)]
     assert str(found.samples[0].path) == (
         f"memory://{'' if 'train' in address else '/'}bucket/train-000.tar::0000_clip0.mp4"
     )
@@ -128,7 +128,7 @@ def test_labels_are_numbers_or_names(tmp_path: Path) -> None:
     labels = {"cls": "2", "txt": "neither of both", "json": '{"label": "Neither_of_both"}'}
     for ending, label in labels.items():
         tar_of(tmp_path / f"{ending}.tar", {"a.mp4": b"0", f"a.{ending}": label.encode()})
-    assert [row.label for row in read_shards(str(tmp_path), NAMES).samples] == [2, 2, 2]
+    assert [sample.label for sample in read_shards(str(tmp_path), NAMES).samples] == [2, 2, 2]
     with pytest.raises(ValueError, match=r"txt\.tar::a\.mp4: label 'neither of both' is no class number"):
         read_shards(str(tmp_path / "txt.tar"))
     with pytest.raises(ValueError, match=r"data\.val = x\.tar: tar files need class names; give a file with one name"):
@@ -141,21 +141,11 @@ def test_all_that_is_wrong_is_said_at_once(shards: Path, tmp_path: Path) -> None
     write_shard(tmp_path / "t-2.tar", [{"__key__": "a", "mp4": b"0", "cls": 3}, {"__key__": "b", "mp4": b"0"}])
     with pytest.raises(ValueError, match=r"t-\{0\.\.2\}\.tar: 4 problems found") as caught:
         read_shards(f"{tmp_path}/t-{{0..2}}.tar", NAMES)
-    lines = str(caught.value).splitlines()[1:]
-    for line, expected in zip(
-        lines,
-        (
-            "t-0.tar: cannot be read (No such file",
-            "t-1.tar: is ",
-            "t-2.tar::b.mp4: no label",
-            "t-2.tar::a.mp4: label 3",
-        ),
-        strict=True,
-    ):
-        assert line.startswith(f"{tmp_path}/{expected}")
+    found = [" ".join(line.removeprefix(f"{tmp_path}/").split()[:2]) for line in str(caught.value).splitlines()[1:]]
+    assert found == ["t-0.tar: cannot", "t-1.tar: is", "t-2.tar::b.mp4: no", "t-2.tar::a.mp4: label"]
 
 
-def test_a_scan_of_tar_files_gives_a_list_that_training_takes(shards: Path, tmp_path: Path) -> None:
+def test_scans_of_tar_files_give_a_list(shards: Path, tmp_path: Path) -> None:
     bad = {"__key__": "bad", "mp4": b"text", "cls": 1}
     write_shard(tmp_path / "t-1.tar", [bad, {"__key__": "unlabelled", "mp4": b"0"}])
     (tmp_path / "t-0.tar").write_bytes((shards / "train-000.tar").read_bytes())
@@ -165,16 +155,16 @@ def test_a_scan_of_tar_files_gives_a_list_that_training_takes(shards: Path, tmp_
     assert [str(each.path) for each in found] == [f"{tmp_path}/t-1.tar::bad.mp4"]
     write_scan(targets, found, tmp_path / "scanned")
     clean = read_list(tmp_path / "scanned" / "clean.csv", class_names=NAMES).samples
-    rows = read_shards(str(tmp_path / "t-0.tar"), NAMES).samples
-    assert [(row.path, row.label) for row in clean] == [(row.path, row.label) for row in rows]
+    samples = read_shards(str(tmp_path / "t-0.tar"), NAMES).samples
+    assert [(sample.path, sample.label) for sample in clean] == [(sample.path, sample.label) for sample in samples]
 
 
 def test_lists_name_videos_in_tar_files(shards: Path, tmp_path: Path) -> None:
-    rows = read_shards(str(shards), NAMES).samples[3:6]
-    (tmp_path / "list.csv").write_text(list_text(rows))
+    samples = read_shards(str(shards), NAMES).samples[3:6]
+    (tmp_path / "list.csv").write_text(list_text(samples))
     again = read_list(tmp_path / "list.csv").samples
-    assert [(row.path, row.label, row.source) for row in again] == [
-        (row.path, row.label, f"list.csv:{n}") for n, row in enumerate(rows, 1)
+    assert [(sample.path, sample.label, sample.source) for sample in again] == [
+        (sample.path, sample.label, f"list.csv:{n}") for n, sample in enumerate(samples, 1)
     ]
     (tmp_path / "list.csv").write_text(
         "train-000.tar::0001_clip1.mp4 0\ntrain-000.tar::none.mp4 1\nnone.tar::a.mp4 1\n"
@@ -188,7 +178,7 @@ def test_lists_name_videos_in_tar_files(shards: Path, tmp_path: Path) -> None:
         read_list(tmp_path / "list.csv", root=shards)
 
 
-def test_a_video_in_a_tar_file_can_be_named_by_hand(shards: Path) -> None:
+def test_videos_in_tar_files_can_be_named(shards: Path) -> None:
     (found,) = find_videos([f"{shards}/train-001.tar::0004_clip4.mp4"])
     assert isinstance(found, ShardMember)
     assert found == read_shards(str(shards), NAMES).samples[4].path

@@ -1,77 +1,99 @@
-"""Lists and folders behind one setting."""
+"""Lists and class folders behind one setting, and the names of classes."""
 
 from pathlib import Path
 
 import pytest
 
-from vitaclip.data import choose_classes, read_videos
+from vitaclip.data import choose_classes, read_folder, read_videos
+
+
+def write_videos(root: Path, *files: str) -> Path:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(b"video")
+    return root
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    for name in ("tai_chi/a.mp4", "archery/b.mp4"):
-        (tmp_path / "videos" / name).parent.mkdir(parents=True)
-        (tmp_path / "videos" / name).write_bytes(b"video")
-    (tmp_path / "list.csv").write_text("tai_chi/a.mp4,tai chi\n", "utf-8")
-    (tmp_path / "names.txt").write_text("tai chi\narchery\n", "utf-8")
-    return tmp_path
+def folder(tmp_path: Path) -> Path:
+    """A folder of class folders."""
+    files = ("tai_chi/b.mp4", "tai_chi/a.MKV", "tai_chi/notes.txt", "tai_chi/.a.mp4", "archery/x.webm", "readme.md")
+    write_videos(tmp_path / "videos", *files, ".cache/a.mp4")
+    return tmp_path / "videos"
 
 
-def test_folder_names_its_classes(root: Path) -> None:
-    videos = read_videos(str(root / "videos"), "data.train")
+def test_folders_name_their_classes(folder: Path) -> None:
+    videos = read_videos(str(folder), "data.train")
     assert videos.class_names == ("archery", "tai chi")
-    assert [row.label for row in videos.samples] == [0, 1]
+    found = [(str(Path(str(sample.path)).relative_to(folder)), sample.label) for sample in videos.samples]
+    assert found == [("archery/x.webm", 0), ("tai_chi/a.MKV", 1), ("tai_chi/b.mp4", 1)]
 
 
-def test_class_file_orders_a_folder(root: Path) -> None:
-    videos = read_videos(str(root / "videos"), "data.train", classes=str(root / "names.txt"))
-    assert [row.label for row in videos.samples] == [1, 0]
+def test_given_names_order_a_folder(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("tai chi\nyoga\narchery\n", "utf-8")
+    videos = read_videos(str(folder), "data.train", classes=str(tmp_path / "names.txt"))
+    assert videos.class_names == ("tai chi", "yoga", "archery")
+    assert [sample.label for sample in videos.samples] == [2, 0, 0]
+    assert [sample.label for sample in read_folder(folder, ["tai_chi", "archery"]).samples] == [1, 0, 0]
 
 
-def test_list_with_root_and_known_names(root: Path) -> None:
-    videos = read_videos(
-        str(root / "list.csv"), "data.val", root=str(root / "videos"), class_names=["archery", "tai chi"]
-    )
-    assert [(row.path, row.label) for row in videos.samples] == [(root / "videos" / "tai_chi" / "a.mp4", 1)]
+def test_accents_in_class_folders_have_either_form(tmp_path: Path) -> None:
+    write_videos(tmp_path, "cafe\u0301_cre\u0300me/a.mp4")
+    assert [sample.label for sample in read_folder(tmp_path, ["tea", "caf\u00e9 cr\u00e8me"]).samples] == [1]
 
 
-def write_videos(root: Path, *folders: str) -> None:
-    for folder in folders:
-        (root / folder).mkdir(parents=True)
-        (root / folder / "a.avi").write_bytes(b"video")
+def test_problems_of_a_folder_are_told_at_once(folder: Path) -> None:
+    (folder / "yoga").mkdir()
+    (folder / "archery" / "y.mp4").touch()
+    with pytest.raises(ValueError, match="2 problems") as caught:
+        read_folder(folder)
+    assert "yoga: holds no video; add some or remove the folder" in str(caught.value)
+    assert "y.mp4 is empty (0 bytes)" in str(caught.value)
+    (folder / "yoga").rmdir()
+    assert len(read_folder(folder, keep_absent=True).samples) == 4
+
+
+def test_folders_of_no_class_or_of_one_are_refused(folder: Path) -> None:
+    with pytest.raises(ValueError, match=r"tai_chi: no class is called 'tai chi' \(did you mean 'tai chis'"):
+        read_folder(folder, ["tai chis", "archery"])
+    write_videos(folder, "TaiChi/a.mp4")
+    with pytest.raises(ValueError, match=r"tai_chi: is class 'tai chi' like .*TaiChi; move the videos into one"):
+        read_folder(folder, ["archery", "tai chi"])
+    (folder / "tai chi").mkdir()
+    with pytest.raises(ValueError, match="'tai chi' is the same as 'tai chi'"):
+        read_folder(folder)
+    with pytest.raises(ValueError, match="no such folder"):
+        read_folder(folder / "none")
+    with pytest.raises(ValueError, match="holds no class folders"):
+        read_folder(folder / "archery")
 
 
 def test_folders_of_ucf101_join_its_wording(tmp_path: Path) -> None:
-    write_videos(tmp_path, "ApplyEyeMakeup", "HammerThrow", "Hammering", "YoYo")
+    names = ("ApplyEyeMakeup", "HammerThrow", "Hammering", "YoYo")
+    write_videos(tmp_path, *(f"{name}/a.avi" for name in names))
     videos = read_videos(str(tmp_path), "data.train", classes="ucf101")
     assert len(videos.class_names) == 101
-    assert [videos.class_names[row.label] for row in videos.samples] == [
-        *("apply eye makeup", "hammer throw", "hammering", "yo yo")
-    ]
+    words = [videos.class_names[sample.label] for sample in videos.samples]
+    assert words == ["apply eye makeup", "hammer throw", "hammering", "yo yo"]
     # Validation, and the evaluation of a trained model, know only the wording.
-    again = read_videos(str(tmp_path), "data.val", class_names=videos.class_names)
-    assert again.samples == videos.samples
+    assert read_videos(str(tmp_path), "data.val", class_names=videos.class_names).samples == videos.samples
 
 
-def test_labels_of_a_list_join_by_name_in_any_spelling(tmp_path: Path) -> None:
-    write_videos(tmp_path, "v")
-    (tmp_path / "list.csv").write_text("v/a.avi kick_ball\n", "utf-8")
-    (row,) = read_videos(str(tmp_path / "list.csv"), "data.val", classes="hmdb51").samples
-    assert row.label == 21
-
-
-def test_two_folders_of_one_class_are_refused(tmp_path: Path) -> None:
-    write_videos(tmp_path, "TaiChi", "tai_chi", "archery")
-    with pytest.raises(ValueError, match=r"tai_chi: is class 'tai chi' like .*TaiChi; move the videos into one"):
-        read_videos(str(tmp_path), "data.train", class_names=["archery", "tai chi"])
+def test_lists_join_known_names(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("tai_chi/b.mp4,TaiChi\n", "utf-8")
+    videos = read_videos(str(tmp_path / "list.csv"), "data.val", root=str(folder), class_names=["archery", "tai chi"])
+    assert [(sample.path, sample.label) for sample in videos.samples] == [(folder / "tai_chi" / "b.mp4", 1)]
+    with pytest.raises(ValueError, match=r"data\.val = .*list\.csv: a list needs class names"):
+        read_videos(str(tmp_path / "list.csv"), "data.val")
+    with pytest.raises(ValueError, match=r"data\.train is not set"):
+        read_videos("", "data.train")
 
 
 def test_classes_are_a_file_then_a_data_set_then_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert choose_classes("hmdb51")[:2] == ("brush hair", "cartwheel")
     assert choose_classes("hmdb51, run") == ("hmdb51", "run")
-    long = ", ".join(f"class number {i}" for i in range(100))
-    assert len(choose_classes(long)) == 100
+    assert len(choose_classes(", ".join(f"class number {i}" for i in range(100)))) == 100
     (tmp_path / "hmdb51").write_text("run\nwalk\n", "utf-8")
     assert choose_classes("hmdb51") == ("run", "walk")
     (tmp_path / "hmdb51, run").write_text("sit\nstand\n", "utf-8")
@@ -90,10 +112,3 @@ def test_classes_are_a_file_then_a_data_set_then_names(tmp_path: Path, monkeypat
 def test_classes_that_are_nothing_are_refused(classes: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_classes(classes)
-
-
-def test_refusals_name_the_setting(root: Path) -> None:
-    with pytest.raises(ValueError, match=r"data\.train is not set"):
-        read_videos("", "data.train")
-    with pytest.raises(ValueError, match=r"data\.val = .*list\.csv: a list needs class names"):
-        read_videos(str(root / "list.csv"), "data.val")

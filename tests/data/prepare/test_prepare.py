@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -34,8 +35,8 @@ def prepared(dataset: str, root: Path, annotations: Path, list_name: str, out: P
     write_preparation(prepare_dataset(dataset, root, annotations), out)
     names = choose_classes(dataset)
     assert read_class_names(out / "classes.txt") == names
-    rows = read_list(out / f"{list_name}.csv", class_names=names).samples
-    return {str(Path(str(row.path)).relative_to(root.absolute())): names[row.label] for row in rows}
+    samples = read_list(out / f"{list_name}.csv", class_names=names).samples
+    return {str(Path(str(sample.path)).relative_to(root.absolute())): names[sample.label] for sample in samples}
 
 
 def lines(file: Path) -> list[list[str]]:
@@ -100,7 +101,7 @@ def test_kinetics_finds_every_habit(kinetics: tuple[Path, Path], tmp_path: Path)
     }
     names = choose_classes("kinetics400")
     val = read_list(tmp_path / "out" / "val.csv", class_names=names).samples
-    assert [(row.path.name, names[row.label]) for row in val] == [
+    assert [(sample.path.name, names[sample.label]) for sample in val] == [
         ("ccccccccccc.webm", "abseiling"),
         ("ddddddddddd_000005_000015.avi", "abseiling"),
         ("eeeeeeeeeee_000001_000011.mp4", "abseiling"),
@@ -228,7 +229,7 @@ def test_hmdb51(tmp_path: Path) -> None:
     found = prepared("hmdb51", root, annotations, "test1", tmp_path / "out")
     assert found == {f"kick/b{odd}_kick_2.avi": "kick", "kick_ball/a_kick_ball_1.avi": "kick ball"}
     train = read_list(tmp_path / "out" / "train1.csv", class_names=choose_classes("hmdb51")).samples
-    trained = {str(Path(str(row.path)).relative_to(root)) for row in train}
+    trained = {str(Path(str(sample.path)).relative_to(root)) for sample in train}
     assert trained == {"kick/a_kick_1.avi", "kick_ball/same.avi", "sword/same.avi"}
     inside = prepare_dataset("hmdb51", root, annotations / "testTrainMulti_7030_splits")
     assert inside.lists["train1"].found == 3
@@ -253,78 +254,68 @@ def test_ssv2(tmp_path: Path, prefix: str) -> None:
         "2.webm": "Pretending to put something on a surface",
     }
     val = read_list(tmp_path / "out" / "val.csv", class_names=choose_classes("ssv2")).samples
-    assert [row.path.name for row in val] == ["3.mp4"]
+    assert [sample.path.name for sample in val] == ["3.mp4"]
     assert [row[2] for row in lines(tmp_path / "out" / "missing.txt")] == ["4"]
 
 
+GOOD = "abseiling,aaaaaaaaaaa,0,10,train"
+
+
 @pytest.mark.parametrize(
-    ("dataset", "change", "message"),
+    ("line", "message"),
     [
-        ("kinetics400", "no root", "does not exist; --root takes the folder that the videos lie in"),
-        ("kinetics400", "root is a file", "is a file, not a folder; --root"),
-        ("kinetics400", "empty root", "none of the 1 annotated clips was found, such as aaaaaaaaaaa_000000_000010; no"),
-        ("kinetics400", "other root", "1 videos lie there, such as"),
-        ("kinetics400", "two folders", "folders 'Abseiling' and 'abseiling' differ in capitals alone"),
-        ("kinetics400", "no annotations", "does not exist; --annotations takes csv files"),
-        ("kinetics400", "other csv", "holds no annotations of kinetics400; --annotations takes csv"),
-        ("kinetics400", "short line", "k.csv:3: the line breaks off"),
-        ("kinetics400", "other class", "k.csv:3: 'swimmming' is no class of kinetics400; are these its annotations?"),
-        ("kinetics400", "two classes", "k.csv:3: class 'Abseiling' differs from 'abseiling' in capitals alone"),
-        ("kinetics400", "other split", "split 'traim' is none of train, val"),
-        ("kinetics400", "bad time", "times 'x', '10' are no seconds"),
-        ("kinetics400", "web page", "is a web page, not annotations"),
-        ("kinetics400", "empty file", "is empty; download the annotations again"),
-        ("kinetics400", "not text", "not UTF-8 text"),
-        ("ucf101", "csv file", "is a file, not a folder; --annotations takes the folder that holds classInd.txt"),
-        ("ucf101", "other csv", "trainlist01.txt: No such file or directory"),
-        ("hmdb51", "other csv", "holds no file CLASS_test_split1.txt"),
-        ("ssv2", "other csv", "holds no annotations of ssv2; --annotations takes the folder that holds labels.json"),
-        ("ssv2", "broken json", "train.json: is no JSON or breaks off (line 1)"),
-        ("kinetics400", "out exists", "exists already; remove it or name another --out"),
+        ("archery,bbbbbbb", "k.csv:3: the line breaks off"),
+        ("swimmming,bbbbbbbbbbb,0,10,train", "k.csv:3: 'swimmming' is no class of kinetics400; are these its annotat"),
+        ("Abseiling,bbbbbbbbbbb,0,10,train", "k.csv:3: class 'Abseiling' differs from 'abseiling' in capitals alone"),
+        ("archery,bbbbbbbbbbb,0,10,traim", "split 'traim' is none of train, val"),
+        ("archery,bbbbbbbbbbb,x,10,train", "times 'x', '10' are no seconds"),
+    ],
+)
+def test_wrong_lines_are_refused(tmp_path: Path, line: str, message: str) -> None:
+    root = put(tmp_path / "videos", "abseiling/aaaaaaaaaaa_000000_000010.mp4")
+    annotate(tmp_path, "k.csv", HEADER, GOOD, line)
+    with pytest.raises(ValueError, match=re.escape(message)):
+        prepare_dataset("kinetics400", root, tmp_path / "k.csv")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "files", "arguments", "message"),
+    [
+        ("kinetics400", {}, ["--root", "none"], "does not exist; --root takes the folder that the videos lie in"),
+        ("kinetics400", {}, ["--root", "a/k.csv"], "is a file, not a folder; --root"),
+        ("kinetics400", {"o/x.txt": "x"}, ["--root", "o"], "of the 1 annotated clips was found, such as aaaaaaaaaaa_0"),
+        ("kinetics400", {"o/x.mp4": "x"}, ["--root", "o"], "1 videos lie there, such as"),
+        ("kinetics400", {"v/Abseiling/b.mp4": "b"}, [], "folders 'Abseiling' and 'abseiling' differ in capitals alone"),
+        ("kinetics400", {}, ["--annotations", "none"], "does not exist; --annotations takes csv files"),
+        ("kinetics400", {"a/k.csv": "path,label\na.mp4,0"}, [], "holds no annotations of kinetics400; --annotations"),
+        ("kinetics400", {"a/k.csv": "<!DOCTYPE html><html>404</html>"}, [], "is a web page, not annotations"),
+        ("kinetics400", {"a/k.csv": " "}, [], "is empty; download the annotations again"),
+        ("kinetics400", {"a/k.csv": "\udcff"}, [], "not UTF-8 text"),
+        ("kinetics400", {"out/something.txt": "x"}, [], "exists already; remove it or name another --out"),
+        ("ucf101", {}, ["--annotations", "a/k.csv"], "is a file, not a folder; --annotations takes the folder that"),
+        ("ucf101", {}, [], "trainlist01.txt: No such file or directory"),
+        ("hmdb51", {}, [], "holds no file CLASS_test_split1.txt"),
+        ("ssv2", {}, [], "holds no annotations of ssv2; --annotations takes the folder that holds labels.json"),
+        ("ssv2", {"a/train.json": '[{"id": "1", "templ'}, [], "train.json: is no JSON or breaks off (line 1)"),
+        ("ssv2", {"a/train.json": '[{"id": "1"}]'}, [], "train.json: entry 0 has no id or no template"),
     ],
 )
 def test_mistakes_are_one_line_and_nothing_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], dataset: str, change: str, message: str
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    dataset: str,
+    files: dict[str, str],
+    arguments: list[str],
+    message: str,
 ) -> None:
-    root = put(tmp_path / "videos", "abseiling/aaaaaaaaaaa_000000_000010.mp4")
-    good = "abseiling,aaaaaaaaaaa,0,10,train"
-    folder = annotate(tmp_path / "annotations", "k.csv", HEADER, good)
-    annotations, out = folder, tmp_path / "out"
-    bad_lines = {
-        "short line": "archery,bbbbbbb",
-        "other class": "swimmming,bbbbbbbbbbb,0,10,train",
-        "two classes": "Abseiling,bbbbbbbbbbb,0,10,train",
-        "other split": "archery,bbbbbbbbbbb,0,10,traim",
-        "bad time": "archery,bbbbbbbbbbb,x,10,train",
-    }
-    if change in bad_lines:
-        annotate(folder, "k.csv", HEADER, good, bad_lines[change])
-    elif change in ("no root", "empty root", "other root", "root is a file"):
-        root = put(tmp_path / "other", "x.mp4") / ("x.mp4" if change == "root is a file" else "")
-        root = tmp_path / "none" if change == "no root" else root
-        if change == "empty root":
-            (root / "x.mp4").unlink()
-    elif change == "two folders":
-        put(root, "Abseiling/bbbbbbbbbbb.mp4")
-    elif change == "no annotations":
-        annotations = tmp_path / "none"
-    elif change == "csv file":
-        annotations = folder / "k.csv"
-    elif change == "other csv":
-        annotate(folder, "k.csv", "path,label", "a.mp4,0")
-    elif change == "web page":
-        annotate(folder, "k.csv", "<!DOCTYPE html><html>404</html>")
-    elif change == "empty file":
-        annotate(folder, "k.csv", "")
-    elif change == "not text":
-        (folder / "k.csv").write_bytes(b"\xff\xfe\x00")
-    elif change == "broken json":
-        annotate(folder, "train.json", '[{"id": "1", "templ')
-    elif change == "out exists":
-        put(out, "something.txt")
+    monkeypatch.chdir(tmp_path)
+    put(Path("v"), "abseiling/aaaaaaaaaaa_000000_000010.mp4")
+    annotate(Path("a"), "k.csv", HEADER, GOOD)
+    for name, text in files.items():
+        put(Path(), name).joinpath(name).write_bytes(text.encode("utf-8", "surrogateescape"))
     before = sorted(tmp_path.rglob("*"))
-    arguments = ["--root", str(root), "--annotations", str(annotations), "--out", str(out)]
-    assert main(["data", "prepare", dataset, *arguments]) == 2
+    assert main(["data", "prepare", dataset, "--root", "v", "--annotations", "a", "--out", "out", *arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

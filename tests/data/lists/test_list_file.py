@@ -1,0 +1,286 @@
+"""Lists of videos in files, good and bad."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from vitaclip.data import VideoSample, read_list
+
+NAMES = ["guitar", "playing guitar", "swimming, indoors", "tai chi"]
+WriteList = Callable[..., Path]
+
+
+@pytest.fixture
+def write_list(tmp_path: Path) -> WriteList:
+    """Writes list.csv, and a file for each of `videos` (they need only be there for a list to be right)."""
+
+    def write(text: str, *videos: str, encoding: str = "utf-8") -> Path:
+        for video in videos:
+            (tmp_path / video).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / video).write_bytes(b"video")
+        (tmp_path / "list.csv").write_bytes(text.encode(encoding))
+        return tmp_path / "list.csv"
+
+    return write
+
+
+def relative(samples: tuple[VideoSample, ...], root: Path) -> list[tuple[str, int]]:
+    return [(str(Path(str(sample.path)).relative_to(root)), sample.label) for sample in samples]
+
+
+@pytest.mark.parametrize(
+    ("line", "path", "label"),
+    [
+        ("a.mp4,3", "a.mp4", 3),
+        ("a.mp4\t3", "a.mp4", 3),
+        ("  a.mp4 , 3  ", "a.mp4", 3),
+        ("my clip, part 2.mp4 1", "my clip, part 2.mp4", 1),
+        ("my clip, part 2.mp4,1", "my clip, part 2.mp4", 1),
+        ("my clip, part 2.mp4, 1", "my clip, part 2.mp4", 1),
+        ("sub/größe 日本,b.mp4,0", "sub/größe 日本,b.mp4", 0),
+        ('"my clip, part 2.mp4",1', "my clip, part 2.mp4", 1),
+        ('"a ""b"".mp4" 1', 'a "b".mp4', 1),
+        ('"a.mp4","1"', "a.mp4", 1),
+        ("a b.mp4 playing guitar", "a b.mp4", 1),
+        ("playing guitar.mp4,swimming, indoors", "playing guitar.mp4", 2),
+        ('"a,b.mp4","swimming, indoors"', "a,b.mp4", 2),
+        ('"a,b.mp4", tai chi', "a,b.mp4", 3),
+        ("tai chi/tai chi.mp4,tai chi", "tai chi/tai chi.mp4", 3),
+        ("a.mp4,TaiChi", "a.mp4", 3),
+        ("a b.mp4 Playing_Guitar", "a b.mp4", 1),
+        ("a.mp4 Swimming, Indoors", "a.mp4", 2),
+        ("Playing Guitar.mp4 Guitar", "Playing Guitar.mp4", 0),
+    ],
+)
+def test_lines_hold_a_path_and_a_label(write_list: WriteList, line: str, path: str, label: int) -> None:
+    file = write_list(line + "\n", path)
+    assert relative(read_list(file, class_names=NAMES).samples, file.parent) == [(path, label)]
+    if line.strip('" ')[-1].isdecimal():
+        numbered = read_list(file)
+        assert relative(numbered.samples, file.parent) == [(path, label)]
+        assert numbered.class_names == ()
+
+
+def test_fault_16_blank_line_and_comma_in_path(write_list: WriteList) -> None:
+    text = "\ufeffpath,label\r\n\r\n# the first half\r\na, b.mp4,0\r\n   \r\nc d.mp4 1\r\n\r\n"
+    for end in ("\r\n", "\n", "\r"):
+        file = write_list(text.replace("\r\n", end), "a, b.mp4", "c d.mp4")
+        samples = read_list(file).samples
+        assert relative(samples, file.parent) == [("a, b.mp4", 0), ("c d.mp4", 1)]
+        assert [sample.source for sample in samples] == ["list.csv:4", "list.csv:6"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Path,Label\na, b.mp4,2\n",
+        "video_path,class\na, b.mp4,2\n",
+        'label,split,path\n2,train,"a, b.mp4"\n',
+        'filename;duration;class_name\na, b.mp4;3.5;"swimming, indoors"\n',
+        "id\tvideo\tlabel\n7\ta, b.mp4\t2\n",
+        '"path","label"\n"a, b.mp4","2"\n',
+        '# mine\n{"path": "a, b.mp4", "label": 2}\n',
+        '{"label": "swimming, indoors", "fps": 25, "Video": "a, b.mp4"}\n\n',
+        '{"path": "a, b.mp4", "label": [2]}\n',
+    ],
+)
+def test_headings_and_json_lines_name_columns(write_list: WriteList, text: str) -> None:
+    file = write_list(text, "a, b.mp4")
+    assert relative(read_list(file, class_names=NAMES).samples, file.parent) == [("a, b.mp4", 2)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a, b.mp4,0|3\n",
+        "a, b.mp4 3 | 0\n",
+        'a, b.mp4,"0|3"\n',
+        '"a, b.mp4","3|0|3"\n',
+        "path,label\na, b.mp4,0|3\n",
+        'split,label,path\ntrain,0|3,"a, b.mp4"\n',
+        "a, b.mp4,3\na, b.mp4,0\n",
+        '{"path": "a, b.mp4", "labels": [3, 0]}\n',
+        '{"path": "a, b.mp4", "label": 0}\n{"path": "a, b.mp4", "label": 3}\n',
+        "a, b.mp4,guitar|tai chi\n",
+        "a, b.mp4 TaiChi|0\n",
+        'a, b.mp4,"Guitar|tai_chi"\n',
+        "a, b.mp4,tai chi\n./a, b.mp4,guitar\n",
+        '{"path": "a, b.mp4", "label": ["guitar", 3]}\n',
+    ],
+)
+def test_videos_may_have_several_labels(write_list: WriteList, text: str) -> None:
+    for names in (NAMES,) if "chi" in text.lower() or "guitar" in text.lower() else (NAMES, None):
+        (sample,) = read_list(write_list(text, "a, b.mp4"), class_names=names).samples
+        assert sample.labels == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a.mp4 0 3\n",
+        "a.mp4,0,3\n",
+        "a.mp4,0;3\n",
+        'a.mp4,"0,3"\n',
+        "a.mp4,[0, 3]\n",
+        "a.mp4,0,0,1,0\n",
+        "a.mp4 tai chi;guitar\n",
+        "a.mp4,guitar,tai chi\n",
+        'path,split,label\na.mp4,train,"0,3"\n',
+    ],
+)
+def test_other_signs_between_labels_are_refused(write_list: WriteList, text: str) -> None:
+    for names in (NAMES,) if "guitar" in text else (NAMES, None):
+        with pytest.raises(ValueError, match=r"1 problem found\nlist\.csv:[12]: .*\| between (several|them)"):
+            read_list(write_list(text, "a.mp4"), class_names=names)
+
+
+def test_names_with_the_sign_between_labels_are_found(write_list: WriteList) -> None:
+    file = write_list("a.mp4,left|right\nb.mp4,up|left|right\n", "a.mp4", "b.mp4")
+    with pytest.raises(ValueError, match="no class is called 'left'"):
+        read_list(file, class_names=["left|right", "up"])
+    (sample,) = read_list(write_list("a.mp4,left|right\n", "a.mp4"), class_names=["up", "left|right"]).samples
+    assert sample.labels == (1,)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "lists no video; write one line"),
+        ("\n# nothing\n", "lists no video; write one line"),
+        ("path,label\n", "lists no video; write one line"),
+        ("label,youtube_id,time_start,time_end,split\nx,y,0,1,train\n", "`vitaclip data prepare` makes lists of it"),
+        ("walk,v0,20,30,train\nrun,v1,20,30,train\n", "`vitaclip data prepare` makes lists of it"),
+        ('"walk, up",v0,0.5,10.5,val,0\n', "`vitaclip data prepare` makes lists of it"),
+        ('[{"path": "a.mp4", "label": 0}]', "is one JSON text; write JSON lines"),
+        ('{"path": "a.mp4", "label": 0}\n{"path": "a.m', r"list\.csv:2: is no JSON"),
+        ('{"path": "a.mp4"}', r"list\.csv:1: has no path or no label"),
+        ('{"path": "a.mp4", "label": true}', "label True must be a number or a name"),
+        ("path,split,label\na.mp4,0\n", r"list\.csv:2: has 2 columns, the heading 3"),
+        ("path,split,label\na.mp4,train,\n", r"list\.csv:2: no label; fill it in"),
+        ("path,split,label\na.mp4,train," + "x" * 200_000, r"list\.csv:2: is no line of csv \(field larger"),
+        ('{"path": ' + "[" * 100_000, "nested too deeply"),
+        ("sub\\a.mp4,0\n", "has backslashes, as Windows writes paths; write /"),
+        ("a.mp4," + "walk " * 400, r"label 'walk (walk ){10}w \.\.\.' is no class number"),
+        ("a.mp4,guitar", r"list\.csv:1: label 'guitar' is no class number; .* give the class names"),
+        ("a\0.mp4,0", "cannot be read"),
+        ("a.mp4,0\nsub/../a.mp4,0\n", r"list\.csv:2: .*listed already at list\.csv:1; remove one"),
+    ],
+)
+def test_lists_that_cannot_be_read(write_list: WriteList, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        read_list(write_list(text, "a.mp4"))
+
+
+def test_unreadable_files_are_refused(write_list: WriteList, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"none\.csv: cannot be read \(No such file"):
+        read_list(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match="not UTF-8"):
+        read_list(write_list("größe.mp4,0", encoding="latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("a.mp4,4", "label 4 is out of range for 4 classes; use 0..3"),
+        ("a.mp4,-1", "label -1 is negative"),
+        ("a.mp4,gitar", "no class is called 'gitar' (did you mean 'guitar'?)"),
+        ("a.mp4,1.0", "no class is called '1.0'"),
+        ("my clip.mp4,playing the gitar", "no class is called 'playing the gitar'"),
+        ("a.mp4 playing the gitar", "no class is called 'playing the gitar'"),
+        ("a.mp4", "'a.mp4' has no label; write 'path,label'"),
+        ("none.mp4,0", "cannot be read (No such file or directory); check the path and the root"),
+        ("empty.mp4,0", "is empty (0 bytes); copy it again"),
+        ("folder,0", "is a folder; name a video file, or a folder of numbered pictures"),
+    ],
+)
+def test_fault_16_every_line_is_checked_before_training(
+    write_list: WriteList, tmp_path: Path, line: str, message: str
+) -> None:
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "folder").mkdir()
+    file = write_list(f"good.mp4,0\n\n{line}\n", "good.mp4", "a.mp4")
+    with pytest.raises(ValueError, match="1 problem") as caught:
+        read_list(file, class_names=NAMES)
+    heading, problem = str(caught.value).split("\n")
+    assert heading == f"{file}: 1 problem found"
+    assert problem.startswith("list.csv:3: ")
+    assert message in problem
+
+
+def test_all_problems_are_counted_and_ten_shown(write_list: WriteList) -> None:
+    file = write_list("".join(f"none{number}.mp4,0\n" for number in range(25)))
+    with pytest.raises(ValueError, match="25 problems found") as caught:
+        read_list(file)
+    lines = str(caught.value).split("\n")
+    assert len(lines) == 12
+    assert lines[10].startswith("list.csv:10: ")
+    assert lines[11] == "... and 15 more"
+
+
+@pytest.mark.parametrize(
+    ("labels", "noted"), [("1 2", True), ("2 1", True), ("0 1", False), ("2 2", False), ("run run", False)]
+)
+def test_labels_from_one_are_noted(write_list: WriteList, labels: str, noted: bool) -> None:
+    lines = "".join(f"{n}.mp4,{label}\n" for n, label in enumerate(labels.split()))
+    note = read_list(write_list(lines, "0.mp4", "1.mp4"), class_names=["sit", "walk", "run"]).note
+    assert ("label 0 never occurs" in note) == noted
+
+
+def test_labels_from_one_explain_the_last_class(write_list: WriteList) -> None:
+    file = write_list("a.mp4,1\nb.mp4,2\n", "a.mp4", "b.mp4")
+    with pytest.raises(ValueError, match=r"out of range for 2 classes.*\nlabel 0 never occurs: labels count from 0"):
+        read_list(file, class_names=["sit", "walk"])
+
+
+def test_numbers_that_name_another_class_are_refused(write_list: WriteList) -> None:
+    file = write_list("a.mp4,1", "a.mp4")
+    assert read_list(file, class_names=["0", "1"]).samples[0].label == 1
+    with pytest.raises(ValueError, match="class number 1 or the name of class 0"):
+        read_list(file, class_names=["1", "2"])
+
+
+@pytest.mark.parametrize(
+    "line", ["," * 20_000, " " * 50_000, "a.mp4" + ", " * 20_000 + "0", "a" * 200_000, "a.mp4," + "0|" * 50_000]
+)
+def test_long_lines_take_no_long_time(write_list: WriteList, line: str) -> None:
+    """They take a tenth of a second or less; 5 s and more when time grew with the square of the length."""
+    file = write_list(f"a.mp4,0\nb{line}c,0\nd{line}x\n", "a.mp4")
+    started = time.process_time()
+    with pytest.raises(ValueError, match=r"problems? found"):
+        read_list(file, class_names=NAMES)
+    assert time.process_time() - started < 2
+
+
+def test_paths_of_other_systems_are_found(write_list: WriteList) -> None:
+    files = ["cafe\u0301/cre\u0300me.mp4", "caf\u00e9 noir/\u00e9t\u00e9 1.mp4", "sub/deep/a.mp4"]
+    lines = ["caf\u00e9/cr\u00e8me.mp4,0", "cafe\u0301 noir/\u00e9te\u0301 1.mp4 1", "sub\\deep\\a.mp4,2"]
+    file = write_list("\n".join(lines), *files)
+    assert relative(read_list(file).samples, file.parent) == list(zip(files, range(3), strict=True))
+
+
+def test_frame_folders_in_lists(write_list: WriteList) -> None:
+    folders = [f"{name}/img_00001.jpg" for name in ("clip 1", "clip 2", "clip 2 16")]
+    file = write_list("clip 1,0\nclip 2 16 1\n", *folders[:2])
+    assert relative(read_list(file).samples, file.parent) == [("clip 1", 0), ("clip 2", 1)]
+    file = write_list("clip 2 16 1\n", *folders)  # what is there by its whole name goes first
+    assert relative(read_list(file).samples, file.parent) == [("clip 2 16", 1)]
+
+
+def test_paths_are_absolute_or_below_the_root(write_list: WriteList, tmp_path: Path) -> None:
+    absolute = tmp_path / "elsewhere" / "b.mp4"
+    file = write_list(f"a.mp4,0\n{absolute},1\n", "videos/a.mp4", "elsewhere/b.mp4")
+    samples = read_list(file, root=tmp_path / "videos").samples
+    assert [sample.path for sample in samples] == [tmp_path / "videos" / "a.mp4", absolute]
+
+
+def test_missing_files_may_stay_for_an_evaluation(write_list: WriteList, tmp_path: Path) -> None:
+    (tmp_path / "empty.mp4").touch()
+    lines = "gone.mp4,0\na.mp4,1\nempty.mp4,0\n"
+    samples = read_list(write_list(lines, "a.mp4"), keep_absent=True).samples
+    assert [sample.path.name for sample in samples] == ["gone.mp4", "a.mp4", "empty.mp4"]
+    with pytest.raises(ValueError, match=r"1 problem found\n.*gone.mp4 is listed already at list\.csv:1"):
+        read_list(write_list(lines + "gone.mp4,0\n"), keep_absent=True)
+    with pytest.raises(ValueError, match="2 problems found"):  # nothing would be left
+        read_list(write_list("gone.mp4,0\nempty.mp4,0\n"), keep_absent=True)
