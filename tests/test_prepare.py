@@ -49,7 +49,7 @@ def kept_bytes(model: VideoModel) -> int:
     return sum(kept.values())
 
 
-def test_activations_computed_twice_give_the_same_gradients_from_less_memory() -> None:
+def test_checkpointed_activations_give_gradients_from_less_memory() -> None:
     model = tiny_model(NAMES).double()
     expected, needed = gradients(model), kept_bytes(model)
     model.prepare(RuntimeConfig(checkpoint_activations=True))
@@ -60,7 +60,7 @@ def test_activations_computed_twice_give_the_same_gradients_from_less_memory() -
     assert kept_bytes(model) == needed
 
 
-def test_a_run_with_checkpointed_activations_ends_with_the_same_bits(world: Path, tmp_path: Path) -> None:
+def test_checkpointed_activations_change_no_bit_of_a_run(world: Path, tmp_path: Path) -> None:
     for setting in (False, True):
         config = train_config(world, tmp_path / str(setting))
         Trainer(replace(config, runtime=replace(config.runtime, checkpoint_activations=setting))).fit()
@@ -69,7 +69,7 @@ def test_a_run_with_checkpointed_activations_ends_with_the_same_bits(world: Path
     assert json.loads((tmp_path / "True" / "config.json").read_text())["runtime"]["checkpoint_activations"]
 
 
-def test_compile_is_for_the_blocks_of_the_image_tower_and_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blocks_of_the_image_tower_compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled: list[nn.Module] = []
 
     def note(self: nn.Module) -> None:

@@ -91,7 +91,7 @@ def test_fault_06_wording_of_ucf101_is_words() -> None:
     assert classes.prompts[0] == "apply eye makeup"
 
 
-def test_wording_differs_from_the_name_only_where_it_must() -> None:
+def test_wordings_are_names_with_blanks() -> None:
     for dataset in set(COUNTS) - {"ucf101"}:
         classes = load_dataset_classes(dataset)
         sign = {"hmdb51": "_", "mit": "+", "mmit": "+"}.get(dataset, "_")
@@ -111,7 +111,7 @@ def test_the_name_that_gym99_repeats_bears_its_number() -> None:
     assert "(BB) salto backward tucked" not in names("gym99")
 
 
-def test_variants_are_named_and_change_only_what_they_say() -> None:
+def test_variants_change_only_what_they_say() -> None:
     ours, theirs = load_dataset_classes("hmdb51"), load_dataset_classes("hmdb51", "vificlip_csv")
     differing = [i for i in range(51) if ours.names[i] != theirs.names[i]]
     assert differing == [20, 21, 44, 45]
@@ -126,7 +126,7 @@ def test_variants_are_named_and_change_only_what_they_say() -> None:
     assert class_variants("ssv2") == {}
 
 
-def test_kinetics_600_has_220_new_classes_and_not_232() -> None:
+def test_kinetics_600_has_220_new_classes() -> None:
     old, new = names("kinetics400"), names("kinetics600")
     renames = load_renames("kinetics600")
     assert sum(now is None for now in renames.values()) == 20

@@ -53,7 +53,7 @@ def test_problems_of_a_folder_are_told_at_once(folder: Path) -> None:
     assert len(read_folder(folder, keep_absent=True).samples) == 4
 
 
-def test_folders_of_no_class_or_of_one_are_refused(folder: Path) -> None:
+def test_folders_without_their_own_class_are_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match=r"tai_chi: no class is called 'tai chi' \(did you mean 'tai chis'"):
         read_folder(folder, ["tai chis", "archery"])
     write_videos(folder, "TaiChi/a.mp4")
@@ -89,7 +89,7 @@ def test_lists_join_known_names(folder: Path, tmp_path: Path) -> None:
         read_videos("", "data.train")
 
 
-def test_classes_are_a_file_then_a_data_set_then_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_then_data_sets_then_names_are_classes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert choose_classes("hmdb51")[:2] == ("brush hair", "cartwheel")
     assert choose_classes("hmdb51, run") == ("hmdb51", "run")
