@@ -63,13 +63,12 @@ def rows(world: Path) -> tuple[VideoSample, ...]:
 
 
 def scored(rows: tuple[VideoSample, ...], names: tuple[str, ...] = NAMES) -> Evaluated:
-    """Random probabilities; the second video could not be read, and views agree with the whole at last."""
+    """Random probabilities; the second video could not be read."""
     generator = torch.Generator().manual_seed(3)
     probabilities = torch.rand(len(rows) - 1, len(names), generator=generator).softmax(dim=1)
     kept = torch.tensor([n for n in range(len(rows)) if n != 1])
     labels = torch.tensor([rows[n].label for n in kept.tolist()])
-    choices = torch.stack([torch.zeros_like(labels), probabilities.argmax(dim=1)], dim=1)
-    scores = Scores(probabilities, labels, kept, {1: "list.csv:2: <b>gone</b>"}, choices)
+    scores = Scores(probabilities, labels, kept, {1: "list.csv:2: <b>gone</b>"})
     return Evaluated(scores, summarize(scores, names))
 
 
@@ -140,7 +139,8 @@ def test_small_report_leaves_out_what_it_cannot_tell(rows: tuple[VideoSample, ..
     assert "top-5" in report(tmp_path, rows, (*NAMES, "d", "e", "f")).text
     charts = [attributes["aria-label"] or "" for tag, attributes in few.tags if tag == "svg"]
     assert [re.split(r"[.:] ", label)[0] for label in charts] == [
-        *("Accuracy by class", "Accuracy by class", "Confusion matrix of 3 classes", "Top-1 over views of a video")
+        *("Accuracy by class", "Accuracy by class"),
+        "Confusion matrix of 3 classes",
     ]
     many, generator = tuple(rows[n % len(rows)] for n in range(200)), torch.Generator().manual_seed(0)
     labels = torch.tensor([row.label for row in many])
@@ -203,7 +203,7 @@ def test_predictions_and_result_hold_every_video(rows: tuple[VideoSample, ...], 
 
 def test_one_video_has_a_report(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     scores = scored(rows).scores
-    first = {name: getattr(scores, name)[:1] for name in ("probabilities", "labels", "indices", "view_choices")}
+    first = {name: getattr(scores, name)[:1] for name in ("probabilities", "labels", "indices")}
     scores = replace(scores, **first)
     page = report(tmp_path, rows, evaluated=Evaluated(scores, summarize(scores, NAMES)))
     assert "of 1 video is named correctly, out of 3 candidates" in page.text
@@ -260,8 +260,6 @@ def test_charts_tell_the_measured_values() -> None:
     found = texts(plots.class_accuracy_chart(summary.classes))
     assert found[:3] == [f"{each.name} ({each.correct}/40)" for each in summary.classes]
     assert found[3:] == [f"{each.correct / 40:.1%}" for each in summary.classes]
-    views = replace(summary.result, view_top1=(0.25, 1.0))
-    assert texts(plots.views_chart(views)) == ["1 view", "2 views", "25.0%", "100.0%"]
 
 
 def test_confusion_cells_are_per_cent_of_rows() -> None:

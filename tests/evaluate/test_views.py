@@ -63,10 +63,6 @@ def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoMo
         expected = by_hand(model, clips, average, pixels)
         torch.testing.assert_close(evaluated.scores.probabilities[i], expected)
         assert predictor.predict(row.path).probabilities[0] == pytest.approx(float(expected.max()), rel=1e-4)
-        first = [int(by_hand(model, clips[:v], average, pixels).argmax()) for v in range(1, 5)]
-        assert evaluated.scores.view_choices[i].tolist() == first
-    right = evaluated.scores.view_choices == evaluated.scores.labels[:, None]
-    assert evaluated.result.view_top1 == pytest.approx(right.double().mean(dim=0).tolist())
 
 
 def test_averages_and_pixels_differ(world: Path, model: VideoModel) -> None:

@@ -66,46 +66,36 @@ def check_names(names: Sequence[str], tokenizer: Tokenizer, longest: int, *, pie
     findings = []
     for number, (name, first) in enumerate(zip(names, first_duplicates(names), strict=True)):
         if first != number:
-            findings.append(
-                NameFinding(name, f"{describe_duplicate(name, names[first])} {names[first]!r}, class {first}")
-            )
+            same = f"{describe_duplicate(name, names[first])} {names[first]!r}, class {first}"
+            findings.append(NameFinding(name, same))
             continue
-        better = suggest(name)
-        pieces = tokenizer.pieces(name.replace("_", " "))
-        words = len(better.split())
+        better, pieces = suggest(name), tokenizer.pieces(name.replace("_", " "))
+        shown = " | ".join([*pieces[:_SHOWN_PIECES], *(["..."] if len(pieces) > _SHOWN_PIECES else [])])
         if len(pieces) > longest:
             problem = f"makes {len(pieces)} tokens, {longest} fit beside the rest of the text"
             findings.append(NameFinding(name, problem, fits=False))
         if _JOINED_WORDS.search(name):
-            read = f", read as {_show(pieces)}" if pieces_count else ""
+            read = f", read as {shown}" if pieces_count else ""
             findings.append(NameFinding(name, f"words run together{read}", better))
-        elif pieces_count and len(pieces) > MANY_PIECES_A_WORD * words:
-            findings.append(NameFinding(name, f"broken up: {_show(pieces)}"))
+        elif pieces_count and len(pieces) > MANY_PIECES_A_WORD * len(better.split()):
+            findings.append(NameFinding(name, f"broken up: {shown}"))
         elif "_" in name:
             findings.append(NameFinding(name, "underscores, which texts have as blanks", better))
     return findings
 
 
-def _show(pieces: Sequence[str]) -> str:
-    return " | ".join([*pieces[:_SHOWN_PIECES], *(["..."] if len(pieces) > _SHOWN_PIECES else [])])
-
-
 def suggest(name: str) -> str:
-    """The name in words: blanks for underscores and between words that run together, then in small letters."""
-    spaced = name.replace("_", " ")
-    if not _JOINED_WORDS.search(spaced):
-        return " ".join(spaced.split())
-    return " ".join(_JOINED_WORDS.sub(" ", spaced).lower().split())
+    """The name in words: blanks for underscores and between words that run together, then in small letters.
+
+    >>> suggest("ApplyEyeMakeup"), suggest("TV_Show")
+    ('apply eye makeup', 'TV Show')
+    """
+    spaced = " ".join(name.replace("_", " ").split())
+    return _JOINED_WORDS.sub(" ", spaced).lower() if _JOINED_WORDS.search(spaced) else spaced
 
 
 def near_pairs(features: Tensor, names: Sequence[str], least: float) -> list[NearPair]:
-    """Pairs whose cosine is at least `least`, most similar first.
-
-    Args:
-        features: (K, D) of unit length.
-        names: K names.
-        least: in [-1, 1].
-    """
+    """Pairs of K names whose features (K, D), of unit length, have a cosine of at least `least`, nearest first."""
     found: list[NearPair] = []
     for start in range(0, len(names), _ROWS_AT_ONCE):  # (K, K) would be too large for many names
         similarity = features[start : start + _ROWS_AT_ONCE] @ features.T
@@ -121,17 +111,12 @@ def check_classes(
 ) -> tuple[list[NameFinding], list[NearPair]]:
     """Check names against a model's tokenizer and text tower; near pairs are looked for if all names fit, among those
     that are not the same."""
-    context, tokenizer = model.backbone.config.text.context_length, model.backbone.tokenizer
-    templates, _ = resolve_templates(model, names, prompts)
-    beside = _longest_template(tokenizer, templates) if templates else model.head.tokens_beside
-    findings = check_names(
-        names, tokenizer, tokenizer.layout.room(context) - beside, pieces_count=knows_words(tokenizer)
-    )
+    tokenizer, beside = model.backbone.tokenizer, model.head.tokens_beside
+    if templates := resolve_templates(model, names, prompts)[0]:
+        beside = max(len(tokenizer.pieces(template.replace("{}", " "))) for template in templates)
+    longest = tokenizer.layout.room(model.backbone.config.text.context_length) - beside
+    findings = check_names(names, tokenizer, longest, pieces_count=knows_words(tokenizer))
     if not all(finding.fits for finding in findings):
         return findings, []
-    distinct = [names[place] for place in sorted(set(first_duplicates(names)))]
+    distinct = [names[number] for number in sorted(set(first_duplicates(names)))]
     return findings, near_pairs(encode_classes(model, distinct, prompts).features, distinct, near)
-
-
-def _longest_template(tokenizer: Tokenizer, templates: Sequence[str]) -> int:
-    return max(len(tokenizer.pieces(template.replace("{}", " "))) for template in templates)

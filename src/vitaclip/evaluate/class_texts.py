@@ -76,17 +76,15 @@ def encode_classes(
     Raises:
         ValueError: for names the text tower cannot take, or a class without a description where there are some.
     """
-    prompts, texts = prompts or ClassPrompts(), names if texts is None else texts
+    prompts, texts = prompts or ClassPrompts(), tuple(names if texts is None else texts)
     templates, note = resolve_templates(model, texts, prompts)
     features = model.encode_text(texts, templates or None)
     if prompts.descriptions:
         note += "; half of each vector is the mean of the class's descriptions"
-        sentences = _sentences_of(prompts.descriptions, names, texts)
-        described = torch.stack([_combine_sentences(model, each) for each in sentences])
-        features = model.head.combine([features, described])
+        features = model.head.combine([features, _describe(model, names, texts, prompts.descriptions)])
     # Whatever precision the text tower has, classes are compared outside of autocast.
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    return ClassTexts(tuple(names), tuple(texts), features, templates, prompts.descriptions, note)
+    return ClassTexts(tuple(names), texts, features, templates, prompts.descriptions, note)
 
 
 def resolve_templates(model: VideoModel, texts: Sequence[str], prompts: ClassPrompts) -> tuple[tuple[str, ...], str]:
@@ -99,32 +97,43 @@ def resolve_templates(model: VideoModel, texts: Sequence[str], prompts: ClassPro
     Raises:
         ValueError: for templates, or names never trained on, that the head cannot take.
     """
-    head, config, templates = model.head, model.config, prompts.templates
-    tower = f"{'trained' if config.train in ('text', 'both') else 'frozen'} text tower"
+    head, own, given = model.head, model.config.templates, prompts.templates
+    tower = f"{'trained' if model.config.train in ('text', 'both') else 'frozen'} text tower"
     unseen = [name for name in texts if head.own_number(name) is None] if head.per_class else []
-    if (templates or unseen) and not head.takes_templates:
+    if (given or unseen) and not head.takes_templates:
         what = f"never trained on {unseen[0]!r}" if unseen else "has no place for templates"
         raise ValueError(f"the head {head.name!r} serves its own {len(model.class_names)} classes alone: it {what}")
-    if templates:
-        return templates, f"{_count(templates)} given, {tower}"
+    if given:
+        return given, f"{_count(given)} given, {tower}"
     if not head.learns_texts:
-        return config.templates, f"{_count(config.templates)} of the model's config, {tower}"
+        return own, f"{_count(own)} of the model's config, {tower}"
     if not head.per_class:
         return (), "the learned context, shared by all names"
     if not unseen:
         return (), f"the learned {head.per_class} of each class"
-    return config.templates, (
+    return own, (
         f"the model learned a {head.per_class} for each of its {len(model.class_names)} classes, which cannot serve"
         f" {len(unseen)} of these {len(texts)} names (such as {unseen[0]!r}); all go through the {tower} instead, in"
-        f" {_count(config.templates)} of the model's config ({config.templates[0]!r})"
+        f" {_count(own)} of the model's config ({own[0]!r})"
     )
 
 
-def _combine_sentences(model: VideoModel, sentences: Sequence[str]) -> Tensor:
-    """One feature of a class from its sentences, some at a time: a file may hold any number of them."""
-    starts = range(0, len(sentences), _BATCH_SIZE)
-    batches = (model.encode_text(sentences[start : start + _BATCH_SIZE], ["{}"]) for start in starts)
-    return model.head.combine([torch.stack([batch.sum(dim=0) for batch in batches]).sum(dim=0)[None]])[0]
+def _count(templates: Sequence[str]) -> str:
+    return f"{len(templates)} template{'' if len(templates) == 1 else 's'}"
+
+
+def _describe(model: VideoModel, names: Sequence[str], texts: Sequence[str], descriptions: Descriptions) -> Tensor:
+    """One feature (K, ...) of each class from its sentences, which are found by its name or its text, as labels are."""
+    index, entries, features = ClassIndex(tuple(descriptions)), list(descriptions.values()), []
+    for name, text in zip(names, texts, strict=True):
+        number = index.find(name) if index.find(name) is not None else index.find(text)
+        if number is None:
+            raise ValueError(f"the descriptions do not say anything of class {name!r}; add it, or leave them out")
+        sentences = [sentence.replace("{}", text) for sentence in entries[number]]
+        starts = range(0, len(sentences), _BATCH_SIZE)  # a file may hold any number of them
+        sums = [model.encode_text(sentences[start : start + _BATCH_SIZE], ["{}"]).sum(dim=0) for start in starts]
+        features.append(torch.stack(sums).sum(dim=0))
+    return model.head.combine([torch.stack(features)])
 
 
 def read_descriptions(file: str | Path) -> dict[str, tuple[str, ...]]:
@@ -133,34 +142,15 @@ def read_descriptions(file: str | Path) -> dict[str, tuple[str, ...]]:
     Raises:
         ValueError: if it is not such a file.
     """
-    content = read_json(file, "write an object: class name, then a list of sentences")
+    remedy = "write an object: class name, then a list of sentences"
+    content = read_json(file, remedy)
     if not content:
-        raise ValueError(f"{file}: write a JSON object: class name, then a list of sentences")
+        raise ValueError(f"{file}: says nothing of any class; {remedy}")
     found: dict[str, tuple[str, ...]] = {}
     for name, value in content.items():
         sentences = [value] if isinstance(value, str) else value
-        if not isinstance(sentences, list) or not sentences or not all(_is_text(each) for each in sentences):
+        good = isinstance(sentences, list) and all(isinstance(each, str) and each.strip() for each in sentences)
+        if not good or not sentences:
             raise ValueError(f"{file}: {name!r} needs a sentence or a list of them, none blank")
         found[name] = tuple(sentences)
     return found
-
-
-def _sentences_of(descriptions: Descriptions, names: Sequence[str], texts: Sequence[str]) -> list[list[str]]:
-    """The sentences of each class, found by its name or its text as labels are."""
-    index, found = ClassIndex(tuple(descriptions)), []
-    entries = list(descriptions.values())
-    for name, text in zip(names, texts, strict=True):
-        place = index.find(name)
-        place = index.find(text) if place is None else place
-        if place is None:
-            raise ValueError(f"the descriptions do not say anything of class {name!r}; add it, or leave them out")
-        found.append([sentence.replace("{}", text) for sentence in entries[place]])
-    return found
-
-
-def _is_text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _count(templates: Sequence[str]) -> str:
-    return f"{len(templates)} template{'' if len(templates) == 1 else 's'}"

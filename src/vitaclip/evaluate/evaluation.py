@@ -137,8 +137,7 @@ class Evaluator:
         return replace(gather_features(own, dist), views=views, candidates=tuple(candidates))
 
     def score(self, videos: VideoFeatures, texts: Candidates, weights: Sequence[float] | None = None) -> Evaluated:
-        """Compare embedded videos, whose labels are indices into the candidates, with these: from all views, and from
-        the first 1, 2 .. V of them.
+        """Compare embedded videos, whose labels are indices into the candidates, with these.
 
         Args:
             videos: from `encode`.
@@ -148,24 +147,12 @@ class Evaluator:
         Raises:
             ValueError: for candidates that were not given to `encode`, if the features of a model cannot be kept.
         """
-        names, num_views = texts[0].names, videos.features[0].shape[1]
-        probabilities = [torch.empty(0, len(names))]
-        choices = [torch.empty(0, num_views, dtype=torch.int64)]
+        names, probabilities = texts[0].names, [torch.empty(0, len(texts[0].names))]
         for chunk in torch.arange(len(videos.indices)).split(_VIDEOS_AT_A_TIME):
-            fused = [
-                self._fuse([each[chunk, :count] for each in videos.features], videos, texts, weights or self._weights)
-                for count in range(1, 1 + num_views)
-            ]
-            probabilities.append(fused[-1])
-            choices.append(torch.stack([each.argmax(dim=1) for each in fused], dim=1))
-        scores = Scores(
-            torch.cat(probabilities),
-            videos.labels,
-            videos.indices,
-            videos.skipped,
-            torch.cat(choices),
-            describe_computed(self._runtime, self.model.device),
-        )
+            features = [each[chunk] for each in videos.features]
+            probabilities.append(self._fuse(features, videos, texts, weights or self._weights))
+        computed = describe_computed(self._runtime, self.model.device)
+        scores = Scores(torch.cat(probabilities), videos.labels, videos.indices, videos.skipped, computed)
         return Evaluated(scores, summarize(scores, names))
 
     def _fuse(

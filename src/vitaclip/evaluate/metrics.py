@@ -27,8 +27,6 @@ class Scores:
     """(n,) which videos of the list they are."""
     skipped: Mapping[int, str] = field(default_factory=dict)
     """Index and reason of each video that could not be read; these are not among the n."""
-    view_choices: Tensor = field(default_factory=lambda: torch.empty(0, 0, dtype=torch.int64))
-    """(n, V): the class that the first 1, 2 .. V views of a video choose together."""
     computed: Computed = field(default_factory=Computed)
 
 
@@ -46,8 +44,6 @@ class EvaluationResult:
     """The fraction of each class's videos that were named correctly, for classes that have videos."""
     confusion: list[list[int]] = field(repr=False)
     """Row: true class. Column: predicted class."""
-    view_top1: tuple[float, ...] = ()
-    """Top-1 of the first 1, 2 .. V views of each video."""
     mean_average_precision: float | None = None
     """Of a list with several labels a video, the mean of the classes' average precision, which `class_accuracy` then
     holds; top-1 and top-5 count the videos of which one label is among the first names; `confusion` is empty."""
@@ -137,7 +133,6 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
         skipped=tuple(scores.skipped.values()),
         class_accuracy=by_class,
         confusion=confusion,
-        view_top1=tuple(float(is_label(choice, labels).double().mean()) for choice in scores.view_choices.unbind(1)),
         mean_average_precision=mean if several else None,
         **asdict(scores.computed),
     )

@@ -126,7 +126,6 @@ def _render_page(subject: EvalSubject, summary: EvalSummary, strips: Sequence[Se
         best=plots.class_accuracy_chart(ranked[:best]) if ranked else "",
         worst=plots.class_accuracy_chart(worst) if worst else "",
         confusion=plots.confusion_chart(result, subject.class_names) if ranked else "",
-        views=plots.views_chart(result) if len(result.view_top1) > 1 else "",
         pairs=list(zip(summary.pairs, strips, strict=True)),
         kinds=next((strip.kinds for of_pair in strips for strip in of_pair if strip.kinds), ()),
     )

@@ -54,12 +54,6 @@ def confusion_chart(result: EvaluationResult, names: Sequence[str]) -> Markup:
         return Markup(to_svg(figure, f"Confusion matrix of {len(names)} classes: {spoken}."))
 
 
-def views_chart(result: EvaluationResult) -> Markup:
-    """Top-1 with the first 1, 2 .. V views of each video."""
-    labels = [f"{count} view{'' if count == 1 else 's'}" for count in range(1, len(result.view_top1) + 1)]
-    return _bar_chart("Top-1 over views of a video", labels, result.view_top1)
-
-
 def _bar_chart(what: str, labels: Sequence[str], fractions: Sequence[float]) -> Markup:
     spoken = "; ".join(f"{label} {fraction:.1%}" for label, fraction in zip(labels, fractions, strict=True))
     with drawing(WIDTH, 0.35 + 0.29 * len(labels)) as figure:
