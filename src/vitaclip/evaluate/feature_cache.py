@@ -208,7 +208,7 @@ def _fill(
             videos = encode(batch)
             made |= {states[row]: reason for row, reason in videos.skipped.items()}
             # A video that was only too slow, or read when memory ran out, is tried again by the next run.
-            lasting = videos.skipped.keys() - dataset.quarantine.reasons.keys()
+            lasting = videos.skipped.keys() - dataset.refused.keys()
             unsaved |= {states[row]: videos.skipped[row] for row in sorted(lasting)}
             unsaved |= {states[row]: each for row, each in zip(batch.indices, videos.features[0], strict=True)}
             made |= unsaved
