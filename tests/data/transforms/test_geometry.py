@@ -62,13 +62,6 @@ def test_crops_are_central_on_the_short_side() -> None:
     assert torch.equal(spatial_views(clip, 24, 3)[0], clip[..., 3:27, 0:24])
 
 
-def test_spatial_views_refuse() -> None:
-    with pytest.raises(ValueError, match="spatial_crops=0"):
-        spatial_views(picture(), 24, 0)
-    with pytest.raises(ValueError, match="resize the clip first"):
-        spatial_views(picture(), 70, 1)
-
-
 def test_crop_boxes_keep_scale_and_ratio() -> None:
     rng = np.random.default_rng(0)
     boxes = np.array([crop_box(240, 320, (0.08, 1.0), (3 / 4, 4 / 3), rng) for _ in range(2000)])

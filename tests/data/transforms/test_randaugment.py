@@ -73,7 +73,7 @@ def test_parts_in_any_order_with_timm_defaults() -> None:
         ("rand-w0", "part 'w0'"),
         ("rand-t3a", "part 't3a'"),
         ("rand-tweights-n16", "num_layers = 16: must be at most 15"),
-        ("rand-tweights-inc0", "part 'inc0' has no effect"),
+        ("rand-tweights-inc0", "increasing = False: weighted operations are the increasing ones"),
         ("rand-m7_n4", "part 'm7_n4'"),
     ],
 )

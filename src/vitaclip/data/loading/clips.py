@@ -6,7 +6,7 @@ Axes: V views of a video, T frames, S x S pixels of a crop.
 import zlib
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple, Protocol
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import av
 import numpy as np
@@ -23,6 +23,7 @@ from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
+from vitaclip.settings import Config, PositiveInt, bounds
 
 LoadedVideo = tuple[Tensor, np.ndarray]
 """Views of a video, uint8 (V, T, 3, S, S), and the (clips, T) numbers of the frames that the clips consist of."""
@@ -47,25 +48,17 @@ def read_options(data: DataConfig, views: ViewsConfig | None = None) -> ReadOpti
 
 
 class ClipReader(Protocol):
-    """Makes a training clip of a video. It is sent to worker processes, so it can be pickled."""
+    """Makes a training clip of a video, every draw from a generator; it may raise VideoError, and can be pickled."""
 
     def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
-        """A clip; every draw comes from `rng`.
-
-        Raises:
-            VideoError: the video is broken.
-        """
+        """A clip, uint8 (T, 3, S, S), or what stands for it."""
 
 
 class ViewReader(Protocol):
-    """Reads the same views of a video every time. It is sent to worker processes, so it can be pickled."""
+    """Reads the same views of a video every time; it may raise VideoError, and can be pickled."""
 
     def read(self, path: VideoPath) -> Tensor:
-        """The views, uint8 (V, T, 3, S, S).
-
-        Raises:
-            VideoError: the video is broken.
-        """
+        """The views, uint8 (V, T, 3, S, S)."""
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -85,11 +78,7 @@ class TrainClips:
     options: ReadOptions = DEFAULT_OPTIONS
 
     def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
-        """A clip, uint8 (T, 3, S, S); every draw comes from `rng`.
-
-        Raises:
-            VideoError: the file cannot give the frames.
-        """
+        """A clip, uint8 (T, 3, S, S)."""
         with open_source(path, *self.options) as source:
             return self.draw(source, rng)
 
@@ -101,31 +90,22 @@ class TrainClips:
 
 
 @dataclass(frozen=True)
-class EvalViews:
-    """The views of a test: `temporal_views` clips spread over the video, with `spatial_crops` crops each."""
+class EvalViews(Config):
+    """The views of a test, V = temporal views x crops; the crops of the first clip come first."""
 
     sampling: FrameSampling
-    temporal_views: int = 3
+    temporal_views: PositiveInt = 3
     """Clips, spread over the length of the video."""
-    spatial_crops: int = 1
+    spatial_crops: PositiveInt = 1
     """Crops of each clip, spread along the longer side."""
-    size: int = 224
+    size: PositiveInt = 224
     """S, side of a crop."""
-    crop: float = 1.0
+    crop: Annotated[float, bounds(gt=0, le=1)] = 1.0
     """Side of a crop over the shorter side of the resized frames."""
     options: ReadOptions = DEFAULT_OPTIONS
 
-    def __post_init__(self) -> None:
-        for name in ("temporal_views", "spatial_crops", "size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
-
     def read(self, path: VideoPath) -> Tensor:
-        """The views, uint8 (V, T, 3, S, S), V = temporal views x crops; the crops of the first clip come first.
-
-        Raises:
-            VideoError: the file cannot give the frames.
-        """
+        """The views, uint8 (V, T, 3, S, S)."""
         return self.load(path)[0]
 
     def load(self, path: VideoPath) -> LoadedVideo:
@@ -141,12 +121,10 @@ class EvalViews:
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """(V, T, 3, S, S)."""
         return self.temporal_views * self.spatial_crops, self.sampling.num_frames, 3, self.size, self.size
 
     @property
     def view_config(self) -> dict[str, Any]:
-        """Everything that decides what the views of a file look like, ready for JSON."""
         return {
             "decoder": f"PyAV {av.__version__}",
             "sampling": asdict(self.sampling),
@@ -161,15 +139,8 @@ class EvalViews:
 def eval_views(
     sampling: SamplingConfig, num_frames: int, size: int, views: ViewsConfig, options: ReadOptions
 ) -> EvalViews:
-    """The views that settings describe: frames are chosen as in training, unless the views ask for another way.
-
-    Args:
-        sampling: how training chooses frames.
-        num_frames: T of training.
-        size: S, side of a crop.
-        views: the views of the test.
-        options: how videos are opened.
-    """
+    """The views that settings describe: frames are chosen as in training (`sampling`, `num_frames`), unless the views
+    ask for another way."""
     chosen = FrameSampling(views.sampling or sampling.kind, views.frames or num_frames, views.stride or sampling.stride)
     return EvalViews(chosen, views.temporal, views.spatial, size, views.crop, options)
 
@@ -186,11 +157,7 @@ class FixedAugmentation:
     """V, clips of each video."""
 
     def read(self, path: VideoPath) -> Tensor:
-        """The clips, uint8 (V, T, 3, S, S).
-
-        Raises:
-            VideoError: the file cannot give the frames.
-        """
+        """The clips, uint8 (V, T, 3, S, S)."""
         name = zlib.crc32(path.parts[-1].encode(errors="surrogateescape"))
         streams = [generator(0, Stream.FIXED_AUGMENTATION, name, draw) for draw in range(self.draws)]
         with open_source(path, *self.clips.options) as source:
@@ -198,13 +165,11 @@ class FixedAugmentation:
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
-        """(V, T, 3, S, S)."""
         size = self.clips.transform.size
         return self.draws, self.clips.sampling.num_frames, 3, size, size
 
     @property
     def view_config(self) -> dict[str, Any]:
-        """Everything that decides what the clips of a file look like, ready for JSON."""
         sampling, transform, options = self.clips.sampling, self.clips.transform, self.clips.options
         like_views = EvalViews(sampling, self.draws, 1, transform.size, options=options).view_config
         return like_views | {"drawn": asdict(transform.augment), "augmented by": f"Pillow {PIL.__version__}"}

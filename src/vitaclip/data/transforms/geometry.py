@@ -14,25 +14,14 @@ _CROP_TRIES = 10
 
 
 def resize(clip: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic resize with antialiasing (equals Pillow's within 2 grey levels).
-
-    Args:
-        clip: uint8 (T, 3, H, W).
-
-    Returns:
-        uint8 (T, 3, height, width).
-    """
+    """Bicubic resize with antialiasing (equals Pillow's within 2 grey levels), uint8 (T, 3, height, width)."""
     if clip.shape[-2:] == (height, width):
         return clip
     return F.interpolate(clip, size=(height, width), mode="bicubic", antialias=True)
 
 
 def resize_short_side(clip: Tensor, size: int) -> Tensor:
-    """Resizes so that the shorter side has `size` pixels; the ratio of the sides stays (long side rounded
-    down).
-
-    Args:
-        clip: uint8 (T, 3, H, W).
+    """Resize so that the shorter side has `size` pixels; the ratio of the sides stays.
 
     Returns:
         uint8 (T, 3, size, W*size//H) or (T, 3, H*size//W, size).
@@ -54,16 +43,9 @@ def spatial_views(clip: Tensor, size: int, crops: int) -> Tensor:
 
     Returns:
         uint8 (crops, T, 3, size, size).
-
-    Raises:
-        ValueError: no crop asked for, or the clip is smaller than a crop.
     """
-    if crops < 1:
-        raise ValueError(f"spatial_crops={crops}: give at least 1")
     height, width = clip.shape[-2:]
     slack_y, slack_x = height - size, width - size
-    if slack_y < 0 or slack_x < 0:
-        raise ValueError(f"a crop of {size} does not fit frames of {width}x{height}: resize the clip first")
     views = []
     for crop in range(crops):
         y, x = slack_y // 2, slack_x // 2
@@ -76,16 +58,7 @@ def spatial_views(clip: Tensor, size: int, crops: int) -> Tensor:
 
 
 def resized_crop(clip: Tensor, box: tuple[int, int, int, int], size: int) -> Tensor:
-    """The same box (top, left, height, width) of all frames, resized to a square.
-
-    Args:
-        clip: uint8 (T, 3, H, W).
-        box: a part of the frames, as from `crop_box`.
-        size: side of the result in pixels.
-
-    Returns:
-        uint8 (T, 3, size, size).
-    """
+    """The same box of all frames, as from `crop_box`, resized to a square: uint8 (T, 3, size, size)."""
     top, left, height, width = box
     return resize(clip[..., top : top + height, left : left + width], size, size)
 

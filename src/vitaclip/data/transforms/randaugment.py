@@ -11,6 +11,7 @@ Axes: T frames, H x W pixels; a clip is uint8 (T, 3, H, W).
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -56,15 +57,7 @@ class RandAugment(Config):
             require(self.increasing, self, "increasing", "weighted operations are the increasing ones: give True")
 
     def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
-        """Draws once and applies the draw to all frames.
-
-        Args:
-            clip: uint8 (T, 3, H, W).
-            rng: source of every draw.
-
-        Returns:
-            uint8 (T, 3, H, W).
-        """
+        """Draw once and apply the draw to all frames of a clip, uint8 (T, 3, H, W) like the result."""
         operations = list(OPERATIONS.values())
         images = [Image.fromarray(frame) for frame in clip.permute(0, 2, 3, 1).contiguous().numpy()]
         for number in self._draw_operations(rng):
@@ -92,54 +85,47 @@ class RandAugment(Config):
 
 _NUMBER, _WHOLE = r"\d+(\.\d+)?", r"\d+"
 _PARTS = {
-    "mstd": (_NUMBER, "mstd0.5 (spread of the strength, above 100: uniform from 0 to m)"),
-    "mmax": (_WHOLE, "mmax10 (greatest strength)"),
-    "m": (_WHOLE, "m7 (strength, a whole number)"),
-    "n": (_WHOLE, "n4 (operations per clip, a whole number)"),
-    "p": (_NUMBER, "p0.5 (chance of each operation)"),
-    "inc": ("[01]", "inc1 or inc0 (growing strengths or not)"),
-    "t": ("weights", "tweights (weighted choice)"),
+    "mstd": ("magnitude_std", _NUMBER, "mstd0.5 (spread of the strength, above 100: uniform from 0 to m)"),
+    "mmax": ("max_magnitude", _WHOLE, "mmax10 (greatest strength)"),
+    "m": ("magnitude", _WHOLE, "m7 (strength, a whole number)"),
+    "n": ("num_layers", _WHOLE, "n4 (operations per clip, a whole number)"),
+    "p": ("probability", _NUMBER, "p0.5 (chance of each operation)"),
+    "inc": ("increasing", "[01]", "inc1 or inc0 (growing strengths or not)"),
+    "t": ("weighted", "weights", "tweights (weighted choice)"),
 }
-_ALLOWED = "allowed are " + ", ".join(meaning for _, meaning in _PARTS.values())
+_CONVERT: dict[str, Callable[[str], Any]] = {"n": int, "inc": lambda text: text == "1", "t": bool}
+_ALLOWED = "allowed are " + ", ".join(meaning for *_, meaning in _PARTS.values())
 
 
 def parse_randaugment(text: str) -> RandAugment:
-    """Reads a setting string of timm: `rand` and parts joined by `-`, in any order.
+    """Read a setting string of timm: `rand` and parts joined by `-`, in any order, each at most once.
 
     `m7` magnitude, `n4` operations per clip, `p0.5` chance of each, `mstd0.5` standard deviation of the magnitude
     (above 100: uniform from 0 to the magnitude), `mmax10` greatest magnitude, `inc1` or `inc0` increasing strengths
     on or off, `tweights` weighted choice (which has the increasing strengths). Defaults are those of `RandAugment`.
 
     Raises:
-        ValueError: a part that is none of these, that is given twice, or out of range. timm passes over some of
-            them; its sets `t3a` and `t3aw` are not offered.
+        ValueError: a part that is none of these or out of range. timm passes over some of them; its sets `t3a` and
+            `t3aw` are not offered.
+
+    >>> parse_randaugment("rand-m7-n4-mstd0.5-inc1").num_layers
+    4
     """
     place = f"randaugment = {text!r}"
     head, *parts = text.split("-")
     if head != "rand":
         raise ValueError(f"{place}: must begin with 'rand', e.g. rand-m7-n4-mstd0.5-inc1; {_ALLOWED}")
-    values: dict[str, str] = {}
+    values: dict[str, Any] = {}
     for part in parts:
         match = re.fullmatch(rf"({'|'.join(_PARTS)})(.*)", part)
-        if match is None or not re.fullmatch(_PARTS[match[1]][0], match[2]):
+        field, pattern, _ = _PARTS[match[1]] if match else ("", "", "")
+        if match is None or not re.fullmatch(pattern, match[2]):
             raise ValueError(f"{place}: part {part!r} is not one of its settings; {_ALLOWED}")
-        key, value = match.groups()
-        if key in values:
-            raise ValueError(f"{place}: part {part!r} gives {key} a second time; remove one")
-        values[key] = value
-    weighted = "t" in values
-    if weighted and values.get("inc") == "0":
-        raise ValueError(f"{place}: part 'inc0' has no effect, tweights has increasing strengths; remove one")
+        if field in values:
+            raise ValueError(f"{place}: part {part!r} gives {match[1]} a second time; remove one")
+        values[field] = _CONVERT.get(match[1], float)(match[2])
     try:
-        return RandAugment(
-            magnitude=float(values.get("m", RandAugment.magnitude)),
-            num_layers=int(values.get("n", RandAugment.num_layers)),
-            probability=float(values.get("p", RandAugment.probability)),
-            magnitude_std=float(values.get("mstd", RandAugment.magnitude_std)),
-            max_magnitude=float(values.get("mmax", RandAugment.max_magnitude)),
-            increasing=weighted or values.get("inc") == "1",
-            weighted=weighted,
-        )
+        return RandAugment(**{"increasing": values.get("weighted", False)} | values)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
 
@@ -171,7 +157,6 @@ def _warp(matrix: Callable[[float, Image.Image], tuple[float, ...]]) -> Operatio
 
 
 def _rotate(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
-    """Turns counter-clockwise about the centre; the size stays."""
     return image.rotate(sign * level * _MAX_DEGREES, Image.Resampling.BICUBIC, fillcolor=_GREY)
 
 

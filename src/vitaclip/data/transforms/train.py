@@ -32,8 +32,7 @@ class TrainTransform(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.augment.randaugment:
-            parse_randaugment(self.augment.randaugment)
+        _ = self.randaugment  # a wrong setting is an error now, not with the first clip
 
     @cached_property
     def randaugment(self) -> RandAugment | None:
@@ -41,13 +40,7 @@ class TrainTransform(Config):
         return parse_randaugment(self.augment.randaugment) if self.augment.randaugment else None
 
     def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
-        """Args:
-            clip: uint8 (T, 3, H, W).
-            rng: source of every draw.
-
-        Returns:
-            uint8 (T, 3, S, S).
-        """
+        """Transform a clip, uint8 (T, 3, H, W) to (T, 3, S, S); every draw comes from `rng`."""
         sampled = SampledTransform(self, rng)
         return sampled.clip(sampled.frame(clip))
 
@@ -56,10 +49,7 @@ class SampledTransform:
     """The transform of one clip, drawn once and applied in two steps. So large frames are never in memory together."""
 
     def __init__(self, transform: TrainTransform, rng: np.random.Generator) -> None:
-        """Args:
-        transform: what to do.
-        rng: source of every draw; nobody else may draw from it until the clip is finished.
-        """
+        """`rng` is the source of every draw; nobody else may draw from it until the clip is finished."""
         self._transform, self._rng = transform, rng
         self._box: tuple[int, int, int, int] | None = None
 
@@ -79,7 +69,6 @@ class SampledTransform:
     def _crop(self, frames: Tensor) -> Tensor:
         """Cuts the same box out of all frames; the first call draws it."""
         if self._box is None:
-            height, width = frames.shape[-2:]
             augment = self._transform.augment
-            self._box = crop_box(height, width, augment.crop_scale, augment.crop_ratio, self._rng)
+            self._box = crop_box(*frames.shape[-2:], augment.crop_scale, augment.crop_ratio, self._rng)
         return resized_crop(frames, self._box, self._transform.size)
