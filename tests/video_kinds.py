@@ -280,7 +280,7 @@ KINDS: dict[str, Kind] = {
     "av1_10_bit.webm": _plain("AV1, 10 bits, WebM", pix_fmt="yuv420p10le", **_AV1),
     "mjpeg.avi": _plain("Motion JPEG", codec="mjpeg", pix_fmt="yuvj420p", b_frames=0),
     "gif.gif": _plain("GIF: frames change the one before", "start", codec="gif", pix_fmt="rgb8", b_frames=0),
-    "ffv1.mkv": _plain("FFV1", codec="ffv1", b_frames=0),
+    "ffv1.mkv": _plain("FFV1", "start", codec="ffv1", b_frames=0),
     "uneven_times.mp4": Kind("variable frame rate", _uneven_times),
     "uneven_times.mkv": Kind("variable frame rate, Matroska", _uneven_times),
     "late_start.mp4": Kind("first frame at 0.2 s", partial(shift, by=5)),

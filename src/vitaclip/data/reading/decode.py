@@ -154,10 +154,10 @@ class Video(VideoSource):
     def _decode_alone(self, index: FrameIndex, number: int) -> VideoFrame | None:
         """A frame from its key frame on, by a new decoder; None if it does not come out as the index tells."""
         with open_container(self.path, self._limits, probe=False) as container, suppress(IndexMismatchError):
+            stream = video_stream(self.path, container, self._limits)
+            deque(read_packets(container, stream), maxlen=0)  # what a container learns by it decides how it seeks
             (span,) = index.spans([number])
-            return dict(SpanDecoder(container, video_stream(self.path, container, self._limits), index).frames(span))[
-                number
-            ]
+            return dict(SpanDecoder(container, stream, index).frames(span))[number]
         return None
 
     def play(self) -> Iterator[Picture]:

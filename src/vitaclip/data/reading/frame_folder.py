@@ -67,13 +67,8 @@ class FrameFolder(VideoSource):
         return len(self._files)
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
-        shape: torch.Size | None = None
         for number in wanted:
-            picture = _read_picture(self._files[number], self._limits)
-            shape = shape or picture.shape
-            if picture.shape != shape:
-                raise VideoError(f"{self.path} holds pictures of several sizes: convert them to one, or leave it out")
-            yield number, picture.permute(2, 0, 1)
+            yield number, _read_picture(self._files[number], self._limits).permute(2, 0, 1)
 
 
 def _frame_files(path: Path) -> list[Path]:

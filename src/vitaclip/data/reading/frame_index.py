@@ -32,6 +32,7 @@ _ONE_FRAME_PER_PACKET = frozenset(
 _REORDERING = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video"))
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
 _VP8_SHOWN = 0x10  # bit of a VP8 frame's first byte
+_MJPEG_SCAN = b"\xff\xda"  # a picture without one has the pixels of an earlier picture
 
 
 @dataclass(frozen=True)
@@ -113,23 +114,23 @@ def read_index(
         limits: what it may be at most.
 
     Returns:
-        The index; only the number of frames, where packets do not tell the order in which these are shown; None where
-        packets cannot stand for frames, so that these must be counted by decoding.
+        The index; only the number of frames, where each needs all before it; None where packets cannot stand for
+        frames, so that these must be counted by decoding.
 
     Raises:
         VideoError: more packets than the limits allow frames.
     """
     packets = _read_packets(container, stream, limits.frames) if _one_frame_per_packet(stream) else None
-    if packets is None or not packets.times or len(set(packets.times)) < len(packets.times):
+    if packets is None or not packets.shown or len(set(packets.times)) < len(packets.times):
         return None
     if len(packets.times) > limits.frames:
         raise limit_error(path, f"at least {len(packets.times)} packets", "frames", limits)
     shown = sorted((packets.orders[place], place) for place in packets.shown)
     key_numbers = [bisect_left(shown, (packets.orders[place], place)) for place in packets.keys]
-    if _order_is_unknown(container, stream, packets.times):
+    if _needs_all_before(container, stream, packets.times):
         return len(shown)
     # Frames before the first key frame: decoders differ in whether they emit them.
-    if packets.keys[:1] != [0] or key_numbers[0] > 0 or key_numbers != sorted(key_numbers) or not shown:
+    if packets.keys[:1] != [0] or key_numbers[0] > 0 or key_numbers != sorted(key_numbers):
         return None
     return FrameIndex(
         packet_times=_integers(packets.times),
@@ -161,15 +162,16 @@ class _Packets:
 
 
 def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> _Packets | None:
-    """All packets, or `most` and one; None if one is damaged or without a time."""
+    """All packets, or `most` and one; None if one shows damage or has no time."""
     context, packets = stream.codec_context, _Packets()
-    is_vp8, mpeg4 = context.name == "vp8", Mpeg4Order(context.extradata or b"") if context.name == "mpeg4" else None
+    is_vp8, is_mjpeg = context.name == "vp8", context.name == "mjpeg"
+    mpeg4 = Mpeg4Order(context.extradata or b"") if context.name == "mpeg4" else None
     try:
         for place, packet in enumerate(read_packets(container, stream)):
             time, decode_time, size = packet.pts, packet.dts, packet.size
             if size == 0 and time is None:
                 break  # the end-of-stream mark
-            if time is None or packet.is_corrupt or size == 0:
+            if time is None or packet.is_corrupt or size == 0 or (is_mjpeg and _MJPEG_SCAN not in bytes(packet)):
                 return None
             order = mpeg4(bytes(packet)) if mpeg4 else (time, 0)
             is_held = mpeg4 is not None and mpeg4.holds_picture
@@ -194,14 +196,13 @@ def _integers(values: list[int]) -> Integers:
     return np.array(values, dtype=np.int64)
 
 
-def _order_is_unknown(container: InputContainer, stream: VideoStream, times: list[int]) -> bool:
-    """Whether frames may be stored out of the order in which they are shown, and no time tells of it.
-
-    Avi states no times of display, and FFmpeg guesses some. Elsewhere, times of storage are mistaken for them.
-    """
+def _needs_all_before(container: InputContainer, stream: VideoStream, times: list[int]) -> bool:
+    """Whether a frame can only be had by decoding all before it: because no time tells when frames are shown that may
+    be stored in another order, or because the decoder hides damage by parts of earlier frames and does not say so."""
     context = stream.codec_context
     if context.name not in _REORDERING:
-        return False
+        return context.name == "ffv1"
+    # Avi states no times of display, and FFmpeg guesses some. Elsewhere, times of storage are mistaken for them.
     return container.format.name == "avi" or (bool(context.has_b_frames) and times == sorted(times))
 
 

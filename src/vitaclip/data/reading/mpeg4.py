@@ -5,6 +5,7 @@ pictures (packed B-frames, as in UCF101). Sources: ISO/IEC 14496-2, 6.2; of pack
 """
 
 import re
+from functools import lru_cache
 
 Order = tuple[int, int]
 """Frames are shown in ascending order of this."""
@@ -32,9 +33,11 @@ class Mpeg4Order:
     """
 
     def __init__(self, extradata: bytes) -> None:
-        self._time_bits = _time_bits(extradata)
+        self.holds_picture = False
+        """Whether FFmpeg keeps a picture of the last packet for the next one."""
+        self._held: int | None = None
+        self._headers = extradata
         self._encoders = set(_ENCODER.findall(extradata))
-        self._held: bytes | None = None
         self._place = self._references = 0
 
     def __call__(self, packet: bytes) -> Order | None:
@@ -51,45 +54,43 @@ class Mpeg4Order:
             self._read_headers(packet[: max(first, 0)])
         if first < 0:
             return None
-        picture, second = _head(packet, first), packet.find(_PICTURE, first + len(_PICTURE))
+        kind, second = self._kind(packet, first), packet.find(_PICTURE, first + len(_PICTURE))
         if second >= 0:
-            self._held = _head(packet, second)
-        elif self._held is not None:
-            picture, self._held = self._held, None if len(packet) <= _MOST_EMPTY_BYTES else picture
-        if len(picture) < _HEAD_BYTES and not self._is_coded(picture):
-            return None
-        if picture[0] >> 6 == _BIDIRECTIONAL:
+            self._held, self.holds_picture = self._kind(packet, second), True
+        elif self.holds_picture:
+            kind, self._held, self.holds_picture = self._held, kind, len(packet) > _MOST_EMPTY_BYTES
+        if kind == _BIDIRECTIONAL:
             return self._references, self._place
+        if kind is None:
+            return None
         self._references += 1
         return self._references, _LAST
 
-    @property
-    def holds_picture(self) -> bool:
-        """Whether FFmpeg keeps a picture for the next packet."""
-        return self._held is not None
-
     def _read_headers(self, headers: bytes) -> None:
-        self._time_bits = _time_bits(headers) or self._time_bits
+        if _LAYER.search(headers):
+            self._headers = headers
         encoders = set(_ENCODER.findall(headers))
         if self._place == 1:
             self._encoders |= encoders
         if encoders - self._encoders:
             raise UnknownOrderError
 
-    def _is_coded(self, picture: bytes) -> bool:
-        bits = _bits(picture)
-        end_of_seconds = bits.find("0", 2)
-        return end_of_seconds > 0 and bits[end_of_seconds + self._time_bits + 3 :][:1] == "1"
-
-
-def _head(packet: bytes, start: int) -> bytes:
-    return packet[start + len(_PICTURE) :][:_HEAD_BYTES]
+    def _kind(self, packet: bytes, start: int) -> int | None:
+        """How a picture is coded; None if it says "as before"."""
+        head = packet[start + len(_PICTURE) : start + len(_PICTURE) + _HEAD_BYTES]
+        if len(head) < _HEAD_BYTES:
+            bits = _bits(head)
+            end_of_seconds = bits.find("0", 2)
+            if end_of_seconds < 0 or bits[end_of_seconds + _time_bits(self._headers) + 3 :][:1] != "1":
+                return None
+        return head[0] >> 6
 
 
 def _bits(data: bytes) -> str:
-    return "".join(f"{byte:08b}" for byte in data)
+    return f"{int.from_bytes(data, 'big'):0{8 * len(data)}b}"
 
 
+@lru_cache
 def _time_bits(headers: bytes) -> int:
     """Bits of the time in a picture's header, by the first header of a video object layer; 0 if there is none."""
     layer = _LAYER.search(headers)

@@ -64,8 +64,11 @@ class VideoSource(ABC):
         if min(numbers) < 0 or max(numbers) >= self.num_frames:
             asked = f"{min(numbers)}..{max(numbers)}"
             raise VideoError(f"{self.path} has frames 0..{self.num_frames - 1}, not {asked}: ask for those it has")
-        collected: Tensor | None = None
+        shape, collected = None, None
         for number, frame in self._read(sorted(set(numbers))):
+            shape = shape or frame.shape
+            if frame.shape != shape:
+                raise VideoError(f"{self.path} holds pictures of several sizes: convert them to one, or leave it out")
             pixels = transform(frame.unsqueeze(0))[0] if transform else frame
             if collected is None:
                 # Stored as (n, H, W, 3), because resizing is fastest in that layout.
