@@ -10,11 +10,9 @@ from vitaclip.data.labels import label_tensor, multi_hot
 from vitaclip.data.lists.class_names import choose_classes, read_class_names
 from vitaclip.data.lists.list_file import read_list
 from vitaclip.data.lists.selection import draw_shots, list_text
-from vitaclip.data.lists.shards import names_shards
-from vitaclip.data.lists.sources import find_videos, read_folder, read_videos
+from vitaclip.data.lists.sources import find_videos, names_shards, read_folder, read_videos
 from vitaclip.data.lists.video_list import VideoList, VideoSample
 from vitaclip.data.loading.clips import (
-    ClipReader,
     EvalViews,
     FixedAugmentation,
     LoadedVideo,
@@ -27,9 +25,8 @@ from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset, loc
 from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.decode import Video, open_video
-from vitaclip.data.reading.frame_folder import FrameFolder, open_source
+from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.reading.member import ShardMember, VideoPath
-from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling, frame_sampling
@@ -39,12 +36,10 @@ from vitaclip.data.workers import expect_processes
 
 __all__ = [
     "VIDEO_SUFFIXES",
-    "ClipReader",
     "EvalBatch",
     "EvalDataset",
     "EvalViews",
     "FixedAugmentation",
-    "FrameFolder",
     "FrameSampling",
     "LoadedVideo",
     "RandAugment",
@@ -61,7 +56,6 @@ __all__ = [
     "VideoList",
     "VideoPath",
     "VideoSample",
-    "VideoSource",
     "choose_classes",
     "draw_shots",
     "eval_batches",

@@ -127,10 +127,14 @@ def label_of_json(text: str) -> str | None:
         entry = parse_json(text)
     except ValueError as error:
         raise ValueError(f"its json {error}; write it anew") from error
-    if not isinstance(entry, dict):
-        return label_text(entry)
-    values = {key.casefold(): value for key, value in entry.items()}
-    return next((label_text(values[name]) for name in LABEL_COLUMNS if name in values), None)
+    label = first_value(entry, LABEL_COLUMNS) if isinstance(entry, dict) else entry
+    return None if label is None else label_text(label)
+
+
+def first_value(values: Any, names: Iterable[str]) -> Any:
+    """What a mapping has under the first of these names that is there, in capitals or not; None if none is."""
+    folded = {key.casefold(): value for key, value in values.items()} if isinstance(values, dict) else {}
+    return next((folded[name] for name in names if name in folded), None)
 
 
 def label_text(label: object) -> str:

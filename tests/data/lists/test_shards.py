@@ -24,7 +24,7 @@ from vitaclip.data import (
     read_videos,
     train_batches,
 )
-from vitaclip.data.lists.shards import expand_ranges, find_shards, names_shards, read_shards
+from vitaclip.data.lists.sources import expand_ranges, find_shards, names_shards, read_shards
 from vitaclip.data.tools.scan import ScanConfig, find_targets, scan_videos, write_scan
 
 NAMES = ("opening", "closing", "neither of both")

@@ -11,7 +11,7 @@ import webdataset
 
 from vitaclip.cli import main
 from vitaclip.data import read_class_names, read_folder, read_list, read_videos
-from vitaclip.data.lists.shards import read_shards
+from vitaclip.data.lists.sources import read_shards
 from vitaclip.data.tools.packing import Packing, ShardConfig
 
 SMALL = ShardConfig(max_gib=60_000 / 2**30)

@@ -4,12 +4,12 @@ A file holds one name a line, numbered lines, csv with a heading, or JSON.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from vitaclip.catalog import dataset_names, load_dataset_classes
-from vitaclip.data.labels import parse_json
+from vitaclip.data.labels import first_value, parse_json
 from vitaclip.data.lists.list_file import content_lines, csv_cells, read_text, unquote
 from vitaclip.names import check_class_names, quoted
 from vitaclip.strings import did_you_mean
@@ -17,8 +17,8 @@ from vitaclip.strings import did_you_mean
 CLASSES_REMEDY = (
     "give a file with one name a line, a name that `vitaclip list classes` lists, or names with commas between"
 )
-_NUMBER_COLUMNS = {"", "id", "index", "number", "class_id", "label_id"}
-_NAME_COLUMNS = {"name", "class", "class_name", "label", "label_name", "category"}
+_NUMBER_COLUMNS = ("", "id", "index", "number", "class_id", "label_id")
+_NAME_COLUMNS = ("name", "class", "class_name", "label", "label_name", "category")
 _NAME_KEYS = ("id2label", "label2id", "class_names", "classes", "names", "labels", "categories")
 # What stands between number and name: a blank, which says little, or a sign such as a comma.
 _NUMBER_FIRST = re.compile(r'"?(?P<number>[0-9]{1,9})"?(?:(?P<blank>[.):]?\s+(?![,;|=]))|\s*[,;:|=]\s*)(?P<name>.+)')
@@ -89,7 +89,7 @@ def _json_names(text: str) -> list[Any]:
     if isinstance(content, list) and not all(isinstance(entry, dict) for entry in content):
         return content
     if isinstance(content, list):
-        pairs = [(_first_of(_NUMBER_COLUMNS, entry), _first_of(_NAME_COLUMNS, entry)) for entry in content]
+        pairs = [(first_value(entry, _NUMBER_COLUMNS), first_value(entry, _NAME_COLUMNS)) for entry in content]
     elif all(_is_number(key) and isinstance(value, str) for key, value in content.items()):
         pairs = list(content.items())
     else:
@@ -97,10 +97,6 @@ def _json_names(text: str) -> list[Any]:
     if not all(_is_number(number) for number, _ in pairs):
         raise ValueError('write a JSON list of names, {"name": number} or {"number": "name"}')
     return _in_order([(int(number), name) for number, name in pairs])
-
-
-def _first_of(keys: set[str], entry: Mapping[str, Any]) -> Any:
-    return next((value for key, value in entry.items() if key.casefold() in keys), None)
 
 
 def _is_number(value: object) -> bool:
@@ -113,7 +109,7 @@ def _numbered_lines(lines: Sequence[str]) -> _Numbered | None:
         return None
     delimiter = next((sign for sign in ",;\t" if sign in lines[0]), None)
     heading = {cell: place for place, cell in enumerate(lines[0].split(delimiter))}
-    number, name = _first_of(_NUMBER_COLUMNS, heading), _first_of(_NAME_COLUMNS, heading)
+    number, name = first_value(heading, _NUMBER_COLUMNS), first_value(heading, _NAME_COLUMNS)
     if number is None or name is None or not (delimiter or len(heading) == 2):
         return _all_numbered(lines)
     rows = [csv_cells(line, delimiter) for line in lines[1:]]

@@ -3,13 +3,13 @@
 import csv
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unicodedata import normalize
 
-from vitaclip.data.labels import LABEL_COLUMNS, LabelReader, label_text, parse_json
+from vitaclip.data.labels import LABEL_COLUMNS, LabelReader, first_value, label_text, parse_json
 from vitaclip.data.lists.video_list import VideoList, VideoSample
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
@@ -122,14 +122,13 @@ def _parser(first_line: str, labels: LabelReader) -> tuple[Callable[[str], _Entr
         raise ValueError("is one JSON text; write JSON lines (one {...} a line) or 'path,label' lines")
     delimiter = next((sign for sign in ",\t;" if sign in first_line), None)
     columns = csv_cells(first_line, delimiter)
-    names = [name.casefold() for name in columns]
-    times = (name.replace(".", "").isdecimal() for name in names[2:4])
-    if {"youtube_id", "label"} <= set(names) or (not _SPLITS.isdisjoint(names[4:]) and all(times)):
+    times = (time.replace(".", "").isdecimal() for time in columns[2:4])
+    if {"youtube_id", "label"} <= set(columns) or (not _SPLITS.isdisjoint(columns[4:]) and all(times)):
         raise ValueError("is the official annotation of Kinetics; `vitaclip data prepare` makes lists of it")
-    path, label = _first_of(_PATH_COLUMNS, names), _first_of(LABEL_COLUMNS, names)
-    plain = partial(_parse_plain, is_label=labels.is_label)
-    if path is None or label is None or (path, label, len(names)) == (0, 1, 2):
-        return plain, path is not None and label is not None
+    places = {name: place for place, name in enumerate(columns)}
+    path, label = first_value(places, _PATH_COLUMNS), first_value(places, LABEL_COLUMNS)
+    if path is None or label is None or (path, label, len(columns)) == (0, 1, 2):
+        return partial(_parse_plain, is_label=labels.is_label), path is not None and label is not None
 
     def parse_cells(line: str) -> _Entry:
         cells = csv_cells(line, delimiter)
@@ -152,22 +151,17 @@ def csv_cells(line: str, delimiter: str | None) -> list[str]:
         raise ValueError(f"is no line of csv ({error}); write one video a line") from error
 
 
-def _first_of(known: Iterable[str], names: list[str]) -> int | None:
-    return next((names.index(name) for name in known if name in names), None)
-
-
 def _parse_json_line(line: str) -> _Entry:
     try:
         entry = parse_json(line)
     except ValueError as error:
         raise ValueError(f"{error}; write one {{...}} a line") from error
-    values = {str(key).casefold(): value for key, value in entry.items()} if isinstance(entry, dict) else {}
-    path, label = (next((name for name in known if name in values), "") for known in (_PATH_COLUMNS, LABEL_COLUMNS))
-    if not path or not label:
+    path, label = (first_value(entry, columns) for columns in (_PATH_COLUMNS, LABEL_COLUMNS))
+    if path is None or label is None:
         raise ValueError('has no path or no label; write {"path": "a.mp4", "label": 3}')
-    if not isinstance(values[path], str):
-        raise ValueError(f"path {quoted(values[path])} must be text")
-    return values[path], label_text(values[label])
+    if not isinstance(path, str):
+        raise ValueError(f"path {quoted(path)} must be text")
+    return path, label_text(label)
 
 
 def _parse_plain(line: str, is_label: Callable[[str], bool]) -> _Entry:

@@ -1,17 +1,21 @@
 """Annotations and files joined: lists, what is missing, what is there twice, what leaks."""
 
+import hashlib
 import os
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from string import ascii_letters
 from typing import NamedTuple
 
 from vitaclip.data.prepare.annotations import Annotations, Segment, read_annotations
 from vitaclip.data.prepare.finding import Match, VideoFiles
-from vitaclip.data.prepare.leaks import Leak, find_leaks
 from vitaclip.files import csv_text, write_text
+
+_HEAD_BYTES = 1 << 16
 
 
 class Counts(NamedTuple):
@@ -24,6 +28,15 @@ class Counts(NamedTuple):
     """Annotated more than once in a list; the first was taken."""
     duplicate: int
     """Found, with further files that would have done as well."""
+
+
+class Leak(NamedTuple):
+    """One video in two lists."""
+
+    first: Segment
+    second: Segment
+    how: str
+    """`same video` (by its name), `same file` (the same place on disk) or `same content`."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +100,7 @@ def prepare_dataset(dataset: str, root: str | Path, annotations: str | Path) -> 
             f"{root}: none of the {len(clips)} annotated clips was found, such as {clips[0].file_stem}; {there};"
             " check --root and --annotations"
         )
-    return Preparation(read, preparation.matches, repeated, tuple(find_leaks(clips, preparation.found)))
+    return Preparation(read, preparation.matches, repeated, tuple(_find_leaks(clips, preparation.found)))
 
 
 def _once_each(clips: Iterable[Segment]) -> tuple[list[Segment], tuple[tuple[Segment, Segment], ...]]:
@@ -96,6 +109,44 @@ def _once_each(clips: Iterable[Segment]) -> tuple[list[Segment], tuple[tuple[Seg
     # Files of two classes may share a name where nothing but the folder parts them.
     pairs = [(first.setdefault((c.list_name, c.key, c.times or c.class_name), c), c) for c in clips]
     return list(first.values()), tuple((taken, clip) for taken, clip in pairs if taken is not clip)
+
+
+def _find_leaks(clips: Iterable[Segment], found: Mapping[Segment, Path]) -> list[Leak]:
+    """All leaks, by the name of the video (found or not) and, for those found, by file and by content.
+
+    Content is compared in full, among files of one size and one beginning that stand in different lists. Lists of
+    different splits (`train1`, `test2`) may share a video.
+    """
+    # A YouTube id names a video; else its file and class do, because files of two classes may share a name.
+    by_name = _across_lists([clips], lambda clip: (clip.key, "" if clip.times else clip.class_name))
+    by_file = _across_lists([found], lambda clip: (found[clip].stat().st_dev, found[clip].stat().st_ino))
+    by_content = _across_lists([found], lambda clip: found[clip].stat().st_size)
+    by_content = _across_lists(by_content, lambda clip: _digest(found[clip], _HEAD_BYTES))
+    by_content = _across_lists(by_content, lambda clip: _digest(found[clip]))
+    leaks: dict[tuple[Segment, Segment], Leak] = {}
+    for how, groups in (("same video", by_name), ("same file", by_file), ("same content", by_content)):
+        for group in groups:
+            first: dict[str, Segment] = {}  # of each list
+            for clip in group:
+                first.setdefault(clip.list_name, clip)
+            for pair in combinations(first.values(), 2):
+                leaks.setdefault(pair, Leak(*pair, how))
+    return list(leaks.values())
+
+
+def _across_lists(parts: Iterable[Iterable[Segment]], key: Callable[[Segment], object]) -> list[list[Segment]]:
+    """Of each part, the clips of one split and one key, for each key that occurs in several lists."""
+    groups: dict[object, list[Segment]] = defaultdict(list)
+    for number, part in enumerate(parts):
+        for clip in part:
+            groups[number, clip.list_name.strip(ascii_letters), key(clip)].append(clip)
+    return [group for group in groups.values() if len({clip.list_name for clip in group}) > 1]
+
+
+def _digest(path: Path, limit: int = 0) -> bytes:
+    """Of the first `limit` bytes, or of the whole file."""
+    with path.open("rb") as file:
+        return hashlib.blake2b(file.read(limit)).digest() if limit else hashlib.file_digest(file, "blake2b").digest()
 
 
 def write_preparation(preparation: Preparation, out: str | Path) -> None:

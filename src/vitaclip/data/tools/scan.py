@@ -14,7 +14,7 @@ from av.container import InputContainer
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.labels import format_labels
 from vitaclip.data.lists.list_file import read_list
-from vitaclip.data.lists.shards import names_shards, read_shards
+from vitaclip.data.lists.sources import names_shards, read_shards
 from vitaclip.data.lists.video_list import file_problems, is_video_name
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
