@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from vitaclip.settings import (
+    MAX_TOKENS,
     Config,
     NonNegativeFloat,
     NonNegativeInt,
@@ -15,6 +16,10 @@ from vitaclip.settings import (
 )
 
 PixelAspect = Literal["display", "stored"]
+MAX_STRIDE = 1_000_000
+"""Native frames between two of a clip, at most; ten hours."""
+MAX_VIEW_FRAMES = 10_000
+"""Frames of all views of a video together, at most: 1.5 GB at 224 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +29,7 @@ class SamplingConfig(Config):
     kind: Literal["dense", "segments"] = "dense"
     """dense: T frames, `stride` apart, from some place of the video. segments: one frame from each of T equal
     parts of the whole video (TSN)."""
-    stride: PositiveInt = 16
+    stride: Annotated[int, bounds(ge=1, le=MAX_STRIDE)] = 16
     """Native frames from one chosen frame to the next; read by `dense` only."""
 
 
@@ -128,16 +133,16 @@ class DataConfig(Config):
 class ViewsConfig(Config):
     """How a video is looked at in evaluation, and how its views become one answer."""
 
-    temporal: PositiveInt = 3
+    temporal: Annotated[int, bounds(ge=1, le=MAX_VIEW_FRAMES)] = 3
     """Clips spread over the video."""
-    spatial: PositiveInt = 1
+    spatial: Annotated[int, bounds(ge=1, le=MAX_VIEW_FRAMES)] = 1
     """Crops along the long side of the frame. 1: the centre."""
-    frames: NonNegativeInt = 0
+    frames: Annotated[int, bounds(ge=0, le=MAX_TOKENS)] = 0
     """Frames of each clip. 0: as many as the model was trained on; with another number its time and local prompts are
     interpolated."""
     sampling: Literal["", "dense", "segments"] = ""
     """Which frames: see `SamplingConfig.kind`. Empty: as the model was trained."""
-    stride: NonNegativeInt = 0
+    stride: Annotated[int, bounds(ge=0, le=MAX_STRIDE)] = 0
     """Native frames from one chosen frame to the next, read by `dense` only. 0: as the model was trained."""
     crop: Annotated[float, bounds(gt=0, le=1)] = 1.0
     """Side of the square crop over the shorter side of the frame. 0.875: a crop of 224 from frames of 256."""

@@ -158,6 +158,11 @@ def test_views_come_clip_by_clip(video_folder: Path, temporal_views: int, spatia
     assert torch.equal(read, torch.stack(expected))
 
 
+def test_views_beyond_memory_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"temporal_views = 900: the views of a video have 10,800 frames together"):
+        EvalViews(SAMPLING, 900, 3, 24)
+
+
 def test_short_video_repeats_its_last_frame(video_folder: Path) -> None:
     views = EvalViews(FrameSampling("dense", 8, 16), 3, 1, 24).read(video_folder / "clip0.mp4")  # 20 frames
     assert views.shape == (3, 8, 3, 24, 24)

@@ -14,7 +14,14 @@ import PIL
 import torch
 from torch import Tensor
 
-from vitaclip.data.config import DataConfig, PixelAspect, SamplingConfig, VideoLimits, ViewsConfig
+from vitaclip.data.config import (
+    MAX_VIEW_FRAMES,
+    DataConfig,
+    PixelAspect,
+    SamplingConfig,
+    VideoLimits,
+    ViewsConfig,
+)
 from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error
 from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.reading.member import VideoPath
@@ -23,7 +30,7 @@ from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
-from vitaclip.settings import Config, PositiveInt, bounds
+from vitaclip.settings import Config, PositiveInt, bounds, require
 
 LoadedVideo = tuple[Tensor, np.ndarray]
 """Views of a video, uint8 (V, T, 3, S, S), and the (clips, T) numbers of the frames that the clips consist of."""
@@ -103,6 +110,12 @@ class EvalViews(Config):
     crop: Annotated[float, bounds(gt=0, le=1)] = 1.0
     """Side of a crop over the shorter side of the resized frames."""
     options: ReadOptions = DEFAULT_OPTIONS
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        frames = self.temporal_views * self.spatial_crops * self.sampling.num_frames
+        remedy = f"the views of a video have {frames:,} frames together, more than {MAX_VIEW_FRAMES:,}; take fewer"
+        require(frames <= MAX_VIEW_FRAMES, self, "temporal_views", remedy)
 
     def read(self, path: VideoPath) -> Tensor:
         """The views, uint8 (V, T, 3, S, S)."""
