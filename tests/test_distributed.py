@@ -60,15 +60,15 @@ def test_exchanges_time_out_after_two_hours(monkeypatch: pytest.MonkeyPatch, wit
 def test_only_rank_0_reports_an_error(monkeypatch: pytest.MonkeyPatch, messages: list[str], reported: str) -> None:
     monkeypatch.setattr(DistEnv, "gather", lambda self, value: messages)
 
-    def make(rank: int) -> int:
-        if messages[rank]:
-            raise ValueError(messages[rank])
-        return rank
+    def work(rank: int) -> None:
+        with DistEnv(rank, 2).shared_errors():
+            if messages[rank]:
+                raise ValueError(messages[rank])
 
     with pytest.raises(ValueError, match=f"^{reported}$"):
-        DistEnv(0, 2).run_on_all_ranks(lambda: make(0))
+        work(0)
     with pytest.raises(FailedOnAnotherRank) as quiet:
-        DistEnv(1, 2).run_on_all_ranks(lambda: make(1))
+        work(1)
     assert quiet.value.code == 2
 
 

@@ -11,7 +11,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from video_kinds import KINDS
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.registry import parts
-from vitaclip.settings import attribute_texts, setting_texts
+from vitaclip.settings import setting_texts
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.run_fingerprint import MAY_CHANGE_ON_RESUME
 
@@ -36,15 +36,14 @@ def render_page(text: str) -> str:
 
 def settings(config: Any, path: str = "") -> Iterator[tuple[str, Any, str]]:
     """(dotted path, default, text below it) of every setting of a config and of the configs inside it."""
-    texts = attribute_texts(type(config))
-    for field in fields(config):
-        value = getattr(config, field.name)
+    for name, _, text in setting_texts(type(config)):
+        value = getattr(config, name)
         if is_dataclass(value):
-            yield from settings(value, f"{path}{field.name}.")
+            yield from settings(value, f"{path}{name}.")
         else:
-            yield f"{path}{field.name}", value, texts.get(field.name, "")
+            yield f"{path}{name}", value, text
         if isinstance(config, ModelConfig):
-            yield from _part_settings(field.name)
+            yield from _part_settings(name)
 
 
 def _part_settings(slot: str) -> Iterator[tuple[str, Any, str]]:

@@ -92,21 +92,15 @@ class DistEnv:
         if failed is not None:
             raise self.failure(messages[0] if failed == 0 else f"process {failed}: {messages[failed]}")
 
-    def run_on_all_ranks(self, make: Callable[[], T]) -> T:
-        """Return what `make` returns on this rank; an error on any rank ends all of them, see `shared_errors`."""
-        made: list[T] = []
-        with self.shared_errors():
-            made.append(make())
-        return made[0]
-
     def broadcast_from_rank0(self, make: Callable[[], T]) -> T:
         """Return on each rank what `make` returns on rank 0, which alone calls it; for errors see `shared_errors`."""
-        made = self.run_on_all_ranks(lambda: make() if self.is_rank0 else None)
-        if self.world_size == 1:
-            return cast(T, made)
-        box = [made]
-        with self._lost_rank_named():
-            dist.broadcast_object_list(box, src=0)
+        box: list[T | None] = [None]
+        with self.shared_errors():
+            if self.is_rank0:
+                box = [make()]
+        if self.world_size > 1:
+            with self._lost_rank_named():
+                dist.broadcast_object_list(box, src=0)
         return cast(T, box[0])
 
     @contextmanager

@@ -3,15 +3,14 @@
 Nothing here imports torch, so that the command line can print its help at once.
 """
 
-import ast
 import dataclasses
-import inspect
 import math
-import textwrap
 from collections.abc import Callable, Mapping
 from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from docstring_parser import parse_from_object
 
 ConfigT = TypeVar("ConfigT")
 _NAMES_OF_TYPES = {
@@ -217,18 +216,6 @@ def _refusal(name: str, value: Any, remedy: str) -> ValueError:
 
 
 def setting_texts(cls: type[Any]) -> list[tuple[str, Any, str]]:
-    """(name, default, text below it) of every field of a config."""
-    texts = attribute_texts(cls)
+    """(name, default, text below it on one line) of every field of a config."""
+    texts = {each.arg_name: " ".join((each.description or "").split()) for each in parse_from_object(cls).params}
     return [(field.name, field.default, texts.get(field.name, "")) for field in dataclasses.fields(cls)]
-
-
-def attribute_texts(cls: type[Any]) -> dict[str, str]:
-    """The string that stands below each field of a dataclass, on one line."""
-    (body,) = ast.parse(textwrap.dedent(inspect.getsource(cls))).body
-    assert isinstance(body, ast.ClassDef)
-    texts = {}
-    for field, below in zip(body.body, body.body[1:], strict=False):
-        text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name) and isinstance(text, str):
-            texts[field.target.id] = " ".join(text.split())
-    return texts

@@ -121,16 +121,16 @@ def test_the_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytes
     arguments = ["classes", str(tmp_path / "names.txt"), "--backbone", str(backbone)]
     assert main([*arguments, "--near", "1", "--out", str(out)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "2 findings in 3 names" in printed
+    assert "findings: 2; names: 3" in printed
     assert out.read_text() == "apply eye makeup\narchery\nbrush hair\n"
     assert main([arguments[0], str(out), *arguments[2:], "--near", "1"]) == 0
-    assert "3 names: nothing found" in capsys.readouterr().out
+    assert "findings: 0; names: 3" in capsys.readouterr().out
     assert main([arguments[0], "Archery, archery,archery", *arguments[2:]]) == 0
-    assert "2 findings in 3 names" in capsys.readouterr().out
+    assert "findings: 2; names: 3" in capsys.readouterr().out
     (tmp_path / "one.txt").write_text("jump_up")
     assert main([arguments[0], str(tmp_path / "one.txt"), *arguments[2:]]) == 0
     printed = capsys.readouterr().out
-    assert "1 finding in 1 name\n" in printed
+    assert "findings: 1; names: 1\n" in printed
     assert f"judged by {backbone}, whose tokenizer has " in printed
     assert "was not looked at" in printed
     assert main([*arguments, "--near", "2"]) == 2

@@ -1,7 +1,6 @@
 """`vitaclip classes`."""
 
 from dataclasses import asdict
-from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -31,56 +30,43 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_text_arguments(parser)
     parser.add_class_arguments(RuntimeConfig, "runtime", help="device and precision")
     parser.add_argument("--near", type=float, default=0.95, help="cosine of text features from which a pair is shown")
-    parser.add_argument("--out", type=str, default="", help="write the names with the suggestions taken to this file")
-    parser.add_argument("--out_json", type=str, default="", help="write all that is found to this .json file")
+    parser.add_argument(
+        "--out", type=str, default="", help="write all that is found to this .json file, or better names to another"
+    )
 
 
 def run(arguments: Namespace) -> int:
     """Check and print."""
     if not -1 <= arguments.near <= 1:
         raise ValueError(f"--near {arguments.near}: is a cosine; give -1 to 1")
-
-    check_outputs(arguments, arguments.out, arguments.out_json)
+    check_outputs(arguments, arguments.out)
     names = choose_classes(arguments.classes, distinct=False)
     prompts = ClassPrompts(read_templates(arguments.template))
     model = load_model(arguments).to(pick_device(arguments.runtime.device))
     findings, pairs = check_classes(model, names, prompts, arguments.near)
-    console, judge = terminal(), model_name(arguments)
-    entries, pieces_count = model.backbone.tokenizer.vocab_size, knows_words(model.backbone.tokenizer)
-    console.print(f"judged by {judge}, whose tokenizer has {entries:,} entries", soft_wrap=True)
-    if not pieces_count:
+    tokenizer = model.backbone.tokenizer
+    judge = {"model": model_name(arguments), "tokenizer_entries": tokenizer.vocab_size}
+    judge["pieces_count"] = knows_words(tokenizer)
+    console = terminal()
+    console.print(f"judged by {judge['model']}, whose tokenizer has {tokenizer.vocab_size:,} entries")
+    if not judge["pieces_count"]:
         console.print(
             "so few are the words of a small world: whether names are broken up was not looked at, and pairs are near"
             " to that world's model alone; give the CLIP that you will use: --backbone openai/clip-vit-base-patch16",
             style="yellow",
-            soft_wrap=True,
         )
-    if findings:
-        rows = [(finding.name, finding.problem, finding.suggestion) for finding in findings]
-        title = f"{_count(len(findings), 'finding')} in {_count(len(names), 'name')}"
-        print_table(console, title, ("name", "what", "better"), rows)
-    if pairs:
+    rows = [(finding.name, finding.problem, finding.suggestion) for finding in findings]
+    print_table(console, f"findings: {len(findings)}; names: {len(names)}", ("name", "what", "better"), rows)
+    if all(finding.fits for finding in findings):
         near = [(f"{pair.first}  /  {pair.second}", f"{pair.similarity:.3f}") for pair in pairs[:SHOWN]]
-        more = f", the nearest {SHOWN}" if len(pairs) > SHOWN else ""
-        title = f"{_count(len(pairs), 'pair')} hard to tell apart{more}"
-        print_table(console, title, ("names", "cosine"), near)
-    if not findings and not pairs:
-        console.print(f"{_count(len(names), 'name')}: nothing found")
-    if not all(finding.fits for finding in findings):
+        print_table(console, f"pairs hard to tell apart: {len(pairs)}", (f"the nearest {SHOWN}", "cosine"), near)
+    else:
         console.print("pairs were not compared: shorten the names that do not fit first", style="yellow")
-    if arguments.out_json:
-        found: dict[str, Any] = {
-            "judged_by": {"model": judge, "tokenizer_entries": entries, "pieces_count": pieces_count},
-            "findings": [asdict(each) for each in findings],
-            "pairs": [asdict(each) for each in pairs],
-        }
-        write_json(arguments.out_json, found)
-    if arguments.out:
+    if arguments.out.endswith(".json"):
+        found = {"judged_by": judge, "findings": [*map(asdict, findings)], "pairs": [*map(asdict, pairs)]}
+        write_json(arguments.out, found)
+    elif arguments.out:
         better = {finding.name: finding.suggestion for finding in findings if finding.suggestion}
         taken = check_class_names([better.get(name, name) for name in names], "with the suggestions taken")
         write_text(arguments.out, "".join(f"{name}\n" for name in taken))
     return 0
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"

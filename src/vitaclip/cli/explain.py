@@ -13,10 +13,10 @@ from vitaclip.cli.models import (
     add_model_arguments,
     check_outputs,
     load_predictor,
-    take_model_first,
+    take_videos,
 )
 from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
-from vitaclip.data import VideoPath, expect_processes, find_videos
+from vitaclip.data import VideoPath, expect_processes
 from vitaclip.data.workers import run_in_processes
 from vitaclip.explain import Explanation, explain_video
 from vitaclip.explain.picture import draw_explanation
@@ -63,11 +63,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Explain every file; 1 if some could not be read."""
     data = arguments.data
-    expect_processes(data)  # they start while the model is loaded
-    take_model_first(arguments)
-    paths, folder = [*dict.fromkeys(find_videos(arguments.videos))], Path(arguments.out)
+    paths, folder = [*dict.fromkeys(take_videos(arguments))], Path(arguments.out)
     stems = dict(zip(paths, _distinct_stems(paths), strict=True))
     _check_places(arguments, folder, [*stems.values()])
+    expect_processes(data)  # they start while the model is loaded
     predictor = load_predictor(arguments)
     explanations, failures = [], []
     with progress_bars(terminal(stderr=True)) as progress:

@@ -1,14 +1,14 @@
 """The options that say which model is used and how, shared by the commands that use one."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.catalog import load_templates
 from vitaclip.cli.screen import terminal
-from vitaclip.data import choose_classes
+from vitaclip.data import ShardMember, VideoPath, choose_classes, find_videos
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
 from vitaclip.files import check_place
@@ -16,6 +16,7 @@ from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.model_folder import find_model_folder
+from vitaclip.settings import Config
 
 
 def add_text_arguments(parser: ArgumentParser) -> None:
@@ -47,11 +48,6 @@ def add_model_arguments(parser: ArgumentParser) -> None:
     """`--model` or `--backbone`, the wording of candidates, how videos are looked at, and where to compute."""
     add_text_arguments(parser)
     parser.add_argument("--descriptions", type=str, default="", help="JSON file: class name, then sentences about it")
-    add_looking_arguments(parser)
-
-
-def add_looking_arguments(parser: ArgumentParser) -> None:
-    """How videos are looked at, and where to compute."""
     parser.add_class_arguments(
         ViewsConfig,
         "views",
@@ -75,23 +71,21 @@ def check_outputs(arguments: Namespace, *files: str, inputs: Sequence[str] = ())
         files: what is to be written; empty ones are not asked for.
         inputs: what else is read.
     """
-    given = [text for key, value in arguments.items() if key not in _OUTPUTS for text in _texts(value)]
+    read = [*inputs, *_texts([value for key, value in arguments.items() if key not in _OUTPUTS])]
     for file in filter(None, files):
-        check_place(file, [*given, *inputs])
+        check_place(file, read)
 
 
-_OUTPUTS = ("out", "out_json", "predictions", "report")
+_OUTPUTS = ("out", "predictions", "report")
 
 
 def _texts(value: object) -> Iterator[str]:
+    """The texts in a value, which may be a config or a list of others."""
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list | tuple):
-        for each in value:
+    elif isinstance(value, list | tuple | Config):
+        for each in vars(value).values() if isinstance(value, Config) else value:
             yield from _texts(each)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for each in fields(value):
-            yield from _texts(getattr(value, each.name))
 
 
 def load_model(arguments: Namespace) -> VideoModel:
@@ -112,30 +106,38 @@ def model_name(arguments: Namespace) -> str:
     return arguments.backbone or arguments.model or "miniature"
 
 
-def take_model_first(arguments: Namespace) -> None:
-    """`RUN VIDEO ...`: the folder of a run or of a model before the videos is the model, if none is named otherwise."""
+def take_videos(arguments: Namespace) -> list[VideoPath]:
+    """The videos that were asked for, one of which exists at least: that is found wrong before a model is loaded.
+
+    `RUN VIDEO ...`: the folder of a run or of a model before the videos is the model, if none is named otherwise.
+
+    Raises:
+        ValueError: if there is none.
+    """
     first, *others = arguments.videos
     if others and not arguments.model and not arguments.backbone and find_model_folder(Path(first)):
         arguments.model, arguments.videos = first, others
+    paths = find_videos(arguments.videos)
+    if not any(isinstance(path, ShardMember) or path.exists() for path in paths):
+        raise ValueError(f"{paths[0]}: does not exist; name video files, or folders of them")
+    return paths
 
 
 def load_predictor(arguments: Namespace) -> Predictor:
-    """The model that the options name, with the candidates that they name or else its own; says how their names are put
-    into words.
+    """The model that the options name, with the candidates that they name or else its own; prints how their names are
+    put into words.
 
     Raises:
         ValueError: as `load_model`, and if there are no candidates.
     """
-    prompts = read_prompts(arguments)
-    predictor = Predictor(
-        load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=arguments.data.limits
-    )
-    names = choose_classes(arguments.data.classes) if arguments.data.classes else predictor.class_names
-    if not names:
+    prompts, data = read_prompts(arguments), arguments.data
+    names = choose_classes(data.classes) if data.classes else ()
+    predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=data.limits)
+    if not names and not predictor.class_names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
-    texts = predictor.set_classes(names, prompts.templates, prompts.descriptions)
-    terminal().print(f"text: {texts.note}", soft_wrap=True)
-    terminal().print(f"computed on {predictor.computed}", soft_wrap=True)
+    texts = predictor.set_classes(names or predictor.class_names, prompts.templates, prompts.descriptions)
+    terminal().print(f"text: {texts.note}")
+    terminal().print(f"computed on {predictor.computed}")
     return predictor
 
 
@@ -151,25 +153,20 @@ def read_templates(given: Sequence[str] | None) -> tuple[str, ...]:
     Raises:
         ValueError: for what is neither a text with {}, nor a file of such texts, nor a set of the catalogue.
     """
-    return tuple(text for value in given or () for text in _templates(value))
+    texts = tuple(text for value in given or () for text in _templates(value))
+    for text in texts:
+        if text.count("{}") != 1:
+            raise ValueError(f"--template: template {text!r} must hold {{}} exactly once, where the class name goes")
+    return texts
 
 
 def _templates(value: str) -> Sequence[str]:
     if "{}" in value:
-        return [_checked(value, "--template")]
+        return [value]
     if Path(value).is_file():
         lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
-        texts = [_checked(line.strip(), value) for line in lines if line.strip()]
-        if not texts:
-            raise ValueError(f"{value}: holds no template; write one text with {{}} a line")
-        return texts
+        return [line.strip() for line in lines if line.strip()] or [""]
     try:
         return load_templates(value)
     except ValueError as error:
         raise ValueError(f"--template: {error}; a text needs {{}} where the class name goes") from error
-
-
-def _checked(text: str, where: str) -> str:
-    if text.count("{}") != 1:
-        raise ValueError(f"{where}: template {text!r} must hold {{}} exactly once, where the class name goes")
-    return text

@@ -73,16 +73,10 @@ class CommandParser(ArgumentParser):
 
     def format_help(self, *formatter: Any) -> str:
         """Examples, then the usual help with the settings that are shown."""
-        hidden = [a for a in self._actions if self.shown and a.dest not in (*self.shown, *_ALWAYS_SHOWN)]
-        hidden = [action for action in hidden if action.option_strings]
-        texts = [action.help for action in hidden]
-        for action in hidden:
-            action.help = argparse.SUPPRESS
-        try:
-            text = super().format_help(*formatter)
-        finally:
-            for action, before in zip(hidden, texts, strict=True):
-                action.help = before
+        for action in self._actions:
+            if self.shown and action.option_strings and action.dest not in (*self.shown, *_ALWAYS_SHOWN):
+                action.help = argparse.SUPPRESS
+        text = super().format_help(*formatter)
         examples = self.examples[:_SHORT_EXAMPLES] if self.shown else self.examples
         return "\n".join(["examples:", *examples, "", text]) if examples else text
 
@@ -142,13 +136,6 @@ ALIASES = {"--classes": "--data.classes", "--root": "--data.root", "--workers": 
 _WITH_ALIASES = ("train", "ablate", "eval", "predict", "explain")
 
 
-def _find(option: str, name_or_file: str) -> str:
-    """The YAML file that an option means, read once in bounds, because jsonargparse writes all aliases out."""
-    file = _NAMED[option].find(name_or_file)
-    read_yaml(file)
-    return str(file)
-
-
 def normalize(arguments: Sequence[str]) -> list[str]:
     """The command line as the parsers know it.
 
@@ -161,17 +148,25 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     >>> normalize(["eval", "val/", "--data.on-error=raise", "--workers", "0"])
     ['eval', 'val/', '--data.on_error=raise', '--data.workers', '0']
     """
-    named = len(arguments) > 1 and arguments[0] == "ablate" and not arguments[1].startswith("-")
-    resolved: list[str] = []
-    for argument in [*arguments[:1], "--config", *arguments[1:]] if named else arguments:
-        option, equals, value = argument.partition("=")
+    words, resolved = list(arguments), list[str]()
+    if len(words) > 1 and words[0] == "ablate" and not words[1].startswith("-"):
+        words.insert(1, "--config")
+    aliases = ALIASES if words and words[0] in _WITH_ALIASES else {}
+    for word in words:
+        option, equals, value = word.partition("=")
         if option.startswith("--"):
             option = option[:2] + option[2:].replace("-", "_")
-            option = ALIASES.get(option, option) if arguments[0] in _WITH_ALIASES else option
-            value = _find(option, value) if equals and option in _NAMED else value
-            resolved.append(f"{option}{equals}{value}")
-        elif resolved and resolved[-1] in _NAMED:
-            resolved.append(_find(resolved[-1], argument))
+            option = aliases.get(option, option)
+            resolved.append(f"{option}{equals}{_find(option, value) if equals else ''}")
         else:
-            resolved.append(argument)
+            resolved.append(_find(resolved[-1], word) if resolved else word)
     return resolved
+
+
+def _find(option: str, value: str) -> str:
+    """The YAML file that an option means, read once in bounds, because jsonargparse writes all aliases out."""
+    if option not in _NAMED:
+        return value
+    file = _NAMED[option].find(value)
+    read_yaml(file)
+    return str(file)

@@ -10,10 +10,10 @@ from vitaclip.cli.models import (
     add_model_arguments,
     check_outputs,
     load_predictor,
-    take_model_first,
+    take_videos,
 )
-from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
-from vitaclip.data import expect_processes, find_videos
+from vitaclip.cli.screen import print_error, print_table, terminal, track
+from vitaclip.data import expect_processes
 from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
 from vitaclip.predictor import Prediction
 
@@ -58,14 +58,11 @@ def run(arguments: Namespace) -> int:
     """Predict every file; 1 if some could not be read."""
     if arguments.top_k < 1:
         raise ValueError(f"--top_k {arguments.top_k}: must be at least 1")
-
-    data = arguments.data
-    expect_processes(data)  # they start while the model is loaded
-    take_model_first(arguments)
-    paths = find_videos(arguments.videos)
     if arguments.out:
         check_predictions_file(arguments.out)
-        check_outputs(arguments, arguments.out)
+    paths = take_videos(arguments)
+    check_outputs(arguments, arguments.out)
+    expect_processes(arguments.data)  # they start while the model is loaded
     predictor = load_predictor(arguments)
     predictions, failures = [], []
     with ExitStack() as opened:
@@ -73,15 +70,14 @@ def run(arguments: Namespace) -> int:
         if arguments.out:
             writer = PredictionWriter(arguments.out, predictor.class_names, arguments.top_k, predictor.computed)
             opened.enter_context(writer)
-        done = counting_bar(opened.enter_context(progress_bars(terminal(stderr=True))), "predicting", len(paths))
-        for prediction in predictor.predict_many(paths, arguments.top_k, data):
+        many = predictor.predict_many(paths, arguments.top_k, arguments.data)
+        for prediction in track(many, "predicting", len(paths)):
             if writer:
                 writer.write(prediction.path, prediction.scores, error=prediction.error)
-            elif not prediction.error:
-                predictions.append(prediction)
             if prediction.error:
                 failures.append(prediction.error)
-            done(1)
+            elif not writer:
+                predictions.append(prediction)
     if predictions:
         _print(predictions)
     for failure in failures:

@@ -1,11 +1,11 @@
-"""What the commands draw on the terminal: progress bars with rate and time left, and tables."""
+"""What the commands draw on the terminal: progress bars with rate and time left, tables, and errors."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
-from rich.console import Console, RenderableType
+from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -21,25 +21,7 @@ from rich.text import Text
 
 from vitaclip.strings import first_lines, printable
 
-
-class RateColumn(ProgressColumn):
-    """Units a second."""
-
-    def render(self, task: Task) -> Text:
-        """The rate, or nothing while it is unknown."""
-        speed = task.finished_speed or task.speed
-        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
-
-
-class ProgressWithNotes(Progress):
-    """Bars, and below them the notes of those still running: beside a bar they would not fit a narrow terminal."""
-
-    def get_renderables(self) -> Iterable[RenderableType]:
-        """The table of bars, then a line for each note."""
-        yield from super().get_renderables()
-        for task in self.tasks:
-            if task.fields["note"] and not task.finished:
-                yield Text(f"  {task.fields['note']}", style="dim")
+T = TypeVar("T")
 
 
 class _Terminal(Console):
@@ -52,7 +34,7 @@ class _Terminal(Console):
 
 def terminal(*, stderr: bool = False, quiet: bool = False) -> Console:
     """The terminal; names of users' files and classes are printed whole, brackets and all, but harmless."""
-    return _Terminal(stderr=stderr, quiet=quiet, markup=False, highlight=False, emoji=False)
+    return _Terminal(stderr=stderr, quiet=quiet, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def print_error(message: str) -> None:
@@ -63,6 +45,34 @@ def print_error(message: str) -> None:
     print("\n  ".join(map(printable, f"vitaclip: error: {message}".split("\n"))), file=sys.stderr)
 
 
+def print_skipped(console: Console, reasons: Sequence[str]) -> None:
+    """A line for each of the first videos that were skipped, and how many more there are."""
+    for line in first_lines(reasons):
+        console.print(f"skipped: {line}", style="yellow")
+
+
+def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table below its title, or the title alone if there are no rows; all columns but the first are right-aligned."""
+    if title:
+        console.print(title, style="bold")
+    if not rows:
+        return
+    table = Table(header_style="bold")
+    for i, heading in enumerate(headings):
+        table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table, soft_wrap=False)
+
+
+class _RateColumn(ProgressColumn):
+    """Units a second."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
+
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Progress]:
     """Bars with count, rate, time taken and time left."""
@@ -70,63 +80,52 @@ def progress_bars(console: Console) -> Iterator[Progress]:
         TextColumn("{task.description}", markup=False),
         BarColumn(bar_width=10),
         MofNCompleteColumn(),
-        RateColumn(),
+        _RateColumn(),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with ProgressWithNotes(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress:
         yield progress
 
 
-class TrainingBar:
-    """A logger that moves a progress bar and shows loss and accuracy below it; in a file, a line each time."""
-
-    def __init__(self, progress: Progress, steps: int, done: int = 0, *, stays: bool = True) -> None:
-        """`stays` keeps the bar on the screen when training is over."""
-        self._progress, self._steps, self._stays = progress, steps, stays
-        self._task = progress.add_task("training", total=steps, completed=done, note="")
-
-    def log(self, step: int, metrics: Mapping[str, float]) -> None:
-        """Move to `step`; metrics of validation are printed on a line of their own."""
-        if "train/loss" in metrics:
-            note = (
-                f"loss {metrics['train/loss']:.3f}, top-1 {metrics['train/top1']:.0%},"
-                f" {metrics['clips_per_second']:.1f} clips/s, waiting for data {metrics['data_wait_share']:.0%},"
-                f" memory {metrics['memory_gib']:.1f} GiB"
-            )
-            self._progress.update(self._task, completed=step, note=note)
-            if not self._progress.console.is_terminal:  # a bar shows nothing in a file before it ends
-                self._progress.console.print(f"step {step} of {self._steps}: {note}", soft_wrap=True)
-        if "val/top1" in metrics:
-            shown = {"top-1": "val/top1", "top-5": "val/top5", "mAP": "val/mAP"}
-            figures = ", ".join(f"{name} {metrics[key]:.1%}" for name, key in shown.items() if key in metrics)
-            self._progress.console.print(f"step {step}: validation {figures}")
-
-    def close(self) -> None:
-        """The bar closes with its progress display, or goes."""
-        self._progress.update(self._task, visible=self._stays)
+def track(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """Yield the items under a bar on standard error, which moves by one for each that is done with."""
+    with progress_bars(terminal(stderr=True)) as progress:
+        yield from progress.track(items, total, description=what)
 
 
 def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], None]:
     """A bar of `total` units; call the result with the number of units just done."""
-    task = progress.add_task(what, total=total, note="")
+    task = progress.add_task(what, total=total)
     return lambda done: progress.advance(task, done)
 
 
-def print_skipped(console: Console, reasons: Sequence[str]) -> None:
-    """A line for each of the first videos that were skipped, and how many more there are."""
-    for line in first_lines(reasons):
-        console.print(f"skipped: {line}", style="yellow", soft_wrap=True)
+class TrainingBar:
+    """A logger that moves a progress bar and shows the loss beside it; in a file it prints a line each time."""
 
+    def __init__(self, progress: Progress, steps: int, done: int = 0, *, stays: bool = True) -> None:
+        """`stays` keeps the bar on the screen when training is over."""
+        self._progress, self._steps, self._stays = progress, steps, stays
+        self._task = progress.add_task("training", total=steps, completed=done)
 
-def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table below its title; all columns but the first are right-aligned."""
-    if title:
-        console.print(title, style="bold", soft_wrap=True)
-    table = Table(header_style="bold")
-    for i, heading in enumerate(headings):
-        table.add_column(heading, justify="left" if i == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    console.print(table)
+    def log(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Move to `step`; metrics of validation are printed on a line of their own."""
+        console = self._progress.console
+        if "train/loss" in metrics:
+            loss = f"loss {metrics['train/loss']:.3f}"
+            self._progress.update(self._task, completed=step, description=f"training, {loss}")
+            if not console.is_terminal:  # a bar shows nothing in a file before it ends
+                console.print(
+                    f"step {step} of {self._steps}: {loss}, top-1 {metrics['train/top1']:.0%},"
+                    f" {metrics['clips_per_second']:.1f} clips/s, waiting for data {metrics['data_wait_share']:.0%},"
+                    f" memory {metrics['memory_gib']:.1f} GiB"
+                )
+        if "val/top1" in metrics:
+            shown = {"top-1": "val/top1", "top-5": "val/top5", "mAP": "val/mAP"}
+            figures = ", ".join(f"{name} {metrics[key]:.1%}" for name, key in shown.items() if key in metrics)
+            console.print(f"step {step}: validation {figures}")
+
+    def close(self) -> None:
+        """The bar closes with its progress display, or goes."""
+        self._progress.update(self._task, visible=self._stays)

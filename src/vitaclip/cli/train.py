@@ -93,7 +93,7 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
 
 def _show_warnings(warnings: Sequence[str], console: Console, prefix: str = "warning") -> None:
     for warning in warnings:
-        console.print(f"{prefix}: {warning}", style="yellow", soft_wrap=True)
+        console.print(f"{prefix}: {warning}", style="yellow")
 
 
 def _show_counts(counts: Mapping[str, int], console: Console) -> None:

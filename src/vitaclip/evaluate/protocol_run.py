@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -137,13 +136,15 @@ def score_rounds(
     model: VideoModel | None = None
     samples: Samples = {}
     for load in rounds:
-        this = dist.run_on_all_ranks(load)
+        with dist.shared_errors():
+            this = load()
         missing = {place for part in this.parts for place in part.missing}
         there = {place: sample for place, sample in union(this.parts).items() if place not in missing}
         if model is not this.model or there != samples:  # else the same model has seen these videos already
             model, samples, evaluator = this.model, there, make_evaluator(this.model)
             # First: a text that does not fit costs no video.
-            texts = dist.run_on_all_ranks(partial(_encode_texts, evaluator, this.parts))
+            with dist.shared_errors():
+                texts = _encode_texts(evaluator, this.parts)
             title = ", ".join(f"{word} {value}" for word, value in this.values.items()) or "evaluating"
             on_progress = start(title, evaluator.num_own_videos(len(samples)))
             encoded = evaluator.encode([*samples.values()], views, texts, on_progress)

@@ -67,7 +67,8 @@ class Evaluation:
             name, model = self.load_model({})
             return Round({}, name, model, [list_part(given.videos, self._read(model.class_names))])
 
-        prompts = self._dist.run_on_all_ranks(prepare)
+        with self._dist.shared_errors():
+            prompts = prepare()
         parts = self._score([load], prompts, given.views)
         return ProtocolResult("", given.videos, "", given.views, given.interpolate, {}, parts)
 
@@ -104,7 +105,8 @@ class Evaluation:
             name, model = self.load_model(values)
             return Round(values, name, model, lists.parts(values), check_training(lists, values, name))
 
-        lists, prompts = dist.run_on_all_ranks(prepare)
+        with dist.shared_errors():
+            lists, prompts = prepare()
         console, protocol = terminal(quiet=not dist.is_rank0), lists.protocol
         for line in describe_missing(lists):
             console.print(f"not there: {line}", style="yellow", soft_wrap=True)
