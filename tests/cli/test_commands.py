@@ -247,7 +247,7 @@ def test_aliases_without_end_are_one_line(
     ("arguments", "message"),
     [
         (("train",), "data.train is not set"),
-        (("train", "--optim.steps", "0"), "OptimConfig.steps = 0: must be at least 1"),
+        (("train", "--optim.batch_size", "0"), "OptimConfig.batch_size = 0: must be at least 1"),
         (("train", "--optim.step", "3"), "did you mean optim.steps?"),
         (("train", "--config", "nothing"), "neither a file nor a recipe"),
         (("train", "--data.train", "/nowhere"), "/nowhere"),
