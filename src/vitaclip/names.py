@@ -59,8 +59,8 @@ def check_class_names(
             raise ValueError(f"{place}: blank class name {quoted(name)}; write a name or remove it")
     for number, earlier in enumerate(first_duplicates(names) if distinct else ()):
         if earlier != number:
-            same = f"{describe_duplicate(names[number], names[earlier])} {quoted(names[earlier])} ({places[earlier]})"
-            raise ValueError(f"{places[number]}: class {quoted(names[number])} is {same}; rename or remove one")
+            other = f"{quoted(names[earlier])} ({places[earlier]})"
+            raise ValueError(f"{places[number]}: class {quoted(names[number])} reads the same as {other}; rename one")
     return tuple(names)
 
 
@@ -72,14 +72,6 @@ def first_duplicates(names: Sequence[str]) -> list[int]:
     """
     first: dict[str, int] = {}
     return [first.setdefault(text_key(name), number) for number, name in enumerate(names)]
-
-
-def describe_duplicate(name: str, earlier: str) -> str:
-    """In what way two names are the same."""
-    if earlier == name:
-        return "the same as"
-    only_case = " ".join(earlier.split()).casefold() == " ".join(name.split()).casefold()
-    return f"but for {'capitals or blanks' if only_case else 'characters that no text tower sees'} the same as"
 
 
 class ClassIndex:

@@ -71,8 +71,8 @@ def test_pieces_of_a_tokenizer_of_few_words_say_nothing() -> None:
 def test_all_names_that_come_twice_are_found() -> None:
     findings, pairs = check_classes(tiny_model(), ["jump", "run", "Run", "sit", "jump "], ClassPrompts(), 0.9999)
     assert [(each.name, each.problem) for each in findings] == [
-        ("Run", "but for capitals or blanks the same as 'run', class 1"),
-        ("jump ", "but for capitals or blanks the same as 'jump', class 0"),
+        ("Run", "reads the same as 'run', class 1"),
+        ("jump ", "reads the same as 'jump', class 0"),
     ]
     assert pairs == []
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from vitaclip.backbones import Tokenizer
 from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
 from vitaclip.model import VideoModel
-from vitaclip.names import describe_duplicate, first_duplicates
+from vitaclip.names import first_duplicates
 
 MANY_PIECES_A_WORD = 2.5
 """Tokens over words of a name, from which it counts as broken up; common English words are one token each."""
@@ -66,7 +66,7 @@ def check_names(names: Sequence[str], tokenizer: Tokenizer, longest: int, *, pie
     findings = []
     for number, (name, first) in enumerate(zip(names, first_duplicates(names), strict=True)):
         if first != number:
-            same = f"{describe_duplicate(name, names[first])} {names[first]!r}, class {first}"
+            same = f"reads the same as {names[first]!r}, class {first}"
             findings.append(NameFinding(name, same))
             continue
         better, pieces = suggest(name), tokenizer.pieces(name.replace("_", " "))

@@ -16,10 +16,10 @@ def test_class_names(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "no class names; give at least one"),
-        ("a\nb\n\na\n", r"names\.txt:4: class 'a' is the same as 'a' \(names\.txt:1\); rename or remove one"),
+        ("a\nb\n\na\n", r"names\.txt:4: class 'a' reads the same as 'a' \(names\.txt:1\); rename one"),
         (
             "a\nb\nA\n",
-            r"names\.txt:3: class 'A' is but for capitals or blanks the same as 'a' \(names\.txt:1\)",
+            r"names\.txt:3: class 'A' reads the same as 'a' \(names\.txt:1\)",
         ),
         ("a\n\u200b\n", r"names\.txt:2: blank class name '\\u200b'"),
     ],
