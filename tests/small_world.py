@@ -1,9 +1,15 @@
 """A few real video files of the miniature world with a tiny random backbone: enough to train and test on in seconds."""
 
-from dataclasses import replace
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import is_dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
 
 from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.backbones.loading import save_backbone
@@ -47,6 +53,41 @@ def train_config(world: Path, out: Path, **optim: float) -> TrainConfig:
         log_every=1,
         checkpoint_every=2,
     )
+
+
+def changed(config: Any, **values: Any) -> Any:
+    """A config with other values. Those of a config inside it are a dict: `changed(config, data={"shots": 2})`."""
+    inner = {name: getattr(config, name) for name, value in values.items() if isinstance(value, dict)}
+    deep = {name: changed(each, **values[name]) for name, each in inner.items() if is_dataclass(each)}
+    return replace(config, **{**values, **deep})
+
+
+def random_batch(clips: int = 4) -> TrainBatch:
+    """Clips that fit the tiny backbone, as a step takes them."""
+    generator = torch.Generator().manual_seed(0)
+    video = torch.randint(0, 256, (clips, 4, 3, 16, 16), generator=generator, dtype=torch.uint8)
+    return TrainBatch(0, video, torch.arange(clips) % len(NAMES), tuple(range(clips)), ())
+
+
+def prompts_of(out: str | Path) -> dict[str, Tensor]:
+    """What a run has learned, from its model folder."""
+    return load_file(Path(out) / "model" / "prompts.safetensors")
+
+
+def same(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> bool:
+    """Whether tensors are equal to the bit."""
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def lines_of(out: str | Path) -> list[dict[str, float]]:
+    """The metrics of a run."""
+    return [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
+
+
+def write_list(file: Path, rows: Sequence[tuple[object, object]]) -> str:
+    """A list file of paths and labels; its name."""
+    file.write_text("".join(f"{path},{label}\n" for path, label in rows))
+    return str(file)
 
 
 def train_until(config: TrainConfig, step: int) -> None:

@@ -1,8 +1,13 @@
-"""Runs on several processes of this machine, and the program that each of them runs in float64."""
+"""Runs on several processes of this machine: by the launcher, or as copies of this process, which are there at once."""
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
+import traceback
+from collections.abc import Callable
 from pathlib import Path
 from unittest.mock import patch
 
@@ -13,6 +18,43 @@ def launch(processes: int, *program: str, timeout_seconds: float = 120) -> subpr
     """Run a program (`-m MODULE ...` or `FILE ...`) on so many processes to its end."""
     command = [*LAUNCHER, f"--nproc-per-node={processes}", *program]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout_seconds, check=False)
+
+
+def fork(run: Callable[[], object], **environment: object) -> int:
+    """Start a copy of this process that calls a function, and exits with what it returns; its process id."""
+    child = os.fork()
+    if child:
+        return child
+    status = 1
+    try:
+        signal.alarm(120)
+        os.environ.update({name: str(value) for name, value in environment.items()})
+        returned = run()
+        status = returned if isinstance(returned, int) else 0
+    except SystemExit as error:
+        status = int(error.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def status_of(child: int) -> int:
+    """How a child process ended, as a shell would say, negative for a signal."""
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def run_on_ranks(run: Callable[[], object], count: int = 2) -> list[int]:
+    """Call a function on so many ranks of one run; their exit statuses. Workers must be copies too (`forked_workers`),
+    because a copy of this process cannot use its server of workers."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    shared = {"WORLD_SIZE": count, "MASTER_ADDR": "localhost", "MASTER_PORT": port}
+    children = [fork(run, RANK=rank, LOCAL_RANK=rank, **shared) for rank in range(count)]
+    return [status_of(child) for child in children]
 
 
 def train_in_float64(config_file: str) -> None:

@@ -1,33 +1,44 @@
 """A run that is killed, wherever, and started again ends with the same bits as one that never was."""
 
-import json
 import os
 import random
 import signal
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import killing
-import torchrun
-from small_world import train_config
-from vitaclip.runtime import RuntimeConfig
-from vitaclip.settings import to_dict
+from small_world import changed, lines_of, train_config
+from torchrun import fork, run_on_ranks, status_of
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.trainer import Trainer
 
-# `start` copies this process, and what is a copy cannot use its server of workers.
+# Runs are copies of this process, and what is a copy cannot use its server of workers.
 pytestmark = pytest.mark.usefixtures("forked_workers")
 
 
 def hard_case(world: Path, out: Path) -> TrainConfig:
     config = train_config(world, out, steps=8, batch_size=5)
-    config = replace(config, runtime=RuntimeConfig(device="cpu", precision="float32"))
+    config = changed(config, runtime={"device": "cpu", "precision": "float32"})
     return killing.hard_case(config, str(world / "videos"))
+
+
+def train(config: TrainConfig, moment: str = "", number: int = 1, rank: int = 0) -> int:
+    """Train; this rank is killed or asked to end at the moment, if one is given."""
+    if moment and os.environ.get("RANK", "0") == str(rank):
+        killing.MOMENTS[moment](number)
+    return killing.train(config)
+
+
+def status_of_run(config: TrainConfig, moment: str = "", number: int = 1) -> int:
+    return status_of(fork(partial(train, config, moment, number)))
+
+
+def steps_saved(out: Path) -> list[int]:
+    return sorted(int(file.stem.removeprefix("step_")) for file in (out / "checkpoints").iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -38,34 +49,14 @@ def expected(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     return killing.outcome(Path(config.out))
 
 
-def status_of(child: int) -> int:
-    """How a child process ended, as a shell would say, negative for a signal."""
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-
-
-def start(run: Callable[[], object]) -> int:
-    """Call a function in a process of its own, at once (a new interpreter would take seconds to load torch)."""
-    child = os.fork()
-    if child == 0:
-        status = 1
-        try:
-            run()
-            status = 0
-        finally:
-            os._exit(status)
-    return child
-
-
 @pytest.mark.parametrize(
     ("moment", "number"),
     [
         ("between micro-batches", 14),
         ("before an update", 1),
-        ("before an update", 6),
         ("in a checkpoint", 1),
         ("in a checkpoint", 3),
         ("before a checkpoint is renamed", 3),
-        ("in a line of metrics", 4),
         ("in a line of metrics", 7),
         ("in a validation", 2),
     ],
@@ -74,13 +65,8 @@ def test_killed_at_a_chosen_moment(
     world: Path, tmp_path: Path, expected: dict[str, Any], moment: str, number: int
 ) -> None:
     config = hard_case(world, tmp_path / "run")
-
-    def killed() -> None:
-        killing.MOMENTS[moment](number)
-        Trainer(config).fit()
-
-    assert status_of(start(killed)) == -signal.SIGKILL
-    assert status_of(start(lambda: Trainer(config).fit())) == 0
+    assert status_of_run(config, moment, number) == -signal.SIGKILL
+    assert status_of_run(config) == 0
     assert killing.outcome(tmp_path / "run") == expected
     assert not list((tmp_path / "run").rglob("*.tmp"))
 
@@ -90,14 +76,14 @@ def test_killed_at_random_moments(world: Path, tmp_path: Path, expected: dict[st
     draw = random.Random(0)
     kills = 0
     for _ in range(30):
-        child = start(lambda: Trainer(config).fit())
+        child = fork(partial(train, config))
         time.sleep(draw.uniform(0, 0.4 + 0.1 * kills))
         os.kill(child, signal.SIGKILL)
         if status_of(child) == 0:
             break
         kills += 1
     else:
-        assert status_of(start(lambda: Trainer(config).fit())) == 0
+        assert status_of_run(config) == 0
     assert kills > 0
     assert killing.outcome(tmp_path / "run") == expected
 
@@ -109,54 +95,24 @@ def test_signal_saves_state_before_exit(
     world: Path, tmp_path: Path, expected: dict[str, Any], moment: str, number: int, step: int
 ) -> None:
     config = hard_case(world, tmp_path / "run")
-
-    def asked() -> None:
-        killing.MOMENTS[moment](number)
-        os._exit(killing.train(config))
-
-    assert status_of(start(asked)) == 143
+    assert status_of_run(config, moment, number) == 143
     assert steps_saved(tmp_path / "run")[-1] == step
-    logged = logged_steps(tmp_path / "run")
+    logged = [line["step"] for line in lines_of(tmp_path / "run")]
     assert logged[-1] == step
     assert logged == [line["step"] for line in expected["metrics"]][: len(logged)]
-    assert status_of(start(lambda: Trainer(config).fit())) == 0
+    assert status_of_run(config) == 0
     assert killing.outcome(tmp_path / "run") == expected
 
 
-def steps_saved(out: Path) -> list[int]:
-    return sorted(int(file.stem.removeprefix("step_")) for file in (out / "checkpoints").iterdir())
-
-
-def logged_steps(out: Path) -> list[int]:
-    return [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture(scope="module")
-def expected_of_two(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """The outcome of two processes that are never killed."""
-    out = tmp_path_factory.mktemp("two")
-    assert launch_two(world, out) == 0
-    return killing.outcome(out)
-
-
-def launch_two(world: Path, out: Path, *moment: str) -> int:
-    file = out.with_suffix(".json")
-    file.write_text(json.dumps(to_dict(hard_case(world, out))))
-    return torchrun.launch(2, killing.__file__, str(file), *moment).returncode
-
-
-def test_kill_of_one_rank_resumes_exactly(world: Path, tmp_path: Path, expected_of_two: dict[str, Any]) -> None:
-    out = tmp_path / "run"
-    assert launch_two(world, out, "in a checkpoint", "2", "0") != 0
-    assert not (out / "model").exists()
-    assert launch_two(world, out) == 0
-    assert killing.outcome(out) == expected_of_two
-
-
-def test_signal_to_one_rank_stops_both_alike(world: Path, tmp_path: Path, expected_of_two: dict[str, Any]) -> None:
-    out = tmp_path / "run"
-    # Process 1 has 3 of 5 clips, in micro-batches of 2 and 1: its tenth is in the fifth step.
-    assert launch_two(world, out, "asked before an update", "10", "1") != 0
-    assert steps_saved(out)[-1] == 5
-    assert launch_two(world, out) == 0
-    assert killing.outcome(out) == expected_of_two
+def test_two_ranks_resume_exactly_after_kill_or_signal(world: Path, tmp_path: Path) -> None:
+    """One of them is killed, or asked to end; a signal to one stops both after the same step."""
+    assert run_on_ranks(partial(train, hard_case(world, tmp_path / "whole"))) == [0, 0]
+    expected_of_two = killing.outcome(tmp_path / "whole")
+    # Rank 1 has 3 of 5 clips, in micro-batches of 2 and 1: its tenth is in the fifth step.
+    for name, moment in {"killed": ("in a checkpoint", 2, 0), "asked": ("asked before an update", 10, 1)}.items():
+        config = hard_case(world, tmp_path / name)
+        assert 0 not in run_on_ranks(partial(train, config, *moment))
+        assert not (tmp_path / name / "model").exists()
+        assert name != "asked" or steps_saved(tmp_path / name)[-1] == 5
+        assert run_on_ranks(partial(train, config)) == [0, 0]
+        assert killing.outcome(tmp_path / name) == expected_of_two
