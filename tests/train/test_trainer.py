@@ -4,7 +4,6 @@ import json
 import os
 import signal
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,57 +13,56 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from small_world import NAMES, train_config, train_until
-from tiny import learned_text, parameter_of
-from vitaclip.data import TrainBatch
-from vitaclip.data.config import AugmentConfig, DataConfig
+from small_world import (
+    NAMES,
+    changed,
+    lines_of,
+    random_batch,
+    same,
+    train_config,
+    train_until,
+    write_list,
+)
+from tiny import learned_text
+from torchrun import fork, status_of
 from vitaclip.model import VideoModel
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.trainer import Trainer
 
-
-def random_batch(clips: int = 4) -> TrainBatch:
-    generator = torch.Generator().manual_seed(0)
-    video = torch.randint(0, 256, (clips, 4, 3, 16, 16), generator=generator, dtype=torch.uint8)
-    return TrainBatch(0, video, torch.arange(clips) % len(NAMES), tuple(range(clips)), ())
-
-
-def prompts_of(out: Path) -> dict[str, torch.Tensor]:
-    return load_file(out / "model" / "prompts.safetensors")
+MODELS: dict[str, dict[str, Any]] = {
+    "templates": {"head": "templates"},
+    "learned text": {"head": learned_text(3)},
+    "fine-tuned": {"train": "both", "context": {}, "head": "templates"},
+    "fine-tuned with prompts": {"train": "both"},
+}
 
 
-def lines_of(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+def with_model(world: Path, out: Path, model: str, **optim: float) -> TrainConfig:
+    found: TrainConfig = changed(train_config(world, out, **optim), model=MODELS[model])
+    return found
 
 
 @pytest.mark.parametrize("micro_batch_size", [0, 1, 3])
-@pytest.mark.parametrize("head", ["templates", learned_text(3)], ids=["templates", "learned"])
+@pytest.mark.parametrize("model", MODELS)
 def test_step_has_the_gradient_of_plain_backpropagation(
-    world: Path, tmp_path: Path, micro_batch_size: int, head: str | dict[str, Any]
+    world: Path, tmp_path: Path, micro_batch_size: int, model: str
 ) -> None:
-    config = train_config(world, tmp_path / "run", micro_batch_size=micro_batch_size)
-    config = replace(config, model=replace(config.model, head=head))
-    trainer = Trainer(config)
-    model = trainer.model.double()
-    batch = random_batch()
-
-    logits = model(batch.video, model.encode_text(NAMES))
-    loss = F.cross_entropy(logits, batch.labels)
-    expected = torch.autograd.grad(loss, list(model.trainable_parameters().values()))
-
+    trainer = Trainer(with_model(world, tmp_path, model, micro_batch_size=micro_batch_size))
+    double, batch = trainer.model.double(), random_batch()
+    parameters = double.trainable_parameters()
+    loss = F.cross_entropy(double(batch.video, double.encode_text(NAMES)), batch.labels)
+    expected = torch.autograd.grad(loss, list(parameters.values()))
     metrics = trainer.train_step(batch)
-    for (name, parameter), gradient in zip(model.trainable_parameters().items(), expected, strict=True):
+    for (name, parameter), gradient in zip(parameters.items(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-5, atol=1e-9, msg=name)
     assert metrics["train/loss"] == pytest.approx(loss.item(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("head", "calls_in_two_steps"), [(learned_text(3), 2), ("templates", 1)])
+@pytest.mark.parametrize(("model", "calls_in_two_steps"), [("learned text", 2), ("templates", 1), ("fine-tuned", 2)])
 def test_text_tower_runs_once_per_step_or_run(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: str | dict[str, Any], calls_in_two_steps: int
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, model: str, calls_in_two_steps: int
 ) -> None:
-    config = train_config(world, tmp_path / "run", micro_batch_size=1)
-    config = replace(config, model=replace(config.model, head=head))
-    trainer = Trainer(config)
+    trainer = Trainer(with_model(world, tmp_path, model, micro_batch_size=1))
     calls: list[Sequence[str]] = []
     encode_text = VideoModel.encode_text
 
@@ -78,48 +76,69 @@ def test_text_tower_runs_once_per_step_or_run(
     assert len(calls) == calls_in_two_steps
 
 
-def test_training_learns_and_saves_loadable_model(world: Path, tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    config = train_config(world, out, steps=100, batch_size=12, learning_rate=3e-2)
-    whole_frames = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
-    config = replace(config, data=replace(config.data, val=config.data.train, augment=whole_frames))
-    towers = Trainer(config).model.backbone.state_dict()
-    model = Trainer(config).fit()
-    lines = lines_of(out)
-    losses = [line["train/loss"] for line in lines if "train/loss" in line]
-    assert len(losses) == 100
-    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
-    assert lines[-1]["val/top1"] > 1.2 / len(NAMES)
-    assert all(torch.equal(value, towers[name]) for name, value in model.backbone.state_dict().items())
-    loaded = VideoModel.from_pretrained(out / "model")
-    assert loaded.class_names == NAMES
-    assert json.loads((out / "config.json").read_text())["optim"]["steps"] == 100
-    assert any((out / "tensorboard").iterdir())
+def test_steps_on_a_batch_learn_it(world: Path, tmp_path: Path) -> None:
+    trainer = Trainer(train_config(world, tmp_path, steps=60, learning_rate=3e-2))
+    losses = []
+    for trainer.step in range(60):
+        losses.append(trainer.train_step(random_batch())["train/loss"])
+    assert losses[-1] < 0.7 * losses[0]
 
 
-def test_resumed_run_equals_uninterrupted_run_exactly(world: Path, tmp_path: Path) -> None:
-    whole, stopped = (train_config(world, tmp_path / name) for name in ("whole", "stopped"))
+def test_run_leaves_a_loadable_model(world: Path, tmp_path: Path) -> None:
+    config = changed(train_config(world, tmp_path), data={"val": str(world / "videos")})
+    trainer = Trainer(config)
+    towers = {name: value.clone() for name, value in trainer.model.backbone.state_dict().items()}
+    model = trainer.fit()
+    lines = lines_of(tmp_path)
+    assert [line["step"] for line in lines] == [1, 2, 3, 4, 5, 6, 6]
+    assert 0 <= lines[-1]["val/top1"] <= lines[-1]["val/top5"] == 1
+    assert same(model.backbone.state_dict(), towers)
+    assert VideoModel.from_pretrained(tmp_path / "model").class_names == NAMES
+    assert json.loads((tmp_path / "config.json").read_text())["optim"]["steps"] == 6
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_fine_tuned_model_folder_holds_the_towers(world: Path, tmp_path: Path) -> None:
+    config = with_model(world, tmp_path, "fine-tuned")
+    trainer = Trainer(config)
+    towers = {f"backbone.{name}" for name, _ in trainer.model.backbone.named_parameters() if name != "logit_scale"}
+    assert set(trainer.model.trainable_parameters()) == towers | {"head.logit_scale"}
+    counts = trainer.model.trained_counts()
+    assert counts["backbone"] + counts["logit_scale"] == sum(counts.values())
+    start = {name: value.clone() for name, value in trainer.model.backbone.state_dict().items()}
+    model = trainer.fit()
+    loaded = VideoModel.from_pretrained(tmp_path / "model")
+    assert same(model.backbone.state_dict(), loaded.backbone.state_dict())
+    for name in ("vision.proj", "text.token_embed.weight"):
+        assert not torch.equal(start[name], loaded.backbone.state_dict()[name])
+    video = torch.zeros(1, 4, 3, 16, 16, dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.encode_video(video), model.encode_video(video))
+        torch.testing.assert_close(loaded.encode_text(NAMES), model.encode_text(NAMES))
+
+
+@pytest.mark.parametrize("model", ["learned text", "fine-tuned with prompts"])
+def test_resumed_run_equals_uninterrupted_run_exactly(world: Path, tmp_path: Path, model: str) -> None:
+    whole, stopped = (with_model(world, tmp_path / name, model, ema_decay=0.9) for name in ("whole", "stopped"))
     Trainer(whole).fit()
-
     train_until(stopped, step=3)
-    assert len(lines_of(Path(stopped.out))) == 3
-
+    assert len(lines_of(stopped.out)) == 3
     # What does not change the result may change on the way.
-    Trainer(replace(stopped, data=replace(stopped.data, eval_batch_size=3))).fit()
-    expected, resumed = prompts_of(Path(whole.out)), prompts_of(Path(stopped.out))
-    assert all(torch.equal(expected[name], resumed[name]) for name in expected)
+    Trainer(changed(stopped, data={"eval_batch_size": 3})).fit()
+    files = ["checkpoints/step_00000006.safetensors", "model/prompts.safetensors"]
+    for file in [*files, "model/backbone/model.safetensors"] if model == "fine-tuned with prompts" else files:
+        assert same(load_file(Path(whole.out) / file), load_file(Path(stopped.out) / file))
     # Speeds differ between any two runs; all else is repeated exactly, each step once.
     kept = [
-        [(line["step"], line["train/loss"], line["learning_rate"]) for line in lines_of(Path(run.out))]
+        [(line["step"], line["train/loss"], line["learning_rate"]) for line in lines_of(run.out)]
         for run in (whole, stopped)
     ]
     assert kept[0] == kept[1]
 
 
 def test_checkpoints_hold_only_what_trains_and_config(world: Path, tmp_path: Path) -> None:
-    config = train_config(world, tmp_path / "run")
-    Trainer(config).fit()
-    files = sorted((tmp_path / "run" / "checkpoints").iterdir())
+    Trainer(train_config(world, tmp_path)).fit()
+    files = sorted((tmp_path / "checkpoints").iterdir())
     assert [file.name for file in files] == ["step_00000004.safetensors", "step_00000006.safetensors"]
     with safe_open(files[-1], framework="pt") as file:
         names = set(file.keys())
@@ -127,26 +146,17 @@ def test_checkpoints_hold_only_what_trains_and_config(world: Path, tmp_path: Pat
     assert {name.split(".")[0] for name in names} == {"context", "head", "optimizer"}
 
 
-def test_resume_with_other_config_shows_both_values(world: Path, tmp_path: Path) -> None:
-    config = train_config(world, tmp_path / "run")
-    Trainer(config).fit()
-    with pytest.raises(ValueError, match=r"optim.learning_rate was 0.01, now 0.5"):
-        Trainer(replace(config, optim=replace(config.optim, learning_rate=0.5))).fit()
-    Trainer(replace(config, log_every=5, data=replace(config.data, workers=1))).fit()
-
-
 def test_second_run_in_same_folder_is_refused(world: Path, tmp_path: Path) -> None:
     """As when the same command is started twice. A run that was killed is none: its lock ends with it."""
     config = train_config(world, tmp_path / "run")
     ready, told = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            trainer = Trainer(config)
-            os.write(told, str(trainer.step).encode())
-            signal.pause()
-        finally:
-            os._exit(1)
+
+    def hold() -> None:
+        trainer = Trainer(config)
+        os.write(told, str(trainer.step).encode())
+        signal.pause()
+
+    child = fork(hold)
     assert os.read(ready, 1) == b"0"
     (tmp_path / "run" / ".metrics.jsonl.1.tmp").touch()  # as it may be writing just now
     before = sorted(tmp_path.rglob("*"))
@@ -154,54 +164,31 @@ def test_second_run_in_same_folder_is_refused(world: Path, tmp_path: Path) -> No
         Trainer(config)
     assert sorted(tmp_path.rglob("*")) == before
     os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    status_of(child)
     Trainer(config).fit()
-
-
-def test_resuming_with_other_shapes_shows_both_values(world: Path, tmp_path: Path) -> None:
-    config = train_config(world, tmp_path / "run")
-    Trainer(config).fit()
-    with pytest.raises(ValueError, match=r"model.head.num_context was 3, now 5"):
-        Trainer(replace(config, model=replace(config.model, head=learned_text(5)))).fit()
 
 
 def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
     videos = sorted((world / "videos").rglob("*.mp4"))
     bad = tmp_path / "bad.mp4"
     bad.write_bytes(videos[0].read_bytes()[:200])
-    rows = [f"{bad},0", *(f"{path},{i % 3}" for i, path in enumerate(videos[:7]))]
-    (tmp_path / "train.csv").write_text("\n".join(rows))
-    (tmp_path / "names.txt").write_text("\n".join(NAMES))
-    config = train_config(world, tmp_path / "run")
-    data = DataConfig(train=str(tmp_path / "train.csv"), classes=str(tmp_path / "names.txt"), workers=0)
-    Trainer(replace(config, data=data)).fit()
-    listed = (tmp_path / "run" / "bad_videos.txt").read_text()
-    assert listed.count("bad.mp4") == 1
+    train = write_list(tmp_path / "train.csv", [(bad, 0), *((path, i % 3) for i, path in enumerate(videos[:7]))])
+    config = changed(train_config(world, tmp_path / "run"), data={"train": train, "classes": ", ".join(NAMES)})
+    Trainer(config).fit()
+    assert (tmp_path / "run" / "bad_videos.txt").read_text().count("bad.mp4") == 1
     assert lines_of(tmp_path / "run")[-1]["train/bad_videos"] == 1
     with pytest.raises(ValueError, match=r"train.csv:1: .*bad.mp4"):
-        Trainer(replace(config, out=str(tmp_path / "other"), data=replace(data, on_error="raise"))).fit()
-
-
-def test_non_finite_loss_stops_before_update(world: Path, tmp_path: Path) -> None:
-    trainer = Trainer(train_config(world, tmp_path / "run"))
-    with torch.no_grad():
-        parameter_of(trainer.model, "head.logit_scale").fill_(float("inf"))
-    before = {name: p.clone() for name, p in trainer.model.trainable_parameters().items()}
-    with pytest.raises(ValueError, match=r"loss is nan at step 0; .*learning_rate.*jump_up/0.mp4"):
-        trainer.train_step(random_batch())
-    assert all(torch.equal(p, before[name]) for name, p in trainer.model.trainable_parameters().items())
+        Trainer(changed(config, out=str(tmp_path / "other"), data={"on_error": "raise"})).fit()
 
 
 def test_training_needs_videos(tmp_path: Path, world: Path) -> None:
-    config: TrainConfig = train_config(world, tmp_path)
     with pytest.raises(ValueError, match=r"data.train is not set"):
-        Trainer(replace(config, data=replace(config.data, train="")))
+        Trainer(changed(train_config(world, tmp_path), data={"train": ""}))
 
 
 def test_each_validation_encodes_the_class_texts_anew(world: Path, tmp_path: Path) -> None:
     """What the texts learn between two validations counts in the second."""
-    config = train_config(world, tmp_path / "run")
-    trainer = Trainer(replace(config, data=replace(config.data, val=config.data.train), validate_every=6))
+    trainer = Trainer(changed(train_config(world, tmp_path), data={"val": str(world / "videos")}))
     encoded: list[object] = []
     trainer.model.backbone.text.register_forward_hook(lambda _module, _inputs, output: encoded.append(output))
     trainer.validate()
