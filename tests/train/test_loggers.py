@@ -1,6 +1,6 @@
 """Where metrics go, and that all places get the same."""
 
-import json
+import resource
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from small_world import train_config
+from small_world import lines_of, train_config
+from torchrun import fork, status_of
+from vitaclip.cli import main
 from vitaclip.train.loggers import JSONLinesLogger, read_metrics
 from vitaclip.train.throughput import MEASURED
 from vitaclip.train.trainer import Trainer
@@ -35,10 +37,6 @@ class FakeWandb(ModuleType):
 
     def finish(self) -> None:
         self.finished += 1
-
-
-def lines_of(out: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
 def test_all_loggers_get_the_same(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,15 +75,32 @@ def test_missing_wandb_is_an_error(world: Path, tmp_path: Path, monkeypatch: pyt
         Trainer(replace(train_config(world, tmp_path), wandb_project="doors")).fit()
 
 
+def test_full_disk_is_one_line(world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """A real refusal, by a limit on the size of files, while the event file and the metrics grow."""
+    data = ["--data.train", str(world / "videos"), "--data.workers", "0", "--runtime.device", "cpu"]
+    model = ["--model.backbone", str(world / "backbone"), "--model.context", "{}", "--model.head", "templates"]
+    steps = ["--optim.steps", "200", "--optim.batch_size", "1", "--log_every", "1", "--out", str(tmp_path / "run")]
+
+    def train() -> int:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9_000, 9_000))
+        return main(["train", "--config", "own_videos", *data, *model, *steps])
+
+    assert status_of(fork(train)) == 2
+    printed = capfd.readouterr().err
+    (line,) = printed.splitlines()
+    assert "File too large" in line
+    assert "tfevents" in line or "metrics.jsonl" in line
+
+
 def test_throughput_metrics_are_logged(world: Path, tmp_path: Path) -> None:
     Trainer(train_config(world, tmp_path)).fit()
-    for line in lines_of(tmp_path):
+    lines = lines_of(tmp_path)
+    for line in lines:
         assert line["clips_per_second"] > 0
         assert 0 < line["data_wait_share"] < 1
         assert line["memory_gib"] > 0.01
-    left = [line["seconds_left"] for line in lines_of(tmp_path)]
-    assert left[0] > 0
-    assert left[-1] == 0
+    assert lines[0]["seconds_left"] > 0
+    assert lines[-1]["seconds_left"] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
-"""A run that was saved before a setting existed goes on if the setting is at its default."""
+"""A run goes on as the same run, or is refused: its settings, its lists, its files, and what older versions saved."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from small_world import NAMES, train_config
+from small_world import NAMES, changed, train_config, write_list
+from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.settings import to_dict
+from vitaclip.train.config import TrainConfig
 from vitaclip.train.run_fingerprint import check_same_run
 from vitaclip.train.trainer import Trainer
 
@@ -41,15 +43,73 @@ def test_saved_setting_is_not_taken_for_default(world: Path) -> None:
         check_same_run(notes(world, centre=True), notes(world), "out")
 
 
+@pytest.fixture
+def listed(world: Path, tmp_path: Path) -> TrainConfig:
+    """A finished run on a list of eight videos and a file of class names."""
+    videos = sorted((world / "videos").rglob("*.mp4"))[:8]
+    train = write_list(tmp_path / "train.csv", [(path.relative_to(world), i % 3) for i, path in enumerate(videos)])
+    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+    data = {"train": train, "classes": str(tmp_path / "names.txt"), "root": str(world)}
+    config: TrainConfig = changed(train_config(world, tmp_path / "run", steps=2), data=data)
+    Trainer(config).fit()
+    return config
+
+
+@pytest.mark.parametrize("change", ["a row less", "another label", "another order"])
+def test_edited_list_is_refused_on_resume(listed: TrainConfig, change: str) -> None:
+    file = Path(listed.data.train)
+    rows = file.read_text().splitlines()
+    last = rows[-1][:-1] + "0"
+    edited = {"a row less": rows[:-1], "another label": [*rows[:-1], last], "another order": rows[::-1]}[change]
+    file.write_text("\n".join(edited))
+    message = rf"the list of training videos was '8 \(list \w+\)', now '{len(edited)} \(list \w+\)'"
+    with pytest.raises(ValueError, match=message):
+        Trainer(listed)
+
+
+def test_changed_class_names_are_refused_on_resume(listed: TrainConfig) -> None:
+    for names, message in {
+        (*NAMES[:2], "sit"): r"class.2 was 'moving right', now 'sit'",
+        (*NAMES, "sit"): r"class.3 was None, now 'sit'",
+    }.items():
+        Path(listed.data.classes).write_text("\n".join(names))
+        with pytest.raises(ValueError, match=message):
+            Trainer(listed)
+
+
+def test_the_videos_may_move(listed: TrainConfig, world: Path, tmp_path: Path) -> None:
+    (tmp_path / "moved").symlink_to(world)
+    assert Trainer(changed(listed, data={"root": str(tmp_path / "moved")})).step == 2
+
+
+def test_bad_videos_after_checkpoint_are_counted_again(listed: TrainConfig) -> None:
+    """Else a run that was killed would count them earlier than one that was not."""
+    file = Path(listed.out) / "bad_videos.txt"
+    file.write_text("met after the checkpoint\n")
+    assert Trainer(listed).bad_videos == {}
+    assert not file.exists()
+
+
+def test_changed_backbone_is_refused_on_resume(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "backbone", tmp_path / "backbone")
+    config = train_config(world, tmp_path / "run", steps=2)
+    config = changed(config, model={"backbone": str(tmp_path / "backbone")})
+    Trainer(config).fit()
+    other = load_backbone(str(world / "backbone"))
+    with torch.no_grad():
+        next(other.clip.vision.parameters()).add_(0.02)
+    save_backbone(other.clip, other.tokenizer, tmp_path / "backbone")
+    with pytest.raises(ValueError, match=r"the backbone's fingerprint was '\w+', now '\w+'\. Resume it with its own"):
+        Trainer(config)
+
+
 def test_replaced_video_is_warned_of_on_resume(world: Path, tmp_path: Path) -> None:
     shutil.copytree(world / "videos", tmp_path / "videos")
-    config = train_config(world, tmp_path / "run")
-    config = replace(config, data=replace(config.data, train=str(tmp_path / "videos")), checkpoint_every=2)
+    config = train_config(world, tmp_path / "run", steps=2)
+    config = changed(config, data={"train": str(tmp_path / "videos")})
     Trainer(config).fit()
-    (tmp_path / "run" / "checkpoints" / "step_00000006.safetensors").unlink(missing_ok=True)
     assert Trainer(config).warnings == []
-    video = tmp_path / "videos" / "jump_up" / "1.mp4"
-    shutil.copy(tmp_path / "videos" / "moving_left" / "1.mp4", video)
+    shutil.copy(tmp_path / "videos" / "moving_left" / "1.mp4", tmp_path / "videos" / "jump_up" / "1.mp4")
     (warning,) = Trainer(config).warnings
     assert "replaced by another video" in warning
     assert warning in (tmp_path / "run" / "warnings.txt").read_text()
