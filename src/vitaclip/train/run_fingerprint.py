@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,11 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
         texts = saved.get(name, [])
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
             raise ValueError(f"a damaged checkpoint: its {name} are no list of texts")
-    model = from_dict(ModelConfig, upgrade_model_config(saved["config"]["model"]))
-    settings = {**saved["config"], "model": to_dict(model), "optim": dict(saved["config"]["optim"])}
+    settings = deepcopy(saved["config"])
+    settings["model"] = to_dict(from_dict(ModelConfig, upgrade_model_config(settings["model"])))
+    settings["data"].pop("index_cache", None)  # is gone
     if "average_decay" in settings["optim"]:  # the name of `ema_decay` in older runs
         settings["optim"]["ema_decay"] = settings["optim"].pop("average_decay")
-    settings["data"] = {key: value for key, value in settings["data"].items() if key != "index_cache"}  # is gone
     before = settings | _named(saved["class_names"], saved["videos"], saved.get("backbone", now.get("backbone")))
     after = now["config"] | _named(now["class_names"], now["videos"], now.get("backbone"))
     differences = list(_differences(before, after, to_dict(TrainConfig()) | {"model": {}}))
