@@ -10,10 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 import peers
-from vitaclip.backbones.formats import read_clip
+from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.loading import find_tokenizer, load_backbone, save_backbone
 
 Features = tuple[Tensor, Tensor]
@@ -34,39 +35,31 @@ def assert_features(path: Path, expected: Features, tolerance: float = 1e-5, **o
         assert float((mine - theirs).abs().max() / theirs.abs().max()) < tolerance
 
 
-# ------------------------------------------------------------------------------------------------- transformers
-
-
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
-def test_a_transformers_folder(folder: Path, activation: str) -> None:
+def test_transformers_folders(folder: Path, activation: str) -> None:
     model = peers.transformers_clip(activation)
     model.save_pretrained(folder)
     assert_features(folder, peers.transformers_features(model))
     assert load_backbone(folder).clip.config.activation == activation
 
 
-def test_a_transformers_folder_in_several_parts(folder: Path) -> None:
+@pytest.mark.parametrize("pickles", [False, True])
+def test_transformers_folder_in_parts(folder: Path, pickles: bool) -> None:
     model = peers.transformers_clip()
     model.save_pretrained(folder, max_shard_size="200KB")
-    assert len(list(folder.glob("model-*.safetensors"))) > 2
+    parts = sorted(folder.glob("model-*.safetensors"))
+    assert len(parts) > 2
+    if pickles:
+        for part in parts:
+            torch.save(load_file(part), part.with_suffix(".bin"))
+            part.unlink()
+        index = folder / "model.safetensors.index.json"
+        (folder / "pytorch_model.bin.index.json").write_text(index.read_text().replace(".safetensors", ".bin"))
+        index.unlink()
     assert_features(folder, peers.transformers_features(model))
 
 
-def test_a_transformers_folder_of_pickles_in_parts(folder: Path) -> None:
-    model = peers.transformers_clip()
-    model.save_pretrained(folder)
-    (folder / "model.safetensors").unlink()
-    state = dict(model.state_dict())
-    places: dict[str, str] = {}
-    for part in (0, 1):
-        names = list(state)[part::2]
-        places |= dict.fromkeys(names, f"pytorch_model-{part}.bin")
-        torch.save({name: state[name].clone() for name in names}, folder / f"pytorch_model-{part}.bin")
-    (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"weight_map": places}))
-    assert_features(folder, peers.transformers_features(model))
-
-
-def test_an_older_transformers_folder(folder: Path) -> None:
+def test_older_transformers_folder(folder: Path) -> None:
     """A pickle of tensors instead of safetensors, position counters among the weights, and little in the config."""
     model = peers.transformers_clip()
     model.save_pretrained(folder)
@@ -79,36 +72,21 @@ def test_an_older_transformers_folder(folder: Path) -> None:
     assert_features(folder, peers.transformers_features(model))
 
 
-def write_processor(folder: Path, file: str, **settings: Any) -> Any:
-    """transformers' image processor, saved as a repository has it."""
-    from transformers import CLIPImageProcessor
-
-    processor = CLIPImageProcessor(do_resize=False, do_center_crop=False, **settings)
-    content = processor.to_dict()
-    (folder / file).write_text(json.dumps({"image_processor": content} if file == "processor_config.json" else content))
-    return processor
-
-
 @pytest.mark.parametrize("file", ["preprocessor_config.json", "processor_config.json"])
 @pytest.mark.parametrize(
     "settings",
-    [
-        {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]},
-        {"image_mean": [0.1, 0.6, 0.3], "image_std": [0.3, 0.2, 0.9]},
-        {"do_normalize": False},
-        {},
-    ],
+    [{"image_mean": [0.1, 0.6, 0.3], "image_std": [0.3, 0.2, 0.9]}, {"do_normalize": False}, {}],
 )
-@pytest.mark.parametrize("both", [False, True])
-def test_pixel_statistics_are_those_of_the_image_processor(
-    folder: Path, file: str, settings: dict[str, Any], both: bool
-) -> None:
+def test_pixel_statistics_are_the_image_processors(folder: Path, file: str, settings: dict[str, Any]) -> None:
     """Against transformers' own processing of the same pictures; open_clip's config beside it may say what it likes."""
+    from transformers import CLIPImageProcessor
+
     model = peers.transformers_clip()
     model.save_pretrained(folder)
-    processor = write_processor(folder, file, **settings)
-    if both:
-        (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
+    processor = CLIPImageProcessor(do_resize=False, do_center_crop=False, **settings)
+    content = {"image_processor": processor.to_dict()} if file == "processor_config.json" else processor.to_dict()
+    (folder / file).write_text(json.dumps(content))
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
     generator = torch.Generator().manual_seed(3)
     pictures = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8, generator=generator)
     with torch.no_grad():
@@ -119,7 +97,7 @@ def test_pixel_statistics_are_those_of_the_image_processor(
     assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-5
 
 
-def test_without_processor_open_clips_statistics_hold(folder: Path) -> None:
+def test_open_clips_statistics_hold_without_processor(folder: Path) -> None:
     peers.transformers_clip().save_pretrained(folder)
     (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
     config = load_backbone(folder).clip.config
@@ -137,7 +115,7 @@ def test_wrong_pixel_statistics_are_one_line(folder: Path, wrong: dict[str, Any]
 
 
 @pytest.mark.parametrize("prefix", ["model.", "model.clip.", "net._orig_mod.module."])
-def test_a_prefix_before_all_names_is_taken_off(folder: Path, prefix: str) -> None:
+def test_prefix_of_all_names_is_taken_off(folder: Path, prefix: str) -> None:
     model = peers.openai_clip()
     state = {f"{prefix}{name}": value for name, value in model.state_dict().items()}
     torch.save({"state_dict": state}, folder / "clip.ckpt")
@@ -149,12 +127,9 @@ def test_a_prefix_before_all_names_is_taken_off(folder: Path, prefix: str) -> No
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [
-        ({"hidden_act": "relu"}, "hidden_act is .*relu"),
-        ({"layer_norm_eps": 1e-6}, "layer_norm_eps = 1e-06"),
-    ],
+    [({"hidden_act": "relu"}, "hidden_act is .*relu"), ({"layer_norm_eps": 1e-6}, "layer_norm_eps = 1e-06")],
 )
-def test_what_is_not_clips_mathematics_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
+def test_other_mathematics_than_clips_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
     model = peers.transformers_clip()
     model.save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
@@ -164,7 +139,7 @@ def test_what_is_not_clips_mathematics_is_refused(folder: Path, change: dict[str
         load_backbone(folder)
 
 
-def test_half_a_clip_is_refused_with_what_is_missing(folder: Path) -> None:
+def test_half_a_clip_is_refused(folder: Path) -> None:
     from transformers import CLIPVisionModelWithProjection
 
     model = CLIPVisionModelWithProjection(peers.transformers_clip().config.vision_config)
@@ -173,41 +148,23 @@ def test_half_a_clip_is_refused_with_what_is_missing(folder: Path) -> None:
         load_backbone(folder)
 
 
-# ------------------------------------------------------------------------------------------------------- OpenAI
-
-
-def test_openais_archive_is_read_without_running_it(folder: Path) -> None:
+@pytest.mark.parametrize(("half", "tolerance"), [(False, 1e-5), (True, 1e-2)])  # half: the weights were rounded
+def test_openais_archive_is_read(folder: Path, half: bool, tolerance: float) -> None:
     model = peers.openai_clip()
     expected = peers.openai_features(model)
-    peers.openai_archive(model, folder / "ViT.pt")
-    assert_features(folder / "ViT.pt", expected)
-    assert read_clip(folder / "ViT.pt").format == "OpenAI"
-
-
-def test_openais_archive_in_half_precision(folder: Path) -> None:
-    model = peers.openai_clip()
-    expected = peers.openai_features(model)
-    peers.openai_archive(model, folder / "ViT.pt", half=True)
+    peers.openai_archive(model, folder / "ViT.pt", half=half)
     assert load_backbone(folder / "ViT.pt").clip.vision.proj.dtype == torch.float32
-    assert_features(folder / "ViT.pt", expected, tolerance=1e-2)  # the weights were rounded
-
-
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod."])
-def test_a_plain_state_dict_must_be_told_its_activation(folder: Path, prefix: str) -> None:
-    model = peers.openai_clip()
-    torch.save({prefix + name: value for name, value in model.state_dict().items()}, folder / "clip.pt")
-    assert_features(folder / "clip.pt", peers.openai_features(model), activation="quick_gelu")
-    with pytest.raises(ValueError, match=r"do not tell their activation.*quick_gelu.*gelu"):
-        load_backbone(folder / "clip.pt")
-
-
-def test_an_activation_that_contradicts_the_file_is_refused(folder: Path) -> None:
-    peers.openai_archive(peers.openai_clip(), folder / "ViT.pt")
+    assert_features(folder / "ViT.pt", expected, tolerance)
     with pytest.raises(ValueError, match=r"'gelu' asked for, but these are OpenAI weights trained with 'quick_gelu'"):
         load_backbone(folder / "ViT.pt", activation="gelu")
 
 
-# ---------------------------------------------------------------------------------------------------- open_clip
+def test_plain_state_dict_needs_its_activation(folder: Path) -> None:
+    model = peers.openai_clip()
+    torch.save(model.state_dict(), folder / "clip.pt")
+    assert_features(folder / "clip.pt", peers.openai_features(model), activation="quick_gelu")
+    with pytest.raises(ValueError, match=r"do not tell their activation.*quick_gelu.*gelu"):
+        load_backbone(folder / "clip.pt")
 
 
 def open_clip_config(**changes: Any) -> dict[str, Any]:
@@ -244,7 +201,7 @@ def test_open_clip_without_quick_gelu_is_gelu(folder: Path) -> None:
     "change",
     [{"vision_cfg": {"attentional_pool": True}}, {"text_cfg": {"hf_model_name": "roberta"}}, {"multimodal_cfg": {}}],
 )
-def test_open_clip_models_of_other_kinds_are_refused(folder: Path, change: dict[str, Any]) -> None:
+def test_other_open_clip_models_are_refused(folder: Path, change: dict[str, Any]) -> None:
     torch.save(peers.openai_clip().state_dict(), folder / "open_clip_pytorch_model.bin")
     (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(**change)))
     with pytest.raises(ValueError, match=r"is not CLIP's plain vision transformer"):
@@ -258,10 +215,7 @@ def test_each_key_is_accounted_for(folder: Path) -> None:
         load_backbone(folder / "clip.pt", activation="gelu")
 
 
-# --------------------------------------------------------------------------------------------- one CLIP, many files
-
-
-def test_the_same_weights_have_the_same_fingerprint_in_every_format(folder: Path) -> None:
+def test_every_format_has_the_same_fingerprint(folder: Path) -> None:
     model = peers.openai_clip()
     torch.save(model.state_dict(), folder / "plain.pt")
     peers.openai_archive(model, folder / "archive.pt")
@@ -271,10 +225,8 @@ def test_the_same_weights_have_the_same_fingerprint_in_every_format(folder: Path
     assert len(prints) == 1
 
 
-def test_known_head_widths(folder: Path) -> None:
+def test_known_head_widths() -> None:
     """ViT-H-14's heads are 80 wide, which no weight tells; the architecture comes off the weights all the same."""
-    from vitaclip.backbones.families.architecture import read_architecture
-
     shapes = {"vision.pos_embed": (257, 1280), "vision.patch_embed.weight": (1280, 3, 14, 14)}
     shapes |= {"vision.proj": (1280, 1024), "text.token_embed.weight": (49408, 1024), "text.pos_embed": (77, 1024)}
     shapes |= {f"vision.blocks.{i}.mlp.fc1.bias": (5120,) for i in range(32)}
@@ -285,7 +237,7 @@ def test_known_head_widths(folder: Path) -> None:
     assert (config.text.heads, config.text.depth, config.embed_dim) == (16, 24, 1024)
 
 
-def test_another_input_size_resamples_the_positions(folder: Path) -> None:
+def test_other_input_size_resamples_positions(folder: Path) -> None:
     model = peers.openai_clip()
     torch.save(model.state_dict(), folder / "clip.pt")
     own = load_backbone(folder / "clip.pt", activation="quick_gelu")
@@ -307,7 +259,7 @@ def test_tokenizer_beside_weights_goes_first(tmp_path: Path) -> None:
     assert find_tokenizer(tmp_path, 49_408).vocab_size == peers.VOCABULARY
 
 
-def test_a_tokenizer_that_is_not_there_or_does_not_fit(tmp_path: Path) -> None:
+def test_missing_or_unfit_tokenizer_is_refused(tmp_path: Path) -> None:
     torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
     with pytest.raises(ValueError, match=rf"a text tower of {peers.VOCABULARY} entries was not trained with"):
         load_backbone(tmp_path / "clip.pt", activation="gelu")

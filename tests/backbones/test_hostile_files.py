@@ -46,16 +46,6 @@ def described(size: str, stride: str = "K\x01\x85", count: int = 16) -> bytes:
     return (text + f"I{count}\ntQK\x00{size}{stride}\x89}}tRs.").encode("latin-1")
 
 
-def saved(value: Any) -> Make:
-    """A file of torch.save."""
-
-    def make(folder: Path) -> Path:
-        torch.save(value() if callable(value) else value, folder / "x.pt")
-        return folder / "x.pt"
-
-    return make
-
-
 def clip_with(change: Callable[[dict[str, Tensor]], Any]) -> Make:
     """OpenAI's CLIP, plain, with its tensors changed in place."""
 
@@ -127,12 +117,16 @@ def prompts_with(change: Callable[[dict[str, Tensor]], Any]) -> Make:
     return make
 
 
-def text_file(name: str, content: str) -> Make:
+def file_of(content: bytes, name: str = "x.pt") -> Make:
     def make(folder: Path) -> Path:
-        (folder / name).write_text(content)
+        (folder / name).write_bytes(content)
         return folder / name
 
     return make
+
+
+def pickled(description: bytes) -> Make:
+    return lambda folder: archive(folder, description)
 
 
 def sparse_safetensors(names: dict[str, list[int]]) -> Make:
@@ -173,10 +167,6 @@ def tokenizer_with(entry: str) -> Make:
     return make
 
 
-def stride_0(folder: Path) -> Path:
-    return put("token_embedding.weight", torch.zeros(1).expand(60_000_000, 64))(folder)
-
-
 def overlapping(state: dict[str, Tensor]) -> None:
     """Three thousand tensors of a megabyte, all on one storage."""
     whole = torch.zeros(2**18)
@@ -189,166 +179,99 @@ def pipe(folder: Path) -> Path:
 
 
 GROWN_MEMO = pickle.dumps({"a": 1}, 2)[:-1] + b"r\xff\xff\xff\x1f."
-DEEP_KEY = b"\x80\x02})" + b"\x85" * 900_000 + b"K\x01s."
+TIME = "context.input.time.embed"
 ALIASES = "a0: &a0 [x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]\n" for i in range(1, 30))
 
-CASES: dict[str, tuple[str, Make, str]] = {
+CLIPS: dict[str, tuple[Make, str]] = {
     # zip archives
     "compressed description": (
-        "clip",
         lambda f: archive(f, b"\0" * 900_000_000, root="x/code", deflate="data.pkl"),
         "compressed archive",
     ),
     "compressed storage": (
-        "clip",
         lambda f: archive(f, described("I1000\n\x85"), b"\0" * 900_000_000, root="x/code", deflate="data/0"),
         "another size|compressed archive|on a storage",
     ),
-    "no description": ("clip", text_file("x.pt", "PK\x03\x04 nothing"), "damaged"),
-    "pipe": ("clip", pipe, "no regular file"),
+    "no description": (file_of(b"PK\x03\x04 nothing"), "damaged"),
+    "pipe": (pipe, "no regular file"),
     # pickles
-    "memo of 8 GB": ("clip", lambda f: archive(f, GROWN_MEMO), "no weights by name"),
-    "array of 8 GB": ("clip", lambda f: archive(f, b"\x80\x05\x96" + struct.pack("<Q", 2**33) + b"."), "x.pt"),
-    "array by a call": ("clip", lambda f: archive(f, b"cbuiltins\nbytearray\nI8000000000\n\x85R."), "never done"),
-    "empty stack": ("clip", lambda f: archive(f, b"\x80\x02\x86."), "damaged"),
-    "nothing left": ("clip", lambda f: archive(f, b"\x80\x02."), "damaged"),
-    "memo without": ("clip", lambda f: archive(f, b"\x80\x02h\x07."), "damaged"),
-    "storage of a list": ("clip", lambda f: archive(f, b"\x80\x02]Q."), "x.pt"),
-    "million containers": ("clip", lambda f: archive(f, b"\x80\x02" + b"]" * 20_000_000 + b"."), "objects"),
-    "deep key": ("clip", lambda f: archive(f, DEEP_KEY), "key of type tuple"),
-    "size beyond 64 bits": ("clip", lambda f: archive(f, described(f"I{2**70}\n\x85")), "no plain kind"),
-    "negative stride": ("clip", lambda f: archive(f, described("K\x02\x85", "I-1\n\x85")), "no plain kind"),
-    "beyond its storage": ("clip", lambda f: archive(f, described("K\x11\x85")), "on a storage of 16"),
-    "storage that lies": ("clip", lambda f: archive(f, described("K\x11\x85", count=10**9)), "not a CLIP"),
-    "module in itself": (
-        "clip",
-        lambda f: archive(f, b"\x80\x02c__torch__\nA\n)\x81q\x01}U\x01mh\x01sb."),
-        "no weights by name",
-    ),
-    "list in itself": ("clip", lambda f: archive(f, b"\x80\x02}U\x01a]q\x01h\x01as."), "no weights by name"),
+    "memo of 8 GB": (pickled(GROWN_MEMO), "no weights by name"),
+    "array of 8 GB": (pickled(b"\x80\x05\x96" + struct.pack("<Q", 2**33) + b"."), "bytearray8"),
+    "array by a call": (pickled(b"cbuiltins\nbytearray\nI8000000000\n\x85R."), "never done"),
+    "empty stack": (pickled(b"\x80\x02\x86."), "damaged"),
+    "nothing left": (pickled(b"\x80\x02."), "damaged"),
+    "memo without": (pickled(b"\x80\x02h\x07."), "Memo value not found|damaged"),
+    "storage of a list": (pickled(b"\x80\x02]Q."), "damaged|not enough values"),
+    "million containers": (pickled(b"\x80\x02" + b"]" * 20_000_000 + b"."), "objects"),
+    "deep key": (pickled(b"\x80\x02})" + b"\x85" * 900_000 + b"K\x01s."), "key of type tuple"),
+    "size beyond 64 bits": (pickled(described(f"I{2**70}\n\x85")), "no plain kind"),
+    "negative stride": (pickled(described("K\x02\x85", "I-1\n\x85")), "no plain kind"),
+    "beyond its storage": (pickled(described("K\x11\x85")), "on a storage of 16"),
+    "storage that lies": (pickled(described("K\x11\x85", count=10**9)), "not a CLIP"),
+    "module in itself": (pickled(b"\x80\x02c__torch__\nA\n)\x81q\x01}U\x01mh\x01sb."), "no weights by name"),
+    "list in itself": (pickled(b"\x80\x02}U\x01a]q\x01h\x01as."), "no weights by name"),
     # tensors
-    "stride 0": ("clip", stride_0, "on a storage of 1 number"),
-    "overlapping": ("clip", clip_with(overlapping), "more than twice the numbers"),
-    "sparse": ("clip", put("visual.proj", lambda t: t.to_sparse()), "_rebuild_sparse_tensor"),
-    "meta": ("clip", put("visual.proj", lambda t: t.to("meta")), "only running it|no plain"),
-    "int8": ("clip", put("visual.proj", lambda t: t.to(torch.int8)), "vision.proj is int8"),
-    "bool": ("clip", put("visual.proj", lambda t: t > 0), "vision.proj is bool"),
-    "complex": ("clip", put("visual.proj", lambda t: t.to(torch.complex64)), "clip.pt"),
-    "empty": ("clip", put("visual.proj", torch.zeros(128, 0)), "embed_dim = 0"),
-    "NaN": (
-        "clip",
-        put("visual.proj", lambda t: t.index_fill(0, torch.tensor(3), float("nan"))),
-        "vision.proj holds NaN",
-    ),
-    "infinite": ("clip", put("ln_final.bias", lambda t: t / 0), "text.norm_final.bias holds NaN or inf"),
-    "infinite as float32": ("clip", put("visual.proj", lambda t: t.double() * 1e300), "vision.proj holds NaN or inf"),
-    "temperature": ("clip", put("logit_scale", torch.tensor(1e30)), "logit_scale = 1e.30"),
-    "no axes": ("clip", put("visual.conv1.weight", torch.tensor(1.0)), "clip.pt"),
-    "one axis": ("clip", put("visual.proj", torch.ones(128)), "clip.pt"),
-    "other width": ("clip", put("ln_final.bias", torch.ones(9)), "do not fit"),
-    "block 10^12": (
-        "clip",
-        put("visual.transformer.resblocks.1000000000000.ln_1.bias", torch.ones(1)),
-        "not numbered from 0",
-    ),
-    "no blocks": (
-        "clip",
-        clip_with(lambda s: [s.pop(name) for name in list(s) if "resblocks" in name]),
-        "clip.pt",
-    ),
+    "stride 0": (put("token_embedding.weight", torch.zeros(1).expand(60_000_000, 64)), "on a storage of 1 number"),
+    "overlapping": (clip_with(overlapping), "more than twice the numbers"),
+    "sparse": (put("visual.proj", lambda t: t.to_sparse()), "_rebuild_sparse_tensor"),
+    "meta": (put("visual.proj", lambda t: t.to("meta")), "only running it|no plain"),
+    "int8": (put("visual.proj", lambda t: t.to(torch.int8)), "vision.proj is int8"),
+    "bool": (put("visual.proj", lambda t: t > 0), "vision.proj is bool"),
+    "complex": (put("visual.proj", lambda t: t.to(torch.complex64)), "never done"),
+    "empty": (put("visual.proj", torch.zeros(128, 0)), "embed_dim = 0"),
+    "NaN": (put("visual.proj", lambda t: t.index_fill(0, torch.tensor(3), float("nan"))), "vision.proj holds NaN"),
+    "infinite": (put("ln_final.bias", lambda t: t / 0), "text.norm_final.bias holds NaN or inf"),
+    "infinite as float32": (put("visual.proj", lambda t: t.double() * 1e300), "vision.proj holds NaN or inf"),
+    "temperature": (put("logit_scale", torch.tensor(1e30)), "logit_scale = 1e.30"),
+    "no axes": (put("visual.conv1.weight", torch.tensor(1.0)), "damaged"),
+    "one axis": (put("visual.proj", torch.ones(128)), "damaged"),
+    "other width": (put("ln_final.bias", torch.ones(9)), "do not fit"),
+    "block 10^12": (put("visual.transformer.resblocks.1000000000000.ln_1.bias", torch.ones(1)), "not numbered from 0"),
+    "no blocks": (clip_with(lambda s: [s.pop(name) for name in list(s) if "resblocks" in name]), "clip.pt"),
     # safetensors and their index
-    "20 GB of other names": ("clip", sparse_safetensors({"a": [], "b": []}), "not a CLIP of a known format"),
-    "20 GB of one weight": ("clip", sparse_safetensors({"visual.conv1.weight": []}), "keys missing"),
-    "header of 1 TB": ("clip", lambda f: _bytes(f, struct.pack("<Q", 2**40) + b"{}"), "x.safetensors"),
-    "index of itself": (
-        "clip",
-        text_file("m.index.json", '{"weight_map": {"a": "m.index.json"}}'),
-        "not beside it",
-    ),
-    "deep index": ("clip", text_file("m.index.json", '{"a":' + "[" * 200_000), "too deeply"),
-    "index of lists": ("clip", text_file("m.index.json", '{"weight_map": {"a": [1]}}'), "not an index"),
-    "lone surrogate": ("clip", tokenizer_with("\\ud800"), "tokenizer"),
-    # config.json of a backbone
-    **{
-        f"backbone {change[:30]}": ("clip", backbone_config(change), r"config\.json")
-        for change in (
-            *(
-                "vision.depth=100000",
-                "vision.depth=1000000000",
-                "text.depth=1e400",
-                "vision.depth=1.5",
-                "embed_dim=1.5",
-            ),
-            *(
-                "vision.width=1000000000",
-                "vision=null",
-                "vision=5",
-                "text=[1]",
-                'vision="x"',
-                "text.context_length=2.5",
-            ),
-            *('pixel_mean="abc"', "pixel_mean=[NaN,0,0]", "pixel_std=[1e-320,1,1]", "vision.image_size=8000000000"),
-            *('{"vision":' + '{"a":' * 100_000, "[]", "5", "\x00", "vision.patch_size=true"),
-        )
-    },
-    "backbone mlp_ratio": ("clip", backbone_config("vision.mlp_ratio=1e308"), "."),
-    # config.json and prompts of a model
-    **{
-        f"model {change[:40]}": ("model", model_config(change), r"config\.json")
-        for change in (
-            *(
-                f"model.{name}={size}"
-                for name in ("num_frames", "context.global.count", "head.num_context")
-                for size in ("1000000000000", "1.5")
-            ),
-            *("model.image_size=1000000", "model=null", "model.context=5", "model.context.local=[1]", "model.head=5"),
-            # older versions wrote these
-            *('model.video={"num_global": 2000000}', 'model.text={"num_context": 1.5}', "model.video=[]"),
-            *(
-                'class_names="abc"',
-                "class_names=[1,2]",
-                "class_names=[null]",
-                'class_names={"a":1}',
-                'class_names=["", "a"]',
-                'class_names=["run", "RUN"]',
-                'class_names=["caf\u00e9", "cafe\u0301"]',
-                'class_names=["\u200b", "a"]',
-            ),
-            *("origin=5", "sha256=5", 'sha256={"../x":"0"}', '{"model":' + "[" * 200_000),
-        )
-    },
-    "frames of other prompts": ("model", model_config("model.num_frames=9999"), "do not fit the model's config"),
-    "NaN prompt": (
-        "model",
-        prompts_with(lambda s: s["context.input.time.embed"].view(-1)[3].fill_(float("nan"))),
-        "holds NaN",
-    ),
-    "20 GB of prompts": ("model", huge_prompts, "do not fit the model's config"),
-    "whole numbers": (
-        "model",
-        prompts_with(lambda s: s.update({"context.input.time.embed": torch.ones(4, 16, dtype=torch.int32)})),
-        "is int32",
-    ),
-    "infinite temperature": (
-        "model",
-        prompts_with(lambda s: s["head.logit_scale"].fill_(float("inf"))),
-        "holds NaN or inf",
-    ),
-    # YAML and JSON
-    "aliases": ("yaml", text_file("x.yaml", ALIASES), "aliases stand for more"),
-    "alias of itself": ("yaml", text_file("x.yaml", "a: &a [*a]"), "aliases stand for more"),
-    "deep list": ("yaml", text_file("x.yaml", "[" * 50_000), "too deeply"),
-    "deep map": ("yaml", text_file("x.yaml", "{a: " * 50_000), "too deeply"),
-    "long": ("yaml", text_file("x.yaml", "a: b\n" * 2**20), "larger than 1 MiB"),
-    "objects": ("yaml", text_file("x.yaml", "!!python/object/apply:os.getcwd []"), "not YAML"),
-    "latin": ("yaml", lambda f: _bytes(f, b"a: \xff"), "not UTF-8"),
-    "deep descriptions": ("descriptions", text_file("x.json", '{"a":' + "[" * 200_000), "too deeply"),
+    "20 GB of other names": (sparse_safetensors({"a": [], "b": []}), "not a CLIP of a known format"),
+    "20 GB of one weight": (sparse_safetensors({"visual.conv1.weight": []}), "keys missing"),
+    "header of 1 TB": (file_of(struct.pack("<Q", 2**40) + b"{}", "x.safetensors"), "states a header"),
+    "index of itself": (file_of(b'{"weight_map": {"a": "m.index.json"}}', "m.index.json"), "not beside it"),
+    "deep index": (file_of(b'{"a":' + b"[" * 200_000, "m.index.json"), "too deeply"),
+    "index of lists": (file_of(b'{"weight_map": {"a": [1]}}', "m.index.json"), "not an index"),
+    "lone surrogate": (tokenizer_with("\\ud800"), "tokenizer"),
+    "backbone mlp_ratio": (backbone_config("vision.mlp_ratio=1e308"), "."),
 }
-
-
-def _bytes(folder: Path, content: bytes) -> Path:
-    (folder / "x.safetensors").write_bytes(content)
-    return folder / "x.safetensors"
+BACKBONE_CONFIGS = """vision.depth=100000|vision.depth=1000000000|text.depth=1e400|vision.depth=1.5|embed_dim=1.5
+vision.width=1000000000|vision=null|vision=5|text=[1]|vision="x"|text.context_length=2.5|pixel_mean="abc"
+pixel_mean=[NaN,0,0]|pixel_std=[1e-320,1,1]|vision.image_size=8000000000|[]|5|\x00|vision.patch_size=true"""
+MODELS: dict[str, tuple[Make, str]] = {
+    "frames of other prompts": (model_config("model.num_frames=9999"), "do not fit the model's config"),
+    "NaN prompt": (prompts_with(lambda s: s[TIME].view(-1)[3].fill_(float("nan"))), "holds NaN"),
+    "20 GB of prompts": (huge_prompts, "do not fit the model's config"),
+    "whole numbers": (prompts_with(lambda s: s.update({TIME: torch.ones(4, 16, dtype=torch.int32)})), "is int32"),
+    "infinite temperature": (prompts_with(lambda s: s["head.logit_scale"].fill_(float("inf"))), "holds NaN or inf"),
+}
+# Those with `video` and `text` are as older versions wrote them.
+MODEL_CONFIGS = """model.num_frames=1000000000000|model.context.global.count=1000000000000|model.num_frames=1.5
+model.head.num_context=1000000000000|model.context.global.count=1.5|model.head.num_context=1.5|model.image_size=1000000
+model=null|model.context=5|model.context.local=[1]|model.head=5|model.video=[]|model.video={"num_global": 2000000}
+model.text={"num_context": 1.5}|class_names="abc"|class_names=[1,2]|class_names=[null]|class_names={"a":1}
+class_names=["", "a"]|class_names=["run", "RUN"]|class_names=["caf\u00e9", "cafe\u0301"]|class_names=["\u200b", "a"]
+origin=5|sha256=5|sha256={"../x":"0"}"""
+CASES: dict[str, tuple[str, Make, str]] = {
+    **{name: ("clip", *case) for name, case in CLIPS.items()},
+    **{f"backbone {c}": ("clip", backbone_config(c), r"config\.json") for c in re.split(r"[|\n]", BACKBONE_CONFIGS)},
+    "deep backbone": ("clip", backbone_config('{"vision":' + '{"a":' * 100_000), r"config\.json"),
+    **{name: ("model", *case) for name, case in MODELS.items()},
+    **{f"model {c}": ("model", model_config(c), r"config\.json") for c in re.split(r"[|\n]", MODEL_CONFIGS)},
+    "deep model": ("model", model_config('{"model":' + "[" * 200_000), r"config\.json"),
+    # YAML and JSON
+    "aliases": ("yaml", file_of(ALIASES.encode()), "aliases stand for more"),
+    "alias of itself": ("yaml", file_of(b"a: &a [*a]"), "aliases stand for more"),
+    "deep list": ("yaml", file_of(b"[" * 50_000), "too deeply"),
+    "deep map": ("yaml", file_of(b"{a: " * 50_000), "too deeply"),
+    "long": ("yaml", file_of(b"a: b\n" * 2**20), "larger than 1 MiB"),
+    "objects": ("yaml", file_of(b"!!python/object/apply:os.getcwd []"), "not YAML"),
+    "latin": ("yaml", file_of(b"a: \xff"), "not UTF-8"),
+    "deep descriptions": ("descriptions", file_of(b'{"a":' + b"[" * 200_000), "too deeply"),
+}
 
 
 def outcomes(folder: Path, jobs: list[tuple[str, str, str]]) -> dict[str, list[Any]]:

@@ -10,6 +10,7 @@ from tiny import tiny_backbone
 from vitaclip.backbones import text as text_module
 from vitaclip.backbones.text import TextTower
 from vitaclip.backbones.transformer import Block, quick_gelu
+from vitaclip.backbones.vision import resize_positions
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -89,3 +90,14 @@ def test_texts_beyond_the_kept_are_computed_twice_in_training_only(monkeypatch: 
     with torch.no_grad():
         tower(embeddings, end)
     assert encoded == [2, 2, 1]
+
+
+def test_resampled_positions_keep_their_meaning() -> None:
+    """Rows and columns keep their meaning: a value that grows to the right still does, and by the same slope."""
+    ramp = torch.arange(8.0).expand(8, 8)
+    positions = torch.cat([torch.zeros(1, 2), torch.stack([ramp, ramp.T], dim=-1).reshape(64, 2)])
+    grid = resize_positions(positions, 16)[1:].view(16, 16, 2)
+    inner = grid[4:12, 4:12]
+    centres = (torch.arange(16.0) + 0.5) / 2 - 0.5
+    torch.testing.assert_close(inner[..., 0], centres[4:12].expand(8, 8), atol=1e-3, rtol=0)
+    torch.testing.assert_close(inner[..., 1], centres[4:12, None].expand(8, 8), atol=1e-3, rtol=0)
