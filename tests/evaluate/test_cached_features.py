@@ -169,22 +169,18 @@ def test_a_changed_video_alone_is_opened_again(
     assert not torch.equal(after[3], before[3])
 
 
-def test_broken_videos_are_remembered_and_named_by_their_list(
-    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
-) -> None:
+def test_broken_videos_are_named_by_their_list(model: VideoModel, rows: list[VideoSample], tmp_path: Path) -> None:
     Path(str(rows[4].path)).write_text("text")
     Path(str(rows[6].path)).unlink()
     data = DataConfig(workers=0, feature_cache=str(tmp_path / "cache"))
 
     def skipped(data: DataConfig) -> tuple[str, ...]:
-        return tuple(Evaluator(model, RUNTIME, data).run(rows, NAMES, ViewsConfig()).result.skipped)
+        return Evaluator(model, RUNTIME, data).run(rows, NAMES, ViewsConfig()).result.skipped
 
     expected = skipped(replace(data, feature_cache=""))
-    assert skipped(data) == expected
     assert [line.split()[0] for line in expected] == ["list.csv:5:", "list.csv:7:"]
-    opened.clear()
-    assert skipped(data) == expected
-    assert opened == []
+    for _ in range(2):  # made, then found
+        assert skipped(data) == expected
     with pytest.raises(ValueError, match=r"^list.csv:5: .*04.mp4"):
         skipped(replace(data, on_error="raise"))
 

@@ -21,7 +21,7 @@ from vitaclip.data.loading.clips import (
     eval_views,
     read_options,
 )
-from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset, located
+from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset
 from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.decode import Video, open_video
@@ -66,7 +66,6 @@ __all__ = [
     "generator",
     "label_tensor",
     "list_text",
-    "located",
     "multi_hot",
     "names_shards",
     "open_source",

@@ -10,9 +10,8 @@ Axes: n videos, V views of a video, D embedding.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from vitaclip.data import (
-    EvalBatch,
-    EvalDataset,
-    ShardMember,
-    VideoError,
-    VideoPath,
-    eval_batches,
-    label_tensor,
-    located,
-)
+from vitaclip.data import EvalBatch, EvalDataset, ShardMember, VideoPath, eval_batches, label_tensor
 from vitaclip.data.config import DataConfig
 from vitaclip.evaluate.scoring import Normalization, VideoFeatures, encode_batch
 from vitaclip.files import write_json, write_safetensors
@@ -48,8 +38,8 @@ _VIDEOS_PER_FILE = 256
 FileState = tuple[str | int, ...]
 """A file as it is now: its absolute path, bytes, and time of modification in ns; the path alone if it is not there.
 Of a video in a tar file: where it is, and the version of the tar file."""
-Entry = Tensor | str
-"""What is known of a file: its features (V, ...); or why it could not be read."""
+Entries = Mapping[FileState, Tensor]
+"""Features (V, ...) of files."""
 
 
 def file_state(path: VideoPath) -> FileState:
@@ -83,13 +73,13 @@ class FeatureCache:
                 f"feature_cache = {folder}: {error.strerror}; name a folder that can be written"
             ) from error
 
-    def read(self, wanted: AbstractSet[FileState], shape: tuple[int, ...]) -> dict[FileState, Entry]:
-        """What is known of the files as they are now.
+    def read(self, wanted: AbstractSet[FileState], shape: tuple[int, ...]) -> dict[FileState, Tensor]:
+        """The features, of `shape` (V, ...), of those files that are known as they are now.
 
-        A file of the cache that is damaged, or whose features are not of `shape` (V, ...), counts as missing: others
-        may write to the folder, so that it may hold anything.
+        A file of the cache that is damaged, or whose features do not fit, counts as missing: others may write to the
+        folder, so that it may hold anything.
         """
-        known: dict[FileState, Entry] = {}
+        known: dict[FileState, Tensor] = {}
         for file in sorted(self.folder.glob("*.safetensors")):
             try:
                 with reading(file):
@@ -98,35 +88,27 @@ class FeatureCache:
                 continue
         return known
 
-    def write(self, entries: Mapping[FileState, Entry]) -> None:
-        """Keep what is known of some files, in one file of the cache.
-
-        Raises:
-            OSError: if it cannot be written, as on a full disk.
-        """
-        whole = {state: entry for state, entry in entries.items() if isinstance(entry, Tensor)}
-        broken = [[*state, entry] for state, entry in entries.items() if isinstance(entry, str)]
-        features = torch.stack(list(whole.values())) if whole else torch.empty(0)
-        metadata = {"videos": json.dumps(list(whole)), "broken": json.dumps(broken)}
+    def write(self, entries: Entries) -> None:
+        """Keep the features of some files, in one file of the cache; OSError if that cannot be written."""
         name = hashlib.sha256(json.dumps(list(entries)).encode()).hexdigest()[:32]
-        write_safetensors(self.folder / f"{name}.safetensors", {"features": features}, metadata)
+        tensors = {"features": torch.stack(list(entries.values()))}
+        write_safetensors(self.folder / f"{name}.safetensors", tensors, {"videos": json.dumps(list(entries))})
 
 
-def _read_file(file: Path, wanted: AbstractSet[FileState], shape: tuple[int, ...]) -> dict[FileState, Entry]:
+def _read_file(file: Path, wanted: AbstractSet[FileState], shape: tuple[int, ...]) -> dict[FileState, Tensor]:
     """Those entries of a file of the cache that are wanted."""
     if not file.is_file():  # a pipe would be waited for
         raise ValueError("is no regular file")
     with safe_open(file, framework="pt", backend="pread") as opened:
-        metadata = opened.metadata()
-        broken = {tuple(state): reason for *state, reason in json.loads(metadata["broken"])}
-        indices = {tuple(state): index for index, state in enumerate(json.loads(metadata["videos"]))}
+        indices = {tuple(state): index for index, state in enumerate(json.loads(opened.metadata()["videos"]))}
         found = wanted & indices.keys()
-        features = opened.get_tensor("features") if found else torch.empty(0)
+        if not found:
+            return {}
+        features = opened.get_tensor("features")
     fits = features.shape == (len(indices), *shape) and features.dtype == torch.float32
-    if found and not (fits and features.isfinite().all()):
+    if not (fits and features.isfinite().all()):
         raise ValueError("its features do not fit its videos")
-    entries = {state: " ".join(reason.split()) for state, reason in broken.items() if state in wanted}
-    return entries | {state: features[indices[state]].clone() for state in found}
+    return {state: features[indices[state]].clone() for state in found}
 
 
 def cached_features(
@@ -144,8 +126,8 @@ def cached_features(
     Args:
         model: in which nothing that trains changes the features (see `check_feature_cache`); it is in evaluation mode
             afterwards.
-        dataset: the videos and how they are looked at; its own `on_error` is not read.
-        data: the cache, and what to do about videos that cannot be read, which it remembers too.
+        dataset: the videos and how they are looked at.
+        data: the cache, workers, batch size, time limit.
         runtime: precision.
         normalization: see `encode_views`.
         share: indices of the samples that are asked for. None: all.
@@ -153,7 +135,7 @@ def cached_features(
 
     Raises:
         ValueError: if the folder cannot be made.
-        VideoError: a broken video, if `data.on_error` is "raise", when all others are done.
+        VideoError: a broken video, if the data set's `on_error` is "raise".
     """
     about = {  # all that decides the features of a file, but the kind of machine, which changes their rounding
         "format": _FORMAT,
@@ -166,52 +148,20 @@ def cached_features(
     }
     cache = FeatureCache(data.feature_cache, about)
     share = range(len(dataset)) if share is None else share
-    samples = [dataset.samples[index] for index in share]
-    states = [file_state(sample.path) for sample in samples]
-    entries = cache.read(set(states), (dataset.views.shape[0], *model.pool.shape))
-    missing = {state: sample for state, sample in zip(states, samples, strict=True) if state not in entries}
-    on_progress(sum(state in entries for state in states))
-    if missing:
-        # The cache keeps what is wrong with a file; where a list names it is for that list alone.
-        unplaced = dataset.with_samples([replace(sample, source=str(sample.path)) for sample in missing.values()])
-        encode = partial(encode_batch, [model.eval()], normalization=normalization)
-        encode = partial(encode, autocast=partial(autocast, runtime, model.device))
-        entries |= _fill(cache, list(missing), unplaced, data, encode, on_progress)
-    found = list(zip(share, samples, (entries[state] for state in states), strict=True))
-    failed = {index: located(sample, VideoError(reason)) for index, sample, reason in found if isinstance(reason, str)}
-    if failed and data.on_error == "raise":
-        raise next(iter(failed.values()))
-    features = [features for _, _, features in found if isinstance(features, Tensor)]
-    whole = [(index, sample.labels) for index, sample, _ in found if index not in failed]
-    return VideoFeatures(
-        features=(torch.stack(features) if features else torch.empty(0, 0, 0),),
-        labels=label_tensor([labels for _, labels in whole], dataset.most_labels),
-        indices=torch.tensor([index for index, _ in whole], dtype=torch.int64),
-        skipped={index: str(reason) for index, reason in failed.items()},
-    )
-
-
-def _fill(
-    cache: FeatureCache,
-    states: list[FileState],
-    dataset: EvalDataset,
-    data: DataConfig,
-    encode: Callable[[EvalBatch], VideoFeatures],
-    on_progress: Callable[[int], None],
-) -> dict[FileState, Entry]:
-    """Embed the videos of a data set, whose states are given, and put them into the cache."""
-    made: dict[FileState, Entry] = {}
-    unsaved: dict[FileState, Entry] = {}
-    limit = data.time_limit_seconds
+    states = {index: file_state(dataset.samples[index].path) for index in share}
+    known = cache.read(set(states.values()), (dataset.views.shape[0], *model.pool.shape))
+    missing = [index for index, state in states.items() if state not in known]
+    on_progress(len(share) - len(missing))
+    encode = partial(encode_batch, [model.eval()], normalization=normalization)
+    encode = partial(encode, autocast=partial(autocast, runtime, model.device))
+    skipped: dict[int, str] = {}
+    unsaved: dict[FileState, Tensor] = {}
     try:
-        for batch in eval_batches(dataset, data.eval_batch_size, data.workers, time_limit_seconds=limit):
-            videos = encode(batch)
-            made |= {states[row]: reason for row, reason in videos.skipped.items()}
-            # A video that was only too slow, or read when memory ran out, is tried again by the next run.
-            lasting = videos.skipped.keys() - dataset.refused.keys()
-            unsaved |= {states[row]: videos.skipped[row] for row in sorted(lasting)}
-            unsaved |= {states[row]: each for row, each in zip(batch.indices, videos.features[0], strict=True)}
-            made |= unsaved
+        for batch in _batches(dataset, missing, data) if missing else ():
+            features = encode(batch).features[0]
+            unsaved |= {states[missing[n]]: each for n, each in zip(batch.indices, features, strict=True)}
+            skipped |= {missing[n]: reason for n, reason in batch.skipped.items()}
+            known |= unsaved
             if len(unsaved) >= _VIDEOS_PER_FILE:
                 cache.write(unsaved)
                 unsaved = {}
@@ -219,4 +169,16 @@ def _fill(
     finally:
         if unsaved:
             cache.write(unsaved)
-    return made
+    whole = [index for index in share if index not in skipped]
+    return VideoFeatures(
+        features=(torch.stack([known[states[index]] for index in whole]) if whole else torch.empty(0, 0, 0),),
+        labels=label_tensor([dataset.samples[index].labels for index in whole], dataset.most_labels),
+        indices=torch.tensor(whole, dtype=torch.int64),
+        skipped=skipped,
+    )
+
+
+def _batches(dataset: EvalDataset, indices: Sequence[int], data: DataConfig) -> Iterator[EvalBatch]:
+    """The videos of some indices, which count anew in the batches."""
+    some = EvalDataset([dataset.samples[index] for index in indices], dataset.views, dataset.on_error)
+    return eval_batches(some, data.eval_batch_size, data.workers, time_limit_seconds=data.time_limit_seconds)

@@ -76,7 +76,8 @@ def build_dataset(
     if not data.feature_cache:
         return TrainDataset(videos.samples, clips, seed, data.on_error, data.balance_classes)
     views = EvalViews(sampling, 1, 1, size, options=clips.options)
-    cached = EvalDataset(videos.samples, FixedAugmentation(clips, data.feature_draws) if data.feature_draws else views)
+    looks = FixedAugmentation(clips, data.feature_draws) if data.feature_draws else views
+    cached = EvalDataset(videos.samples, looks, data.on_error)
     share = dist.rank_range(len(videos.samples))
     with dist.shared_errors():
         own = cached_features(model, cached, data, config.runtime, share=share, on_progress=on_progress)

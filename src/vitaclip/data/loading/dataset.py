@@ -143,10 +143,6 @@ class EvalDataset(_Videos):
         video, labels = self._read(index, self.views.read), self.samples[index].labels
         return Sample(None, labels, index, (video,)) if isinstance(video, str) else Sample(video, labels, index)
 
-    def with_samples(self, samples: Sequence[VideoSample]) -> "EvalDataset":
-        """The same views of other videos; a broken one gives a sample without video."""
-        return EvalDataset(samples, self.views, "skip")
-
 
 def located(sample: VideoSample, error: VideoError) -> VideoError:
     """The error preceded by the place in the list, unless the place is the path that the error begins with."""
