@@ -12,7 +12,6 @@ seed, then with all.
 
 import argparse
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,9 +22,7 @@ from vitaclip.ablate.ablation import Run, RunResult, ScoredList, read_scored_lis
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.data.config import DataConfig
-from vitaclip.miniature.demo import DemoConfig, training_config, write_world
-from vitaclip.miniature.results import figures
-from vitaclip.train.loggers import Logger
+from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config, write_world
 
 VARIANTS = Path(__file__).with_name("miniature_variants.yaml")
 NOTE = (
@@ -33,19 +30,6 @@ NOTE = (
     " `trained`: other videos of these names; `novel`: 72 names never trained on. Appearance is colour and shape."
     " Motion is told with the appearance given: chance is 12.5."
 )
-
-
-class Silent:
-    """Hears how the writing of the world is going, and says nothing."""
-
-    def start(self, what: str, total: int) -> Callable[[int], None]:
-        """Nothing to show."""
-        del what, total
-        return lambda done: None
-
-    def training_logger(self, steps: int) -> Logger:
-        """The world's writing trains nothing."""
-        raise NotImplementedError
 
 
 def say(run: Run, result: RunResult, found: bool) -> None:
@@ -73,7 +57,7 @@ def main() -> None:
         train_clips=options.train_clips,
         test_clips=2,
     )
-    write_world(demo, Silent())
+    write_world(demo, lambda _what, _total: lambda _done: None)
     config = training_config(demo)
     config = replace(config, out=str(options.out), data=replace(config.data, workers=0))
     videos = Path(config.data.train).parent
@@ -82,7 +66,7 @@ def main() -> None:
         for name in ("trained", "novel")
     ]
     variants, claims = load_comparison(options.variants_file, options.variants)
-    result = run_ablation(config, variants, options.seeds, tests, claims, figures=figures, on_done=say)
+    result = run_ablation(config, variants, options.seeds, tests, claims, figures=motion_accuracies, on_done=say)
     note = NOTE.format(clips=options.train_clips, steps=options.steps, batch=config.optim.batch_size)
     page = write_ablation(options.out, result, note)
     print(page.read_text(encoding="utf-8"))

@@ -81,7 +81,15 @@ ALLOWED: dict[str, set[str]] = {
         *("version", "settings", "untrusted", "files", "distributed", "data", "model", "evaluate", "train"),
     },
     "miniature": {
-        *("version", "settings", "files", "figures", "recipes", "backbones", "data", "model", "evaluate", "predictor"),
+        "settings",
+        "files",
+        "figures",
+        "recipes",
+        "data",
+        "model",
+        "evaluate",
+        "predictor",
+        "report",
         "train",
     },
     "cli": {

@@ -24,7 +24,7 @@ def test_svg_keeps_hostile_names_as_text() -> None:
 def test_svg_names_the_colours_of_the_page() -> None:
     with drawing(4, 3) as figure:
         axes = figure.subplots()
-        fraction_axis(axes, vertical=True)
+        fraction_axis(axes)
         axes.plot([0, 1], color=ACCENT)
         axes.text(0, 0, "x")
         svg = to_svg(figure, "")
@@ -55,7 +55,7 @@ def test_same_figure_gives_same_bytes() -> None:
 
 def test_missing_glyphs_become_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vitaclip.figures._drawable", lambda char: ord(char) < 0x250)
-    assert readable("🏃 müde 跑") == "[runner] müde [U+8DD1]"
+    assert readable("🏃 müde 跑") == "[runner] müde [cjk unified ideograph-8dd1]"
     assert readable("🏃\u200d♀\ufe0f") == "[runner][female sign]"
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 INK, SOFT, RULE, ACCENT = "#1b1f24", "#5a626c", "#d8d5cc", "#2a6bbf"
 """Text, quieter text, grid lines, and the data of a figure. A page may give each its own value for dark screens."""
 _CSS = {INK: "ink", SOFT: "soft", RULE: "rule", ACCENT: "accent"}
-PALETTE = ("#2a6bbf", "#c4521b", "#7a5ab5", "#2f8f5b")
-"""Colours of several series, readable on light and on dark."""
 _FONTS = (
     *("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Emoji", "Symbola", "Arial Unicode MS"),
     *(
@@ -54,16 +52,15 @@ def drawing(width: float, height: float) -> "Iterator[Figure]":
         **{"font.family": list(_installed_fonts()), "font.size": 10, "text.parse_math": False, "text.color": INK},
         **{"axes.edgecolor": SOFT, "axes.labelcolor": SOFT, "xtick.color": SOFT, "ytick.color": SOFT},
         **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "grid.color": RULE},
-        **{"axes.titlesize": 11, "axes.titlelocation": "left", "axes.unicode_minus": True},
-        **{"svg.fonttype": "none", "legend.frameon": False},
+        **{"axes.titlesize": 11, "axes.titlelocation": "left", "svg.fonttype": "none", "legend.frameon": False},
     }
     with rc_context(rules), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=r"Glyph \d+ .* missing from")
         yield Figure(figsize=(width, height), layout="constrained")
 
 
-def to_svg(figure: "Figure", description: str, ground: str = "none") -> str:
-    """The figure as an `svg` element, for a page or a file of its own.
+def to_svg(figure: "Figure", description: str) -> str:
+    """The figure as an `svg` element for a page.
 
     Text stays text, so that the reader's own fonts draw it. The colours INK, SOFT, RULE and ACCENT become the custom
     properties `--ink`, `--soft`, `--rule` and `--accent` of the page, where it has them.
@@ -72,21 +69,17 @@ def to_svg(figure: "Figure", description: str, ground: str = "none") -> str:
         figure: from `drawing`, inside its block.
         description: what a reader who does not see the figure is told. Two figures of a page have different ones,
             because the ids of their parts are made from it.
-        ground: a colour behind the figure; transparent if it is not given. A figure with its own ground keeps its
-            colours, too.
     """
     from matplotlib import rc_context
 
     buffer = StringIO()
     with rc_context({"svg.hashsalt": description}):
-        figure.savefig(
-            buffer, format="svg", transparent=True, facecolor=ground, metadata={"Date": None, "Creator": None}
-        )
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     svg = buffer.getvalue()
     svg = svg[svg.index("<svg") :].rstrip()
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r' id="[\w.]+_\d+"', "", svg)  # numbers of parts, which repeat in every figure of a page
-    for colour, name in _CSS.items() if ground == "none" else ():
+    for colour, name in _CSS.items():
         svg = svg.replace(colour, f"var(--{name}, {colour})")
     return svg.replace("<svg", f'<svg class="chart" role="img" aria-label="{escape(description)}"', 1)
 
@@ -98,16 +91,12 @@ def to_png(figure: "Figure", pixels_per_inch: int = 120) -> bytes:
     return buffer.getvalue()
 
 
-def fraction_axis(axes: "Axes", *, vertical: bool) -> None:
-    """One axis from 0 to 100 %, with a grid across it."""
-    from matplotlib.ticker import PercentFormatter
-
-    axis = axes.yaxis if vertical else axes.xaxis
-    (axes.set_ylim if vertical else axes.set_xlim)(0, 1)
-    axis.set_ticks([0, 0.25, 0.5, 0.75, 1])
-    axis.set_major_formatter(PercentFormatter(1))
-    axis.set_tick_params(length=0)
-    axes.grid(axis="y" if vertical else "x")
+def fraction_axis(axes: "Axes") -> None:
+    """The vertical axis from 0 to 100 %, with a grid."""
+    axes.set_ylim(0, 1)
+    axes.set_yticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+    axes.tick_params(axis="y", length=0)
+    axes.grid(axis="y")
 
 
 def bars(
@@ -136,7 +125,7 @@ def shorten(text: str, most: int = 28) -> str:
 
 
 def readable(text: str) -> str:
-    """The text with each character that no font here can draw as its Unicode name, or its number if it is a letter.
+    """The text with each character that no font here can draw as its Unicode name.
 
     >>> readable("\U0001f3c3 fast")  # where no font has emoji
     '[runner] fast'
@@ -145,9 +134,8 @@ def readable(text: str) -> str:
 
 
 def _spelled(char: str) -> str:
-    if unicodedata.category(char) in ("So", "Sk"):
-        return f"[{unicodedata.name(char, f'U+{ord(char):04X}').lower()}]"
-    return "" if unicodedata.category(char).startswith(("M", "C")) else f"[U+{ord(char):04X}]"
+    joins = unicodedata.category(char).startswith(("M", "C"))  # it changes its neighbour and is nothing alone
+    return "" if joins else f"[{unicodedata.name(char, f'U+{ord(char):04X}').lower()}]"
 
 
 @cache

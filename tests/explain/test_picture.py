@@ -55,7 +55,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
 
 
 def texts(figure: Figure) -> list[str]:
-    return [each.get_text() for each in figure.findobj(Text)]  # type: ignore[attr-defined]
+    return [each.get_text() for each in figure.findobj(Text)]
 
 
 def bars(figure: Figure, color: str) -> list[float]:
@@ -88,7 +88,7 @@ def test_more_frames_go_on_in_rows(drawn: list[Figure]) -> None:
     assert many.height > few.height
     assert many.width == few.width
     assert {f"frame {n}" for n in range(9)} <= set(texts(drawn[2]))
-    assert len(drawn[2].findobj(AxesImage)) == 2 * 9  # type: ignore[attr-defined]
+    assert len(drawn[2].findobj(AxesImage)) == 2 * 9
 
 
 def test_heat_is_brightest_where_attention_is_most() -> None:

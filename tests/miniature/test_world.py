@@ -51,12 +51,6 @@ def test_one_frame_says_nothing_about_the_motion() -> None:
             assert largest_gap(samples[motion, :, coordinate], others) < bound, (world.MOTIONS[motion], coordinate)
 
 
-def test_the_comparison_would_see_a_leak() -> None:
-    rng = np.random.default_rng(0)
-    centred, path = rng.uniform(-0.1, 0.1, 1500), rng.uniform(-0.25, 0.25, 10500)
-    assert largest_gap(centred, path) > 1.95 * np.sqrt(1 / 1500 + 1 / 10500)
-
-
 def largest_gap(one: np.ndarray, other: np.ndarray) -> float:
     points = np.concatenate([one, other])
     ranks = [np.searchsorted(np.sort(sample), points, side="right") / len(sample) for sample in (one, other)]
@@ -149,14 +143,6 @@ def test_the_shape_is_fully_visible_in_every_frame() -> None:
             assert np.all(poses[:, :2] <= 1 - radius[:, None] + 1e-9)
 
 
-@pytest.mark.parametrize("shape", range(6))
-def test_shapes_stay_inside_their_radius(shape: int) -> None:
-    window, cover = world.coverage(shape, np.array([0.5, 0.5, np.log(0.4), 33.0]), 200)
-    rows, columns = np.mgrid[window]
-    reach = np.hypot(rows + 0.5 - 100, columns + 0.5 - 100)[cover > 0.5].max()
-    assert 0.9 * 80 < reach <= 80.5
-
-
 def test_videos_are_reproducible_and_differ() -> None:
     one = world.render_video(1, 17, 3)
     assert one.shape == (24, 96, 96, 3)
@@ -180,17 +166,17 @@ def test_names_and_split() -> None:
     trained, novel = world.trained_classes(), world.novel_classes()
     assert (len(names), len(trained), len(novel)) == (288, 216, 72)
     assert sorted(trained + novel) == sorted(names)
-    assert len({world.appearance_of(name) for name in novel}) == 9
-    assert {world.appearance_of(name) for name in novel}.isdisjoint(world.appearance_of(name) for name in trained)
+    looks = {world.appearance_of(name) for name in novel}
+    assert len(looks) == 9
+    assert looks.isdisjoint(world.appearance_of(name) for name in trained)
     for group in (trained, novel):
-        assert {world.motion_of(name) for name in group} == set(world.MOTIONS)
+        assert {name.removeprefix(world.appearance_of(name) + " ") for name in group} == set(world.MOTIONS)
         for words in (world.COLOURS, world.SHAPES):
             assert all(any(word in name.split() for name in group) for word in words)
-    for index, name in enumerate(names):
-        assert world.class_id_of(name) == index
-        assert f"{world.appearance_of(name)} {world.motion_of(name)}" == name
+    assert [world.class_id_of(name) for name in names] == list(range(288))
 
 
-def test_an_unknown_class_is_refused() -> None:
-    with pytest.raises(ValueError, match="'pink arrow moving left' is no class"):
-        world.motion_of("pink arrow moving left")
+def test_rendered_world_is_the_one_trained_on() -> None:
+    """The shipped weights know this world. Means, because the sine of another CPU may move a byte."""
+    means = [float(world.render_video(5, class_id, 1, 64, 8).mean()) for class_id in range(0, 288, 37)]
+    assert means == pytest.approx([43.6, 49.36, 66.01, 69.16, 56.72, 48.33, 36.83, 35.96], abs=0.01)

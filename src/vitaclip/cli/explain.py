@@ -6,15 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
-from vitaclip.cli.models import (
-    add_data_arguments,
-    add_model_arguments,
-    check_outputs,
-    load_predictor,
-    take_videos,
-)
+from vitaclip.cli.models import add_data_arguments, add_model_arguments, check_outputs, load_predictor, take_videos
 from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
 from vitaclip.data import VideoPath, expect_processes
 from vitaclip.data.workers import run_in_processes
@@ -35,15 +28,7 @@ examples:
   vitaclip explain clip.mp4 --model runs/own_videos/model --name "opening a door"
   vitaclip explain clip.mp4 --backbone miniature --classes names.txt --views.temporal 1"""
 SHOWN_SETTINGS = (
-    "model",
-    "backbone",
-    "data.classes",
-    "template",
-    "name",
-    "top_k",
-    "out",
-    "views",
-    "data.workers",
+    *("model", "backbone", "data.classes", "template", "name", "top_k", "out", "views", "data.workers"),
     "runtime.device",
 )
 
@@ -68,28 +53,29 @@ def run(arguments: Namespace) -> int:
     _check_places(arguments, folder, [*stems.values()])
     expect_processes(data)  # they start while the model is loaded
     predictor = load_predictor(arguments)
-    explanations, failures = [], []
+    explanations: dict[VideoPath, Explanation] = {}
+    failures = []
     with progress_bars(terminal(stderr=True)) as progress:
         done = counting_bar(progress, "explaining", len(paths))
         limit = data.time_limit_seconds or math.inf
-        for outcome in run_in_processes(predictor.reader.load, stems, data.workers, limit):
-            path, stem = outcome.item, stems[outcome.item]
+        for outcome in run_in_processes(predictor.reader.load, paths, data.workers, limit):
+            path = outcome.item
             if outcome.result is None:
                 failures.append(outcome.problem)
             else:
                 explanation = explain_video(
                     predictor, path, name=arguments.name, top_k=arguments.top_k, loaded=outcome.result
                 )
-                write_json(folder / f"{stem}.json", explanation.to_dict())
-                with atomic_write(folder / f"{stem}.png") as temporary:
+                explanations[path] = explanation
+                write_json(folder / f"{stems[path]}.json", explanation.to_dict())
+                with atomic_write(folder / f"{stems[path]}.png") as temporary:
                     temporary.write_bytes(draw_explanation(explanation))
-                explanations.append(explanation)
             done(1)
-    console = terminal()
-    for explanation in sorted(explanations, key=lambda each: paths.index(each.path)):
-        _print(console, explanation)
+    for path in paths:
+        if path in explanations:
+            _print(explanations[path])
     if explanations:
-        console.print(f"pictures and figures: {folder.resolve()}", soft_wrap=True)
+        terminal().print(f"pictures and figures: {folder.resolve()}", soft_wrap=True)
     for failure in failures:
         print_error(failure)
     return 1 if failures else 0
@@ -122,18 +108,17 @@ def _check_places(arguments: Namespace, folder: Path, stems: Sequence[str]) -> N
     check_outputs(arguments, str(folder / f"{stems[0]}.json"))
 
 
-def _print(console: Console, explanation: Explanation) -> None:
-    masses, occlusion = explanation.attention.mass, explanation.occlusion
-    number, clips = explanation.clip
+def _print(explanation: Explanation) -> None:
+    console, masses, occlusion = terminal(), explanation.attention.mass, explanation.occlusion
     candidates = [
         (c.name, f"{c.probability:.1%}", f"{c.clip_probability:.1%}", f"{c.cosine:.3f}") for c in explanation.candidates
     ]
-    title = f"{explanation.path}: {explanation.name}"
-    print_table(console, title, ("name", "all clips", f"clip {number + 1} of {clips}", "cosine"), candidates)
-    rows = []
-    for t, frame in enumerate(explanation.frame_numbers):
-        attention = [f"{float(mass[t]):.0%}" for mass in masses.values()]
-        rows.append((str(frame), f"{occlusion.single[t]:.1%}", *attention))
+    number, clips = explanation.clip
+    headings = ("name", "all clips", f"clip {number + 1} of {clips}", "cosine")
+    print_table(console, f"{explanation.path}: {explanation.name}", headings, candidates)
+    occluded = [f"{probability:.1%}" for probability in occlusion.single] or [""]  # of one frame, nothing
+    parts = [[f"{fraction:.0%}" for fraction in mass.tolist()] for mass in masses.values()]
+    rows = list(zip(map(str, explanation.frame_numbers), occluded, *parts, strict=True))
     print_table(console, "", ("frame", "occluded", *masses), rows)
     if explanation.warning:
         console.print(explanation.warning, style="yellow", soft_wrap=True)
@@ -141,5 +126,4 @@ def _print(console: Console, explanation: Explanation) -> None:
     curve = ", ".join(f"{probability:.1%}" for probability in occlusion.curve)
     console.print(f"occluding more and more (frames {order}): {curve}", soft_wrap=True)
     nearest = ", ".join(f"{near.name} {near.cosine:.2f}" for near in explanation.neighbours)
-    console.print(f"nearest texts: {nearest}", soft_wrap=True)
-    console.print()
+    console.print(f"nearest texts: {nearest}\n", soft_wrap=True)

@@ -58,7 +58,7 @@ def draw_explanation(explanation: Explanation) -> bytes:
     heights = [_HEAD + sum(_ROW_HEIGHTS) * len(rows), _PANELS]
     with drawing(_WIDTH, sum(heights)) as figure:
         figure.set_layout_engine("constrained", w_pad=0.15, h_pad=0.06)
-        top, bottom = figure.subfigures(2, 1, height_ratios=heights)
+        top, bottom = figure.subfigures(2, 1, height_ratios=heights, squeeze=False)[:, 0]
         figure.suptitle(title, size=21, x=0.02, ha="left")
         top.suptitle(about, size=11, x=0.02, ha="left", color=SOFT)
         grid = top.subplots(4 * len(rows), 1, height_ratios=_ROW_HEIGHTS * len(rows))
@@ -152,7 +152,7 @@ def _draw_panels(panels: "Sequence[Axes]", explanation: Explanation) -> None:
     middle.set_xticks(range(0, len(curve), -(-len(curve) // 16)))
     middle.set_title("Occluding more and more frames")
     middle.set_xlabel(f"frames occluded, in this order: {shorten(order, 40)}")
-    fraction_axis(middle, vertical=True)
+    fraction_axis(middle)
 
     near = explanation.neighbours
     bars(right, [_label(each.name) for each in near], [each.cosine for each in near], _KEPT, "{:.2f}")

@@ -1,37 +1,39 @@
 """The whole method in a few minutes, on a machine without a GPU: write videos, test, train, test again, show.
 
-Axes: V views, T frames, H x W pixels.
+Axes: n videos, K classes.
 """
 
-import base64
-import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from io import BytesIO
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated
 
+import numpy as np
 import torch
-from PIL import Image
-from torch import Tensor
+from markupsafe import Markup
 
-from vitaclip.data import EvalViews, VideoList, VideoPath, frame_sampling, read_videos
+from vitaclip.data import VideoList, read_videos
 from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluate.metrics import Scores, top_k_accuracy
+from vitaclip.figures import ACCENT, drawing, to_svg
 from vitaclip.files import write_json, write_text
-from vitaclip.miniature.report import render_report
-from vitaclip.miniature.results import CurvePoint, DemoResult, Example, Stage, split_result
 from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_videos
+from vitaclip.miniature.world import MOTIONS, appearance_of
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
+from vitaclip.report import EvalSubject, render_template, write_report
 from vitaclip.settings import Config, NonNegativeInt, PositiveInt, Rule
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.loggers import METRICS_FILE, Logger
+from vitaclip.train.loggers import METRICS_FILE, Logger, read_metrics
 from vitaclip.train.trainer import Trainer
+
+PAGE_FILE, RESULT_FILE = "index.html", "result.json"
+StartProgress = Callable[[str, int], Callable[[int], None]]
+"""Called as a part begins, with its name and its number of units; returns what to call with the units just done."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,74 +52,59 @@ class DemoConfig(Config):
     """Training videos of each trained class (216 classes)."""
     test_clips: PositiveInt = 1
     """Test videos of each trained class; never-trained classes (72) get three times as many."""
-    examples: PositiveInt = 8
-    """Videos that the page shows as film strips."""
-
-
-PAGE_FILE, RESULT_FILE = "index.html", "result.json"
-
-
-class Reporter(Protocol):
-    """Hears how the demo is going."""
-
-    def start(self, what: str, total: int) -> Callable[[int], None]:
-        """A part begins that has `total` units; returns what is to be called with the units just done."""
-
-    def training_logger(self, steps: int) -> Logger:
-        """A logger for the training part."""
 
 
 @dataclass(frozen=True)
-class Tests:
-    """The two lists that every model is tested on."""
+class ListResult:
+    """A model's accuracies on the videos of one list of classes; fractions in [0, 1]."""
 
-    trained: VideoList
-    novel: VideoList
+    model: str
+    classes: str
+    """`trained` or `novel`."""
+    report: str
+    """The page of the evaluation, relative to the demo's folder."""
+    num_videos: int
+    num_classes: int
+    top1: float
+    top5: float
+    appearance: float
+    motion: float
+    """See `motion_accuracies`."""
 
 
-def run_demo(config: DemoConfig, reporter: Reporter) -> DemoResult:
-    """Run it all; leaves the videos, the run, `result.json` and the page `index.html` in `config.out`."""
-    out = Path(config.out)
-    seconds: dict[str, float] = {}
-    with _timed(seconds, "writing videos"):
-        tests = write_world(config, reporter)
-    train_config = training_config(config)
-    frozen = VideoModel.from_backbone(train_config.model.backbone, num_frames=train_config.model.num_frames)
-    with _timed(seconds, "testing frozen CLIP"):
-        before = evaluate_stage(frozen, tests, train_config, reporter, "frozen CLIP")
-    with _timed(seconds, "training"):
-        trainer = Trainer(train_config)
-        trainer.loggers.append(reporter.training_logger(config.steps))
-        trained = trainer.fit()
-    with _timed(seconds, "testing the trained prompts"):
-        after = evaluate_stage(trained, tests, train_config, reporter, "after training")
-    with _timed(seconds, "testing the shipped prompts"):
-        model = VideoModel.from_pretrained("miniature")
-        shipped = evaluate_stage(model, tests, train_config, reporter, "shipped prompts")
-    with _timed(seconds, "film strips"):
-        frozen_predictor, trained_predictor = (
-            Predictor(model, views=train_config.views, runtime=train_config.runtime) for model in (frozen, trained)
-        )
-        examples = _examples(tests, frozen_predictor, trained_predictor, config.examples)
-    trainable = sum(p.numel() for p in trained.trainable_parameters().values())
-    result = DemoResult(
-        seed=config.seed,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        train_videos=config.train_clips * len(tests.trained.class_names),
-        trainable_parameters=trainable,
-        frozen_parameters=sum(p.numel() for p in trained.backbone.parameters()),
-        machine=f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
-        seconds=seconds,
-        before=before,
-        after=after,
-        shipped=shipped,
-        curve=_learning_curve(Path(train_config.out) / METRICS_FILE),
-        examples=examples,
-    )
-    write_json(out / RESULT_FILE, asdict(replace(result, examples=[])))
-    write_text(out / PAGE_FILE, render_report(result))
-    return result
+def run_demo(
+    config: DemoConfig, start: StartProgress, logger: Callable[[int], Logger] | None = None
+) -> list[ListResult]:
+    """Run it all; leaves the videos, the run, reports, `result.json` and the page `index.html` in `config.out`.
+
+    Args:
+        config: what to do.
+        start: shows the progress of each part.
+        logger: called with the number of steps as the training begins; what it returns takes the metrics.
+    """
+    out, started, run = Path(config.out), time.perf_counter(), training_config(config)
+    tests = write_world(config, start)
+    frozen = VideoModel.from_backbone(run.model.backbone, num_frames=run.model.num_frames)
+    results = _test("Frozen CLIP", frozen, tests, run, out, start)
+    trainer = Trainer(run)
+    if logger:
+        trainer.loggers.append(logger(config.steps))
+    trained = trainer.fit()
+    results += _test(f"After {config.steps:,} steps", trained, tests, run, out, start)
+    results += _test("Shipped prompts", VideoModel.from_pretrained("miniature"), tests, run, out, start)
+    facts = {
+        "Made by": f"vitaclip demo --seed {config.seed} --steps {config.steps}",
+        "Parameters trained": f"{sum(p.numel() for p in trained.trainable_parameters().values()):,}",
+        "Parameters frozen": f"{sum(p.numel() for p in trained.backbone.parameters()):,}",
+        "Training videos": f"{config.train_clips * len(tests['trained'].class_names):,}",
+        "Machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
+        "Time": f"{time.perf_counter() - started:,.0f} s",
+    }
+    steps = [each for each in read_metrics(Path(run.out) / METRICS_FILE, config.steps) if "train/loss" in each]
+    told = {"config": asdict(config), "results": [asdict(each) for each in results], "facts": facts}
+    write_json(out / RESULT_FILE, told)
+    write_text(out / PAGE_FILE, _render_page(config, results, facts, steps))
+    return results
 
 
 def training_config(config: DemoConfig) -> TrainConfig:
@@ -134,18 +121,8 @@ def training_config(config: DemoConfig) -> TrainConfig:
     )
 
 
-def evaluate_stage(model: VideoModel, tests: Tests, config: TrainConfig, reporter: Reporter, what: str) -> Stage:
-    """Test a model on trained and never-trained classes, each against its own list of names."""
-    results, evaluator = [], Evaluator(model, config.runtime, config.data)
-    for videos, which in ((tests.trained, "trained"), (tests.novel, "never trained")):
-        done = reporter.start(f"{what}: {which}", len(videos.samples))
-        scores = evaluator.run(videos.samples, videos.class_names, config.views, done).scores
-        results.append(split_result(scores, videos.class_names))
-    return Stage(*results)
-
-
-def write_world(config: DemoConfig, reporter: Reporter) -> Tests:
-    """Write the videos of a demo, or find them written; returns the test lists, checked."""
+def write_world(config: DemoConfig, start: StartProgress) -> dict[str, VideoList]:
+    """Write the videos of a demo, or find them written; returns the test lists, `trained` and `novel`, checked."""
     world = Path(config.out) / "videos"
     clips: dict[Split, int] = {
         "train": config.train_clips,
@@ -153,67 +130,74 @@ def write_world(config: DemoConfig, reporter: Reporter) -> Tests:
         "test_novel": 3 * config.test_clips,
     }
     for split, count in clips.items():
-        done = reporter.start(f"videos: {split}", count * (72 if split == "test_novel" else 216))
-        written = 0
-
-        def progress(now: int, total: int, done: Callable[[int], None] = done) -> None:
-            nonlocal written
-            del total
-            done(now - written)
-            written = now
-
-        write_videos(world, split, count, config.seed, progress=progress)
-    return Tests(
-        read_videos(str(world / "test_trained.csv"), "test_trained", classes=str(world / TRAINED_FILE)),
-        read_videos(str(world / "test_novel.csv"), "test_novel", classes=str(world / NOVEL_FILE)),
-    )
+        done = start(f"videos: {split}", count * (72 if split == "test_novel" else 216))
+        write_videos(world, split, count, config.seed, on_done=done)
+    return {
+        which: read_videos(str(world / f"test_{which}.csv"), f"test_{which}", classes=str(world / names))
+        for which, names in (("trained", TRAINED_FILE), ("novel", NOVEL_FILE))
+    }
 
 
-def _examples(tests: Tests, frozen: Predictor, trained: Predictor, count: int) -> list[Example]:
-    """Videos spread over both lists, with what each model says of them."""
-    examples = []
-    for videos, share in ((tests.trained, count // 2), (tests.novel, count - count // 2)):
-        frozen.set_classes(videos.class_names)
-        trained.set_classes(videos.class_names)
-        for i in range(share):
-            # One further at each stride, so that the motions differ.
-            row = videos.samples[(i * (len(videos.samples) // share) + 3 * i) % len(videos.samples)]
-            before, after = frozen.predict(row.path, 3), trained.predict(row.path, 3)
-            examples.append(
-                Example(
-                    path="/".join(row.path.parts[-3:]),
-                    truth=videos.class_names[row.label],
-                    trained=videos is tests.trained,
-                    frames=_film_strip(row.path, trained.model),
-                    before=list(zip(before.names, before.probabilities, strict=True)),
-                    after=list(zip(after.names, after.probabilities, strict=True)),
-                )
-            )
-    return examples
+def _test(
+    label: str, model: VideoModel, tests: Mapping[str, VideoList], run: TrainConfig, out: Path, start: StartProgress
+) -> list[ListResult]:
+    """Test a model on trained and never-trained classes, each against its own list of names, and write the reports."""
+    results, evaluator = [], Evaluator(model, run.runtime, run.data)
+    for which, videos in tests.items():
+        names, done = videos.class_names, start(f"{label}: {which}", len(videos.samples))
+        evaluated = evaluator.run(videos.samples, names, run.views, done)
+        predictor = Predictor(model, views=run.views, runtime=run.runtime)
+        predictor.set_classes(names)
+        folder = f"{label.split()[0].lower()}_{which}"
+        subject = EvalSubject(f"{label}: {which} classes", {"data": "synthetic"}, videos.samples, names, {})
+        page = write_report(out / folder, subject, evaluated, predictor, run.data)
+        result = evaluated.result
+        accuracies = {"top5": result.top5} | motion_accuracies(evaluated.scores, names)
+        report = f"{folder}/{page.name}"
+        results.append(ListResult(label, which, report, result.num_videos, result.num_classes, **accuracies))
+    return results
 
 
-def _film_strip(path: VideoPath, model: VideoModel) -> list[str]:
-    """The frames that the model sees, as PNG data URIs."""
-    sampling = frame_sampling(model.config.sampling, model.config.num_frames)
-    return [_to_data_uri(frame) for frame in EvalViews(sampling, 1, 1, model.image_size).read(path)[0]]
+def motion_accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, float]:
+    """Accuracies of scores over names of the miniature world, which have all motions of each appearance.
+
+    Returns:
+        top1: of the whole name.
+        appearance: the fraction of videos whose predicted colour and shape are correct, whatever the motion.
+        motion: the fraction of videos whose motion is correct when only the eight classes with the true colour and
+            shape compete. Chance is 1 in 8.
+    """
+    looks = [appearance_of(name) for name in class_names]
+    same_look = torch.tensor([[a == b for b in looks] for a in looks])
+    probabilities, labels = scores.probabilities, scores.labels
+    given_look = probabilities.masked_fill(~same_look[labels], -1).argmax(dim=1)
+    return {
+        "top1": top_k_accuracy(probabilities, labels, 1),
+        "appearance": float(same_look[labels, probabilities.argmax(dim=1)].double().mean()),
+        "motion": float((given_look == labels).double().mean()),
+    }
 
 
-def _to_data_uri(frame: Tensor) -> str:
-    buffer = BytesIO()
-    # Flat shapes on a soft texture lose nothing visible to 64 colours, and the page a third of its size.
-    image = Image.fromarray(frame.permute(1, 2, 0).numpy()).quantize(64, dither=Image.Dither.NONE)
-    image.save(buffer, "PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _render_page(
+    config: DemoConfig,
+    results: Sequence[ListResult],
+    facts: Mapping[str, str],
+    steps: Sequence[Mapping[str, float]],
+) -> str:
+    """One HTML file, which runs no script and loads nothing from anywhere; links lead to the reports beside it."""
+    values = {"config": config, "results": results, "facts": facts, "motions": len(MOTIONS)}
+    return render_template("demo.html.j2", "vitaclip.miniature", **values, curve=Markup(_draw_learning_curve(steps)))
 
 
-def _learning_curve(metrics: Path) -> list[CurvePoint]:
-    """The logged training steps; read from the file, which is whole also when the run was stopped and resumed."""
-    lines = [json.loads(line) for line in metrics.read_text(encoding="utf-8").splitlines()]
-    return [CurvePoint(line["step"], line["train/loss"], line["train/top1"]) for line in lines if "train/loss" in line]
-
-
-@contextmanager
-def _timed(seconds: dict[str, float], what: str) -> Iterator[None]:
-    started = time.perf_counter()
-    yield
-    seconds[what] = time.perf_counter() - started
+def _draw_learning_curve(steps: Sequence[Mapping[str, float]]) -> str:
+    numbers, half = [each["step"] for each in steps], len(steps) // 24
+    with drawing(9, 2.8) as figure:
+        titles = {"train/loss": "loss", "train/top1": "top-1 of the clips of a step"}
+        for axes, (metric, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
+            values = [each[metric] for each in steps]
+            means = [np.mean(values[max(i - half, 0) : i + half + 1]) for i in range(len(values))]
+            axes.plot(numbers, values, color=ACCENT, alpha=0.35, linewidth=1)
+            axes.plot(numbers, means, color=ACCENT, linewidth=2)
+            axes.set(title=title, xlabel="step", ylim=(0, None))
+            axes.grid(axis="y")
+        return to_svg(figure, "Loss and top-1 over the training steps.")

@@ -7,10 +7,10 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import av
 
@@ -18,25 +18,11 @@ from vitaclip.files import write_text
 from vitaclip.miniature import world
 
 Split = Literal["train", "test_trained", "test_novel"]
-SPLITS: tuple[Split, ...] = get_args(Split)
 # Clips of different splits never share their numbers, hence never their random draws.
-_FIRST_CLIP = {"train": 0, "test_trained": 1_000_000, "test_novel": 2_000_000}
-
+_FIRST_CLIP: dict[Split, int] = {"train": 0, "test_trained": 1_000_000, "test_novel": 2_000_000}
 TRAINED_FILE, NOVEL_FILE = "classes_trained.txt", "classes_novel.txt"
 MANIFEST_FILE = "manifest.json"
 FORMAT_VERSION = 2
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a split's folder was made from; the same manifest means the same files."""
-
-    split: str
-    clips_per_class: int
-    seed: int
-    image_size: int
-    frame_count: int
-    format_version: int = FORMAT_VERSION
 
 
 def write_videos(
@@ -45,10 +31,8 @@ def write_videos(
     clips_per_class: int,
     seed: int,
     *,
-    image_size: int = world.IMAGE_SIZE,
-    frame_count: int = world.FRAME_COUNT,
     processes: int = 2,
-    progress: Callable[[int, int], None] | None = None,
+    on_done: Callable[[int], None] = lambda _: None,
 ) -> Path:
     """Write one split of the world: videos, a list file and the lists of class names.
 
@@ -59,39 +43,52 @@ def write_videos(
     Args:
         folder: made if missing.
         split: "train" and "test_trained" hold the 216 trained classes, "test_novel" the 72 never trained ones.
-        clips_per_class: videos of each class.
+        clips_per_class: videos of each class, at least 1.
         seed: 0 or more; another one gives another world of the same kind.
-        image_size: pixels a side, an even number.
-        frame_count: frames a video, at 12 a second.
         processes: how many render at once; 1 stays in this process.
-        progress: called with (videos written, videos in all), in this process.
+        on_done: called with the number of videos just written, in this process.
 
     Returns:
         The path of the list file.
 
     Raises:
-        ValueError: an argument is out of range, or the folder holds other videos of that split.
+        ValueError: the folder holds other videos of that split.
     """
-    _check(split, clips_per_class, seed, image_size, frame_count, processes)
-    folder = Path(folder)
-    manifest = Manifest(split, clips_per_class, seed, image_size, frame_count)
+    folder, size = Path(folder), {"image_size": world.IMAGE_SIZE, "frame_count": world.FRAME_COUNT}
+    manifest = {"split": split, "clips_per_class": clips_per_class, "seed": seed, **size}
+    manifest["format_version"] = FORMAT_VERSION
     target = folder / split
     if target.exists():
-        _check_same(target, manifest)
+        file = target / MANIFEST_FILE
+        if not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != manifest:
+            raise ValueError(f"{target} holds other videos than those asked for: delete it or choose another folder")
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / f".{split}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        _write_clips(partial, manifest, processes, progress)
-        write_text(partial / MANIFEST_FILE, json.dumps(asdict(manifest), indent=2) + "\n")
-        partial.rename(target)
-    _write_lists(folder, manifest)
+        partly = folder / f".{split}.partial"
+        shutil.rmtree(partly, ignore_errors=True)
+        task = partial(_write_class, partly, _FIRST_CLIP[split], clips_per_class, seed)
+        for count in _run(task, split_classes(split), processes):
+            on_done(count)
+        write_text(partly / MANIFEST_FILE, json.dumps(manifest, indent=2) + "\n")
+        partly.rename(target)
+    rows = [
+        f"{(Path(split) / clip_path(name, number)).as_posix()},{name}"
+        for name in split_classes(split)
+        for number in range(1, clips_per_class + 1)
+    ]
+    lines = {f"{split}.csv": rows, TRAINED_FILE: world.trained_classes(), NOVEL_FILE: world.novel_classes()}
+    for name, texts in lines.items():
+        write_text(folder / name, "".join(f"{text}\n" for text in texts))
     return folder / f"{split}.csv"
 
 
 def split_classes(split: Split) -> tuple[str, ...]:
     """The class names that a split shows."""
     return world.novel_classes() if split == "test_novel" else world.trained_classes()
+
+
+def clip_path(name: str, number: int) -> Path:
+    """Where a clip lies inside its split's folder."""
+    return Path(name.replace(" ", "_")) / f"{number:05d}.mp4"
 
 
 def write_clip(path: Path, seed: int, class_id: int, index: int, image_size: int, frame_count: int) -> None:
@@ -108,70 +105,19 @@ def write_clip(path: Path, seed: int, class_id: int, index: int, image_size: int
         container.mux(stream.encode())
 
 
-def clip_path(name: str, number: int) -> Path:
-    """Where a clip lies inside its split's folder."""
-    return Path(name.replace(" ", "_")) / f"{number:05d}.mp4"
-
-
-def _check(split: str, clips_per_class: int, seed: int, image_size: int, frame_count: int, processes: int) -> None:
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r} is unknown: choose one of {', '.join(SPLITS)}")
-    if not 1 <= clips_per_class <= 1_000_000:
-        raise ValueError(f"clips_per_class is {clips_per_class}: give a number from 1 to 1000000")
-    if seed < 0:
-        raise ValueError(f"seed is {seed}: give a number of 0 or more")
-    if image_size < 32 or image_size % 2:
-        raise ValueError(f"image_size is {image_size}: give an even number of at least 32 pixels")
-    if frame_count < 2:
-        raise ValueError(f"frame_count is {frame_count}: a motion takes at least 2 frames")
-    if processes < 1:
-        raise ValueError(f"processes is {processes}: give at least 1")
-
-
-def _check_same(target: Path, manifest: Manifest) -> None:
-    path = target / MANIFEST_FILE
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-    if found != asdict(manifest):
-        raise ValueError(f"{target} holds other videos than those asked for: delete it or choose another folder")
-
-
-def _write_clips(folder: Path, manifest: Manifest, processes: int, progress: Callable[[int, int], None] | None) -> None:
-    names = split_classes(manifest.split)  # type: ignore[arg-type]
-    total, done = len(names) * manifest.clips_per_class, 0
-    tasks = [(folder, manifest, name) for name in names]
-    for count in _run(tasks, processes):
-        done += count
-        if progress is not None:
-            progress(done, total)
-
-
-def _run(tasks: list[tuple[Path, Manifest, str]], processes: int) -> Iterator[int]:
+def _run(task: Callable[[str], int], names: tuple[str, ...], processes: int) -> Iterator[int]:
     if processes == 1:
-        yield from map(_write_class, tasks)
+        yield from map(task, names)
         return
     # Fresh interpreters: forking one that runs torch's threads can hang.
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_write_class, tasks)
+        yield from pool.map(task, names)
 
 
-def _write_class(task: tuple[Path, Manifest, str]) -> int:
-    folder, manifest, name = task
-    class_id = world.class_id_of(name)
+def _write_class(folder: Path, first_clip: int, count: int, seed: int, name: str) -> int:
     (folder / clip_path(name, 1)).parent.mkdir(parents=True)
-    for number in range(1, manifest.clips_per_class + 1):
-        index = _FIRST_CLIP[manifest.split] + number
-        path = folder / clip_path(name, number)
-        write_clip(path, manifest.seed, class_id, index, manifest.image_size, manifest.frame_count)
-    return manifest.clips_per_class
-
-
-def _write_lists(folder: Path, manifest: Manifest) -> None:
-    split = manifest.split
-    rows = [
-        f"{(Path(split) / clip_path(name, number)).as_posix()},{name}\n"
-        for name in split_classes(split)  # type: ignore[arg-type]
-        for number in range(1, manifest.clips_per_class + 1)
-    ]
-    write_text(folder / f"{split}.csv", "".join(rows))
-    write_text(folder / TRAINED_FILE, "".join(f"{name}\n" for name in world.trained_classes()))
-    write_text(folder / NOVEL_FILE, "".join(f"{name}\n" for name in world.novel_classes()))
+    for number in range(1, count + 1):
+        place = folder / clip_path(name, number)
+        size = world.IMAGE_SIZE, world.FRAME_COUNT
+        write_clip(place, seed, world.class_id_of(name), first_clip + number, *size)
+    return count

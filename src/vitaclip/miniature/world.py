@@ -15,8 +15,9 @@ No motion can be guessed from appearance, by construction:
   says nothing about the motion at all.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,14 +43,8 @@ COLOUR_VALUES: dict[str, tuple[float, float, float]] = {
 COLOURS = tuple(COLOUR_VALUES)
 SHAPES = ("arrow", "heart", "moon", "flag", "fish", "key")
 MOTIONS = (
-    "moving left",
-    "moving right",
-    "moving up",
-    "moving down",
-    "growing",
-    "shrinking",
-    "spinning clockwise",
-    "spinning counterclockwise",
+    *("moving left", "moving right", "moving up", "moving down"),
+    *("growing", "shrinking", "spinning clockwise", "spinning counterclockwise"),
 )
 
 X, Y, LOG_RADIUS, ANGLE = range(4)
@@ -78,22 +73,23 @@ def class_names() -> tuple[str, ...]:
     return tuple(f"{colour} {shape} {motion}" for colour in COLOURS for shape in SHAPES for motion in MOTIONS)
 
 
-def is_novel_pair(colour: int, shape: int) -> bool:
-    """Whether this colour is never trained with this shape, in any motion (9 of the 36 pairs).
+def is_novel(class_id: int) -> bool:
+    """Whether the colour of a class is never trained with its shape, in any motion (9 of the 36 pairs).
 
     A diagonal and half of another one: every colour and every shape loses one or two of its six partners.
     """
+    colour, shape, _ = class_parts(class_id)
     return shape == colour or (colour % 2 == 0 and shape == (colour + 3) % len(SHAPES))
 
 
 def trained_classes() -> tuple[str, ...]:
     """The 216 names that may be trained on, in the order of `class_names`."""
-    return tuple(name for index, name in enumerate(class_names()) if not is_novel_pair(*class_parts(index)[:2]))
+    return tuple(name for class_id, name in enumerate(class_names()) if not is_novel(class_id))
 
 
 def novel_classes() -> tuple[str, ...]:
     """The 72 names of never trained pairs of colour and shape, with all eight motions."""
-    return tuple(name for index, name in enumerate(class_names()) if is_novel_pair(*class_parts(index)[:2]))
+    return tuple(name for class_id, name in enumerate(class_names()) if is_novel(class_id))
 
 
 def class_parts(class_id: int) -> tuple[int, int, int]:
@@ -104,28 +100,17 @@ def class_parts(class_id: int) -> tuple[int, int, int]:
 
 
 def class_id_of(name: str) -> int:
-    """The id of a class name.
-
-    Raises:
-        ValueError: there is no such class.
-    """
-    try:
-        return class_names().index(name)
-    except ValueError:
-        raise ValueError(
-            f"{name!r} is no class of the miniature world: write a colour, a shape and a motion as in "
-            f"{class_names()[0]!r}"
-        ) from None
-
-
-def motion_of(name: str) -> str:
-    """ "red arrow moving left" -> "moving left"."""
-    return MOTIONS[class_parts(class_id_of(name))[2]]
+    """The id of a class name."""
+    return class_names().index(name)
 
 
 def appearance_of(name: str) -> str:
-    """ "red arrow moving left" -> "red arrow"."""
-    return name.removesuffix(" " + motion_of(name))
+    """The colour and the shape of a class name.
+
+    >>> appearance_of("red arrow moving left")
+    'red arrow'
+    """
+    return " ".join(name.split()[:2])
 
 
 # --- scenes and poses ------------------------------------------------------------------------------------------------
@@ -133,23 +118,20 @@ def appearance_of(name: str) -> str:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything about a video except which way it moves.
-
-    Attributes:
-        shape: index into `SHAPES`.
-        paint: (3,) colour of the shape, 0 to 1.
-        background: (H, W, 3), 0 to 1.
-        centre: (4,) the middle of each coordinate's path.
-        travel: (4,) how far each coordinate goes if it is the one that moves.
-        rest_time: (4,) the time, 0 to 1, whose place on the path a coordinate keeps if it is not.
-    """
+    """Everything about a video except which way it moves."""
 
     shape: int
+    """Index into `SHAPES`."""
     paint: FloatArray
+    """(3,) colour of the shape, 0 to 1."""
     background: FloatArray
+    """(H, W, 3), 0 to 1."""
     centre: Float64Array
+    """(4,) the middle of each coordinate's path."""
     travel: Float64Array
+    """(4,) how far each coordinate goes if it is the one that moves."""
     rest_time: Float64Array
+    """(4,) the time, 0 to 1, whose place on the path a coordinate keeps if it is not."""
 
     @property
     def rest(self) -> Float64Array:
@@ -165,11 +147,7 @@ def frame_times(frame_count: int) -> Float64Array:
 
 
 def draw_scene(
-    rng: np.random.Generator,
-    colour: int,
-    shape: int,
-    image_size: int = IMAGE_SIZE,
-    frame_count: int = FRAME_COUNT,
+    rng: np.random.Generator, colour: int, shape: int, image_size: int = IMAGE_SIZE, frame_count: int = FRAME_COUNT
 ) -> Scene:
     """Draw what surrounds a motion. The draws are the same ones whatever the colour, the shape and the motion.
 
@@ -186,16 +164,7 @@ def draw_scene(
 
 
 def motion_poses(scene: Scene, motion: int | None, times: Float64Array) -> Float64Array:
-    """The poses at the given times.
-
-    Args:
-        scene: the scene.
-        motion: index into `MOTIONS`, or None for a shape at rest.
-        times: (F,) from 0 (start of the path) to 1 (its end).
-
-    Returns:
-        (F, 4) poses ``(x, y, log_radius, angle)``.
-    """
+    """The poses (F, 4) at times (F,) from 0 (start of the path) to 1 (its end); at rest if the motion is None."""
     poses = np.tile(scene.rest, (len(times), 1))
     if motion is not None:
         coordinate = MOTION_COORDINATE[motion]
@@ -218,15 +187,7 @@ def render_video(
 
 
 def render_frames(scene: Scene, poses: Float64Array) -> ByteArray:
-    """Paint the shape in each pose over the scene's background.
-
-    Args:
-        scene: the scene; its background sets the image's size.
-        poses: (F, 4).
-
-    Returns:
-        (F, H, W, 3), uint8.
-    """
+    """Paint the shape in each of F poses (F, 4) over the scene's background: uint8 (F, H, W, 3)."""
     image_size = scene.background.shape[0]
     still = to_bytes(scene.background)
     frames = np.repeat(still[None], len(poses), axis=0)
@@ -243,12 +204,7 @@ def to_bytes(image: FloatArray) -> ByteArray:
 
 
 def coverage(shape: int, pose: Float64Array, image_size: int) -> tuple[tuple[slice, slice], FloatArray]:
-    """How much of each pixel the shape covers, antialiased.
-
-    Args:
-        shape: index into `SHAPES`.
-        pose: (4,) ``(x, y, log_radius, angle)``.
-        image_size: pixels a side.
+    """How much of each pixel the shape covers in a pose (4,), antialiased.
 
     Returns:
         The window of rows and columns that the shape can touch, and the coverage in it, 0 to 1.
@@ -276,11 +232,7 @@ def _table_index(position: Float64Array) -> NDArray[np.intp]:
 
 
 def draw_background(rng: np.random.Generator, image_size: int) -> FloatArray:
-    """A low-contrast texture of random hue: a gradient, smooth noise and stripes, each of random strength.
-
-    Returns:
-        (H, W, 3), between 0.02 and 0.4.
-    """
+    """A low-contrast texture (H, W, 3) of random hue, between 0.02 and 0.4: a gradient, smooth noise and stripes."""
     down, right = np.meshgrid(*(np.linspace(-0.5, 0.5, image_size, dtype=np.float32),) * 2, indexing="ij")
     gradient_angle, stripe_angle = rng.uniform(0, 2 * np.pi, size=2)
     texture = rng.uniform(0, 0.12) * (np.cos(gradient_angle) * right + np.sin(gradient_angle) * down)
@@ -313,7 +265,7 @@ _ARROW = [(0, 1), (0.78, 0.1), (0.27, 0.1), (0.27, -0.95), (-0.27, -0.95), (-0.2
 _FLAG = [(-0.55, 0.83), (0.85, 0.5), (-0.27, -0.02), (-0.27, -0.95), (-0.55, -0.83)]
 _FISH_TAIL = [(0, -0.2), (0.68, -0.72), (0.3, -0.9), (0, -0.62), (-0.3, -0.9), (-0.68, -0.72)]
 _KEY_SHAFT = [(-0.15, 0.1), (0.15, 0.1), (0.15, -0.3), (0.55, -0.3), (0.55, -0.52), (0.15, -0.52), (0.15, -0.73),
-              (0.55, -0.73), (0.55, -0.83), (0.55, -0.83), (0.1, -0.97), (-0.15, -0.97)]  # fmt: skip
+              (0.55, -0.73), (0.55, -0.83), (0.1, -0.97), (-0.15, -0.97)]  # fmt: skip
 
 
 @cache
@@ -321,23 +273,7 @@ def _distance_table(shape: int) -> FloatArray:
     """Signed distance to the shape's outline (negative inside) on a grid: rows run upwards, columns to the right."""
     axis = np.linspace(-_TABLE_EXTENT, _TABLE_EXTENT, _TABLE_SIZE)
     y, x = np.meshgrid(axis, axis, indexing="ij")
-    return _signed_distance(SHAPES[shape], x, y).astype(np.float32)
-
-
-def _signed_distance(name: str, x: Float64Array, y: Float64Array) -> Float64Array:
-    if name == "arrow":
-        return _polygon(_ARROW, x, y)
-    if name == "heart":
-        return _polygon(_heart_outline(), x, y)
-    if name == "moon":
-        return np.maximum(_disc(x, y, 0, 0, 1), -_disc(x, y, 0, 0.55, 0.82))
-    if name == "flag":
-        return _polygon(_FLAG, x, y)
-    if name == "fish":
-        return np.minimum(_lens(x, y - 0.28, half_width=0.5, half_height=0.72), _polygon(_FISH_TAIL, x, y))
-    assert name == "key", name
-    ring = np.maximum(_disc(x, y, 0, 0.48, 0.5), -_disc(x, y, 0, 0.48, 0.22))
-    return np.minimum(ring, _polygon(_KEY_SHAFT, x, y))
+    return _DISTANCES[SHAPES[shape]](x, y).astype(np.float32)
 
 
 def _disc(x: Float64Array, y: Float64Array, x0: float, y0: float, radius: float) -> Float64Array:
@@ -350,11 +286,24 @@ def _lens(x: Float64Array, y: Float64Array, half_width: float, half_height: floa
     return np.maximum(_disc(x, y, offset, 0, offset + half_width), _disc(x, y, -offset, 0, offset + half_width))
 
 
-def _heart_outline() -> list[tuple[float, float]]:
+def _heart(x: Float64Array, y: Float64Array) -> Float64Array:
     turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
-    x = 16 * np.sin(turn) ** 3
-    y = 13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn)
-    return [(float(a) / 18.0, float(b + 2.2) / 18.0) for a, b in zip(x, y, strict=True)]
+    right = 16 * np.sin(turn) ** 3
+    up = 13 * np.cos(turn) - 5 * np.cos(2 * turn) - 2 * np.cos(3 * turn) - np.cos(4 * turn)
+    return _polygon([(float(a) / 18.0, float(b + 2.2) / 18.0) for a, b in zip(right, up, strict=True)], x, y)
+
+
+def _moon(x: Float64Array, y: Float64Array) -> Float64Array:
+    return np.maximum(_disc(x, y, 0, 0, 1), -_disc(x, y, 0, 0.55, 0.82))
+
+
+def _fish(x: Float64Array, y: Float64Array) -> Float64Array:
+    return np.minimum(_lens(x, y - 0.28, half_width=0.5, half_height=0.72), _polygon(_FISH_TAIL, x, y))
+
+
+def _key(x: Float64Array, y: Float64Array) -> Float64Array:
+    ring = np.maximum(_disc(x, y, 0, 0.48, 0.5), -_disc(x, y, 0, 0.48, 0.22))
+    return np.minimum(ring, _polygon(_KEY_SHAFT, x, y))
 
 
 def _polygon(corners: list[tuple[float, float]], x: Float64Array, y: Float64Array) -> Float64Array:
@@ -364,11 +313,19 @@ def _polygon(corners: list[tuple[float, float]], x: Float64Array, y: Float64Arra
     for (x0, y0), (x1, y1) in zip(corners, corners[1:] + corners[:1], strict=True):
         edge_x, edge_y = x1 - x0, y1 - y0
         length_squared = edge_x**2 + edge_y**2
-        if length_squared == 0:
-            continue
         along = np.clip(((x - x0) * edge_x + (y - y0) * edge_y) / length_squared, 0, 1)
         nearest = np.minimum(nearest, np.hypot(x - x0 - along * edge_x, y - y0 - along * edge_y))
         if y0 != y1:
             crossing = (y0 > y) != (y1 > y)
             inside ^= crossing & (x < x0 + (y - y0) * edge_x / edge_y)
     return np.where(inside, -nearest, nearest)
+
+
+_DISTANCES: dict[str, Callable[[Float64Array, Float64Array], Float64Array]] = {
+    "arrow": partial(_polygon, _ARROW),
+    "heart": _heart,
+    "moon": _moon,
+    "flag": partial(_polygon, _FLAG),
+    "fish": _fish,
+    "key": _key,
+}

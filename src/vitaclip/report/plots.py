@@ -48,8 +48,8 @@ def confusion_chart(result: EvaluationResult, names: Sequence[str]) -> Markup:
             axes.set_yticks(range(len(names)), labels)
             for true, predicted in np.argwhere(counts):
                 fraction = fractions[true, predicted]
-                style = {"ha": "center", "va": "center", "size": 9, "color": "white" if fraction > 0.3 else INK}
-                axes.text(predicted, true, f"{100 * fraction:.0f}", **style)
+                color = "white" if fraction > 0.3 else INK
+                axes.text(predicted, true, f"{100 * fraction:.0f}", ha="center", va="center", size=9, color=color)
         spoken = f"{np.trace(counts):,.0f} of {counts.sum():,.0f} videos on the diagonal"
         return Markup(to_svg(figure, f"Confusion matrix of {len(names)} classes: {spoken}."))
 
