@@ -168,25 +168,30 @@ def _film_strips(
             probabilities = scores.probabilities[position[row], columns].tolist()
             strips[row] = FilmStrip(subject.samples[row].path, pair.predicted, *probabilities)
     reader = EvalViews(FrameSampling("segments", _NUM_FRAMES), 1, 1, _FRAME_SIZE, options=read_options(data))
+    by_path: dict[VideoPath, list[FilmStrip]] = {}
+    for strip in strips.values():
+        by_path.setdefault(strip.path, []).append(strip)
     read = partial(_read, reader, predictor.reader if predictor else None)
-    items = [(row, strip.path) for row, strip in strips.items()]
-    for outcome in run_in_processes(read, items, data.workers, data.time_limit_seconds or math.inf):
-        strip = strips[outcome.item[0]]
-        strip.error = str(outcome.error or "")
-        if outcome.result:
-            frames, loaded = outcome.result
-            strip.frames = [image_to_data_uri(frame) for frame in frames]
-            if predictor and loaded:
-                try:
-                    _explain(strip, predictor, loaded)
-                except ValueError as error:  # such as a backbone whose attention cannot be shown
-                    strip.error = str(error)
+    for outcome in run_in_processes(read, by_path, data.workers, data.time_limit_seconds or math.inf):
+        for strip in by_path[outcome.item]:
+            strip.error = str(outcome.error or "")
+            if outcome.result:
+                _fill(strip, predictor, *outcome.result)
     return [[strips[row] for row in pair.examples] for pair in pairs]
 
 
-def _read(reader: EvalViews, clips: EvalViews | None, item: tuple[int, VideoPath]) -> tuple[Tensor, LoadedVideo | None]:
+def _read(reader: EvalViews, clips: EvalViews | None, path: VideoPath) -> tuple[Tensor, LoadedVideo | None]:
     """Frames spread over a video, and the clips that the model looks at."""
-    return reader.read(item[1])[0], clips.load(item[1]) if clips else None
+    return reader.read(path)[0], clips.load(path) if clips else None
+
+
+def _fill(strip: FilmStrip, predictor: Predictor | None, frames: Tensor, loaded: LoadedVideo | None) -> None:
+    strip.frames = [image_to_data_uri(frame) for frame in frames]
+    if predictor and loaded:
+        try:
+            _explain(strip, predictor, loaded)
+        except ValueError as error:  # such as a backbone whose attention cannot be shown
+            strip.error = str(error)
 
 
 def _explain(strip: FilmStrip, predictor: Predictor, loaded: LoadedVideo) -> None:
