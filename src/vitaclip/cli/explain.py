@@ -4,11 +4,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import add_data_arguments, add_model_arguments, check_outputs, load_predictor, take_videos
-from vitaclip.cli.screen import counting_bar, print_error, print_table, progress_bars, terminal
+from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data import VideoPath, expect_processes
 from vitaclip.data.workers import run_in_processes
 from vitaclip.explain import Explanation, explain_video
@@ -55,22 +56,18 @@ def run(arguments: Namespace) -> int:
     predictor = load_predictor(arguments)
     explanations: dict[VideoPath, Explanation] = {}
     failures = []
-    with progress_bars(terminal(stderr=True)) as progress:
-        done = counting_bar(progress, "explaining", len(paths))
-        limit = data.time_limit_seconds or math.inf
-        for outcome in run_in_processes(predictor.reader.load, paths, data.workers, limit):
-            path = outcome.item
-            if outcome.result is None:
-                failures.append(outcome.problem)
-            else:
-                explanation = explain_video(
-                    predictor, path, name=arguments.name, top_k=arguments.top_k, loaded=outcome.result
-                )
-                explanations[path] = explanation
-                write_json(folder / f"{stems[path]}.json", explanation.to_dict())
-                with atomic_write(folder / f"{stems[path]}.png") as temporary:
-                    temporary.write_bytes(draw_explanation(explanation))
-            done(1)
+    limit = data.time_limit_seconds or math.inf
+    outcomes = run_in_processes(predictor.reader.load, paths, data.workers, limit)
+    for outcome in track(outcomes, "explaining", len(paths)):
+        if outcome.result is None:
+            failures.append(outcome.problem)
+            continue
+        path, stem = outcome.item, stems[outcome.item]
+        options: dict[str, Any] = {"name": arguments.name, "top_k": arguments.top_k, "loaded": outcome.result}
+        explanation = explanations[path] = explain_video(predictor, path, **options)
+        write_json(folder / f"{stem}.json", explanation.to_dict())
+        with atomic_write(folder / f"{stem}.png") as temporary:
+            temporary.write_bytes(draw_explanation(explanation))
     for path in paths:
         if path in explanations:
             _print(explanations[path])

@@ -174,7 +174,7 @@ def _film_strips(
     read = partial(_read, reader, predictor.reader if predictor else None)
     for outcome in run_in_processes(read, by_path, data.workers, data.time_limit_seconds or math.inf):
         for strip in by_path[outcome.item]:
-            strip.error = str(outcome.error or "")
+            strip.error = outcome.problem
             if outcome.result:
                 _fill(strip, predictor, *outcome.result)
     return [[strips[row] for row in pair.examples] for pair in pairs]
