@@ -4,54 +4,39 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
 
 import torchrun
-from small_world import train_config, train_until
+from small_world import changed, lines_of, prompts_of, same, train_config, train_until
 from vitaclip.data import EvalDataset, FixedAugmentation, Stream, TrainClips, TrainTransform, frame_sampling, generator
-from vitaclip.data.config import AugmentConfig, SamplingConfig
-from vitaclip.runtime import RuntimeConfig
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.dry_run import dry_run
 from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer
 
-NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
-WHOLE_FRAMES = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
-
-
-def with_data(config: TrainConfig, **values: Any) -> TrainConfig:
-    return replace(config, data=replace(config.data, **values))
+WHOLE_FRAMES = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0}
 
 
 def text_alone(world: Path, out: Path, cache: Path | None, **data: Any) -> TrainConfig:
     """Text context alone. A clip spans 13 frames of videos that have 12: it is the same at training as at test."""
-    config = train_config(world, out, micro_batch_size=3)
-    model = replace(config.model, **NO_PROMPTS, sampling=SamplingConfig(stride=4))
-    config = replace(config, model=model, runtime=RuntimeConfig(device="cpu", precision="float32"))
-    return with_data(config, **{"augment": WHOLE_FRAMES, "feature_cache": str(cache or ""), **data})
-
-
-def prompts_of(out: str | Path) -> dict[str, Tensor]:
-    return load_file(Path(out) / "model" / "prompts.safetensors")
-
-
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    found: TrainConfig = changed(
+        train_config(world, out, micro_batch_size=3),
+        model={"num_frames": 4, "context": {}, "sampling": {"stride": 4}},
+        runtime={"device": "cpu", "precision": "float32"},
+        data={"augment": WHOLE_FRAMES, "feature_cache": str(cache or ""), **data},
+    )
+    return found
 
 
 def metrics_of(out: str | Path) -> list[dict[str, float]]:
-    lines = [json.loads(line) for line in (Path(out) / "metrics.jsonl").read_text().splitlines()]
     kept = ("step", "train/loss", "train/top1", "train/bad_videos", "val/top1", "val/skipped")
-    return [{name: line[name] for name in kept if name in line} for line in lines]
+    return [{name: line[name] for name in kept if name in line} for line in lines_of(out)]
 
 
 @pytest.fixture
@@ -87,21 +72,20 @@ def test_cached_features_train_same_weights_as_pixels(
 
 def test_validation_reuses_cached_training_view(world: Path, tmp_path: Path, opened: list[Path]) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", val=str(world / "videos"))
-    Trainer(replace(config, views=replace(config.views, temporal=1), validate_every=2)).fit()
+    Trainer(changed(config, views={"temporal": 1}, validate_every=2)).fit()
     assert len(opened) == 12
 
 
 def test_step_takes_one_cached_draw(world: Path, tmp_path: Path) -> None:
     """Against embedding the drawn clips one by one; which of them is due comes from the generator of the sample."""
-    augment = AugmentConfig(crop_scale=(0.3, 1.0), flip=0.5)
+    augment = {"crop_scale": (0.3, 1.0), "flip": 0.5}
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=3, augment=augment)
     trainer = Trainer(config)
     batches = list(trainer.batches(0, 6))
     model = trainer.model.eval()
-    sampling = frame_sampling(config.model.sampling, 4)
-    dataset = EvalDataset(
-        trainer.videos.samples, FixedAugmentation(TrainClips(sampling, TrainTransform(model.image_size, augment)), 3)
-    )
+    transform = TrainTransform(model.image_size, config.data.augment)
+    clips_of = TrainClips(frame_sampling(config.model.sampling, 4), transform)
+    dataset = EvalDataset(trainer.videos.samples, FixedAugmentation(clips_of, 3))
     taken = set()
     for batch in batches:
         assert batch.video.shape == (4, 8)
@@ -120,26 +104,26 @@ def test_seeds_and_shots_share_the_draws(world: Path, tmp_path: Path, opened: li
     Trainer(config).fit()
     assert len(opened) == 12
     opened.clear()
-    Trainer(with_data(replace(config, out=str(tmp_path / "few"), seed=1), shots=2)).fit()
+    Trainer(changed(config, out=str(tmp_path / "few"), seed=1, data={"shots": 2})).fit()
     assert opened == []
 
 
 def test_resume_is_exact_with_moved_feature_cache(world: Path, tmp_path: Path) -> None:
     whole = text_alone(world, tmp_path / "whole", tmp_path / "cache", feature_draws=2)
     Trainer(whole).fit()
-    stopped = replace(whole, out=str(tmp_path / "stopped"))
+    stopped = changed(whole, out=str(tmp_path / "stopped"))
     train_until(stopped, step=3)
-    Trainer(with_data(stopped, feature_cache=str(tmp_path / "moved"))).fit()
+    Trainer(changed(stopped, data={"feature_cache": str(tmp_path / "moved")})).fit()
     assert same(prompts_of(stopped.out), prompts_of(whole.out))
     assert metrics_of(stopped.out) == metrics_of(whole.out)
     with pytest.raises(ValueError, match=r"data.feature_cache was '.*moved', now ''; data.feature_draws was 2, now 0"):
-        Trainer(with_data(stopped, feature_cache="", feature_draws=0))
+        Trainer(changed(stopped, data={"feature_cache": "", "feature_draws": 0}))
 
 
 def test_a_finished_run_makes_no_features(world: Path, tmp_path: Path) -> None:
     config = text_alone(world, tmp_path / "run", tmp_path / "cache")
     Trainer(config).fit()
-    Trainer(with_data(config, feature_cache=str(tmp_path / "other"))).fit()
+    Trainer(changed(config, data={"feature_cache": str(tmp_path / "other")})).fit()
     assert not (tmp_path / "other").exists()
 
 
@@ -170,9 +154,9 @@ def test_a_changed_video_is_embedded_again(world: Path, videos: Path, tmp_path: 
     shutil.copy(good, bad)
     os.utime(bad, ns=(time, time))
     opened.clear()
-    Trainer(replace(config, out=str(tmp_path / "second"))).fit()
+    Trainer(changed(config, out=str(tmp_path / "second"))).fit()
     assert opened == [bad]
-    Trainer(with_data(replace(config, out=str(tmp_path / "pixels")), feature_cache="")).fit()
+    Trainer(changed(config, out=str(tmp_path / "pixels"), data={"feature_cache": ""})).fit()
     assert same(prompts_of(tmp_path / "second"), prompts_of(tmp_path / "pixels"))
 
 
@@ -182,17 +166,14 @@ def test_on_error_raise_stops_at_broken_video(world: Path, videos: Path, tmp_pat
         Trainer(config).fit()
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_two_ranks_learn_same_weights_as_one(world: Path, videos: Path, tmp_path: Path) -> None:
     for count in (1, 2):
         values = {"train": str(videos), "val": str(videos), "feature_draws": 2}
         config = text_alone(world, tmp_path / str(count), tmp_path / f"cache{count}", **values)
         file = tmp_path / f"{count}.json"
         file.write_text(json.dumps(to_dict(config)))
-        if count == 1:
-            torchrun.train_in_float64(str(file))
-        else:
-            ended = torchrun.launch(count, torchrun.__file__, str(file))
-            assert ended.returncode == 0, ended.stderr
+        assert torchrun.run_on_ranks(partial(torchrun.train_in_float64, str(file)), count) == [0] * count
     one, two = prompts_of(tmp_path / "1"), prompts_of(tmp_path / "2")
     for name, value in one.items():
         assert value.dtype == torch.float64
@@ -204,8 +185,8 @@ def test_dry_run_counts_features_without_making_them(world: Path, tmp_path: Path
     config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=5)
     assert dry_run(config).clips == 12 * 5
     assert not (tmp_path / "cache").exists()
-    assert dry_run(with_data(config, feature_draws=0)).clips == 12
-    assert dry_run(with_data(config, feature_cache="", feature_draws=0)).clips == 6 * 4
+    assert dry_run(changed(config, data={"feature_draws": 0})).clips == 12
+    assert dry_run(changed(config, data={"feature_cache": "", "feature_draws": 0})).clips == 6 * 4
 
 
 @pytest.mark.parametrize(
@@ -218,17 +199,20 @@ def test_dry_run_counts_features_without_making_them(world: Path, tmp_path: Path
 )
 def test_feature_cache_refuses_models_that_change_features(world: Path, tmp_path: Path, values: dict[str, Any]) -> None:
     config = text_alone(world, tmp_path, tmp_path / "cache")
-    model = replace(config.model, **values)
     with pytest.raises(ValueError, match=r"DataConfig.feature_cache = .*model.context = \{\}.* leave it empty"):
-        replace(config, model=model)
+        changed(config, model=values)
 
 
-def test_settings_impossible_with_features_are_refused(world: Path, tmp_path: Path) -> None:
-    config = text_alone(world, tmp_path, tmp_path / "cache")
-    for augment in (replace(WHOLE_FRAMES, mixup=0.5), replace(WHOLE_FRAMES, cutmix=0.5)):
-        with pytest.raises(ValueError, match=r"feature_cache = .*mix pixels, which features no longer have; set both"):
-            with_data(config, augment=augment)
-    with pytest.raises(ValueError, match=r"feature_draws = 2: needs a feature_cache"):
-        with_data(config, feature_cache="", feature_draws=2)
-    with pytest.raises(ValueError, match=r"feature_draws = -1: must be at least 0"):
-        with_data(config, feature_draws=-1)
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"augment": {"mixup": 0.5}}, r"feature_cache = .*mix pixels, which features no longer have; set both"),
+        ({"augment": {"cutmix": 0.5}}, r"feature_cache = .*mix pixels, which features no longer have; set both"),
+        ({"feature_cache": "", "feature_draws": 2}, r"feature_draws = 2: needs a feature_cache"),
+    ],
+)
+def test_settings_impossible_with_features_are_refused(
+    world: Path, tmp_path: Path, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        changed(text_alone(world, tmp_path, tmp_path / "cache"), data=values)

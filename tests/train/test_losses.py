@@ -2,14 +2,13 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from small_world import NAMES, train_config
+from small_world import NAMES, changed, lines_of, train_config, write_list
 from vitaclip.cli.main import main
 from vitaclip.train.config import OptimConfig, TrainConfig
 from vitaclip.train.losses import find_loss
@@ -43,28 +42,24 @@ def test_smoothing_belongs_to_cross_entropy() -> None:
 @pytest.fixture
 def several(world: Path, tmp_path: Path) -> TrainConfig:
     """A run on the small world's list in which each video of the last two classes has both."""
-    lines = [
-        (path, 0 if path.parent.name == "jump_up" else "1|2") for path in sorted((world / "videos").rglob("*.mp4"))
-    ]
-    (tmp_path / "list.csv").write_text("".join(f"{path},{labels}\n" for path, labels in lines))
-    (tmp_path / "names.txt").write_text("\n".join(NAMES))
-    config = train_config(world, tmp_path / "run", loss="bce")  # type: ignore[arg-type]
-    videos, names = str(tmp_path / "list.csv"), str(tmp_path / "names.txt")
-    data = replace(config.data, train=videos, val=videos, classes=names)
-    return replace(config, data=data, validate_every=6)
+    paths = sorted((world / "videos").rglob("*.mp4"))
+    videos = write_list(
+        tmp_path / "list.csv", [(path, 0 if path.parent.name == "jump_up" else "1|2") for path in paths]
+    )
+    data = {"train": videos, "val": videos, "classes": ", ".join(NAMES)}
+    return changed(  # type: ignore[no-any-return]
+        train_config(world, tmp_path / "run"), optim={"loss": "bce"}, data=data, validate_every=6
+    )
 
 
 def test_several_labels_train_and_are_evaluated(
     several: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Trainer(several).fit()
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = lines_of(tmp_path / "run")
     losses = [line["train/loss"] for line in lines if "train/loss" in line]
     assert losses[-1] < losses[0]
-    out = [
-        f"--{option}={tmp_path / file}"
-        for option, file in (("out", "out.json"), ("predictions", "p.csv"), ("report", "r"))
-    ]
+    out = [f"--out={tmp_path}/out.json", f"--predictions={tmp_path}/p.csv", f"--report={tmp_path}/r"]
     arguments = ["--model", several.out, "--classes", several.data.classes, "--workers", "0", "--views.temporal", "2"]
     assert main(["eval", several.data.train, *arguments, *out]) == 0
     printed, result = " ".join(capsys.readouterr().out.split()), json.loads((tmp_path / "out.json").read_text())
@@ -76,7 +71,8 @@ def test_several_labels_train_and_are_evaluated(
         score = [next(float(row[f"probability{k}"]) for k in (1, 2, 3) if row[f"name{k}"] == name) for row in rows]
         expected.append(average_precision_score([name in row["class"].split("|") for row in rows], score))
     assert result["mean_average_precision"] == pytest.approx(sum(expected) / 3, abs=1e-6)
-    assert f"mAP │ {result['mean_average_precision']:.2%}" in printed
+    assert "mAP" in printed
+    assert f"{result['mean_average_precision']:.2%}" in printed
     assert "mAP" in (tmp_path / "r" / "index.html").read_text()
     assert [line["val/mAP"] for line in lines if "val/mAP" in line][-1] == pytest.approx(
         result["mean_average_precision"], abs=1e-3
@@ -85,4 +81,4 @@ def test_several_labels_train_and_are_evaluated(
 
 def test_cross_entropy_refuses_several_labels(several: TrainConfig) -> None:
     with pytest.raises(ValueError, match=r"list\.csv:5: .* has several labels; set optim\.loss = bce, or give it one"):
-        Trainer(replace(several, optim=replace(several.optim, loss="cross_entropy"))).fit()
+        Trainer(changed(several, optim={"loss": "cross_entropy"})).fit()
