@@ -3,13 +3,17 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import ModelCard
+from safetensors.torch import load_file
 
 import peers
-from parity_case import CASES, load_case
+from parity_case import CASES, FOLDER, load_case
 from tiny import all_kinds, learned_text, tiny_backbone
+from vitaclip.backbones.families.published import name_buffers, to_published
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.reading import open_state
 from vitaclip.model import VideoModel
@@ -17,19 +21,24 @@ from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.model_folder import SavedModel, model_card
 
 NAMES = ("jump", "run", "sit down")
+PARTS: dict[str, Any] = {"num_frames": 4, "context": all_kinds(2), "head": learned_text(3, per_class=True)}
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> VideoModel:
     backbone = tiny_backbone()
     folder = save_backbone(backbone.clip, backbone.tokenizer, tmp_path / "clip")
-    config = ModelConfig(
-        backbone=str(folder),
-        num_frames=4,
-        context=all_kinds(2),
-        head=learned_text(3, per_class=True),
-    )
+    config = ModelConfig(backbone=str(folder), **PARTS)
     return VideoModel(load_backbone(folder), config, NAMES, seed=5).eval()
+
+
+@pytest.fixture
+def openai_clip(tmp_path: Path) -> Path:
+    """With heads of 64, as the published code has them, so that nothing need be told."""
+    torch.manual_seed(0)
+    torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
+    peers.write_tokenizer(tmp_path)
+    return tmp_path / "clip.pt"
 
 
 @torch.no_grad()
@@ -39,7 +48,7 @@ def outputs(model: VideoModel) -> torch.Tensor:
     return model(video, model.encode_text(model.class_names))
 
 
-def test_a_folder_with_its_backbone_is_all_one_needs(model: VideoModel, tmp_path: Path) -> None:
+def test_folder_with_its_backbone_is_enough(model: VideoModel, tmp_path: Path) -> None:
     folder = model.save_pretrained(tmp_path / "model", embed_backbone=True)
     (tmp_path / "clip").rename(tmp_path / "gone")
     moved = folder.rename(tmp_path / "moved")
@@ -50,7 +59,7 @@ def test_a_folder_with_its_backbone_is_all_one_needs(model: VideoModel, tmp_path
     assert torch.equal(outputs(again), outputs(model))
 
 
-def test_an_embedded_backbone_keeps_the_models_input_size(model: VideoModel, tmp_path: Path) -> None:
+def test_embedded_backbone_keeps_the_input_size(model: VideoModel, tmp_path: Path) -> None:
     config = replace(model.config, image_size=32)
     larger = VideoModel(load_backbone(config.backbone, image_size=32), config, NAMES)
     for embed in (False, True):
@@ -68,8 +77,6 @@ def test_the_card_says_what_it_is(model: VideoModel, tmp_path: Path) -> None:
     card_of_path = model_card(elsewhere, SavedModel(elsewhere, (), model.fingerprint, None), 0)
     assert "`clip.pt`" in card_of_path
     assert "/home" not in card_of_path
-    from huggingface_hub import ModelCard
-
     assert ModelCard(card).data.get("pipeline_tag") == "video-classification"
 
 
@@ -95,21 +102,8 @@ def test_the_hub_gets_the_folder(model: VideoModel, monkeypatch: pytest.MonkeyPa
     assert uploaded["files"] == ["README.md", *inside, "config.json", "prompts.safetensors"]
 
 
-# ------------------------------------------------------------------------------------------------- published
-
-
-def test_fault_18_published_checkpoints_go_out_and_come_back_bit_equal(tmp_path: Path) -> None:
-    """With heads of 64, as the published code has them, so that nothing need be told."""
-    torch.manual_seed(0)
-    torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
-    peers.write_tokenizer(tmp_path)
-    config = ModelConfig(
-        backbone=str(tmp_path / "clip.pt"),
-        num_frames=4,
-        context=all_kinds(2),
-        head=learned_text(3, per_class=True),
-    )
-    names = ("w5 w6", "w7")
+def test_published_checkpoints_come_back_bit_equal(openai_clip: Path, tmp_path: Path) -> None:
+    config, names = ModelConfig(backbone=str(openai_clip), **PARTS), ("w5 w6", "w7")
     model = VideoModel(load_backbone(config.backbone, activation="quick_gelu"), config, names).eval()
     file = model.save_published(tmp_path / "vita.pth")
     saved = torch.load(file, weights_only=True)["model"]
@@ -122,16 +116,13 @@ def test_fault_18_published_checkpoints_go_out_and_come_back_bit_equal(tmp_path:
     again = torch.load(back.save_published(tmp_path / "again.pth"), weights_only=True)["model"]
     assert set(again) == set(saved)
     assert all(torch.equal(again[name], saved[name]) for name in saved)
+    with pytest.raises(ValueError, match="for each of 2 classes, but 1 class names were given"):
+        VideoModel.from_pretrained(file, class_names=["w1"])
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_buffers_of_the_names_are_the_published_ones(case: str) -> None:
+def test_buffers_of_names_are_the_published_ones(case: str) -> None:
     """Of the tokens that the published tokenizer gave: start, context, name, full stop, end, padding."""
-    from safetensors.torch import load_file
-
-    from parity_case import FOLDER
-    from vitaclip.backbones.families.published import name_buffers
-
     parity = load_case(case, torch.float32)
     tokens = load_file(FOLDER / f"{case}.safetensors")["input/tokenized_prompts"]
     embedding = torch.arange(49408.0)[:, None]
@@ -144,29 +135,15 @@ def test_the_buffers_of_the_names_are_the_published_ones(case: str) -> None:
     assert torch.equal(buffers["prompt_learner.token_suffix"], embedding[tokens[:, 1 + context :]])
 
 
-def test_what_the_published_format_cannot_tell_is_not_written(model: VideoModel, tmp_path: Path) -> None:
+def test_unpublishable_backbone_is_not_written(model: VideoModel, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="heads of 8; the published format tells neither"):
         model.save_published(tmp_path / "x.pth")
     assert not (tmp_path / "x.pth").exists()
 
 
-def test_a_context_for_each_class_needs_the_names(tmp_path: Path) -> None:
-    torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
-    peers.write_tokenizer(tmp_path)
-    config = ModelConfig(backbone=str(tmp_path / "clip.pt"), head=learned_text(3, per_class=True))
-    model = VideoModel(load_backbone(config.backbone, activation="quick_gelu"), config, ("w1", "w2"))
-    file = model.save_published(tmp_path / "vita.pth")
-    with pytest.raises(ValueError, match="for each of 2 classes, but 1 class names were given"):
-        VideoModel.from_pretrained(file, class_names=["w1"])
-
-
-def test_a_published_backbone_file_is_a_plain_clip(tmp_path: Path) -> None:
+def test_published_backbone_file_is_a_plain_clip(openai_clip: Path, tmp_path: Path) -> None:
     """What the published code starts from: its names, no prompts, no `module.`, perhaps no temperature."""
-    from vitaclip.backbones.families.published import to_published
-
-    torch.save(peers.openai_clip().state_dict(), tmp_path / "clip.pt")
-    peers.write_tokenizer(tmp_path)
-    clip = load_backbone(tmp_path / "clip.pt", activation="quick_gelu")
+    clip = load_backbone(openai_clip, activation="quick_gelu")
     torch.save(to_published(clip.clip.state_dict(), {}), tmp_path / "backbone.pth")
     loaded = VideoModel.from_pretrained(tmp_path / "backbone.pth", num_frames=4)
     assert loaded.is_zero_shot
