@@ -128,9 +128,9 @@ def test_kinetics_says_what_is_missing_and_why(kinetics: tuple[Path, Path], tmp_
 def test_kinetics_counts_and_leaks(kinetics: tuple[Path, Path], tmp_path: Path) -> None:
     preparation = prepare_dataset("kinetics400", *kinetics)
     # A clip that stands twice in annotation files, alike, is one line of them.
-    assert preparation.lists == {"train": (5, 2, 3, 0, 0), "val": (8, 3, 5, 0, 1)}
-    assert preparation.class_counts["abseiling"].annotated == 10
-    assert len(preparation.class_counts) == 3
+    assert preparation.count_by("list_name") == {"train": (5, 2, 3, 0, 0), "val": (8, 3, 5, 0, 1)}
+    assert preparation.count_by("class_name")["abseiling"].annotated == 10
+    assert len(preparation.count_by("class_name")) == 3
     assert [(leak.how, leak.first.file_stem, leak.second.file_stem) for leak in preparation.leaks] == [
         ("same video", "aaaaaaaaaaa_000010_000020", "aaaaaaaaaaa_000070_000080")
     ]
@@ -207,7 +207,7 @@ def test_ucf101(tmp_path: Path, layout: str) -> None:
     assert sorted(found.values()) == list(wording)
     assert all("g02" in path for path in found)
     preparation = prepare_dataset("ucf101", root, annotations)
-    assert {name: count.found for name, count in preparation.lists.items()} == {
+    assert {name: count.found for name, count in preparation.count_by("list_name").items()} == {
         f"{part}{split}": n for split in (1, 2, 3) for part, n in (("train", 8), ("test", 4))
     }
     assert preparation.leaks == ()
@@ -232,7 +232,7 @@ def test_hmdb51(tmp_path: Path) -> None:
     trained = {str(Path(str(sample.path)).relative_to(root)) for sample in train}
     assert trained == {"kick/a_kick_1.avi", "kick_ball/same.avi", "sword/same.avi"}
     inside = prepare_dataset("hmdb51", root, annotations / "testTrainMulti_7030_splits")
-    assert inside.lists["train1"].found == 3
+    assert inside.count_by("list_name")["train1"].found == 3
     assert inside.leaks == ()  # of two files by one name, in two classes, each is its own
 
 

@@ -37,10 +37,10 @@ def run(arguments: Namespace) -> int:
     write_preparation(preparation, arguments.out)
     console = terminal()
     headings = ("list", "annotated", "found", "missing", "listed twice", "found twice")
-    rows = [(name, *map(str, count)) for name, count in preparation.lists.items()]
+    rows = [(name, *map(str, count)) for name, count in preparation.count_by("list_name").items()]
     print_table(console, f"{arguments.dataset}: lists in {arguments.out}", headings, rows)
     names = preparation.annotations.classes.names
-    absent = len(names) - sum(count.found > 0 for count in preparation.class_counts.values())
+    absent = len(names) - sum(count.found > 0 for count in preparation.count_by("class_name").values())
     if absent:
         console.print(f"{absent} of {len(names)} classes have no video, see counts.csv", style="yellow")
     for note in preparation.annotations.notes:

@@ -41,12 +41,12 @@ def read_list(
 ) -> VideoList:
     """Read a list of videos, one a line: `path,label`, `path label`, or `path,label|label` for several labels.
 
-    The label is the longest end of the line that is one, so that paths may hold blanks and commas; a path may also
+    The label is the longest end of the line that is one, because paths may hold blanks and commas; a path may also
     stand in "quotes". Labels are class numbers from 0 or, with `class_names`, names, spelled as `ClassIndex` allows. A
-    video that is listed again has the labels of all its lines. Blank lines, lines that begin with `#` and a first line
-    `path,label` are passed over. A first line that names further or other columns (`video_path,split,class`) makes it a
-    csv file, one that begins with `{` JSON lines: {"path": "a.mp4", "label": 3}. A path may be a folder of numbered
-    pictures; `folder frames label` is understood. `train-000.tar::key.mp4` is a video in a tar file.
+    video that is listed again has the labels of all its lines. Blank lines and lines that begin with `#` are passed
+    over. A first line that names columns (`video_path,split,class`) makes the file csv, one that begins with `{` JSON
+    lines: {"path": "a.mp4", "label": 3}. A path may be a folder of numbered pictures (`folder frames label` is
+    understood) or a video in a tar file, `train-000.tar::key.mp4`.
 
     Args:
         file: the list, UTF-8.
@@ -56,9 +56,8 @@ def read_list(
         check: look at the files, and raise for all that is wrong. If not, the list tells its problems.
 
     Raises:
-        ValueError: the list cannot be read or is empty; or, for all lines at once: no label, unknown class, label out
-            of range, missing or empty file, a path listed twice with one label. Each line says
-            `list.csv:17: what is wrong and what to do`.
+        ValueError: the list cannot be read or is empty; or, for all lines at once as `list.csv:17: what is wrong`: no
+            label, unknown class, label out of range, missing or empty file, a path listed twice with one label.
     """
     file = Path(file)
     names = () if class_names is None else check_class_names(class_names, "class_names")

@@ -120,8 +120,8 @@ def read_shards(source: str, class_names: Sequence[str] | None = None, *, check:
 
     Args:
         source: as `find_shards` takes it.
-        class_names: names in the order of the classes; also sets the range that labels must lie in.
-        check: raise for all that is wrong. If not, the list tells its problems.
+        class_names: see `read_list`.
+        check: see `read_list`.
 
     Raises:
         ValueError: as `find_shards`; or, for all videos at once: a tar file that is not there, compressed or cut

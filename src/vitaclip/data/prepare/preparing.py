@@ -7,9 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from operator import attrgetter
 from pathlib import Path
 from string import ascii_letters
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from vitaclip.data.prepare.annotations import Annotations, Segment, read_annotations
 from vitaclip.data.prepare.finding import Match, VideoFiles
@@ -55,17 +56,9 @@ class Preparation:
         """The file of each clip that has one."""
         return {clip: match.path for clip, match in self.matches.items() if match.path is not None}
 
-    @property
-    def lists(self) -> dict[str, Counts]:
-        """Counts of each list."""
-        return self._count_by(lambda clip: clip.list_name)
-
-    @property
-    def class_counts(self) -> dict[str, Counts]:
-        """Counts of each class, over all lists; classes without annotations are left out."""
-        return self._count_by(lambda clip: clip.class_name)
-
-    def _count_by(self, key: Callable[[Segment], str]) -> dict[str, Counts]:
+    def count_by(self, field: Literal["list_name", "class_name"]) -> dict[str, Counts]:
+        """Counts of each list, or of each class over all lists; classes without annotations are left out."""
+        key = attrgetter(field)
         wanted, found = Counter(map(key, self.matches)), Counter(map(key, self.found))
         repeated = Counter(key(clip) for _, clip in self.repeated)
         duplicate = Counter(key(clip) for clip, match in self.matches.items() if match.others)
@@ -181,7 +174,7 @@ def _files(preparation: Preparation) -> dict[str, str]:
     duplicates = dict.fromkeys((match.path, other) for match in matches.values() for other in match.others)
     repeated = [("listed twice", b.list_name, b.file_stem, a.class_name, b.class_name) for a, b in preparation.repeated]
     leaks = [(how, a.list_name, a.file_stem, b.list_name, b.file_stem) for a, b, how in preparation.leaks]
-    counts = sorted((name, *each[:3]) for name, each in preparation.class_counts.items())
+    counts = sorted((name, *each[:3]) for name, each in preparation.count_by("class_name").items())
     return {
         **{f"{name}.csv": csv_text(rows) for name, rows in lists.items()},
         "classes.txt": "".join(f"{prompt}\n" for prompt in classes.prompts),
