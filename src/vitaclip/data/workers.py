@@ -21,7 +21,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -47,6 +47,7 @@ MAX_BYTES = 2 << 30
 """Memory to read one video in: more than the largest frames that `VideoLimits` lets through need, with all that a codec
 keeps of them."""
 _POLL_SECONDS = 0.2
+_FILES_OF_START = 12  # that are open at a time while a process starts, at most
 _SECOND_LOOK_SECONDS = 2.0
 _SIGNALS_OF_MAIN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a cluster that wants a job to end, and a terminal that is closed send them to all processes of the job. Only
@@ -178,12 +179,14 @@ class Pool(Generic[ItemT, ResultT]):
         for worker in workers:
             item = worker.state.item if worker.state.since else None
             if worker.connection in ready:
-                answer = worker.answer()
+                outcome = worker.outcome()
             elif worker.is_late(self._limit):
-                answer = _lost("timed out", "took longer than the time limit", "raise time_limit_seconds")
+                outcome = _lost(
+                    worker.jobs[0], "timed out", "took longer than the time limit", "raise time_limit_seconds"
+                )
             else:
                 continue
-            outcome = Outcome(worker.jobs.popleft(), *answer)
+            worker.jobs.popleft()
             if outcome.is_lost:
                 self._workers.remove(worker)
                 worker.end()
@@ -198,6 +201,7 @@ class _Worker:
     """A process, our end of the pipe to it, and the jobs that it has not answered."""
 
     def __init__(self, packed: bytes) -> None:
+        _check_open_files()
         context = process_context()
         self.state: _State = context.RawValue(_State)
         self.jobs, self._num_told = deque[Any](), 0
@@ -225,7 +229,7 @@ class _Worker:
         wait([self.connection], min(time_limit_seconds, _SECOND_LOOK_SECONDS))
         return self.state.since == since
 
-    def answer(self) -> "_Answer":
+    def outcome(self) -> Outcome[Any, Any]:
         """What it has sent, or how it has ended instead."""
         with suppress(EOFError, OSError):
             return shared_tensors.receive(self.connection)
@@ -236,7 +240,8 @@ class _Worker:
             raise RuntimeError(
                 f"processes cannot be started ({cause}); a script needs `if __name__ == '__main__':` around its calls"
             )
-        return _lost("died", f"ended the process that read it ({cause})", "use fewer workers if memory is short")
+        problem = f"ended the process that read it ({cause})"
+        return _lost(self.jobs[0], "died", problem, "use fewer workers if memory is short")
 
     def end(self) -> None:
         """End the process at once; its state can still be read."""
@@ -246,23 +251,19 @@ class _Worker:
         atexit.unregister(self.process.kill)
 
 
-_Answer = tuple[Ending, Any, Exception | None]
-"""Ending, result and error of an `Outcome`."""
+def _lost(job: Any, ending: Ending, problem: str, remedy: str) -> Outcome[Any, Any]:
+    return Outcome(job, ending, None, VideoError(f"{problem}: leave it out, or {remedy}"))
 
 
-def _lost(ending: Ending, problem: str, remedy: str) -> _Answer:
-    return ending, None, VideoError(f"{problem}: leave it out, or {remedy}")
-
-
-def _attempt(task: Callable[[ItemT], ResultT], job: ItemT) -> _Answer:
+def _attempt(task: Callable[[ItemT], ResultT], job: ItemT) -> Outcome[ItemT, ResultT]:
     try:
-        return "done", task(job), None
+        return Outcome(job, "done", task(job))
     except VideoError as error:
-        return "refused", None, VideoError(str(error))
+        return Outcome(job, "refused", None, VideoError(str(error)))
     except Exception as error:
         failure = RuntimeError(f"{type(error).__name__}: {one_line(error)}")
         failure.add_note(traceback.format_exc())
-        return "failed", None, failure
+        return Outcome(job, "failed", None, failure)
 
 
 def process_context() -> Any:
@@ -292,6 +293,16 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
+
+
+def _check_open_files() -> None:
+    """Fail here if a start would, because half of a started process tells its own trouble."""
+    with ExitStack() as opened:
+        try:
+            for _ in range(_FILES_OF_START):
+                opened.callback(os.close, os.dup(0))
+        except OSError as error:
+            raise ValueError(f"{error.strerror}: raise the limit (ulimit -n) or use fewer workers") from error
 
 
 def _serve(connection: Any, state: _State, packed: bytes) -> None:
@@ -338,7 +349,7 @@ def run_in_processes(
     """
     waiting, read = iter(items), partial(_read_item, task)
     if not processes:
-        yield from (Outcome(item, *_attempt(read, item)) for item in waiting)
+        yield from (_attempt(read, item) for item in waiting)
         return
     with Pool(read, processes, time_limit_seconds) as pool:
         for item in islice(waiting, processes):

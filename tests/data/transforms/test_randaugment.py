@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageEnhance, ImageOps
 
 from vitaclip.data import RandAugment, parse_randaugment
-from vitaclip.data.transforms.randaugment import OPERATIONS, WEIGHTS
+from vitaclip.data.transforms.randaugment import OPERATIONS
 
 NAMES = [
     *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize", "SolarizeAdd", "Color", "Contrast"),
@@ -46,8 +46,8 @@ def test_parts_in_any_order_with_timm_defaults() -> None:
     )
     assert parse_randaugment("rand") == defaults
     assert parse_randaugment("rand-inc0-n3-m2") == RandAugment(magnitude=2, num_layers=3)
-    every = parse_randaugment("rand-p0.25-mmax30-mstd101-tweights-n5-m20-inc1")
-    assert every == RandAugment(20, 5, 0.25, 101, 30, increasing=True, weighted=True)
+    every = parse_randaugment("rand-p0.25-mmax30-mstd101-n5-m20-inc1")
+    assert every == RandAugment(20, 5, 0.25, 101, 30, increasing=True)
 
 
 @pytest.mark.parametrize(
@@ -72,8 +72,7 @@ def test_parts_in_any_order_with_timm_defaults() -> None:
         ("rand-inc", "part 'inc'"),
         ("rand-w0", "part 'w0'"),
         ("rand-t3a", "part 't3a'"),
-        ("rand-tweights-n16", "num_layers = 16: must be at most 15"),
-        ("rand-tweights-inc0", "increasing = False: weighted operations are the increasing ones"),
+        ("rand-tweights", "part 'tweights'"),
         ("rand-m7_n4", "part 'm7_n4'"),
     ],
 )
@@ -88,7 +87,7 @@ def test_typo_error_names_the_part(text: str, message: str) -> None:
 def test_typo_error_lists_allowed_parts(text: str) -> None:
     with pytest.raises(ValueError, match="allowed are") as caught:
         parse_randaugment(text)
-    for part in ("m7 ", "n4 ", "p0.5 ", "mstd0.5 ", "mmax10 ", "inc1 or inc0 ", "tweights "):
+    for part in ("m7 ", "n4 ", "p0.5 ", "mstd0.5 ", "mmax10 ", "inc1 or inc0 "):
         assert part in str(caught.value)
 
 
@@ -161,7 +160,7 @@ ORACLE: dict[str, PillowOp] = {
 
 def test_operations_are_timm_fifteen() -> None:
     assert list(OPERATIONS) == NAMES
-    assert set(ORACLE) == set(NAMES) == set(WEIGHTS)
+    assert set(ORACLE) == set(NAMES)
 
 
 @pytest.mark.parametrize("increasing", [False, True])
@@ -262,16 +261,6 @@ def test_mstd_above_100_is_uniform(recorder: Recorder) -> None:
     assert ((levels == 0) | (levels == 1)).mean() > 0.9
     _, levels, _ = recorder.run("rand-m8-n4-mstd100.5-p1")
     assert np.quantile(levels, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8], abs=0.02)
-
-
-def test_weighted_choice_without_replacement_by_weights(recorder: Recorder) -> None:
-    names, _, _ = recorder.run("rand-n1-p1-tweights", clips=4000)
-    weights = {"Rotate": 3.0, "ShearX": 2.0, "ShearY": 2.0, "TranslateXRel": 1.0, "TranslateYRel": 1.0}
-    weights |= dict.fromkeys(("Color", "Sharpness", "AutoContrast"), 0.25)
-    expected = np.array([weights.get(name, 0.05) for name in NAMES])
-    assert shares(names) == pytest.approx(expected / expected.sum(), abs=0.02)
-    names, _, _ = recorder.run("rand-n15-p1-tweights", clips=1)
-    assert sorted(names) == sorted(NAMES)
 
 
 # ------------------------------------------------------------------------------------- one draw for the whole clip

@@ -4,12 +4,12 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
-from vitaclip.data.tools.resize import FAILURES_FILE, ResizeConfig, find_copies, make_copies
+from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies
 
 DESCRIPTION = """\
 Shrink all videos below a folder, on all cores: H.264 in mp4, key frames close together, turned as they are to be
 shown, every frame at its time, no sound. Copies keep their place in the folder. A run that was stopped goes on: copies
-that are there are finished. What cannot be shrunk is listed in failures.csv, and the exit status is 1.
+that are there are finished. What cannot be shrunk is named, and the exit status is 1.
 
 examples:
   vitaclip data resize k400/videos k400/videos_256
@@ -48,6 +48,4 @@ def run(arguments: Namespace) -> int:
         ("megabytes after", f"{bytes_after / 1e6:.1f}"),
     ]
     print_table(terminal(), arguments.target, ("videos", ""), rows)
-    if failed:
-        terminal().print(f"what failed, and why: {arguments.target}/{FAILURES_FILE}", style="yellow", soft_wrap=True)
     return 1 if failed else 0

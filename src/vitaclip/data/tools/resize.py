@@ -4,7 +4,7 @@ Axes: H x W pixels.
 """
 
 import json
-from collections.abc import Generator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -24,7 +24,7 @@ from vitaclip.data.reading.decode import Picture, open_video
 from vitaclip.data.tools.scan import count_cores
 from vitaclip.data.transforms.geometry import resize
 from vitaclip.data.workers import Outcome, run_in_processes
-from vitaclip.files import atomic_write, check_made_with, csv_text, write_text
+from vitaclip.files import atomic_write, check_made_with, write_text
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat, PositiveInt, Rule, bounds
 
 
@@ -50,7 +50,6 @@ class ResizeConfig(Config):
 
 
 SETTINGS_FILE = "resize.json"
-FAILURES_FILE = "failures.csv"
 _TICK = Fraction(1, 90_000)  # of the copies' clocks, in seconds
 
 
@@ -77,29 +76,19 @@ def find_copies(source: str | Path, target: str | Path, config: ResizeConfig) ->
     return {video: copy for copy, video in of_copy.items()}
 
 
-def make_copies(
-    copies: Mapping[Path, Path], target: str | Path, config: ResizeConfig
-) -> Generator[Outcome[Path, None], None, None]:
+def make_copies(copies: Mapping[Path, Path], target: str | Path, config: ResizeConfig) -> Iterator[Outcome[Path, None]]:
     """Shrink videos into the folder `target`, several at a time; an outcome each, as they are done.
 
-    What failed is also written to `failures.csv`. A run that is stopped leaves no half of a file.
+    A run that is stopped leaves no half of a file.
     """
-    target = Path(target)
-    write_text(target / SETTINGS_FILE, config.made_with())
-    _remove_unfinished(target)
-    failures: list[tuple[str, str]] = []
+    write_text(Path(target) / SETTINGS_FILE, config.made_with())
     task, processes = partial(_copy, copies, config), config.workers or count_cores()
+    _remove_unfinished(Path(target))
     try:
         with closing(run_in_processes(task, copies, processes, config.time_limit_seconds)) as outcomes:
-            for outcome in outcomes:
-                if outcome.error:
-                    failures.append((str(outcome.item), outcome.problem))
-                yield outcome
+            yield from outcomes
     finally:
-        _remove_unfinished(target)
-    (target / FAILURES_FILE).unlink(missing_ok=True)
-    if failures:
-        write_text(target / FAILURES_FILE, csv_text([("path", "problem"), *sorted(failures)], for_people=True))
+        _remove_unfinished(Path(target))
 
 
 def _copy(copies: Mapping[Path, Path], config: ResizeConfig, video: Path) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 from torch import Tensor
 
@@ -35,7 +34,7 @@ class RandAugment(Config):
     magnitude: NonNegativeFloat = 10.0
     """Mean strength, 0 to `max_magnitude`."""
     num_layers: PositiveInt = 2
-    """Operations drawn per clip: with replacement, but for weighted ones."""
+    """Operations drawn per clip, with replacement."""
     probability: Probability = 0.5
     """Chance that a drawn operation is applied."""
     magnitude_std: NonNegativeFloat = 0.0
@@ -45,22 +44,17 @@ class RandAugment(Config):
     """Greatest strength. At 10 the operations have the ranges of the paper."""
     increasing: bool = False
     """Strengths of all operations grow with the magnitude (for some the classic set has it the other way)."""
-    weighted: bool = False
-    """Draw operations by `WEIGHTS`, each at most once, instead of all alike; needs `increasing`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         in_range = self.magnitude <= self.max_magnitude
         require(in_range, self, "magnitude", f"must lie in 0..{self.max_magnitude:g}, or raise mmax")
-        if self.weighted:
-            require(self.num_layers <= len(OPERATIONS), self, "num_layers", f"must be at most {len(OPERATIONS)}")
-            require(self.increasing, self, "increasing", "weighted operations are the increasing ones: give True")
 
     def __call__(self, clip: Tensor, rng: np.random.Generator) -> Tensor:
         """Draw once and apply the draw to all frames of a clip, uint8 (T, 3, H, W) like the result."""
         operations = list(OPERATIONS.values())
         images = [Image.fromarray(frame) for frame in clip.permute(0, 2, 3, 1).contiguous().numpy()]
-        for number in self._draw_operations(rng):
+        for number in rng.integers(len(OPERATIONS), size=self.num_layers):
             # The same draws are made whether or not the operation is applied.
             applied = rng.random() < self.probability
             level = self._draw_magnitude(rng) / _UNIT
@@ -68,12 +62,6 @@ class RandAugment(Config):
             if applied:
                 images = [operations[number](image, level, sign, self) for image in images]
         return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2)
-
-    def _draw_operations(self, rng: np.random.Generator) -> NDArray[np.int64]:
-        if not self.weighted:
-            return rng.integers(len(OPERATIONS), size=self.num_layers)
-        weights = np.array([WEIGHTS[name] for name in OPERATIONS])
-        return rng.choice(len(weights), size=self.num_layers, replace=False, p=weights / weights.sum())
 
     def _draw_magnitude(self, rng: np.random.Generator) -> float:
         if self.magnitude_std > _UNIFORM_FROM:
@@ -91,22 +79,17 @@ _PARTS = {
     "n": ("num_layers", _WHOLE, "n4 (operations per clip, a whole number)"),
     "p": ("probability", _NUMBER, "p0.5 (chance of each operation)"),
     "inc": ("increasing", "[01]", "inc1 or inc0 (growing strengths or not)"),
-    "t": ("weighted", "weights", "tweights (weighted choice)"),
 }
-_CONVERT: dict[str, Callable[[str], Any]] = {"n": int, "inc": lambda text: text == "1", "t": bool}
+_CONVERT: dict[str, Callable[[str], Any]] = {"n": int, "inc": lambda text: text == "1"}
 _ALLOWED = "allowed are " + ", ".join(meaning for *_, meaning in _PARTS.values())
 
 
 def parse_randaugment(text: str) -> RandAugment:
     """Read a setting string of timm: `rand` and parts joined by `-`, in any order, each at most once.
 
-    `m7` magnitude, `n4` operations per clip, `p0.5` chance of each, `mstd0.5` standard deviation of the magnitude
-    (above 100: uniform from 0 to the magnitude), `mmax10` greatest magnitude, `inc1` or `inc0` increasing strengths
-    on or off, `tweights` weighted choice (which has the increasing strengths). Defaults are those of `RandAugment`.
-
     Raises:
-        ValueError: a part that is none of these or out of range. timm passes over some of them; its sets `t3a` and
-            `t3aw` are not offered.
+        ValueError: a part that is unknown or out of range; timm passes over some of them. Its other sets of operations
+            and its weighted choice (`t3a`, `t3aw`, `tweights`) are not offered.
 
     >>> parse_randaugment("rand-m7-n4-mstd0.5-inc1").num_layers
     4
@@ -125,7 +108,7 @@ def parse_randaugment(text: str) -> RandAugment:
             raise ValueError(f"{place}: part {part!r} gives {match[1]} a second time; remove one")
         values[field] = _CONVERT.get(match[1], float)(match[2])
     try:
-        return RandAugment(**{"increasing": values.get("weighted", False)} | values)
+        return RandAugment(**values)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from error
 
@@ -194,12 +177,3 @@ OPERATIONS: dict[str, Operation] = {
     "TranslateYRel": _warp(lambda level, image: (1, 0, 0, 0, 1, level * _MAX_SHIFT * image.height)),
 }
 """timm's fifteen operations, by its names."""
-
-WEIGHTS = {
-    "Rotate": 3.0,
-    **dict.fromkeys(("ShearX", "ShearY"), 2.0),
-    **dict.fromkeys(("TranslateXRel", "TranslateYRel"), 1.0),
-    **dict.fromkeys(("Color", "Sharpness", "AutoContrast"), 0.25),
-    **dict.fromkeys(("Solarize", "SolarizeAdd", "Contrast", "Brightness", "Equalize", "Posterize", "Invert"), 0.05),
-}
-"""How often weighted choice draws each operation, relative to the others."""
