@@ -17,7 +17,7 @@ from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.linear import LinearHead
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.optim import cosine
+from vitaclip.train.optim import Schedule
 from vitaclip.train.trainer import Trainer
 
 TEMPLATES = ("a photo of {}.", "a video {}.")
@@ -67,7 +67,7 @@ def test_training_equals_a_cosine_classifier_written_by_hand(world: Path, tmp_pa
     scale = model.head.logit_scale.detach().clone().requires_grad_()
     optimizer = torch.optim.AdamW([vectors, scale], weight_decay=0.1)
     for step in range(20):
-        optimizer.param_groups[0]["lr"] = 0.05 * cosine(step, 20, 0)
+        optimizer.param_groups[0]["lr"] = Schedule(config.optim, 4).rate(step)
         logits = scale.exp() * features @ (vectors / vectors.norm(dim=1, keepdim=True)).T
         optimizer.zero_grad()
         (-logits.log_softmax(dim=1)[range(4), batch.labels]).mean().backward()

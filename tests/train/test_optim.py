@@ -1,5 +1,6 @@
 """How long a run is, its learning rate, what the optimiser does to which parameter, and the moving average."""
 
+import math
 from contextlib import suppress
 
 import pytest
@@ -8,28 +9,60 @@ from torch import nn
 
 from tiny import parameter_of, tiny_model
 from vitaclip.train.config import OptimConfig
-from vitaclip.train.optim import EMA, build_optimizer, cosine, total_steps
+from vitaclip.train.optim import EMA, Schedule, build_optimizer, set_learning_rate
 from vitaclip.train.stopping import EarlyStopping
 
 LEARNING_RATE, DECAY = 0.1, 0.5
 
 
-def test_warm_up_is_linear_up_to_a_half_cosine() -> None:
-    assert [cosine(step, 4) for step in (0, 2, 4)] == pytest.approx([1.0, 0.5, 0.0])
-    factors = [cosine(step, 9, warmup_steps=3) for step in range(10)]
-    assert factors[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
-    assert factors[3:] == pytest.approx([cosine(step, 6) for step in range(7)])
+def rates(steps: int, factor: float = 1.0, **settings: object) -> list[float]:
+    config = OptimConfig(learning_rate=1.0, steps=steps, **settings)  # type: ignore[arg-type]
+    return [Schedule(config, 100).rate(step, factor) for step in range(steps + 1)]
+
+
+def test_schedule_is_a_half_cosine() -> None:
+    assert rates(4)[::2] == pytest.approx([1.0, 0.5, 0.0])
+
+
+def test_warm_up_is_linear_up_to_cosine() -> None:
+    found = rates(9, warmup_steps=3)
+    assert found[:4] == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert found[3:] == pytest.approx(rates(6))
+
+
+def test_floor_is_the_same_part_of_every_rate() -> None:
+    assert rates(4, factor=0.1, floor=0.2) == pytest.approx([0.1 * rate for rate in rates(4, floor=0.2)])
+    assert rates(4, floor=0.2)[::2] == pytest.approx([1.0, 0.6, 0.2])
+
+
+def test_timm_cosine_is_the_published_schedule() -> None:
+    """Restated from its definition, with X-CLIP's numbers: 30 epochs of 10 steps, 5 of warm-up."""
+    published = {"schedule": "timm_cosine", "warmup_steps": 50, "floor": 0.01, "backbone_rate": 0.1}
+    for factor in (0.1, 1.0):
+        expected = [
+            factor * step / 50 if step < 50 else 1e-3 + (factor - 1e-3) * 0.5 * (1 + math.cos(math.pi * step / 300))
+            for step in range(301)
+        ]
+        assert rates(300, factor, **published) == pytest.approx(expected)
+    assert rates(300, **published)[0] == 0
 
 
 @pytest.mark.parametrize(("epochs", "videos", "batch", "steps"), [(1, 10, 5, 2), (3, 10, 4, 8), (50, 816, 64, 638)])
 def test_epochs_are_rounded_up_to_steps(epochs: int, videos: int, batch: int, steps: int) -> None:
-    assert total_steps(OptimConfig(steps=0, epochs=epochs, batch_size=batch), videos) == steps
-    assert total_steps(OptimConfig(steps=7), videos) == 7
+    assert Schedule(OptimConfig(steps=0, epochs=epochs, batch_size=batch), videos).steps == steps
+
+
+def test_warm_up_may_be_given_in_epochs() -> None:
+    assert Schedule(OptimConfig(steps=0, epochs=30, warmup_epochs=5, batch_size=10), 100).warmup_steps == 50
+
+
+def test_steps_do_not_depend_on_the_videos() -> None:
+    assert Schedule(OptimConfig(steps=7), 1).steps == Schedule(OptimConfig(steps=7), 10_000).steps == 7
 
 
 def test_warm_up_as_long_as_run_is_refused() -> None:
     with pytest.raises(ValueError, match="warmup_steps = 4: must be fewer than all steps, here 4"):
-        total_steps(OptimConfig(steps=0, epochs=2, batch_size=5, warmup_steps=4), 10)
+        Schedule(OptimConfig(steps=0, epochs=2, batch_size=5, warmup_steps=4), 10)
 
 
 @pytest.mark.parametrize("decayed", ["all", "matrices"])
@@ -112,3 +145,19 @@ def test_early_stopping_waits_for_its_patience(
     validations = EarlyStopping(patience, {10 * number: value for number, value in enumerate(values, start=1)})
     assert validations.best_step == best
     assert validations.should_stop == exhausted
+
+
+def test_backbone_has_a_rate_of_its_own() -> None:
+    model = tiny_model(train="image", pool="integrate", head="video_read", context={"summary": {}})
+    config = OptimConfig(learning_rate=LEARNING_RATE, weight_decay=DECAY, decayed="no_positions", backbone_rate=0.1)
+    optimizer = build_optimizer(model, config)
+    set_learning_rate(optimizer, 0, Schedule(config, 1))
+    rates = {id(p): (group["lr"], group["weight_decay"]) for group in optimizer.param_groups for p in group["params"]}
+    for name, expected in {
+        "backbone.vision.blocks.0.mlp.fc1.weight": (0.1 * LEARNING_RATE, DECAY),
+        "backbone.vision.pos_embed": (0.1 * LEARNING_RATE, 0),
+        "pool.positions": (LEARNING_RATE, 0),
+        "pool.blocks.0.mlp.fc1.weight": (LEARNING_RATE, DECAY),
+        "head.alpha": (LEARNING_RATE, 0),
+    }.items():
+        assert rates[id(parameter_of(model, name))] == pytest.approx(expected), name

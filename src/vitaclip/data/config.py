@@ -37,12 +37,28 @@ class SamplingConfig(Config):
 class AugmentConfig(Config):
     """What a training clip goes through; one draw for all frames of the clip."""
 
+    crop: Literal["resized", "multiscale"] = "resized"
+    """resized: a box of random area and shape. multiscale: one of TSN's boxes, in a corner or the middle of the frame,
+    with sides of 1, 0.875, 0.75 or 0.66 of the shorter side (X-CLIP, ViFi-CLIP)."""
     crop_scale: tuple[PositiveFloat, Annotated[float, bounds(le=1)]] = (0.08, 1.0)
-    """Least and most area of the random crop, as a fraction of the frame."""
+    """Least and most area of a resized crop, as a fraction of the frame."""
     crop_ratio: tuple[PositiveFloat, PositiveFloat] = (3 / 4, 4 / 3)
-    """Least and most width over height of the random crop."""
+    """Least and most width over height of a resized crop."""
     flip: Probability = 0.0
     """Chance of a left-right mirror. 0 as published; leave it there where left and right are classes."""
+    color_jitter: Probability = 0.0
+    """Chance that brightness, contrast, saturation and hue change, by `color_strengths`."""
+    color_strengths: tuple[
+        NonNegativeFloat, NonNegativeFloat, NonNegativeFloat, Annotated[float, bounds(ge=0, le=0.5)]
+    ] = (
+        0.4,
+        0.4,
+        0.2,
+        0.1,
+    )
+    """How much of each: factors from 1 - strength to 1 + strength, and of hue turns of the colour circle."""
+    grey: Probability = 0.0
+    """Chance that a clip loses its colours."""
     randaugment: str = ""
     """RandAugment as timm writes it, e.g. `rand-m7-n4-mstd0.5-inc1`. Empty: none."""
     mixup: NonNegativeFloat = 0.0

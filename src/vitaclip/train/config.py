@@ -13,6 +13,7 @@ from vitaclip.settings import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    Probability,
     Rule,
     bounds,
     require,
@@ -32,14 +33,25 @@ class OptimConfig(Config):
     micro_batch_size: NonNegativeInt = 0
     """Clips that go through the model at a time; gradients add up. 0: the whole batch."""
     learning_rate: PositiveFloat = 4e-4
-    """At the first step, or after the warm-up; a half cosine takes it to 0."""
+    """At the first step, or after the warm-up; a half cosine takes it down to `floor` of it."""
+    backbone_rate: PositiveFloat = 1.0
+    """The learning rate of the backbone's own weights over that of the parts, where a tower trains."""
+    floor: Probability = 0.0
+    """Part of the learning rate that the cosine ends at."""
     warmup_steps: NonNegativeInt = 0
     """First steps, over which the learning rate grows evenly to its full height. 0 as published."""
+    warmup_epochs: NonNegativeFloat = 0.0
+    """The same in epochs, in place of `warmup_steps`, which must then be 0."""
+    schedule: Literal["cosine", "timm_cosine"] = "cosine"
+    """timm_cosine: as X-CLIP and ViFi-CLIP were trained. The cosine counts from the first step, so that the rate drops
+    where the warm-up ends; the first update has a rate of 0; and `floor` of the backbone's rate holds for all."""
+    betas: tuple[Annotated[float, bounds(ge=0, lt=1)], Annotated[float, bounds(ge=0, lt=1)]] = (0.9, 0.999)
+    """How much of AdamW's moving averages of the gradient and of its square stays at each step."""
     weight_decay: NonNegativeFloat = 0.05
     """Decoupled, on what `decayed` says."""
-    decayed: Literal["all", "matrices"] = "all"
+    decayed: Literal["all", "matrices", "no_positions"] = "all"
     """What weight decay pulls at. all: everything that trains, as published. matrices: not norms, biases and the
-    temperature, which have fewer than two axes."""
+    temperature, which have fewer than two axes. no_positions: of these, not the position embeddings either."""
     loss: str = "cross_entropy"
     """cross_entropy: one label a video, as published. bce: binary cross-entropy of each class, for videos with several
     labels; a class's logit counts from the mean of all classes'. Or one of --plugins."""
@@ -56,6 +68,8 @@ class OptimConfig(Config):
         super().__post_init__()
         one_of_both = bool(self.epochs) != bool(self.steps)
         require(one_of_both, self, "epochs", f"steps = {self.steps} too; set one of the two, and the other to 0")
+        once = not (self.warmup_steps and self.warmup_epochs)
+        require(once, self, "warmup_epochs", f"warmup_steps = {self.warmup_steps} too; set one of the two")
         fits = self.epochs or self.warmup_steps < self.steps
         require(bool(fits), self, "warmup_steps", "must be fewer than all steps")
         smooths = self.loss != "bce" or not self.label_smoothing

@@ -1,12 +1,13 @@
 """The optimiser, the length of a run, the learning rate, and the moving average of what trains.
 
 What a parameter gets of the optimiser is said in one place, `group_settings`; how the learning rate goes over the run
-in another, `cosine`. The rate depends on the step alone, so that it needs no saved state.
+in another, `Schedule`.
 """
 
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -17,47 +18,87 @@ from vitaclip.model import VideoModel
 from vitaclip.settings import require
 from vitaclip.train.config import OptimConfig
 
+POSITIONS = ("pos_embed", "positions")
+"""What position embeddings are called, in the towers and in parts."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The learning rate of a run with all its numbers in steps; it depends on the step alone and needs no saved state.
+
+    >>> schedule = Schedule(OptimConfig(learning_rate=1.0, steps=4), num_videos=100)
+    >>> [schedule.rate(step) for step in (0, 2)]
+    [1.0, 0.5]
+    """
+
+    config: OptimConfig
+    num_videos: int
+    """Training videos, of which `epochs` are made."""
+
+    def __post_init__(self) -> None:
+        """Raises:
+        ValueError: if the warm-up is not shorter than the run.
+        """
+        name = "warmup_epochs" if self.config.warmup_epochs else "warmup_steps"
+        remedy = f"must be fewer than all steps, here {self.steps}"
+        require(self.warmup_steps < self.steps, self.config, name, remedy)
+
+    @property
+    def steps(self) -> int:
+        """Steps of the run; those of `epochs` are rounded up."""
+        return self.config.steps or math.ceil(self.config.epochs * self.num_videos / self.config.batch_size)
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of the warm-up."""
+        return self.config.warmup_steps or round(self.config.warmup_epochs * self.num_videos / self.config.batch_size)
+
+    def rate(self, step: int, factor: float = 1.0) -> float:
+        """The learning rate at a step, for parameters whose rate is `factor` times that of the parts."""
+        config, warmup = self.config, self.warmup_steps
+        if config.schedule == "timm_cosine":
+            floor = config.floor * config.backbone_rate * config.learning_rate
+            top = factor * config.learning_rate
+            if step < warmup:
+                return top * step / warmup
+            return floor + (top - floor) * _half_cosine(step / self.steps)
+        if step < warmup:
+            fraction = (step + 1) / (warmup + 1)
+        else:
+            fraction = config.floor + (1 - config.floor) * _half_cosine((step - warmup) / (self.steps - warmup))
+        return factor * config.learning_rate * fraction
+
 
 def build_optimizer(model: VideoModel, config: OptimConfig) -> AdamW:
-    """AdamW over all that trains. Parameters with equal settings share a group."""
+    """AdamW over all that trains. Parameters with equal settings share a group, whose `factor` is that of its rate."""
     groups: dict[tuple[object, ...], dict[str, Any]] = {}
     for name, parameter in model.trainable_parameters().items():
         settings = group_settings(name, parameter, config)
         groups.setdefault(tuple(settings.values()), {**settings, "params": []})["params"].append(parameter)
-    return AdamW(groups.values(), lr=config.learning_rate)
+    return AdamW(groups.values(), lr=config.learning_rate, betas=config.betas)
 
 
 def group_settings(name: str, parameter: nn.Parameter, config: OptimConfig) -> dict[str, float]:
     """AdamW's settings for one parameter, whose name says which part or tower it belongs to."""
-    del name  # all parts have the same settings so far
     is_decayed = config.decayed == "all" or parameter.dim() >= 2
-    return {"weight_decay": config.weight_decay if is_decayed else 0.0}
+    if config.decayed == "no_positions" and name.rpartition(".")[2] in POSITIONS:
+        is_decayed = False
+    return {
+        "weight_decay": config.weight_decay if is_decayed else 0.0,
+        "factor": config.backbone_rate if name.startswith("backbone.") else 1.0,
+    }
 
 
-def set_learning_rate(optimizer: AdamW, step: int, total_steps: int, config: OptimConfig) -> float:
-    """Set the learning rate of a step in all groups, and return it."""
-    rate = config.learning_rate * cosine(step, total_steps, config.warmup_steps)
+def set_learning_rate(optimizer: AdamW, step: int, schedule: Schedule) -> float:
+    """Set the learning rate of a step in all groups, and return that of the parts."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
-    return rate
+        group["lr"] = schedule.rate(step, group.get("factor", 1.0))  # groups of older checkpoints have none
+    return schedule.rate(step)
 
 
-def total_steps(config: OptimConfig, num_videos: int) -> int:
-    """Number of steps of a run on `num_videos` training videos; those of `epochs` are rounded up."""
-    steps = config.steps or math.ceil(config.epochs * num_videos / config.batch_size)
-    require(config.warmup_steps < steps, config, "warmup_steps", f"must be fewer than all steps, here {steps}")
-    return steps
-
-
-def cosine(step: int, steps: int, warmup_steps: int = 0) -> float:
-    """Factor of the learning rate at `step` of `steps`: a half cosine from 1 to 0, after a linear warm-up.
-
-    >>> [cosine(step, 4) for step in (0, 2)]
-    [1.0, 0.5]
-    """
-    if step < warmup_steps:
-        return (step + 1) / (warmup_steps + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup_steps) / (steps - warmup_steps)))
+def _half_cosine(progress: float) -> float:
+    """From 1 at the start to 0 at the end."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
 class EMA:

@@ -25,7 +25,7 @@ from vitaclip.train.inputs import build_dataset, build_model, read_train_list, r
 from vitaclip.train.loggers import Logger, Metrics, run_loggers
 from vitaclip.train.losses import find_loss
 from vitaclip.train.micro_batches import StepMasks, micro_batches, rank_slice
-from vitaclip.train.optim import EMA, build_optimizer, set_learning_rate, total_steps
+from vitaclip.train.optim import EMA, Schedule, build_optimizer, set_learning_rate
 from vitaclip.train.run_dir import RunDir
 from vitaclip.train.run_fingerprint import run_fingerprint
 from vitaclip.train.stopping import EarlyStopping, Terminated
@@ -52,7 +52,8 @@ class Trainer:
             self.loss = find_loss(config.optim.loss)
             self.videos = read_train_list(config)
             self.val_videos = read_val_list(config, self.videos.class_names)
-            self.total_steps = total_steps(config.optim, len(self.videos.samples))
+            self.schedule = Schedule(config.optim, len(self.videos.samples))
+            self.total_steps = self.schedule.steps
             self.rank_slice = rank_slice(config.optim.batch_size, dist.rank, dist.world_size)
             expect_processes(config.data)
             self.model = build_model(config, self.videos.class_names, dist)
@@ -128,7 +129,7 @@ class Trainer:
         """
         optim = self.config.optim
         self.model.train()
-        learning_rate = set_learning_rate(self.optimizer, self.step, self.total_steps, optim)
+        learning_rate = set_learning_rate(self.optimizer, self.step, self.schedule)
         self.optimizer.zero_grad(set_to_none=True)
 
         text = self._text_features()

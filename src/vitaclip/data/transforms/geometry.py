@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _CROP_TRIES = 10
+_SCALES = (1.0, 0.875, 0.75, 0.66)
 
 
 def resize(clip: Tensor, height: int, width: int) -> Tensor:
@@ -97,3 +98,16 @@ def crop_box(
     elif width / height > ratio[1]:
         width = max(1, min(frame_width, round(height * ratio[1])))
     return (frame_height - height) // 2, (frame_width - width) // 2, height, width
+
+
+def multiscale_crop_box(frame_height: int, frame_width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """TSN's training crop: a box (top, left, height, width) in a corner or in the middle of the frame.
+
+    Its sides are 1, 0.875, 0.75 or 0.66 of the shorter side, drawn together among equal or neighbouring ones.
+    Source: Wang et al. 2016, section 3.3; X-CLIP and ViFi-CLIP train with it.
+    """
+    pairs = [(i, j) for i in range(len(_SCALES)) for j in range(len(_SCALES)) if abs(i - j) <= 1]
+    short = min(frame_height, frame_width)
+    height, width = (max(1, int(short * _SCALES[number])) for number in pairs[rng.integers(len(pairs))])
+    down, right = ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1))[rng.integers(5)]
+    return down * (frame_height - height) // 2, right * (frame_width - width) // 2, height, width

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from vitaclip.data.config import AugmentConfig
-from vitaclip.data.transforms.geometry import crop_box, resize_short_side, resized_crop
+from vitaclip.data.transforms.colour import jitter_colours, to_grey
+from vitaclip.data.transforms.geometry import crop_box, multiscale_crop_box, resize_short_side, resized_crop
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
 from vitaclip.settings import Config, PositiveInt
 
@@ -20,7 +21,7 @@ _AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7
 
 @dataclass(frozen=True)
 class TrainTransform(Config):
-    """What happens to a training clip: RandAugment on whole frames, random resized crop, flip.
+    """What happens to a training clip: RandAugment on whole frames, a random crop, a flip, colours.
 
     One draw serves all frames of a clip.
     """
@@ -61,14 +62,25 @@ class SampledTransform:
         return resize_short_side(frames, limit) if min(frames.shape[-2:]) > limit else frames
 
     def clip(self, clip: Tensor) -> Tensor:
-        """Second step, on all frames that `frame` returned: augments, crops and flips them. uint8 (T, 3, S, S)."""
+        """Second step, on all frames that `frame` returned: augments, crops, flips, colours. uint8 (T, 3, S, S)."""
         if self._transform.randaugment is not None:
             clip = self._crop(self._transform.randaugment(clip, self._rng))
-        return clip.flip(-1) if self._rng.random() < self._transform.augment.flip else clip
+        augment, rng = self._transform.augment, self._rng
+        if rng.random() < augment.flip:
+            clip = clip.flip(-1)
+        # A setting that is off draws nothing, so that runs from before it was there stay what they were.
+        if augment.color_jitter and rng.random() < augment.color_jitter:
+            clip = jitter_colours(clip, augment.color_strengths, rng)
+        if augment.grey and rng.random() < augment.grey:
+            clip = to_grey(clip)
+        return clip
 
     def _crop(self, frames: Tensor) -> Tensor:
         """Cuts the same box out of all frames; the first call draws it."""
         if self._box is None:
             augment = self._transform.augment
-            self._box = crop_box(*frames.shape[-2:], augment.crop_scale, augment.crop_ratio, self._rng)
+            if augment.crop == "multiscale":
+                self._box = multiscale_crop_box(*frames.shape[-2:], self._rng)
+            else:
+                self._box = crop_box(*frames.shape[-2:], augment.crop_scale, augment.crop_ratio, self._rng)
         return resized_crop(frames, self._box, self._transform.size)
