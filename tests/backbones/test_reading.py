@@ -58,7 +58,7 @@ WRAPPED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "yacs's": lambda state: {"model": state, "config": CfgNode(DATA=CfgNode(ROOT="x"), BASE=[""], KEYS={"a"})},
     "parameters": lambda state: {name: torch.nn.Parameter(value) for name, value in state.items()},
 }
-PREFIXES = ("", "module.", "_orig_mod.", "_orig_mod.module.", "module.module.", "module._orig_mod.")
+PREFIXES = ("", "module.", "_orig_mod.module.", "module.module.")
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
@@ -81,23 +81,11 @@ def test_wrappers_inside_names_are_taken_out(tmp_path: Path, middle: str) -> Non
     assert_same(tmp_path / "x.pth")
 
 
-def test_of_several_sets_of_weights_one_is_named(tmp_path: Path) -> None:
+def test_one_of_several_sets_is_named(tmp_path: Path) -> None:
     other = {name: value + 1 for name, value in STATE.items()}
     torch.save({"model_ema": other, "model": STATE}, tmp_path / "x.pth")
     with pytest.warns(UserWarning, match=r"holds several sets of weights; 'model' is read, not \['model_ema'\]"):
         assert_same(tmp_path / "x.pth")
-
-
-def test_names_that_become_one_are_refused(tmp_path: Path) -> None:
-    torch.save({"a": torch.ones(1), "module.a": torch.ones(1)}, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match="the same names with and without"):
-        open_state(tmp_path / "x.pth").read()
-
-
-def test_unknown_wrappings_are_refused_with_their_keys(tmp_path: Path) -> None:
-    torch.save({"generator": STATE, "discriminator": STATE}, tmp_path / "x.pth")
-    with pytest.raises(ValueError, match=r'with the keys \["generator", "discriminator"\]'):
-        open_state(tmp_path / "x.pth").read()
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "archive", "torchscript"])
@@ -157,11 +145,21 @@ def test_truncated_files_are_errors_of_one_line(tmp_path: Path, kind: str, share
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"epoch": 3}, {"a": torch.ones(1), "b": 3}, {}])
-def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: Any) -> None:
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([1, 2], "no weights by name in it"),
+        ({"epoch": 3}, "no weights by name in it"),
+        ({}, "no weights by name in it"),
+        ({"generator": STATE, "discriminator": STATE}, r'with the keys \["generator", "discriminator"\]'),
+        ({"a": torch.ones(1), "b": 3}, "beside weights it holds"),
+        ({"a": torch.ones(1), "module.a": torch.ones(1)}, "the same names with and without"),
+    ],
+)
+def test_what_is_no_state_dict_is_refused(tmp_path: Path, content: Any, message: str) -> None:
     torch.save(content, tmp_path / "x.pt")
-    with pytest.raises(ValueError, match=r"no weights by name in it|beside weights it holds"):
-        open_state(tmp_path / "x.pt").read()
+    with pytest.raises(ValueError, match=message):
+        open_state(tmp_path / "x.pt")
 
 
 def test_an_index_may_only_name_files_beside_it(tmp_path: Path) -> None:

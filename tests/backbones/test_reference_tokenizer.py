@@ -7,19 +7,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer as BPETokenizer
 
 from reference_clip import reference_tokenizer
+from tiny import tiny_tokenizer
 from vitaclip.backbones import Tokenizer
-from vitaclip.catalog import (
-    class_variants,
-    dataset_names,
-    load_dataset_classes,
-    load_templates,
-    template_names,
-)
+from vitaclip.catalog import class_variants, dataset_names, load_dataset_classes, load_templates, template_names
+from vitaclip.names import clean_text
 
 PIECES = (
     *("playing guitar", "Jump", "a", "schön", "schÃ¶n", "naïve", "e\u0301", "ΟΔΟΣ", "İstanbul", "ẞ", "ǅ", "ﬁ", "Ĳ"),
@@ -107,7 +104,7 @@ def test_rows_are_the_references(context_length: int) -> None:
         assert not any(row[end + 1 :])
 
 
-def test_what_we_write_serves_the_tokenizers_library() -> None:
+def test_written_json_serves_the_tokenizers_library() -> None:
     bpe = BPETokenizer.from_str(ours().to_json())
     for wording in load_dataset_classes("kinetics700").prompts:
         assert bpe.encode(wording).ids == [49_406, *reference_tokenizer().encode(wording), 49_407]
@@ -128,3 +125,33 @@ def test_tokenizer_json_of_transformers(tmp_path: Path) -> None:
     # transformers does not mend texts, so it agrees on those that need no mending.
     for wording in load_dataset_classes("kinetics400").prompts:
         assert from_ours(wording)["input_ids"] == [49_406, *from_theirs.encode(wording), 49_407]
+
+
+@pytest.mark.parametrize(
+    ("text", "cleaned"),
+    [
+        ("  Jump\t UP \n", "jump up"),
+        ("cats &amp;amp; dogs", "cats & dogs"),
+        ("schÃ¶n", "schön"),
+        ("ΟΔΟΣ", "οδος"[:-1] + "ς"),
+        ("bell\x07 and &amp;amp;amp;lt;b>", "bell and <b>"),
+        (" \t\n\u3000", ""),
+    ],
+)
+def test_text_is_cleaned_as_clip_does(text: str, cleaned: str) -> None:
+    assert clean_text(text) == cleaned
+
+
+def test_batches_reach_the_longest_text() -> None:
+    tokenizer = tiny_tokenizer()
+    tokens = tokenizer(["jump", "a video of jump."])
+    assert tokens.ids.shape == (2, 7)
+    assert tokens.end.tolist() == [2, 6]
+    assert torch.equal(tokens.ids[torch.arange(2), tokens.end], torch.full((2,), tokenizer.end_id))
+    assert tokens.ids[0, 3:].eq(0).all()
+    assert tokens.ids[1, 1:6].tolist() == tokenizer.encode("a video of jump.")
+
+
+def test_texts_too_long_are_refused() -> None:
+    with pytest.raises(ValueError, match="makes 6 tokens, the text tower takes 5; shorten it"):
+        tiny_tokenizer()(["jump", "a video of jump"], context_length=5)

@@ -30,7 +30,7 @@ def test_quick_gelu_is_x_times_sigmoid() -> None:
 
 
 @pytest.mark.parametrize("keep", [1, 3])
-def test_kept_tokens_are_those_of_the_whole_block(keep: int) -> None:
+def test_kept_tokens_equal_the_whole_block(keep: int) -> None:
     block = tiny_backbone().clip.vision.blocks[0].double()
     assert isinstance(block, Block)
     x, shared, own = (
@@ -39,9 +39,8 @@ def test_kept_tokens_are_those_of_the_whole_block(keep: int) -> None:
     context = [shared, own[:, None]]
     whole, kept = block(x, context)[..., :keep, :], block(x, context, keep=keep)
     torch.testing.assert_close(kept, whole, rtol=1e-12, atol=1e-12)
-    pairs = zip(gradients(kept, x, shared, own), gradients(whole, x, shared, own), strict=True)
-    for ours, expected in pairs:
-        torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+    both = [gradients(value, x, shared, own) for value in (kept, whole)]
+    torch.testing.assert_close(*both, rtol=1e-12, atol=1e-12)
 
 
 def one_by_one(tower: TextTower, embeddings: Tensor, end: Tensor) -> Tensor:
@@ -56,9 +55,7 @@ def one_by_one(tower: TextTower, embeddings: Tensor, end: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("kept", [0, 4, 100])
-def test_texts_in_parts_have_the_features_and_gradients_of_texts_alone(
-    kept: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_texts_in_parts_equal_texts_alone(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_module, "CHUNK_SIZE", 3)
     monkeypatch.setattr(text_module, "MAX_STORED_TEXTS", kept)
     tower = tiny_backbone().clip.text.double()
@@ -67,11 +64,11 @@ def test_texts_in_parts_have_the_features_and_gradients_of_texts_alone(
     trained = (embeddings, *tower.blocks[0].parameters(), tower.pos_embed)
     features, expected = tower(embeddings, end), one_by_one(tower, embeddings, end)
     torch.testing.assert_close(features, expected, rtol=1e-12, atol=1e-12)
-    for ours, alone in zip(gradients(features, *trained), gradients(expected, *trained), strict=True):
-        torch.testing.assert_close(ours, alone, rtol=1e-11, atol=1e-11)
+    both = [gradients(value, *trained) for value in (features, expected)]
+    torch.testing.assert_close(*both, rtol=1e-11, atol=1e-11)
 
 
-def test_texts_beyond_the_kept_are_computed_twice_in_training_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_texts_beyond_the_kept_are_recomputed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(text_module, "CHUNK_SIZE", 2)
     monkeypatch.setattr(text_module, "MAX_STORED_TEXTS", 2)
     tower = tiny_backbone().clip.text

@@ -30,7 +30,7 @@ def probe_config(world: Path, out: Path, **optim: float) -> TrainConfig:
     return replace(config, model=replace(config.model, **NO_PROMPTS, **PROBE))
 
 
-def test_it_starts_where_clip_is_without_training() -> None:
+def test_probe_starts_at_the_untrained_clip() -> None:
     model = tiny_model(NAMES, **PROBE)
     torch.testing.assert_close(model.encode_text(NAMES), model.encode_text(NAMES, TEMPLATES))
     counts = model.trained_counts()
@@ -38,7 +38,7 @@ def test_it_starts_where_clip_is_without_training() -> None:
     assert not {"learned_text", "backbone"} & counts.keys()
 
 
-def test_it_serves_its_own_classes_in_any_order_and_no_others() -> None:
+def test_probe_serves_its_own_classes_alone() -> None:
     model = tiny_model(NAMES, **PROBE)
     assert isinstance(model.head, LinearHead)
     vectors = torch.nn.init.normal_(model.head.vectors).detach()
@@ -53,7 +53,7 @@ def test_it_serves_its_own_classes_in_any_order_and_no_others() -> None:
     )
 
 
-def test_training_equals_a_cosine_classifier_written_by_hand(world: Path, tmp_path: Path) -> None:
+def test_training_equals_a_handwritten_cosine_classifier(world: Path, tmp_path: Path) -> None:
     config = probe_config(world, tmp_path, steps=20, learning_rate=0.05, weight_decay=0.1)
     trainer = Trainer(config)
     model = trainer.model.double()
@@ -78,9 +78,7 @@ def test_training_equals_a_cosine_classifier_written_by_hand(world: Path, tmp_pa
         torch.testing.assert_close(ours.detach(), expected.detach(), rtol=1e-10, atol=1e-12)
 
 
-def test_a_folder_brings_it_back_without_a_look_at_the_texts(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_loading_reads_no_texts(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = Trainer(probe_config(world, tmp_path)).fit()
     expected = model.encode_text(NAMES)
     assert not torch.allclose(expected, model.encode_text(NAMES, TEMPLATES))
@@ -90,23 +88,17 @@ def test_a_folder_brings_it_back_without_a_look_at_the_texts(
     assert "| compared with | linear |" in (tmp_path / "model" / "README.md").read_text()
 
 
-def test_the_published_format_is_refused() -> None:
+def test_unfit_uses_are_refused() -> None:
     with pytest.raises(ValueError, match=r"no name in that format for 1 tensors: \['head.vectors'\]"):
         to_published({}, tiny_model(NAMES, **PROBE).adapter_state())
-
-
-def test_it_needs_classes() -> None:
+    for towers in ("text", "both"):
+        with pytest.raises(ValueError, match=r"ModelConfig.train = .*so that no text trains; set image or none"):
+            tiny_model(NAMES, **PROBE, train=towers)
     with pytest.raises(ValueError, match=r"a vector per class needs the class names.*choose another model.head"):
         tiny_model(**PROBE)
 
 
-@pytest.mark.parametrize("towers", ["text", "both"])
-def test_no_text_tower_trains_beside_it(towers: str) -> None:
-    with pytest.raises(ValueError, match=r"ModelConfig.train = .*so that no text trains; set image or none"):
-        tiny_model(NAMES, **PROBE, train=towers)
-
-
-def test_with_towers_the_image_tower_alone_trains_and_a_run_goes_on(world: Path, tmp_path: Path) -> None:
+def test_image_tower_trains_and_run_goes_on(world: Path, tmp_path: Path) -> None:
     config = probe_config(world, tmp_path, steps=4)
     config = replace(config, model=replace(config.model, train="image"))
     model = Trainer(config).model
