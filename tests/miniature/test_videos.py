@@ -24,7 +24,7 @@ def decode(path: Path) -> np.ndarray:
 
 
 def test_a_file_shows_the_rendered_video(tmp_path: Path) -> None:
-    listing = videos.write_videos(tmp_path, "train", 2, seed=4, processes=1)
+    listing = videos.write_videos(tmp_path, "train", 2, seed=4, processes=0)
     rows = [line.split(",") for line in listing.read_text().splitlines()]
     assert rows == [
         [f"train/{name.replace(' ', '_')}/{number:05d}.mp4", name]
@@ -44,14 +44,14 @@ def test_a_file_shows_the_rendered_video(tmp_path: Path) -> None:
 
 def test_splits_share_no_clip(tmp_path: Path) -> None:
     for split in ("train", "test_trained"):
-        videos.write_videos(tmp_path, split, 1, seed=0, processes=1)
+        videos.write_videos(tmp_path, split, 1, seed=0, processes=0)
     name = "red_heart_moving_left/00001.mp4"
     assert (tmp_path / "train" / name).read_bytes() != (tmp_path / "test_trained" / name).read_bytes()
 
 
 def test_two_processes_write_the_same_files(tmp_path: Path) -> None:
     counts: list[int] = []
-    for folder, processes in (("one", 1), ("two", 2)):
+    for folder, processes in (("one", 0), ("two", 2)):
         videos.write_videos(tmp_path / folder, "train", 1, seed=0, processes=processes, on_done=counts.append)
     files = sorted((tmp_path / "one").rglob("*.mp4"))
     assert len(files) == 2
@@ -61,14 +61,14 @@ def test_two_processes_write_the_same_files(tmp_path: Path) -> None:
 
 
 def test_what_is_complete_is_kept(tmp_path: Path) -> None:
-    listing = videos.write_videos(tmp_path, "test_novel", 1, seed=0, processes=1)
+    listing = videos.write_videos(tmp_path, "test_novel", 1, seed=0, processes=0)
     path = next(tmp_path.rglob("*.mp4"))
     before = path.stat().st_mtime_ns
     listing.unlink()
-    assert videos.write_videos(tmp_path, "test_novel", 1, seed=0, processes=1).is_file()
+    assert videos.write_videos(tmp_path, "test_novel", 1, seed=0, processes=0).is_file()
     assert path.stat().st_mtime_ns == before
     with pytest.raises(ValueError, match="holds other videos"):
-        videos.write_videos(tmp_path, "test_novel", 2, seed=0, processes=1)
+        videos.write_videos(tmp_path, "test_novel", 2, seed=0, processes=0)
 
 
 def test_an_interrupted_run_leaves_no_split(tmp_path: Path) -> None:
@@ -76,9 +76,9 @@ def test_an_interrupted_run_leaves_no_split(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        videos.write_videos(tmp_path, "train", 1, seed=0, processes=1, on_done=stop)
+        videos.write_videos(tmp_path, "train", 1, seed=0, processes=0, on_done=stop)
     assert not (tmp_path / "train").exists()
     assert not (tmp_path / "train.csv").exists()
-    videos.write_videos(tmp_path, "train", 1, seed=0, processes=1)
+    videos.write_videos(tmp_path, "train", 1, seed=0, processes=0)
     assert len(list((tmp_path / "train").rglob("*.mp4"))) == 2
     assert [path.name for path in tmp_path.glob(".*")] == []

@@ -106,32 +106,6 @@ def centre_and_area(video: np.ndarray) -> np.ndarray:
     return np.array([[columns[mask].mean(), rows[mask].mean(), mask.sum()] for mask in white])
 
 
-@pytest.mark.parametrize("shape", range(6))
-def test_no_shape_looks_the_same_after_a_turn(shape: int) -> None:
-    """At the CLIP's 64 px, the smallest shape and a larger one: every turn by a multiple of 15 degrees shows."""
-    for radius in (world.RADIUS_RANGE[0], 0.2):
-        upright = cover_of(shape, radius, 0.0)
-        for turn in range(15, 360, 15):
-            turned = cover_of(shape, radius, float(turn))
-            assert np.abs(turned - upright).sum() > 0.12 * upright.sum(), (world.SHAPES[shape], turn)
-
-
-def cover_of(shape: int, radius: float, angle: float) -> np.ndarray:
-    image = np.zeros((64, 64))
-    window, cover = world.coverage(shape, np.array([0.5, 0.5, np.log(radius), angle]), 64)
-    image[window] = cover
-    return image
-
-
-@pytest.mark.parametrize("shape", range(6))
-def test_shapes_differ_from_each_other_at_any_angle(shape: int) -> None:
-    mine = cover_of(shape, 0.2, 0.0)
-    for other in range(6):
-        for turn in range(0, 360, 15):
-            if other != shape:
-                assert np.abs(cover_of(other, 0.2, float(turn)) - mine).sum() > 0.2 * mine.sum()
-
-
 def test_the_shape_is_fully_visible_in_every_frame() -> None:
     for motion in range(8):
         for number in range(40):

@@ -123,4 +123,5 @@ def _print(explanation: Explanation) -> None:
     curve = ", ".join(f"{probability:.1%}" for probability in occlusion.curve)
     console.print(f"occluding more and more (frames {order}): {curve}", soft_wrap=True)
     nearest = ", ".join(f"{near.name} {near.cosine:.2f}" for near in explanation.neighbours)
-    console.print(f"nearest texts: {nearest}\n", soft_wrap=True)
+    console.print(f"nearest texts: {nearest}", soft_wrap=True)
+    console.print()

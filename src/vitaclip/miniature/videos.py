@@ -4,16 +4,16 @@ What a file shows depends on the seed, the class and the clip's number alone, no
 """
 
 import json
+import math
 import shutil
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 import av
 
+from vitaclip.data.workers import run_in_processes
 from vitaclip.files import write_text
 from vitaclip.miniature import world
 
@@ -45,7 +45,7 @@ def write_videos(
         split: "train" and "test_trained" hold the 216 trained classes, "test_novel" the 72 never trained ones.
         clips_per_class: videos of each class, at least 1.
         seed: 0 or more; another one gives another world of the same kind.
-        processes: how many render at once; 1 stays in this process.
+        processes: how many render at once; 0 stays in this process.
         on_done: called with the number of videos just written, in this process.
 
     Returns:
@@ -66,8 +66,10 @@ def write_videos(
         partly = folder / f".{split}.partial"
         shutil.rmtree(partly, ignore_errors=True)
         task = partial(_write_class, partly, _FIRST_CLIP[split], clips_per_class, seed)
-        for count in _run(task, split_classes(split), processes):
-            on_done(count)
+        for outcome in run_in_processes(task, split_classes(split), processes, math.inf):
+            if outcome.error:
+                raise outcome.error
+            on_done(clips_per_class)
         write_text(partly / MANIFEST_FILE, json.dumps(manifest, indent=2) + "\n")
         partly.rename(target)
     rows = [
@@ -105,19 +107,9 @@ def write_clip(path: Path, seed: int, class_id: int, index: int, image_size: int
         container.mux(stream.encode())
 
 
-def _run(task: Callable[[str], int], names: tuple[str, ...], processes: int) -> Iterator[int]:
-    if processes == 1:
-        yield from map(task, names)
-        return
-    # Fresh interpreters: forking one that runs torch's threads can hang.
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(task, names)
-
-
-def _write_class(folder: Path, first_clip: int, count: int, seed: int, name: str) -> int:
+def _write_class(folder: Path, first_clip: int, count: int, seed: int, name: str) -> None:
     (folder / clip_path(name, 1)).parent.mkdir(parents=True)
     for number in range(1, count + 1):
         place = folder / clip_path(name, number)
         size = world.IMAGE_SIZE, world.FRAME_COUNT
         write_clip(place, seed, world.class_id_of(name), first_clip + number, *size)
-    return count
