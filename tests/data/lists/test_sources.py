@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip.data import choose_classes, read_folder, read_videos
+from vitaclip.data import choose_classes, find_videos, read_folder, read_videos
 
 
 def write_videos(root: Path, *files: str) -> Path:
@@ -112,3 +112,8 @@ def test_files_then_data_sets_then_names_are_classes(tmp_path: Path, monkeypatch
 def test_classes_that_are_nothing_are_refused(classes: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         choose_classes(classes)
+
+
+def test_whole_tar_file_is_named_as_one(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"x\.tar: is a tar file; name its videos, such as .*/x\.tar::KEY\.mp4"):
+        find_videos([tmp_path / "x.tar"])

@@ -201,7 +201,8 @@ def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
     any whose own content is numbered pictures is itself one video.
 
     Raises:
-        ValueError: if a folder holds no video. A missing file or member is named when opened, like other bad ones.
+        ValueError: if a folder holds no video, or for a whole tar file. A missing file or member is named when opened,
+            like other bad ones.
     """
     found: list[VideoPath] = []
     for given in paths:
@@ -216,6 +217,8 @@ def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
             if not inside:
                 raise ValueError(f"{path}: no video in this folder (endings: {', '.join(sorted(VIDEO_SUFFIXES))})")
             found += inside
+        elif isinstance(path, Path) and path.suffix == ".tar":
+            raise ValueError(f"{path}: is a tar file; name its videos, such as {path}::KEY.mp4, or unpack it")
         else:
             found.append(path)
     return found
