@@ -1,20 +1,21 @@
 """Small fakes of the standard data sets: lists with real tiny videos, and a tiny CLIP that knows the classes' words."""
 
-import csv
 import shutil
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
 from miniature_clip.vocabulary import learn_tokenizer
 from tiny import all_kinds, learned_text, tiny_clip_config
 from video_files import write_video
-from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.data import EvalViews, frame_sampling
 from vitaclip.data.config import SamplingConfig
+from vitaclip.files import csv_text
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 
@@ -24,8 +25,7 @@ SEEDS = (1, 2, 3, 4, 8, 16)
 """Of the models; protocols call them by seed, split or shots."""
 
 
-@dataclass(frozen=True)
-class FakeClip:
+class FakeClip(NamedTuple):
     """A video of a fake data set."""
 
     path: str
@@ -75,14 +75,25 @@ def _fake_clips(dataset: str, folder: Path, models: list[VideoModel]) -> list[Fa
 
 def write_words_backbone(folder: Path) -> Path:
     """A tiny CLIP to which every word of the data sets' classes is a token of its own."""
-    save_backbone(*_words_backbone(), folder)
+    names = [prompt for dataset in DATASETS for prompt in load_dataset_classes(dataset).prompts]
+    tokenizer = learn_tokenizer(["a video of .", *names])
+    config = tiny_clip_config()
+    config = replace(config, text=replace(config.text, vocab_size=tokenizer.vocab_size))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        clip = CLIP(config).eval()
+        torch.nn.init.normal_(clip.text.token_embed.weight)
+        for block in [*clip.vision.blocks, *clip.text.blocks]:
+            for parameter in block.parameters():
+                if parameter.dim() > 1:
+                    parameter.data *= 3
+    save_backbone(clip, tokenizer, folder)
     return folder
 
 
 def write_list(file: Path, clips: list[FakeClip]) -> None:
     """A list as the package writes them: quoted path and class name."""
-    with file.open("w", newline="", encoding="utf-8") as text:
-        csv.writer(text, quoting=csv.QUOTE_ALL).writerows((clip.path, clip.class_name) for clip in clips)
+    file.write_text(csv_text(clips), "utf-8")
 
 
 def save_fake_model(folder: Path, backbone: Path, seed: int, names: tuple[str, ...] = ()) -> VideoModel:
@@ -102,19 +113,3 @@ def save_fake_model(folder: Path, backbone: Path, seed: int, names: tuple[str, .
                 parameter.add_(0.3 * torch.randn_like(parameter))
     model.save_pretrained(folder)
     return model
-
-
-def _words_backbone() -> tuple[CLIP, Tokenizer]:
-    names = [prompt for dataset in DATASETS for prompt in load_dataset_classes(dataset).prompts]
-    tokenizer = learn_tokenizer(["a video of .", *names])
-    config = tiny_clip_config()
-    config = replace(config, text=replace(config.text, vocab_size=tokenizer.vocab_size))
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        clip = CLIP(config).eval()
-        torch.nn.init.normal_(clip.text.token_embed.weight)
-        for block in [*clip.vision.blocks, *clip.text.blocks]:
-            for parameter in block.parameters():
-                if parameter.dim() > 1:
-                    parameter.data *= 3
-    return clip, tokenizer
