@@ -20,7 +20,7 @@ PUBLISHED: dict[str, Any] = {
     "model.pool": {"name": "mean"},
     "model.head": {
         **{"name": "learned_text", "num_context": 8, "per_class": True, "class_token_position": "end"},
-        "init_words": "",
+        **{"init_words": "", "depth": 1},
     },
     "model.sampling.kind": "dense",
     "model.sampling.stride": 16,

@@ -74,11 +74,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def check_place(file: str | Path, inputs: Iterable[str | Path] = ()) -> None:
-    """Make sure that a file can be written here, before the long work whose results it is to hold.
-
-    Args:
-        file: what is to be written.
-        inputs: files that are read, none of which may be written over.
+    """Make sure, before the long work, that its results can be written to a file that is none of its inputs.
 
     Raises:
         ValueError: the file is a folder, lies below a file, or is one of the inputs.
@@ -98,25 +94,14 @@ def check_place(file: str | Path, inputs: Iterable[str | Path] = ()) -> None:
 
 
 def check_no_input(place: str | Path, inputs: Iterable[str | Path]) -> None:
-    """Make sure that a file or folder that is to be written is none of the inputs; these need not exist.
-
-    Raises:
-        ValueError: it is one of them.
-    """
+    """Raise ValueError if a file or folder that is to be written is one of the inputs, which need not exist."""
     if Path(place).exists() and Path(place).resolve() in {Path(given).resolve() for given in inputs if str(given)}:
         raise ValueError(f"{place}: is read by this command and would be written over; name another place")
 
 
 def check_own(file: Path, *signs: str) -> None:
-    """Make sure that a file with a common name, in a folder that a user names, is not somebody else's.
-
-    Args:
-        file: what is to be written over, if it exists.
-        signs: texts of which every such file of ours has one, in its first megabyte.
-
-    Raises:
-        ValueError: the file exists without any.
-    """
+    """Raise ValueError if a file with a common name, in a folder that a user names, is somebody else's: it exists, but
+    has none of the texts of which every such file of ours has one in its first megabyte."""
     if not file.exists():
         return
     with file.open("rb") as opened:
@@ -126,11 +111,8 @@ def check_own(file: Path, *signs: str) -> None:
 
 
 def check_made_with(file: Path, settings: str) -> None:
-    """Make sure that the folder of a file that says how the folder was made is new, empty, or was made in this way.
-
-    Raises:
-        ValueError: it was made in another way, or holds something else altogether.
-    """
+    """Raise ValueError unless the folder of a file that holds the settings it was made with is new, empty, or was made
+    with these."""
     folder = file.parent
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder}: is a file; name a new folder")
@@ -140,9 +122,8 @@ def check_made_with(file: Path, settings: str) -> None:
         raise ValueError(f"{folder}: holds other things; name a new folder")
     made = file.read_text(encoding="utf-8")
     if made != settings:
-        raise ValueError(
-            f"{folder}: was made with {made.strip()}, not {settings.strip()}; use these or name another folder"
-        )
+        both = f"{made.strip()}, not {settings.strip()}"
+        raise ValueError(f"{folder}: was made with {both}; use these or name another folder")
 
 
 def sha256_of_file(file: str | Path) -> str:
@@ -168,24 +149,19 @@ def write_json(path: str | Path, value: Any) -> None:
 def csv_text(rows: Iterable[Sequence[object]], *, for_people: bool = False) -> str:
     """Rows as csv, every field in quotes: paths and names may hold anything.
 
-    Args:
-        rows: the cells.
-        for_people: cells that look like formulas are defused; see `defuse`. Lists that commands read again keep theirs.
+    Cells `for_people` are defused, see `defuse`; lists that commands read again keep theirs.
     """
-    text, cells = io.StringIO(), (lambda cell: defuse(cell) if isinstance(cell, str) else cell) if for_people else None
+    text = io.StringIO()
     writer = csv.writer(text, quoting=csv.QUOTE_ALL, lineterminator="\n")
-    writer.writerows(map(cells, row) if cells else row for row in rows)
+    for row in rows:
+        writer.writerow([defuse(cell) if for_people and isinstance(cell, str) else cell for cell in row])
     return text.getvalue()
 
 
 def write_safetensors(
     path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Write tensors, atomically.
-
-    Raises:
-        OSError: if it cannot be written, as on a full disk.
-    """
+    """Write tensors, atomically."""
     cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic_write(path) as temporary:
         try:

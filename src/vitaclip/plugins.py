@@ -6,6 +6,7 @@ its environment, so that processes it starts know the same. Nothing that is load
 a plugin: only the user does.
 """
 
+import argparse
 import os
 import pkgutil
 import sys
@@ -15,6 +16,8 @@ from importlib import import_module
 from importlib.metadata import entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
+
+from vitaclip.strings import one_line
 
 ENVIRONMENT = "VITACLIP_PLUGINS"
 GROUP = "vitaclip.plugins"
@@ -52,18 +55,13 @@ def import_registered(package: str) -> None:
 
 def take_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     """Arguments of a command line without `--plugins FILE`, wherever it stands, and these files."""
-    rest: list[str] = []
-    files: list[str] = []
-    following = iter(arguments)
-    for argument in following:
-        option, equals, value = argument.partition("=")
-        if option != "--plugins":
-            rest.append(argument)
-        elif file := value if equals else next(following, ""):
-            files.append(file)
-        else:
-            raise ValueError("--plugins: name a Python file, such as --plugins my_parts.py")
-    return rest, files
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--plugins", action="append", default=[])
+    try:
+        taken, rest = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ValueError("--plugins: name a Python file, such as --plugins my_parts.py") from error
+    return rest, taken.plugins
 
 
 @cache
@@ -80,10 +78,8 @@ def _once(what: str, load: Callable[[], object]) -> None:
         load()
     except Exception as error:
         _loaded.discard(what)
-        line = " ".join(str(error).split())[:300]
-        raise ValueError(
-            f"{what}: does not import ({type(error).__name__}: {line}); mend it or leave it out"
-        ) from error
+        reason = f"{type(error).__name__}: {one_line(error)}"
+        raise ValueError(f"{what}: does not import ({reason}); mend it or leave it out") from error
 
 
 def _import_file(file: Path) -> None:

@@ -85,18 +85,6 @@ class YamlFolder:
         return self.folder / f"{name_or_file}.yaml"
 
 
-def read_settings_file(file: Path, remedy: str) -> dict[str, Any]:
-    """The mapping that a YAML file holds.
-
-    Raises:
-        ValueError: if it holds something else, with the remedy.
-    """
-    content = read_yaml(file)
-    if not isinstance(content, dict):
-        raise ValueError(f"{file} holds no settings; {remedy}")
-    return content
-
-
 def read_bytes(path: str | Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """The content of a regular file of at most `max_bytes`.
 
@@ -132,22 +120,23 @@ def read_json(path: str | Path, remedy: str = "fetch it again") -> dict[str, Any
         return content
 
 
-def read_yaml(path: str | Path, remedy: str = "mend it") -> Any:
-    """The content of a YAML file, in plain Python values.
+def read_yaml(path: str | Path, remedy: str = "mend it") -> dict[str, Any]:
+    """The mapping that a YAML file holds, in plain Python values.
 
     Raises:
-        ValueError: if it is no YAML, too large, too deep, or stands for too many values by its aliases.
+        ValueError: if it is no YAML, no mapping, too large, too deep, or stands for too many values by its aliases.
         OSError: if the operating system refuses.
     """
     with reading(path, remedy):
         loader = yaml.SafeLoader(read_bytes(path, MAX_YAML_BYTES).decode("utf-8"))
         try:
             root = loader.get_single_node()
-            if root is None:
-                return None
+            if not isinstance(root, yaml.MappingNode):
+                raise ValueError(f"{path} holds no settings; {remedy}")
             if _count_nodes(root, {}) > MAX_YAML_NODES:
                 raise ValueError(f"{path}: its aliases stand for more than {MAX_YAML_NODES:,} values; write them out")
-            return loader.construct_document(root)
+            settings: dict[str, Any] = loader.construct_document(root)
+            return settings
         except yaml.YAMLError as error:
             raise ValueError(f"{path} is not YAML: {error}") from error
         finally:

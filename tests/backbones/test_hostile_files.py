@@ -268,7 +268,7 @@ CASES: dict[str, tuple[str, Make, str]] = {
     "deep list": ("yaml", file_of(b"[" * 50_000), "too deeply"),
     "deep map": ("yaml", file_of(b"{a: " * 50_000), "too deeply"),
     "long": ("yaml", file_of(b"a: b\n" * 2**20), "larger than 1 MiB"),
-    "objects": ("yaml", file_of(b"!!python/object/apply:os.getcwd []"), "not YAML"),
+    "objects": ("yaml", file_of(b"seed: !!python/object/apply:os.getcwd []"), "not YAML"),
     "latin": ("yaml", file_of(b"a: \xff"), "not UTF-8"),
     "deep descriptions": ("descriptions", file_of(b'{"a":' + b"[" * 200_000), "too deeply"),
 }

@@ -12,7 +12,7 @@ from vitaclip.ablate.claims import Claim
 from vitaclip.settings import Config, Probability, Rule, from_dict, to_dict
 from vitaclip.strings import did_you_mean
 from vitaclip.train.config import TrainConfig
-from vitaclip.untrusted import read_settings_file, reading
+from vitaclip.untrusted import read_yaml, reading
 
 SHIPPED = Path(str(files("vitaclip.ablate"))) / "variants.yaml"
 _REMEDY = "docs/ablation.md shows how it is written"
@@ -124,7 +124,7 @@ def _naming(variant: str) -> Iterator[None]:
 
 def _read(file: Path) -> dict[str, Any]:
     """The file's content, as mappings where mappings belong."""
-    content = read_settings_file(file, _REMEDY)
+    content = read_yaml(file, _REMEDY)
     variants, claims = content.get("variants"), content.get("claims", [])
     if not isinstance(variants, dict) or not variants:
         raise ValueError(f"{file}: write `variants:` and below it a name and its overrides; {_REMEDY}")

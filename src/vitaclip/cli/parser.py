@@ -83,8 +83,11 @@ class CommandParser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line."""
         del ex
-        text, command = _without_command(" ".join(message.split()))
-        prog = " ".join([self.prog.replace(" [options]", ""), *command])
+        message = " ".join(message.split())
+        # Missing arguments of a command are named by their own names: `data.scan.videos` is `videos` there.
+        command = re.search(r"arguments are required: ([\w.]+)\.", message)
+        text = message.replace(f"{command[1]}.", "") if command else message
+        prog = " ".join([self.prog.replace(" [options]", ""), *(command[1].split(".") if command else [])])
         raise UsageError(f"{text}{self._suggestion(text)} (see: {prog} --help)")
 
     def _suggestion(self, message: str) -> str:
@@ -93,15 +96,6 @@ class CommandParser(ArgumentParser):
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
         close = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
         return f"; did you mean {close[0]}?" if close and wrong and close[0] != wrong[1] else ""
-
-
-def _without_command(message: str) -> tuple[str, list[str]]:
-    """Missing arguments by their own names, and the command they belong to: `data.scan.videos` is `videos` there."""
-    lead, required, names = message.partition("arguments are required: ")
-    if not required:
-        return message, []
-    paths = [name.split(".") for name in names.split(", ")]
-    return f"{lead}{required}{', '.join(path[-1] for path in paths)}", paths[0][:-1]
 
 
 def add_commands(parser: ArgumentParser, commands: Mapping[str, tuple[str, str]], wanted: str | None = None) -> None:

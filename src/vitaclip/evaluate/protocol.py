@@ -16,7 +16,7 @@ from vitaclip.data import choose_classes
 from vitaclip.data.config import ViewsConfig
 from vitaclip.names import check_class_names
 from vitaclip.settings import Config, Rule, Template, from_dict, require
-from vitaclip.untrusted import YamlFolder, read_settings_file, reading
+from vitaclip.untrusted import YamlFolder, read_yaml, reading
 
 PROTOCOLS = YamlFolder(Path(str(files("vitaclip.evaluate"))) / "protocols", "protocol")
 ALL = "all"
@@ -161,7 +161,7 @@ def load_protocol(name_or_file: str) -> Protocol:
     if Path(name_or_file).is_file() or not at:
         name, variant = name_or_file, ""
     file = PROTOCOLS.find(name)
-    values = {"about": file.stem, "parts": {}, **read_settings_file(file, "docs/protocols.md shows one")}
+    values = {"about": file.stem, "parts": {}, **read_yaml(file, "docs/protocols.md shows one")}
     with reading(file, "docs/protocols.md shows one"):
         values |= {"name": f"{file.stem}{at * bool(variant)}{variant}", "variant": variant}
         values["shots"] = str(values.get("shots", 0))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitaclip.settings import from_dict
-from vitaclip.untrusted import YamlFolder, read_settings_file
+from vitaclip.untrusted import YamlFolder, read_yaml
 
 if TYPE_CHECKING:
     from vitaclip.train.config import TrainConfig
@@ -25,4 +25,4 @@ def load_recipe(name_or_file: str) -> "TrainConfig":
     """
     from vitaclip.train.config import TrainConfig  # here, because torch comes with it, which help must not wait for
 
-    return from_dict(TrainConfig, read_settings_file(RECIPES.find(name_or_file), "`vitaclip list recipes` shows some"))
+    return from_dict(TrainConfig, read_yaml(RECIPES.find(name_or_file), "`vitaclip list recipes` shows some"))
