@@ -93,8 +93,7 @@ def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VideoMo
     assert model.config.num_frames != 6
     runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0)
     evaluated = Evaluator(model, runtime, data).run(rows, NAMES, views)
-    told = evaluated.result.to_dict()
-    assert (told["device"], told["precision"]) == (model.device.type, "float32")
+    assert (evaluated.result.device, evaluated.result.precision) == (model.device.type, "float32")
     predictor = Predictor(model, views=views, runtime=runtime)
     predictor.set_classes(NAMES)
     for row, probabilities in zip(rows, evaluated.scores.probabilities, strict=True):

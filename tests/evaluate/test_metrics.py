@@ -58,4 +58,4 @@ def test_several_labels_are_measured_by_their_mean_average_precision() -> None:
     assert result.mean_average_precision == pytest.approx(expected.mean())
     hit = np.mean([choice in own for own, (choice,) in zip(labels, choices.tolist(), strict=True)])
     assert result.top1 == pytest.approx(hit)
-    assert result.to_dict()["confusion"] == []
+    assert result.confusion == []

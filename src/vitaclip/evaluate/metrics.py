@@ -6,7 +6,6 @@ Axes: n videos, K classes.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,10 +49,6 @@ class EvaluationResult:
     device: str = ""
     precision: str = ""
     """See `Computed`."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything, ready for JSON."""
-        return asdict(self)
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:

@@ -180,11 +180,6 @@ def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) 
     return f"no tested video is in {', '.join(checked)}" if checked else "not checked: no training list is there"
 
 
-def describe_missing(lists: ProtocolLists) -> list[str]:
-    """A line for each of the first videos that are not there, and how many more there are."""
-    return first_lines(list(lists.missing.values()))
-
-
 def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> dict[str, VideoSample]:
     """The samples of a list, each once; whether the files are there is not looked at."""
     videos = read_list(file, root, names, check=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from vitaclip.data import VideoSample, label_tensor
+from vitaclip.data import label_tensor
 from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassTexts
@@ -41,23 +41,17 @@ class Round:
 class PartResult:
     """One accuracy, with all that says what was scored."""
 
-    part: str
+    part: EvalPart
+    """The videos listed, which `evaluated.scores.indices` count through."""
     values: dict[str, int]
-    """What the model goes by, such as `{"seed": 1}`."""
     model: str
-    samples: tuple[VideoSample, ...]
-    """The videos listed; `evaluated.scores.indices` are indices into them."""
+    training: str
+    """See `Round`."""
     texts: ClassTexts
     """The candidates; rows and columns of the confusion matrix are in their order."""
-    sha256: dict[str, Any]
-    """Of each list's bytes; of the candidates' names, of their texts and of the templates, a line each."""
-    training: str
-    """See `Round.training`."""
     never_trained: str
     """How many of the candidates the model was not trained on, such as `3 of 10`."""
     evaluated: Evaluated
-    note: str = ""
-    """What was noticed when the list was read."""
 
     @property
     def result(self) -> EvaluationResult:
@@ -67,25 +61,31 @@ class PartResult:
     @property
     def title(self) -> str:
         """The part, and what its model goes by."""
-        return ", ".join([self.part, *(f"{word} {value}" for word, value in self.values.items())])
+        return ", ".join([self.part.name, *(f"{word} {value}" for word, value in self.values.items())])
 
     @property
     def file_name(self) -> str:
         """The same, to name files after."""
-        return "_".join([self.part, *(f"{word}{value}" for word, value in self.values.items())])
+        return "_".join([self.part.name, *(f"{word}{value}" for word, value in self.values.items())])
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but scores and videos, ready for JSON."""
-        names = ("part", "values", "model", "sha256", "training", "never_trained", "note")
-        said = {name: getattr(self, name) for name in names}
-        counts = {"videos_listed": len(self.samples), "videos_scored": self.result.num_videos}
-        texts = {
+        return {
+            "part": self.part.name,
+            "values": self.values,
+            "model": self.model,
+            "sha256": {"lists": self.part.sha256, **self.texts.sha256()},
+            "training": self.training,
+            "never_trained": self.never_trained,
+            "note": self.part.note,
+            "videos_listed": len(self.part.samples),
+            "videos_scored": self.result.num_videos,
+            **asdict(self.result),
             "text": self.texts.note,
             "templates": self.texts.templates,
             "class_names": self.texts.names,
             "class_texts": self.texts.texts,
         }
-        return said | counts | self.result.to_dict() | texts
 
 
 @dataclass(frozen=True)
@@ -150,16 +150,10 @@ def score_rounds(
             encoded = evaluator.encode([*samples.values()], views, texts, on_progress)
         for part, candidates in zip(this.parts, texts, strict=True):
             unknown = sum(model.head.own_number(each) is None for each in candidates[0].names)
-            results.append(
-                PartResult(
-                    *(part.name, dict(this.values), this.name, tuple(part.samples.values()), candidates[0]),
-                    sha256={"lists": dict(part.sha256), **candidates[0].sha256()},
-                    training=this.training,
-                    never_trained=f"{unknown} of {len(candidates[0].names)}",
-                    evaluated=evaluator.score(_select(encoded, samples, part), candidates),
-                    note=part.note,
-                )
-            )
+            evaluated = evaluator.score(_select(encoded, samples, part), candidates)
+            never_trained = f"{unknown} of {len(candidates[0].names)}"
+            about = part, dict(this.values), this.name, this.training
+            results.append(PartResult(*about, candidates[0], never_trained, evaluated))
     return tuple(results)
 
 
@@ -170,7 +164,9 @@ def summarize_parts(protocol: Protocol, parts: Sequence[PartResult]) -> dict[str
         return {"mean": statistics.fmean(top1), "std": statistics.pstdev(top1)}
     if protocol.summary == "harmonic_mean":
         pairs = list(zip(parts, top1, strict=True))
-        means = {name: statistics.fmean(value for part, value in pairs if part.part == name) for name in protocol.parts}
+        means = {
+            name: statistics.fmean(value for part, value in pairs if part.part.name == name) for name in protocol.parts
+        }
         return means | {"harmonic_mean": statistics.harmonic_mean(means.values())}
     return {}
 

@@ -40,7 +40,7 @@ def tell(
         file = Path(arguments.predictions)
         for part in result.parts:
             place = file.with_stem(f"{file.stem}_{part.file_name}") if several else file
-            write_predictions(place, part.samples, part.texts.names, part.evaluated.scores)
+            write_predictions(place, [*part.part.samples.values()], part.texts.names, part.evaluated.scores)
     if not arguments.report:
         return
     folder = Path(arguments.report)
@@ -72,7 +72,7 @@ def _print_accuracies(result: ProtocolResult) -> None:
     """A row for each part, and the figures that a protocol is quoted by."""
     rows = []
     for part in result.parts:
-        scored = f"{part.result.num_videos} of {len(part.samples)}"
+        scored = f"{part.result.num_videos} of {len(part.part.samples)}"
         accuracies = (part.result.top1, part.result.top5, part.result.mean_class_accuracy)
         rows.append((part.title, scored, str(len(part.texts.names)), *(f"{each:.2%}" for each in accuracies)))
     per_class = "per class" if result.parts[0].result.mean_average_precision is None else "mAP"
@@ -98,7 +98,7 @@ def _print_classes(result: EvaluationResult) -> None:
 def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
     """What a part was measured with, for the screen and the report."""
     facts = {
-        "note": part.note,
+        "note": part.part.note,
         "variant": result.variant and f"{result.variant}: labels meet the wording of another order, as published",
         "model": part.model,
         "views": describe_views(result.views),
@@ -118,16 +118,16 @@ def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
     about = {**protocol, **summary, **_facts(result, part)}
     if result.interpolation.space == "scores":
         about["explanations"] = "of the trained model alone: attention and occlusion do not see the interpolated scores"
-    title = f"{result.protocol}, {part.file_name}" if len(result.parts) > 1 else result.protocol or part.part
+    title = f"{result.protocol}, {part.file_name}" if len(result.parts) > 1 else result.protocol or part.part.name
     settings = {
-        "videos": list(part.sha256["lists"]),
+        "videos": list(part.part.sha256),
         "model": part.model,
         "views": to_dict(result.views),
         "templates": list(part.texts.templates),
         "texts": list(part.texts.texts),
         "interpolation": to_dict(result.interpolation),
     }
-    return EvalSubject(title, about, part.samples, part.texts.names, _sums(part), settings)
+    return EvalSubject(title, about, [*part.part.samples.values()], part.texts.names, _sums(part), settings)
 
 
 def describe_views(views: ViewsConfig) -> str:
@@ -152,7 +152,7 @@ def describe_interpolation(config: InterpolateConfig) -> str:
 
 def _sums(part: PartResult) -> dict[str, str]:
     """Of lists, names and templates, by what they are of."""
-    return {**part.sha256["lists"], **{name: value for name, value in part.sha256.items() if name != "lists"}}
+    return {**part.part.sha256, **part.texts.sha256()}
 
 
 def _shortened(sums: Mapping[str, str]) -> str:

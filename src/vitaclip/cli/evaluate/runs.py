@@ -16,17 +16,12 @@ from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
-from vitaclip.evaluate.protocol_lists import (
-    ProtocolLists,
-    check_training,
-    describe_missing,
-    list_part,
-    read_protocol_lists,
-)
+from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training, list_part, read_protocol_lists
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
 from vitaclip.runtime import pick_device
+from vitaclip.strings import first_lines
 
 
 class Evaluation:
@@ -108,7 +103,7 @@ class Evaluation:
         with dist.shared_errors():
             lists, prompts = prepare()
         console, protocol = terminal(quiet=not dist.is_rank0), lists.protocol
-        for line in describe_missing(lists):
+        for line in first_lines([*lists.missing.values()]):
             console.print(f"not there: {line}", style="yellow", soft_wrap=True)
         if lists.missing and given.data.on_error == "raise":
             count = len(lists.missing)
