@@ -5,6 +5,7 @@ and in bounded memory. All are made here and read in processes of their own, who
 import json
 import os
 import pickle
+import random
 import re
 import struct
 import subprocess
@@ -14,10 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 import hostile
@@ -64,23 +64,21 @@ def put(name: str, value: Any) -> Make:
     return clip_with(lambda state: state.update({name: value(state[name]) if callable(value) else value}))
 
 
-def backbone_config(text: str) -> Make:
-    """A backbone of ours whose config.json says this; `{...}` is put into its own, `vision.depth=...` too."""
+def write_model(folder: Path) -> None:
+    """A model folder with its backbone inside."""
+    tiny_model(("run", "jump")).save_pretrained(folder, embed_backbone=True)
+
+
+def write_backbone(folder: Path) -> None:
+    """A backbone folder."""
+    save_backbone(tiny_backbone().clip, tiny_backbone().tokenizer, folder)
+
+
+def config(write: Callable[[Path], None], text: str) -> Make:
+    """A folder of ours whose config.json says this."""
 
     def make(folder: Path) -> Path:
-        backbone = tiny_backbone()
-        save_backbone(backbone.clip, backbone.tokenizer, folder)
-        change_json(folder / "config.json", text)
-        return folder
-
-    return make
-
-
-def model_config(text: str) -> Make:
-    """A model folder whose config.json says this."""
-
-    def make(folder: Path) -> Path:
-        tiny_model(("run", "jump")).save_pretrained(folder, embed_backbone=True)
+        write(folder)
         change_json(folder / "config.json", text)
         return folder
 
@@ -106,10 +104,8 @@ def prompts_with(change: Callable[[dict[str, Tensor]], Any]) -> Make:
     """A model folder of an older version, without checksums, whose prompts are changed."""
 
     def make(folder: Path) -> Path:
-        model = tiny_model(("run", "jump"))
-        model.save_pretrained(folder, embed_backbone=True)
-        change_json(folder / "config.json", "sha256={}")
-        state = {name: tensor.clone() for name, tensor in model.adapter_state().items()}
+        config(write_model, "sha256={}")(folder)
+        state = load_file(folder / "prompts.safetensors")
         change(state)
         save_file(state, folder / "prompts.safetensors")
         return folder
@@ -159,7 +155,7 @@ def tokenizer_with(entry: str) -> Make:
     """A backbone of ours whose vocabulary has another entry, written as JSON writes it."""
 
     def make(folder: Path) -> Path:
-        backbone_config("vision.depth=2")(folder)
+        config(write_backbone, "vision.depth=2")(folder)
         file = folder / "tokenizer.json"
         file.write_text(file.read_text().replace('"!"', f'"{entry}"', 1))
         return folder
@@ -185,11 +181,11 @@ ALIASES = "a0: &a0 [x, x, x]\n" + "".join(f"a{i}: &a{i} [{', '.join([f'*a{i - 1}
 CLIPS: dict[str, tuple[Make, str]] = {
     # zip archives
     "compressed description": (
-        lambda f: archive(f, b"\0" * 900_000_000, root="x/code", deflate="data.pkl"),
+        lambda f: archive(f, b"\0" * 500_000_000, root="x/code", deflate="data.pkl"),
         "compressed archive",
     ),
     "compressed storage": (
-        lambda f: archive(f, described("I1000\n\x85"), b"\0" * 900_000_000, root="x/code", deflate="data/0"),
+        lambda f: archive(f, described("I1000\n\x85"), b"\0" * 500_000_000, root="x/code", deflate="data/0"),
         "another size|compressed archive|on a storage",
     ),
     "no description": (file_of(b"PK\x03\x04 nothing"), "damaged"),
@@ -236,32 +232,41 @@ CLIPS: dict[str, tuple[Make, str]] = {
     "deep index": (file_of(b'{"a":' + b"[" * 200_000, "m.index.json"), "too deeply"),
     "index of lists": (file_of(b'{"weight_map": {"a": [1]}}', "m.index.json"), "not an index"),
     "lone surrogate": (tokenizer_with("\\ud800"), "tokenizer"),
-    "backbone mlp_ratio": (backbone_config("vision.mlp_ratio=1e308"), "."),
+    "backbone mlp_ratio": (config(write_backbone, "vision.mlp_ratio=1e308"), "."),
 }
-BACKBONE_CONFIGS = """vision.depth=100000|vision.depth=1000000000|text.depth=1e400|vision.depth=1.5|embed_dim=1.5
+BACKBONE_CONFIGS = re.split(
+    r"[|\n]",
+    """vision.depth=100000|vision.depth=1000000000|text.depth=1e400|vision.depth=1.5|embed_dim=1.5
 vision.width=1000000000|vision=null|vision=5|text=[1]|vision="x"|text.context_length=2.5|pixel_mean="abc"
-pixel_mean=[NaN,0,0]|pixel_std=[1e-320,1,1]|vision.image_size=8000000000|[]|5|\x00|vision.patch_size=true"""
+pixel_mean=[NaN,0,0]|pixel_std=[1e-320,1,1]|vision.image_size=8000000000|[]|5|\x00|vision.patch_size=true""",
+)
 MODELS: dict[str, tuple[Make, str]] = {
-    "frames of other prompts": (model_config("model.num_frames=9999"), "do not fit the model's config"),
+    "frames of other prompts": (config(write_model, "model.num_frames=9999"), "do not fit the model's config"),
     "NaN prompt": (prompts_with(lambda s: s[TIME].view(-1)[3].fill_(float("nan"))), "holds NaN"),
     "20 GB of prompts": (huge_prompts, "do not fit the model's config"),
     "whole numbers": (prompts_with(lambda s: s.update({TIME: torch.ones(4, 16, dtype=torch.int32)})), "is int32"),
     "infinite temperature": (prompts_with(lambda s: s["head.logit_scale"].fill_(float("inf"))), "holds NaN or inf"),
 }
 # Those with `video` and `text` are as older versions wrote them.
-MODEL_CONFIGS = """model.num_frames=1000000000000|model.context.global.count=1000000000000|model.num_frames=1.5
+MODEL_CONFIGS = re.split(
+    r"[|\n]",
+    """model.num_frames=1000000000000|model.context.global.count=1000000000000|model.num_frames=1.5
 model.head.num_context=1000000000000|model.context.global.count=1.5|model.head.num_context=1.5|model.image_size=1000000
 model=null|model.context=5|model.context.local=[1]|model.head=5|model.video=[]|model.video={"num_global": 2000000}
 model.text={"num_context": 1.5}|class_names="abc"|class_names=[1,2]|class_names=[null]|class_names={"a":1}
 class_names=["", "a"]|class_names=["run", "RUN"]|class_names=["caf\u00e9", "cafe\u0301"]|class_names=["\u200b", "a"]
-origin=5|sha256=5|sha256={"../x":"0"}"""
+origin=5|sha256=5|sha256={"../x":"0"}""",
+)
 CASES: dict[str, tuple[str, Make, str]] = {
     **{name: ("clip", *case) for name, case in CLIPS.items()},
-    **{f"backbone {c}": ("clip", backbone_config(c), r"config\.json") for c in re.split(r"[|\n]", BACKBONE_CONFIGS)},
-    "deep backbone": ("clip", backbone_config('{"vision":' + '{"a":' * 100_000), r"config\.json"),
+    **{
+        f"backbone {c}": ("clip", config(write_backbone, c), r"config\.json")
+        for c in re.split(r"[|\n]", BACKBONE_CONFIGS)
+    },
+    "deep backbone": ("clip", config(write_backbone, '{"vision":' + '{"a":' * 100_000), r"config\.json"),
     **{name: ("model", *case) for name, case in MODELS.items()},
-    **{f"model {c}": ("model", model_config(c), r"config\.json") for c in re.split(r"[|\n]", MODEL_CONFIGS)},
-    "deep model": ("model", model_config('{"model":' + "[" * 200_000), r"config\.json"),
+    **{f"model {c}": ("model", config(write_model, c), r"config\.json") for c in MODEL_CONFIGS},
+    "deep model": ("model", config(write_model, '{"model":' + "[" * 200_000), r"config\.json"),
     # YAML and JSON
     "aliases": ("yaml", file_of(ALIASES.encode()), "aliases stand for more"),
     "alias of itself": ("yaml", file_of(b"a: &a [*a]"), "aliases stand for more"),
@@ -308,13 +313,14 @@ def test_hostile_files_end_in_one_line(name: str, answers: dict[str, list[Any]])
     assert seconds < 15
 
 
-def test_a_sound_file_is_read_under_the_same_limits(answers: dict[str, list[Any]]) -> None:
+def test_sound_file_is_read_under_the_same_limits(answers: dict[str, list[Any]]) -> None:
     assert answers["sound"][:2] == ["", ""]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["zip", "description", "torchscript"])
 def test_flipped_bits_are_one_line_or_harmless(part: str, tmp_path: Path) -> None:
-    """Of 60 damaged files each, none raises anything else, and none loads with other numbers."""
+    """Of 40 damaged files each, none raises anything else, and none loads with other numbers."""
     model = peers.openai_clip()
     peers.write_tokenizer(tmp_path)
     whole = tmp_path / "whole.pt"
@@ -324,14 +330,11 @@ def test_flipped_bits_are_one_line_or_harmless(part: str, tmp_path: Path) -> Non
         torch.save(model.state_dict(), whole)
     expected = load_backbone(whole, activation="quick_gelu").fingerprint
     content = whole.read_bytes()
-    generator = np.random.default_rng(7)
-    jobs = []
-    for number in range(60):
+    generator, jobs = random.Random(7), []
+    for number in range(40):
         damaged = bytearray(content)
-        place = (
-            60 + int(generator.integers(2000)) if part != "zip" else len(content) - 1 - int(generator.integers(9000))
-        )
-        damaged[place] ^= 1 << int(generator.integers(8))
+        place = 60 + generator.randrange(2000) if part != "zip" else len(content) - 1 - generator.randrange(9000)
+        damaged[place] ^= 1 << generator.randrange(8)
         (tmp_path / f"x{number}.pt").write_bytes(damaged)
         jobs.append((str(number), "clip", str(tmp_path / f"x{number}.pt")))
     for name, (kind, message, _, _) in outcomes(tmp_path, jobs).items():
@@ -344,7 +347,7 @@ def test_flipped_bits_are_one_line_or_harmless(part: str, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("file", ["prompts.safetensors", "backbone/tokenizer.json", "backbone/model.safetensors"])
-def test_a_flipped_bit_in_a_model_folder_is_noticed(file: str, tmp_path: Path) -> None:
+def test_flipped_bit_of_a_model_folder_is_noticed(file: str, tmp_path: Path) -> None:
     folder = tiny_model(("run", "jump")).save_pretrained(tmp_path / "model", embed_backbone=True)
     VideoModel.from_pretrained(folder)
     content = bytearray((folder / file).read_bytes())
