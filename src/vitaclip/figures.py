@@ -4,7 +4,6 @@ matplotlib is imported inside the functions, because it takes time to load that 
 """
 
 import re
-import unicodedata
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -39,7 +38,7 @@ def drawing(width: float, height: float) -> "Iterator[Figure]":
     """A figure of `width` x `height` inches in the style of all figures, which holds until the block ends.
 
     Formulas are off, so that a class called `$x$` is written as it is. Characters that no font has cause no warning: a
-    browser draws them in SVG, and `readable` replaces them in a PNG.
+    browser draws them in SVG, and in a PNG they are boxes.
 
     >>> with drawing(4, 3) as figure:
     ...     _ = figure.subplots().plot([0, 1])
@@ -122,29 +121,6 @@ def shorten(text: str, most: int = 28) -> str:
     """The text on one line, its end cut off with an ellipsis where it has more than `most` characters."""
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
-
-
-def readable(text: str) -> str:
-    """The text with each character that no font here can draw as its Unicode name.
-
-    >>> readable("\U0001f3c3 fast")  # where no font has emoji
-    '[runner] fast'
-    """
-    return "".join(char if _drawable(char) else _spelled(char) for char in text)
-
-
-def _spelled(char: str) -> str:
-    joins = unicodedata.category(char).startswith(("M", "C"))  # it changes its neighbour and is nothing alone
-    return "" if joins else f"[{unicodedata.name(char, f'U+{ord(char):04X}').lower()}]"
-
-
-@cache
-def _drawable(char: str) -> bool:
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    return any(
-        get_font(findfont(FontProperties(family=[font]))).get_char_index(ord(char)) for font in _installed_fonts()
-    )
 
 
 @cache

@@ -33,6 +33,7 @@ def test_draws_do_not_depend_on_the_look() -> None:
     assert np.array_equal(one.rest, other.rest)
 
 
+@pytest.mark.slow
 def test_one_frame_says_nothing_about_the_motion() -> None:
     """Two-sample Kolmogorov-Smirnov: each motion's coordinates at a random frame against all the other motions'."""
     count = 1200

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vitaclip.explain.attention import label_and_color
 from vitaclip.explain.explanation import Explanation
-from vitaclip.figures import ACCENT, INK, RULE, SOFT, bars, drawing, fraction_axis, readable, shorten, to_png
+from vitaclip.figures import ACCENT, INK, RULE, SOFT, bars, drawing, fraction_axis, shorten, to_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,18 +78,14 @@ def _titles(explanation: Explanation) -> tuple[str, str]:
     """The name with its probability; below it the clip, the predicted name if it is another, and the warning."""
     candidate = next(each for each in explanation.candidates if each.name == explanation.name)
     number, clips = explanation.clip
-    about = [readable("/".join(explanation.path.parts[-2:])), f"clip {number + 1} of {clips}"]
+    about = ["/".join(explanation.path.parts[-2:]), f"clip {number + 1} of {clips}"]
     if clips > 1:
         about[1] += f", {candidate.clip_probability:.1%} alone"
     predicted = explanation.candidates[0]
     if predicted.name != explanation.name:
-        about.append(f"predicted: {_label(predicted.name, 40)}, {predicted.probability:.1%}")
+        about.append(f"predicted: {shorten(predicted.name, 40)}, {predicted.probability:.1%}")
     warning = f"\n{explanation.warning}" if explanation.warning else ""
-    return f"{candidate.probability:.1%}  {_label(explanation.name, 60)}", "   |   ".join(about) + warning
-
-
-def _label(name: str, most: int = 30) -> str:
-    return shorten(readable(name), most)
+    return f"{candidate.probability:.1%}  {shorten(explanation.name, 60)}", "   |   ".join(about) + warning
 
 
 def _about_attention(explanation: Explanation) -> str:
@@ -143,7 +139,7 @@ def _draw_panels(panels: "Sequence[Axes]", explanation: Explanation) -> None:
     """The candidates, the probability as more and more frames are occluded, and the nearest names."""
     (left, middle, right), candidates = panels, explanation.candidates
     colours = [ACCENT if each.name == explanation.name else _KEPT for each in candidates]
-    bars(left, [_label(each.name) for each in candidates], [each.probability for each in candidates], colours)
+    bars(left, [shorten(each.name) for each in candidates], [each.probability for each in candidates], colours)
     left.set_title("Candidates: probability from all clips")
 
     curve, occlusion = explanation.occlusion.curve, explanation.occlusion
@@ -155,5 +151,5 @@ def _draw_panels(panels: "Sequence[Axes]", explanation: Explanation) -> None:
     fraction_axis(middle)
 
     near = explanation.neighbours
-    bars(right, [_label(each.name) for each in near], [each.cosine for each in near], _KEPT, "{:.2f}")
+    bars(right, [shorten(each.name) for each in near], [each.cosine for each in near], _KEPT, "{:.2f}")
     right.set_title("Nearest names: cosine of the texts")

@@ -18,6 +18,7 @@ from markupsafe import Markup
 from vitaclip.data import VideoList, read_videos
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import Scores, top_k_accuracy
+from vitaclip.evaluate.protocol_run import StartProgress
 from vitaclip.figures import ACCENT, drawing, to_svg
 from vitaclip.files import write_json, write_text
 from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_videos
@@ -32,8 +33,6 @@ from vitaclip.train.loggers import METRICS_FILE, Logger, read_metrics
 from vitaclip.train.trainer import Trainer
 
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"
-StartProgress = Callable[[str, int], Callable[[int], None]]
-"""Called as a part begins, with its name and its number of units; returns what to call with the units just done."""
 
 
 @dataclass(frozen=True, kw_only=True)
