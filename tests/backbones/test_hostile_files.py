@@ -259,10 +259,7 @@ origin=5|sha256=5|sha256={"../x":"0"}""",
 )
 CASES: dict[str, tuple[str, Make, str]] = {
     **{name: ("clip", *case) for name, case in CLIPS.items()},
-    **{
-        f"backbone {c}": ("clip", config(write_backbone, c), r"config\.json")
-        for c in re.split(r"[|\n]", BACKBONE_CONFIGS)
-    },
+    **{f"backbone {c}": ("clip", config(write_backbone, c), r"config\.json") for c in BACKBONE_CONFIGS},
     "deep backbone": ("clip", config(write_backbone, '{"vision":' + '{"a":' * 100_000), r"config\.json"),
     **{name: ("model", *case) for name, case in MODELS.items()},
     **{f"model {c}": ("model", config(write_model, c), r"config\.json") for c in MODEL_CONFIGS},
