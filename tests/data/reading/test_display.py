@@ -79,14 +79,12 @@ def test_anamorphic_pixels_are_made_square(tmp_path: Path, name: str) -> None:
     assert np.abs(frame - expected).max() <= 2
 
 
-def test_narrow_pixels(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "narrow.mp4", frames=2, pixel_aspect=Fraction(1, 2))
-    assert shown(path, 1).shape == (48, 32, 3)
-
-
-def test_pixels_made_square_before_rotation(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "both.mp4", frames=2, pixel_aspect=Fraction(2), rotation=90)
-    assert shown(path, 1).shape == (128, 48, 3)
+@pytest.mark.parametrize(("aspect", "rotation", "shape"), [("1/2", 0, (48, 32, 3)), ("2", 90, (128, 48, 3))])
+def test_pixels_are_square_before_rotation(
+    tmp_path: Path, aspect: str, rotation: int, shape: tuple[int, int, int]
+) -> None:
+    path = write_video(tmp_path / "a.mp4", frames=2, pixel_aspect=Fraction(aspect), rotation=rotation)
+    assert shown(path, 1).shape == shape
 
 
 def test_impossible_pixel_aspect_is_an_error(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from fsspec.spec import AbstractBufferedFile
 from shard_files import tar_of
 from video_files import decode_all, write_video
 from video_kinds import KINDS
-from vitaclip.data import VIDEO_SUFFIXES, ShardMember, VideoError, open_video, to_video_path
+from vitaclip.data import ShardMember, VideoError, open_video, to_video_path
 from vitaclip.data.reading.member import ShardError
 from vitaclip.data.reading.tar import read_shard
 
@@ -65,11 +65,13 @@ def member_of(address: str) -> ShardMember:
     return sample.video
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    "name", ["h264_b_frames.mp4", "hevc.ts", "h264_open_gop.avi", "wmv2.wmv", "mpeg2.mpg", "vp9_hidden_frames.webm"]
+)
 def test_tar_member_gives_same_frames_as_file(name: str, tmp_path: Path) -> None:
     KINDS[name].make(tmp_path / name)
     everything = decode_all(tmp_path / name)
-    suffix = Path(name).suffix if Path(name).suffix in VIDEO_SUFFIXES else ".mkv"
+    suffix = Path(name).suffix
     alone = (tmp_path / name).read_bytes()
     members = {f"0{suffix}": b"not asked for", "0.cls": b"0", f"1{suffix}": alone, "1.cls": b"0", "2.txt": b"more"}
     tar = tar_of(tmp_path / "x.tar", members)

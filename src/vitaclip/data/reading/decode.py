@@ -181,27 +181,22 @@ class Video(VideoSource):
         Frames are identified by the times in the index, or counted if there is no index. A frame that cannot be decoded
         is replaced by the one before it, or by the first.
         """
-        due = deque(wanted)
-        latest, shown = -1, None
-        for number, frame in self._numbered() if due else ():
-            while due and due[0] < number:
-                yield self._instead(due.popleft(), latest, shown or frame)
-            latest, shown = number, frame
-            if due and due[0] == number:
-                yield due.popleft(), frame
-            if not due:
-                return
-        while due:
-            yield self._instead(due.popleft(), latest, shown)
-
-    def _instead(self, number: int, latest: int, shown: VideoFrame | None) -> tuple[int, VideoFrame]:
-        """The substitute for a frame that cannot be decoded."""
-        if shown is None:
-            raise self._error("holds no frame that can be decoded: copy it again or leave it out")
-        if number - latest > _LONGEST_GAP:
-            missing = f"{latest + 1}..{number}"
-            raise self._error(f"is damaged: frames {missing} cannot be decoded; copy it again or leave it out")
-        return number, shown
+        frames = self._numbered()
+        following: tuple[int, VideoFrame] | None = None
+        latest = -1
+        shown: VideoFrame | None = None
+        for number in wanted:
+            while latest < number:
+                following = following or next(frames, None)
+                if following is None or (shown is not None and following[0] > number):
+                    break
+                (latest, shown), following = following, None
+            if shown is None:
+                raise self._error("holds no frame that can be decoded: copy it again or leave it out")
+            if number - latest > _LONGEST_GAP:
+                missing = f"{latest + 1}..{number}"
+                raise self._error(f"is damaged: frames {missing} cannot be decoded; copy it again or leave it out")
+            yield number, shown
 
     def _numbered(self) -> Iterator[tuple[int, VideoFrame]]:
         """All frames that decode, with their numbers."""

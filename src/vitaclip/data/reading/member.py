@@ -54,7 +54,7 @@ class ShardMember:
 
     def absolute(self) -> "ShardMember":
         """The same, from the root of the file system; addresses stay."""
-        return replace(self, shard=absolute_address(self.shard))
+        return replace(self, shard=str(Path(self.shard).absolute())) if is_local(self.shard) else self
 
     def resolve(self) -> "ShardMember":
         """The same, links followed."""
@@ -156,8 +156,3 @@ def with_retries(ask: Callable[[], ResultT]) -> ResultT:
 def is_local(address: str) -> bool:
     """Whether it is a path, and not an address with a protocol."""
     return "://" not in address and BETWEEN not in address
-
-
-def absolute_address(address: str) -> str:
-    """A path from the root of the file system; an address as it is."""
-    return str(Path(address).absolute()) if is_local(address) else address

@@ -64,7 +64,8 @@ class VideoSource(ABC):
         if min(numbers) < 0 or max(numbers) >= self.num_frames:
             asked = f"{min(numbers)}..{max(numbers)}"
             raise VideoError(f"{self.path} has frames 0..{self.num_frames - 1}, not {asked}: ask for those it has")
-        shape, collected = None, None
+        shape: torch.Size | None = None
+        collected: Tensor | None = None
         for number, frame in self._read(sorted(set(numbers))):
             shape = shape or frame.shape
             if frame.shape != shape:
