@@ -198,12 +198,14 @@ def _integers(values: list[int]) -> Integers:
 
 def _needs_all_before(container: InputContainer, stream: VideoStream, times: list[int]) -> bool:
     """Whether a frame can only be had by decoding all before it: because no time tells when frames are shown that may
-    be stored in another order, or because the decoder hides damage by parts of earlier frames and does not say so."""
-    context = stream.codec_context
-    if context.name not in _REORDERING:
-        return context.name == "ffv1"
+    be stored in another order, because times differ after a seek (MPEG program streams), or because the decoder hides
+    damage by parts of earlier frames and does not say so (FFV1)."""
+    context, form = stream.codec_context, container.format.name
+    if form == "mpeg" or context.name == "ffv1":
+        return True
     # Avi states no times of display, and FFmpeg guesses some. Elsewhere, times of storage are mistaken for them.
-    return container.format.name == "avi" or (bool(context.has_b_frames) and times == sorted(times))
+    times_tell = form != "avi" and (not context.has_b_frames or times != sorted(times))
+    return context.name in _REORDERING and not times_tell
 
 
 def _one_frame_per_packet(stream: VideoStream) -> bool:
