@@ -64,6 +64,7 @@ WRONG = [
     (OptimConfig, {"warmup_steps": 10, "steps": 10}, "fewer than all steps"),
     (OptimConfig, {"warmup_steps": -1}, "at least 0"),
     (OptimConfig, {"label_smoothing": 1.0}, "below 1"),
+    (OptimConfig, {"loss": "bce", "label_smoothing": 0.1}, "must be 0 with bce"),
     (OptimConfig, {"max_gradient_norm": -1.0}, "at least 0"),
     (OptimConfig, {"ema_decay": 1.0}, "below 1"),
     (AugmentConfig, {"mixup": -0.1}, "AugmentConfig.mixup = -0.1: must be at least 0"),

@@ -31,7 +31,7 @@ def test_dry_run_figures_equal_those_of_run(world: Path, tmp_path: Path, monkeyp
 
 def listed(world: Path, tmp_path: Path, rows: list[tuple[object, int]]) -> TrainConfig:
     data = {"train": write_list(tmp_path / "train.csv", rows), "classes": ", ".join(NAMES)}
-    return changed(train_config(world, tmp_path / "run"), data=data)  # type: ignore[no-any-return]
+    return changed(train_config(world, tmp_path / "run"), data=data)
 
 
 def test_dry_run_names_problems_of_data(world: Path, tmp_path: Path) -> None:

@@ -25,13 +25,12 @@ WHOLE_FRAMES = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0}
 
 def text_alone(world: Path, out: Path, cache: Path | None, **data: Any) -> TrainConfig:
     """Text context alone. A clip spans 13 frames of videos that have 12: it is the same at training as at test."""
-    found: TrainConfig = changed(
+    return changed(
         train_config(world, out, micro_batch_size=3),
         model={"num_frames": 4, "context": {}, "sampling": {"stride": 4}},
         runtime={"device": "cpu", "precision": "float32"},
         data={"augment": WHOLE_FRAMES, "feature_cache": str(cache or ""), **data},
     )
-    return found
 
 
 def metrics_of(out: str | Path) -> list[dict[str, float]]:

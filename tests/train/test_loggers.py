@@ -3,9 +3,9 @@
 import resource
 import sys
 from dataclasses import replace
+from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
-from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -18,54 +18,38 @@ from vitaclip.train.throughput import MEASURED
 from vitaclip.train.trainer import Trainer
 
 
-class FakeWandb(ModuleType):
-    """Stands for the package: notes what it is told."""
-
-    def __init__(self) -> None:
-        super().__init__("wandb")
-        self.runs: list[dict[str, Any]] = []
-        self.logged: list[tuple[int, dict[str, float]]] = []
-        self.finished = 0
-        self.__spec__ = type(sys.__spec__)("wandb", None)
-
-    def init(self, **settings: Any) -> "FakeWandb":
-        self.runs.append(settings)
-        return self
-
-    def log(self, metrics: dict[str, float], step: int) -> None:
-        self.logged.append((step, metrics))
-
-    def finish(self) -> None:
-        self.finished += 1
+@pytest.fixture
+def wandb(monkeypatch: pytest.MonkeyPatch) -> MagicMock:
+    """Stands for the package."""
+    package = MagicMock(__spec__=ModuleSpec("wandb", None))
+    monkeypatch.setitem(sys.modules, "wandb", package)
+    return package
 
 
-def test_all_loggers_get_the_same(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wandb = FakeWandb()
-    monkeypatch.setitem(sys.modules, "wandb", wandb)
+def test_all_loggers_get_the_same(world: Path, tmp_path: Path, wandb: MagicMock) -> None:
     config = replace(train_config(world, tmp_path), wandb_project="doors", log_every=2)
     Trainer(config).fit()
     lines = lines_of(tmp_path)
     assert [line["step"] for line in lines] == [2, 4, 6]
     assert {"train/loss", "train/top1", "learning_rate", *MEASURED} <= lines[0].keys()
-    assert [{"step": step, **metrics} for step, metrics in wandb.logged] == lines
+    logged = wandb.init.return_value.log.call_args_list
+    assert [{"step": call.kwargs["step"], **call.args[0]} for call in logged] == lines
     events = EventAccumulator(str(tmp_path / "tensorboard"))
     events.Reload()
     for name in lines[0].keys() - {"step"}:
         scalars = events.Scalars(name)
         assert [event.step for event in scalars] == [2, 4, 6]
         assert [event.value for event in scalars] == pytest.approx([line[name] for line in lines], rel=1e-6)
-    (run,) = wandb.runs
-    assert (run["project"], run["name"], run["resume"]) == ("doors", tmp_path.name, "allow")
-    assert run["config"]["optim"]["steps"] == 6
-    assert wandb.finished == 1
+    (run,) = wandb.init.call_args_list
+    assert {"project": "doors", "name": tmp_path.name, "resume": "allow"}.items() <= run.kwargs.items()
+    assert run.kwargs["config"]["optim"]["steps"] == 6
+    wandb.init.return_value.finish.assert_called_once_with()
 
 
-def test_resumed_run_keeps_its_wandb_id(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    wandb = FakeWandb()
-    monkeypatch.setitem(sys.modules, "wandb", wandb)
+def test_resumed_run_keeps_its_wandb_id(world: Path, tmp_path: Path, wandb: MagicMock) -> None:
     for name in ("run", "run", "other"):
         Trainer(replace(train_config(world, tmp_path / name, steps=1), wandb_project="doors")).fit()
-    ids = [run["id"] for run in wandb.runs]
+    ids = [run.kwargs["id"] for run in wandb.init.call_args_list]
     assert ids[0] == ids[1] != ids[2]
 
 

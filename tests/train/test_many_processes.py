@@ -26,14 +26,13 @@ def two_process_config(world: Path, out: Path) -> TrainConfig:
     """Odd batches of a data set that they do not divide, odd micro-batches, and every setting that mixes clips."""
     config = train_config(world, out, batch_size=5, micro_batch_size=2, label_smoothing=0.1)
     augment = {"mixup": 0.8, "cutmix": 1.0}
-    found: TrainConfig = changed(
+    return changed(
         config,
         optim={"max_gradient_norm": 0.5, "ema_decay": 0.9},
         data={"val": str(world / "videos"), "augment": augment, "eval_batch_size": 5, "workers": 1},
         runtime={"device": "cpu", "precision": "float32"},
         validate_every=3,
     )
-    return found
 
 
 @pytest.mark.parametrize("towers", ["none", "both"])

@@ -50,7 +50,7 @@ def listed(world: Path, tmp_path: Path) -> TrainConfig:
     train = write_list(tmp_path / "train.csv", [(path.relative_to(world), i % 3) for i, path in enumerate(videos)])
     (tmp_path / "names.txt").write_text("\n".join(NAMES))
     data = {"train": train, "classes": str(tmp_path / "names.txt"), "root": str(world)}
-    config: TrainConfig = changed(train_config(world, tmp_path / "run", steps=2), data=data)
+    config = changed(train_config(world, tmp_path / "run", steps=2), data=data)
     Trainer(config).fit()
     return config
 

@@ -30,7 +30,7 @@ def shards(world: Path, tmp_path: Path) -> Path:
 def sharded(config: TrainConfig, shards: Path, **data: object) -> TrainConfig:
     """The same training from tar files."""
     settings = {"train": f"{shards}/{{000..001}}.tar", "classes": ", ".join(NAMES), **data}
-    return changed(config, data=settings)  # type: ignore[no-any-return]
+    return changed(config, data=settings)
 
 
 def test_resumed_run_from_tars_equals_run_from_files(world: Path, shards: Path, tmp_path: Path) -> None:

@@ -38,8 +38,7 @@ MODELS: dict[str, dict[str, Any]] = {
 
 
 def with_model(world: Path, out: Path, model: str, **optim: float) -> TrainConfig:
-    found: TrainConfig = changed(train_config(world, out, **optim), model=MODELS[model])
-    return found
+    return changed(train_config(world, out, **optim), model=MODELS[model])
 
 
 @pytest.mark.parametrize("micro_batch_size", [0, 1, 3])

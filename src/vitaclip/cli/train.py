@@ -29,28 +29,16 @@ examples:
   vitaclip train --config mine.yaml --dry-run                       what it would cost, what is wrong with the data
   vitaclip list recipes                                             the recipes that --config takes by name"""
 SHOWN_SETTINGS = (
-    "config",
-    "data.train",
-    "data.val",
-    "data.classes",
-    "model.backbone",
-    "optim.steps",
-    "optim.batch_size",
-    "optim.learning_rate",
-    "runtime.device",
-    "dry_run",
-    "out",
+    *("config", "data.train", "data.val", "data.classes", "model.backbone", "runtime.device", "dry_run", "out"),
+    *("optim.steps", "optim.batch_size", "optim.learning_rate"),
 )
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and every field of the run."""
     parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file")
-    parser.add_argument(
-        "--dry_run",
-        action="store_true",
-        help="make 3 steps, say what the run would cost and what is wrong with the data, and write nothing",
-    )
+    what = "make 3 steps, say what the run would cost and what is wrong with the data, and write nothing"
+    parser.add_argument("--dry_run", action="store_true", help=what)
     parser.add_class_arguments(TrainConfig)
 
 
@@ -106,13 +94,14 @@ def _show(result: DryRun, config: TrainConfig, console: Console) -> None:
     frozen = sum(p.numel() for p in trainer.model.backbone.parameters() if not p.requires_grad)
     hours = result.clips / optim.batch_size * result.step_seconds / 3600
     what = "to make the features, once" if config.data.feature_cache else "in all"
+    videos, steps = len(trainer.videos.samples), trainer.total_steps
     _show_counts(trainer.model.trained_counts(), console)
     rows = [
         ("frozen parameters", f"{frozen:,}"),
-        ("training videos", f"{len(trainer.videos.samples):,}"),
+        ("training videos", f"{videos:,}"),
         ("classes", f"{len(trainer.videos.class_names):,}"),
-        ("steps", f"{trainer.total_steps:,}"),
-        ("passes over the videos", f"{trainer.total_steps * optim.batch_size / len(trainer.videos.samples):.1f}"),
+        ("steps", f"{steps:,}"),
+        ("passes over the videos", f"{steps * optim.batch_size / videos:.1f}"),
         ("seconds a step (median of 3)", f"{result.step_seconds:.2f}"),
         (f"hours {what}, without validation", f"{hours:.2f}"),
         ("peak memory of the 3 steps, GiB", f"{result.memory_bytes / 2**30:.2f}"),
