@@ -20,9 +20,8 @@ from vitaclip.distributed import init_distributed
 from vitaclip.evaluate import scoring
 from vitaclip.settings import from_dict
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.loggers import JSONLinesLogger
+from vitaclip.train.loggers import MEASURED, JSONLinesLogger
 from vitaclip.train.stopping import Terminated, termination
-from vitaclip.train.throughput import MEASURED
 from vitaclip.train.trainer import Trainer
 
 

@@ -13,8 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from small_world import lines_of, train_config
 from torchrun import fork, status_of
 from vitaclip.cli import main
-from vitaclip.train.loggers import JSONLinesLogger, read_metrics
-from vitaclip.train.throughput import MEASURED
+from vitaclip.train.loggers import MEASURED, JSONLinesLogger, read_metrics
 from vitaclip.train.trainer import Trainer
 
 

@@ -13,8 +13,8 @@ from small_world import NAMES, changed, lines_of, train_config, write_list
 from vitaclip.cli import main
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
+from vitaclip.train.loggers import MEASURED
 from vitaclip.train.micro_batches import neighbours, rank_slice
-from vitaclip.train.throughput import MEASURED
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 ROUNDING = 1e-12

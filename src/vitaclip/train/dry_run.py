@@ -12,7 +12,7 @@ from vitaclip.data.tools.scan import check_video
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.train.checkpoint import Checkpoint, state_dict
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.throughput import peak_memory_bytes
+from vitaclip.train.loggers import peak_memory_bytes
 from vitaclip.train.trainer import Trainer
 
 STEPS = 3

@@ -22,14 +22,13 @@ from vitaclip.saving.model_folder import MODEL_FOLDER
 from vitaclip.train.checkpoint import Checkpoint, load_state, state_dict
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.inputs import build_dataset, build_model, read_train_list, read_val_list
-from vitaclip.train.loggers import Logger, Metrics, run_loggers
+from vitaclip.train.loggers import Logger, Metrics, ThroughputMeter, run_loggers
 from vitaclip.train.losses import find_loss
 from vitaclip.train.micro_batches import StepMasks, micro_batches, rank_slice
 from vitaclip.train.optim import EMA, Schedule, build_optimizer, set_learning_rate
 from vitaclip.train.run_dir import RunDir
 from vitaclip.train.run_fingerprint import run_fingerprint
 from vitaclip.train.stopping import EarlyStopping, Terminated
-from vitaclip.train.throughput import ThroughputMeter
 
 _SHOWN_FILES = 8
 
