@@ -61,6 +61,14 @@ def all_frames(path: Path) -> torch.Tensor:
         return video.frames(range(video.num_frames))
 
 
+def shrink(source: Path, tolerance: float = 4.0) -> Path:
+    """The copy, whose frames are those of the source."""
+    copy = source.with_name("copy.mp4")
+    resize_video(source, copy, CONFIG)
+    assert_same_pictures(source, copy, tolerance)
+    return copy
+
+
 def frame_times(path: Path) -> list[Fraction]:
     with av.open(str(path)) as container:
         return [Fraction(frame.pts or 0) * (frame.time_base or 1) for frame in container.decode(video=0)]
@@ -89,9 +97,7 @@ def assert_same_pictures(source: Path, target: Path, tolerance: float = 4.0) -> 
 )
 def test_size_and_pictures(tmp_path: Path, size: tuple[int, int], expected: tuple[int, int]) -> None:
     source = write_picture_video(tmp_path / "a.mkv", *size, codec="ffv1", pix_fmt="yuv444p")
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    assert all_frames(tmp_path / "b.mp4").shape[:1:-1] == expected
-    assert_same_pictures(source, tmp_path / "b.mp4")
+    assert all_frames(shrink(source)).shape[:1:-1] == expected
 
 
 @pytest.mark.parametrize("mirror", [False, True])
@@ -99,9 +105,7 @@ def test_size_and_pictures(tmp_path: Path, size: tuple[int, int], expected: tupl
 @pytest.mark.parametrize("size", [(160, 128), (128, 96)])  # half of what 96 becomes of 128 is odd
 def test_rotations_and_mirrors_are_applied(tmp_path: Path, rotation: int, mirror: bool, size: tuple[int, int]) -> None:
     source = write_video(tmp_path / "a.mp4", width=size[0], height=size[1], frames=6, rotation=rotation, mirror=mirror)
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    assert_same_pictures(source, tmp_path / "b.mp4", tolerance=12)  # of noise
-    with av.open(str(tmp_path / "b.mp4")) as container:
+    with av.open(str(shrink(source, tolerance=12))) as container:  # of noise
         frame = next(container.decode(video=0))
     assert frame.rotation == 0  # the copy is turned itself
     assert (frame.width > frame.height) == (rotation in (0, 180))
@@ -109,8 +113,7 @@ def test_rotations_and_mirrors_are_applied(tmp_path: Path, rotation: int, mirror
 
 def test_cover_picture_is_ignored(tmp_path: Path) -> None:
     write_streams(tmp_path / "a.mp4", cover=True)
-    resize_video(tmp_path / "a.mp4", tmp_path / "b.mp4", CONFIG)
-    assert_same_pictures(tmp_path / "a.mp4", tmp_path / "b.mp4", tolerance=12)
+    shrink(tmp_path / "a.mp4", tolerance=12)
 
 
 @pytest.mark.parametrize(
@@ -128,9 +131,7 @@ def test_cover_picture_is_ignored(tmp_path: Path) -> None:
 )
 def test_colours_stay(tmp_path: Path, options: dict[str, object]) -> None:
     source = write_picture_video(tmp_path / "a.mkv", 160, 128, **options)  # type: ignore[arg-type]
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    assert_same_pictures(source, tmp_path / "b.mp4")
-    difference = all_frames(source).float().mean((0, 2, 3)) - all_frames(tmp_path / "b.mp4").float().mean((0, 2, 3))
+    difference = all_frames(source).float().mean((0, 2, 3)) - all_frames(shrink(source)).float().mean((0, 2, 3))
     assert difference.abs().max() < 2
 
 
@@ -138,30 +139,24 @@ def test_colours_stay(tmp_path: Path, options: dict[str, object]) -> None:
 def test_times_stay_and_begin_at_zero(tmp_path: Path, first: int) -> None:
     times = [first + time for time in (0, 3, 4, 10, 11, 30, 31, 50, 70, 71)]
     source = write_picture_video(tmp_path / "a.mkv", 128, 128, frames=10, times=times)
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    assert [round(100 * time) for time in frame_times(tmp_path / "b.mp4")] == [time - first for time in times]
-    assert_same_pictures(source, tmp_path / "b.mp4")
+    assert [round(100 * time) for time in frame_times(shrink(source))] == [time - first for time in times]
 
 
 @pytest.mark.parametrize("rotation", [0, 90])
 def test_pixel_aspect_stays(tmp_path: Path, rotation: int) -> None:
     source = write_picture_video(tmp_path / "a.mp4", 160, 128, shape=Fraction(4, 3), rotation=rotation)
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    with av.open(str(tmp_path / "b.mp4")) as container:
+    with av.open(str(shrink(source, tolerance=12))) as container:
         shape = container.streams.video[0].sample_aspect_ratio
     assert shape == (Fraction(3, 4) if rotation else Fraction(4, 3))
 
 
 def test_gif_is_shrunk(tmp_path: Path) -> None:
-    source = write_picture_video(tmp_path / "a.gif", 160, 128, codec="gif", pix_fmt="rgb8")
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    assert_same_pictures(source, tmp_path / "b.mp4", tolerance=8)
+    shrink(write_picture_video(tmp_path / "a.gif", 160, 128, codec="gif", pix_fmt="rgb8"), tolerance=8)
 
 
 def test_key_frames_are_close_and_sound_is_gone(tmp_path: Path) -> None:
     source = write_video(tmp_path / "a.mkv", frames=60, gop=60)
-    resize_video(source, tmp_path / "b.mp4", CONFIG)
-    with av.open(str(tmp_path / "b.mp4")) as container:
+    with av.open(str(shrink(source, tolerance=12))) as container:
         assert [stream.type for stream in container.streams] == ["video"]
         keys = [n for n, frame in enumerate(container.decode(video=0)) if frame.key_frame]
     assert max(np.diff([*keys, 60])) <= 8
@@ -239,26 +234,20 @@ def test_damaged_source_fails_and_leaves_nothing(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str) -> None:
-    source, target = tmp_path / "videos", tmp_path / "small"
-    source.mkdir()
-    write_video(source / "a.mp4", frames=3)
-    if change == "no source":
-        source = tmp_path / "none"
-    elif change == "file":
-        source = source / "a.mp4"
-    elif change == "inside":
-        target = source / "small"
-    elif change == "around":
-        target = tmp_path
-    elif change == "no video":
-        (source / "a.mp4").unlink()
+    videos, small = tmp_path / "videos", tmp_path / "small"
+    videos.mkdir()
+    write_video(videos / "a.mp4", frames=3)
+    source = {"no source": tmp_path / "none", "file": videos / "a.mp4"}.get(change, videos)
+    target = {"inside": videos / "small", "around": tmp_path}.get(change, small)
+    if change == "no video":
+        (videos / "a.mp4").unlink()
     elif change == "two of one name":
-        write_video(source / "a.mkv", frames=3)
+        write_video(videos / "a.mkv", frames=3)
     elif change == "other things":
-        target.mkdir()
-        (target / "x.txt").touch()
+        small.mkdir()
+        (small / "x.txt").touch()
     elif change == "other settings":
-        list(make_copies({}, target, CONFIG))
+        list(make_copies({}, small, CONFIG))
     before = sorted(tmp_path.rglob("*"))
     side = "255" if change == "odd side" else "256"
     capsys.readouterr()
