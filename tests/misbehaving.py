@@ -49,7 +49,7 @@ def read_two(second: str) -> str:
 
 def nap(*_: object) -> str:
     """Takes a fifth of a second; a single sleep would be over at once after a stop."""
-    for _ in range(20):
+    for _number in range(20):
         time.sleep(0.01)
     return "slept"
 

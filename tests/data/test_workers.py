@@ -22,8 +22,8 @@ TESTS = Path(__file__).parents[1]
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has it")
 
 
-def collect_all(pool: Pool[Any, Any]) -> list[Outcome[Any, Any]]:
-    found: list[Outcome[Any, Any]] = []
+def collect_all(pool: Pool[Any, Any]) -> list[Any]:
+    found: list[Any] = []
     while pool.pending:
         found += pool.collect()
     return found

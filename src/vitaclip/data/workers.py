@@ -49,6 +49,7 @@ keeps of them."""
 _POLL_SECONDS = 0.2
 _FILES_OF_START = 12  # that are open at a time while a process starts, at most
 _SECOND_LOOK_SECONDS = 2.0
+_SECONDS_TO_END = 5.0
 _SIGNALS_OF_MAIN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a cluster that wants a job to end, and a terminal that is closed send them to all processes of the job. Only
 the main process handles them: it may need what is on its way, and then ends its workers."""
@@ -233,7 +234,7 @@ class _Worker:
         """What it has sent, or how it has ended instead."""
         with suppress(EOFError, OSError):
             return shared_tensors.receive(self.connection)
-        self.process.join()
+        self.process.join(_SECONDS_TO_END)
         code = self.process.exitcode or 0
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         if code > 0 and not self.state.started:

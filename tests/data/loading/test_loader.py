@@ -164,7 +164,12 @@ def misbehaving(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
 def started(monkeypatch: pytest.MonkeyPatch) -> list[BaseProcess]:
     """The worker processes that were started."""
     found, start = list[BaseProcess](), BaseProcess.start
-    monkeypatch.setattr(BaseProcess, "start", lambda process: found.append(process) or start(process))
+
+    def record(process: BaseProcess) -> None:
+        found.append(process)
+        start(process)
+
+    monkeypatch.setattr(BaseProcess, "start", record)
     return found
 
 

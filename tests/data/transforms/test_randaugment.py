@@ -81,19 +81,9 @@ def test_typo_error_names_the_part(text: str, message: str) -> None:
         parse_randaugment(text)
     assert text in str(caught.value)
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["rand-x1", "rand-mstdd1", "rnd"])
-def test_typo_error_lists_allowed_parts(text: str) -> None:
-    with pytest.raises(ValueError, match="allowed are") as caught:
-        parse_randaugment(text)
-    for part in ("m7 ", "n4 ", "p0.5 ", "mstd0.5 ", "mmax10 ", "inc1 or inc0 "):
-        assert part in str(caught.value)
-
-
-def test_inc0_turns_increasing_off() -> None:
-    assert not parse_randaugment("rand-m9-inc0").increasing
-    assert parse_randaugment("rand-m9-inc1").increasing
+    if "part '" in message or "begin" in message:  # what is meant is not known: all that is allowed is listed
+        for part in ("m7 ", "n4 ", "p0.5 ", "mstd0.5 ", "mmax10 ", "inc1 or inc0 "):
+            assert part in str(caught.value)
 
 
 # ---------------------------------------------------------------------------- the operations, stated with Pillow

@@ -138,13 +138,9 @@ def _load(
         return
     waiting, made, failures = deque(numbers), dict[int, Outcome[int, BatchT]](), Counter[int]()
     with Pool(make, workers, time_limit or math.inf, refused) as pool:
-
-        def refill() -> None:
+        for due in numbers:
             while waiting and pool.pending + len(made) < _BATCHES_AHEAD * workers:
                 pool.submit(waiting.popleft())
-
-        refill()
-        for due in numbers:
             while due not in made:
                 for outcome in pool.collect():
                     if not outcome.is_lost:
@@ -160,6 +156,5 @@ def _load(
             batch = made.pop(due)
             if batch.error:
                 raise batch.error
-            refill()
             assert batch.result is not None
             yield batch.result

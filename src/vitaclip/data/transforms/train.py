@@ -78,9 +78,9 @@ class SampledTransform:
     def _crop(self, frames: Tensor) -> Tensor:
         """Cuts the same box out of all frames; the first call draws it."""
         if self._box is None:
-            augment = self._transform.augment
+            (height, width), augment = frames.shape[-2:], self._transform.augment
             if augment.crop == "multiscale":
-                self._box = multiscale_crop_box(*frames.shape[-2:], self._rng)
+                self._box = multiscale_crop_box(height, width, self._rng)
             else:
-                self._box = crop_box(*frames.shape[-2:], augment.crop_scale, augment.crop_ratio, self._rng)
+                self._box = crop_box(height, width, augment.crop_scale, augment.crop_ratio, self._rng)
         return resized_crop(frames, self._box, self._transform.size)
