@@ -31,8 +31,8 @@ def test_ablate_prints_and_writes_the_table(world: Path, tmp_path: Path, capsys:
     assert main(arguments) == 0
     printed = capsys.readouterr()
     assert "full, seed 5: novel top1" in printed.err
-    rows = [line.split("│")[1].strip() for line in printed.out.splitlines() if line.startswith("│")]
-    assert rows[:5] == ["full", "full scores 0.25", "full scores 0.5", "full scores 0.75", "frozen"]
+    rows = [line.split("|")[1].strip() for line in printed.out.splitlines() if line.startswith("|")]
+    assert rows[2:7] == ["full", "full scores 0.25", "full scores 0.5", "full scores 0.75", "frozen"]
     assert "prompt training beats frozen CLIP on" in printed.out
     assert {file.name for file in tmp_path.glob("ablation.*")} == {"ablation.md", "ablation.json"}
     assert main(arguments) == 0

@@ -5,12 +5,11 @@ from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.ablate.ablation import AblationResult, Run, RunResult, ScoredList, read_scored_list, run_ablation
-from vitaclip.ablate.claims import RULE
-from vitaclip.ablate.table import format_spread, write_ablation
+from vitaclip.ablate.ablation import Run, RunResult, ScoredList, read_scored_list, run_ablation
+from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
 
@@ -78,22 +77,9 @@ def run(arguments: Namespace) -> int:
 
         result = run_ablation(config, variants, list(seeds), tests, claims, on_done=on_done, loggers=loggers)
     page = write_ablation(config.out, result)
-    _print(result)
-    terminal().print(f"the table: {page.resolve()}", soft_wrap=True)
+    for line in [*page.read_text(encoding="utf-8").splitlines(), f"the table: {page.resolve()}"]:
+        terminal().print(line, soft_wrap=True)
     return 0
-
-
-def _print(result: AblationResult) -> None:
-    """The first figure of every list, and the claims; the page has all."""
-    first = {test: next(iter(figures)) for test, figures in result.rows[0].values.items()}
-    rows = [(row.name, *(format_spread(row.values[test][first[test]]) for test in first)) for row in result.rows]
-    seeds = ", ".join(map(str, result.seeds))
-    title = f"per cent, mean ± population standard deviation over seeds {seeds}"
-    print_table(terminal(), title, ["", *map(" ".join, first.items())], rows)
-    if result.claims:
-        told = [(claim, points, outcome) for claim, _, points, outcome in (each.cells() for each in result.claims)]
-        print_table(terminal(), "", ["claim", "points", "outcome"], told)
-        terminal().print(RULE, soft_wrap=True)
 
 
 def _read_tests(given: Sequence[str], config: TrainConfig) -> list[ScoredList]:

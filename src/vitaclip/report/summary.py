@@ -20,8 +20,6 @@ class ClassSummary:
     correct: int
     confused_with: tuple[tuple[str, int], ...]
     """Other names given to its videos with counts, the most frequent first."""
-    false_positives: int
-    """Videos of other classes that were given this name."""
 
     @property
     def accuracy(self) -> float:
@@ -64,9 +62,8 @@ def summarize_evaluation(evaluated: Evaluated, names: Sequence[str]) -> EvalSumm
     """
     scores, confusion = evaluated.scores, evaluated.result.confusion
     enough = len(scores.labels) >= MIN_VIDEOS_FOR_CALIBRATION and scores.labels.dim() == 1
-    named = [sum(column) for column in zip(*confusion, strict=True)]
     classes = [
-        ClassSummary(names[k], sum(row), row[k], tuple(_confusions(row, k, names)), named[k] - row[k])
+        ClassSummary(names[k], sum(row), row[k], tuple(_confusions(row, k, names)))
         for k, row in enumerate(confusion)
         if sum(row)
     ]
