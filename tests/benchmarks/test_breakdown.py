@@ -1,12 +1,6 @@
 """Where time is said to go."""
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from breakdown import spent_by_kind
 from torch._C._autograd import DeviceType
 from torch.autograd.profiler_util import FunctionEventAvg

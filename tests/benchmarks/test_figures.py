@@ -3,14 +3,10 @@
 import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
-import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import timing
+import torch
 
 ROOT = Path(__file__).parents[2]
 

@@ -1,15 +1,10 @@
 """What training is timed against computes the numbers of the package: else the comparison would be worth nothing."""
 
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 from published import PublishedModel, score_video, train_step
 
 from parity_case import CASES, load_case, relative_error

@@ -1,16 +1,10 @@
 """What the scaling benchmark holds its measurements against."""
 
-import sys
-from pathlib import Path
-
-import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
-
 import full_size
 import operations
+import pytest
 import scaling
+import torch
 
 from vitaclip.backbones import text as text_tower
 from vitaclip.runtime import RuntimeConfig
