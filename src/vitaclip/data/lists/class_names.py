@@ -3,6 +3,7 @@
 A file holds one name a line, numbered lines, csv with a heading, or JSON.
 """
 
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +34,7 @@ def choose_classes(classes: str, *, distinct: bool = True) -> tuple[str, ...]:
     Raises:
         ValueError: if it is none of them, or the names are not distinct and must be.
     """
-    if _is_file(classes):
+    if os.path.isfile(classes):  # noqa: PTH113 - pathlib's raises where names with commas are too long for a path
         return read_class_names(classes, distinct=distinct)
     if classes in dataset_names():
         return load_dataset_classes(classes).prompts
@@ -41,13 +42,6 @@ def choose_classes(classes: str, *, distinct: bool = True) -> tuple[str, ...]:
         return check_class_names([name.strip() for name in classes.split(",")], "classes", distinct=distinct)
     what = f"neither a file nor a data set of the catalogue{did_you_mean(classes, dataset_names())}"
     raise ValueError(f"classes = {quoted(classes)[1:-1]}: {what}; {CLASSES_REMEDY}")
-
-
-def _is_file(path: str) -> bool:
-    try:
-        return Path(path).is_file()
-    except OSError:  # a list of names may be too long for a path
-        return False
 
 
 def read_class_names(file: str | Path, *, distinct: bool = True) -> tuple[str, ...]:
