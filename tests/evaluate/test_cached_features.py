@@ -63,9 +63,7 @@ def probabilities(
     return evaluator.run(rows, NAMES, views or ViewsConfig()).scores.probabilities
 
 
-def test_scores_between_frozen_clip_and_the_model_are_the_same(
-    model: VideoModel, rows: list[VideoSample], tmp_path: Path
-) -> None:
+def test_interpolated_scores_are_the_same(model: VideoModel, rows: list[VideoSample], tmp_path: Path) -> None:
     found = []
     for alpha in (0.0, 0.5, 1.0):
         mixed = InterpolateConfig(space="scores", alpha=alpha)
@@ -77,7 +75,7 @@ def test_scores_between_frozen_clip_and_the_model_are_the_same(
     assert torch.equal(found[-1], probabilities(model, rows, tmp_path / "cache"))
 
 
-def test_scores_are_the_same_and_videos_are_opened_once(
+def test_videos_are_opened_once_and_scored_alike(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     expected = probabilities(model, rows, None)
@@ -107,7 +105,7 @@ VARIATIONS: dict[str, Callable[[VideoModel, list[VideoSample], Path], object]] =
 
 
 @pytest.mark.parametrize("name", VARIATIONS)
-def test_what_changes_the_numbers_is_not_reused(
+def test_other_settings_are_not_served(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path], name: str
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
@@ -133,7 +131,7 @@ def other_activation() -> Backbone:
 
 
 @pytest.mark.parametrize("backbone", [other_weights, other_activation, lambda: tiny_backbone(patch_size=4)])
-def test_another_backbone_is_not_served(
+def test_other_backbone_is_not_served(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path], backbone: Callable[[], Backbone]
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
@@ -143,7 +141,7 @@ def test_another_backbone_is_not_served(
     assert len(opened) == 24
 
 
-def test_how_views_are_averaged_does_not_matter(
+def test_aggregation_of_views_does_not_matter(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     probabilities(model, rows, tmp_path / "cache")
@@ -154,7 +152,7 @@ def test_how_views_are_averaged_does_not_matter(
     assert torch.equal(kept, probabilities(model, rows, None, views))
 
 
-def test_a_changed_video_alone_is_opened_again(
+def test_only_changed_video_is_opened_again(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     before = probabilities(model, rows, tmp_path / "cache")
@@ -185,7 +183,7 @@ def test_broken_videos_are_named_by_their_list(model: VideoModel, rows: list[Vid
         skipped(replace(data, on_error="raise"))
 
 
-def test_what_was_made_before_an_interruption_stays(
+def test_features_made_before_interruption_stay(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:
     data = DataConfig(workers=0, eval_batch_size=2, feature_cache=str(tmp_path / "cache"))
@@ -207,7 +205,7 @@ def test_what_was_made_before_an_interruption_stays(
     assert torch.equal(evaluated.scores.probabilities, probabilities(model, rows, None))
 
 
-def test_a_file_of_the_store_holds_so_many_videos(
+def test_cache_file_holds_limited_number_of_videos(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vitaclip.evaluate.feature_cache._VIDEOS_PER_FILE", 5)
@@ -216,7 +214,7 @@ def test_a_file_of_the_store_holds_so_many_videos(
     assert torch.equal(probabilities(model, rows, tmp_path / "cache"), expected)
 
 
-def test_processes_share_the_videos(
+def test_ranks_share_the_videos(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DistEnv, "gather", lambda self, value: [value])  # what this process has alone
@@ -232,7 +230,7 @@ def test_processes_share_the_videos(
     assert torch.equal(torch.cat([part.features[0] for part in parts]), whole.features[0])
 
 
-def test_prompts_in_the_image_tower_are_refused(world: Path, rows: list[VideoSample], tmp_path: Path) -> None:
+def test_context_in_image_tower_is_refused(world: Path, rows: list[VideoSample], tmp_path: Path) -> None:
     model = VideoModel(tiny_backbone(), train_config(world, tmp_path).model, NAMES).eval()
     with pytest.raises(ValueError, match=r"feature_cache = 'cache': .*model.context = \{\}.* or leave it empty"):
         Evaluator(model, RUNTIME, DataConfig(feature_cache="cache"))

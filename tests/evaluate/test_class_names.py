@@ -41,7 +41,7 @@ def test_suggestions(name: str, better: str) -> None:
     assert suggest(name) == better
 
 
-def test_suggestions_for_ucf101_are_the_wording_of_the_catalogue() -> None:
+def test_suggestions_for_ucf101_equal_the_catalogue() -> None:
     classes = load_dataset_classes("ucf101")
     differ = {n: p for n, p in zip(classes.names, classes.prompts, strict=True) if suggest(n).lower() != p}
     assert differ == {}
@@ -62,13 +62,13 @@ def test_names_that_tokenize_badly_are_found() -> None:
     ]
 
 
-def test_pieces_of_a_tokenizer_of_few_words_say_nothing() -> None:
+def test_small_vocabulary_says_nothing_of_broken_words() -> None:
     found = check_names(["kick", "KickBall"], letters_tokenizer(), 20, pieces_count=False)
     assert [(each.name, each.problem) for each in found] == [("KickBall", "words run together")]
     assert check_classes(tiny_model(), ["kick"], ClassPrompts(), 1.0)[0] == []
 
 
-def test_all_names_that_come_twice_are_found() -> None:
+def test_duplicate_names_are_found() -> None:
     findings, pairs = check_classes(tiny_model(), ["jump", "run", "Run", "sit", "jump "], ClassPrompts(), 0.9999)
     assert [(each.name, each.problem) for each in findings] == [
         ("Run", "reads the same as 'run', class 1"),
@@ -77,7 +77,7 @@ def test_all_names_that_come_twice_are_found() -> None:
     assert pairs == []
 
 
-def test_room_is_counted_beside_the_text_that_is_used() -> None:
+def test_room_is_counted_beside_the_template() -> None:
     """A context for each class cannot serve a new name: a template does."""
     text = {"head": learned_text(20, per_class=True), "templates": ("a {}",)}
     model = tiny_model(("run", "sit"), **text)
@@ -103,7 +103,7 @@ def test_names_that_read_alike_are_a_pair() -> None:
     assert [(pair.first, pair.second) for pair in pairs] == [("Sit up", "sit_up")]
 
 
-def test_a_name_that_exactly_fits_is_no_finding_and_one_more_word_is() -> None:
+def test_longest_name_that_fits_is_no_finding() -> None:
     model = tiny_model()  # 77 tokens: start, 3 of context, the full stop, end
     fitting = " ".join(["very"] * 71)
     assert check_classes(model, [fitting], ClassPrompts(), 1.0)[0] == []
@@ -114,7 +114,7 @@ def test_a_name_that_exactly_fits_is_no_finding_and_one_more_word_is() -> None:
         model.encode_text([fitting + " long"])
 
 
-def test_the_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     backbone = write_words_backbone(tmp_path / "backbone")
     (tmp_path / "names.txt").write_text("ApplyEyeMakeup\narchery\nbrush_hair\n")
     out = tmp_path / "better.txt"

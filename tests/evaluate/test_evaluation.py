@@ -37,7 +37,7 @@ def test_accuracies_equal_counting_by_hand() -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 8, 100])
-def test_processes_share_the_videos(
+def test_ranks_share_the_videos(
     world: Path, model: VideoModel, opened: list[Path], monkeypatch: pytest.MonkeyPatch, batch_size: int
 ) -> None:
     monkeypatch.setattr(DistEnv, "gather", lambda self, value: [value])  # what this process has alone
@@ -52,7 +52,7 @@ def test_processes_share_the_videos(
     assert len(opened) == 12
 
 
-def test_fault_14_fewer_than_five_classes_have_a_top5() -> None:
+def test_fewer_than_five_classes_have_top5() -> None:
     assert summarize(Scores(PROBABILITIES, LABELS, torch.arange(5)), ["a", "b", "c", "d"]).top5 == 1.0
 
 
@@ -69,7 +69,7 @@ def model(world: Path, tmp_path: Path) -> VideoModel:
 
 
 @pytest.mark.parametrize("views", [ViewsConfig(temporal=1), ViewsConfig(temporal=3, spatial=3)])
-def test_fault_14_evaluation_equals_one_view_at_a_time(world: Path, model: VideoModel, views: ViewsConfig) -> None:
+def test_evaluation_equals_one_view_at_a_time(world: Path, model: VideoModel, views: ViewsConfig) -> None:
     videos = read_folder(world / "videos")
     data = DataConfig(workers=0, eval_batch_size=5)
     runtime = RuntimeConfig(precision="float32")

@@ -12,7 +12,7 @@ from vitaclip.evaluate.metrics import Scores, average_precision, calibration_err
 
 
 @pytest.mark.parametrize(("right", "count"), [(0, 1), (1, 1), (11, 11), (3, 11), (950, 1000)])
-def test_ends_are_where_the_observed_share_is_1_96_deviations_off(right: int, count: int) -> None:
+def test_interval_ends_are_1_96_deviations_off(right: int, count: int) -> None:
     share = right / count
     ends = wilson_interval(share, count)
     assert 0 <= ends[0] <= share <= ends[1] <= 1
@@ -23,7 +23,7 @@ def test_ends_are_where_the_observed_share_is_1_96_deviations_off(right: int, co
 
 
 @pytest.mark.parametrize(("videos", "levels"), [(1, 1), (7, 3), (50, 5), (200, 10_000)])
-def test_average_precision_is_that_of_scikit_learn(videos: int, levels: int) -> None:
+def test_average_precision_equals_scikit_learn(videos: int, levels: int) -> None:
     rng = np.random.default_rng(videos)
     for _ in range(20):
         scores, positive = rng.integers(levels, size=videos) / levels, rng.random(videos) < 0.3
@@ -42,7 +42,7 @@ def test_calibration_error_equals_counting_by_hand() -> None:
     assert calibration_error(probabilities, labels) == pytest.approx(expected)
 
 
-def test_several_labels_are_measured_by_their_mean_average_precision() -> None:
+def test_several_labels_give_mean_average_precision() -> None:
     rng = np.random.default_rng(0)
     names = tuple("abcdef")
     labels = [

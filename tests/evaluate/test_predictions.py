@@ -66,7 +66,7 @@ def test_csv_says_the_same(tmp_path: Path) -> None:
                 assert line[name] == value
 
 
-def test_other_endings_and_a_missing_package_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_suffix_and_missing_package_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"p.json: name a file that ends in .csv, .jsonl, .parquet"):
         write_predictions(tmp_path / "p.json", ROWS, NAMES, some_scores())
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -35,6 +35,14 @@ def write_protocol(folder: Path, lists: dict[str, list[tuple[Path, str]]], parts
     return ["eval", "--protocol", str(folder / "own.yaml"), *options]
 
 
+def command_for(
+    protocol: bool, folder: Path, lists: dict[str, list[tuple[Path, str]]], parts: str = "{b: {lists: [b.csv]}}"
+) -> list[str]:
+    """The same of a protocol, or of its list `b.csv` alone."""
+    command = write_protocol(folder, lists, parts)
+    return command if protocol else ["eval", str(folder / "b.csv"), *command[5:]]
+
+
 def video(world: Path, name: str, number: int) -> Path:
     return world / "videos" / name.replace(" ", "_") / f"{number}.mp4"
 
@@ -49,7 +57,7 @@ def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     return capsys.readouterr().err
 
 
-def test_a_part_has_the_labels_of_its_own_lists(world: Path, model: Path, tmp_path: Path) -> None:
+def test_part_has_labels_of_its_own_lists(world: Path, model: Path, tmp_path: Path) -> None:
     """The same two files, under each name in turn: whatever the model says, the shares of the parts add up to 1."""
     videos = [video(world, "moving left", n) for n in (0, 1)]
     lists = {f"{n}.csv": [(path, name) for path in videos] for n, name in enumerate(NAMES)}
@@ -61,7 +69,7 @@ def test_a_part_has_the_labels_of_its_own_lists(world: Path, model: Path, tmp_pa
     assert sum(found[part]["top1"] for part in "abc") == pytest.approx(1)
 
 
-def test_two_labels_for_a_video_of_a_part_are_refused(
+def test_two_labels_for_one_video_are_refused(
     world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = video(world, "moving left", 0)
@@ -73,7 +81,7 @@ def test_two_labels_for_a_video_of_a_part_are_refused(
     assert "link.mp4 is 'moving left' in b.csv:1 and 'moving right' in c.csv:1; correct one" in message
 
 
-def test_a_file_may_be_spelled_otherwise_in_each_list(world: Path, model: Path, tmp_path: Path) -> None:
+def test_lists_may_spell_a_path_differently(world: Path, model: Path, tmp_path: Path) -> None:
     path = video(world, "moving left", 0)
     (tmp_path / "link.mp4").symlink_to(path)
     gone = tmp_path / "gone.mp4"
@@ -90,7 +98,7 @@ def test_a_file_may_be_spelled_otherwise_in_each_list(world: Path, model: Path, 
 
 
 @pytest.mark.parametrize("protocol", [True, False])
-def test_texts_are_tried_before_any_video_is_opened(
+def test_texts_are_checked_before_videos_are_opened(
     protocol: bool,
     world: Path,
     model: Path,
@@ -99,9 +107,7 @@ def test_texts_are_tried_before_any_video_is_opened(
     opened: list[Path],
 ) -> None:
     lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
-    command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model)]
-    if not protocol:
-        command = ["eval", str(tmp_path / "b.csv"), *command[5:]]
+    command = [*command_for(protocol, tmp_path, lists), "--model", str(model)]
     (tmp_path / "few.json").write_text(json.dumps({"jump up": "A jump."}))
     message = error_of(capsys, [*command, "--descriptions", str(tmp_path / "few.json")])
     assert "the descriptions do not say anything of class 'moving left'" in message
@@ -113,7 +119,7 @@ def test_texts_are_tried_before_any_video_is_opened(
 
 
 @pytest.mark.parametrize("protocol", [True, False])
-def test_places_are_tried_before_any_video_is_opened(
+def test_outputs_are_checked_before_videos_are_opened(
     protocol: bool,
     world: Path,
     model: Path,
@@ -122,9 +128,7 @@ def test_places_are_tried_before_any_video_is_opened(
     opened: list[Path],
 ) -> None:
     lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
-    command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model)]
-    if not protocol:
-        command = ["eval", str(tmp_path / "b.csv"), *command[5:]]
+    command = [*command_for(protocol, tmp_path, lists), "--model", str(model)]
     (tmp_path / "file.json").write_text("kept")
     for option, place, message in (
         ("--out", "/proc/no/out.json", "/proc/no"),
@@ -138,7 +142,7 @@ def test_places_are_tried_before_any_video_is_opened(
     assert sorted(tmp_path.glob(".*")) == []
 
 
-def test_a_report_that_fails_costs_nothing_else(
+def test_failing_report_keeps_other_outputs(
     world: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fails(*_: object, **__: object) -> None:
@@ -161,9 +165,7 @@ def test_screen_names_skipped_videos_and_hashes(
     for path in broken:
         path.write_text("text")
     rows = [(video(world, "moving left", 0), "moving left"), *((path, "jump up") for path in broken)]
-    command = write_protocol(tmp_path, {"b.csv": rows}, "{b: {lists: [b.csv]}, again: {lists: [b.csv]}}")
-    if not protocol:
-        command = ["eval", str(tmp_path / "b.csv"), *command[5:]]
+    command = command_for(protocol, tmp_path, {"b.csv": rows}, "{b: {lists: [b.csv]}, again: {lists: [b.csv]}}")
     assert main([*command, "--model", str(model), "--template", "a {}"]) == 0
     printed = capsys.readouterr().out
     told = [line for line in printed.splitlines() if line.startswith("skipped: ")]
@@ -181,7 +183,7 @@ def test_screen_names_skipped_videos_and_hashes(
         assert f"{name} {hashlib.sha256(content).hexdigest()[:12]}" in line
 
 
-def test_a_run_names_its_model_and_goes_first_or_behind_an_option(
+def test_run_folder_names_its_model(
     world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = video(world, "moving left", 0)
@@ -202,7 +204,7 @@ def test_a_run_names_its_model_and_goes_first_or_behind_an_option(
         (run / TRAIN_LIST_FILE).unlink()
 
 
-def test_copies_of_training_videos_are_found_by_their_names(tmp_path: Path) -> None:
+def test_copies_of_training_videos_are_found_by_name(tmp_path: Path) -> None:
     """In data sets of the catalogue, whose file names are distinct; elsewhere `0.mp4` may be anything."""
     for name in (
         "YoYo_g01.avi",

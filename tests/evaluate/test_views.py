@@ -51,7 +51,7 @@ def by_hand(model: VideoModel, clips: Tensor, average: str, pixels: str) -> Tens
 
 
 @pytest.mark.parametrize(("average", "pixels"), list(product(("softmax", "logits", "features"), ("clip", "imagenet"))))
-def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoModel, average: Any, pixels: Any) -> None:
+def test_aggregation_and_normalization_equal_a_loop(world: Path, model: VideoModel, average: Any, pixels: Any) -> None:
     rows = read_folder(world / "videos").samples[::3]
     views = ViewsConfig(temporal=2, spatial=2, aggregation=average, normalization=pixels)
     runtime = RuntimeConfig(precision="float32")
@@ -65,7 +65,7 @@ def test_averages_and_pixels_equal_a_loop_over_views(world: Path, model: VideoMo
         assert predictor.predict(row.path).probabilities[0] == pytest.approx(float(expected.max()), rel=1e-4)
 
 
-def test_averages_and_pixels_differ(world: Path, model: VideoModel) -> None:
+def test_aggregations_and_normalizations_differ(world: Path, model: VideoModel) -> None:
     """Else the test above could not tell one from another."""
     rows = read_folder(world / "videos").samples[:2]
     found = []
@@ -102,7 +102,7 @@ PUBLISHED = {
 
 
 @pytest.mark.parametrize("name", VIEWS.names())
-def test_every_field_of_a_way_of_testing_is_as_published(name: str) -> None:
+def test_views_recipe_is_as_published(name: str) -> None:
     found = from_dict(ViewsConfig, read_yaml(VIEWS.find(name)))
     temporal, spatial, frames, sampling, stride, side, average, pixels = PUBLISHED[name]
     expected = {"temporal": temporal, "spatial": spatial, "frames": frames, "sampling": sampling, "stride": stride}
@@ -110,10 +110,10 @@ def test_every_field_of_a_way_of_testing_is_as_published(name: str) -> None:
     assert asdict(found) == expected
 
 
-def test_every_published_way_of_testing_is_there() -> None:
+def test_every_published_views_recipe_is_there() -> None:
     assert set(VIEWS.names()) == set(PUBLISHED)
 
 
-def test_an_unknown_way_of_testing_is_named() -> None:
+def test_unknown_views_recipe_is_named() -> None:
     with pytest.raises(ValueError, match=r"'x-clip' is neither a file nor a way of testing.* there is actionclip"):
         VIEWS.find("x-clip")

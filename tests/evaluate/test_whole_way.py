@@ -120,7 +120,7 @@ def write_ssv2(root: Path, annotations: Path, clips: Clips) -> Tested:
         ("ssv2", "ssv2_supervised", write_ssv2),
     ],
 )
-def test_from_the_download_to_the_figures(
+def test_from_download_to_figures(
     dataset: str, protocol: str, write: Callable[[Path, Path, Clips], Tested], tmp_path: Path
 ) -> None:
     write_words_backbone(tmp_path / "backbone")

@@ -20,13 +20,13 @@ def per_class() -> dict[str, Any]:
     return {"head": learned_text(3, per_class=True), "templates": ("a photo of {}.", "a video {}.")}
 
 
-def test_a_shared_context_serves_any_name() -> None:
+def test_shared_context_serves_any_name() -> None:
     model = tiny_model(TRAINED)
     assert resolve_templates(model, ["stand"], ClassPrompts())[1] == "the learned context, shared by all names"
     torch.testing.assert_close(encode_classes(model, ["stand", "run"]).features, model.encode_text(["stand", "run"]))
 
 
-def test_a_context_per_class_serves_some_of_its_classes_in_any_order() -> None:
+def test_context_per_class_serves_its_own_classes() -> None:
     model = tiny_model(TRAINED, **per_class())
     assert isinstance(model.head, LearnedTextHead)
     torch.nn.init.normal_(model.head.context)
@@ -43,7 +43,7 @@ def test_trained_classes_are_known_in_any_spelling(spelling: Callable[[str], str
     torch.testing.assert_close(texts.features, encode_classes(model, TRAINED).features, rtol=0, atol=0)
 
 
-def test_unseen_names_of_a_per_class_model_go_through_the_frozen_text_tower_and_it_is_said() -> None:
+def test_unseen_names_go_through_the_text_tower() -> None:
     model = tiny_model(TRAINED, **per_class())
     texts = encode_classes(model, ["run", "stand"])
     assert "cannot serve 1 of these 2 names (such as 'stand')" in texts.note
@@ -72,7 +72,7 @@ def test_descriptions_are_half_of_each_vector() -> None:
         encode_classes(model, ["run", "sit"], ClassPrompts((), descriptions))
 
 
-def test_texts_may_differ_from_names_and_descriptions_are_found_by_either() -> None:
+def test_descriptions_are_found_by_name_or_text() -> None:
     model = tiny_model(TRAINED)
     wording = ClassPrompts((), {"jump up": ("one",)})
     found = encode_classes(model, ["J"], wording, ["jump up"]).features
