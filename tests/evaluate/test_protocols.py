@@ -336,9 +336,7 @@ def test_several_models_or_one_plain_clip(fake: Path, tmp_path: Path, capsys: py
     assert len(parts) == 6
 
 
-def test_note_says_how_unseen_names_are_encoded(
-    fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_note_says_how_unseen_names_are_encoded(fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = load_dataset_classes("ucf101").subset(load_split("ucf101_base_novel").subsets["base"]).prompts
     for seed in (1, 2, 3):
         save_fake_model(tmp_path / "runs" / str(seed) / "model", fake / "backbone", seed, names)
