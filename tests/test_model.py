@@ -206,7 +206,7 @@ def test_templates_are_averaged_as_unit_vectors() -> None:
 def test_many_descriptions_are_averaged_in_batches() -> None:
     """A class of 1,100 sentences beside one of a single one, against unit features of fifty at a time."""
     model, names = tiny_model(NAMES), NAMES[:2]
-    sentences = {names[0]: [f"jump {number}" for number in range(1100)], names[1]: ["run up one"]}
+    sentences = {names[0]: tuple(f"jump {number}" for number in range(1100)), names[1]: ("run up one",)}
     sizes: list[int] = []
     model.backbone.text.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
     features = encode_classes(model, names, ClassPrompts((), sentences)).features

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from vitaclip.backbones.config import CLIPConfig
 from vitaclip.backbones.text import TextTower
 from vitaclip.backbones.tokenizer import Tokenizer
-from vitaclip.backbones.transformer import Block
 from vitaclip.backbones.vision import VisionTower, resize_positions
 
 
@@ -100,11 +99,10 @@ class CLIP(nn.Module):
         nn.init.zeros_(vision.patch_embed.bias)  # type: ignore[arg-type]
         for tower in (vision, text):
             width, depth = tower.config.width, tower.config.depth
+            into_residual = width**-0.5 * (2 * depth) ** -0.5
+            stds = {"attention.qkv": width**-0.5, "attention.out": into_residual}
+            stds |= {"mlp.fc1": (2 * width) ** -0.5, "mlp.fc2": into_residual}
             for block in tower.blocks:
-                assert isinstance(block, Block)
-                nn.init.normal_(block.attention.qkv.weight, std=width**-0.5)
-                nn.init.normal_(block.attention.out.weight, std=width**-0.5 * (2 * depth) ** -0.5)
-                nn.init.normal_(block.mlp.fc1.weight, std=(2 * width) ** -0.5)
-                nn.init.normal_(block.mlp.fc2.weight, std=width**-0.5 * (2 * depth) ** -0.5)
-                for layer in (block.attention.qkv, block.attention.out, block.mlp.fc1, block.mlp.fc2):
-                    nn.init.zeros_(layer.bias)
+                for name, std in stds.items():
+                    nn.init.normal_(block.get_parameter(f"{name}.weight"), std=std)
+                    nn.init.zeros_(block.get_parameter(f"{name}.bias"))

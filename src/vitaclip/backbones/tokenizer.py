@@ -86,7 +86,8 @@ class Tokenizer:
         [320, 1125, 539, 320, 1929]
 
         Raises:
-            ValueError: if the file is missing, too large, damaged, or not a tokenizer of CLIP's kind.
+            ValueError: if the file is too large, damaged, or not a tokenizer of CLIP's kind.
+            OSError: if it cannot be read.
         """
         return cls(read_bpe(path))
 
@@ -101,12 +102,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Ids of a text without start and end token."""
+        special = {START: self.start_id, END: self.end_id}
         ids: list[int] = []
         for word in _WORDS.findall(clean_text(text)):
-            if word == START:
-                ids.append(self.start_id)
-            elif word == END:
-                ids.append(self.end_id)
+            if word in special:
+                ids.append(special[word])
             else:
                 signs = word.encode("utf-8").decode("latin-1").translate(_SIGN_OF_BYTE)
                 ids += [token.id for token in self._model.tokenize(signs)]

@@ -52,10 +52,10 @@ def upgrade_model_config(saved: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"model = {str(saved)[:60]!r}: must be a mapping of settings")
     if "video" not in saved and "text" not in saved and "train_towers" not in saved:
         return dict(saved)
-    video, text = saved.get("video", {}), saved.get("text", {})
+    kept = dict(saved)
+    video, text, trained = kept.pop("video", {}), kept.pop("text", {}), kept.pop("train_towers", False)
     if not isinstance(video, Mapping) or not isinstance(text, Mapping):
         raise ValueError("model.video and model.text must be mappings of settings")
-    kept = {name: value for name, value in saved.items() if name not in ("video", "text", "train_towers")}
     count = video.get("num_global", 8)
     context: dict[str, dict[str, Any]] = {"global": {"count": count}} if count else {}
     context |= {kind: {} for kind in ("local", "summary", "time") if video.get(kind, True)}
@@ -65,13 +65,11 @@ def upgrade_model_config(saved: Mapping[str, Any]) -> dict[str, Any]:
         head = {"name": "linear"}
     elif not head["num_context"]:
         head = {"name": "templates"}
-    towers = "image" if head["name"] == "linear" else "both"
-    return {
-        **kept,
+    kept |= {"templates": text["templates"]} if "templates" in text else {}
+    return kept | {
         "num_frames": video.get("num_frames", 8),
         "context": context,
         "train_cls_proj": video.get("train_cls_proj", True),
         "head": head,
-        "train": towers if saved.get("train_towers", False) else "none",
-        **({"templates": text["templates"]} if "templates" in text else {}),
+        "train": ("image" if head["name"] == "linear" else "both") if trained else "none",
     }
