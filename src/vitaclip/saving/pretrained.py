@@ -1,10 +1,10 @@
 """The ways of a model to disk and back: model folders, the hub, published checkpoints."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Self
+from typing import Any, Self
 
 import torch
 from huggingface_hub import HfApi
@@ -17,7 +17,6 @@ from vitaclip.backbones.families.published import check_writable, name_buffers, 
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights, locate
 from vitaclip.backbones.loading import Backbone, Origin, build_backbone, fingerprint, load_backbone
-from vitaclip.backbones.reading import StateFile
 from vitaclip.data.config import SamplingConfig
 from vitaclip.files import atomic_write
 from vitaclip.parts.config import ModelConfig
@@ -35,14 +34,8 @@ class Pretrained(nn.Module):
     origin: Origin | None
     backbone: CLIP
 
-    def __init__(
-        self,
-        backbone: Backbone | None = None,
-        config: ModelConfig | None = None,
-        class_names: Sequence[str] = (),
-        *,
-        saved: Mapping[str, Tensor] | StateFile | None = None,
-    ) -> None:
+    def __init__(self, *_: Any, **_how: Any) -> None:
+        """The model that inherits from this class says what it is made of."""
         super().__init__()
 
     def adapter_state(self) -> dict[str, Tensor]:
