@@ -1,10 +1,10 @@
 """The rooms of the house: who may import whom, that help is quick, and that every setting is read somewhere."""
 
 import ast
-import dataclasses
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -92,10 +92,12 @@ def test_every_setting_is_documented_and_read_somewhere() -> None:
         resize,
         scan,
     )
-    named = {cls for module in modules for name, cls in vars(module).items() if name.endswith(("Config", "Limits"))}
+    named: set[type[Any]] = {
+        cls for module in modules for name, cls in vars(module).items() if name.endswith(("Config", "Limits"))
+    }
     named |= {part.config_class for slot in ("context", "pool", "head") for part in parts(slot).values()}
     code = "\n".join(file.read_text() for file in SOURCE.rglob("*.py"))
-    for cls in filter(dataclasses.is_dataclass, named):
+    for cls in named:
         for name, _, text in setting_texts(cls):
             assert text, f"{cls.__name__}.{name} has no text below it"
             assert f".{name}" in code or f'"{name}"' in code, f"nothing reads {cls.__name__}.{name}"

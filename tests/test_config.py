@@ -7,10 +7,8 @@ import yaml
 
 from tiny import learned_text
 from vitaclip.backbones.config import CLIPConfig, VisionConfig
-from vitaclip.data.config import AugmentConfig, DataConfig, SamplingConfig, VideoLimits, ViewsConfig
-from vitaclip.miniature.demo import DemoConfig
+from vitaclip.data.config import AugmentConfig, DataConfig, VideoLimits, ViewsConfig
 from vitaclip.parts.config import ModelConfig
-from vitaclip.runtime import RuntimeConfig
 from vitaclip.settings import from_dict, to_dict
 from vitaclip.train.config import OptimConfig, TrainConfig
 
@@ -31,11 +29,7 @@ WRONG = [
     (AugmentConfig, {"crop_scale": (0.5, 1.5)}, "at most 1"),
     (CLIPConfig, {"vision": TOWER, "text": None, "embed_dim": 8}, "text = None: must be a mapping of its settings"),
     (ViewsConfig, {"sampling": "random"}, "choose one of dense, segments, or leave it empty"),
-    (
-        ModelConfig,
-        {"context": {"global": {"count": 0}}},
-        "GlobalConfig.count = 0: .*leave the kind out",
-    ),
+    (ModelConfig, {"context": {"global": {"count": 0}}}, "GlobalConfig.count = 0: .*leave the kind out"),
     (ModelConfig, {"context": {"globl": {}}}, "no part 'globl' .did you mean 'global'.*--plugins"),
     (ModelConfig, {"context": {"local": {"count": 3}}}, "part 'local' has no setting 'count'; its settings: none"),
     (ModelConfig, {"context": {"local": True}}, "local = True: give settings"),
@@ -43,45 +37,22 @@ WRONG = [
     (ModelConfig, {"pool": "max"}, "model.pool: there is no part 'max'"),
     (ModelConfig, {"head": {"num_context": 3}}, "name the part"),
     (ModelConfig, {"head": learned_text(0)}, "choose model.head = templates"),
-    (ModelConfig, {"head": learned_text(2, class_token_position="left")}, "choose one of"),
     (ModelConfig, {"head": {"name": "linear", "num_context": 3}}, "'linear' has no setting 'num_context'; .*: none"),
-    (SamplingConfig, {"kind": "random"}, "choose one of dense, segments"),
-    (SamplingConfig, {"stride": 0}, "at least 1"),
     (AugmentConfig, {"crop_scale": (0.5, 0.1)}, "smaller first"),
     (AugmentConfig, {"flip": 2.0}, "at least 0 and at most 1"),
-    (DataConfig, {"workers": -1}, "at least 0"),
-    (DataConfig, {"on_error": "ignore"}, "choose one of raise, skip"),
-    (DataConfig, {"time_limit_seconds": -1.0}, "at least 0"),
-    (VideoLimits, {"frames": 0}, "VideoLimits.frames = 0: must be at least 1"),
-    (VideoLimits, {"pixels": 0}, "at least 1"),
     (VideoLimits, {"hours": 0.0}, "above 0"),
     (OptimConfig, {"steps": 0}, "set one of the two"),
     (OptimConfig, {"learning_rate": 0.0}, "above 0"),
-    (OptimConfig, {"decayed": "none"}, "all, matrices"),
     (OptimConfig, {"epochs": 5}, r"OptimConfig.epochs = 5: steps = 30000 too; set one of the two, and"),
-    (OptimConfig, {"epochs": -1, "steps": 0}, "at least 0"),
-    (OptimConfig, {"steps": -1, "epochs": 1}, "at least 0"),
     (OptimConfig, {"warmup_steps": 10, "steps": 10}, "fewer than all steps"),
-    (OptimConfig, {"warmup_steps": -1}, "at least 0"),
     (OptimConfig, {"label_smoothing": 1.0}, "below 1"),
     (OptimConfig, {"loss": "bce", "label_smoothing": 0.1}, "must be 0 with bce"),
-    (OptimConfig, {"max_gradient_norm": -1.0}, "at least 0"),
-    (OptimConfig, {"ema_decay": 1.0}, "below 1"),
-    (AugmentConfig, {"mixup": -0.1}, "AugmentConfig.mixup = -0.1: must be at least 0"),
-    (AugmentConfig, {"cutmix": -0.1}, "AugmentConfig.cutmix"),
-    (DataConfig, {"shots": -1}, "at least 0"),
     (DataConfig, {"shots_seed": -1}, "at least 0"),
-    (TrainConfig, {"early_stop_patience": -1}, "at least 0"),
     (TrainConfig, {"early_stop_patience": 2, "validate_every": 5}, "needs data.val and validate_every > 0"),
-    (TrainConfig, {"early_stop_metric": "val/loss"}, "choose one of"),
-    (ViewsConfig, {"temporal": 0}, "at least 1"),
     (ViewsConfig, {"temporal": 1_000_000}, "at most 10,000"),
     (ViewsConfig, {"frames": 1_000_000_000}, "at most 10,000"),
     (ViewsConfig, {"stride": 10**19}, "at most 1,000,000"),
-    (RuntimeConfig, {"precision": "half"}, "choose one of"),
     (TrainConfig, {"out": ""}, "name the run folder"),
-    (TrainConfig, {"validate_every": -1}, "must be at least 0"),
-    (DemoConfig, {"steps": 0}, "at least 1"),
     (VisionConfig, {"image_size": 30, "patch_size": 16, "width": 8, "depth": 1, "heads": 2}, "multiple of patch_size"),
     (VisionConfig, {"image_size": 32, "patch_size": 16, "width": 8, "depth": 1, "heads": 3}, "must divide width = 8"),
 ]

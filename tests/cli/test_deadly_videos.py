@@ -50,15 +50,8 @@ def test_training_can_stop_at_it(deadly_world: Path, tmp_path: Path, capsys: pyt
 
 def test_evaluation_leaves_it_out(deadly_world: Path, tmp_path: Path) -> None:
     arguments = ["eval", str(deadly_world / "videos"), "--backbone", str(deadly_world / "backbone")]
-    arguments += [
-        "--data.time_limit_seconds",
-        "1",
-        "--data.limits.frames",
-        "12",
-        "--out",
-        str(tmp_path / "result.json"),
-    ]
-    assert main(arguments) == 0
+    arguments += ["--data.time_limit_seconds", "1", "--data.limits.frames", "12"]
+    assert main([*arguments, "--out", str(tmp_path / "result.json")]) == 0
     (line,) = json.loads((tmp_path / "result.json").read_text())["skipped"]
     assert "hang.mp4 took longer than the time limit" in line
 
