@@ -146,10 +146,3 @@ def test_wrong_interpolation_is_refused() -> None:
         InterpolateConfig(alpha=0.3)
     with pytest.raises(ValueError, match="backbone = 'x': is read with a space alone"):
         InterpolateConfig(backbone="x")
-
-
-def test_trained_towers_are_no_plain_clip(tuned: Path, tmp_path: Path) -> None:
-    model = VideoModel.from_pretrained(tuned)
-    assert not model.is_zero_shot
-    with pytest.raises(ValueError, match="nothing was learned beside the backbone"):
-        model.save_published(tmp_path / "model.pth")
