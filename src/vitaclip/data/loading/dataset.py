@@ -126,11 +126,7 @@ class EvalDataset(_Videos):
     """Test samples: the same views of every video, every time."""
 
     def __init__(self, samples: Sequence[VideoSample], views: ViewReader, on_error: OnError = "raise") -> None:
-        """Args:
-        samples: the videos.
-        views: reads the views of a video.
-        on_error: "raise" stops at a broken video; "skip" gives a sample without video.
-        """
+        """`on_error` says what a broken video does: "raise" stops, "skip" gives a sample without video."""
         super().__init__(samples, on_error)
         self.views = views
 

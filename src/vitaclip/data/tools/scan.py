@@ -68,8 +68,6 @@ def find_targets(
 ) -> tuple[list[Target], list[BadVideo]]:
     """The videos of a list or of tar files, or all those of a folder at any depth; and what is bad at first sight.
 
-    Labels of a folder of class folders are the names of these; other folders say no labels.
-
     Raises:
         ValueError: a list that cannot be read, or nothing there.
     """
@@ -91,6 +89,7 @@ def find_targets(
 
 
 def _folder_targets(folder: Path) -> list[Target]:
+    """Videos at any depth; where they lie in class folders, the names of these are their labels."""
     paths = sorted(path for path in folder.rglob("*") if is_video_name(path) or is_frame_folder(path))
     if not paths:
         raise ValueError(f"{folder}: holds no video, at any depth; give the folder of the videos")
