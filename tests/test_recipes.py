@@ -4,8 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from tiny import all_kinds, tiny_backbone
+from tiny import all_kinds, tiny_backbone, tiny_tokenizer
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.loading import Backbone
 from vitaclip.data import parse_randaugment
 from vitaclip.model import VideoModel
 from vitaclip.recipes import RECIPES, load_recipe
@@ -82,13 +86,36 @@ def setting(config: dict[str, Any], path: str) -> Any:
 
 
 def test_every_recipe_has_its_table() -> None:
-    assert set(RECIPES.names()) == {*DIFFERENCES, *METHODS, "miniature", "own_videos", "coop_vitb16"}
+    others = {name for name in RECIPES.names() if name.startswith(("evl_", "xclip_", "vifi_"))}
+    assert set(RECIPES.names()) == {*DIFFERENCES, *METHODS, *others, "miniature", "own_videos", "coop_vitb16"}
 
 
 @pytest.mark.parametrize(("name", "trains"), METHODS.items())
 def test_a_method_trains_what_it_says(name: str, trains: set[str]) -> None:
     model = VideoModel(tiny_backbone(), load_recipe(name).model, ("run", "sit"))
     assert model.trained_counts().keys() == trains | {"logit_scale"}
+
+
+VIT_B16 = CLIPConfig(
+    vision=VisionConfig(image_size=224, patch_size=16, width=768, depth=12, heads=12),
+    text=TextConfig(vocab_size=49408, context_length=77, width=512, depth=12, heads=8),
+    embed_dim=512,
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"),
+    [
+        ("evl_k400_vitb16_8f", 33.183 - 0.003),  # without the biases of the keys
+        ("xclip_k400_vitb16_8f", 131.501 + 0.001),  # with a bias of the patch embedding, which CLIP's lacks
+        ("vifi_zero_shot", 149.621 - 25.297 + 0.001),  # CLIP without its token embedding
+    ],
+)
+def test_published_numbers_of_parameters_train(name: str, millions: float) -> None:
+    with torch.device("meta"):
+        backbone = Backbone(CLIP(VIT_B16), tiny_tokenizer(), "", "")
+    model = VideoModel(backbone, load_recipe(name).model, [f"class {number}" for number in range(400)])
+    assert sum(model.trained_counts().values()) / 1e6 == pytest.approx(millions, abs=1e-3)
 
 
 def test_coop_is_own_videos_with_the_text_context_alone() -> None:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import Backbone, Origin
+from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
 from vitaclip.parts.assembly import Context
@@ -65,6 +66,8 @@ class VideoModel(Pretrained):
         self.origin: Origin | None = Origin(config.backbone, backbone.fingerprint)
         clip = backbone.clip
         clip.tokenizer = backbone.tokenizer
+        if config.normalization == "imagenet":
+            clip.set_pixels(*IMAGENET_PIXELS)
         if saved is not None:
             self._check_sizes(clip, saved.shapes if isinstance(saved, StateFile) else saved)
         with torch.random.fork_rng(devices=[]):
@@ -76,6 +79,8 @@ class VideoModel(Pretrained):
         self.backbone: CLIP = clip.requires_grad_(False)
         clip.vision.requires_grad_(config.train in ("image", "both"))
         clip.text.requires_grad_(config.train in ("text", "both"))
+        if not config.train_token_embedding:
+            clip.text.token_embed.requires_grad_(False)
         self._check_needs()
         if saved is not None:
             for part in self.parts().values():

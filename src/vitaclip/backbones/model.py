@@ -80,6 +80,11 @@ class CLIP(nn.Module):
         device = self.logit_scale.device
         return self.encode_text(tokens.ids.to(device), tokens.end.to(device))
 
+    def set_pixels(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
+        """Take other statistics out of the pixels from now on."""
+        self.config = replace(self.config, pixel_mean=mean, pixel_std=std)
+        self._register_pixel_statistics()
+
     def _register_pixel_statistics(self) -> None:
         """They belong to the config, so they are not saved with the weights."""
         for name in ("pixel_mean", "pixel_std"):

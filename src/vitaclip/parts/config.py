@@ -21,6 +21,11 @@ class ModelConfig(Config):
     train: Literal["none", "image", "text", "both"] = "none"
     """Which of the backbone's towers train beside the parts. Checkpoints and the model folder then hold the
     backbone."""
+    train_token_embedding: bool = True
+    """Whether the embedding of the text tower's tokens trains with that tower. ViFi-CLIP leaves it as it is."""
+    normalization: Literal["backbone", "imagenet"] = "backbone"
+    """Mean and standard deviation taken out of the pixels: those the backbone was trained with, or ImageNet's, with
+    which X-CLIP and ViFi-CLIP tune CLIP's towers."""
     num_frames: Annotated[int, bounds(ge=1, le=MAX_TOKENS)] = 8
     """T, the frames of a training clip. At test any number works: what is learned for each frame is interpolated."""
     context: dict[str, Any] = field(default_factory=lambda: {"global": {}, "local": {}, "summary": {}, "time": {}})
