@@ -55,17 +55,11 @@ class Handler(BaseHTTPRequestHandler):
         folder = self.server.root / name
         if not folder.is_dir():
             return self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-        names = [str(path.relative_to(folder)) for path in files]
-        sizes = [path.stat().st_size for path in files]
-        if tree:
-            body: object = [
-                {"type": "file", "path": file, "size": size, "oid": COMMIT}
-                for file, size in zip(names, sizes, strict=True)
-            ]
-        else:
-            body = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": file} for file in names]}
-        return self._send(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
+        sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
+        listed = [{"type": "file", "path": file, "size": size, "oid": COMMIT} for file, size in sizes.items()]
+        described = {"id": name, "sha": COMMIT, "siblings": [{"rfilename": file} for file in sizes]}
+        body = json.dumps(listed if tree else described).encode()
+        return self._send(200, body, {"Content-Type": "application/json"})
 
     def _send(self, status: int, body: bytes, headers: dict[str, str], with_body: bool = True) -> None:
         self.send_response(status)
