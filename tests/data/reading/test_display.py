@@ -11,7 +11,6 @@ from PIL import Image
 
 from video_files import decode_all, write_video
 from vitaclip.data import VideoError, open_video
-from vitaclip.data.reading.display import FrameConverter
 
 
 def shown(path: Path, number: int) -> np.ndarray:
@@ -91,14 +90,6 @@ def test_impossible_pixel_aspect_is_an_error(tmp_path: Path) -> None:
     path = write_video(tmp_path / "strange.mp4", frames=2, pixel_aspect=Fraction(40))
     with open_video(path) as video, pytest.raises(VideoError, match=r"strange\.mp4 states pixels 40 times as wide"):
         video.frames([0])
-
-
-def test_pixels_that_cannot_be_converted(tmp_path: Path) -> None:
-    path = write_video(tmp_path / "a.mp4")
-    with av.open(str(path)) as container:
-        convert = FrameConverter(path, container.streams.video[0])
-        with pytest.raises(VideoError, match=r"a\.mp4 has pixels of a kind \(gray32le\) that FFmpeg cannot convert"):
-            convert(av.VideoFrame(16, 16, "gray32le"))
 
 
 def test_pixels_may_stay_as_they_are_stored(tmp_path: Path) -> None:

@@ -54,9 +54,7 @@ class Picture(NamedTuple):
 
 @contextmanager
 def open_video(
-    path: VideoPath,
-    limits: VideoLimits = DEFAULT_LIMITS,
-    pixel_aspect: PixelAspect = "display",
+    path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS, pixel_aspect: PixelAspect = "display"
 ) -> Iterator["Video"]:
     """Opens a video file for reading frames.
 
@@ -80,11 +78,7 @@ class Video(VideoSource):
     """An open video file. Made by `open_video`."""
 
     def __init__(
-        self,
-        path: VideoPath,
-        container: InputContainer,
-        limits: VideoLimits,
-        pixel_aspect: PixelAspect,
+        self, path: VideoPath, container: InputContainer, limits: VideoLimits, pixel_aspect: PixelAspect
     ) -> None:
         self.path, self._limits = path, limits
         self._stream = stream = video_stream(path, container, limits)

@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 from torch import Tensor
 
 from vitaclip.data.config import PixelAspect, VideoLimits
-from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, check_size
+from vitaclip.data.reading.container import VideoError, check_size
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.transforms.geometry import resize
 
@@ -25,13 +25,7 @@ _MOST_ANAMORPHIC = 10  # limit_error, a pixel's stated shape is a mistake
 class FrameConverter:
     """Makes decoded frames of one stream into pixels."""
 
-    def __init__(
-        self,
-        path: VideoPath,
-        stream: VideoStream,
-        limits: VideoLimits = DEFAULT_LIMITS,
-        pixel_aspect: PixelAspect = "display",
-    ) -> None:
+    def __init__(self, path: VideoPath, stream: VideoStream, limits: VideoLimits, pixel_aspect: PixelAspect) -> None:
         """Args:
         path: the file.
         stream: its video stream.

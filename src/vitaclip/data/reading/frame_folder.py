@@ -37,9 +37,7 @@ def is_frame_folder(path: Path) -> bool:
 
 @contextmanager
 def open_source(
-    path: VideoPath,
-    limits: VideoLimits = DEFAULT_LIMITS,
-    pixel_aspect: PixelAspect = "display",
+    path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS, pixel_aspect: PixelAspect = "display"
 ) -> Iterator[VideoSource]:
     """Opens a video file, as `open_video` does, or a folder of numbered pictures, which needs no index.
 

@@ -32,7 +32,7 @@ _ONE_FRAME_PER_PACKET = frozenset(
 _REORDERING = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video"))
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
 _VP8_SHOWN = 0x10  # bit of a VP8 frame's first byte
-_MJPEG_SCAN = b"\xff\xda"  # a picture without one has the pixels of an earlier picture
+_MJPEG_MARKS = b"\xff\xdb", b"\xff\xda"  # tables, scan; a picture without one has the pixels of an earlier picture
 
 
 @dataclass(frozen=True)
@@ -171,7 +171,9 @@ def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> 
             time, decode_time, size = packet.pts, packet.dts, packet.size
             if size == 0 and time is None:
                 break  # the end-of-stream mark
-            if time is None or packet.is_corrupt or size == 0 or (is_mjpeg and _MJPEG_SCAN not in bytes(packet)):
+            if time is None or packet.is_corrupt or size == 0:
+                return None
+            if is_mjpeg and not all(mark in bytes(packet) for mark in _MJPEG_MARKS):
                 return None
             order = mpeg4(bytes(packet)) if mpeg4 else (time, 0)
             is_held = mpeg4 is not None and mpeg4.holds_picture

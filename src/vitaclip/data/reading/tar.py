@@ -18,14 +18,7 @@ from fsspec.core import url_to_fs
 
 from vitaclip.data.labels import label_of_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
-from vitaclip.data.reading.member import (
-    BETWEEN,
-    ShardError,
-    ShardMember,
-    VideoPath,
-    is_local,
-    with_retries,
-)
+from vitaclip.data.reading.member import BETWEEN, ShardError, ShardMember, VideoPath, is_local, with_retries
 from vitaclip.names import quoted
 
 _KEY_AND_ENDING = re.compile(r"(?P<key>(?:.*/)?[^/.]+)\.(?P<ending>[^/]+)")
