@@ -45,7 +45,7 @@ def test_any_frames_equal_full_decoding(name: str, folder: Path) -> None:
     everything = decode_all(path)
     rng = np.random.default_rng(0)
     several = [rng.integers(len(everything), size=size) for size in (2, 3, 5, 5, 16)]
-    for chosen in [*([number] for number in range(len(everything))), *several, np.arange(len(everything))]:
+    for chosen in [*(np.array([number]) for number in range(len(everything))), *several, np.arange(len(everything))]:
         with open_video(path) as video:
             frames = video.frames(chosen)
         assert frames.dtype == torch.uint8

@@ -17,7 +17,8 @@ _ENCODER = re.compile(
 )  # FFmpeg knows these
 _BIDIRECTIONAL = 2
 _HEAD_BYTES = 24  # longer than any picture that says "as before"
-_MOST_EMPTY_BYTES = 19  # FFmpeg takes no longer packet for the empty one that follows two pictures in one
+MOST_EMPTY_BYTES = 19
+"""FFmpeg takes no longer packet for the empty one that follows two pictures in one."""
 _LAST = 1 << 62
 
 
@@ -58,7 +59,7 @@ class Mpeg4Order:
         if second >= 0:
             self._held, self.holds_picture = self._kind(packet, second), True
         elif self.holds_picture:
-            kind, self._held, self.holds_picture = self._held, kind, len(packet) > _MOST_EMPTY_BYTES
+            kind, self._held, self.holds_picture = self._held, kind, len(packet) > MOST_EMPTY_BYTES
         if kind == _BIDIRECTIONAL:
             return self._references, self._place
         if kind is None:

@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 
 from vitaclip.data.reading.container import read_packets
 from vitaclip.data.reading.frame_index import FrameIndex, Span
+from vitaclip.data.reading.mpeg4 import MOST_EMPTY_BYTES
 
 # Decoders that leave out, when told so before a packet, a frame that no other refers to.
 _CAN_SKIP = frozenset(("h264", "mpeg4", "mpeg1video", "mpeg2video"))
@@ -31,7 +32,7 @@ class SpanDecoder:
         index: the stream's index.
         """
         self._container, self._stream, self._index = container, stream, index
-        self._skips = _can_skip(stream) and not index.is_packed
+        self._skips = _can_skip(stream)
         # What is damaged is then said, instead of hidden by pixels that depend on what was decoded before.
         stream.codec_context.options = {**stream.codec_context.options, "err_detect": "explode"}
         self._packets = read_packets(container, stream)
@@ -77,7 +78,8 @@ class SpanDecoder:
             context.flush_buffers()
             packet = self._go_to(span.key_place)
             while True:
-                context.skip_frame = "NONREF" if self._skips and self._place not in wanted_places else "DEFAULT"
+                is_skipped = self._skips and self._place not in wanted_places and not self._may_hold(self._place)
+                context.skip_frame = "NONREF" if is_skipped else "DEFAULT"
                 try:
                     yield from packet.decode()
                 except av.error.FFmpegError:
@@ -93,6 +95,10 @@ class SpanDecoder:
                 packet = self._next()
         except av.error.FFmpegError as error:
             raise IndexMismatchError(str(error)) from error
+
+    def _may_hold(self, place: int) -> bool:
+        """Whether the decoder must look into a packet for a second picture, which it does not if it skips the first."""
+        return self._index.is_packed and int(self._index.packet_sizes[place]) > MOST_EMPTY_BYTES
 
     def _go_to(self, key_place: int) -> "Packet[VideoStream]":
         """Reads the packet of a key frame, by reading on or by seeking."""
@@ -128,16 +134,11 @@ class SpanDecoder:
 
 
 def _can_skip(stream: VideoStream) -> bool:
-    name = stream.codec_context.name
-    return name in _CAN_SKIP or (name == "hevc" and _temporal_layers(stream.codec_context.extradata) == 1)
+    """Whether the decoder can leave out frames that no other refers to.
 
-
-def _temporal_layers(extradata: bytes | None) -> int | None:
-    """Temporal sub-layers of an HEVC stream, where its container states them (mp4, mkv); None if not.
-
-    Among several, a frame that its own layer does not refer to may still be referred to by the layer above.
-    Source: HEVCDecoderConfigurationRecord, ISO/IEC 14496-15.
+    In HEVC only where the container states one temporal sub-layer (mp4, mkv): among several, the layer above may refer
+    to a frame that its own layer does not. Source: HEVCDecoderConfigurationRecord, ISO/IEC 14496-15.
     """
-    if extradata is None or len(extradata) < 22 or extradata[0] != 1:
-        return None
-    return (extradata[21] >> 3) & 7
+    name, extradata = stream.codec_context.name, stream.codec_context.extradata or b""
+    has_one_layer = len(extradata) >= 22 and extradata[0] == 1 and (extradata[21] >> 3) & 7 == 1
+    return name in _CAN_SKIP or (name == "hevc" and has_one_layer)
