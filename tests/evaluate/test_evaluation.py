@@ -105,13 +105,6 @@ def test_views_may_ask_for_other_frames_than_trained(world: Path, model: VideoMo
         assert predictor.predict(row.path).probabilities[0] == pytest.approx(float(expected.max()), rel=1e-5)
 
 
-def test_candidates_may_be_names_never_trained_on(world: Path, model: VideoModel) -> None:
-    videos = read_folder(world / "videos")
-    names = ["stand", "run", "sit"]
-    evaluator = Evaluator(model, RuntimeConfig(), DataConfig(workers=0))
-    assert set(evaluator.run(videos.samples, names, ViewsConfig()).result.class_accuracy) == set(names)
-
-
 def test_unreadable_videos_are_skipped_and_counted(world: Path, model: VideoModel, tmp_path: Path) -> None:
     bad = tmp_path / "bad.mp4"
     bad.write_text("text")

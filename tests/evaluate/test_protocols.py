@@ -15,7 +15,7 @@ from fake_datasets import save_fake_model, write_fake_datasets
 from vitaclip.catalog import load_dataset_classes, load_split
 from vitaclip.cli import main
 from vitaclip.data import EvalViews, frame_sampling
-from vitaclip.evaluate.protocol import PROTOCOLS, Part, Protocol, load_protocol
+from vitaclip.evaluate.protocol import PROTOCOLS, load_protocol
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.model import VideoModel
 from vitaclip.train import run_dir
@@ -197,17 +197,8 @@ def test_own_protocol_file(fake: Path, tmp_path: Path, capsys: pytest.CaptureFix
         "about: three names\nclasses: names.txt\ntemplates: ['a video of {}.', 'a {}']\n"
         "views: {temporal: 2, frames: 4, sampling: segments}\nparts:\n  test: {lists: [mine.csv]}\n"
     )
-    arguments = [
-        "eval",
-        "--protocol",
-        str(own),
-        "--root",
-        str(tmp_path),
-        "--workers",
-        "0",
-        "--runtime.precision",
-        "float32",
-    ]
+    arguments = ["eval", "--protocol", str(own), "--root", str(tmp_path), "--workers", "0"]
+    arguments += ["--runtime.precision", "float32"]
     arguments += ["--backbone", str(fake / "backbone")]
     assert main([*arguments, "--out", str(tmp_path / "out.json")]) == 0
     found = json.loads((tmp_path / "out.json").read_text())
@@ -412,10 +403,3 @@ def test_protocols_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> N
     assert "hmdb51_zeroshot@as-published" in printed
     assert main(["list", "protocols", "ucf101_zeroshot"]) == 0
     assert "list3: {lists: [test3.csv]}" in capsys.readouterr().out
-
-
-def test_lists_of_a_protocol_name_each_file_once() -> None:
-    parts = {"a": Part(lists=("x{n}.csv", "y.csv")), "b": Part(lists=("y.csv",))}
-    protocol = Protocol(name="p", about="", parts=parts, dataset="ucf101", models={"n": (1, 2)}, train=("t.csv",))
-    assert protocol.test_lists == ("x1.csv", "y.csv", "x2.csv")
-    assert protocol.lists == ("x1.csv", "y.csv", "x2.csv", "t.csv")
