@@ -56,7 +56,7 @@ def scores(
     return Evaluator(model, runtime, data, interpolation=interpolation).run(rows, NAMES, views).scores
 
 
-def test_weights_at_the_ends_are_frozen_clip_and_the_model(world: Path, tuned: Path) -> None:
+def test_weights_at_the_ends_are_the_two_models(world: Path, tuned: Path) -> None:
     model = VideoModel.from_pretrained(tuned)
     start = load_backbone(world / "backbone")
     frozen = VideoModel(start, replace(model.config, train="none")).eval()
@@ -81,7 +81,7 @@ def test_weights_between_are_on_the_line(world: Path, tuned: Path) -> None:
     torch.testing.assert_close(parameter_of(between, "head.logit_scale").detach(), expected.detach())
 
 
-def test_what_lies_between_is_a_model_that_is_saved_and_interpolated_again(tuned: Path, tmp_path: Path) -> None:
+def test_a_model_between_is_saved_and_interpolated(tuned: Path, tmp_path: Path) -> None:
     between = interpolate(VideoModel.from_pretrained(tuned), 0.5)
     loaded = VideoModel.from_pretrained(between.save_pretrained(tmp_path / "between"))
     assert torch.equal(logits(loaded), logits(between))
@@ -102,7 +102,7 @@ def test_frozen_towers_have_nothing_between_them(prompted: VideoModel) -> None:
         frozen_clip(prompted, "miniature")
 
 
-def test_the_start_of_the_towers_is_known_or_asked_for(world: Path, tuned: Path, tmp_path: Path) -> None:
+def test_start_of_towers_is_known_or_asked_for(world: Path, tuned: Path, tmp_path: Path) -> None:
     model = VideoModel.from_pretrained(tuned)
     with pytest.raises(ValueError, match=r"started from a CLIP with fingerprint \w+, but 'miniature' has"):
         frozen_clip(model, "miniature")
@@ -128,7 +128,7 @@ def test_scores_are_the_mean_of_probabilities(world: Path, prompted: VideoModel,
     torch.testing.assert_close(at[0.3].probabilities.double(), expected, atol=1e-7, rtol=1e-6)
 
 
-def test_frozen_clip_of_prompts_is_the_backbone_in_the_models_templates(world: Path, prompted: VideoModel) -> None:
+def test_frozen_clip_has_the_templates_of_the_model(world: Path, prompted: VideoModel) -> None:
     model = frozen_clip(prompted)
     assert model.is_zero_shot
     assert model.backbone is prompted.backbone

@@ -40,7 +40,7 @@ def test_ablate_prints_and_writes_the_table(world: Path, tmp_path: Path, capsys:
     assert again.count("was finished") == 3
 
 
-def test_seeds_start_from_the_configs_and_the_list_is_that_of_validation(world: Path, tmp_path: Path) -> None:
+def test_seeds_and_list_come_from_the_config(world: Path, tmp_path: Path) -> None:
     more = ["--variants", "no_time", "--seed", "7", "--data.val", str(world / "videos")]
     assert main(command(world, tmp_path, *more)) == 0
     content = json.loads((tmp_path / "ablation.json").read_text())
@@ -82,7 +82,7 @@ def test_eval_mixes_scores_and_says_so(
     assert "--interpolate.space scores" in capsys.readouterr().err
 
 
-def test_a_protocol_is_scored_between_the_two_and_ratio_1_is_the_model(
+def test_a_protocol_at_alpha_1_is_the_model(
     world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     videos = [f"{name}/{n}.mp4,{name.replace('_', ' ')}" for name in ("jump_up", "moving_left") for n in range(4)]

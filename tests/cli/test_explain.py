@@ -36,7 +36,7 @@ def test_prints_tables_and_writes_a_picture_and_figures(
     assert Image.open(tmp_path / "0.png").format == "PNG"
 
 
-def test_videos_of_one_name_keep_apart_and_broken_ones_are_named(
+def test_one_name_keeps_apart_and_broken_is_named(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = tmp_path / "broken.mp4"

@@ -84,7 +84,7 @@ def test_signs_mean_what_the_names_say() -> None:
     assert mass["shrinking"][0, 2] > 1.8 * mass["shrinking"][-1, 2]
 
 
-def test_clockwise_turns_the_tip_from_the_top_to_the_right() -> None:
+def test_clockwise_turns_the_tip_to_the_right() -> None:
     scene = world.draw_scene(np.random.default_rng(0), 0, world.SHAPES.index("arrow"))
     for angle, (side, sign) in {
         0: (world.Y, -1),
@@ -118,7 +118,7 @@ def test_the_shape_is_fully_visible_in_every_frame() -> None:
             assert np.all(poses[:, :2] <= 1 - radius[:, None] + 1e-9)
 
 
-def test_the_background_is_still_and_duller_than_the_shape() -> None:
+def test_background_is_still_and_duller_than_shapes() -> None:
     video = world.render_video(0, world.class_id_of("red heart moving left"), 0)
     far = np.abs(video.astype(int) - video[0]).max(axis=(0, 3)) == 0
     assert far.mean() > 0.3
