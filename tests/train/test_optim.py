@@ -2,6 +2,7 @@
 
 import math
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ def test_floor_is_the_same_part_of_every_rate() -> None:
 
 def test_timm_cosine_is_the_published_schedule() -> None:
     """Restated from its definition, with X-CLIP's numbers: 30 epochs of 10 steps, 5 of warm-up."""
-    published = {"schedule": "timm_cosine", "warmup_steps": 50, "floor": 0.01, "backbone_rate": 0.1}
+    published: dict[str, Any] = {"schedule": "timm_cosine", "warmup_steps": 50, "floor": 0.01, "backbone_rate": 0.1}
     for factor in (0.1, 1.0):
         expected = [
             factor * step / 50 if step < 50 else 1e-3 + (factor - 1e-3) * 0.5 * (1 + math.cos(math.pi * step / 300))
