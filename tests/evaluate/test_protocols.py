@@ -18,7 +18,6 @@ from vitaclip.data import EvalViews, frame_sampling
 from vitaclip.evaluate.protocol import PROTOCOLS, load_protocol
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.model import VideoModel
-from vitaclip.train import run_dir
 
 
 class Prediction(NamedTuple):
@@ -305,10 +304,6 @@ def test_training_on_tested_videos_is_refused(fake: Path, tmp_path: Path, capsys
     tested = next(csv.reader((fake / "ucf101" / "test1.csv").open(newline="")))[0]
     last.write_text(f'"{fake / "ucf101" / tested}",0\n')
     assert "1 of the tested videos are in the training list" in error_of(capsys, *arguments)
-
-
-def test_train_list_is_named_as_in_training() -> None:
-    assert TRAIN_LIST_FILE == run_dir.TRAIN_LIST_FILE
 
 
 def test_several_models_or_one_plain_clip(fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vitaclip.data import VideoList, list_text
+from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text
 from vitaclip.saving.model_folder import MODEL_FOLDER, check_folder
 from vitaclip.settings import to_dict
@@ -17,7 +18,7 @@ from vitaclip.train.loggers import METRICS_FILE, read_metrics
 from vitaclip.train.run_fingerprint import check_same_run
 from vitaclip.untrusted import reading
 
-CONFIG_FILE, BAD_VIDEOS_FILE, TRAIN_LIST_FILE = "config.json", "bad_videos.txt", "train_list.csv"
+CONFIG_FILE, BAD_VIDEOS_FILE = "config.json", "bad_videos.txt"
 WARNINGS_FILE, LOCK_FILE, CHECKPOINT_FOLDER = "warnings.txt", ".lock", "checkpoints"
 
 

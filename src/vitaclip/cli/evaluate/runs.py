@@ -53,18 +53,16 @@ class Evaluation:
         """Score the model on a list or a folder."""
         given = self._arguments
 
-        def prepare() -> ClassPrompts:
+        def prepare() -> tuple[Round, ClassPrompts]:
             if self._dist.is_rank0:
                 check_places(given)
-            return read_prompts(given)
-
-        def load() -> Round:
-            name, model = self.load_model({})
-            return Round({}, name, model, [list_part(given.videos, self._read(model.class_names))])
+            prompts, (name, model) = read_prompts(given), self.load_model({})
+            part = list_part(given.videos, self._read(model.class_names))
+            return Round({}, name, model, [part]), prompts
 
         with self._dist.shared_errors():
-            prompts = prepare()
-        parts = self._score([load], prompts, given.views)
+            only, prompts = prepare()  # before bars are drawn, so that an error is one line
+        parts = self._score([lambda: only], prompts, given.views)
         return ProtocolResult("", given.videos, "", given.views, given.interpolate, {}, parts)
 
     def _read(self, known: tuple[str, ...]) -> VideoList:
