@@ -97,12 +97,6 @@ def test_near_pairs_equal_a_loop_over_pairs() -> None:
     assert similarities == sorted(similarities, reverse=True)
 
 
-def test_names_that_read_alike_are_a_pair() -> None:
-    """Texts are compared without regard to capitals and underscores."""
-    _, pairs = check_classes(tiny_model(), ["jump", "Sit up", "sit_up"], ClassPrompts(), 0.9999)
-    assert [(pair.first, pair.second) for pair in pairs] == [("Sit up", "sit_up")]
-
-
 def test_longest_name_that_fits_is_no_finding() -> None:
     model = tiny_model()  # 77 tokens: start, 3 of context, the full stop, end
     fitting = " ".join(["very"] * 71)

@@ -112,8 +112,3 @@ def test_views_recipe_is_as_published(name: str) -> None:
 
 def test_every_published_views_recipe_is_there() -> None:
     assert set(VIEWS.names()) == set(PUBLISHED)
-
-
-def test_unknown_views_recipe_is_named() -> None:
-    with pytest.raises(ValueError, match=r"'x-clip' is neither a file nor a way of testing.* there is actionclip"):
-        VIEWS.find("x-clip")
