@@ -28,19 +28,13 @@ Settings are written as in Python and in YAML files, such as --data.time_limit_s
 COMMANDS = {
     "demo": ("vitaclip.cli.demo", "the whole method on a small offline world, in minutes"),
     "train": ("vitaclip.cli.train", "teach the prompts on your videos"),
-    "eval": (
-        "vitaclip.cli.evaluate",
-        "accuracy on a list of videos or by a protocol",
-    ),
+    "eval": ("vitaclip.cli.evaluate", "accuracy on a list of videos or by a protocol"),
     "predict": ("vitaclip.cli.predict", "what is in video files or folders"),
     "explain": ("vitaclip.cli.explain", "why a video is given its name, and which frames and names it hangs on"),
     "ablate": ("vitaclip.cli.ablate", "a table of variants and baselines over seeds"),
     "data": ("vitaclip.cli.data", "making lists of data sets; checking, shrinking and packing videos"),
     "classes": ("vitaclip.cli.classes", "names that a text tower reads badly, or can hardly tell apart"),
-    "convert": (
-        "vitaclip.cli.convert",
-        "a CLIP or a trained model of any format, in ours or in the published one",
-    ),
+    "convert": ("vitaclip.cli.convert", "a CLIP or a trained model of any format, in ours or in the published one"),
     "list": ("vitaclip.cli.list", "recipes, ways of testing, class names, templates and protocols by their names"),
 }
 """The module of each command, and its help in a line; only the module of the command that is run is imported."""
