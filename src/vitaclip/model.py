@@ -136,6 +136,8 @@ class VideoModel(Pretrained):
         if len(names) > TEXTS_AT_ONCE and not torch.is_grad_enabled():
             chunks = [names[start : start + TEXTS_AT_ONCE] for start in range(0, len(names), TEXTS_AT_ONCE)]
             return torch.cat([self.encode_text(chunk, templates, normalize=normalize) for chunk in chunks])
+        if templates is not None and not self.head.takes_templates:
+            raise ValueError(f"model.head {self.head.name!r} reads no texts; leave the templates out")
         encoded = None if templates is not None else self.head.encode(names, self.backbone)
         if encoded is None:
             return encode_templates(self.backbone, names, templates or self.config.templates, self.head.combine)
@@ -234,7 +236,7 @@ class VideoModel(Pretrained):
         head, head_settings = self._chosen("head")
         context = Context(config, tower)
         pool = pool(settings, tower, config.num_frames, clip.config.embed_dim)
-        inputs = HeadInputs(clip, self.class_names, config.templates, pool.shape, fresh)
+        inputs = HeadInputs(clip, self.class_names, config.templates, pool.shape, pool.in_text_space, fresh)
         return {"context": context, "pool": pool, "head": head(head_settings, inputs)}
 
     def _chosen(self, slot: str) -> tuple[type[Any], Any]:

@@ -3,6 +3,7 @@
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,10 +36,18 @@ def two_process_config(world: Path, out: Path) -> TrainConfig:
     )
 
 
-@pytest.mark.parametrize("towers", ["none", "both"])
-def test_two_ranks_learn_same_weights_as_one(world: Path, tmp_path: Path, towers: str) -> None:
+MODELS: dict[str, dict[str, Any]] = {
+    "prompts": {},
+    "prompts and towers": {"train": "both"},
+    "decoder with dropout": {"context": {}, "pool": {"name": "decode", "blocks": 2}, "head": "classifier"},
+    "texts read by the video": {"pool": "integrate", "head": "video_read", "train": "image"},
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_two_ranks_learn_same_weights_as_one(world: Path, tmp_path: Path, model: str) -> None:
     for count in (1, 2):
-        config = changed(two_process_config(world, tmp_path / str(count)), model={"train": towers})
+        config = changed(two_process_config(world, tmp_path / str(count)), model=MODELS[model])
         file = tmp_path / f"{count}.json"
         file.write_text(json.dumps(to_dict(config)))
         train = partial(torchrun.train_in_float64, str(file))

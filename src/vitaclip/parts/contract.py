@@ -94,6 +94,8 @@ class Pool(Part):
     reads: Reads = Reads()
     shape: tuple[int, ...]
     """Of the features of one video; (D,) unless the pool says otherwise."""
+    in_text_space: bool = True
+    """Whether they lie in the space that the towers share, so that they can be compared with texts."""
 
     def __init__(self, config: Any, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
         """Make it for this tower, clips of T frames, and a space of D = `embed_dim` that both towers share."""
@@ -124,6 +126,8 @@ class HeadInputs:
     """Texts for the names that the head learned nothing for."""
     video_shape: tuple[int, ...]
     """Shape of the features that the pool gives for one video."""
+    in_text_space: bool
+    """Whether these features can be compared with texts."""
     fresh: bool
     """Whether the head starts. If not, saved values are put in afterwards."""
 
@@ -203,10 +207,13 @@ class Head(Part):
         """
         own = [number for number in map(self.own_number, names) if number is not None]
         if len(own) < len(names):
+            remedy = "give some of its own names, or train a model whose head takes templates"
+            if self.takes_templates:
+                example = "templates=['a video of {}.'] (--template on the command line)"
+                remedy = f"pass templates, e.g. {example}, to use the text tower"
             raise ValueError(
                 f"this model learned one {self.per_class} for each of its own {self._num_own} classes, which"
-                " cannot serve other names; pass templates, e.g. templates=['a video of {}.'] (--template on the"
-                " command line), to use the text tower"
+                f" cannot serve other names; {remedy}"
             )
         return own
 
@@ -223,6 +230,11 @@ class CosineHead(Head):
         ValueError: if the pool gives features of another space than that of the texts.
         """
         super().__init__(config, inputs)
+        if not inputs.in_text_space:
+            raise ValueError(
+                f"model.head {self.name!r} takes features in the space of the texts, which those of model.pool are not;"
+                " set model.pool.project = true, or choose model.head = classifier"
+            )
         if inputs.video_shape != self.takes(inputs):
             raise ValueError(
                 f"model.head {self.name!r} takes features of shape {self.takes(inputs)}, but model.pool gives"

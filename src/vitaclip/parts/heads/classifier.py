@@ -36,6 +36,11 @@ class ClassifierHead(Head):
         super().__init__(config, inputs)
         if not inputs.class_names:
             raise ValueError("a classifier needs the class names; give them, or choose another model.head")
+        if len(inputs.video_shape) != 1:
+            raise ValueError(
+                f"a classifier takes one feature of a video, but model.pool gives {inputs.video_shape}; choose another"
+                " pool, or integrate with patches = false"
+            )
         (width,) = inputs.video_shape
         self.norm = nn.LayerNorm(width)
         self.linear = nn.Linear(width, len(inputs.class_names))

@@ -56,6 +56,7 @@ class DecodePool(Pool):
         super().__init__(config, tower, num_frames, embed_dim)
         self.reads = Reads(config.blocks, all_tokens=True)
         self.shape = (embed_dim,) if config.project else (tower.width,)
+        self.in_text_space = config.project
         self.token = nn.Parameter(torch.zeros(tower.width))
         if not config.start_at_zero:
             nn.init.normal_(self.token, std=0.02)
