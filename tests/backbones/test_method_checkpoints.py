@@ -103,7 +103,8 @@ def xclip_folder(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
         projection_dim=128,
         prompt_num_attention_heads=4,
     )
-    model = transformers.XCLIPModel(config).double().eval()
+    model: Any = transformers.XCLIPModel(config)
+    model.double().eval()
     model.config._attn_implementation = "eager"
     folder = tmp_path_factory.mktemp("xclip")
     model.float().save_pretrained(folder)
