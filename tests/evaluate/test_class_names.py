@@ -1,10 +1,8 @@
 """The checks of class names, on names whose faults are known."""
 
-from itertools import combinations
 from pathlib import Path
 
 import pytest
-import torch
 
 from fake_datasets import write_words_backbone
 from tiny import learned_text, tiny_model, tiny_tokenizer
@@ -12,7 +10,7 @@ from vitaclip.backbones import Tokenizer
 from vitaclip.backbones.bpe import bpe_of_merges
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
-from vitaclip.evaluate.class_names import check_classes, check_names, near_pairs, suggest
+from vitaclip.evaluate.class_names import check_classes, check_names, suggest
 from vitaclip.evaluate.class_texts import ClassPrompts
 
 
@@ -65,16 +63,15 @@ def test_names_that_tokenize_badly_are_found() -> None:
 def test_small_vocabulary_says_nothing_of_broken_words() -> None:
     found = check_names(["kick", "KickBall"], letters_tokenizer(), 20, pieces_count=False)
     assert [(each.name, each.problem) for each in found] == [("KickBall", "words run together")]
-    assert check_classes(tiny_model(), ["kick"], ClassPrompts(), 1.0)[0] == []
+    assert check_classes(tiny_model(), ["kick"], ClassPrompts()) == []
 
 
 def test_duplicate_names_are_found() -> None:
-    findings, pairs = check_classes(tiny_model(), ["jump", "run", "Run", "sit", "jump "], ClassPrompts(), 0.9999)
+    findings = check_classes(tiny_model(), ["jump", "run", "Run", "sit", "jump "], ClassPrompts())
     assert [(each.name, each.problem) for each in findings] == [
         ("Run", "reads the same as 'run', class 1"),
         ("jump ", "reads the same as 'jump', class 0"),
     ]
-    assert pairs == []
 
 
 def test_room_is_counted_beside_the_template() -> None:
@@ -82,28 +79,17 @@ def test_room_is_counted_beside_the_template() -> None:
     text = {"head": learned_text(20, per_class=True), "templates": ("a {}",)}
     model = tiny_model(("run", "sit"), **text)
     fitting = " ".join(["very"] * 74)  # 77 tokens: start, the template's word, end
-    assert check_classes(model, [fitting], ClassPrompts(), 1.0)[0] == []
-    assert [each.fits for each in check_classes(model, [fitting + " up"], ClassPrompts(), 1.0)[0]] == [False]
-
-
-def test_near_pairs_equal_a_loop_over_pairs() -> None:
-    features = torch.nn.functional.normalize(torch.randn(7, 3, generator=torch.Generator().manual_seed(0)), dim=1)
-    names = [f"class {n}" for n in range(7)]
-    expected = {(names[a], names[b]) for a, b in combinations(range(7), 2) if float(features[a] @ features[b]) >= 0.3}
-    found = near_pairs(features, names, 0.3)
-    assert {(pair.first, pair.second) for pair in found} == expected
-    assert len(expected) not in (0, 21)
-    similarities = [pair.similarity for pair in found]
-    assert similarities == sorted(similarities, reverse=True)
+    assert check_classes(model, [fitting], ClassPrompts()) == []
+    assert [each.fits for each in check_classes(model, [fitting + " up"], ClassPrompts())] == [False]
 
 
 def test_longest_name_that_fits_is_no_finding() -> None:
     model = tiny_model()  # 77 tokens: start, 3 of context, the full stop, end
     fitting = " ".join(["very"] * 71)
-    assert check_classes(model, [fitting], ClassPrompts(), 1.0)[0] == []
+    assert check_classes(model, [fitting], ClassPrompts()) == []
     model.encode_text([fitting])
-    findings, pairs = check_classes(model, [fitting + " long", "run", "Run!"], ClassPrompts(), -1.0)
-    assert ([each.fits for each in findings], pairs) == ([False], [])
+    findings = check_classes(model, [fitting + " long", "run", "Run!"], ClassPrompts())
+    assert [each.fits for each in findings] == [False]
     with pytest.raises(ValueError, match="the text tower takes 77"):
         model.encode_text([fitting + " long"])
 
@@ -113,11 +99,11 @@ def test_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytest.Ca
     (tmp_path / "names.txt").write_text("ApplyEyeMakeup\narchery\nbrush_hair\n")
     out = tmp_path / "better.txt"
     arguments = ["classes", str(tmp_path / "names.txt"), "--backbone", str(backbone)]
-    assert main([*arguments, "--near", "1", "--out", str(out)]) == 0
+    assert main([*arguments, "--out", str(out)]) == 0
     printed = " ".join(capsys.readouterr().out.split())
     assert "findings: 2; names: 3" in printed
     assert out.read_text() == "apply eye makeup\narchery\nbrush hair\n"
-    assert main([arguments[0], str(out), *arguments[2:], "--near", "1"]) == 0
+    assert main([arguments[0], str(out), *arguments[2:]]) == 0
     assert "findings: 0; names: 3" in capsys.readouterr().out
     assert main([arguments[0], "Archery, archery,archery", *arguments[2:]]) == 0
     assert "findings: 2; names: 3" in capsys.readouterr().out
@@ -127,5 +113,3 @@ def test_command_prints_and_writes_suggestions(tmp_path: Path, capsys: pytest.Ca
     assert "findings: 1; names: 1\n" in printed
     assert f"judged by {backbone}, whose tokenizer has " in printed
     assert "was not looked at" in printed
-    assert main([*arguments, "--near", "2"]) == 2
-    assert "is a cosine" in capsys.readouterr().err

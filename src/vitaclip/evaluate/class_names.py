@@ -1,17 +1,11 @@
-"""What may be wrong with a list of class names before a single video is looked at.
-
-Axes: K names, D embedding.
-"""
+"""What may be wrong with a list of class names before a single video is looked at."""
 
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
-
 from vitaclip.backbones import Tokenizer
-from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
+from vitaclip.evaluate.class_texts import ClassPrompts, resolve_templates
 from vitaclip.model import VideoModel
 from vitaclip.names import first_duplicates
 
@@ -23,7 +17,6 @@ _JOINED_WORDS = re.compile(  # digits stay with a single capital: 3D
     r"(?<=[a-z])(?=[A-Z]|[0-9]+[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])"
 )
 _SHOWN_PIECES = 12
-_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -36,16 +29,6 @@ class NameFinding:
     """What to write instead; empty if there is nothing to suggest."""
     fits: bool = True
     """Whether the text tower can take it."""
-
-
-@dataclass(frozen=True)
-class NearPair:
-    """Two names whose texts the model can hardly tell apart."""
-
-    first: str
-    second: str
-    similarity: float
-    """Cosine of their text features."""
 
 
 def knows_words(tokenizer: Tokenizer) -> bool:
@@ -94,29 +77,10 @@ def suggest(name: str) -> str:
     return _JOINED_WORDS.sub(" ", spaced).lower() if _JOINED_WORDS.search(spaced) else spaced
 
 
-def near_pairs(features: Tensor, names: Sequence[str], least: float) -> list[NearPair]:
-    """Pairs of K names whose features (K, D), of unit length, have a cosine of at least `least`, nearest first."""
-    found: list[NearPair] = []
-    for start in range(0, len(names), _ROWS_AT_ONCE):  # (K, K) would be too large for many names
-        similarity = features[start : start + _ROWS_AT_ONCE] @ features.T
-        first, second = (similarity >= least).triu(diagonal=1 + start).nonzero(as_tuple=True)
-        pairs = zip(first.tolist(), second.tolist(), strict=True)
-        found += [NearPair(names[start + a], names[b], float(similarity[a, b])) for a, b in pairs]
-    return sorted(found, key=lambda pair: -pair.similarity)
-
-
-@torch.no_grad()
-def check_classes(
-    model: VideoModel, names: Sequence[str], prompts: ClassPrompts, near: float
-) -> tuple[list[NameFinding], list[NearPair]]:
-    """Check names against a model's tokenizer and text tower; near pairs are looked for if all names fit, among those
-    that are not the same."""
+def check_classes(model: VideoModel, names: Sequence[str], prompts: ClassPrompts) -> list[NameFinding]:
+    """Check names against a model's tokenizer, and the room that its text tower has for a name."""
     tokenizer, beside = model.backbone.tokenizer, model.head.tokens_beside
     if templates := resolve_templates(model, names, prompts)[0]:
         beside = max(len(tokenizer.pieces(template.replace("{}", " "))) for template in templates)
     longest = tokenizer.layout.room(model.backbone.config.text.context_length) - beside
-    findings = check_names(names, tokenizer, longest, pieces_count=knows_words(tokenizer))
-    if not all(finding.fits for finding in findings):
-        return findings, []
-    distinct = [names[number] for number in sorted(set(first_duplicates(names)))]
-    return findings, near_pairs(encode_classes(model, distinct, prompts).features, distinct, near)
+    return check_names(names, tokenizer, longest, pieces_count=knows_words(tokenizer))

@@ -5,7 +5,6 @@ name and fingerprint, and a SHA-256 of each file, `README.md` the model card. On
 `backbone/`.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from vitaclip.backbones.hub import PROMPTS as PROMPTS_FILE
 from vitaclip.backbones.hub import SHIPPED, is_repository
 from vitaclip.backbones.loading import Backbone, Origin, save_backbone
 from vitaclip.backbones.reading import StateFile, check_dtypes, open_state, to_float32
-from vitaclip.files import check_own, write_json, write_safetensors, write_text
+from vitaclip.files import check_own, sha256_of_file, write_json, write_safetensors, write_text
 from vitaclip.names import check_class_names
 from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.upgrade import upgrade_model_config, upgrade_names
@@ -86,7 +85,7 @@ def write_model_folder(
     if config.train != "none" and saved.origin is not None:
         content["origin"] = {"backbone": _full_path(saved.origin.backbone), "fingerprint": saved.origin.fingerprint}
     files = [folder / PROMPTS_FILE, *sorted((folder / EMBEDDED).glob("*"))]
-    content["sha256"] = {file.relative_to(folder).as_posix(): _sha256(file) for file in files}
+    content["sha256"] = {file.relative_to(folder).as_posix(): sha256_of_file(file) for file in files}
     write_json(folder / CONFIG_FILE, content)
     write_text(folder / CARD_FILE, model_card(config, saved, sum(tensor.numel() for tensor in adapter.values())))
     return folder
@@ -129,16 +128,11 @@ def _open_adapter(file: Path) -> StateFile:
     return StateFile(file, upgrade_names(opened.shapes), read)
 
 
-def _sha256(file: Path) -> str:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def _check_sums(folder: Path, sums: Mapping[str, str]) -> None:
     for name, expected in sums.items():
         if name != PROMPTS_FILE and Path(name).parts[:-1] != (EMBEDDED,):
             raise ValueError(f"sha256 names {name[:100]!r}, which is no file of a model folder")
-        if _sha256(folder / name) != expected:
+        if sha256_of_file(folder / name) != expected:
             raise ValueError(
                 f"{folder / name}: damaged, or not the file that {CONFIG_FILE} was written with; copy it again"
             )
