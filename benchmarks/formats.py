@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import peers
 from vitaclip.backbones import Tokenizer
-from vitaclip.backbones.families.published import to_published
+from vitaclip.backbones.families.vitaclip import to_published
 from vitaclip.backbones.loading import load_backbone, save_backbone
 
 SIZES = {

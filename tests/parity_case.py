@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.backbones.families.published import read, to_published
+from vitaclip.backbones.families.vitaclip import read, to_published
 from vitaclip.backbones.loading import Backbone
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from published.layers import ImageBlock, Norm, TextBlock
-from vitaclip.backbones.families.published import to_published
+from vitaclip.backbones.families.vitaclip import to_published
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.learned_text import LearnedTextHead, PromptLayout, lay_out
 

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 import peers
 from parity_case import CASES, FOLDER, load_case
 from tiny import all_kinds, learned_text, tiny_backbone
-from vitaclip.backbones.families.published import name_buffers, to_published
+from vitaclip.backbones.families.vitaclip import name_buffers, to_published
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.reading import open_state
 from vitaclip.model import VideoModel

@@ -9,7 +9,7 @@ from torch import Tensor
 from parity_case import CASES, load_case
 from tiny import learned_text
 from vitaclip.backbones.families.family import CLIPWeights
-from vitaclip.backbones.families.published import read, to_published
+from vitaclip.backbones.families.vitaclip import read, to_published
 
 
 def read_toy(weights: dict[str, Tensor]) -> CLIPWeights:

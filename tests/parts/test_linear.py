@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from small_world import NAMES, train_config
 from tiny import tiny_model
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.families.published import to_published
+from vitaclip.backbones.families.vitaclip import to_published
 from vitaclip.data import TrainBatch
 from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
 from vitaclip.model import VideoModel

@@ -14,7 +14,7 @@ from vitaclip.backbones.vision import Trace
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.video_read import VideoReadHead
-from vitaclip.parts.pools.decode import DecodePool, QueryAttention
+from vitaclip.parts.pools.evl_decoder import DecodePool, QueryAttention
 from vitaclip.runtime import RuntimeConfig, autocast
 from vitaclip.train.config import OptimConfig
 from vitaclip.train.optim import group_settings

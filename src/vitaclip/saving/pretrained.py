@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families.family import Trained
-from vitaclip.backbones.families.published import check_writable, name_buffers, to_published
+from vitaclip.backbones.families.vitaclip import check_writable, name_buffers, to_published
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights, locate
 from vitaclip.backbones.loading import Backbone, Origin, build_backbone, fingerprint, load_backbone
@@ -159,7 +159,7 @@ class Pretrained(nn.Module):
         loaded = build_backbone(weights, str(source))
         if weights.trained is None:
             return cls._zero_shot(loaded, num_frames)
-        return cls._from_published(loaded, weights.trained, class_names)
+        return cls._from_checkpoint(loaded, weights.trained, class_names)
 
     @classmethod
     def _zero_shot(cls, backbone: Backbone, num_frames: int, image_size: int = 0) -> Self:
@@ -184,7 +184,7 @@ class Pretrained(nn.Module):
         return model.eval()
 
     @classmethod
-    def _from_published(cls, backbone: Backbone, trained: Trained, class_names: Sequence[str]) -> Self:
+    def _from_checkpoint(cls, backbone: Backbone, trained: Trained, class_names: Sequence[str]) -> Self:
         if trained.num_classes and len(class_names) != trained.num_classes:
             raise ValueError(
                 f"{backbone.name}: learned something for each of {trained.num_classes} classes, but {len(class_names)}"

@@ -35,7 +35,8 @@ class OptimConfig(Config):
     learning_rate: PositiveFloat = 4e-4
     """At the first step, or after the warm-up; a half cosine takes it down to `floor` of it."""
     backbone_rate: PositiveFloat = 1.0
-    """The learning rate of the backbone's own weights over that of the parts, where a tower trains."""
+    """Multiplier of the learning rate for the backbone's own weights, image and text tower alike, where they train; 0.1
+    in X-CLIP's recipes."""
     floor: Probability = 0.0
     """Part of the learning rate that the cosine ends at."""
     warmup_steps: NonNegativeInt = 0

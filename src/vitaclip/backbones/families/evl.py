@@ -9,11 +9,11 @@ from torch import Tensor
 from vitaclip.backbones.families.family import CLIPWeights, Trained, register_incomplete
 from vitaclip.backbones.families.table import depth, drops_bias, same, to_ours
 
-TOKEN = "decoder.cls_token"
+KEY = "decoder.cls_token"
 TABLE = [
     *same(
         {
-            "pool.token": TOKEN,
+            "pool.token": KEY,
             "pool.layers.#.norm_query.*": "decoder.decoder_layers.#.norm1.*",
             "pool.layers.#.norm_mlp.*": "decoder.decoder_layers.#.norm2.*",
             "pool.layers.#.norm_tokens.*": "decoder.decoder_layers.#.norm3.*",
@@ -47,7 +47,7 @@ def _settings(parts: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"context": {}, "pool": pool, "head": "classifier", **num_frames}
 
 
-@register_incomplete("the published EVL code", TOKEN)
+@register_incomplete("the published EVL code", KEY)
 def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
     """The decoder and the classifier, on the frozen CLIP that they were trained on."""
     parts = to_ours(state, TABLE, "an EVL of the published code")

@@ -12,7 +12,7 @@ from vitaclip.backbones.families.family import CLIPWeights, Trained, register_in
 from vitaclip.backbones.families.table import Row, renamed, same, shared, to_ours
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 
-CLASS_TOKEN = "image_encoder.class_embedding"
+KEY = "image_encoder.class_embedding"
 IGNORABLE = (r"prompt_learner\.(complete_text_embeddings|token_prefix|token_suffix)",)
 """Buffers that follow from the token embedding and the class names."""
 EMBEDDING = "text.token_embed.weight"
@@ -61,7 +61,7 @@ def _settings(parts: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-@register_incomplete("the published ViFi-CLIP code", CLASS_TOKEN)
+@register_incomplete("the published ViFi-CLIP code", KEY)
 def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
     """The towers of the file with the token embedding of the CLIP that they started from, which never trains."""
     ours = to_ours(state, TABLE, "a ViFi-CLIP of the published code", IGNORABLE)

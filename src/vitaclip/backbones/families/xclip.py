@@ -17,8 +17,8 @@ from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, Trained
 from vitaclip.backbones.families.table import Row, depth, fused, leading_axis, renamed, same, shared, to_ours
 from vitaclip.backbones.pixels import IMAGENET_PIXELS, transformers_pixels
 
-POSITIONS = "mit.positional_embedding"
-TRANSFORMERS_POSITIONS = "mit.position_embedding"
+KEY = "mit.positional_embedding"
+TRANSFORMERS_KEY = "mit.position_embedding"
 _GENERATOR = [
     shared(("logit_scale", "head.logit_scale"), "logit_scale"),
     *same(
@@ -38,14 +38,14 @@ _GENERATOR = [
 """The layers that read texts in the light of the video, which both formats name alike, and the temperature."""
 
 
-def _backbone(table: list[Row]) -> list[Row]:
+def _without_temperature(table: list[Row]) -> list[Row]:
     return [row for row in table if row.ours != ("logit_scale",)]
 
 
 TABLE = [
-    *_backbone(openai.TABLE),
+    *_without_temperature(openai.TABLE),
     *_GENERATOR,
-    leading_axis("pool.positions", POSITIONS),
+    leading_axis("pool.positions", KEY),
     *openai.blocks("pool.blocks", "mit.resblocks"),
     *same(
         {
@@ -60,9 +60,9 @@ TABLE = [
     ),
 ]
 TRANSFORMERS_TABLE = [
-    *renamed(_backbone(transformers.TABLE), "vision_model.pre_layrnorm", "vision_model.pre_layernorm"),
+    *renamed(_without_temperature(transformers.TABLE), "vision_model.pre_layrnorm", "vision_model.pre_layernorm"),
     *_GENERATOR,
-    leading_axis("pool.positions", TRANSFORMERS_POSITIONS),
+    leading_axis("pool.positions", TRANSFORMERS_KEY),
     *transformers.blocks("pool.blocks", "mit"),
     fused("context.blocks.#.summary.attention.qkv.*", "vision_model.encoder.layers.#.message_attn.{}_proj.*"),
     *same(
@@ -98,7 +98,7 @@ def _settings(parts: Mapping[str, Tensor], pool_heads: int = 0, head_heads: int 
     }
 
 
-@register_family("the published X-CLIP code", POSITIONS, of_trained=True)
+@register_family("the published X-CLIP code", KEY, of_trained=True)
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None = None) -> CLIPWeights:
     """A checkpoint of the published code. Heads of 64 and ImageNet's pixels are its rule; the file tells neither."""
     clip, parts = _convert(state, TABLE, "an X-CLIP of the published code")
@@ -106,7 +106,7 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None =
     return CLIPWeights("published X-CLIP", config, clip, folder, Trained(_settings(parts), parts))
 
 
-@register_family("transformers' XCLIPModel", TRANSFORMERS_POSITIONS, of_trained=True)
+@register_family("transformers' XCLIPModel", TRANSFORMERS_KEY, of_trained=True)
 def read_folder(state: dict[str, Tensor], folder: Path, activation: Activation | None = None) -> CLIPWeights:
     """A folder of transformers with its config.json.
 

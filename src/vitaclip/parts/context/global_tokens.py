@@ -21,7 +21,7 @@ class GlobalConfig(Config):
 
 @register("context", "global", GlobalConfig, label="global prompts", colour="#2f6fb3")
 class GlobalTokens(ContextKind):
-    """G learned tokens (G, C)."""
+    """G learned tokens (G, C), which start uniform in +-sqrt(6 / (3 * patch^2 + C))."""
 
     def __init__(self, config: GlobalConfig, tower: VisionConfig, num_frames: int, place: int) -> None:
         super().__init__(config, tower, num_frames, place)

@@ -9,7 +9,10 @@ from vitaclip.parts.registry import NoSettings, register
 
 @register("context", "local", label="local prompts", colour="#2f9c86")
 class LocalTokens(ContextKind):
-    """p = local + c, with c the projected frame tokens."""
+    """p = local + c. The local tokens start uniform in +-sqrt(6 / (3 * patch^2 + C)), as global prompts do.
+
+    c is `cls_proj` of the frame tokens, which `parts/assembly.py` computes once for local and summary tokens.
+    """
 
     needs_projection = True
 

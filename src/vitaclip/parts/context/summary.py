@@ -10,7 +10,11 @@ from vitaclip.parts.registry import NoSettings, register
 
 @register("context", "summary", label="summary token", colour="#8a5ab0")
 class SummaryToken(ContextKind):
-    """s = c + MHSA(LN(c)) across the frames, with c the projected frame tokens; frame t gets s[t]."""
+    """s = c + MHSA(LN(c)) across the frames; frame t gets s[t].
+
+    c is `cls_proj` of the frame tokens, which `parts/assembly.py` computes once for local and summary tokens. The block
+    takes s through its own norm1, as it does all context.
+    """
 
     needs_projection = True
     starts_after_projection = True

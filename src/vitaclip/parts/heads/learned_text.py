@@ -80,7 +80,7 @@ def _lay_out_one(name: str, tokenizer: Tokenizer, config: LearnedTextConfig) -> 
 
 @register("head", "learned_text", LearnedTextConfig)
 class LearnedTextHead(CosineHead):
-    """The context: (M, W) shared by all classes, or (K, M, W), one for each; it starts at random, N(0, 0.02)."""
+    """The context: (M, W) shared by all classes, or (K, M, W), one for each; it starts normal, with a std of 0.02."""
 
     def __init__(self, config: LearnedTextConfig, inputs: HeadInputs) -> None:
         super().__init__(config, inputs)
