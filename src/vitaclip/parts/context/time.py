@@ -12,7 +12,8 @@ from vitaclip.parts.registry import NoSettings, register
 
 @register("context", "time", label="time embedding", colour="#b08a3a")
 class TimeEmbedding(ContextKind):
-    """A vector (T, C), added to all tokens of a frame before the first block. It starts normal with a standard deviation of 0.02."""
+    """A vector (T, C), added to all tokens of a frame before the first block. It starts normal, with a std of
+    0.02."""
 
     def __init__(self, config: NoSettings, tower: VisionConfig, num_frames: int, place: int) -> None:
         super().__init__(config, tower, num_frames, place)
