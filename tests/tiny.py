@@ -62,7 +62,7 @@ def tiny_backbone(**vision: int) -> Backbone:
             for parameter in block.parameters():
                 if parameter.dim() > 1:
                     parameter.data *= 3
-    return Backbone(clip, tiny_tokenizer(), "tiny", fingerprint(clip))
+    return Backbone(clip, tiny_tokenizer(), "tiny", fingerprint(clip.state_dict()))
 
 
 def tiny_model(class_names: tuple[str, ...] = (), **settings: Any) -> VideoModel:

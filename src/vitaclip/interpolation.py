@@ -74,7 +74,7 @@ def interpolate(model: VideoModel, alpha: float, backbone: str = "") -> VideoMod
     if TEMPERATURE in adapter:
         adapter[TEMPERATURE] = torch.lerp(start.adapter_state()[TEMPERATURE], adapter[TEMPERATURE], alpha)
     clip = CLIP.from_state(model.backbone.config, towers)
-    mixed = Backbone(clip, model.backbone.tokenizer, model.config.backbone, fingerprint(clip))
+    mixed = Backbone(clip, model.backbone.tokenizer, model.config.backbone, fingerprint(towers))
     between = VideoModel(mixed, model.config, model.class_names, saved=adapter).to(model.device).eval()
     between.origin = model.origin
     return between

@@ -343,20 +343,35 @@ def test_flipped_bits_are_one_line_or_harmless(part: str, tmp_path: Path) -> Non
             assert load_backbone(tmp_path / f"x{name}.pt", activation="quick_gelu").fingerprint == expected
 
 
-@pytest.mark.parametrize("file", ["prompts.safetensors", "backbone/tokenizer.json", "backbone/model.safetensors"])
-def test_flipped_bit_of_a_model_folder_is_noticed(file: str, tmp_path: Path) -> None:
-    folder = tiny_model(("run", "jump")).save_pretrained(tmp_path / "model", embed_backbone=True)
-    VideoModel.from_pretrained(folder)
-    content = bytearray((folder / file).read_bytes())
+def flip_a_bit(file: Path) -> None:
+    content = bytearray(file.read_bytes())
     content[-9] ^= 1
-    (folder / file).write_bytes(content)
+    file.write_bytes(content)
+
+
+@pytest.fixture
+def model_folder(tmp_path: Path) -> Path:
+    return tiny_model(("run", "jump")).save_pretrained(tmp_path / "model", embed_backbone=True)
+
+
+@pytest.mark.parametrize("file", ["prompts.safetensors", "backbone/tokenizer.json", "backbone/model.safetensors"])
+def test_flipped_bit_of_a_model_folder_is_noticed(file: str, model_folder: Path) -> None:
+    VideoModel.from_pretrained(model_folder)
+    flip_a_bit(model_folder / file)
     with pytest.raises(ValueError, match=r"damaged, or not the file that config\.json was written with"):
-        VideoModel.from_pretrained(folder)
+        VideoModel.from_pretrained(model_folder)
 
 
-def test_a_folder_without_checksums_still_loads(tmp_path: Path) -> None:
-    folder = tiny_model(("run", "jump")).save_pretrained(tmp_path / "model", embed_backbone=True)
-    content = json.loads((folder / "config.json").read_text())
-    del content["sha256"]
-    (folder / "config.json").write_text(json.dumps(content))
-    assert VideoModel.from_pretrained(folder).class_names == ("run", "jump")
+def test_flipped_bit_of_a_bare_backbone_is_noticed(model_folder: Path) -> None:
+    fingerprint = load_backbone(model_folder / "backbone").fingerprint
+    flip_a_bit(model_folder / "backbone" / "model.safetensors")
+    with pytest.raises(ValueError, match=rf"backbone: damaged, or .* fingerprint {fingerprint}, .* copy both again"):
+        load_backbone(model_folder / "backbone")
+
+
+def test_folders_without_checksums_still_load(model_folder: Path) -> None:
+    for file, key in ((model_folder / "config.json", "sha256"), (model_folder / "backbone/config.json", "fingerprint")):
+        content = json.loads(file.read_text())
+        del content[key]
+        file.write_text(json.dumps(content))
+    assert VideoModel.from_pretrained(model_folder).class_names == ("run", "jump")

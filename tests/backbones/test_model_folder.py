@@ -127,10 +127,8 @@ def test_buffers_of_names_are_the_published_ones(case: str) -> None:
     tokens = load_file(FOLDER / f"{case}.safetensors")["input/tokenized_prompts"]
     embedding = torch.arange(49408.0)[:, None]
     context = parity.model.head.config.num_context
-    length = tokens.shape[1]
-    buffers = name_buffers(
-        parity.class_names, parity.model.backbone.tokenizer, embedding, num_context=context, context_length=length
-    )
+    room = tokens.shape[1] - 1 - context
+    buffers = name_buffers(parity.class_names, parity.model.backbone.tokenizer, embedding, room)
     assert torch.equal(buffers["prompt_learner.token_prefix"], embedding[tokens[:, :1]])
     assert torch.equal(buffers["prompt_learner.token_suffix"], embedding[tokens[:, 1 + context :]])
 

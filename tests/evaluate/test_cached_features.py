@@ -112,7 +112,7 @@ def other_weights() -> Backbone:
     with torch.no_grad():
         for parameter in backbone.clip.vision.parameters():
             parameter.mul_(1.5)
-    return replace(backbone, fingerprint=fingerprint(backbone.clip))
+    return replace(backbone, fingerprint=fingerprint(backbone.clip.state_dict()))
 
 
 def other_activation() -> Backbone:

@@ -53,11 +53,7 @@ def read_bpe(path: str | Path) -> models.BPE:
 
 
 def bpe_of_merges(merges: Sequence[tuple[str, str]]) -> models.BPE:
-    """The model that merges make: bytes, bytes that end a word, merges, start and end token have ids in this order.
-
-    Raises:
-        ValueError: as `build_bpe` does.
-    """
+    """The model that merges make: bytes, bytes that end a word, merges, start and end token have ids in this order."""
     entries = [*SIGNS, *(sign + WORD_END for sign in SIGNS), *map("".join, merges), START, END]
     return build_bpe({entry: number for number, entry in enumerate(entries)}, merges)
 

@@ -28,16 +28,18 @@ def read_clip(path: Path, activation: Activation | None = None, backbone: CLIPWe
         ValueError: if the format is unknown, a key is left over or missing, shapes and config do not fit, a number is
             not finite, or the activation is neither told nor given.
     """
-    file, folder = _weight_file(path)
+    file = find_weights(path) if path.is_dir() else path
+    if file is None:
+        raise ValueError(f"{path}: no weights in it; one of these is looked for: {', '.join(WEIGHTS)}")
     opened = open_state(file)
     with reading(file):
-        planned = _interpret(file, folder, opened.shapes, activation, backbone)
+        planned = _interpret(file, opened.shapes, activation, backbone)
         check_dtypes(planned.state)
         try:
             CLIP.from_state(planned.config, planned.state)
         except RuntimeError as error:
             raise ValueError(f"{file}: weights and config do not fit ({one_line(error)})") from error
-        weights = _interpret(file, folder, opened.read(), activation, backbone)
+        weights = _interpret(file, opened.read(), activation, backbone)
         to_float32(weights.state)
         if weights.trained is not None:
             to_float32(weights.trained.adapter_state)
@@ -45,11 +47,11 @@ def read_clip(path: Path, activation: Activation | None = None, backbone: CLIPWe
 
 
 def _interpret(
-    file: Path, folder: Path, named: dict[str, Tensor], activation: Activation | None, backbone: CLIPWeights | None
+    file: Path, named: dict[str, Tensor], activation: Activation | None, backbone: CLIPWeights | None
 ) -> CLIPWeights:
     """The weights of a file in our terms; they may be on the `meta` device."""
     state = _without_prefix(file, named)
-    family = next(each for each in families() if each.fits(state))
+    family = next(each for each in families() if each.key in state)
     if family.complete is not None:
         if backbone is None:
             raise ValueError(
@@ -60,7 +62,7 @@ def _interpret(
     if backbone is not None:
         raise ValueError(f"{file}: holds its own backbone, so there is no other one to give it; leave it out")
     assert family.read is not None
-    weights = family.read(state, folder, activation)
+    weights = family.read(state, file.parent, activation)
     if activation not in (None, weights.config.activation):
         raise ValueError(
             f"{file}: activation {activation!r} asked for, but these are {weights.format} weights trained with"
@@ -71,7 +73,7 @@ def _interpret(
 
 def _without_prefix(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
     """The weights without what stands before all of their names, such as `model.` in checkpoints of Lightning."""
-    if any(family.fits(state) for family in families()):
+    if any(family.key in state for family in families()):
         return state
     found = [(name, each.key) for name in state for each in families() if name.endswith(f".{each.key}")]
     if len(found) != 1:
@@ -87,13 +89,3 @@ def _without_prefix(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
             " save the CLIP's state_dict() alone"
         )
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-
-
-def _weight_file(path: Path) -> tuple[Path, Path]:
-    """The weight file and the folder that it lies in."""
-    if not path.is_dir():
-        return path, path.parent
-    file = find_weights(path)
-    if file is None:
-        raise ValueError(f"{path}: no weights in it; one of these is looked for: {', '.join(WEIGHTS)}")
-    return file, path

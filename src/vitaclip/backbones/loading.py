@@ -1,10 +1,12 @@
 """Backbones: a CLIP with its tokenizer, from wherever it is and in whatever format, and to a folder of ours."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.bpe import TOKENIZER_FILES
@@ -38,14 +40,15 @@ class Origin:
     fingerprint: str
 
 
-def fingerprint(clip: CLIP) -> str:
-    """A short name for a CLIP's towers, so that prompts are never put on a backbone they were not trained with.
+def fingerprint(state: Mapping[str, Tensor]) -> str:
+    """A short name for the towers of a CLIP's state dict, so that prompts are never put on a backbone they were not
+    trained with, and damage of a backbone folder is noticed.
 
     The first 16 hex digits of a SHA-256 over every tensor's name, shape and float32 values. The temperature is left
     out: prompts bring their own, and a checkpoint of a trained model no longer has CLIP's.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(clip.state_dict().items()):
+    for name, tensor in sorted(state.items()):
         if name != "logit_scale":
             digest.update(f"{name}:{tuple(tensor.shape)}:".encode())
             digest.update(tensor.detach().cpu().float().contiguous().numpy().data)
@@ -55,9 +58,10 @@ def fingerprint(clip: CLIP) -> str:
 def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
     """Write a backbone folder; `dtype` is the precision of the stored weights."""
     folder = Path(folder)
-    write_safetensors(folder / WEIGHTS_FILE, {name: t.to(dtype) for name, t in clip.state_dict().items()})
+    state = {name: t.to(dtype) for name, t in clip.state_dict().items()}
+    write_safetensors(folder / WEIGHTS_FILE, state)
     write_text(folder / TOKENIZER_FILE, tokenizer.to_json())
-    write_json(folder / CONFIG_FILE, to_dict(clip.config))
+    write_json(folder / CONFIG_FILE, {**to_dict(clip.config), "fingerprint": fingerprint(state)})
     return folder
 
 
@@ -82,7 +86,12 @@ def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> B
     """The backbone that is made of these weights; see `load_backbone`."""
     clip = CLIP.from_state(weights.config, weights.state)
     tokenizer = find_tokenizer(weights.folder, clip.config.text.vocab_size)
-    identity = fingerprint(clip)
+    identity = fingerprint(clip.state_dict())
+    if weights.fingerprint not in ("", identity):
+        raise ValueError(
+            f"{weights.folder}: damaged, or weights and config are not of one backbone (the config says fingerprint"
+            f" {weights.fingerprint}, the weights have {identity}); copy both again"
+        )
     if image_size not in (0, clip.config.vision.image_size):
         clip = clip.resized(image_size)
     return Backbone(clip.eval(), tokenizer, name, identity)

@@ -43,11 +43,7 @@ def transformers_pixels(folder: Path) -> PixelStatistics:
 
 
 def open_clip_pixels(folder: Path) -> PixelStatistics:
-    """The pixel statistics in a folder's open_clip config; CLIP's own where it tells none.
-
-    Raises:
-        ValueError: if the file is damaged.
-    """
+    """The pixel statistics in a folder's open_clip config; CLIP's own where it tells none."""
     file = folder / OPEN_CLIP_CONFIG_FILE
     if not file.is_file():
         return CLIP_PIXELS

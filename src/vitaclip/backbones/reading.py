@@ -93,11 +93,7 @@ def open_state(path: str | Path) -> StateFile:
 
 
 def check_dtypes(state: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are empty or of a type that no weight has. Only types and shapes are looked at.
-
-    Raises:
-        ValueError: with the tensor.
-    """
+    """Refuse tensors that are empty or of a type that no weight has. Only types and shapes are looked at."""
     for name, tensor in state.items():
         if tensor.dtype not in _WEIGHT_DTYPES or not tensor.numel():
             kind = f"{str(tensor.dtype).removeprefix('torch.')} of shape {tuple(tensor.shape)}"
@@ -105,11 +101,8 @@ def check_dtypes(state: Mapping[str, Tensor]) -> None:
 
 
 def to_float32(state: dict[str, Tensor]) -> None:
-    """Widen weights to float32 one by one, so that they are not in memory twice, and look at each number.
-
-    Raises:
-        ValueError: with the tensor, for NaN, infinite numbers and absurd temperatures.
-    """
+    """Widen weights to float32 one by one, so that they are not in memory twice, and refuse NaN, infinite numbers and
+    absurd temperatures."""
     check_dtypes(state)
     for name in state:
         state[name] = state[name].float()

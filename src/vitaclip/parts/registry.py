@@ -53,11 +53,7 @@ def parts(slot: str) -> dict[str, "type[Part]"]:
 
 
 def find_part(slot: str, name: str) -> "type[Part]":
-    """The part of that name.
-
-    Raises:
-        ValueError: if there is none.
-    """
+    """The part of that name."""
     known = parts(slot)
     if name not in known:
         hint = did_you_mean(name, known)

@@ -7,6 +7,7 @@ name and fingerprint, and a SHA-256 of each file, `README.md` the model card. On
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ MODEL_FOLDER = "model"
 """Name of the model folder inside the folder of a run."""
 EMBEDDED = "backbone"
 """Name of the folder with the backbone inside a model folder, and what the config then calls it."""
+CARD = files("vitaclip.saving") / "card.md"
 NAMES_ON_CARD = 50
 COPY_AGAIN = "copy the folder again"
 
@@ -54,11 +56,7 @@ def find_model_folder(path: Path) -> Path | None:
 
 
 def check_folder(folder: Path) -> None:
-    """Make sure that a model or backbone folder can be written without loss of somebody else's files.
-
-    Raises:
-        ValueError: the folder has a README or a config that is not ours.
-    """
+    """Raise ValueError if a model or backbone folder has a README or a config that is not ours and would be lost."""
     check_own(folder / CONFIG_FILE, '"backbone_fingerprint"', '"mlp_ratio"')
     check_own(folder / CARD_FILE, "library_name: vitaclip")
 
@@ -84,8 +82,8 @@ def write_model_folder(
     }
     if config.train != "none" and saved.origin is not None:
         content["origin"] = {"backbone": _full_path(saved.origin.backbone), "fingerprint": saved.origin.fingerprint}
-    files = [folder / PROMPTS_FILE, *sorted((folder / EMBEDDED).glob("*"))]
-    content["sha256"] = {file.relative_to(folder).as_posix(): sha256_of_file(file) for file in files}
+    saved_files = [folder / PROMPTS_FILE, *sorted((folder / EMBEDDED).glob("*"))]
+    content["sha256"] = {file.relative_to(folder).as_posix(): sha256_of_file(file) for file in saved_files}
     write_json(folder / CONFIG_FILE, content)
     write_text(folder / CARD_FILE, model_card(config, saved, sum(tensor.numel() for tensor in adapter.values())))
     return folder
@@ -96,9 +94,6 @@ def read_model_folder(folder: Path) -> tuple[SavedModel, StateFile]:
 
     Returns:
         What it says, and the values of its parts, which are opened but not read: see `StateFile`.
-
-    Raises:
-        ValueError: if it is damaged, or written by a version with other settings.
     """
     config_file = folder / CONFIG_FILE
     content = read_json(config_file, COPY_AGAIN)
@@ -151,7 +146,7 @@ def model_card(config: ModelConfig, saved: SavedModel, parameters: int) -> str:
     more = f" and {len(saved.class_names) - NAMES_ON_CARD} more" if len(saved.class_names) > NAMES_ON_CARD else ""
     dense = f"{config.sampling.stride} native frames apart"
     frames = dense if config.sampling.kind == "dense" else "from all over the video"
-    return CARD.format(
+    return CARD.read_text(encoding="utf-8").format(
         base_model=f"base_model: {config.backbone}\n" if is_repository(config.backbone) else "",
         backbone="in this folder" if backbone == EMBEDDED else f"`{backbone}`",
         fingerprint=saved.fingerprint,
@@ -170,39 +165,3 @@ def _in_words(chosen: Any) -> str:
     """A part with its settings, those that are empty left out: `learned_text (num_context 8)`."""
     said = [f"{key} {value}" for key, value in chosen.items() if key != "name" and value not in ("", False)]
     return f"{chosen['name']} ({', '.join(said)})" if said else str(chosen["name"])
-
-
-CARD = """---
-library_name: vitaclip
-pipeline_tag: video-classification
-{base_model}tags:
-- vita-clip
-- video-recognition
-- zero-shot
----
-
-# A video recognition model
-
-An image-text model and the parts that teach it video, for the `vitaclip` package:
-
-```python
-from vitaclip import Predictor, VideoModel
-
-predictor = Predictor(VideoModel.from_pretrained("PATH_OR_REPOSITORY"))
-print(predictor.predict("video.mp4"))
-```
-
-| | |
-|---|---|
-| backbone | {backbone}, fingerprint {fingerprint} |
-| trained | {parameters} numbers in its parts; towers of the backbone: {train} |
-| context of the image tower's blocks | {context} |
-| pool | {pool} |
-| compared with | {head} |
-| input | {frames} |
-| classes it was trained on | {count} |
-
-Classes: {names}.
-
-What it was trained on, what it scores and what it must not be used for: to be written by whoever publishes it.
-"""

@@ -53,7 +53,7 @@ class Pretrained(nn.Module):
         saved, clip = SavedModel(self.config, self.class_names, self.fingerprint, self.origin), self.backbone
         embedded = None
         if embed_backbone or self.config.train != "none":
-            embedded = Backbone(clip, clip.tokenizer, self.config.backbone, fingerprint(clip))
+            embedded = Backbone(clip, clip.tokenizer, self.config.backbone, fingerprint(clip.state_dict()))
         return write_model_folder(Path(folder), saved, self.adapter_state(), embedded)
 
     def save_published(self, file: str | Path) -> Path:
@@ -70,13 +70,9 @@ class Pretrained(nn.Module):
         check_writable(config)
         state = to_published(clip.state_dict(), learned)
         if "head.context" in learned:
-            state |= name_buffers(
-                self.class_names,
-                clip.tokenizer,
-                clip.text.token_embed.weight.detach(),
-                num_context=learned["head.context"].shape[-2],
-                context_length=config.text.context_length,
-            )
+            room = config.text.context_length - 1 - learned["head.context"].shape[-2]
+            embedding = clip.text.token_embed.weight.detach()
+            state |= name_buffers(self.class_names, clip.tokenizer, embedding, room)
         named = {f"module.{name}": tensor.contiguous() for name, tensor in state.items()}
         with atomic_write(file) as temporary:
             torch.save({"model": named}, temporary)

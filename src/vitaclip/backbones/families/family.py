@@ -1,6 +1,6 @@
 """What a family of weights is: a key that tells it, and a function that reads it. One file each, found by itself."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,7 @@ class CLIPWeights:
         state: its weights under our names.
         folder: where its tokenizer would lie.
         trained: the parts that came with it, if it is a checkpoint of a trained model.
+        fingerprint: of the weights when they were saved, against damage; empty if the format holds none.
     """
 
     format: str
@@ -43,6 +44,7 @@ class CLIPWeights:
     state: dict[str, Tensor]
     folder: Path
     trained: Trained | None = None
+    fingerprint: str = ""
 
 
 ReadFamily = Callable[[dict[str, Tensor], Path, Activation | None], CLIPWeights]
@@ -67,10 +69,6 @@ class Family:
     of_trained: bool = False
     """Whether such files hold parts beside a backbone. These families are asked first, since the key of a plain
     backbone may be in the file as well."""
-
-    def fits(self, names: Iterable[str]) -> bool:
-        """Whether weights of these names are of this family."""
-        return self.key in names
 
 
 _FAMILIES: dict[str, Family] = {}
@@ -103,11 +101,7 @@ def families() -> tuple[Family, ...]:
 
 
 def read_config_file(path: Path) -> dict[str, Any]:
-    """A config file that weights need.
-
-    Raises:
-        ValueError: if it is missing or no JSON object.
-    """
+    """A config file that weights need."""
     if not path.is_file():
         raise ValueError(f"{path}: no such file, and the weights beside it need it; fetch it from where they are from")
     return read_json(path)

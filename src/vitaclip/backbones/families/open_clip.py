@@ -30,11 +30,8 @@ CLIPS_OWN: dict[str, tuple[Any, ...]] = {
 
 
 def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelStatistics) -> CLIPConfig:
-    """What the weights, which go by our names, do not tell, from the content of an open_clip_config.json.
-
-    Raises:
-        ValueError: if it asks for something that is not CLIP's mathematics.
-    """
+    """What the weights, which go by our names, do not tell, from the content of an open_clip_config.json. What is not
+    CLIP's mathematics is refused."""
     model = config.get("model_cfg", config)
     vision, text = model.get("vision_cfg"), model.get("text_cfg")
     if not isinstance(vision, Mapping) or not isinstance(text, Mapping):

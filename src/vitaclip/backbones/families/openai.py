@@ -56,11 +56,7 @@ TABLE = [
 
 
 def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict under OpenAI's names -> ours.
-
-    Raises:
-        ValueError: if a key is missing or unknown.
-    """
+    """A state dict under OpenAI's names -> ours."""
     theirs = dict(state)
     if "text.token_embedding.weight" in theirs:
         theirs = {name.removeprefix("text."): tensor for name, tensor in theirs.items()}

@@ -18,7 +18,9 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
     """The names are ours already. The config must say what the shapes of the weights say, before anything is built."""
     file = folder / CONFIG_FILE
     with reading(file):
-        told = from_dict(CLIPConfig, read_config_file(file))
+        content = read_config_file(file)
+        fingerprint = str(content.pop("fingerprint", ""))  # older folders have none
+        told = from_dict(CLIPConfig, content)
         heads = {"vision_heads": told.vision.heads, "text_heads": told.text.heads}
         pixels = PixelStatistics(told.pixel_mean, told.pixel_std)
         held = read_architecture(state, told.activation, **heads, pixels=pixels)
@@ -26,4 +28,4 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
         held = replace(held, vision=replace(held.vision, mlp_ratio=told.vision.mlp_ratio))
         if told != held:
             raise ValueError(f"{file}: does not fit the weights beside it: it says {told}, they hold {held}")
-    return CLIPWeights("vitaclip", told, state, folder)
+    return CLIPWeights("vitaclip", told, state, folder, fingerprint=fingerprint)

@@ -51,11 +51,8 @@ TABLE = [
 
 
 def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelStatistics) -> CLIPConfig:
-    """What the weights, which go by our names, do not tell, from the content of a config.json.
-
-    Raises:
-        ValueError: if it asks for something that is not CLIP's mathematics.
-    """
+    """What the weights, which go by our names, do not tell, from the content of a config.json. What is not
+    CLIP's mathematics is refused."""
     heads, activations = [], set()
     for tower, default in DEFAULT_HEADS.items():
         part = config.get(tower) or {}

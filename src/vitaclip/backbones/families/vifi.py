@@ -1,7 +1,6 @@
 """ViFi-CLIP (Rasheed et al., CVPR 2023): checkpoints of the published code. They lack the token embedding alone."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -76,4 +75,4 @@ def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
         )
     config = read_architecture(clip, "quick_gelu", pixels=IMAGENET_PIXELS)
     trained = Trained(_settings(parts), parts)
-    return replace(backbone, format="published ViFi-CLIP", config=config, state=clip, trained=trained)
+    return CLIPWeights("published ViFi-CLIP", config, clip, backbone.folder, trained)

@@ -76,9 +76,6 @@ def read(
     """A trained model, or the backbone file that its training starts from.
 
     It tells neither its heads, for which see `read_architecture`, nor the place of the class name in the context.
-
-    Raises:
-        ValueError: if a key is missing or unknown; the message names the first few.
     """
     theirs = dict(state)
     if GLOBAL_PROMPTS in theirs:
@@ -126,26 +123,19 @@ def check_writable(config: CLIPConfig) -> None:
 
 
 def to_published(clip_state: Mapping[str, Tensor], adapter_state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same model under the published names, as the published code would save it (without `module.`).
-
-    Raises:
-        ValueError: if a tensor of ours has no published name.
-    """
+    """The same model under the published names, as the published code would save it (without `module.`)."""
     ours = {f"backbone.{name}": tensor for name, tensor in clip_state.items() if name != "logit_scale"}
     theirs = to_theirs({**ours, **adapter_state}, TABLE)
     prompts = [theirs.pop(name) for name in list(theirs) if name.endswith(".global_prompts")]
     return theirs | ({GLOBAL_PROMPTS: torch.stack(prompts)} if prompts else {})
 
 
-def name_buffers(
-    names: Sequence[str], tokenizer: Tokenizer, token_embed: Tensor, *, num_context: int, context_length: int
-) -> dict[str, Tensor]:
+def name_buffers(names: Sequence[str], tokenizer: Tokenizer, token_embed: Tensor, room: int) -> dict[str, Tensor]:
     """What the published code keeps of its K class names, and wants back when it loads a checkpoint.
 
     These are the embeddings of the start token (K, 1, W), and of name, full stop, end token and padding
-    (K, context_length - 1 - num_context, W), looked up in `token_embed` (vocabulary, W).
+    (K, room, W), looked up in `token_embed` (vocabulary, W).
     """
-    room = context_length - 1 - num_context
     rows = [[*tokenizer.encode(name.replace("_", " ") + "."), tokenizer.end_id] for name in names]
     padded = torch.tensor([row + [0] * (room - len(row)) for row in rows])
     start = torch.full((len(rows), 1), tokenizer.start_id)
