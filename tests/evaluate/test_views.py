@@ -50,7 +50,9 @@ def by_hand(model: VideoModel, clips: Tensor, average: str, pixels: str) -> Tens
     return (parameter_of(model, "head.logit_scale").exp() * text @ mean_feature).softmax(dim=0)
 
 
-@pytest.mark.parametrize(("average", "pixels"), list(product(("softmax", "logits", "features"), ("clip", "imagenet"))))
+@pytest.mark.parametrize(
+    ("average", "pixels"), list(product(("softmax", "logits", "features"), ("backbone", "imagenet")))
+)
 def test_aggregation_and_normalization_equal_a_loop(world: Path, model: VideoModel, average: Any, pixels: Any) -> None:
     rows = read_folder(world / "videos").samples[::3]
     views = ViewsConfig(temporal=2, spatial=2, aggregation=average, normalization=pixels)
@@ -69,7 +71,7 @@ def test_aggregations_and_normalizations_differ(world: Path, model: VideoModel) 
     """Else the test above could not tell one from another."""
     rows = read_folder(world / "videos").samples[:2]
     found = []
-    for average, pixels in product(("softmax", "logits", "features"), ("clip", "imagenet")):
+    for average, pixels in product(("softmax", "logits", "features"), ("backbone", "imagenet")):
         views = ViewsConfig(temporal=3, aggregation=average, normalization=pixels)  # type: ignore[arg-type]
         evaluator = Evaluator(model, RuntimeConfig(precision="float32"), DataConfig(workers=0))
         found.append(evaluator.run(rows, NAMES, views).scores.probabilities)
@@ -89,15 +91,15 @@ def test_a_crop_may_leave_a_margin(video_folder: Path) -> None:
 # Written out here from the published code, not read from the package: clips, crops, frames, sampling, stride, the
 # side of the frame that a crop of 224 is cut from, what is averaged, whose mean and deviation. 0: as trained.
 PUBLISHED = {
-    "vitaclip": (3, 1, 0, "dense", 16, 224, "softmax", "clip"),
-    "evl_16f": (1, 3, 16, "dense", 16, 224, "softmax", "clip"),
-    "evl_32f": (1, 3, 32, "dense", 8, 224, "softmax", "clip"),
+    "vitaclip": (3, 1, 0, "dense", 16, 224, "softmax", "backbone"),
+    "evl_16f": (1, 3, 16, "dense", 16, 224, "softmax", "backbone"),
+    "evl_32f": (1, 3, 32, "dense", 8, 224, "softmax", "backbone"),
     "xclip_1view": (1, 1, 0, "segments", 0, 256, "softmax", "imagenet"),
     "xclip_4x3": (4, 3, 0, "segments", 0, 224, "softmax", "imagenet"),
     "vificlip": (1, 1, 32, "segments", 0, 256, "softmax", "imagenet"),
     "tcclip": (2, 1, 16, "segments", 0, 256, "softmax", "imagenet"),
-    "open_vclip": (3, 1, 8, "dense", 16, 224, "logits", "clip"),
-    "actionclip": (1, 1, 8, "segments", 0, 256, "softmax", "clip"),
+    "open_vclip": (3, 1, 8, "dense", 16, 224, "logits", "backbone"),
+    "actionclip": (1, 1, 8, "segments", 0, 256, "softmax", "backbone"),
 }
 
 

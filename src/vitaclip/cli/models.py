@@ -18,6 +18,11 @@ from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.model_folder import find_model_folder
 from vitaclip.settings import Config
 
+TOY = (
+    "model: miniature, the default, a toy that knows moving coloured shapes only; for real videos name a model, such as"
+    " --backbone openai/clip-vit-base-patch16"
+)
+
 
 def add_text_arguments(parser: ArgumentParser) -> None:
     """`--model` or `--backbone`, and what stands around a class name."""
@@ -130,6 +135,8 @@ def load_predictor(arguments: Namespace) -> Predictor:
     Raises:
         ValueError: as `load_model`, and if there are no candidates.
     """
+    if not arguments.model and not arguments.backbone:
+        terminal().print(TOY)
     prompts, data = read_prompts(arguments), arguments.data
     names = choose_classes(data.classes) if data.classes else ()
     predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=data.limits)

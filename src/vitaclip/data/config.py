@@ -167,6 +167,6 @@ class ViewsConfig(Config):
     unit length."""
     pixel_aspect: Literal["", "display", "stored"] = ""
     """Pixels that are not square: see `DataConfig.pixel_aspect`. Empty: as that says."""
-    normalization: Literal["clip", "imagenet"] = "clip"
+    normalization: Literal["backbone", "imagenet"] = "backbone"
     """Mean and standard deviation taken out of the pixels: the backbone's own, or ImageNet's, which half of the
     published code uses on CLIP's weights."""

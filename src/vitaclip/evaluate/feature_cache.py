@@ -116,7 +116,7 @@ def cached_features(
     dataset: EvalDataset,
     data: DataConfig,
     runtime: RuntimeConfig,
-    normalization: Normalization = "clip",
+    normalization: Normalization = "backbone",
     share: range | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> VideoFeatures:

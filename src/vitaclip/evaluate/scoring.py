@@ -15,6 +15,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.data import EvalBatch
 from vitaclip.data.config import ViewsConfig
 from vitaclip.distributed import DistEnv
@@ -23,11 +24,7 @@ from vitaclip.model import VideoModel
 
 Autocast = Callable[[], AbstractContextManager[object]]
 Aggregation = Literal["softmax", "logits", "features"]
-Normalization = Literal["clip", "imagenet"]
-
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-"""Of R, G, B in [0, 1]."""
+Normalization = Literal["backbone", "imagenet"]
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,12 @@ def gather_features(own: VideoFeatures, dist: DistEnv) -> VideoFeatures:
     return own if dist.world_size == 1 else join(dist.gather(own))
 
 
-def take_pixels(clips: Tensor, normalization: Normalization) -> Tensor:
+def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:
     """uint8 pixels (..., 3, H, W) as the model takes them: as they are, because it takes out CLIP's mean and standard
     deviation itself, or float with those of ImageNet taken out."""
-    if normalization == "clip":
+    if normalization == "backbone":
         return clips
-    mean, std = (clips.new_tensor(values, dtype=torch.float32) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    mean, std = (clips.new_tensor(values, dtype=torch.float32) for values in IMAGENET_PIXELS)
     return (clips / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 
 
@@ -80,7 +77,7 @@ def take_pixels(clips: Tensor, normalization: Normalization) -> Tensor:
 def encode_views(
     model: VideoModel,
     video: Tensor,
-    normalization: Normalization = "clip",
+    normalization: Normalization = "backbone",
     autocast: Autocast = nullcontext,
     classes: Tensor | None = None,
 ) -> Tensor:
@@ -96,7 +93,7 @@ def encode_views(
     Returns:
         (B, V, ...) float32 on the CPU: features, or logits (B, V, K).
     """
-    clips = take_pixels(video.flatten(end_dim=1).to(model.device), normalization)
+    clips = normalize_for_views(video.flatten(end_dim=1).to(model.device), normalization)
     with autocast():
         features = model.encode_video(clips)
         if classes is not None:
@@ -107,7 +104,7 @@ def encode_views(
 def encode_batch(
     models: Sequence[VideoModel],
     batch: EvalBatch,
-    normalization: Normalization = "clip",
+    normalization: Normalization = "backbone",
     autocast: Autocast = nullcontext,
     classes: Sequence[Tensor | None] | None = None,
 ) -> VideoFeatures:

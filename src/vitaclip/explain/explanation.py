@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.data import LoadedVideo, VideoPath, to_video_path
-from vitaclip.evaluate.scoring import take_pixels
+from vitaclip.evaluate.scoring import normalize_for_views
 from vitaclip.explain.attention import ClsAttention, last_attention
 from vitaclip.explain.occlusion import Occlusion, occlude_frames
 from vitaclip.model import l2_normalize
@@ -126,7 +126,7 @@ def explain_video(
     view = clip_number * views.spatial + views.spatial // 2
     clip, features = video[view], predictor.encode(video)
     with predictor.autocast():
-        attention = last_attention(model, take_pixels(clip.to(model.device), views.normalization))
+        attention = last_attention(model, normalize_for_views(clip.to(model.device), views.normalization))
     fused, alone = (predictor.probabilities(each[None])[0] for each in (features, features[view : view + 1]))
     target = names.index(name) if name else int(fused.argmax())
 

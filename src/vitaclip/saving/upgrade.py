@@ -43,7 +43,8 @@ def upgrade_views(saved: Mapping[str, Any]) -> dict[str, Any]:
     >>> upgrade_views({"temporal": 3, "average": "logits"})
     {'temporal': 3, 'aggregation': 'logits'}
     """
-    return {_VIEWS.get(name, name): value for name, value in saved.items()}
+    now = {_VIEWS.get(name, name): value for name, value in saved.items()}
+    return now | ({"normalization": "backbone"} if now.get("normalization") == "clip" else {})
 
 
 def upgrade_model_config(saved: Mapping[str, Any]) -> dict[str, Any]:
