@@ -4,7 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test ablation bench bench-gpu check format clean
+.PHONY: setup demo test ablation bench bench-gpu check format clean
+
+setup: $(READY)  ## a virtual environment in .venv; `source .venv/bin/activate` puts `vitaclip` on the path
 
 demo: $(READY)  ## write the miniature world, train on it, and draw the page demo/index.html
 	$(BIN)/vitaclip demo --out demo

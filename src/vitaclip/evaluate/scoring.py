@@ -65,8 +65,8 @@ def gather_features(own: VideoFeatures, dist: DistEnv) -> VideoFeatures:
 
 
 def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:
-    """uint8 pixels (..., 3, H, W) as the model takes them: as they are, because it takes out CLIP's mean and standard
-    deviation itself, or float with those of ImageNet taken out."""
+    """uint8 pixels (..., 3, H, W) as the model takes them: as they are, because it takes out its backbone's mean and
+    standard deviation itself, or float with those of ImageNet taken out."""
     if normalization == "backbone":
         return clips
     mean, std = (clips.new_tensor(values, dtype=torch.float32) for values in IMAGENET_PIXELS)
