@@ -1,14 +1,17 @@
 """A dry run: three steps of a run, to find what it would cost and what is wrong with its data. Nothing is kept."""
 
+import math
 import statistics
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from tempfile import TemporaryDirectory
 
-from vitaclip.data import VideoError, VideoSample
+from vitaclip.data import VideoSample
 from vitaclip.data.tools.scan import check_video
+from vitaclip.data.workers import run_in_processes
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.train.checkpoint import Checkpoint, state_dict
 from vitaclip.train.config import TrainConfig
@@ -88,12 +91,13 @@ def _file_problems(rows: Sequence[VideoSample], config: TrainConfig, which: str)
     """Lines about those of up to `MAX_OPENED` videos, spread over the list, that cannot be read or are too short."""
     sampling, num_frames = config.model.sampling, config.model.num_frames
     span = (num_frames - 1) * sampling.stride + 1 if sampling.kind == "dense" else num_frames
-    looked_at, short = rows[:: -(-len(rows) // MAX_OPENED)], 0
-    for row in looked_at:
-        try:
-            short += check_video(row.path, config.data.limits) < span
-        except VideoError as error:
-            yield str(error) if row.source == str(row.path) else f"{row.source}: {error}"
+    looked_at, data = {row.path: row.source for row in rows[:: -(-len(rows) // MAX_OPENED)]}, config.data
+    check, limit = partial(check_video, limits=data.limits), data.time_limit_seconds or math.inf
+    outcomes = {outcome.item: outcome for outcome in run_in_processes(check, looked_at, data.workers, limit)}
+    for path, source in looked_at.items():
+        if problem := outcomes[path].problem:
+            yield problem if source in problem else f"{source}: {problem}"
+    short = sum(outcome.result is not None and outcome.result < span for outcome in outcomes.values())
     if short:
         clip = f"a clip of {span} frames, which repeats their last one"
         yield f"{short} of {len(looked_at)} {which} videos looked at are shorter than {clip}"

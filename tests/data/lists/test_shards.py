@@ -151,7 +151,7 @@ def test_scans_of_tar_files_give_a_list(shards: Path, tmp_path: Path) -> None:
     (tmp_path / "t-0.tar").write_bytes((shards / "train-000.tar").read_bytes())
     targets, lines = find_targets(str(tmp_path), None, NAMES)
     assert [bad.problem.rsplit("/")[-1][:30] for bad in lines] == ["t-1.tar::unlabelled.mp4: no label"[:30]]
-    found = [each for each in scan_videos(targets, ScanConfig(workers=2)) if each]
+    found = [each for each in scan_videos([*targets], ScanConfig(workers=2)) if each]
     assert [str(each.path) for each in found] == [f"{tmp_path}/t-1.tar::bad.mp4"]
     write_scan(targets, found, tmp_path / "scanned")
     clean = read_list(tmp_path / "scanned" / "clean.csv", class_names=NAMES).samples

@@ -332,7 +332,7 @@ def test_the_command_prints_counts_gaps_and_leaks(
     assert "train 5 2 3 0 0" in printed
     assert "val 8 3 5 0 1" in printed
     assert "397 of 400 classes have no video, see counts.csv" in printed
-    assert "1 leaks between lists, all in leaks.txt:" in printed
+    assert "1 leaks between lists, see leaks.txt" in printed
 
 
 def test_unknown_data_set_error_lists_choices(tmp_path: Path) -> None:

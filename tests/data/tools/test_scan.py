@@ -81,7 +81,7 @@ def test_frames_hidden_by_edit_list_are_allowed(tmp_path: Path) -> None:
 def test_scan_names_problems_and_writes_clean_list(mixed: Path) -> None:
     names = ("swimming, indoors", "tai chi")
     targets, bad = find_targets(str(mixed / "list.csv"), class_names=names)
-    bad += filter(None, scan_videos(targets, CONFIG))
+    bad += filter(None, scan_videos([*targets], CONFIG))
     problems = {(entry.path.name if entry.path else "", entry.kind): entry.problem for entry in bad}
     assert set(problems) == {
         ("", "list"),  # no such class, and listed twice
@@ -108,7 +108,7 @@ def test_scan_survives_hangs_and_crashes(
     for name in ("a", "hang", "b", "segfault", "c"):
         (tmp_path / f"{name}.mp4").write_bytes((video_folder / "clip1.mp4").read_bytes())
     targets, _ = find_targets(str(tmp_path))
-    found = list(scan_videos(targets, ScanConfig(workers=2, time_limit_seconds=1)))
+    found = list(scan_videos([*targets], ScanConfig(workers=2, time_limit_seconds=1)))
     bad = {each.path: (each.kind, each.problem) for each in found if each}
     hanging = tmp_path / "hang.mp4"
     late = f"{hanging}: took longer than the time limit: leave it out, or raise time_limit_seconds"
@@ -125,14 +125,14 @@ def test_labels_of_folders(video_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "yoga" / "b").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "yoga" / "b" / "img_001.jpg")
     targets, bad = find_targets(str(tmp_path))
-    assert [(target.path.name, target.label) for target in targets] == [
-        ("a.mp4", "tai chi"),
-        ("a.webm", "yoga"),
-        ("b", "yoga"),
-    ]
+    assert {path.parts[-1]: label for path, label in targets.items()} == {
+        "a.mp4": "tai chi",
+        "a.webm": "yoga",
+        "b": "yoga",
+    }
     assert not bad
-    assert list(scan_videos(targets, CONFIG)) == [None] * 3
-    assert {target.label for target in find_targets(str(tmp_path / "yoga"))[0]} == {None}
+    assert list(scan_videos([*targets], CONFIG)) == [None] * 3
+    assert {*find_targets(str(tmp_path / "yoga"))[0].values()} == {None}
 
 
 def test_nothing_there(tmp_path: Path) -> None:

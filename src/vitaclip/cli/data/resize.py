@@ -3,7 +3,7 @@
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.screen import print_table, terminal, track
 from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies
 
 DESCRIPTION = """\
@@ -28,24 +28,18 @@ def run(arguments: Namespace) -> int:
     config = as_dataclass(ResizeConfig, arguments)
     copies = find_copies(arguments.source, arguments.target, config)
     waiting = {video: copy for video, copy in copies.items() if not copy.exists()}
-    console = terminal(stderr=True)
-    failed = bytes_before = bytes_after = 0
-    with progress_bars(console) as progress:
-        done = counting_bar(progress, "shrinking", len(waiting))
-        for outcome in make_copies(waiting, arguments.target, config):
-            if outcome.error:
-                failed += 1
-                console.print(f"failed: {outcome.problem}", style="yellow", soft_wrap=True)
-            else:
-                bytes_before += outcome.item.stat().st_size
-                bytes_after += waiting[outcome.item].stat().st_size
-            done(1)
+    shrunk = []
+    for outcome in track(make_copies(waiting, arguments.target, config), "shrinking", len(waiting)):
+        if outcome.error:
+            terminal(stderr=True).print(f"failed: {outcome.problem}", style="yellow", soft_wrap=True)
+        else:
+            shrunk.append(outcome.item)
     rows = [
-        ("shrunk", str(len(waiting) - failed)),
+        ("shrunk", str(len(shrunk))),
         ("there already", str(len(copies) - len(waiting))),
-        ("failed", str(failed)),
-        ("megabytes before", f"{bytes_before / 1e6:.1f}"),
-        ("megabytes after", f"{bytes_after / 1e6:.1f}"),
+        ("failed", str(len(waiting) - len(shrunk))),
+        ("megabytes before", f"{sum(video.stat().st_size for video in shrunk) / 1e6:.1f}"),
+        ("megabytes after", f"{sum(copies[video].stat().st_size for video in shrunk) / 1e6:.1f}"),
     ]
     print_table(terminal(), arguments.target, ("videos", ""), rows)
-    return 1 if failed else 0
+    return int(len(shrunk) < len(waiting))

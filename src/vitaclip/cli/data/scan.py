@@ -1,7 +1,7 @@
 """`vitaclip data scan`."""
 
-import itertools
 from collections import Counter
+from itertools import chain
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
@@ -9,7 +9,7 @@ from jsonargparse import ArgumentParser, Namespace
 from vitaclip.cli.data import add_list_arguments
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.screen import print_table, terminal, track
 from vitaclip.data import choose_classes
 from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan
 
@@ -37,20 +37,17 @@ def run(arguments: Namespace) -> int:
     if arguments.out:
         check_outputs(arguments, *(str(Path(arguments.out) / name) for name in ("bad.csv", "clean.csv")))
     names = choose_classes(arguments.classes) if arguments.classes else None
-    targets, bad_lines = find_targets(arguments.videos, arguments.root or None, names)
+    targets, bad_at_sight = find_targets(arguments.videos, arguments.root or None, names)
+    found = track(scan_videos([*targets], as_dataclass(ScanConfig, arguments)), "checking", len(targets))
     bad: list[BadVideo] = []
-    console = terminal(stderr=True)
-    with progress_bars(console) as progress:
-        done = counting_bar(progress, "checking", len(targets))
-        for found in itertools.chain(bad_lines, scan_videos(targets, as_dataclass(ScanConfig, arguments))):
-            if found is not None:
-                console.print(f"bad: {found.problem}", style="yellow", soft_wrap=True)
-                bad.append(found)
-            done(found is None or found.kind != "list")
+    for each in chain(bad_at_sight, found):
+        if each is not None:
+            terminal(stderr=True).print(f"bad: {each.problem}", style="yellow", soft_wrap=True)
+            bad.append(each)
     if arguments.out:
         write_scan(targets, bad, arguments.out)
     kinds = Counter(each.kind for each in bad)
-    good = len(targets) + kinds["list"] - len(bad)
-    rows = [("good", str(good)), *((f"bad: {kind}", str(count)) for kind, count in kinds.items() if count)]
+    good = len(targets) + len(bad_at_sight) - len(bad)
+    rows = [("good", str(good)), *((f"bad: {kind}", str(count)) for kind, count in kinds.items())]
     print_table(terminal(), arguments.videos, ("videos", ""), rows)
     return 1 if bad else 0

@@ -4,7 +4,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.data import add_list_arguments
 from vitaclip.cli.parser import as_dataclass
-from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
+from vitaclip.cli.screen import print_table, terminal, track
 from vitaclip.data import read_videos
 from vitaclip.data.tools.packing import Packing, ShardConfig
 
@@ -35,14 +35,11 @@ def run(arguments: Namespace) -> int:
         arguments.videos, "videos", root=arguments.root, classes=arguments.classes, may_be_numbers=True
     )
     packing = Packing(videos, arguments.out, as_dataclass(ShardConfig, arguments))
-    with progress_bars(terminal(stderr=True)) as progress:
-        done = counting_bar(progress, "packing videos", sum(len(packing.shards[file]) for file in packing.waiting))
-        for file in packing.run():
-            done(len(packing.shards[file]))
+    written = [*track(packing.run(), "writing tar files", len(packing.waiting))]
     rows = [
         ("videos", str(len(videos.samples))),
         ("tar files", str(len(packing.shards))),
-        ("there already", str(len(packing.shards) - len(packing.waiting))),
+        ("there already", str(len(packing.shards) - len(written))),
         ("gigabytes", f"{sum(file.stat().st_size for file in packing.shards) / 1e9:.3f}"),
     ]
     print_table(terminal(), arguments.out, ("packed", ""), rows)

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import av.error
@@ -41,18 +42,11 @@ _SHARE_MISSING = 0.1
 _MISSING = {"seconds": 0.2, "frames": 3}
 
 
-@dataclass(frozen=True)
-class Target:
-    """A video to be checked."""
-
-    path: VideoPath
-    """The file, folder of pictures, or member of a tar file."""
-    label: str | None
-    """Class number or name, as the clean list will have it; None where nothing says it."""
+Targets = dict[VideoPath, str | None]
+"""Videos to be checked, with class number or name as the clean list will have it; None where nothing says it."""
 
 
-@dataclass(frozen=True)
-class BadVideo:
+class BadVideo(NamedTuple):
     """A video, or a line of a list, that cannot be used."""
 
     path: VideoPath | None
@@ -65,7 +59,7 @@ class BadVideo:
 
 def find_targets(
     source: str, root: str | None = None, class_names: Sequence[str] | None = None
-) -> tuple[list[Target], list[BadVideo]]:
+) -> tuple[Targets, list[BadVideo]]:
     """The videos of a list or of tar files, or all those of a folder at any depth; and what is bad at first sight.
 
     Raises:
@@ -80,30 +74,26 @@ def find_targets(
     names, wrong = videos.class_names, dict(file_problems(videos.samples))
     bad = [BadVideo(None, "list", problem) for problem in videos.problems]
     bad += [BadVideo(sample.path, "list", problem) for sample, problem in wrong.items()]
-    targets = [
-        Target(sample.path, format_labels([names[label] for label in sample.labels] if names else sample.labels))
+    return {
+        sample.path: format_labels([names[label] for label in sample.labels] if names else sample.labels)
         for sample in videos.samples
         if sample not in wrong
-    ]
-    return targets, bad
+    }, bad
 
 
-def _folder_targets(folder: Path) -> list[Target]:
+def _folder_targets(folder: Path) -> Targets:
     """Videos at any depth; where they lie in class folders, the names of these are their labels."""
     paths = sorted(path for path in folder.rglob("*") if is_video_name(path) or is_frame_folder(path))
     if not paths:
         raise ValueError(f"{folder}: holds no video, at any depth; give the folder of the videos")
     in_class_folders = all(path.parent.parent == folder for path in paths)
-    return [Target(path, path.parent.name.replace("_", " ") if in_class_folders else None) for path in paths]
+    return {path: path.parent.name.replace("_", " ") if in_class_folders else None for path in paths}
 
 
-def scan_videos(targets: Sequence[Target], config: ScanConfig) -> Iterator[BadVideo | None]:
-    """Check videos, each path once, several at a time; neither a hang nor a crash of the codec can stop it.
-
-    Yields:
-        What is wrong with each as it is done; None if nothing is.
-    """
-    check, paths = partial(check_video, limits=config.limits), [target.path for target in targets]
+def scan_videos(paths: Sequence[VideoPath], config: ScanConfig) -> Iterator[BadVideo | None]:
+    """Check videos, several at a time, and yield what is wrong with each as it is done, None if nothing is. Neither a
+    hang nor a crash of the codec can stop it."""
+    check = partial(check_video, limits=config.limits)
     for outcome in run_in_processes(check, paths, config.workers or count_cores(), config.time_limit_seconds):
         yield BadVideo(outcome.item, outcome.ending, outcome.problem) if outcome.error else None
 
@@ -160,14 +150,14 @@ def _read_packets(container: InputContainer, video: int) -> tuple[int, dict[int,
     return packets, ends
 
 
-def write_scan(targets: Sequence[Target], bad: Sequence[BadVideo], out: str | Path) -> None:
+def write_scan(targets: Targets, bad: Sequence[BadVideo], out: str | Path) -> None:
     """Write `bad.csv` (path, kind, problem) and, if any target is good, `clean.csv`: full path and, if known, class."""
     rows = [(str(each.path or ""), each.kind, each.problem) for each in bad]
     write_text(Path(out) / "bad.csv", csv_text([("path", "kind", "problem"), *rows], for_people=True))
     bad_paths = {each.path for each in bad}
-    good = [target for target in targets if target.path not in bad_paths]
+    good = [(path, label) for path, label in targets.items() if path not in bad_paths]
     if good:
-        lines = [[target.path.absolute(), *([] if target.label is None else [target.label])] for target in good]
+        lines = [(path.absolute(), *(() if label is None else (label,))) for path, label in good]
         write_text(Path(out) / "clean.csv", csv_text(lines))
 
 
