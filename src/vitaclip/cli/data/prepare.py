@@ -34,7 +34,7 @@ def run(arguments: Namespace) -> int:
     preparation = prepare_dataset(arguments.dataset, arguments.root, arguments.annotations)
     write_preparation(preparation, arguments.out)
     console = terminal()
-    headings = ("list", "annotated", "found", "missing", "listed twice", "found twice")
+    headings = ("list", "annotated", "found", "missing", "listed twice")
     rows = [(name, *map(str, count)) for name, count in preparation.count_by("list_name").items()]
     print_table(console, f"{arguments.dataset}: lists in {arguments.out}", headings, rows)
     names = preparation.annotations.classes.names

@@ -11,7 +11,6 @@ from vitaclip.data.prepare.annotations import Segment, Times
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.names import ClassIndex
 
-_PARTIAL_SUFFIXES = frozenset({".part", ".ytdl", ".crdownload", ".download", ".tmp", ".aria2"})
 _TIMED = re.compile(r"(?P<key>.+)_(?P<start>[0-9]{1,6})_(?P<end>[0-9]{1,6})")
 _YOUTUBE_ID_LENGTH = 11
 
@@ -24,22 +23,10 @@ class FoundFile(NamedTuple):
     """The class whose folder it lies in, if any."""
     times: Times | None
     """First and last second, where its name says them."""
-    whole: bool
-    """Not empty, and not the rest of a download that broke off."""
-
-
-class Match(NamedTuple):
-    """What was found for a clip."""
-
-    path: Path | None
-    reason: str = ""
-    """Why there is none."""
-    others: tuple[Path, ...] = ()
-    """Other files that would have done as well."""
 
 
 class VideoFiles:
-    """The video files below a folder, by the clip that their names say they are."""
+    """The video files below a folder, by the clip that their names say they are. Empty ones do not count."""
 
     def __init__(self, root: Path, class_names: Sequence[str], *, timed: bool) -> None:
         """Args:
@@ -63,41 +50,35 @@ class VideoFiles:
         """All video files."""
         return [file.path for files in self._files.values() for file in files]
 
-    def match(self, clip: Segment, of_video: Sequence[Segment]) -> Match:
-        """The file of a clip, one of the clips `of_video`. A file in the folder of another class is never taken."""
+    def match(self, clip: Segment, of_video: Sequence[Segment]) -> Path | str:
+        """The file of a clip, one of the clips `of_video`, or why there is none. A file in the folder of another class
+        is never taken."""
         files = self._files.get(self._fold(clip.key), [])
         timed = [file for file in files if file.times is not None and file.times == clip.times]
         candidates = timed or [file for file in files if file.times is None]
         if not candidates:
-            return Match(None, f"only with other times: {files[0].path}" if files else "not found")
+            return f"only with other times: {files[0].path}" if files else "not found"
         fitting = [file for file in candidates if file.class_name in (None, clip.class_name)]
         if not fitting:
-            return Match(None, f"lies in the folder of {candidates[0].class_name!r}: {candidates[0].path}")
-        whole = [file for file in fitting if file.whole]
-        if not whole:
-            return Match(None, f"download broke off: {fitting[0].path}")
+            return f"lies in the folder of {candidates[0].class_name!r}: {candidates[0].path}"
         # The same clip in another list is not another clip.
         others = [each for each in of_video if (each.times, each.class_name) != (clip.times, clip.class_name)]
         if clip.times is not None and not timed and others:
             alone = all(other.class_name != clip.class_name for other in others)
-            whole = [file for file in whole if file.class_name and alone]
-            if not whole:
-                return Match(None, f"the name lacks the times, and the video has several clips: {candidates[0].path}")
+            fitting = [file for file in fitting if file.class_name and alone]
+            if not fitting:
+                return f"the name lacks the times, and the video has several clips: {candidates[0].path}"
         # The best is in the folder of its class, then in that of its part of the data set.
-        best, *copies = sorted(whole, key=lambda f: (f.class_name is None, clip.list_name not in f.path.parts, f.path))
-        return Match(best.path, others=tuple(file.path for file in copies))
+        return min(fitting, key=lambda f: (f.class_name is None, clip.list_name not in f.path.parts, f.path)).path
 
     def _add(self, path: Path) -> None:
-        name, whole = path.name, True
-        while Path(name).suffix.lower() in _PARTIAL_SUFFIXES:
-            name, whole = name[: name.rindex(".")], False
-        stem, suffix = os.path.splitext(name)  # noqa: PTH122 - a name, not a path
-        if suffix.lower() not in VIDEO_SUFFIXES or name.startswith("."):
+        if path.suffix.lower() not in VIDEO_SUFFIXES or path.name.startswith(".") or path.stat().st_size == 0:
             return
-        match = _TIMED.fullmatch(stem) if self._timed and len(stem) > _YOUTUBE_ID_LENGTH else None  # ids may end so too
+        may_have_times = self._timed and len(path.stem) > _YOUTUBE_ID_LENGTH  # ids may end like times
+        match = _TIMED.fullmatch(path.stem) if may_have_times else None
         times = (int(match["start"]), int(match["end"])) if match else None
-        key = match["key"] if match else self._fold(stem)
-        self._files[key].append(FoundFile(path, self._class_of(path), times, whole and path.stat().st_size > 0))
+        key = match["key"] if match else self._fold(path.stem)
+        self._files[key].append(FoundFile(path, self._class_of(path), times))
 
     def _fold(self, name: str) -> str:
         # Capitals differ between lists and files (HandstandPushups/v_HandStandPushups_g01_c01.avi), but tell ids apart.
