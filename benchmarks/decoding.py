@@ -26,9 +26,10 @@ import torch
 from av.video.reformatter import VideoReformatter
 from torch import Tensor
 
-from vitaclip.data import FrameSampling, open_video
 from vitaclip.data.reading.container import DEFAULT_LIMITS, open_container, video_stream
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.frame_index import FrameIndex, read_index
+from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 
 Reader = Callable[[Path, np.ndarray], Tensor]

@@ -20,8 +20,8 @@ from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone
 from vitaclip.catalog import load_dataset_classes
-from vitaclip.data import TrainBatch
 from vitaclip.data.config import DataConfig
+from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig

@@ -199,7 +199,11 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     """Videos a second from files to probabilities: decoding on all cores beside the card."""
     import clips
 
-    from vitaclip.data import EvalDataset, EvalViews, FrameSampling, VideoSample, eval_batches
+    from vitaclip.data.lists.video_list import VideoSample
+    from vitaclip.data.loading.clips import EvalViews
+    from vitaclip.data.loading.dataset import EvalDataset
+    from vitaclip.data.loading.loader import eval_batches
+    from vitaclip.data.sampling import FrameSampling
     from vitaclip.evaluate.scoring import encode_views
 
     count, cores = (4, 2) if options.small else (480, os.cpu_count() or 1)

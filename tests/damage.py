@@ -17,18 +17,15 @@ from torch import Tensor
 
 from video_files import moving_texture
 from video_kinds import KINDS
-from vitaclip.data import (
-    EvalViews,
-    FrameSampling,
-    TrainClips,
-    TrainDataset,
-    TrainTransform,
-    VideoError,
-    VideoSample,
-    open_source,
-)
 from vitaclip.data.config import AugmentConfig
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import EvalViews, TrainClips
+from vitaclip.data.loading.dataset import TrainDataset
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.frame_folder import open_source
+from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side
+from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.data.workers import Outcome, run_in_processes
 
 GOOD = """

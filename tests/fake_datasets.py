@@ -13,8 +13,9 @@ from video_files import write_video
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.catalog import load_dataset_classes
-from vitaclip.data import EvalViews, frame_sampling
 from vitaclip.data.config import SamplingConfig
+from vitaclip.data.loading.clips import EvalViews
+from vitaclip.data.sampling import frame_sampling
 from vitaclip.files import csv_text
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig

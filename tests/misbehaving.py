@@ -12,7 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.data import TrainClips, VideoError, VideoPath, open_source
+from vitaclip.data.loading.clips import TrainClips
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.frame_folder import open_source
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import reading
 
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.backbones.loading import save_backbone
-from vitaclip.data import TrainBatch
 from vitaclip.data.config import AugmentConfig, DataConfig, SamplingConfig, ViewsConfig
+from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.miniature.videos import write_clip
 from vitaclip.parts.config import ModelConfig
 from vitaclip.train.config import OptimConfig, TrainConfig

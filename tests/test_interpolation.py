@@ -11,8 +11,8 @@ import torch
 from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
 from vitaclip.evaluate.evaluation import Evaluator, mixed_models
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.interpolation import InterpolateConfig, frozen_clip, interpolate

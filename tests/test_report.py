@@ -13,8 +13,9 @@ import torch
 
 from misbehaving import open_or_misbehave
 from small_world import NAMES
-from vitaclip.data import VideoSample, read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.explain import explain_video

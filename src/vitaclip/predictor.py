@@ -9,18 +9,13 @@ from functools import partial
 
 from torch import Tensor
 
-from vitaclip.data import (
-    EvalDataset,
-    EvalViews,
-    ReadOptions,
-    VideoPath,
-    VideoSample,
-    eval_batches,
-    eval_views,
-    read_options,
-    to_video_path,
-)
 from vitaclip.data.config import DataConfig, VideoLimits, ViewsConfig
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import EvalViews, ReadOptions, eval_views, read_options
+from vitaclip.data.loading.dataset import EvalDataset
+from vitaclip.data.loading.loader import eval_batches
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
 from vitaclip.evaluate.scoring import encode_views, fuse_views
 from vitaclip.model import VideoModel

@@ -13,8 +13,8 @@ from small_world import NAMES, train_config
 from tiny import learned_text
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
-from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel

@@ -16,8 +16,8 @@ import torch
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
-from vitaclip.data import read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.runtime import RuntimeConfig

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from vitaclip.data import label_tensor, multi_hot
-from vitaclip.data.labels import single_labels
+from vitaclip.data.labels import label_tensor, multi_hot, single_labels
 
 
 def test_one_label_a_video_stays_an_index() -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from vitaclip.data import FrameSampling, frame_sampling
 from vitaclip.data.config import SamplingConfig
+from vitaclip.data.sampling import FrameSampling, frame_sampling
 
 TOTALS = [1, 2, 7, 8, 9, 17, 30, 113, 300]
 

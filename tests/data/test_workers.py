@@ -172,7 +172,8 @@ from dataclasses import replace
 from pathlib import Path
 from misbehaving import MisbehavingClips
 from video_files import SAMPLING, TRANSFORM, rows_of
-from vitaclip.data import TrainDataset, train_batches
+from vitaclip.data.loading.dataset import TrainDataset
+from vitaclip.data.loading.loader import train_batches
 
 how, folder = sys.argv[2], Path(sys.argv[3])
 rows = rows_of(folder)
@@ -281,7 +282,7 @@ def test_server_starts_early_if_processes_are_expected() -> None:
     program = (
         "from multiprocessing.forkserver import _forkserver\n"
         "from vitaclip.data.config import DataConfig\n"
-        "from vitaclip.data import expect_processes\n"
+        "from vitaclip.data.workers import expect_processes\n"
         "for data in (DataConfig(workers=0), DataConfig(workers=2, feature_cache='kept'), DataConfig(workers=2)):\n"
         "    expect_processes(data)\n"
         "    print(_forkserver._forkserver_pid is not None)\n"

@@ -14,8 +14,9 @@ from small_world import NAMES, train_config
 from tiny import learned_text, tiny_backbone
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import Backbone, fingerprint
-from vitaclip.data import VideoSample, read_folder
 from vitaclip.data.config import DataConfig, SamplingConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.interpolation import InterpolateConfig

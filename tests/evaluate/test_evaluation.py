@@ -7,8 +7,11 @@ import torch
 
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data import EvalViews, FrameSampling, VideoSample, frame_sampling, read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import EvalViews
+from vitaclip.data.sampling import FrameSampling, frame_sampling
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import Scores, summarize, top_k_accuracy

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vitaclip.data import ShardMember
+from vitaclip.data.reading.member import ShardMember
 from vitaclip.evaluate.feature_cache import FeatureCache, FileState, file_state
 from vitaclip.files import write_safetensors
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from vitaclip.data import label_tensor, multi_hot
+from vitaclip.data.labels import label_tensor, multi_hot
 from vitaclip.evaluate.metrics import Scores, average_precision, calibration_error, summarize, wilson_interval
 
 

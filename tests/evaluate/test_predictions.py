@@ -9,7 +9,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from vitaclip.data import VideoSample
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.runtime import Computed

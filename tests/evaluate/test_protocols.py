@@ -14,7 +14,8 @@ import torch
 from fake_datasets import save_fake_model, write_fake_datasets
 from vitaclip.catalog import load_dataset_classes, load_split
 from vitaclip.cli import main
-from vitaclip.data import EvalViews, frame_sampling
+from vitaclip.data.loading.clips import EvalViews
+from vitaclip.data.sampling import frame_sampling
 from vitaclip.evaluate.protocol import PROTOCOLS, load_protocol
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.model import VideoModel

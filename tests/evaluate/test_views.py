@@ -13,8 +13,11 @@ from torch import Tensor
 from small_world import NAMES, train_config
 from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data import EvalViews, FrameSampling, frame_sampling, open_video, read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
+from vitaclip.data.loading.clips import EvalViews
+from vitaclip.data.reading.decode import open_video
+from vitaclip.data.sampling import FrameSampling, frame_sampling
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel

@@ -13,7 +13,8 @@ from fake_datasets import save_fake_model, write_words_backbone
 from video_files import write_video
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
-from vitaclip.data import EvalViews, frame_sampling
+from vitaclip.data.loading.clips import EvalViews
+from vitaclip.data.sampling import frame_sampling
 from vitaclip.model import VideoModel
 
 CLIPS = 12

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data import open_video
 from vitaclip.data.config import ViewsConfig
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.transforms.geometry import resize_short_side
 from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from small_world import NAMES, train_config
 from tiny import tiny_model
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data import TrainBatch, read_folder
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
+from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.parts import registry

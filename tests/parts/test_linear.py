@@ -12,7 +12,7 @@ from small_world import NAMES, train_config
 from tiny import tiny_model
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.vitaclip import to_published
-from vitaclip.data import TrainBatch
+from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.linear import LinearHead

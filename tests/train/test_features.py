@@ -13,7 +13,11 @@ import torch
 
 import torchrun
 from small_world import changed, lines_of, prompts_of, same, train_config, train_until
-from vitaclip.data import EvalDataset, FixedAugmentation, Stream, TrainClips, TrainTransform, frame_sampling, generator
+from vitaclip.data.loading.clips import FixedAugmentation, TrainClips
+from vitaclip.data.loading.dataset import EvalDataset
+from vitaclip.data.rng import Stream, generator
+from vitaclip.data.sampling import frame_sampling
+from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.dry_run import dry_run

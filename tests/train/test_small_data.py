@@ -21,7 +21,8 @@ from small_world import (
     write_list,
 )
 from tiny import parameter_of
-from vitaclip.data import TrainBatch, read_list
+from vitaclip.data.lists.list_file import read_list
+from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.micro_batches import draw_mix
 from vitaclip.train.trainer import Trainer

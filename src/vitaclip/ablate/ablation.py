@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from vitaclip.ablate.claims import Claim, Verdict, judge
 from vitaclip.ablate.variants import Variant, row_name
-from vitaclip.data import VideoList, read_videos
 from vitaclip.data.config import DataConfig
+from vitaclip.data.lists.sources import read_videos
+from vitaclip.data.lists.video_list import VideoList
 from vitaclip.distributed import SINGLE_PROCESS
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import Scores, summarize

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import add_text_arguments, check_outputs, load_model, model_name, read_templates
 from vitaclip.cli.screen import print_table, terminal
-from vitaclip.data import choose_classes
+from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.evaluate.class_names import check_classes, knows_words
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.files import write_json, write_text

@@ -10,8 +10,8 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.models import add_data_arguments, add_model_arguments, check_outputs, load_predictor, take_videos
 from vitaclip.cli.screen import print_error, print_table, terminal, track
-from vitaclip.data import VideoPath, expect_processes
-from vitaclip.data.workers import run_in_processes
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.workers import expect_processes, run_in_processes
 from vitaclip.explain import Explanation, explain_video
 from vitaclip.explain.picture import draw_explanation
 from vitaclip.files import atomic_write, check_own, write_json

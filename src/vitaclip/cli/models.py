@@ -8,8 +8,10 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.catalog import load_templates
 from vitaclip.cli.screen import terminal
-from vitaclip.data import ShardMember, VideoPath, choose_classes, find_videos
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.class_names import choose_classes
+from vitaclip.data.lists.sources import find_videos
+from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
 from vitaclip.files import check_place
 from vitaclip.model import VideoModel

@@ -13,7 +13,7 @@ from vitaclip.cli.models import (
     take_videos,
 )
 from vitaclip.cli.screen import print_error, print_table, terminal, track
-from vitaclip.data import expect_processes
+from vitaclip.data.workers import expect_processes
 from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
 from vitaclip.predictor import Prediction
 

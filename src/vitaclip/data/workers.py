@@ -270,7 +270,7 @@ def _attempt(task: Callable[[ItemT], ResultT], job: ItemT) -> Outcome[ItemT, Res
 def process_context() -> Any:
     """The multiprocessing context in which workers start."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vitaclip.data"])  # so that a process starts in milliseconds
+    context.set_forkserver_preload(["vitaclip.data.loading.loader"])  # so that a process starts in milliseconds
     return context
 
 

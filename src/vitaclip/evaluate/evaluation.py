@@ -10,8 +10,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from vitaclip.data import EvalDataset, EvalViews, VideoSample, eval_batches, eval_views, expect_processes, read_options
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
+from vitaclip.data.loading.dataset import EvalDataset
+from vitaclip.data.loading.loader import eval_batches
+from vitaclip.data.workers import expect_processes
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, encode_classes
 from vitaclip.evaluate.feature_cache import cached_features

@@ -20,8 +20,11 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from vitaclip.data import EvalBatch, EvalDataset, ShardMember, VideoPath, eval_batches, label_tensor
 from vitaclip.data.config import DataConfig
+from vitaclip.data.labels import label_tensor
+from vitaclip.data.loading.dataset import EvalDataset
+from vitaclip.data.loading.loader import EvalBatch, eval_batches
+from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.evaluate.scoring import Normalization, VideoFeatures, encode_batch
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.model import VideoModel

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 import torch
 from torch import Tensor
 
-from vitaclip.data import multi_hot
+from vitaclip.data.labels import multi_hot
 from vitaclip.runtime import Computed
 
 

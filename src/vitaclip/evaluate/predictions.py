@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from vitaclip.data import VideoSample
 from vitaclip.data.labels import NO_LABEL, format_labels
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.evaluate.metrics import Scores
 from vitaclip.files import atomic_write, csv_text, with_filename
 from vitaclip.runtime import Computed

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_split
-from vitaclip.data import choose_classes
 from vitaclip.data.config import ViewsConfig
+from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.names import check_class_names
 from vitaclip.settings import Config, Rule, Template, from_dict, require
 from vitaclip.untrusted import YamlFolder, read_yaml, reading

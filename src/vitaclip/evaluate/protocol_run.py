@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from vitaclip.data import label_tensor
 from vitaclip.data.config import ViewsConfig
+from vitaclip.data.labels import label_tensor
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassTexts
 from vitaclip.evaluate.evaluation import Evaluated, Evaluator

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
-from vitaclip.data import EvalBatch
 from vitaclip.data.config import ViewsConfig
+from vitaclip.data.loading.loader import EvalBatch
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassTexts
 from vitaclip.model import VideoModel

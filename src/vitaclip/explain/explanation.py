@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitaclip.data import LoadedVideo, VideoPath, to_video_path
+from vitaclip.data.loading.clips import LoadedVideo
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluate.scoring import normalize_for_views
 from vitaclip.explain.attention import ClsAttention, last_attention
 from vitaclip.explain.occlusion import Occlusion, occlude_frames

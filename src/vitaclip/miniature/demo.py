@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from markupsafe import Markup
 
-from vitaclip.data import VideoList, read_videos
+from vitaclip.data.lists.sources import read_videos
+from vitaclip.data.lists.video_list import VideoList
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import Scores, top_k_accuracy
 from vitaclip.evaluate.protocol_run import StartProgress

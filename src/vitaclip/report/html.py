@@ -17,8 +17,11 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from torch import Tensor
 
-from vitaclip.data import EvalViews, FrameSampling, LoadedVideo, VideoPath, VideoSample, read_options
 from vitaclip.data.config import DataConfig
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import EvalViews, LoadedVideo, read_options
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.workers import run_in_processes
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import wilson_interval

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from tempfile import TemporaryDirectory
 
-from vitaclip.data import VideoSample
+from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.tools.scan import check_video
 from vitaclip.data.workers import run_in_processes
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv

@@ -11,21 +11,15 @@ import numpy as np
 from torch import Tensor
 
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data import (
-    EvalDataset,
-    EvalViews,
-    FixedAugmentation,
-    TrainClips,
-    TrainDataset,
-    TrainTransform,
-    VideoError,
-    VideoList,
-    VideoPath,
-    draw_shots,
-    frame_sampling,
-    read_options,
-    read_videos,
-)
+from vitaclip.data.lists.selection import draw_shots
+from vitaclip.data.lists.sources import read_videos
+from vitaclip.data.lists.video_list import VideoList
+from vitaclip.data.loading.clips import EvalViews, FixedAugmentation, TrainClips, read_options
+from vitaclip.data.loading.dataset import EvalDataset, TrainDataset
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.sampling import frame_sampling
+from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.feature_cache import cached_features
 from vitaclip.evaluate.scoring import VideoFeatures, gather_features

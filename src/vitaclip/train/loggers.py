@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 import torch
 
-from vitaclip.data import TrainBatch
+from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.files import with_filename, write_text
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.data import multi_hot as to_multi_hot
+from vitaclip.data.labels import multi_hot as to_multi_hot
 from vitaclip.plugins import load_plugins
 from vitaclip.strings import did_you_mean
 from vitaclip.train.config import OptimConfig

@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.data import Stream, TrainBatch, generator, multi_hot
 from vitaclip.data.config import AugmentConfig
+from vitaclip.data.labels import multi_hot
+from vitaclip.data.loading.loader import TrainBatch
+from vitaclip.data.rng import Stream, generator
 from vitaclip.model import VideoModel
 from vitaclip.train.config import TrainConfig
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vitaclip.data import VideoList, list_text
+from vitaclip.data.lists.selection import list_text
+from vitaclip.data.lists.video_list import VideoList
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text
 from vitaclip.saving.model_folder import MODEL_FOLDER, check_folder

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from vitaclip.data import TrainBatch, expect_processes, train_batches
+from vitaclip.data.loading.loader import TrainBatch, train_batches
+from vitaclip.data.workers import expect_processes
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import is_label

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip.data import VideoSample, read_list
+from vitaclip.data.lists.list_file import read_list
+from vitaclip.data.lists.video_list import VideoSample
 
 NAMES = ["guitar", "playing guitar", "swimming, indoors", "tai chi"]
 WriteList = Callable[..., Path]

@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitaclip.data import Stream, VideoSample, draw_shots, generator, list_text, read_list
-from vitaclip.data.lists.selection import balanced_order
+from vitaclip.data.lists.list_file import read_list
+from vitaclip.data.lists.selection import balanced_order, draw_shots, list_text
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.rng import Stream, generator
 
 NAMES = ("jump", "run", "sit")
 

@@ -10,21 +10,14 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from shard_files import tar_of, write_shard, write_shards
 from video_files import SAMPLING, TRANSFORM
-from vitaclip.data import (
-    EvalDataset,
-    EvalViews,
-    ShardMember,
-    TrainClips,
-    TrainDataset,
-    VideoSample,
-    eval_batches,
-    find_videos,
-    list_text,
-    read_list,
-    read_videos,
-    train_batches,
-)
-from vitaclip.data.lists.sources import expand_ranges, find_shards, names_shards, read_shards
+from vitaclip.data.lists.list_file import read_list
+from vitaclip.data.lists.selection import list_text
+from vitaclip.data.lists.sources import expand_ranges, find_shards, find_videos, names_shards, read_shards, read_videos
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import EvalViews, TrainClips
+from vitaclip.data.loading.dataset import EvalDataset, TrainDataset
+from vitaclip.data.loading.loader import eval_batches, train_batches
+from vitaclip.data.reading.member import ShardMember
 from vitaclip.data.tools.scan import ScanConfig, find_targets, scan_videos, write_scan
 
 NAMES = ("opening", "closing", "neither of both")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip.data import choose_classes, find_videos, read_folder, read_videos
+from vitaclip.data.lists.class_names import choose_classes
+from vitaclip.data.lists.sources import find_videos, read_folder, read_videos
 
 
 def write_videos(root: Path, *files: str) -> Path:

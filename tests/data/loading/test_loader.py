@@ -15,20 +15,12 @@ import torch
 
 from misbehaving import open_or_misbehave, open_slowly
 from video_files import SAMPLING, TRANSFORM, rows_of
-from vitaclip.data import (
-    EvalBatch,
-    EvalDataset,
-    EvalViews,
-    TrainBatch,
-    TrainClips,
-    TrainDataset,
-    VideoError,
-    VideoSample,
-    eval_batches,
-    train_batches,
-)
-from vitaclip.data.loading.dataset import OnError
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import EvalViews, TrainClips
+from vitaclip.data.loading.dataset import EvalDataset, OnError, TrainDataset
+from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
 from vitaclip.data.reading import frame_folder
+from vitaclip.data.reading.container import VideoError
 
 
 def train(rows: list[VideoSample], on_error: OnError = "skip") -> TrainDataset:

@@ -11,25 +11,15 @@ import torch
 from torch import Tensor
 
 from video_files import SAMPLING, TRANSFORM, decode_all, rows_of, write_video
-from vitaclip.data import (
-    EvalDataset,
-    EvalViews,
-    FixedAugmentation,
-    FrameSampling,
-    ReadOptions,
-    Sample,
-    Stream,
-    TrainClips,
-    TrainDataset,
-    TrainTransform,
-    VideoError,
-    VideoSample,
-    generator,
-)
 from vitaclip.data.config import AugmentConfig, PixelAspect
-from vitaclip.data.loading.dataset import OnError
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import EvalViews, FixedAugmentation, ReadOptions, TrainClips
+from vitaclip.data.loading.dataset import EvalDataset, OnError, Sample, TrainDataset
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.rng import Stream, generator
+from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
-from vitaclip.data.transforms.train import SampledTransform
+from vitaclip.data.transforms.train import SampledTransform, TrainTransform
 
 CLIPS = TrainClips(SAMPLING, TRANSFORM)
 

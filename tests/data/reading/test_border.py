@@ -15,8 +15,11 @@ import pytest
 import vitaclip
 from shard_files import tar_of
 from video_files import decode_all, write_video
-from vitaclip.data import VideoError, find_videos, open_source, open_video, read_videos, to_video_path
-from vitaclip.data.reading.tar import read_shard
+from vitaclip.data.lists.sources import find_videos, read_videos
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import open_video
+from vitaclip.data.reading.frame_folder import open_source
+from vitaclip.data.reading.tar import read_shard, to_video_path
 from vitaclip.data.tools.resize import ResizeConfig, resize_video
 from vitaclip.data.tools.scan import check_video
 

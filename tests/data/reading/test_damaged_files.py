@@ -8,7 +8,7 @@ import pytest
 
 from damage import DAMAGES, read_all, write_damaged
 from video_files import decode_all, write_video
-from vitaclip.data import open_video
+from vitaclip.data.reading.decode import open_video
 
 
 def test_damaged_files_give_frames_or_a_named_error(tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from video_files import decode_all, write_video
 from video_kinds import KINDS, remux, write_streams
-from vitaclip.data import Video, VideoError, open_video
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import Video, open_video
 from vitaclip.data.reading.span_decoder import SpanDecoder
 
 

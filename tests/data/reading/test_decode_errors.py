@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from video_files import decode_all, write_video
-from vitaclip.data import VideoError, open_video
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import open_video
 
 
 def write_sound(path: Path) -> Path:

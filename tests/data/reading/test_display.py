@@ -10,7 +10,8 @@ from av.buffer import Buffer
 from PIL import Image
 
 from video_files import decode_all, write_video
-from vitaclip.data import VideoError, open_video
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import open_video
 
 
 def shown(path: Path, number: int) -> np.ndarray:

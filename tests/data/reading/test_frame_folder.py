@@ -8,18 +8,15 @@ import torch
 from PIL import Image
 
 from video_files import SAMPLING
-from vitaclip.data import (
-    TrainClips,
-    TrainDataset,
-    TrainTransform,
-    VideoError,
-    VideoSample,
-    find_videos,
-    read_folder,
-)
 from vitaclip.data.config import AugmentConfig
+from vitaclip.data.lists.sources import find_videos, read_folder
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import TrainClips
+from vitaclip.data.loading.dataset import TrainDataset
+from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
 from vitaclip.data.transforms.geometry import resize_short_side
+from vitaclip.data.transforms.train import TrainTransform
 
 
 def write_frames(folder: Path, count: int = 12, name: str = "img_{:05d}.jpg", first: int = 1, step: int = 1) -> Path:

@@ -10,7 +10,8 @@ import pytest
 
 from video_files import write_video
 from video_kinds import Stored, packets_of, remux, write_packets
-from vitaclip.data import VideoError, open_video
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import open_video
 
 
 def decode_by_time(path: Path) -> dict[int, np.ndarray]:

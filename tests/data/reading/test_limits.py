@@ -9,16 +9,11 @@ import pytest
 from PIL import Image
 
 from video_files import SAMPLING, TRANSFORM, rows_of, write_video
-from vitaclip.data import (
-    EvalDataset,
-    EvalViews,
-    ReadOptions,
-    TrainClips,
-    TrainDataset,
-    VideoError,
-    open_source,
-)
 from vitaclip.data.config import VideoLimits
+from vitaclip.data.loading.clips import EvalViews, ReadOptions, TrainClips
+from vitaclip.data.loading.dataset import EvalDataset, TrainDataset
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.tools.scan import ScanConfig, check_video, scan_videos
 
 LIMITS = VideoLimits()

@@ -14,9 +14,10 @@ from fsspec.spec import AbstractBufferedFile
 from shard_files import tar_of
 from video_files import decode_all, write_video
 from video_kinds import KINDS
-from vitaclip.data import ShardMember, VideoError, open_video, to_video_path
-from vitaclip.data.reading.member import ShardError
-from vitaclip.data.reading.tar import read_shard
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import open_video
+from vitaclip.data.reading.member import ShardError, ShardMember
+from vitaclip.data.reading.tar import read_shard, to_video_path
 
 
 class Counted(AbstractFileSystem):  # type: ignore[misc]

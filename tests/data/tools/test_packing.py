@@ -10,8 +10,9 @@ import pytest
 import webdataset
 
 from vitaclip.cli import main
-from vitaclip.data import read_class_names, read_folder, read_list, read_videos
-from vitaclip.data.lists.sources import read_shards
+from vitaclip.data.lists.class_names import read_class_names
+from vitaclip.data.lists.list_file import read_list
+from vitaclip.data.lists.sources import read_folder, read_shards, read_videos
 from vitaclip.data.tools.packing import Packing, ShardConfig
 
 SMALL = ShardConfig(max_gib=60_000 / 2**30)

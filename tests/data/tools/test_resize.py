@@ -11,7 +11,8 @@ import torch
 from video_files import write_video
 from video_kinds import write_streams
 from vitaclip.cli import main
-from vitaclip.data import VideoError, open_video
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies, resize_video
 from vitaclip.data.transforms.geometry import resize
 

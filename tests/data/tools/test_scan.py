@@ -11,7 +11,8 @@ from PIL import Image
 from misbehaving import open_or_misbehave
 from video_files import write_video
 from vitaclip.cli import main
-from vitaclip.data import VideoError, read_list
+from vitaclip.data.lists.list_file import read_list
+from vitaclip.data.reading.container import VideoError
 from vitaclip.data.tools.scan import ScanConfig, check_video, find_targets, scan_videos, write_scan
 
 CONFIG = ScanConfig(workers=2, time_limit_seconds=60)

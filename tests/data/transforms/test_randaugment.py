@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from vitaclip.data import RandAugment, parse_randaugment
-from vitaclip.data.transforms.randaugment import OPERATIONS
+from vitaclip.data.transforms.randaugment import OPERATIONS, RandAugment, parse_randaugment
 
 NAMES = [
     *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize", "SolarizeAdd", "Color", "Contrast"),

@@ -10,7 +10,7 @@ from vitaclip.cli.data import add_list_arguments
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import print_table, terminal, track
-from vitaclip.data import choose_classes
+from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan
 
 DESCRIPTION = """\

@@ -5,7 +5,7 @@ from jsonargparse import ArgumentParser, Namespace
 from vitaclip.cli.data import add_list_arguments
 from vitaclip.cli.parser import as_dataclass
 from vitaclip.cli.screen import print_table, terminal, track
-from vitaclip.data import read_videos
+from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.tools.packing import Packing, ShardConfig
 
 DESCRIPTION = """\

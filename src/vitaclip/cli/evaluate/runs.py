@@ -10,8 +10,9 @@ from jsonargparse import Namespace
 from vitaclip.cli.evaluate.results import check_places
 from vitaclip.cli.models import load_model, model_name, read_prompts
 from vitaclip.cli.screen import counting_bar, progress_bars, terminal
-from vitaclip.data import VideoList, names_shards, read_videos
 from vitaclip.data.config import ViewsConfig
+from vitaclip.data.lists.sources import names_shards, read_videos
+from vitaclip.data.lists.video_list import VideoList
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Evaluator
