@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from docstring_parser import parse_from_object
 
@@ -132,20 +132,47 @@ def _hints(cls: type[Any]) -> dict[str, Any]:
     return get_type_hints(cls, include_extras=True)
 
 
+class _Type(NamedTuple):
+    """One type of a field: `int | None` has two."""
+
+    kind: Any
+    """The class that values have: `tuple` of `tuple[int, ...]`."""
+    parts: tuple[Any, ...]
+    """What stands in its brackets."""
+    rules: tuple[Rule, ...]
+
+    def has(self, value: Any) -> bool:
+        """Whether a value is of this type, whatever it holds; a whole number is a number, and True is none."""
+        if self.kind in (Literal, Any):
+            return True
+        if self.kind in (int, float, bool):
+            is_number = isinstance(value, (int, self.kind) if self.kind is float else self.kind)
+            return is_number and isinstance(value, bool) == (self.kind is bool)
+        return isinstance(value, (tuple, list) if self.kind is tuple else self.kind)
+
+    def __str__(self) -> str:
+        named = "a mapping of its settings" if dataclasses.is_dataclass(self.kind) else self.kind.__name__
+        return _NAMES_OF_TYPES.get(self.kind, named)
+
+
+def _types(hint: Any) -> list[_Type]:
+    types = []
+    for each in get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,):
+        rules = getattr(each, "__metadata__", ())
+        plain = get_args(each)[0] if rules else each
+        types.append(_Type(get_origin(plain) or plain, get_args(plain), rules))
+    return types
+
+
 def _build(hint: Any, value: Any) -> Any:
     """A value of a file as a field takes it: mappings as configs, also those in mappings, and lists as tuples."""
     if isinstance(value, Mapping):
-        for kind in map(_without_rules, _alternatives(hint)):
+        for kind, parts, _ in _types(hint):
             if dataclasses.is_dataclass(kind):
-                return from_dict(kind, value)  # type: ignore[arg-type]
-            if get_origin(kind) is Mapping:
-                return {name: _build(get_args(kind)[1], inner) for name, inner in value.items()}
+                return from_dict(kind, value)
+            if kind is Mapping:
+                return {name: _build(parts[1], inner) for name, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value
-
-
-def _alternatives(hint: Any) -> tuple[Any, ...]:
-    """The types of a union, each still with its rules; of another type, that one."""
-    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def _check_fields(cls: type[Any], values: Mapping[str, Any]) -> None:
@@ -156,56 +183,28 @@ def _check_fields(cls: type[Any], values: Mapping[str, Any]) -> None:
 
 def _check(hint: Any, value: Any, name: str) -> None:
     """Refuse a value of another type than its field, no choice of it, against its rule, or a number not finite."""
-    kinds = _alternatives(hint)
-    hint = next((kind for kind in kinds if _is_instance(value, kind)), None)
-    if hint is None:
-        raise _refusal(name, value, f"must be {' or '.join(map(_type_name, kinds))}")
-    origin, parts = get_origin(hint), get_args(hint)
-    if origin is Annotated:
-        _check(parts[0], value, name)
-        for rule in hint.__metadata__:
-            if not rule.holds(value):
-                raise _refusal(name, value, rule.remedy)
-    elif origin is Literal and value not in parts:
-        empty = ", or leave it empty" if "" in parts else ""
-        raise _refusal(
-            name, value, f"choose one of {', '.join(str(choice) for choice in parts if choice != '')}{empty}"
-        )
-    elif origin is tuple:
+    types = _types(hint)
+    fitting = next((each for each in types if each.has(value)), None)
+    if fitting is None:
+        raise _refusal(name, value, f"must be {' or '.join(map(str, types))}")
+    kind, parts, rules = fitting
+    if kind is Literal and value not in parts:
+        choices = ", ".join(str(choice) for choice in parts if choice != "")
+        raise _refusal(name, value, f"choose one of {choices}{', or leave it empty' if '' in parts else ''}")
+    if kind is tuple:
         if parts[-1] is not ... and len(value) != len(parts):
             raise _refusal(name, value, f"give {len(parts)} values")
         for each, part in zip(value, parts if parts[-1] is not ... else parts[:1] * len(value), strict=True):
             _check(part, each, name)
-    elif origin is Mapping:
+    if kind is Mapping:
         for key, each in value.items():
             _check(parts[0], key, name)
             _check(parts[1], each, f"{name}.{key}")
-    elif isinstance(value, float) and not math.isfinite(value):
+    if isinstance(value, float) and not math.isfinite(value):
         raise _refusal(name, value, "must be a finite number")
-
-
-def _is_instance(value: Any, hint: Any) -> bool:
-    """Whether a value is of a type, whatever it holds; a whole number is a number, and True is none."""
-    kind = _plain_type(hint)
-    if kind in (int, float, bool):
-        return isinstance(value, int if kind is int else (int, kind)) and isinstance(value, bool) == (kind is bool)
-    return isinstance(value, (tuple, list) if kind is tuple else kind)
-
-
-def _without_rules(hint: Any) -> Any:
-    return get_args(hint)[0] if get_origin(hint) is Annotated else hint
-
-
-def _plain_type(hint: Any) -> type[Any]:
-    """The class that values of a type have: `tuple` of `tuple[int, ...]`, and any for a `Literal`."""
-    hint = _without_rules(hint)
-    origin = get_origin(hint)
-    return object if origin is Literal or hint is Any else origin or hint
-
-
-def _type_name(hint: Any) -> str:
-    kind = _plain_type(hint)
-    return "a mapping of its settings" if dataclasses.is_dataclass(kind) else _NAMES_OF_TYPES.get(kind, kind.__name__)
+    for rule in rules:
+        if not rule.holds(value):
+            raise _refusal(name, value, rule.remedy)
 
 
 def _refusal(name: str, value: Any, remedy: str) -> ValueError:

@@ -72,9 +72,8 @@ class FeatureCache:
             if not (self.folder / _ABOUT_FILE).exists():
                 write_json(self.folder / _ABOUT_FILE, about)
         except OSError as error:
-            raise ValueError(
-                f"feature_cache = {folder}: {error.strerror}; name a folder that can be written"
-            ) from error
+            message = f"feature_cache = {folder}: {error.strerror}; name a folder that can be written"
+            raise ValueError(message) from error
 
     def read(self, wanted: AbstractSet[FileState], shape: tuple[int, ...]) -> dict[FileState, Tensor]:
         """The features, of `shape` (V, ...), of those files that are known as they are now.
@@ -135,10 +134,6 @@ def cached_features(
         normalization: see `encode_views`.
         share: indices of the samples that are asked for. None: all.
         on_progress: called with the number of videos just done, or found.
-
-    Raises:
-        ValueError: if the folder cannot be made.
-        VideoError: a broken video, if the data set's `on_error` is "raise".
     """
     about = {  # all that decides the features of a file, but the kind of machine, which changes their rounding
         "format": _FORMAT,

@@ -59,13 +59,8 @@ class PartResult:
         return self.evaluated.result
 
     @property
-    def title(self) -> str:
-        """The part, and what its model goes by."""
-        return ", ".join([self.part.name, *(f"{word} {value}" for word, value in self.values.items())])
-
-    @property
-    def file_name(self) -> str:
-        """The same, to name files after."""
+    def name(self) -> str:
+        """The part, and what its model goes by, such as `base_seed1`: files are named after it."""
         return "_".join([self.part.name, *(f"{word}{value}" for word, value in self.values.items())])
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,7 +113,7 @@ def score_rounds(
     make_evaluator: Callable[[VideoModel], Evaluator],
     views: ViewsConfig,
     dist: DistEnv,
-    start: StartProgress = lambda _what, _total: lambda _done: None,
+    start: StartProgress,
 ) -> tuple[PartResult, ...]:
     """Score models on their parts, one model after the other.
 
@@ -144,16 +139,19 @@ def score_rounds(
             model, samples, evaluator = this.model, there, make_evaluator(this.model)
             # First: a text that does not fit costs no video.
             with dist.shared_errors():
-                texts = _encode_texts(evaluator, this.parts)
+                texts = [
+                    evaluator.encode_texts(each.names, each.prompts)
+                    for each in (part.candidates for part in this.parts)
+                ]
             title = ", ".join(f"{word} {value}" for word, value in this.values.items()) or "evaluating"
             on_progress = start(title, evaluator.num_own_videos(len(samples)))
             encoded = evaluator.encode([*samples.values()], views, texts, on_progress)
         for part, candidates in zip(this.parts, texts, strict=True):
             unknown = sum(model.head.own_number(each) is None for each in candidates[0].names)
-            evaluated = evaluator.score(_select(encoded, samples, part), candidates)
             never_trained = f"{unknown} of {len(candidates[0].names)}"
-            about = part, dict(this.values), this.name, this.training
-            results.append(PartResult(*about, candidates[0], never_trained, evaluated))
+            evaluated = evaluator.score(_select(encoded, samples, part), candidates)
+            about = part, dict(this.values), this.name, this.training, candidates[0], never_trained
+            results.append(PartResult(*about, evaluated))
     return tuple(results)
 
 
@@ -163,26 +161,17 @@ def summarize_parts(protocol: Protocol, parts: Sequence[PartResult]) -> dict[str
     if protocol.summary == "mean":
         return {"mean": statistics.fmean(top1), "std": statistics.pstdev(top1)}
     if protocol.summary == "harmonic_mean":
-        pairs = list(zip(parts, top1, strict=True))
         means = {
-            name: statistics.fmean(value for part, value in pairs if part.part.name == name) for name in protocol.parts
+            name: statistics.fmean(part.result.top1 for part in parts if part.part.name == name)
+            for name in protocol.parts
         }
         return means | {"harmonic_mean": statistics.harmonic_mean(means.values())}
     return {}
 
 
-def _encode_texts(evaluator: Evaluator, parts: Sequence[EvalPart]) -> list[tuple[ClassTexts, ...]]:
-    return [evaluator.encode_texts(part.candidates.names, part.candidates.prompts) for part in parts]
-
-
 def _select(videos: VideoFeatures, samples: Samples, part: EvalPart) -> VideoFeatures:
-    """The embedded videos of a part, with its labels, as indices into its samples; and why others are not there.
-
-    Args:
-        videos: embedded from `samples`.
-        samples: by their place.
-        part: some of these, and some that are missing.
-    """
+    """The embedded videos of a part, some of `samples`, with its labels, as indices into its samples; and why others
+    are not there."""
     places = list(samples)
     position = {places[index]: n for n, index in enumerate(videos.indices.tolist())}
     reasons = {**part.missing, **{places[index]: reason for index, reason in videos.skipped.items()}}

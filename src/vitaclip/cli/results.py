@@ -28,7 +28,7 @@ def check_places(arguments: Namespace, inputs: Sequence[str] = ()) -> None:
         check_report_folder(arguments.report)
 
 
-def tell(
+def write_result(
     arguments: Namespace, result: ProtocolResult, load_model: Callable[[Mapping[str, int]], tuple[str, VideoModel]]
 ) -> None:
     """Print the result, and write what is asked for; the report last, since it draws and opens videos once more."""
@@ -39,7 +39,7 @@ def tell(
     if arguments.predictions:
         file = Path(arguments.predictions)
         for part in result.parts:
-            place = file.with_stem(f"{file.stem}_{part.file_name}") if several else file
+            place = file.with_stem(f"{file.stem}_{part.name}") if several else file
             write_predictions(place, [*part.part.samples.values()], part.texts.names, part.evaluated.scores)
     if not arguments.report:
         return
@@ -50,7 +50,7 @@ def tell(
         model = mixed_models(load_model(part.values)[1], result.interpolation)[0][0]
         predictor = Predictor(model, views=result.views, runtime=arguments.runtime, limits=arguments.data.limits)
         predictor.set_texts(part.texts)
-        place = folder / part.file_name if several else folder
+        place = folder / part.name if several else folder
         page = write_report(place, _subject(result, part), part.evaluated, predictor, arguments.data)
         terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
 
@@ -74,7 +74,7 @@ def _print_accuracies(result: ProtocolResult) -> None:
     for part in result.parts:
         scored = f"{part.result.num_videos} of {len(part.part.samples)}"
         accuracies = (part.result.top1, part.result.top5, part.result.mean_class_accuracy)
-        rows.append((part.title, scored, str(len(part.texts.names)), *(f"{each:.2%}" for each in accuracies)))
+        rows.append((part.name, scored, str(len(part.texts.names)), *(f"{each:.2%}" for each in accuracies)))
     per_class = "per class" if result.parts[0].result.mean_average_precision is None else "mAP"
     title = f"{result.protocol}: {result.about}" if result.protocol else result.about
     print_table(terminal(), title, ("part", "videos", "candidates", "top-1", "top-5", per_class), rows)
@@ -115,10 +115,10 @@ def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
     """What a report says of a part beside its figures."""
     protocol = {"protocol": result.about} if result.protocol else {}
     summary = {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
-    about = {**protocol, **summary, **_facts(result, part)}
+    about = protocol | summary | _facts(result, part)
     if result.interpolation.space == "scores":
         about["explanations"] = "of the trained model alone: attention and occlusion do not see the interpolated scores"
-    title = f"{result.protocol}, {part.file_name}" if len(result.parts) > 1 else result.protocol or part.part.name
+    title = f"{result.protocol}, {part.name}" if len(result.parts) > 1 else result.protocol or part.part.name
     settings = {
         "videos": list(part.part.sha256),
         "model": part.model,
@@ -132,14 +132,13 @@ def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
 
 def describe_views(views: ViewsConfig) -> str:
     """The settings in words; those that are as the model was trained are not named."""
-    parts = [
-        f"{views.temporal} temporal x {views.spatial} spatial",
-        f"mean of {views.aggregation}",
-        f"{views.normalization} pixels",
-    ]
+    clips = f"{views.temporal} temporal x {views.spatial} spatial"
+    parts = [clips, f"mean of {views.aggregation}", f"{views.normalization} pixels"]
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
-    parts += [f"crop {views.crop:g}"] if views.crop < 1 else []
-    return ", ".join(parts + ([f"pixels as {views.pixel_aspect}"] if views.pixel_aspect else []))
+    parts += [f"crop {views.crop:g}"] * (views.crop < 1) + [f"pixels as {views.pixel_aspect}"] * bool(
+        views.pixel_aspect
+    )
+    return ", ".join(parts)
 
 
 def describe_interpolation(config: InterpolateConfig) -> str:

@@ -1,28 +1,104 @@
-"""What `vitaclip eval` runs: a list, which is a protocol of one part, or a protocol."""
+"""`vitaclip eval`: a list, which is a protocol of one part, or a protocol."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from jsonargparse import Namespace
+from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.evaluate.results import check_places
-from vitaclip.cli.models import load_model, model_name, read_prompts
+from vitaclip.cli.models import add_data_arguments, add_model_arguments, load_model, model_name, read_prompts
+from vitaclip.cli.results import check_places, write_result
 from vitaclip.cli.screen import counting_bar, progress_bars, terminal
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.lists.sources import names_shards, read_videos
 from vitaclip.data.lists.video_list import VideoList
-from vitaclip.distributed import DistEnv
+from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.evaluate.class_texts import ClassPrompts
 from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluate.predictions import check_predictions_file
 from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
-from vitaclip.evaluate.protocol_lists import ProtocolLists, check_training, list_part, read_protocol_lists
+from vitaclip.evaluate.protocol_lists import check_training, list_part, read_protocol_lists
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
+from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
-from vitaclip.runtime import pick_device
+from vitaclip.runtime import keep_freed_memory, pick_device
 from vitaclip.strings import first_lines
+
+DESCRIPTION = """\
+Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates are the
+names in --classes, else the model's own, or those of the folders if the model does not know them: names that were
+never trained on make it a zero-shot evaluation. Folders and labels find their class by name, whatever its capitals,
+blanks and underscores. Several GPUs: torchrun --standalone --nproc-per-node 8 -m vitaclip eval ...
+
+With --protocol: a protocol of the literature (`vitaclip list protocols` shows them) or one's own YAML file, on the
+lists in --root. Where it needs several models, a word in braces stands for what tells them apart.
+
+examples:
+  vitaclip eval val/ --model runs/own_videos/model
+  vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
+  vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
+  vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
+  vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.alpha 0.5
+  vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
+  vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
+SHOWN_SETTINGS = (
+    *("model", "backbone", "data.classes", "template", "protocol", "data.root", "views"),
+    *("out", "report", "predictions", "data.workers"),
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Videos or protocol, model, classes, views."""
+    parser.add_argument(
+        "videos",
+        nargs="?",
+        default="",
+        help="a list file, a folder with one folder of videos per class, or tar files; with --protocol, which has its"
+        " own lists: the model, as --model takes it",
+    )
+    parser.add_argument(
+        "--protocol", type=str, default="", help="in place of videos: a protocol's name, or a YAML file"
+    )
+    add_model_arguments(parser)
+    parser.add_class_arguments(
+        InterpolateConfig,
+        "interpolate",
+        help="between frozen CLIP (alpha 0) and the model (alpha 1), in the towers' weights or in scores",
+    )
+    parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
+    parser.add_argument(
+        "--report",
+        type=str,
+        default="",
+        help="folder for a page (index.html, one file that needs no network), result.json and predictions.csv",
+    )
+    parser.add_argument(
+        "--predictions",
+        type=str,
+        default="",
+        help="write a row a video to this .csv, .jsonl or .parquet file; the last needs the `parquet` extra and has the"
+        " probabilities of all classes. Of a protocol: a file for each part",
+    )
+    add_data_arguments(parser, "root", "workers", "eval_batch_size", "on_error", "feature_cache")
+
+
+def run(arguments: Namespace) -> int:
+    """Evaluate and print."""
+    keep_freed_memory()
+    if arguments.protocol and not arguments.model and not arguments.backbone:
+        arguments.model, arguments.videos = arguments.videos, ""
+    if bool(arguments.videos) == bool(arguments.protocol):
+        raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
+    if arguments.predictions:
+        check_predictions_file(arguments.predictions)
+    with init_distributed() as dist:
+        evaluation = Evaluation(arguments, dist)
+        result = evaluation.run_protocol() if arguments.protocol else evaluation.run_list()
+        if dist.is_rank0:
+            write_result(arguments, result, evaluation.load_model)
+    return 0
 
 
 class Evaluation:
@@ -53,16 +129,11 @@ class Evaluation:
     def run_list(self) -> ProtocolResult:
         """Score the model on a list or a folder."""
         given = self._arguments
-
-        def prepare() -> tuple[Round, ClassPrompts]:
+        with self._dist.shared_errors():  # before bars are drawn, so that an error is one line
             if self._dist.is_rank0:
                 check_places(given)
             prompts, (name, model) = read_prompts(given), self.load_model({})
-            part = list_part(given.videos, self._read(model.class_names))
-            return Round({}, name, model, [part]), prompts
-
-        with self._dist.shared_errors():
-            only, prompts = prepare()  # before bars are drawn, so that an error is one line
+            only = Round({}, name, model, [list_part(given.videos, self._read(model.class_names))])
         parts = self._score([lambda: only], prompts, given.views)
         return ProtocolResult("", given.videos, "", given.views, given.interpolate, {}, parts)
 
@@ -86,22 +157,19 @@ class Evaluation:
     def run_protocol(self) -> ProtocolResult:
         """Score the models that a protocol needs on its lists."""
         given, dist = self._arguments, self._dist
-
-        def prepare() -> tuple[ProtocolLists, ClassPrompts]:
+        with dist.shared_errors():
             protocol, prompts = load_protocol(given.protocol), read_prompts(given)
             _check_arguments(given, protocol)
             lists = read_protocol_lists(protocol, given.data.root)
             if dist.is_rank0:
                 check_places(given, [str(lists.root / name) for name in lists.files])
-            return lists, replace(prompts, templates=prompts.templates or protocol.templates)
+        prompts = replace(prompts, templates=prompts.templates or protocol.templates)
 
         def load(values: Mapping[str, int]) -> Round:
             name, model = self.load_model(values)
             return Round(values, name, model, lists.parts(values), check_training(lists, values, name))
 
-        with dist.shared_errors():
-            lists, prompts = prepare()
-        console, protocol = terminal(quiet=not dist.is_rank0), lists.protocol
+        console = terminal(quiet=not dist.is_rank0)
         for line in first_lines([*lists.missing.values()]):
             console.print(f"not there: {line}", style="yellow", soft_wrap=True)
         if lists.missing and given.data.on_error == "raise":
