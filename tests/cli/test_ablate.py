@@ -106,7 +106,8 @@ def test_a_protocol_at_alpha_1_is_the_model(
 
 def test_a_recipe_may_stand_first() -> None:
     given: tuple[list[str], ...] = (["own_videos"], ["--config", "own_videos"], [])
-    first, behind, without = (build_parser().parse_args(normalize(["ablate", *each])) for each in given)
-    assert first.ablate.model == behind.ablate.model != without.ablate.model
-    with pytest.raises(ValueError, match="'own_video' is neither a file nor a recipe"):
-        normalize(["ablate", "own_video"])
+    for command in ("ablate", "train"):
+        first, behind, without = (build_parser().parse_args(normalize([command, *each])) for each in given)
+        assert first[command].model == behind[command].model != without[command].model
+        with pytest.raises(ValueError, match="'own_video' is neither a file nor a recipe"):
+            normalize([command, "own_video"])

@@ -108,7 +108,7 @@ def test_predict_with_a_plain_backbone(world: Path, capsys: pytest.CaptureFixtur
     assert main([*arguments, "--classes", "jump, run", "--template", "a photo of {}."]) == 0
     assert "jump" in capsys.readouterr().out
     assert "no classes of its own" in error_of(capsys, *arguments)
-    assert "exclude each other" in error_of(capsys, *arguments, "--model", "miniature")
+    assert "use the backbone it was trained on" in error_of(capsys, *arguments, "--model", "miniature")
 
 
 def test_eval_reports_supervised_and_zero_shot(

@@ -44,6 +44,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="of weights that do not tell it: quick_gelu (OpenAI, MetaCLIP, DFN) or gelu (LAION, DataComp)",
     )
     parser.add_argument(
+        "--backbone", type=str, help="of a checkpoint that lacks it (EVL's, ViFi-CLIP's): what --model.backbone takes"
+    )
+    parser.add_argument(
         "--classes",
         type=str,
         default="",
@@ -61,7 +64,9 @@ def run(arguments: Namespace) -> int:
         check_folder(Path(arguments.out))
         check_place(Path(arguments.out) / CONFIG_FILE)
     names = choose_classes(arguments.classes) if arguments.classes else ()
-    model = VideoModel.from_pretrained(arguments.source, class_names=names, activation=arguments.activation)
+    model = VideoModel.from_pretrained(
+        arguments.source, backbone=arguments.backbone, class_names=names, activation=arguments.activation
+    )
     if arguments.to == "published":
         model.save_published(arguments.out)
         what = "a checkpoint under the published names"

@@ -33,14 +33,16 @@ def add_text_arguments(parser: ArgumentParser) -> None:
         type=str,
         default="",
         help="a trained model: `miniature` (shipped; the default), a run's folder or a model folder (RUN/model), a"
-        " repository of the Hugging Face hub, or a published Vita-CLIP checkpoint",
+        " repository of the Hugging Face hub, or a published checkpoint of Vita-CLIP, X-CLIP, EVL or ViFi-CLIP (if it"
+        " learned something for each class, --classes names these in the order of its training)",
     )
     parser.add_argument(
         "--backbone",
         type=str,
         default="",
         help="instead of --model, plain CLIP without prompts: `miniature`, a repository such as"
-        " openai/clip-vit-base-patch16, or the path of a CLIP in any format (see `vitaclip convert --help`)",
+        " openai/clip-vit-base-patch16, or the path of a CLIP in any format (see `vitaclip convert --help`); beside"
+        " --model, the backbone of one that lacks it (EVL's, ViFi-CLIP's) or whose backbone was moved",
     )
     parser.add_argument(
         "--template",
@@ -99,18 +101,21 @@ def load_model(arguments: Namespace) -> VideoModel:
     """The model that the options name.
 
     Raises:
-        ValueError: if both options are given, or there is no such model.
+        ValueError: if there is no such model, or if both options are given and that is not its backbone.
     """
-    if arguments.model and arguments.backbone:
-        raise ValueError("--model and --backbone exclude each other; give one")
-    if arguments.backbone:
+    if not arguments.model and arguments.backbone:
         return VideoModel.from_backbone(arguments.backbone)
-    return VideoModel.from_pretrained(arguments.model or "miniature")
+    classes = getattr(arguments.get("data"), "classes", "")
+    return VideoModel.from_pretrained(
+        arguments.model or "miniature",
+        backbone=arguments.backbone or None,
+        class_names=choose_classes(classes) if classes else (),
+    )
 
 
 def model_name(arguments: Namespace) -> str:
     """What the model is called where results are told."""
-    return arguments.backbone or arguments.model or "miniature"
+    return arguments.model or arguments.backbone or "miniature"
 
 
 def take_videos(arguments: Namespace) -> list[VideoPath]:

@@ -128,7 +128,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     """The command line as the parsers know it.
 
     Hyphens in the names of options become underscores, short names become dotted ones, and names of recipes behind
-    `--config` and `--views` become paths of YAML files. `ablate NAME` is `ablate --config NAME`.
+    `--config` and `--views` become paths of YAML files. `train NAME` is `train --config NAME`; so of `ablate`.
 
     Raises:
         ValueError: if there is neither a file nor a recipe of that name.
@@ -137,7 +137,7 @@ def normalize(arguments: Sequence[str]) -> list[str]:
     ['eval', 'val/', '--data.on_error=raise', '--data.workers', '0']
     """
     words, resolved = list(arguments), list[str]()
-    if len(words) > 1 and words[0] == "ablate" and not words[1].startswith("-"):
+    if len(words) > 1 and words[0] in ("train", "ablate") and not words[1].startswith("-"):
         words.insert(1, "--config")
     aliases = ALIASES if words and words[0] in _WITH_ALIASES else {}
     for word in words:

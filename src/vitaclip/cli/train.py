@@ -36,7 +36,7 @@ SHOWN_SETTINGS = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and every field of the run."""
-    parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file")
+    parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file; may stand first")
     what = "make 3 steps, say what the run would cost and what is wrong with the data, and write nothing"
     parser.add_argument("--dry_run", action="store_true", help=what)
     parser.add_class_arguments(TrainConfig)

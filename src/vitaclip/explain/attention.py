@@ -1,8 +1,10 @@
-"""What the cls token of each frame attends to in the last block, computed beside the model's fused forward pass.
+"""What the cls token of each frame attends to in the last block, or a pool that looks itself in all frames, computed
+beside the model's fused forward pass.
 
 Axes: T frames, N patches in rows x columns, L tokens of a frame, S tokens attended to, C image width.
 """
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,7 +16,12 @@ from vitaclip.backbones.transformer import Attention
 from vitaclip.model import VideoModel
 from vitaclip.parts.registry import context_look
 
-_TOKENS = {"patches": ("patches", "#e0762b"), "itself": ("itself", "#9aa4b2")}
+_TOKENS = {
+    "patches": ("patches", "#e0762b"),
+    "itself": ("itself", "#9aa4b2"),
+    "added tokens": ("added tokens", "#4f8f8b"),
+    "cls tokens": ("cls tokens", "#9aa4b2"),
+}
 
 
 def label_and_color(kind: str) -> tuple[str, str]:
@@ -24,11 +31,14 @@ def label_and_color(kind: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class ClsAttention:
-    """The last block's attention from each frame's cls token, by the kind of token that it attends to."""
+    """The last block's attention from each frame's cls token, or that of a pool, by the kind of token attended to."""
 
     weights: Mapping[str, Tensor]
     """(heads, T, tokens of the kind) float32 on the CPU: `patches` (row by row) and `itself`, then the kinds of
-    context that the model has. Over all kinds they sum to 1."""
+    context that the model has. Over all kinds they sum to 1. Of a pool: `patches` and `cls tokens`, which sum to 1 over
+    all frames together."""
+    of: str = "of the cls token, last\nblock"
+    """Whose it is, for pictures."""
 
     @property
     def heat(self) -> Tensor:
@@ -63,14 +73,24 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
         kinds[:] = groups
         return tokens, list(groups.values())
 
-    *_, trace = tower.run_blocks(model.context.input.change_tokens(tower.embed(clip[None])), before)
+    tokens, reads = model.context.input.change_tokens(tower.embed(clip[None])), model.pool.reads
+    traces = deque(tower.run_blocks(tokens, before, all_tokens=reads.all_tokens), maxlen=reads.blocks)
+    looked = model.pool.attention(traces, tower)
+    if looked is not None:
+        looked = looked[0].float().cpu()
+        looked = looked / looked.sum(dim=(1, 2), keepdim=True)  # in bfloat16 they sum to 1 by rounding alone
+        cls, patches = looked.split([1, looked.shape[-1] - 1], dim=-1)
+        return ClsAttention({"patches": patches, "cls tokens": cls}, f"of the pool {model.pool.name!r},\nin all frames")
+    trace = traces[-1]
     last = trace.block
     tokens, context = last.norm1(trace.input), [last.norm1(group) for group in trace.context]
     batch = tokens.shape[:2]
     keys = torch.cat([tokens, *(group.expand(*batch, -1, -1) for group in context)], dim=-2)[0]
     weights = attention_weights(last.attention, tokens[0, :, :1], keys)[:, :, 0].transpose(0, 1).cpu()
-    sizes = [1, tokens.shape[-2] - 1, *(group.shape[-2] for group in context)]
+    added = tokens.shape[-2] - 1 - tower.config.num_patches  # by kinds that put tokens behind the patches
+    sizes = [1, tower.config.num_patches, *([added] if added else []), *(group.shape[-2] for group in context)]
     itself, patches, *others = weights.split(sizes, dim=-1)
+    kinds[:0] = ["added tokens"] if added else []
     return ClsAttention({"patches": patches, "itself": itself} | dict(zip(kinds, others, strict=True)))
 
 

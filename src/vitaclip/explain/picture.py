@@ -89,7 +89,7 @@ def _titles(explanation: Explanation) -> tuple[str, str]:
 
 
 def _about_attention(explanation: Explanation) -> str:
-    return f"Attention\nof the cls token, last\nblock; brightest:\n{explanation.attention.heat.max():.1%} on a patch"
+    return f"Attention\n{explanation.attention.of}; brightest:\n{explanation.attention.heat.max():.1%} on a patch"
 
 
 def _label_columns(axes: "Axes", labels: Sequence[str] = (), beside: str = "") -> None:
@@ -109,13 +109,16 @@ def _draw_frames(axes: "Axes", images: Tensor, beside: str) -> None:
 
 
 def _draw_mass(axes: "Axes", explanation: Explanation, row: Sequence[int]) -> None:
-    """A column for all the attention of a frame, divided by the kind of token that it goes to."""
+    """A column for all the attention that falls to a frame, divided by the kind of token that it goes to. The frame
+    with most of it has the highest."""
+    masses = explanation.attention.mass
+    most = torch.stack([*masses.values()]).double().sum(dim=0).max()
     top = torch.ones(len(row), dtype=torch.float64)
-    for kind, mass in explanation.attention.mass.items():
+    for kind, mass in masses.items():
         (label, color), part = label_and_color(kind), mass[list(row)].double()
-        top = top - part
-        drawn = axes.bar(range(len(row)), part, _COLUMN, top, align="edge", color=color, label=label)
-        told = [f"{value:.0%}" if value >= 0.13 else "" for value in part]
+        top = top - part / most
+        drawn = axes.bar(range(len(row)), part / most, _COLUMN, top, align="edge", color=color, label=label)
+        told = [f"{value:.0%}" if value >= 0.13 * most else "" for value in part]
         axes.bar_label(drawn, told, label_type="center", color="white", size=9)
     _label_columns(axes)
     legend = axes.legend(loc="upper right", bbox_to_anchor=(-0.002, 1.1), title="Attention mass", fontsize=9)

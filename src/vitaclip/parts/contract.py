@@ -113,6 +113,11 @@ class Pool(Part):
         """
         raise NotImplementedError
 
+    def attention(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor | None:
+        """Where it looks itself, for people to see: (B, heads, T, 1 + N) of the class tokens and the patches of all
+        frames, which sum to 1 for each head. None: nowhere, so that the last block's own attention tells more."""
+        return None
+
 
 @dataclass(frozen=True)
 class HeadInputs:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
@@ -58,6 +59,10 @@ class ClassifierHead(Head):
         if masks is not None and self.config.dropout:
             features = features * masks(features.shape[-1], self.config.dropout).to(features)
         return features
+
+    def similarity(self, video_features: Tensor, class_features: Tensor) -> Tensor:
+        """The cosines (K,) of a video and the classes' vectors, without bias."""
+        return F.cosine_similarity(video_features, class_features[:, :-1], dim=-1)
 
     def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         return video_features @ class_features[:, :-1].T + class_features[:, -1]

@@ -70,6 +70,16 @@ class DecodePool(Pool):
             token = layer(token, time(trace, tower).flatten(1, 2), masks)
         return tower.pooled(token[:, None]) if self.config.project else token
 
+    def attention(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor:
+        """That of the last layer's query."""
+        token = self.token.expand(len(traces[0].output), -1)
+        for trace, time, layer in zip(traces, self.time, self.layers, strict=True):
+            tokens = time(trace, tower)
+            flat = tokens.flatten(1, 2)
+            weights = layer.attention.weights(layer.norm_query(token), layer.norm_tokens(flat))
+            token = layer(token, flat, None)
+        return weights.unflatten(-1, tokens.shape[1:3])
+
 
 class TimeFeatures(nn.Module):
     """The tokens of a block, to which what happens in time is added; nothing is changed in place."""
@@ -186,11 +196,15 @@ class QueryAttention(nn.Module):
 
     def forward(self, query: Tensor, tokens: Tensor) -> Tensor:
         """Query (B, C) and tokens (B, S, C) -> (B, C)."""
+        mixed = self.weights(query, tokens) @ tokens
+        values = torch.einsum("bhc,hqc->bhq", mixed, self._by_head(self.value.weight))
+        return self.out(values.flatten(1) + self.value.bias)
+
+    def weights(self, query: Tensor, tokens: Tensor) -> Tensor:
+        """How much the query attends to each token: (B, heads, S)."""
         split = self.query(query).unflatten(-1, (self.heads, -1))
         folded = torch.einsum("bhq,hqc->bhc", split * split.shape[-1] ** -0.5, self._by_head(self.key.weight))
-        weights = (folded @ tokens.transpose(1, 2)).softmax(dim=-1)
-        mixed = torch.einsum("bhc,hqc->bhq", weights @ tokens, self._by_head(self.value.weight))
-        return self.out(mixed.flatten(1) + self.value.bias)
+        return (folded @ tokens.transpose(1, 2)).softmax(dim=-1)
 
     def _by_head(self, weight: Tensor) -> Tensor:
         """(Q, C) -> (heads, Q / heads, C)."""
