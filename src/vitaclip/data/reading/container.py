@@ -190,15 +190,8 @@ def read_packets(container: InputContainer, *streams: VideoStream) -> Iterator["
 
 
 def check_size(path: VideoPath, width: int, height: int, limits: VideoLimits, note: str = "") -> None:
-    """Raises VideoError for a picture that is too large, or so thin that it would be after its short side is resized.
-
-    Args:
-        path: what holds it.
-        width: in pixels.
-        height: likewise.
-        limits: what it may be at most.
-        note: what is to be said of the size.
-    """
+    """Raises VideoError for a picture that is too large, or so thin that it would be after its short side is resized;
+    `note` follows the size in the message."""
     if width * height > limits.pixels:
         raise limit_error(path, f"frames of {width} x {height} pixels{note}", "pixels", limits)
     if max(width, height) > _LONGEST * min(width, height):

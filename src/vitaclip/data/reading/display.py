@@ -26,12 +26,6 @@ class FrameConverter:
     """Makes decoded frames of one stream into pixels."""
 
     def __init__(self, path: VideoPath, stream: VideoStream, limits: VideoLimits, pixel_aspect: PixelAspect) -> None:
-        """Args:
-        path: the file.
-        stream: its video stream.
-        limits: larger results are refused.
-        pixel_aspect: whether pixels that are not square are made so, or left as they are stored.
-        """
         self._path, self._stream, self._limits, self._makes_square = path, stream, limits, pixel_aspect == "display"
         # One converter for all frames, in one thread: to start either anew costs more than the conversion.
         self._reformatter = VideoReformatter()

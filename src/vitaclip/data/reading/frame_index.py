@@ -7,9 +7,10 @@ depends on the packets alone, and never on what was decoded before: a picture th
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
-from itertools import groupby
+from itertools import groupby, islice
+from typing import NamedTuple
 
 import av.error
 import numpy as np
@@ -107,12 +108,6 @@ def read_index(
 ) -> FrameIndex | int | None:
     """Reads all packets of a newly opened file without decoding any.
 
-    Args:
-        path: the file.
-        container: the same, opened.
-        stream: its video stream.
-        limits: what it may be at most.
-
     Returns:
         The index; only the number of frames, where each needs all before it; None where packets cannot stand for
         frames, so that these must be counted by decoding.
@@ -120,77 +115,66 @@ def read_index(
     Raises:
         VideoError: more packets than the limits allow frames.
     """
-    packets = _read_packets(container, stream, limits.frames) if _one_frame_per_packet(stream) else None
-    if packets is None or not packets.shown or len(set(packets.times)) < len(packets.times):
+    packets = _read_packets(container, stream, limits.frames) if _one_frame_per_packet(stream) else []
+    times = [packet.time for packet in packets]
+    shown = sorted((packet.order, place) for place, packet in enumerate(packets) if packet.is_shown)
+    if not shown or len(set(times)) < len(times):
         return None
-    if len(packets.times) > limits.frames:
-        raise limit_error(path, f"at least {len(packets.times)} packets", "frames", limits)
-    shown = sorted((packets.orders[place], place) for place in packets.shown)
-    key_numbers = [bisect_left(shown, (packets.orders[place], place)) for place in packets.keys]
-    if _needs_all_before(container, stream, packets.times):
+    if len(packets) > limits.frames:
+        raise limit_error(path, f"at least {len(packets)} packets", "frames", limits)
+    if _needs_all_before(container, stream, times):
         return len(shown)
+    keys = [place for place, packet in enumerate(packets) if packet.is_key]
+    key_numbers = [bisect_left(shown, (packets[place].order, place)) for place in keys]
     # Frames before the first key frame: decoders differ in whether they emit them.
-    if packets.keys[:1] != [0] or key_numbers[0] > 0 or key_numbers != sorted(key_numbers):
+    if keys[:1] != [0] or key_numbers[0] > 0 or key_numbers != sorted(key_numbers):
         return None
     return FrameIndex(
-        packet_times=_integers(packets.times),
-        packet_sizes=_integers(packets.sizes),
+        packet_times=_integers(times),
+        packet_sizes=_integers([packet.size for packet in packets]),
         places=_integers([place for _, place in shown]),
-        key_places=_integers(packets.keys),
+        key_places=_integers(keys),
         key_numbers=_integers(key_numbers),
-        key_decode_times=_integers([packets.decode_times[place] for place in packets.keys]),
-        is_packed=packets.is_packed,
+        key_decode_times=_integers([packets[place].decode_time for place in keys]),
+        is_packed=any(packet.is_held for packet in packets),
     )
 
 
-@dataclass
-class _Packets:
-    """What is known of all packets, in storage order."""
-
-    times: list[int] = field(default_factory=list)
-    decode_times: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
+class _Packet(NamedTuple):
+    time: int
+    decode_time: int
+    size: int
+    order: Order
     """Frames are shown in ascending order of this."""
-    shown: list[int] = field(default_factory=list)
-    """Places of the packets whose frames are shown."""
-    keys: list[int] = field(default_factory=list)
-    """Places of the key frames. Where FFmpeg keeps a picture of such a packet, decoding cannot begin at it: without the
+    is_shown: bool
+    is_key: bool
+    is_held: bool
+    """Whether FFmpeg keeps a picture of it for the next packet. Decoding cannot begin at such a key frame: without the
     frames before, FFmpeg may drop another picture instead."""
-    is_packed: bool = False
-    """Whether some hold two pictures."""
 
 
-def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> _Packets | None:
-    """All packets, or `most` and one; None if one shows damage or has no time."""
-    context, packets = stream.codec_context, _Packets()
+def _read_packets(container: InputContainer, stream: VideoStream, most: int) -> list[_Packet]:
+    """All packets, or `most` and one; none if one shows damage or has no time."""
+    context, packets = stream.codec_context, list[_Packet]()
     is_vp8, is_mjpeg = context.name == "vp8", context.name == "mjpeg"
     mpeg4 = Mpeg4Order(context.extradata or b"") if context.name == "mpeg4" else None
     try:
-        for place, packet in enumerate(read_packets(container, stream)):
-            time, decode_time, size = packet.pts, packet.dts, packet.size
+        for packet in islice(read_packets(container, stream), most + 1):
+            time, size = packet.pts, packet.size
             if size == 0 and time is None:
                 break  # the end-of-stream mark
             if time is None or packet.is_corrupt or size == 0:
-                return None
+                return []
             if is_mjpeg and not all(mark in bytes(packet) for mark in _MJPEG_MARKS):
-                return None
+                return []
             order = mpeg4(bytes(packet)) if mpeg4 else (time, 0)
             is_held = mpeg4 is not None and mpeg4.holds_picture
             is_hidden = order is None or packet.is_discard or (is_vp8 and not memoryview(packet)[0] & _VP8_SHOWN)
-            packets.times.append(time)
-            packets.decode_times.append(time if decode_time is None else decode_time)
-            packets.sizes.append(size)
-            packets.orders.append(order or (place, 0))
-            if not is_hidden:
-                packets.shown.append(place)
-            if packet.is_keyframe and (not is_hidden or packet.is_discard) and not is_held:
-                packets.keys.append(place)
-            packets.is_packed |= is_held
-            if place == most:
-                break
+            is_key = packet.is_keyframe and (not is_hidden or packet.is_discard) and not is_held
+            decode_time, order = time if packet.dts is None else packet.dts, order or (len(packets), 0)
+            packets.append(_Packet(time, decode_time, size, order, not is_hidden, is_key, is_held))
     except (av.error.FFmpegError, UnknownOrderError):
-        return None
+        return []
     return packets
 
 

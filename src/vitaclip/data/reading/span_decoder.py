@@ -26,11 +26,7 @@ class SpanDecoder:
     """Decodes stretches of one stream. Remembers where in the file it is, to seek no more than needed."""
 
     def __init__(self, container: InputContainer, stream: VideoStream, index: FrameIndex) -> None:
-        """Args:
-        container: an open file, of which all packets have been read.
-        stream: its video stream.
-        index: the stream's index.
-        """
+        """Takes an open file of which all packets have been read, and their index."""
         self._container, self._stream, self._index = container, stream, index
         self._skips = _can_skip(stream)
         # What is damaged is then said, instead of hidden by pixels that depend on what was decoded before.
@@ -66,12 +62,8 @@ class SpanDecoder:
             raise IndexMismatchError(f"no frame {min(due)}")
 
     def _decode(self, span: Span, due: set[int]) -> Iterator[VideoFrame]:
-        """All frames that the packets of a span give, the decoder emptied at its end.
-
-        Args:
-            span: the span.
-            due: frames whose packets the decoder complains of are put in here: they must come out all the same.
-        """
+        """All frames that the packets of a span give, the decoder emptied at its end. Frames whose packets the decoder
+        complains of are put into `due`: they must come out all the same."""
         context = self._stream.codec_context
         wanted_places = set(self._index.places[list(span.wanted)].tolist())
         try:
