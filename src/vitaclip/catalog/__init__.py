@@ -1,7 +1,7 @@
 """What is known of the standard data sets: class names, their wording, templates and the classes of protocols.
 
 Data files and their reader; nothing here knows videos or models. Everything is joined by name: numbers are only the
-places of names in a list.
+places of names in a list. A name that is not there is a ValueError that says which are.
 
 Files: `classes/DATASET.txt`, a class a line in the order of the class numbers, `name` or `name = wording`, after a line
 that says what it is; `variants.json`, where others order or word classes differently; `splits/SPLIT.json`, class names
@@ -35,11 +35,7 @@ class ClassList:
     """The wording that goes into a text: `apply eye makeup`. Same order."""
 
     def subset(self, names: Sequence[str]) -> "ClassList":
-        """The classes of these names, in the order given.
-
-        Raises:
-            ValueError: if one is not there, or comes twice.
-        """
+        """The classes of these names, in the order given; ValueError if one is not there, or comes twice."""
         wording = dict(zip(self.names, self.prompts, strict=True))
         for place, name in enumerate(names):
             if name not in wording:
@@ -63,11 +59,7 @@ class Split:
     """Class names of each part; the order is that of the labels in the protocol's own lists of clips."""
 
     def classes(self, subset: str) -> ClassList:
-        """The classes of a part, with their wording.
-
-        Raises:
-            ValueError: if there is no such part.
-        """
+        """The classes of a part, with their wording."""
         _require_known(subset, self.subsets, f"part of the split {self.name}")
         return load_dataset_classes(self.dataset).subset(self.subsets[subset])
 
@@ -132,11 +124,7 @@ def load_dataset_classes(dataset: str, variant: str = "") -> ClassList:
 
 
 def class_variants(dataset: str) -> dict[str, str]:
-    """The variants of a data set's classes, and what each is.
-
-    Raises:
-        ValueError: if there is no such data set.
-    """
+    """The variants of a data set's classes, and what each is."""
     _require_known(dataset, dataset_names(), "data set of the catalogue")
     return {name: variant["about"] for name, variant in _read_json("variants").get(dataset, {}).items()}
 
@@ -147,11 +135,7 @@ def split_names() -> tuple[str, ...]:
 
 
 def load_split(split: str) -> Split:
-    """The classes of a protocol.
-
-    Raises:
-        ValueError: if there is none of that name.
-    """
+    """The classes of a protocol."""
     _require_known(split, split_names(), "split of the catalogue")
     content = _read_json(f"splits/{split}")
     subsets = {name: tuple(members) for name, members in content["subsets"].items()}
@@ -165,9 +149,6 @@ def template_names() -> dict[str, str]:
 
 def load_templates(name: str) -> tuple[str, ...]:
     """Texts of the literature, each with one `{}` for the class.
-
-    Raises:
-        ValueError: if there is no such set.
 
     >>> load_templates("vificlip")
     ('a photo of a {}.',)

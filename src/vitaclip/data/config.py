@@ -16,6 +16,7 @@ from vitaclip.settings import (
 )
 
 PixelAspect = Literal["display", "stored"]
+HueTurn = Annotated[float, bounds(ge=0, le=0.5)]
 MAX_STRIDE = 1_000_000
 """Native frames between two of a clip, at most; ten hours."""
 MAX_VIEW_FRAMES = 10_000
@@ -48,14 +49,7 @@ class AugmentConfig(Config):
     """Chance of a left-right mirror. 0 as published; leave it there where left and right are classes."""
     color_jitter: Probability = 0.0
     """Chance that brightness, contrast, saturation and hue change, by `color_strengths`."""
-    color_strengths: tuple[
-        NonNegativeFloat, NonNegativeFloat, NonNegativeFloat, Annotated[float, bounds(ge=0, le=0.5)]
-    ] = (
-        0.4,
-        0.4,
-        0.2,
-        0.1,
-    )
+    color_strengths: tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat, HueTurn] = (0.4, 0.4, 0.2, 0.1)
     """How much of each: factors from 1 - strength to 1 + strength, and of hue turns of the colour circle."""
     grey: Probability = 0.0
     """Chance that a clip loses its colours."""

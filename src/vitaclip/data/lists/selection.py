@@ -39,16 +39,9 @@ def list_text(samples: Sequence[VideoSample]) -> str:
 
 
 def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """An epoch of as many indices as there are samples, every class equally often (to one), in random order.
+    """An epoch for samples of these classes, (N,): N indices in random order, every class equally often (to one).
 
     Samples of small classes repeat, each as often as the others of its class (to one); some of large ones sit out.
-
-    Args:
-        labels: (N,) class index of each sample.
-        rng: source of the draws.
-
-    Returns:
-        (N,) indices of samples.
     """
     classes = np.unique(labels)
     share, rest = divmod(len(labels), len(classes))

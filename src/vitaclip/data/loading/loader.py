@@ -94,8 +94,8 @@ def eval_batches(
 ) -> Iterator[EvalBatch]:
     """All videos of the data set, each once, in their order; the last batch may be smaller.
 
-    Of `count` processes number `rank` gets its share: whole batches that follow each other, perhaps none. The other
-    arguments, and what is raised, are as for `train_batches`.
+    Of `count` processes number `rank` gets whole batches that follow each other, perhaps none. The other arguments, and
+    what is raised, are as for `train_batches`.
     """
     batches = -(-len(dataset) // batch_size)
     own = range(batches * rank // count, batches * (rank + 1) // count)

@@ -62,10 +62,7 @@ class _Header(tarfile.TarInfo):
 
 
 def read_shard(address: str) -> ShardContent:
-    """Reads the headers of a tar file and the labels in it.
-
-    Args:
-        address: its path or address.
+    """Reads the headers of a tar file, by its path or address, and the labels in it.
 
     Raises:
         ValueError: it is not there, is no tar file, is compressed, or ends early.
@@ -78,13 +75,9 @@ def read_shard(address: str) -> ShardContent:
 
 def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
     """The video that a text names: `shard.tar::member` is a video in a tar file unless a file of that name exists;
-    every other text is a path.
+    every other text is a path. Both are relative to `root`.
 
     The headers of a tar file are read once in the life of the process.
-
-    Args:
-        path: text of the form `a.tar::member`, or another path, which is returned unchanged.
-        root: folder that paths are relative to.
 
     Raises:
         VideoError: the tar file cannot be read, or does not hold the member.

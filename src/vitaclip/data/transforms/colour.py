@@ -4,31 +4,18 @@ X-CLIP and ViFi-CLIP train with both; their code draws the jitter anew for each 
 Axes: T frames, H x W pixels; a clip is uint8 (T, 3, H, W).
 """
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance
 from torch import Tensor
 
-_ENHANCERS: tuple[Callable[[Image.Image], ImageEnhance._Enhance], ...] = (
-    ImageEnhance.Brightness,
-    ImageEnhance.Contrast,
-    ImageEnhance.Color,
-)
+_ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 
 
 def jitter_colours(clip: Tensor, strengths: tuple[float, float, float, float], rng: np.random.Generator) -> Tensor:
-    """Change brightness, contrast, saturation and hue, in an order that is drawn too, as torchvision does.
+    """Change brightness, contrast, saturation and hue by `strengths`, in an order that is drawn, as in torchvision.
 
-    Args:
-        clip: uint8 (T, 3, H, W).
-        strengths: of brightness, contrast, saturation: factors from 1 - strength to 1 + strength; of hue: turns of the
-            colour circle from -strength to strength.
-        rng: source of every draw.
-
-    Returns:
-        uint8 (T, 3, H, W).
+    The first three are factors from 1 - strength to 1 + strength; hue turns by -strength to strength of the circle.
     """
     factors = [rng.uniform(max(0.0, 1 - strength), 1 + strength) for strength in strengths[:3]]
     turn = round(rng.uniform(-strengths[3], strengths[3]) * 255)

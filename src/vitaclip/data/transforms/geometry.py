@@ -22,40 +22,26 @@ def resize(clip: Tensor, height: int, width: int) -> Tensor:
 
 
 def resize_short_side(clip: Tensor, size: int) -> Tensor:
-    """Resize so that the shorter side has `size` pixels; the ratio of the sides stays.
-
-    Returns:
-        uint8 (T, 3, size, W*size//H) or (T, 3, H*size//W, size).
-    """
+    """Resize to uint8 (T, 3, size, W*size//H) or (T, 3, H*size//W, size): the shorter side has `size` pixels, and the
+    ratio of the sides stays."""
     height, width = clip.shape[-2:]
     short = min(height, width)
     return resize(clip, height * size // short, width * size // short)
 
 
 def spatial_views(clip: Tensor, size: int, crops: int) -> Tensor:
-    """Square crops spread evenly along the longer side, central on the shorter.
+    """Square crops spread evenly along the longer side, central on the shorter: uint8 (crops, T, 3, size, size).
 
-    1 crop is the centre; 3 are left, centre, right (or top, centre, bottom).
-
-    Args:
-        clip: uint8 (T, 3, H, W) with H and W at least `size`.
-        size: side of a crop in pixels.
-        crops: number of crops, at least 1.
-
-    Returns:
-        uint8 (crops, T, 3, size, size).
+    1 crop is the centre; 3 are left, centre, right (or top, centre, bottom). No side may be shorter than `size`.
     """
-    height, width = clip.shape[-2:]
-    slack_y, slack_x = height - size, width - size
-    views = []
-    for crop in range(crops):
-        y, x = slack_y // 2, slack_x // 2
-        if crops > 1 and slack_x >= slack_y:
-            x = slack_x * crop // (crops - 1)
-        elif crops > 1:
-            y = slack_y * crop // (crops - 1)
-        views.append(clip[..., y : y + size, x : x + size])
-    return torch.stack(views)
+    slack_y, slack_x = clip.shape[-2] - size, clip.shape[-1] - size
+    if crops == 1:
+        places = [(slack_y // 2, slack_x // 2)]
+    elif slack_x >= slack_y:
+        places = [(slack_y // 2, slack_x * crop // (crops - 1)) for crop in range(crops)]
+    else:
+        places = [(slack_y * crop // (crops - 1), slack_x // 2) for crop in range(crops)]
+    return torch.stack([clip[..., y : y + size, x : x + size] for y, x in places])
 
 
 def resized_crop(clip: Tensor, box: tuple[int, int, int, int], size: int) -> Tensor:
@@ -74,14 +60,8 @@ def crop_box(
     """Inception's training crop: a box (top, left, height, width) of random area and shape inside the frame.
 
     After ten boxes that do not fit: the largest central box whose shape lies in `ratio`.
-    Source: Szegedy et al. 2015; algorithm as in torchvision's RandomResizedCrop.
-
-    Args:
-        frame_height: in pixels.
-        frame_width: in pixels.
-        scale: range of the box's area, as a share of the frame's area.
-        ratio: range of the box's width over its height (drawn log-uniformly).
-        rng: source of the box.
+    Its area, as a fraction of the frame's, is drawn from the range `scale`; its width over its height from `ratio`, by
+    the logarithm. Source: Szegedy et al. 2015; algorithm as in torchvision's RandomResizedCrop.
     """
     area = frame_height * frame_width
     for _ in range(_CROP_TRIES):
