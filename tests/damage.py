@@ -1,7 +1,6 @@
 """Damaged video files of every kind, made from good ones; and what reading them comes to."""
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -223,40 +222,27 @@ def write_damaged(folder: Path, count: int, seed: int = 0) -> Iterator[Damaged]:
         yield Damaged(path, damage)
 
 
-@dataclass(frozen=True)
-class Reading:
-    """What reading a file came to."""
-
-    error: str
-    """In one line that names it; empty if it gave frames."""
-    seconds: float
-    peak_bytes: int
-    """Most memory of the process meanwhile, above that at its start; 0 where the system does not tell."""
-
-
-def read(path: Path) -> Reading:
-    """Makes a training clip and test views.
+def read(path: Path) -> str:
+    """Makes a training clip and test views; the error in one line that names the file, empty if there are frames.
 
     Raises:
         AssertionError: these have other shapes than they must, a frame by itself is not what it is among others, or the
             error is not one line that names the file.
     """
-    _forget_peak()
-    before, started, error = _peak_bytes(), time.monotonic(), ""
     try:
-        sampling = FrameSampling("dense", 8, 4)
         transform = TrainTransform(32, AugmentConfig(randaugment="rand-m7-n2"))
-        clip = TrainDataset([VideoSample(path, (0,), str(path))], TrainClips(sampling, transform), 0)[0, 0, 1].video
+        clips = TrainClips(FrameSampling("dense", 8, 4), transform)
+        clip = TrainDataset([VideoSample(path, (0,), str(path))], clips, 0)[0, 0, 1].video
         assert clip is not None
         assert clip.shape == (8, 3, 32, 32)
-        assert EvalViews(sampling, 3, 1, 32).read(path).shape == (3, 8, 3, 32, 32)
+        assert EvalViews(clips.sampling, 3, 1, 32).read(path).shape == (3, 8, 3, 32, 32)
         _check_single_frames(path)
-    except VideoError as found:
-        error = str(found)
-        assert error
-        assert str(path) in error
-        assert "\n" not in error
-    return Reading(error, time.monotonic() - started, _peak_bytes() - before)
+    except VideoError as error:
+        message = str(error)
+        assert str(path) in message
+        assert "\n" not in message
+        return message
+    return ""
 
 
 def _check_single_frames(path: Path) -> None:
@@ -275,23 +261,9 @@ def _shrink(frame: Tensor) -> Tensor:
 
 def read_all(
     files: list[Damaged], processes: int, time_limit_seconds: float
-) -> Iterator[tuple[Damaged, str, Outcome[Path, Reading]]]:
+) -> Iterator[tuple[Damaged, str, Outcome[Path, str]]]:
     """Each with what it came to: frames, named error, or how its process ended."""
     by_path = {file.path: file for file in files}
     for outcome in run_in_processes(read, list(by_path), processes, time_limit_seconds):
-        fate: str = outcome.ending
-        if outcome.result is not None:
-            fate = "named error" if outcome.result.error else "frames"
+        fate = ("named error" if outcome.result else "frames") if outcome.ending == "done" else outcome.ending
         yield by_path[outcome.item], fate, outcome
-
-
-def _forget_peak() -> None:
-    refs = Path("/proc/self/clear_refs")
-    if refs.exists():
-        refs.write_text("5")
-
-
-def _peak_bytes() -> int:
-    status = Path("/proc/self/status")
-    lines = status.read_text().splitlines() if status.exists() else []
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)

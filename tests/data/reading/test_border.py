@@ -63,25 +63,20 @@ def playlists(port: int, other: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("kind", playlists(0, Path()))
-@pytest.mark.parametrize("suffix", [".mp4", ".m3u8"])
-def test_lists_of_addresses_are_no_videos(
-    tmp_path: Path, listener: tuple[int, list[bytes]], kind: str, suffix: str
-) -> None:
+def test_lists_of_addresses_are_no_videos(tmp_path: Path, listener: tuple[int, list[bytes]]) -> None:
     port, asked = listener
     write_video(tmp_path / "outside.ts", frames=5)
-    folder = tmp_path / "folder"
-    folder.mkdir()
-    write_video(folder / "good.mp4", frames=5)
-    content = playlists(port, tmp_path / "outside.ts")[kind]
-    path = folder / f"a{suffix}"
-    path.write_text(content)
-    tar = tar_of(tmp_path / "x.tar", {"a.mp4": content.encode(), "a.cls": b"0"})
-    for video in (path, read_shard(str(tar)).samples[0].video):
-        with pytest.raises(VideoError, match="cannot be read as a video"):
-            check_video(video)
-    with pytest.raises(VideoError, match="cannot be read as a video"):
-        resize_video(path, tmp_path / "small.mp4", ResizeConfig())
+    write_video(tmp_path / "good.mp4", frames=5)
+    for kind, content in playlists(port, tmp_path / "outside.ts").items():
+        tar = tar_of(tmp_path / f"{kind}.tar", {"a.mp4": content.encode(), "a.cls": b"0"})
+        paths = [tmp_path / f"{kind}{suffix}" for suffix in (".mp4", ".m3u8")]
+        for path in paths:
+            path.write_text(content)
+            with pytest.raises(VideoError, match="cannot be read as a video"):
+                resize_video(path, tmp_path / "small.mp4", ResizeConfig())
+        for video in (*paths, read_shard(str(tar)).samples[0].video):
+            with pytest.raises(VideoError, match="cannot be read as a video"):
+                check_video(video)
     assert asked == []
 
 

@@ -1,6 +1,7 @@
 """RandAugment: its setting strings; every operation stated anew with Pillow; its draws; one draw for a clip."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -177,79 +178,51 @@ def test_warp_is_bicubic_and_leaves_fill() -> None:
 # -------------------------------------------------------------------------------------------------------- draws
 
 
-class Recorder:
-    """Stands in for the operations and notes what is applied."""
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[list[str], np.ndarray, np.ndarray]]:
+    """Gives names, strengths (1 at magnitude 10) and signs of all that 1500 clips go through under a setting."""
+    applied: list[tuple[str, float, int]] = []
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.applied: list[tuple[str, float, int]] = []
-        operations = {name: self._recording(name) for name in NAMES}
-        monkeypatch.setattr("vitaclip.data.transforms.randaugment.OPERATIONS", operations)
+    def noting(name: str) -> Callable[[Image.Image, float, int, RandAugment], Image.Image]:
+        return lambda image, level, sign, _: (applied.append((name, level, sign)), image)[1]
 
-    def _recording(self, name: str) -> object:
-        def record(image: Image.Image, level: float, sign: int, settings: RandAugment) -> Image.Image:
-            self.applied.append((name, level, sign))
-            return image
+    monkeypatch.setattr("vitaclip.data.transforms.randaugment.OPERATIONS", {name: noting(name) for name in NAMES})
 
-        return record
-
-    def run(self, text: str, clips: int = 1500) -> tuple[list[str], np.ndarray, np.ndarray]:
-        """Names, strengths (1 at magnitude 10) and signs of all that `clips` clips went through."""
+    def draw(text: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         augment, rng = parse_randaugment(text), np.random.default_rng(0)
-        self.applied.clear()
-        for _ in range(clips):
-            augment(noise(), rng)
-        names, levels, signs = zip(*self.applied, strict=True)
+        for _ in range(1500):
+            augment(torch.zeros(1, 3, 1, 1, dtype=torch.uint8), rng)
+        names, levels, signs = zip(*applied, strict=True)
         return list(names), np.array(levels), np.array(signs)
 
-
-@pytest.fixture
-def recorder(monkeypatch: pytest.MonkeyPatch) -> Recorder:
-    return Recorder(monkeypatch)
+    return draw
 
 
-def shares(names: list[str]) -> np.ndarray:
-    return np.array([names.count(name) for name in NAMES]) / len(names)
+@pytest.mark.parametrize(("text", "applied"), [("-mstd0.5-inc1", 0.5), ("-p0.1", 0.1), ("-p1.0", 1.0)])
+def test_operations_and_signs_are_uniform(drawn: Callable[..., Any], text: str, applied: float) -> None:
+    names, _, signs = drawn(f"rand-m7-n4{text}")
+    assert len(names) / 6000 == pytest.approx(applied, abs=0.03)
+    shares = np.array([names.count(name) for name in NAMES]) / len(names)
+    assert shares == pytest.approx(np.full(15, 1 / 15), abs=0.03)
+    assert signs.mean() == pytest.approx(0, abs=0.1)
 
 
-def test_operations_uniform_and_applied_half_the_time(recorder: Recorder) -> None:
-    names, _, signs = recorder.run("rand-m7-n4-mstd0.5-inc1")
-    assert len(names) / 6000 == pytest.approx(0.5, abs=0.03)
-    assert shares(names) == pytest.approx(np.full(15, 1 / 15), abs=0.02)
-    assert signs.mean() == pytest.approx(0, abs=0.06)
-
-
-@pytest.mark.parametrize("probability", [0.1, 1.0])
-def test_p_is_probability_of_each_operation(recorder: Recorder, probability: float) -> None:
-    names, _, _ = recorder.run(f"rand-n4-p{probability}")
-    assert len(names) / 6000 == pytest.approx(probability, abs=0.02)
-
-
-def test_mstd_gives_normal_magnitudes(recorder: Recorder) -> None:
-    _, levels, _ = recorder.run("rand-m5-n4-mstd1-p1")
-    assert levels.mean() == pytest.approx(0.5, abs=0.005)
-    assert levels.std() == pytest.approx(0.1, abs=0.005)
-    assert np.quantile(levels, [0.1587, 0.8413]) == pytest.approx([0.4, 0.6], abs=0.01)
-
-
-def test_magnitude_fixed_without_mstd(recorder: Recorder) -> None:
-    _, levels, _ = recorder.run("rand-m7-p1", clips=50)
-    assert set(levels) == {0.7}
-
-
-def test_magnitudes_are_clipped(recorder: Recorder) -> None:
-    _, levels, _ = recorder.run("rand-m9-n4-mstd3-p1")
-    assert (levels.min(), levels.max()) == (0, 1)
-    assert (levels == 1).mean() == pytest.approx(0.3694, abs=0.03)  # a normal variable above (10 - 9) / 3
-    _, levels, _ = recorder.run("rand-m9-n4-mstd3-p1-mmax12")
-    assert levels.max() == pytest.approx(1.2)
-    assert (levels == levels.max()).mean() == pytest.approx(0.1587, abs=0.03)
-
-
-def test_mstd_above_100_is_uniform(recorder: Recorder) -> None:
-    _, levels, _ = recorder.run("rand-m8-n4-mstd100-p1")
-    assert ((levels == 0) | (levels == 1)).mean() > 0.9
-    _, levels, _ = recorder.run("rand-m8-n4-mstd100.5-p1")
-    assert np.quantile(levels, [0, 0.25, 0.5, 0.75, 1]) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8], abs=0.02)
+@pytest.mark.parametrize(
+    ("text", "below", "above"),
+    [
+        ("m7", 0.7, 0.7),
+        ("m5-mstd1", 0.4, 0.6),
+        ("m9-mstd3", 0.6, 1.0),  # cut off at the greatest magnitude
+        ("m9-mstd3-mmax12", 0.6, 1.2),
+        ("m8-mstd100", 0.0, 1.0),
+        ("m8-mstd100.5", 0.8 * 0.1587, 0.8 * 0.8413),  # uniform from here on
+    ],
+)
+def test_magnitudes_are_normal_or_uniform(drawn: Callable[..., Any], text: str, below: float, above: float) -> None:
+    """The strengths one standard deviation below and above the middle."""
+    _, levels, _ = drawn(f"rand-n4-p1-{text}")
+    assert np.quantile(levels, [0.1587, 0.8413]) == pytest.approx([below, above], abs=0.02)
+    assert 0 <= levels.min() <= levels.max() <= (1.2 if "mmax" in text else 1)
 
 
 # ------------------------------------------------------------------------------------- one draw for the whole clip
