@@ -16,18 +16,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from method_case import GOLDEN, checkpoint_error, checkpoints_of, load_method_case, measure_method_errors, method_of
-from parity_case import FOLDER, Errors, load_case, measure_errors
+from parity_case import FOLDER, GOLDEN, checkpoint_error, checkpoints_of, load_case, measure_errors
 
 COLUMNS = ("video_features", "text_features", "logits", "loss")
 OUTPUT_LIMIT, GRADIENT_LIMIT = 1e-9, 1e-6
-
-
-def measure(file: Path, dtype: torch.dtype) -> Errors:
-    """The errors of a case of any method."""
-    if method_of(file):
-        return measure_method_errors(load_method_case(file, dtype))
-    return measure_errors(load_case(file, dtype))
 
 
 def main() -> None:
@@ -61,7 +53,7 @@ def main() -> None:
             continue
         for dtype in (torch.float32, torch.float64):
             try:
-                errors_of = measure(file, dtype)
+                errors_of = measure_errors(load_case(file, dtype))
             except ValueError as error:
                 print(f"| {file.stem} | not measured: {error} | | | | | |")
                 passed = False

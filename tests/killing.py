@@ -21,7 +21,7 @@ from vitaclip.evaluate import scoring
 from vitaclip.settings import from_dict
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import MEASURED, JSONLinesLogger
-from vitaclip.train.stopping import Terminated, termination
+from vitaclip.train.stopping import StopRequest, Terminated
 from vitaclip.train.trainer import Trainer
 
 
@@ -106,7 +106,7 @@ def outcome(out: Path) -> dict[str, Any]:
 
 def train(config: TrainConfig) -> int:
     """Train, connected to the other processes if there are any; the exit status."""
-    with init_distributed() as dist, termination() as asked_to_stop:
+    with init_distributed() as dist, StopRequest() as asked_to_stop:
         try:
             trainer = Trainer(config, dist)
             trainer.should_stop = asked_to_stop

@@ -6,7 +6,7 @@ import pytest
 
 from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data.config import DataConfig
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 
@@ -14,12 +14,12 @@ from vitaclip.predictor import Predictor
 @pytest.fixture
 def predictor(world: Path, tmp_path: Path) -> Predictor:
     config = train_config(world, tmp_path).model
-    return Predictor(VideoModel(load_backbone(config.backbone), config, NAMES))
+    return Predictor(VideoModel(load_backbone(config.backbone), config, NAMES), data=DataConfig(workers=0))
 
 
 def test_predictions_are_ranked_probabilities(predictor: Predictor, world: Path) -> None:
     paths = sorted((world / "videos").rglob("*.mp4"))
-    for path, prediction in zip(paths, predictor.predict_many(paths, data=DataConfig(workers=0)), strict=True):
+    for path, prediction in zip(paths, predictor.predict_many(paths), strict=True):
         assert prediction == predictor.predict(path)
         assert prediction.path == path
         assert set(prediction.names) == set(NAMES)
@@ -53,3 +53,11 @@ def test_a_plain_backbone_needs_classes_first(world: Path) -> None:
         plain.predict(path)
     plain.set_classes(["jump", "run"])
     assert len(plain.predict(path).names) == 2
+
+
+def test_pixels_are_read_as_the_settings_say(world: Path) -> None:
+    model = VideoModel.from_backbone(world / "backbone", num_frames=4)
+    stored = Predictor(model, data=DataConfig(pixel_aspect="stored"))
+    assert stored.reader.view_config["pixel_aspect"] == "stored"
+    other = Predictor(model, data=stored.data, views=ViewsConfig(pixel_aspect="display"))
+    assert other.reader.view_config["pixel_aspect"] == "display"

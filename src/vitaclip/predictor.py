@@ -9,9 +9,9 @@ from functools import partial
 
 from torch import Tensor
 
-from vitaclip.data.config import DataConfig, VideoLimits, ViewsConfig
+from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.video_list import VideoSample
-from vitaclip.data.loading.clips import EvalViews, ReadOptions, eval_views, read_options
+from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
 from vitaclip.data.loading.dataset import EvalDataset
 from vitaclip.data.loading.loader import eval_batches
 from vitaclip.data.reading.member import VideoPath
@@ -57,13 +57,20 @@ class Predictor:
         *,
         views: ViewsConfig | None = None,
         runtime: RuntimeConfig | None = None,
-        limits: VideoLimits | None = None,
+        data: DataConfig | None = None,
     ) -> None:
-        """Take a model into use; the candidates are its own class names, if it has any, until others are set."""
+        """Take a model into use; the candidates are its own class names, if it has any, until others are set.
+
+        Args:
+            model: whatever it was trained for.
+            views: which clips and crops of a video are looked at.
+            runtime: device and precision.
+            data: how videos are read: limits, time limit, workers, batch size.
+        """
         runtime = runtime or RuntimeConfig()
         device = pick_device(runtime.device)
         self.model = model.to(device).prepare(runtime).eval()
-        self.views, self.limits = views or ViewsConfig(), limits or VideoLimits()
+        self.views, self.data = views or ViewsConfig(), data or DataConfig()
         self.computed = describe_computed(runtime, device)
         self.autocast = partial(autocast, runtime, device)
         self._texts: ClassTexts | None = None
@@ -123,10 +130,7 @@ class Predictor:
     def reader(self) -> EvalViews:
         """Reads the views of a video; `reader.load` gives the numbers of their frames too. It holds no model, so that
         it can be sent to other processes."""
-        return self._reader(ReadOptions(limits=self.limits, pixel_aspect=self.views.pixel_aspect or "display"))
-
-    def _reader(self, options: ReadOptions) -> EvalViews:
-        config = self.model.config
+        config, options = self.model.config, read_options(self.data, self.views)
         return eval_views(config.sampling, config.num_frames, self.model.image_size, self.views, options)
 
     def load(self, path: str | VideoPath) -> Tensor:
@@ -148,34 +152,22 @@ class Predictor:
         scores = self.probabilities(self.encode(self.reader.read(video))[None])[0]
         return self._prediction(video, scores, top_k)
 
-    def predict_many(
-        self, paths: Iterable[str | VideoPath], top_k: int = 5, data: DataConfig | None = None
-    ) -> Iterator[Prediction]:
+    def predict_many(self, paths: Iterable[str | VideoPath], top_k: int = 5) -> Iterator[Prediction]:
         """`predict` for each of several files, in order; one that cannot be read gives a prediction with an error.
 
         They are read ahead by worker processes, which are killed when a video takes longer than the time limit. A
         script needs `if __name__ == "__main__":` around its calls, unless `data.workers` is 0.
-
-        Args:
-            paths: at least one.
-            top_k: names for each video.
-            data: workers, batch size and time limit; the limits are the predictor's own.
         """
-        data = data or DataConfig()
+        _, data = self.texts, self.data  # first: without candidates no video is opened
         videos = [VideoSample(path, (0,), str(path)) for path in map(to_video_path, paths)]
-        options = read_options(data, self.views)._replace(limits=self.limits)
-        dataset = EvalDataset(videos, self._reader(options), "skip")
-        _, limit = self.texts, data.time_limit_seconds
+        dataset, limit = EvalDataset(videos, self.reader, "skip"), data.time_limit_seconds
         for batch in eval_batches(dataset, data.eval_batch_size, data.workers, time_limit_seconds=limit):
-            errors, scores = batch.skipped, dict[int, Tensor]()
+            found = {row: Prediction(videos[row].path, error=error) for row, error in batch.skipped.items()}
             if batch.indices:
                 features = encode_views(self.model, batch.video, self.views.normalization, self.autocast)
-                scores = dict(zip(batch.indices, self.probabilities(features), strict=True))
-            for row in sorted({*errors, *scores}):
-                path = videos[row].path
-                yield (
-                    Prediction(path, error=errors[row]) if row in errors else self._prediction(path, scores[row], top_k)
-                )
+                for row, scores in zip(batch.indices, self.probabilities(features), strict=True):
+                    found[row] = self._prediction(videos[row].path, scores, top_k)
+            yield from (found[row] for row in sorted(found))
 
     def _prediction(self, path: VideoPath, scores: Tensor, top_k: int) -> Prediction:
         if top_k < 1:

@@ -10,9 +10,8 @@ import pytest
 import torch
 import transformers
 
-import method_case
 import peers
-from parity_case import FOLDER
+from parity_case import load_case, published_names
 from vitaclip import VideoModel
 from vitaclip.backbones.families import evl
 from vitaclip.backbones.loading import load_backbone
@@ -34,12 +33,12 @@ def yacs(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
 
 def write_checkpoint(file: Path, model: VideoModel, rows: Any, prefix: str, **beside: Any) -> None:
     ours = {name.removeprefix("backbone."): value for name, value in model.state_dict().items()}
-    state = method_case.published_names(ours, rows)
+    state = published_names(ours, rows)
     torch.save({"model": {prefix + name: value.clone() for name, value in state.items()}, **beside}, file)
 
 
 def test_yacs_config_beside_weights_is_read(tmp_path: Path, yacs: type[Any]) -> None:
-    case = method_case.load_method_case(FOLDER / "xclip_default.safetensors", torch.float32)
+    case = load_case("xclip_default", torch.float32)
     settings = yacs(BASE=[""], TRAIN=yacs(EPOCHS=30))
     settings.__dict__["immutable"] = {"names": set()}
     write_checkpoint(tmp_path / "x.pth", case.model, case.rows, "", epoch=29, config=settings)
@@ -57,7 +56,7 @@ def test_command_in_a_yacs_config_runs_nothing(tmp_path: Path, yacs: type[Any]) 
         def __reduce__(self) -> tuple[Any, ...]:
             return os.system, (f"touch {tmp_path / 'ran'}",)
 
-    case = method_case.load_method_case(FOLDER / "xclip_default.safetensors", torch.float32)
+    case = load_case("xclip_default", torch.float32)
     write_checkpoint(tmp_path / "x.pth", case.model, case.rows, "", config=yacs(BASE=Command()))
     with pytest.raises(ValueError, match=r"x\.pth: holds more than weights: it asks for .*system"):
         VideoModel.from_pretrained(tmp_path / "x.pth")
@@ -65,14 +64,14 @@ def test_command_in_a_yacs_config_runs_nothing(tmp_path: Path, yacs: type[Any]) 
 
 
 def test_checkpoint_without_backbone_asks_for_it(tmp_path: Path) -> None:
-    case = method_case.load_method_case(FOLDER / "evl_all.safetensors", torch.float32)
+    case = load_case("evl_all", torch.float32)
     write_checkpoint(tmp_path / "evl.pth", case.model, case.rows, "module.")
     with pytest.raises(ValueError, match=r"evl\.pth: weights of the published EVL code without the backbone"):
         VideoModel.from_pretrained(tmp_path / "evl.pth")
 
 
 def test_backbone_of_another_size_is_refused(tmp_path: Path) -> None:
-    case = method_case.load_method_case(FOLDER / "evl_all.safetensors", torch.float32)
+    case = load_case("evl_all", torch.float32)
     write_checkpoint(tmp_path / "evl.pth", case.model, case.rows, "module.")
     with pytest.raises(ValueError, match="128 channels and 3 patches a side, the one given has 128 and 4"):
         VideoModel.from_pretrained(tmp_path / "evl.pth", backbone="miniature", class_names=case.class_names)

@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 import torch
 from huggingface_hub import ModelCard
-from safetensors.torch import load_file
 
 import peers
-from parity_case import CASES, FOLDER, load_case
+from parity_case import CASES, FOLDER, load_case, read_case
 from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.backbones.families.vitaclip import name_buffers, to_published
 from vitaclip.backbones.loading import load_backbone, save_backbone
@@ -124,7 +123,7 @@ def test_published_checkpoints_come_back_bit_equal(openai_clip: Path, tmp_path: 
 def test_buffers_of_names_are_the_published_ones(case: str) -> None:
     """Of the tokens that the published tokenizer gave: start, context, name, full stop, end, padding."""
     parity = load_case(case, torch.float32)
-    tokens = load_file(FOLDER / f"{case}.safetensors")["input/tokenized_prompts"]
+    tokens = read_case(FOLDER / f"{case}.safetensors")[0]["input.tokenized_prompts"]
     embedding = torch.arange(49408.0)[:, None]
     context = parity.model.head.config.num_context
     room = tokens.shape[1] - 1 - context

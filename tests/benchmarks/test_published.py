@@ -67,7 +67,7 @@ def test_it_computes_what_the_published_code_computed(name: str) -> None:
     case = load_case(name, torch.float64)
     published = PublishedModel(case.model, tuple(case.class_names))
     logits = published(case.video)
-    F.cross_entropy(logits, case.labels).backward()
+    F.cross_entropy(logits, case.targets).backward()
     assert relative_error(logits.detach(), case.expected["logits"]) < 1e-9
     for key, parameter in published.named_parameters():
         # The true gradient of a key's bias is 0 (see parity_case); cls_proj is frozen there.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from method_case import published_names
+from parity_case import published_names
 from small_world import NAMES
 from vitaclip.backbones.families import evl
 from vitaclip.backbones.loading import load_backbone

@@ -30,15 +30,8 @@ WEIGHTS = (
 
 
 def locate(source: str, kind: str = "backbone") -> Path:
-    """The file or folder that a name stands for: shipped, a path, or a hub repository.
-
-    Args:
-        source: the name.
-        kind: what to take of something shipped: `backbone` or `prompts`.
-
-    Raises:
-        ValueError: if there is none.
-    """
+    """The file or folder that a name stands for: shipped, a path, or a hub repository. `kind` says what to take of
+    something shipped, `backbone` or `prompts`."""
     if not source:
         raise ValueError(
             "the backbone (model.backbone) is not set; give the path of a CLIP or a name such as"

@@ -47,16 +47,13 @@ class Attention(nn.Module):
     def forward(
         self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False, keep: int | None = None
     ) -> Tensor:
-        """Attend from x to x and the context.
+        """Attend from tokens (..., L, C) to them and the context: (..., keep or L, C).
 
         Args:
-            x: (..., L, C) tokens.
+            x: the tokens.
             context: groups of context tokens, each (..., P, C) with leading axes that broadcast to those of x.
             causal: token l sees tokens 0..l only; takes neither context nor `keep`.
             keep: only so many tokens, from the first on, look; None: all of them.
-
-        Returns:
-            (..., keep or L, C).
         """
         assert not causal or (not context and keep is None), "the order of such tokens is not defined"
         width = x.shape[-1]

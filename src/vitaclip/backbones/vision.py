@@ -51,14 +51,8 @@ class VisionTower(nn.Module):
         self.proj = nn.Parameter(torch.empty(vision.width, config.embed_dim))
 
     def embed(self, images: Tensor) -> Tensor:
-        """Cut images into tokens with positions.
-
-        Args:
-            images: (..., 3, H, W) float, normalised; H and W are the config's image_size.
-
-        Returns:
-            (..., 1 + N, C): the cls token, then the patches row by row.
-        """
+        """Cut normalised images (..., 3, H, W) into tokens with positions (..., 1 + N, C): the cls token, then the
+        patches row by row."""
         size = self.config.image_size
         if images.shape[-3:] != (3, size, size):
             raise ValueError(
@@ -76,13 +70,8 @@ class VisionTower(nn.Module):
         *,
         all_tokens: bool = False,
     ) -> Iterator[Trace]:
-        """Take embedded tokens (..., L, C) through the blocks, and tell what each did.
-
-        Args:
-            tokens: as `embed` gives them, and whatever was added.
-            before: what happens before each block.
-            all_tokens: compute all tokens of the last block, not only those that `pooled` reads.
-        """
+        """Take tokens (..., L, C), as `embed` gives them and with whatever was added, through the blocks, and tell what
+        each did. Of the last block only the tokens that `pooled` reads are computed, unless `all_tokens` is set."""
         tokens = self.norm_pre(tokens)
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):

@@ -146,7 +146,7 @@ def load_predictor(arguments: Namespace) -> Predictor:
         terminal().print(TOY)
     prompts, data = read_prompts(arguments), arguments.data
     names = choose_classes(data.classes) if data.classes else ()
-    predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime, limits=data.limits)
+    predictor = Predictor(load_model(arguments), views=arguments.views, runtime=arguments.runtime, data=data)
     if not names and not predictor.class_names:
         raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
     texts = predictor.set_classes(names or predictor.class_names, prompts.templates, prompts.descriptions)

@@ -70,7 +70,7 @@ def run(arguments: Namespace) -> int:
         if arguments.out:
             writer = PredictionWriter(arguments.out, predictor.class_names, arguments.top_k, predictor.computed)
             opened.enter_context(writer)
-        many = predictor.predict_many(paths, arguments.top_k, arguments.data)
+        many = predictor.predict_many(paths, arguments.top_k)
         for prediction in track(many, "predicting", len(paths)):
             if writer:
                 writer.write(prediction.path, prediction.scores, error=prediction.error)

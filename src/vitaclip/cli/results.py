@@ -48,7 +48,7 @@ def write_result(
         write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
         model = mixed_models(load_model(part.values)[1], result.interpolation)[0][0]
-        predictor = Predictor(model, views=result.views, runtime=arguments.runtime, limits=arguments.data.limits)
+        predictor = Predictor(model, views=result.views, runtime=arguments.runtime, data=arguments.data)
         predictor.set_texts(part.texts)
         place = folder / part.name if several else folder
         page = write_report(place, _subject(result, part), part.evaluated, predictor, arguments.data)

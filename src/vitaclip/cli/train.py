@@ -12,7 +12,7 @@ from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.dry_run import DryRun, dry_run
-from vitaclip.train.stopping import StopRequest, Terminated, termination
+from vitaclip.train.stopping import StopRequest, Terminated
 from vitaclip.train.trainer import Trainer
 
 DESCRIPTION = """\
@@ -51,7 +51,7 @@ def run(arguments: Namespace) -> int:
         if arguments.dry_run:
             _show(dry_run(config, dist), config, console)
             return 0
-        with termination() as stop:
+        with StopRequest() as stop:
             return _train(config, dist, stop, console)
 
 

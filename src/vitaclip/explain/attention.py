@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from vitaclip.backbones.transformer import Attention
@@ -55,12 +54,8 @@ class ClsAttention:
 
 @torch.no_grad()
 def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
-    """Run a clip up to the last block of the image tower and compute what that block's cls tokens attend to.
-
-    Args:
-        model: with or without context.
-        clip: (T, 3, H, W), as `encode_video` takes pixels.
-    """
+    """Run a clip (T, 3, H, W) up to the last block of the image tower and compute what that block's cls tokens attend
+    to. Pixels are taken as `encode_video` takes them."""
     if lacking := {"class token", "square patches", "queries and keys"} - model.backbone.offers:
         raise ValueError(f"attention is not explained for a backbone without {', '.join(sorted(lacking))}")
     tower = model.backbone.vision
@@ -95,21 +90,11 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
 
 
 def attention_weights(layer: Attention, tokens: Tensor, keys: Tensor) -> Tensor:
-    """The attention weights, which the fused kernel does not return. The softmax is taken in float32 at least.
+    """The weights (..., heads, L, S) with which normalised tokens (..., L, C) look at keys (..., S, C).
 
-    Args:
-        layer: holds the projections.
-        tokens: (..., L, C), normalised, become the queries.
-        keys: (..., S, C), normalised, become the keys.
-
-    Returns:
-        (..., heads, L, S); each row sums to 1.
+    The fused kernel does not return them. The softmax is taken in float32 at least.
     """
-    width = tokens.shape[-1]
-    projections = zip((tokens, keys), layer.qkv.weight.split(width), layer.qkv.bias.split(width), strict=False)
-    query, key = (
-        F.linear(x, weight, bias).unflatten(-1, (layer.heads, -1)).transpose(-3, -2) for x, weight, bias in projections
-    )
+    query, key = layer.queries_and_keys(tokens)[0], layer.queries_and_keys(keys)[1]
     exact = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(tokens.device.type, enabled=False):
         scores = query.to(exact) @ key.to(exact).transpose(-2, -1) / query.shape[-1] ** 0.5

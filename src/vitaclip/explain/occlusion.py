@@ -26,12 +26,9 @@ class Occlusion:
 
 
 def occlude_frames(clip: Tensor, probability: Callable[[Tensor], Tensor], *, curve: bool = True) -> Occlusion:
-    """Occlude each frame alone, then more and more of them in the order of their importance.
+    """Occlude each frame of a clip (T, 3, H, W) alone, then more and more of them in the order of their importance.
 
-    Args:
-        clip: (T, 3, H, W).
-        probability: of clips (n, T, 3, H, W), as (n,).
-        curve: False: of the curve only its start, the probability with nothing occluded.
+    `probability` gives (n,) for clips (n, T, 3, H, W). Without `curve` only the curve's start is computed.
     """
     frames = range(len(clip))
 

@@ -29,16 +29,8 @@ _KEPT, _LOST = "#8fa2ba", "#c2394b"
 
 
 def overlay_heat(frames: Tensor, heat: Tensor, side: int = 224) -> Tensor:
-    """Grey frames coloured by heat; the brightest colour is the highest value of the whole clip.
-
-    Args:
-        frames: uint8 (T, 3, H, W).
-        heat: (T, rows, columns), at least 0.
-        side: S.
-
-    Returns:
-        uint8 (T, 3, S, S).
-    """
+    """Grey frames, uint8 (T, 3, H, W), coloured by heat (T, rows, columns): uint8 (T, 3, S, S) with S = `side`. The
+    brightest colour is the highest value of the whole clip."""
     from matplotlib import colormaps
 
     size = (side, side)

@@ -77,10 +77,7 @@ def run_demo(
 ) -> list[ListResult]:
     """Run it all; leaves the videos, the run, reports, `result.json` and the page `index.html` in `config.out`.
 
-    Args:
-        config: what to do.
-        start: shows the progress of each part.
-        logger: called with the number of steps as the training begins; what it returns takes the metrics.
+    `start` shows the progress of each part. `logger`, called with the number of steps, gives what takes the metrics.
     """
     out, started, run = Path(config.out), time.perf_counter(), training_config(config)
     tests = write_world(config, start)
@@ -146,7 +143,7 @@ def _test(
     for which, videos in tests.items():
         names, done = videos.class_names, start(f"{label}: {which}", len(videos.samples))
         evaluated = evaluator.run(videos.samples, names, run.views, done)
-        predictor = Predictor(model, views=run.views, runtime=run.runtime)
+        predictor = Predictor(model, views=run.views, runtime=run.runtime, data=run.data)
         predictor.set_classes(names)
         folder = f"{label.split()[0].lower()}_{which}"
         subject = EvalSubject(f"{label}: {which} classes", {"data": "synthetic"}, videos.samples, names, {})

@@ -54,12 +54,8 @@ class EvalSummary:
 
 
 def summarize_evaluation(evaluated: Evaluated, names: Sequence[str]) -> EvalSummary:
-    """Count what each class was named, find the most frequent confusions, and measure calibration.
-
-    Args:
-        evaluated: the scores and their metrics.
-        names: the candidates, in the order of the scores' columns.
-    """
+    """Count what each class was named, find the most frequent confusions, and measure calibration. `names` are the
+    candidates in the order of the scores' columns."""
     scores, confusion = evaluated.scores, evaluated.result.confusion
     enough = len(scores.labels) >= MIN_VIDEOS_FOR_CALIBRATION and scores.labels.dim() == 1
     classes = [

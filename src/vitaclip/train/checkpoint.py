@@ -50,11 +50,8 @@ class CheckpointStore:
         return sorted(int(file.stem[5:]) for file in self.folder.glob(f"step_{8 * '[0-9]'}.safetensors"))
 
     def save(self, checkpoint: Checkpoint, best_step: int | None = None) -> Path:
-        """Write a checkpoint atomically, then delete the oldest ones, but never that of `best_step`.
-
-        Raises:
-            OSError: if it cannot be written; earlier checkpoints are then unchanged.
-        """
+        """Write a checkpoint atomically, then delete the oldest ones, but never that of `best_step`. Where it cannot be
+        written, the earlier ones are unchanged."""
         path = self.path(checkpoint.step)
         metadata = {"step": str(checkpoint.step), "notes": json.dumps(checkpoint.notes, allow_nan=False)}
         metadata["checksum"] = checksum(checkpoint.tensors, metadata)
@@ -134,11 +131,7 @@ def state_dict(model: VideoModel, optimizer: AdamW, ema: EMA | None = None) -> d
 
 
 def load_state(tensors: Mapping[str, Tensor], model: VideoModel, optimizer: AdamW, ema: EMA | None = None) -> None:
-    """Load what `state_dict` returned. The optimiser has no moments before the first step.
-
-    Raises:
-        ValueError: if the tensors belong to another model.
-    """
+    """Load what `state_dict` returned. The optimiser has no moments before the first step."""
     moments = {name.split(".")[1] for name in tensors if name.startswith("optimizer.")}
 
     def saved(kind: str, name: str, parameter: Tensor) -> Tensor:

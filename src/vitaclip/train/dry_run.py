@@ -42,11 +42,7 @@ class DryRun:
 
 
 def dry_run(config: TrainConfig, dist: DistEnv = SINGLE_PROCESS) -> DryRun:
-    """Make three steps of a run in a temporary folder. The run's own folder is not touched.
-
-    Raises:
-        ValueError: for whatever `Trainer` refuses, such as a list with missing files.
-    """
+    """Make three steps of a run in a temporary folder. The run's own folder is not touched."""
     with TemporaryDirectory() as folder:
         # Pixels are read even if features are to be cached, because making features is what costs then.
         data = replace(config.data, feature_cache="", feature_draws=0)

@@ -58,11 +58,7 @@ class JSONLinesLogger:
 
 
 def read_metrics(path: Path, last_step: int) -> list[dict[str, float]]:
-    """The entries of a metrics file up to `last_step`, without incomplete lines of a killed process.
-
-    Raises:
-        ValueError: for a line that is not a step with numbers.
-    """
+    """The entries of a metrics file up to `last_step`, without incomplete lines of a killed process."""
     entries: list[dict[str, float]] = []
     with reading(path, "delete that line"):
         text = path.read_text(encoding="utf-8") if path.exists() else ""

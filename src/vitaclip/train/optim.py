@@ -36,9 +36,6 @@ class Schedule:
     """Training videos, of which `epochs` are made."""
 
     def __post_init__(self) -> None:
-        """Raises:
-        ValueError: if the warm-up is not shorter than the run.
-        """
         name = "warmup_epochs" if self.config.warmup_epochs else "warmup_steps"
         remedy = f"must be fewer than all steps, here {self.steps}"
         require(self.warmup_steps < self.steps, self.config, name, remedy)

@@ -52,9 +52,6 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
 
     A setting that did not exist when the run was saved counts as its default; older runs do not say their backbone and
     the state of their files.
-
-    Raises:
-        ValueError: with both values of each setting that differs.
     """
     for name in ("class_names", "bad_videos"):
         texts = saved.get(name, [])

@@ -6,10 +6,9 @@ and Ctrl-C. The run saves its state after the current step; a second Ctrl-C ends
 
 import os
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
+from typing import Self
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
 
@@ -19,11 +18,23 @@ class Terminated(Exception):  # noqa: N818 - nothing went wrong
 
 
 class StopRequest:
-    """Whether the run was asked to end, and by which signal. Called, it answers True or False."""
+    """Whether the run was asked to end, and by which signal. While the context lasts, signals do no more than make it
+    answer True when it is called. A signal that is ignored, as SIGHUP is below `nohup`, stays ignored."""
 
     def __init__(self) -> None:
         self.signal: int = 0
         self._terminals = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
+        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+
+    def __enter__(self) -> Self:
+        for number, handler in self._before.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, self.receive)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
 
     def __call__(self) -> bool:
         return bool(self.signal)
@@ -45,24 +56,6 @@ class StopRequest:
             nowhere = os.open(os.devnull, os.O_RDWR)
             for descriptor in self._terminals:  # the terminal is gone: a progress bar could not be written there
                 os.dup2(nowhere, descriptor)
-
-
-@contextmanager
-def termination() -> Iterator[StopRequest]:
-    """While the context lasts, the signals do no more than make what it yields answer True.
-
-    A signal that is ignored, as SIGHUP is below `nohup`, stays ignored.
-    """
-    request = StopRequest()
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    try:
-        for number, handler in before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, request.receive)
-        yield request
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass

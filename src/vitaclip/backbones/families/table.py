@@ -96,16 +96,9 @@ def without_bias(ours: str, theirs: str) -> Row:
 def to_ours(
     state: Mapping[str, Tensor], table: Sequence[Row], what: str, ignorable: Sequence[str] = ()
 ) -> dict[str, Tensor]:
-    """Convert a foreign state dict; each of its keys is used, ignorable, or an error.
+    """Convert a foreign state dict; each of its keys is used, ignorable, or an error, and none is missing.
 
-    Args:
-        state: name -> tensor.
-        table: the format.
-        what: the format's name, for the message.
-        ignorable: patterns of whole names that carry nothing we need.
-
-    Raises:
-        ValueError: if a key is missing or unknown; the message counts them and names the first few.
+    `what` is the format's name, for the message; `ignorable` are patterns of whole names that carry nothing we need.
     """
     rows = [row for pattern in table for row in _expand(pattern, pattern.theirs[0], state)]
     kinds = {row.kind for row in rows if any(name in state for name in row.theirs)} | {""}
@@ -125,11 +118,7 @@ def to_ours(
 
 
 def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Tensor]:
-    """Convert a state dict of ours; rows whose tensors we do not hold are left out.
-
-    Raises:
-        ValueError: if a tensor of ours has no row.
-    """
+    """Convert a state dict of ours, each of whose tensors has a row; rows whose tensors we do not hold are left out."""
     rows = [row for pattern in table for row in _expand(pattern, pattern.ours[0], ours)]
     rows = [row for row in rows if all(name in ours for name in row.ours)]
     unknown = sorted(set(ours) - {name for row in rows for name in row.ours})
@@ -142,11 +131,7 @@ def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Ten
 
 
 def depth(names: Iterable[str], prefix: str) -> int:
-    """Number of blocks whose names start with `prefix` and a number.
-
-    Raises:
-        ValueError: if the blocks are not numbered from 0 on, or are too many to be a CLIP's.
-    """
+    """Number of blocks whose names start with `prefix` and a number, from 0 on."""
     blocks = {name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)}
     if len(blocks) > MAX_DEPTH or blocks != {str(number) for number in range(len(blocks))}:
         raise ValueError(f"its {len(blocks)} blocks {sorted(blocks)[:3]} are not numbered from 0 on, or too many")
