@@ -14,8 +14,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest
 
-from small_world import write_small_world
+from small_world import Refusal, small_model, write_small_world
 from video_files import write_video
+from vitaclip.cli import main
 from vitaclip.data.reading.frame_folder import open_source
 
 # Shells and nohup start background jobs with these signals ignored; processes that tests signal must not inherit that.
@@ -29,6 +30,29 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small world, written once a session."""
     return write_small_world(tmp_path_factory.mktemp("world"))
+
+
+@pytest.fixture(scope="session")
+def model_folder(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model for the small world, saved once a session as a run saves it: its folder is called `model`."""
+    return small_model(world).save_pretrained(tmp_path_factory.mktemp("run") / "model")
+
+
+@pytest.fixture
+def refusal(capsys: pytest.CaptureFixture[str]) -> Refusal:
+    """Runs a command that ends with one error; its text, of which further lines are indented."""
+
+    def run(*arguments: object, status: int = 2) -> str:
+        capsys.readouterr()
+        assert main([*map(str, arguments)]) == status
+        printed = capsys.readouterr().err
+        _, _, said = f"\n{printed}".partition("\nvitaclip: error: ")
+        first, *others = said.splitlines() or [""]
+        assert first, printed
+        assert all(line.startswith("  ") for line in others), printed
+        return "\n".join([first, *others])
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """A few real video files of the miniature world with a tiny random backbone: enough to train and test on in seconds."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,19 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tiny import all_kinds, learned_text, tiny_backbone
-from vitaclip.backbones.loading import save_backbone
+from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.data.config import AugmentConfig, DataConfig, SamplingConfig, ViewsConfig
 from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.miniature.videos import write_clip
+from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.train.config import OptimConfig, TrainConfig
 from vitaclip.train.trainer import Trainer
 
 NAMES = ("jump up", "moving left", "moving right")
 CLIPS_PER_CLASS = 4
+Refusal = Callable[..., str]
+"""Runs a command that ends with an error, see `refusal` in conftest.py."""
 
 
 def write_small_world(folder: Path) -> Path:
@@ -53,6 +56,12 @@ def train_config(world: Path, out: Path, **optim: float) -> TrainConfig:
         log_every=1,
         checkpoint_every=2,
     )
+
+
+def small_model(world: Path, **values: Any) -> VideoModel:
+    """A model for the small world with fresh prompts; its config has other values if they are given."""
+    config = replace(train_config(world, world / "unused").model, **values)
+    return VideoModel(load_backbone(config.backbone), config, NAMES).eval()
 
 
 def changed(config: Any, **values: Any) -> Any:

@@ -4,17 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from small_world import NAMES, train_config
-from vitaclip.backbones.loading import load_backbone
+from small_world import NAMES, small_model
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 
 
 @pytest.fixture
-def predictor(world: Path, tmp_path: Path) -> Predictor:
-    config = train_config(world, tmp_path).model
-    return Predictor(VideoModel(load_backbone(config.backbone), config, NAMES), data=DataConfig(workers=0))
+def predictor(world: Path) -> Predictor:
+    return Predictor(small_model(world), data=DataConfig(workers=0))
 
 
 def test_predictions_are_ranked_probabilities(predictor: Predictor, world: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from small_world import NAMES
+from small_world import NAMES, Refusal
 from vitaclip.cli import main
 from vitaclip.cli.main import build_parser
 from vitaclip.cli.parser import normalize
@@ -24,15 +24,6 @@ def run_folder(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("run")
     assert main(training(world, out)) == 0
     return out
-
-
-def error_of(capsys: pytest.CaptureFixture[str], *arguments: str, status: int = 2) -> str:
-    """The single line that a failing command prints."""
-    capsys.readouterr()
-    assert main(arguments) == status
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitaclip: error: ")]
-    assert len(lines) == 1, lines
-    return lines[0].removeprefix("vitaclip: error: ")
 
 
 def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +52,7 @@ def test_train_dry_run_says_what_the_run_would_be(
 
 
 def test_train_takes_few_shots_counts_epochs_and_stops_early(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
 ) -> None:
     options = ["--data.val", str(world / "videos"), "--data.classes", "", "--data.shots", "2", "--data.shots_seed", "1"]
     options += ["--optim.batch_size", "6", "--optim.epochs", "9", "--optim.learning_rate", "1e-9"]
@@ -70,14 +61,16 @@ def test_train_takes_few_shots_counts_epochs_and_stops_early(
     assert main(arguments) == 0
     assert "stopped at step 2: no better val/top1 since step 1" in capsys.readouterr().out
     assert len((tmp_path / "train_list.csv").read_text().splitlines()) == 6
-    assert "steps = 7 too" in error_of(capsys, *arguments, "--optim.steps", "7")
+    assert "steps = 7 too" in refusal(*arguments, "--optim.steps", "7")
 
 
-def test_train_and_eval_keep_features(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_train_and_eval_keep_features(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
+) -> None:
     cache = tmp_path / "cache"
     off = [argument for kind in ("local", "summary", "time") for argument in (f"--model.context.{kind}", "null")]
     options = [*off, "--data.feature_cache", str(cache)]
-    assert "set model.context = {}" in error_of(capsys, *training(world, tmp_path / "refused", *options))
+    assert "set model.context = {}" in refusal(*training(world, tmp_path / "refused", *options))
     options += ["--model.context.global", "null"]
     for name in ("first", "second"):
         assert main(training(world, tmp_path / name, *options)) == 0
@@ -102,13 +95,13 @@ def test_predict_prints_a_table(run_folder: Path, world: Path, capsys: pytest.Ca
     assert printed.count("%") == 3
 
 
-def test_predict_with_a_plain_backbone(world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_with_a_plain_backbone(world: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal) -> None:
     video = str(world / "videos" / "jump_up" / "0.mp4")
     arguments = ["predict", video, "--backbone", str(world / "backbone")]
     assert main([*arguments, "--classes", "jump, run", "--template", "a photo of {}."]) == 0
     assert "jump" in capsys.readouterr().out
-    assert "no classes of its own" in error_of(capsys, *arguments)
-    assert "use the backbone it was trained on" in error_of(capsys, *arguments, "--model", "miniature")
+    assert "no classes of its own" in refusal(*arguments)
+    assert "use the backbone it was trained on" in refusal(*arguments, "--model", "miniature")
 
 
 def test_eval_reports_supervised_and_zero_shot(
@@ -162,7 +155,7 @@ def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
     assert opened == []
 
 
-def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], refusal: Refusal, tmp_path: Path) -> None:
     assert main(["list"]) == 0
     assert "own_videos" in capsys.readouterr().out
     assert main(["list", "recipes", "k400_vitb16_8f"]) == 0
@@ -171,20 +164,18 @@ def test_config_lists_shows_and_checks(capsys: pytest.CaptureFixture[str], tmp_p
     assert main(["list", "recipes", str(tmp_path / "mine.yaml")]) == 0
     assert capsys.readouterr().out == shown
     (tmp_path / "wrong.yaml").write_text("optim: {lr: 3}")
-    assert "OptimConfig has no field 'lr'" in error_of(capsys, "list", "recipes", str(tmp_path / "wrong.yaml"))
+    assert "OptimConfig has no field 'lr'" in refusal("list", "recipes", str(tmp_path / "wrong.yaml"))
     (tmp_path / "wrong.yaml").write_text("optim: {lr")
-    assert "is not YAML" in error_of(capsys, "list", "recipes", str(tmp_path / "wrong.yaml"))
+    assert "is not YAML" in refusal("list", "recipes", str(tmp_path / "wrong.yaml"))
 
 
 @pytest.mark.parametrize(
     "command", [("list", "recipes"), ("train", "--config"), ("eval", "x.csv", "--views"), ("ablate",)]
 )
-def test_aliases_without_end_are_one_line(
-    command: tuple[str, ...], capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
+def test_aliases_without_end_are_one_line(command: tuple[str, ...], refusal: Refusal, tmp_path: Path) -> None:
     lines = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 20)]
     (tmp_path / "bomb.yaml").write_text("\n".join(["a0: &a0 [x]", *lines]))
-    assert "bomb.yaml: its aliases stand for more than" in error_of(capsys, *command, str(tmp_path / "bomb.yaml"))
+    assert "bomb.yaml: its aliases stand for more than" in refusal(*command, str(tmp_path / "bomb.yaml"))
 
 
 @pytest.mark.parametrize(
@@ -204,18 +195,18 @@ def test_aliases_without_end_are_one_line(
     ],
 )
 def test_mistakes_are_one_line_with_a_remedy(
-    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str], world: Path
+    arguments: tuple[str, ...], message: str, refusal: Refusal, world: Path
 ) -> None:
     arguments = tuple(str(world / "videos") if word == "TEST_VIDEOS" else word for word in arguments)
-    assert message in error_of(capsys, *arguments)
+    assert message in refusal(*arguments)
 
 
-def test_missing_files_are_named(run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_files_are_named(run_folder: Path, world: Path, refusal: Refusal) -> None:
     """One among others costs the status alone; without any other there is nothing to load a model for."""
     arguments = ("--model", str(run_folder / "model"), "--classes", "jump, run")
     there = str(world / "videos" / "jump_up" / "0.mp4")
-    assert "nowhere.mp4 does not exist" in error_of(capsys, "predict", "nowhere.mp4", there, *arguments, status=1)
-    assert "nowhere.mp4: does not exist" in error_of(capsys, "predict", "nowhere.mp4", "--model", "no_model")
+    assert "nowhere.mp4 does not exist" in refusal("predict", "nowhere.mp4", there, *arguments, status=1)
+    assert "nowhere.mp4: does not exist" in refusal("predict", "nowhere.mp4", "--model", "no_model")
 
 
 def test_brackets_in_names_are_printed_as_they_are(
@@ -237,26 +228,22 @@ def test_eval_of_a_folder_with_names_unknown_to_the_model_is_zero_shot(
 
 
 @pytest.mark.parametrize(("names", "message"), [("jump,jump", "same"), ("jump,,run", "blank"), ("Jump, jump", "same")])
-def test_class_lists_are_checked(
-    names: str, message: str, run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_class_lists_are_checked(names: str, message: str, run_folder: Path, world: Path, refusal: Refusal) -> None:
     video = str(world / "videos" / "jump_up" / "0.mp4")
-    assert message in error_of(capsys, "predict", video, "--model", str(run_folder / "model"), "--classes", names)
+    assert message in refusal("predict", video, "--model", str(run_folder / "model"), "--classes", names)
 
 
-def test_an_empty_class_file_is_refused(
-    run_folder: Path, tmp_path: Path, world: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_an_empty_class_file_is_refused(run_folder: Path, tmp_path: Path, world: Path, refusal: Refusal) -> None:
     (tmp_path / "names.txt").write_text("\n\n")
     arguments = ("predict", str(world / "videos"), "--model", str(run_folder / "model"))
-    assert "names.txt" in error_of(capsys, *arguments, "--classes", str(tmp_path / "names.txt"))
+    assert "names.txt" in refusal(*arguments, "--classes", str(tmp_path / "names.txt"))
 
 
-def test_missing_arguments_are_named_as_the_command_names_them(capsys: pytest.CaptureFixture[str]) -> None:
-    assert error_of(capsys, "data", "prepare", "kinetics400", "--root", "x", "--out", "y") == (
+def test_missing_arguments_are_named_as_the_command_names_them(refusal: Refusal) -> None:
+    assert refusal("data", "prepare", "kinetics400", "--root", "x", "--out", "y") == (
         "the following arguments are required: annotations (see: vitaclip data prepare --help)"
     )
-    assert error_of(capsys, "predict").endswith("required: videos (see: vitaclip predict --help)")
+    assert refusal("predict").endswith("required: videos (see: vitaclip predict --help)")
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "predict", "explain", "ablate"])

@@ -2,16 +2,13 @@
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 
-from small_world import NAMES, train_config
+from small_world import NAMES, Refusal, small_model
 from tiny import learned_text
-from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
@@ -25,22 +22,11 @@ DESCRIPTIONS = {"jump up": ["one very long jump"], "moving left": ["{} of two"],
 TEMPLATES = ("a very long photo of {}.", "two {}")
 
 
-def build(world: Path, *, per_class: bool = False) -> VideoModel:
-    config = train_config(world, world / "unused").model
-    text: dict[str, Any] = {"head": learned_text(3, per_class=per_class), "templates": ("a photo {}.",)}
-    config = replace(config, **text)
-    return VideoModel(load_backbone(config.backbone), config, NAMES).eval()
-
-
-@pytest.fixture(scope="module")
-def model(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(world).save_pretrained(tmp_path_factory.mktemp("shared") / "model")
-
-
 @pytest.fixture(scope="module")
 def per_class(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """It has a context for each of its classes, which serves no other name."""
-    return build(world, per_class=True).save_pretrained(tmp_path_factory.mktemp("per_class") / "model")
+    model = small_model(world, head=learned_text(3, per_class=True), templates=("a photo {}.",))
+    return model.save_pretrained(tmp_path_factory.mktemp("per_class") / "model")
 
 
 def evaluated(world: Path, model: Path, out: Path, *options: str) -> tuple[dict[str, dict[str, float]], str]:
@@ -65,11 +51,11 @@ def as_table(found: dict[str, dict[str, float]]) -> torch.Tensor:
 
 
 def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_given(
-    world: Path, model: Path, tmp_path: Path
+    world: Path, model_folder: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "said.json").write_text(json.dumps(DESCRIPTIONS))
     (tmp_path / "templates.txt").write_text("\n".join(TEMPLATES))
-    plain = expected(world, model, ClassPrompts())
+    plain = expected(world, model_folder, ClassPrompts())
     described = {name: tuple(sentences) for name, sentences in DESCRIPTIONS.items()}
     options = {
         ("--descriptions", str(tmp_path / "said.json")): (
@@ -80,12 +66,21 @@ def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_give
     }
     video = str(world / "videos" / "moving_left" / "1.mp4")
     for given, (wording, said) in options.items():
-        found, note = evaluated(world, model, tmp_path, *given)
+        found, note = evaluated(world, model_folder, tmp_path, *given)
         assert said in note
-        wanted = expected(world, model, wording)
+        wanted = expected(world, model_folder, wording)
         torch.testing.assert_close(as_table(found), wanted, atol=1e-6, rtol=0)
         assert not torch.allclose(wanted, plain, atol=1e-4)
-        arguments = ["predict", video, "--model", str(model), *RUNTIME, *given, "--out", str(tmp_path / "p.jsonl")]
+        arguments = [
+            "predict",
+            video,
+            "--model",
+            str(model_folder),
+            *RUNTIME,
+            *given,
+            "--out",
+            str(tmp_path / "p.jsonl"),
+        ]
         assert main(arguments) == 0
         predicted = json.loads((tmp_path / "p.jsonl").read_text())
         assert {predicted[f"name{k}"]: predicted[f"probability{k}"] for k in (1, 2, 3)} == pytest.approx(
@@ -93,12 +88,12 @@ def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_give
         )
 
 
-def test_a_way_of_testing_is_named_and_parts_of_it_are_changed(world: Path, model: Path, tmp_path: Path) -> None:
-    found, _ = evaluated(world, model, tmp_path, "--views", "xclip_4x3", "--views.temporal", "2")
+def test_a_way_of_testing_is_named_and_parts_of_it_are_changed(world: Path, model_folder: Path, tmp_path: Path) -> None:
+    found, _ = evaluated(world, model_folder, tmp_path, "--views", "xclip_4x3", "--views.temporal", "2")
     views = ViewsConfig(temporal=2, spatial=3, sampling="segments", normalization="imagenet")
-    wanted = expected(world, model, ClassPrompts(), views)
+    wanted = expected(world, model_folder, ClassPrompts(), views)
     torch.testing.assert_close(as_table(found), wanted, atol=1e-6, rtol=0)
-    assert not torch.allclose(wanted, expected(world, model, ClassPrompts()), atol=1e-4)
+    assert not torch.allclose(wanted, expected(world, model_folder, ClassPrompts()), atol=1e-4)
 
 
 def test_new_names_of_a_context_per_class_are_predicted_and_explained_as_they_are_evaluated(
@@ -124,7 +119,6 @@ def test_new_names_of_a_context_per_class_are_predicted_and_explained_as_they_ar
     assert {each["name"]: each["probability"] for each in candidates} == pytest.approx(wanted, abs=1e-5)
 
 
-def test_a_ratio_without_a_space_is_one_line(world: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["eval", str(world / "videos"), "--model", str(model), "--interpolate.alpha", "0.3"]
-    assert main(arguments) == 2
-    assert "InterpolateConfig.alpha = 0.3: is read with a space alone" in capsys.readouterr().err
+def test_a_ratio_without_a_space_is_one_line(world: Path, model_folder: Path, refusal: Refusal) -> None:
+    said = refusal("eval", world / "videos", "--model", model_folder, "--interpolate.alpha", "0.3")
+    assert "InterpolateConfig.alpha = 0.3: is read with a space alone" in said

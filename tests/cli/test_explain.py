@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from small_world import Refusal
 from vitaclip.cli import main
 from vitaclip.model import VideoModel
 
@@ -63,9 +64,7 @@ def test_a_model_may_stand_before_the_videos(
     assert printed[0] == printed[1] == printed[2]
 
 
-def test_a_mistake_is_one_line(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    video = world / "videos" / "jump_up" / "0.mp4"
-    names = tmp_path / "names.txt"
-    names.write_text("run\n")
-    assert main([*arguments(world, tmp_path, video), "--classes", str(names)]) == 2
-    assert "the only candidate is 'run'" in capsys.readouterr().err
+def test_a_mistake_is_one_line(world: Path, tmp_path: Path, refusal: Refusal) -> None:
+    command = arguments(world, tmp_path, world / "videos" / "jump_up" / "0.mp4")
+    (tmp_path / "names.txt").write_text("run\n")
+    assert "the only candidate is 'run'" in refusal(*command, "--classes", tmp_path / "names.txt")

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from small_world import NAMES, train_config
-from vitaclip.backbones.loading import load_backbone
+from small_world import NAMES, Refusal
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
@@ -22,20 +21,6 @@ from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.train.checkpoint import CheckpointStore
-
-
-@pytest.fixture(scope="module")
-def model(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    config = train_config(world, world / "unused").model
-    folder = tmp_path_factory.mktemp("model") / "model"
-    return VideoModel(load_backbone(config.backbone), config, NAMES).save_pretrained(folder)
-
-
-def refused(capsys: pytest.CaptureFixture[str], *arguments: str | Path, status: int = 2) -> str:
-    """The one line that a command ends with."""
-    assert main([*map(str, arguments)]) == status
-    (line,) = capsys.readouterr().err.splitlines()
-    return line.removeprefix("vitaclip: error: ")
 
 
 @pytest.mark.parametrize("command", ["predict", "eval", "explain"])
@@ -58,76 +43,79 @@ def test_scores_that_are_no_numbers_are_an_error(
     assert not any("nan" in file.read_text().lower() for file in tmp_path.rglob("*") if file.is_file())
 
 
-def test_output_that_is_an_input_is_refused(
-    world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_output_that_is_an_input_is_refused(world: Path, model_folder: Path, tmp_path: Path, refusal: Refusal) -> None:
     listed, names = tmp_path / "list.csv", tmp_path / "names.csv"
     listed.write_text(f"{world / 'videos' / 'jump_up' / '0.mp4'},0\n")
     names.write_text("".join(f"{name}\n" for name in NAMES))
     video = world / "videos" / "jump_up" / "0.mp4"
     for arguments in (
-        ("eval", listed, "--model", model, "--predictions", listed),
-        ("eval", listed, "--model", model, "--classes", names, "--out", names),
-        ("predict", video, "--model", model, "--classes", names, "--out", names),
+        ("eval", listed, "--model", model_folder, "--predictions", listed),
+        ("eval", listed, "--model", model_folder, "--classes", names, "--out", names),
+        ("predict", video, "--model", model_folder, "--classes", names, "--out", names),
         ("data", "scan", shutil.copy(listed, tmp_path / "clean.csv"), "--out", tmp_path),
         ("classes", names, "--backbone", world / "backbone", "--out", names),
-        ("convert", model, model),
+        ("convert", model_folder, model_folder),
     ):
-        assert "is read by this command and would be written over" in refused(capsys, *arguments)
+        assert "is read by this command and would be written over" in refusal(*arguments)
     assert listed.read_text().endswith("0.mp4,0\n")
     assert names.read_text().splitlines() == list(NAMES)
 
 
 @pytest.mark.parametrize("name", ["index.html", "result.json", "README.md", "config.json", "0.json", "0.png"])
 def test_foreign_file_is_refused_before_the_work(
-    name: str, world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], opened: list[Path]
+    name: str, world: Path, model_folder: Path, tmp_path: Path, refusal: Refusal, opened: list[Path]
 ) -> None:
     (tmp_path / name).write_text('{"mine": 1}')
-    arguments: tuple[str | Path, ...] = ("eval", world / "videos", "--model", model, "--report", tmp_path)
+    arguments: tuple[str | Path, ...] = ("eval", world / "videos", "--model", model_folder, "--report", tmp_path)
     if name in ("README.md", "config.json"):
-        arguments = ("convert", model, tmp_path)
+        arguments = ("convert", model_folder, tmp_path)
     elif name.startswith("0."):
-        arguments = ("explain", world / "videos" / "jump_up" / "0.mp4", "--model", model, "--out", tmp_path)
-    assert "was not written by vitaclip and would be lost" in refused(capsys, *arguments)
+        arguments = ("explain", world / "videos" / "jump_up" / "0.mp4", "--model", model_folder, "--out", tmp_path)
+    assert "was not written by vitaclip and would be lost" in refusal(*arguments)
     assert (tmp_path / name).read_text() == '{"mine": 1}'
     assert opened == []
 
 
-def test_own_files_are_written_over(world: Path, model: Path, tmp_path: Path) -> None:
+def test_own_files_are_written_over(world: Path, model_folder: Path, tmp_path: Path) -> None:
     video, out = str(world / "videos" / "jump_up" / "0.mp4"), str(tmp_path / "out")
     for _ in range(2):
-        assert main(["convert", str(model), str(tmp_path / "converted")]) == 0
+        assert main(["convert", str(model_folder), str(tmp_path / "converted")]) == 0
         assert main(["convert", str(world / "backbone"), str(tmp_path / "plain")]) == 0
-        assert main(["explain", video, "--model", str(model), "--out", out]) == 0
-        assert main(["eval", str(world / "videos"), "--model", str(model), "--report", out, "--workers", "0"]) == 0
+        assert main(["explain", video, "--model", str(model_folder), "--out", out]) == 0
+        assert (
+            main(["eval", str(world / "videos"), "--model", str(model_folder), "--report", out, "--workers", "0"]) == 0
+        )
 
 
-def test_run_folder_with_foreign_config_is_refused(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_folder_with_foreign_config_is_refused(world: Path, tmp_path: Path, refusal: Refusal) -> None:
     (tmp_path / "config.json").write_text("{}")
     arguments = ("train", "--config", "own_videos", "--data.train", world / "videos", "--data.workers", "0")
-    assert "was not written by vitaclip" in refused(
-        capsys, *arguments, "--model.backbone", world / "backbone", "--out", tmp_path
+    assert "was not written by vitaclip" in refusal(
+        *arguments, "--model.backbone", world / "backbone", "--out", tmp_path
     )
     assert (tmp_path / "config.json").read_text() == "{}"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_predictions_are_a_row_a_video(suffix: str, world: Path, model: Path, tmp_path: Path) -> None:
+def test_predictions_are_a_row_a_video(suffix: str, world: Path, model_folder: Path, tmp_path: Path) -> None:
     bad, out = tmp_path / "=bad.mp4", tmp_path / f"out.{suffix}"
     bad.write_text("no video")
     out.write_text("old")
     videos = [world / "videos" / "jump_up" / "0.mp4", bad, world / "videos" / "moving_left" / "0.mp4"]
     runtime = ("--runtime.device", "cpu", "--runtime.precision", "float32")
-    assert main(["predict", *map(str, videos), "--model", str(model), *runtime, "--out", str(out), "--top_k", "2"]) == 1
+    assert (
+        main(["predict", *map(str, videos), "--model", str(model_folder), *runtime, "--out", str(out), "--top_k", "2"])
+        == 1
+    )
     rows = read_rows(out)
     assert [row["path"] for row in rows] == list(map(str, videos))
     assert "cannot be read as a video" in rows[1]["error"]
     assert {(row["device"], row["precision"]) for row in rows} == {("cpu", "float32")}
     data, config = DataConfig(workers=0), RuntimeConfig(device="cpu", precision="float32")
     listed = read_folder(world / "videos").samples
-    expected = Evaluator(VideoModel.from_pretrained(model), config, data).run(listed, NAMES, ViewsConfig()).scores
+    expected = (
+        Evaluator(VideoModel.from_pretrained(model_folder), config, data).run(listed, NAMES, ViewsConfig()).scores
+    )
     for row in (rows[0], rows[2]):
         place = next(n for n, each in enumerate(listed) if str(each.path) == row["path"])
         best = expected.probabilities[place].topk(2)
@@ -163,21 +151,23 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_interrupted_predictions_keep_what_is_done(suffix: str, world: Path, model: Path, tmp_path: Path) -> None:
+def test_interrupted_predictions_keep_what_is_done(
+    suffix: str, world: Path, model_folder: Path, tmp_path: Path
+) -> None:
     out = tmp_path / f"out.{suffix}"
-    arguments = ["predict", str(world / "videos"), "--model", str(model), "--out", str(out), "--workers", "0"]
+    arguments = ["predict", str(world / "videos"), "--model", str(model_folder), "--out", str(out), "--workers", "0"]
     run = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True, check=False)
     assert run.returncode == 130
     assert len(read_rows(out)) == 5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
-def test_full_disk_keeps_whole_rows_and_names_the_file(world: Path, model: Path, tmp_path: Path) -> None:
+def test_full_disk_keeps_whole_rows_and_names_the_file(world: Path, model_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
     code = f"import sys; from vitaclip.cli import main; {limit} sys.exit(main(sys.argv[1:]))"
-    arguments = ["predict", str(world / "videos"), "--model", str(model), "--out", str(out), "--workers", "0"]
+    arguments = ["predict", str(world / "videos"), "--model", str(model_folder), "--out", str(out), "--workers", "0"]
     run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
     assert run.returncode == 2
     assert f"vitaclip: error: {out}: File too large" in run.stderr
@@ -187,21 +177,21 @@ def test_full_disk_keeps_whole_rows_and_names_the_file(world: Path, model: Path,
 
 
 def test_place_of_predictions_is_tried_first(
-    world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], opened: list[Path]
+    world: Path, model_folder: Path, tmp_path: Path, refusal: Refusal, opened: list[Path]
 ) -> None:
     (tmp_path / "file").write_text("")
     out = tmp_path / "file" / "out.csv"
-    assert "is a file" in refused(capsys, "predict", world / "videos", "--model", model, "--out", out, "--workers", "0")
+    assert "is a file" in refusal("predict", world / "videos", "--model", model_folder, "--out", out, "--workers", "0")
     assert opened == []
 
 
-def test_explained_videos_have_distinct_files(world: Path, model: Path, tmp_path: Path) -> None:
+def test_explained_videos_have_distinct_files(world: Path, model_folder: Path, tmp_path: Path) -> None:
     video, out = world / "videos" / "jump_up" / "0.mp4", tmp_path / "out"
     videos = [tmp_path / name for name in ("a/clip.mp4", "b/clip.mp4", "c/clip_2.mp4", "d/Clip.mp4")]
     for each in videos:
         each.parent.mkdir()
         shutil.copy(video, each)
-    assert main(["explain", *map(str, videos), "--model", str(model), "--out", str(out)]) == 0
+    assert main(["explain", *map(str, videos), "--model", str(model_folder), "--out", str(out)]) == 0
     found = {json.loads(file.read_text())["path"] for file in out.glob("*.json")}
     assert found == set(map(str, videos))
     assert len({file.name.casefold() for file in out.iterdir()}) == 8
@@ -210,12 +200,12 @@ def test_explained_videos_have_distinct_files(world: Path, model: Path, tmp_path
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no fifo there")
 @pytest.mark.parametrize("command", ["predict", "explain"])
 def test_file_that_never_ends_costs_the_time_limit(
-    command: str, world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str, world: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     os.mkfifo(tmp_path / "fifo.mp4")
     video = world / "videos" / "jump_up" / "0.mp4"
     out = tmp_path / ("out.jsonl" if command == "predict" else "out")
-    arguments = [command, str(tmp_path / "fifo.mp4"), str(video), "--model", str(model), "--out", str(out)]
+    arguments = [command, str(tmp_path / "fifo.mp4"), str(video), "--model", str(model_folder), "--out", str(out)]
     assert main([*arguments, "--data.time-limit-seconds", "1"]) == 1
     assert "fifo.mp4" in capsys.readouterr().err
     if command == "predict":
@@ -235,13 +225,13 @@ def test_file_that_never_ends_costs_the_time_limit(
     ],
 )
 def test_every_error_is_one_line(
-    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    error: Exception, message: str, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
 ) -> None:
     def fail(_: object) -> int:
         raise error
 
     monkeypatch.setattr("vitaclip.cli.list.run", fail)
-    assert message in refused(capsys, "list")
+    assert message in refusal("list")
 
 
 def test_names_in_errors_cannot_forge_lines(

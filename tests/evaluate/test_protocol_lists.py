@@ -8,21 +8,10 @@ from typing import Any
 
 import pytest
 
-from small_world import NAMES, train_config
-from vitaclip.backbones.loading import load_backbone
+from small_world import NAMES, Refusal
 from vitaclip.cli import main
 from vitaclip.evaluate.protocol import load_protocol
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE, check_training, read_protocol_lists
-from vitaclip.model import VideoModel
-
-
-@pytest.fixture(scope="module")
-def model(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder."""
-    config = train_config(world, world / "unused").model
-    folder = tmp_path_factory.mktemp("runs") / "model"
-    VideoModel(load_backbone(config.backbone), config, NAMES).save_pretrained(folder)
-    return folder
 
 
 def write_protocol(folder: Path, lists: dict[str, list[tuple[Path, str]]], parts: str, more: str = "") -> list[str]:
@@ -51,37 +40,31 @@ def parts_of(out: Path) -> dict[str, Any]:
     return {part["part"]: part for part in json.loads(out.read_text())["parts"]}
 
 
-def error_of(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    capsys.readouterr()
-    assert main(arguments) == 2
-    return capsys.readouterr().err
-
-
-def test_part_has_labels_of_its_own_lists(world: Path, model: Path, tmp_path: Path) -> None:
+def test_part_has_labels_of_its_own_lists(world: Path, model_folder: Path, tmp_path: Path) -> None:
     """The same two files, under each name in turn: whatever the model says, the shares of the parts add up to 1."""
     videos = [video(world, "moving left", n) for n in (0, 1)]
     lists = {f"{n}.csv": [(path, name) for path in videos] for n, name in enumerate(NAMES)}
     parts = "{a: {lists: [0.csv]}, b: {lists: [1.csv]}, c: {lists: [2.csv]}}"
     out = tmp_path / "out.json"
-    assert main([*write_protocol(tmp_path, lists, parts), "--model", str(model), "--out", str(out)]) == 0
+    assert main([*write_protocol(tmp_path, lists, parts), "--model", str(model_folder), "--out", str(out)]) == 0
     found = parts_of(out)
     assert [list(found[part]["class_accuracy"]) for part in "abc"] == [[name] for name in NAMES]
     assert sum(found[part]["top1"] for part in "abc") == pytest.approx(1)
 
 
 def test_two_labels_for_one_video_are_refused(
-    world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    world: Path, model_folder: Path, tmp_path: Path, refusal: Refusal
 ) -> None:
     path = video(world, "moving left", 0)
     (tmp_path / "link.mp4").symlink_to(path)
     lists = {"b.csv": [(path, "moving left")], "c.csv": [(tmp_path / "link.mp4", "moving right")]}
-    command = [*write_protocol(tmp_path, lists, "{both: {lists: [b.csv, c.csv]}}"), "--model", str(model)]
-    message = error_of(capsys, command)
+    command = [*write_protocol(tmp_path, lists, "{both: {lists: [b.csv, c.csv]}}"), "--model", str(model_folder)]
+    message = refusal(*command)
     assert "part both: " in message
     assert "link.mp4 is 'moving left' in b.csv:1 and 'moving right' in c.csv:1; correct one" in message
 
 
-def test_lists_may_spell_a_path_differently(world: Path, model: Path, tmp_path: Path) -> None:
+def test_lists_may_spell_a_path_differently(world: Path, model_folder: Path, tmp_path: Path) -> None:
     path = video(world, "moving left", 0)
     (tmp_path / "link.mp4").symlink_to(path)
     gone = tmp_path / "gone.mp4"
@@ -91,7 +74,7 @@ def test_lists_may_spell_a_path_differently(world: Path, model: Path, tmp_path: 
     }
     out = tmp_path / "out.json"
     command = write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}, c: {lists: [c.csv]}}")
-    assert main([*command, "--model", str(model), "--out", str(out)]) == 0
+    assert main([*command, "--model", str(model_folder), "--out", str(out)]) == 0
     found = parts_of(out)
     assert found["b"]["top1"] == found["c"]["top1"]
     assert [len(found[part]["skipped"]) for part in "bc"] == [1, 1]
@@ -101,18 +84,18 @@ def test_lists_may_spell_a_path_differently(world: Path, model: Path, tmp_path: 
 def test_texts_are_checked_before_videos_are_opened(
     protocol: bool,
     world: Path,
-    model: Path,
+    model_folder: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    refusal: Refusal,
     opened: list[Path],
 ) -> None:
     lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
-    command = [*command_for(protocol, tmp_path, lists), "--model", str(model)]
+    command = [*command_for(protocol, tmp_path, lists), "--model", str(model_folder)]
     (tmp_path / "few.json").write_text(json.dumps({"jump up": "A jump."}))
-    message = error_of(capsys, [*command, "--descriptions", str(tmp_path / "few.json")])
+    message = refusal(*[*command, "--descriptions", str(tmp_path / "few.json")])
     assert "the descriptions do not say anything of class 'moving left'" in message
     (tmp_path / "long.json").write_text(json.dumps(dict.fromkeys(NAMES, "jump " * 90)))
-    error_of(capsys, [*command, "--descriptions", str(tmp_path / "long.json")])
+    refusal(*[*command, "--descriptions", str(tmp_path / "long.json")])
     assert opened == []
     assert main(command) == 0
     assert len(opened) == 1
@@ -122,13 +105,13 @@ def test_texts_are_checked_before_videos_are_opened(
 def test_outputs_are_checked_before_videos_are_opened(
     protocol: bool,
     world: Path,
-    model: Path,
+    model_folder: Path,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    refusal: Refusal,
     opened: list[Path],
 ) -> None:
     lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
-    command = [*command_for(protocol, tmp_path, lists), "--model", str(model)]
+    command = [*command_for(protocol, tmp_path, lists), "--model", str(model_folder)]
     (tmp_path / "file.json").write_text("kept")
     for option, place, message in (
         ("--out", "/proc/no/out.json", "/proc/no"),
@@ -136,37 +119,37 @@ def test_outputs_are_checked_before_videos_are_opened(
         ("--report", str(tmp_path / "file.json"), "file.json: is a file; name a folder"),
         ("--predictions", str(tmp_path / "file.json" / "p.csv"), "file.json: is a file; name a folder"),
     ):
-        assert message in error_of(capsys, [*command, option, place])
+        assert message in refusal(*[*command, option, place])
     assert opened == []
     assert main([*command, "--out", str(tmp_path / "file.json")]) == 0
     assert sorted(tmp_path.glob(".*")) == []
 
 
 def test_failing_report_keeps_other_outputs(
-    world: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
 ) -> None:
     def fails(*_: object, **__: object) -> None:
         raise ValueError("no page today")
 
     monkeypatch.setattr("vitaclip.cli.results.write_report", fails)
     lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
-    command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model)]
+    command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model_folder)]
     command += ["--out", str(tmp_path / "out.json"), "--predictions", str(tmp_path / "p.csv")]
-    assert "no page today" in error_of(capsys, [*command, "--report", str(tmp_path / "report")])
+    assert "no page today" in refusal(*[*command, "--report", str(tmp_path / "report")])
     assert parts_of(tmp_path / "out.json")["b"]["videos_scored"] == 1
     assert len((tmp_path / "p.csv").read_text().splitlines()) == 2
 
 
 @pytest.mark.parametrize("protocol", [True, False])
 def test_screen_names_skipped_videos_and_hashes(
-    protocol: bool, world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    protocol: bool, world: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     broken = [tmp_path / f"broken{n}.mp4" for n in range(12)]
     for path in broken:
         path.write_text("text")
     rows = [(video(world, "moving left", 0), "moving left"), *((path, "jump up") for path in broken)]
     command = command_for(protocol, tmp_path, {"b.csv": rows}, "{b: {lists: [b.csv]}, again: {lists: [b.csv]}}")
-    assert main([*command, "--model", str(model), "--template", "a {}"]) == 0
+    assert main([*command, "--model", str(model_folder), "--template", "a {}"]) == 0
     printed = capsys.readouterr().out
     told = [line for line in printed.splitlines() if line.startswith("skipped: ")]
     assert len(told) == 11  # of the two parts that have it, each once
@@ -183,23 +166,21 @@ def test_screen_names_skipped_videos_and_hashes(
         assert f"{name} {hashlib.sha256(content).hexdigest()[:12]}" in line
 
 
-def test_run_folder_names_its_model(
-    world: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_run_folder_names_its_model(world: Path, model_folder: Path, tmp_path: Path, refusal: Refusal) -> None:
     path = video(world, "moving left", 0)
-    run, out = model.parent, tmp_path / "out.json"
+    run, out = model_folder.parent, tmp_path / "out.json"
     command = write_protocol(tmp_path, {"b.csv": [(path, "moving left")]}, "{b: {lists: [b.csv]}}")
     found = []
-    for given in (["--model", str(model)], ["--model", str(run)], [str(run)]):
+    for given in (["--model", str(model_folder)], ["--model", str(run)], [str(run)]):
         assert main(["eval", *given, *command[1:], "--out", str(out)]) == 0
         found.append(parts_of(out)["b"])
         assert found[-1]["training"] == "not checked: no training list is there"
     assert found[0]["top1"] == found[1]["top1"] == found[2]["top1"]
-    assert "give either videos" in error_of(capsys, ["eval", "b.csv", *command[1:], "--model", str(run)])
+    assert "give either videos" in refusal(*["eval", "b.csv", *command[1:], "--model", str(run)])
     (run / TRAIN_LIST_FILE).write_text(f"{path},0\n")
     try:
-        for given in (["--model", str(model)], [str(run)]):
-            assert "1 of the tested videos are in the training list" in error_of(capsys, ["eval", *given, *command[1:]])
+        for given in (["--model", str(model_folder)], [str(run)]):
+            assert "1 of the tested videos are in the training list" in refusal(*["eval", *given, *command[1:]])
     finally:
         (run / TRAIN_LIST_FILE).unlink()
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from fake_datasets import save_fake_model, write_fake_datasets
+from small_world import Refusal
 from vitaclip.catalog import load_dataset_classes, load_split
 from vitaclip.cli import main
 from vitaclip.data.loading.clips import EvalViews
@@ -69,12 +70,6 @@ EXPECTED: dict[str, tuple[str, str, str, list[int], list[tuple[str, list[str], s
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Lists, videos, and models `runs/1` to `runs/16`."""
     return write_fake_datasets(tmp_path_factory.mktemp("fake"))
-
-
-def error_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    capsys.readouterr()
-    assert main(arguments) == 2
-    return capsys.readouterr().err
 
 
 def evaluate(fake: Path, protocol: str, model: str, out: Path, *more: str, dataset: str = "") -> dict[str, Any]:
@@ -187,7 +182,7 @@ def test_as_published_variant_swaps_wording_of_candidates(
     assert fixed["parts"][0]["sha256"]["texts"] != found["parts"][0]["sha256"]["texts"]
 
 
-def test_own_protocol_file(fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_protocol_file(fake: Path, tmp_path: Path, refusal: Refusal) -> None:
     names = sorted({"archery", "kick ball", "apply eye makeup"})
     (tmp_path / "names.txt").write_text("\n".join(names))
     clips = [fake / f"clip{n}.mp4" for n in range(4)]
@@ -209,10 +204,10 @@ def test_own_protocol_file(fake: Path, tmp_path: Path, capsys: pytest.CaptureFix
     model = VideoModel.from_backbone(str(fake / "backbone"), num_frames=4)
     right, total = count_by_hand(tmp_path, ["mine"], names, names, model, ["a video of {}.", "a {}"])
     assert (found["parts"][0]["top1"], total) == (pytest.approx(right / total), 4)
-    assert "says how videos are looked at" in error_of(capsys, *arguments, "--views.temporal", "1")
-    assert "leave --classes out" in error_of(capsys, *arguments, "--classes", "ucf101")
+    assert "says how videos are looked at" in refusal(*arguments, "--views.temporal", "1")
+    assert "leave --classes out" in refusal(*arguments, "--classes", "ucf101")
     (tmp_path / "mine.csv").write_text(f"{clips[0]},archer\n")
-    assert "no class is called 'archer' (did you mean 'archery'?)" in error_of(capsys, *arguments)
+    assert "no class is called 'archer' (did you mean 'archery'?)" in refusal(*arguments)
 
 
 def test_each_part_has_its_report(fake: Path, tmp_path: Path) -> None:
@@ -228,7 +223,7 @@ def test_each_part_has_its_report(fake: Path, tmp_path: Path) -> None:
 
 
 def test_missing_lists_and_videos_are_named_first(
-    fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
 ) -> None:
     arguments = ["eval", "--protocol", "ucf101_zeroshot", "--workers", "0", "--views.temporal", "1"]
     arguments += ["--model", str(fake / "runs" / "1" / "model"), "--runtime.precision", "float32"]
@@ -236,10 +231,10 @@ def test_missing_lists_and_videos_are_named_first(
         rows = list(csv.reader((fake / "ucf101" / f"test{split}.csv").open(newline="")))
         with (tmp_path / f"test{split}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([(fake / "ucf101" / path, label) for path, label in rows])
-    assert "needs test1.csv, test2.csv, test3.csv below" in error_of(capsys, *arguments, "--root", str(tmp_path))
-    message = error_of(capsys, *arguments, "--root", str(tmp_path))
+    assert "needs test1.csv, test2.csv, test3.csv below" in refusal(*arguments, "--root", str(tmp_path))
+    message = refusal(*arguments, "--root", str(tmp_path))
     assert "test3.csv is not there; `vitaclip data prepare ucf101 --root" in message
-    assert "--root is not set; give the folder that holds test1.csv" in error_of(capsys, *arguments)
+    assert "--root is not set; give the folder that holds test1.csv" in refusal(*arguments)
     names = load_dataset_classes("ucf101").names
     (tmp_path / "broken.avi").write_text("text")
     good = (tmp_path / "test1.csv").read_text()
@@ -253,43 +248,41 @@ def test_missing_lists_and_videos_are_named_first(
     assert (third["videos_listed"], third["videos_scored"], len(third["skipped"])) == (8, 6, 2)
     assert third["skipped"][0].startswith("test3.csv:1: ")
     assert third["skipped"][1].startswith("test3.csv:2: ")
-    assert "1 video is not there" in error_of(capsys, *arguments, "--root", str(tmp_path), "--data.on-error", "raise")
+    assert "1 video is not there" in refusal(*arguments, "--root", str(tmp_path), "--data.on-error", "raise")
     for split in (1, 2, 3):
         (tmp_path / f"test{split}.csv").write_text(f"gone{split}.avi,{names[3]}\n")
-    message = error_of(capsys, *arguments, "--root", str(tmp_path))
+    message = refusal(*arguments, "--root", str(tmp_path))
     assert "test1.csv: none of the 1 videos of list1 is there, such as" in message
     assert "gone1.avi; check --root" in message
     (tmp_path / "test1.csv").write_text(good)  # what is there of another part does not help the second
-    assert "test2.csv: none of the 1 videos of list2 is there" in error_of(capsys, *arguments, "--root", str(tmp_path))
+    assert "test2.csv: none of the 1 videos of list2 is there" in refusal(*arguments, "--root", str(tmp_path))
 
 
-def test_class_numbers_are_refused_for_known_datasets(
-    fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_class_numbers_are_refused_for_known_datasets(fake: Path, tmp_path: Path, refusal: Refusal) -> None:
     for split in (1, 2, 3):
         (tmp_path / f"test{split}.csv").write_text(f"{fake / 'clip0.mp4'},20\n")
     arguments = ("eval", "--protocol", "hmdb51_zeroshot", "--root", str(tmp_path), "--backbone", str(fake / "backbone"))
-    assert "write the class's name, whatever the order of numbers" in error_of(capsys, *arguments)
+    assert "write the class's name, whatever the order of numbers" in refusal(*arguments)
 
 
-def test_part_without_videos_is_named(fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_part_without_videos_is_named(fake: Path, tmp_path: Path, refusal: Refusal) -> None:
     base = load_split("ucf101_base_novel").subsets["base"]
     (tmp_path / "test1.csv").write_text(f"{fake / 'clip0.mp4'},{base[0]}\n")
     arguments = ("eval", "--protocol", "ucf101_base_to_novel", "--root", str(tmp_path), "--workers", "0")
-    message = error_of(capsys, *arguments, "--backbone", str(fake / "backbone"))
+    message = refusal(*arguments, "--backbone", str(fake / "backbone"))
     assert "test1.csv: no video is of one of the 50 candidate classes of novel" in message
 
 
-def test_training_on_tested_videos_is_refused(fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_on_tested_videos_is_refused(
+    fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
+) -> None:
     """Test list 2 holds training videos of list 1, so a few-shot model may not be tested on it."""
     for source, target in (("test2", "test1"), ("train1", "train1")):
         rows = list(csv.reader((fake / "ucf101" / f"{source}.csv").open(newline="")))
         with (tmp_path / f"{target}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([(fake / "ucf101" / path, label) for path, label in rows])
     arguments = ["eval", "--protocol", "ucf101_fewshot", "--backbone", str(fake / "backbone"), "--workers", "0"]
-    assert "6 of the tested videos are in the training list train1.csv" in error_of(
-        capsys, *arguments, "--root", str(tmp_path)
-    )
+    assert "6 of the tested videos are in the training list train1.csv" in refusal(*arguments, "--root", str(tmp_path))
     # What the run itself says it was trained on.
     for value in (2, 4, 8, 16):
         save_fake_model(tmp_path / "runs" / str(value) / "model", fake / "backbone", value)
@@ -301,20 +294,20 @@ def test_training_on_tested_videos_is_refused(fake: Path, tmp_path: Path, capsys
     assert "no tested video is in train1.csv" in " ".join(capsys.readouterr().out.split())
     last = tmp_path / "runs" / "16" / TRAIN_LIST_FILE
     last.write_text("a.mp4,0\n")
-    assert "class 0 has 1 videos, ucf101_fewshot asks for 16" in error_of(capsys, *arguments)
+    assert "class 0 has 1 videos, ucf101_fewshot asks for 16" in refusal(*arguments)
     tested = next(csv.reader((fake / "ucf101" / "test1.csv").open(newline="")))[0]
     last.write_text(f'"{fake / "ucf101" / tested}",0\n')
-    assert "1 of the tested videos are in the training list" in error_of(capsys, *arguments)
+    assert "1 of the tested videos are in the training list" in refusal(*arguments)
 
 
-def test_several_models_or_one_plain_clip(fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_models_or_one_plain_clip(fake: Path, tmp_path: Path, refusal: Refusal) -> None:
     arguments = ["eval", "--protocol", "ucf101_base_to_novel", "--root", str(fake / "ucf101"), "--workers", "0"]
-    message = error_of(capsys, *arguments, "--model", str(fake / "runs" / "1" / "model"))
+    message = refusal(*arguments, "--model", str(fake / "runs" / "1" / "model"))
     assert 'needs a model for each seed; write {seed} in --model, such as "runs/{seed}/model"' in message
-    message = error_of(capsys, *arguments, "--model", str(fake / "runs" / "{shots}" / "model"))
+    message = refusal(*arguments, "--model", str(fake / "runs" / "{shots}" / "model"))
     assert "{shots} stands for nothing; protocol ucf101_base_to_novel knows {seed}" in message
     (tmp_path / "runs" / "2").mkdir(parents=True)  # only one of three
-    message = error_of(capsys, *arguments, "--model", str(tmp_path / "runs" / "{seed}"))
+    message = refusal(*arguments, "--model", str(tmp_path / "runs" / "{seed}"))
     assert f"{tmp_path / 'runs' / '1'}, {tmp_path / 'runs' / '3'} not there" in message
     out = tmp_path / "out.json"
     assert main([*arguments, "--backbone", str(fake / "backbone"), "--out", str(out)]) == 0
@@ -383,13 +376,13 @@ def test_path_may_hold_at_sign(tmp_path: Path) -> None:
     assert (found.name, found.variant) == ("own@swapped", "swapped")
 
 
-def test_unknown_protocols_and_variants_are_named(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean 'ucf101_zeroshot'?" in error_of(capsys, "eval", "--protocol", "ucf101_zero", "--root", "x")
-    message = error_of(capsys, "eval", "--protocol", "ucf101_zeroshot@as-published", "--root", "x")
+def test_unknown_protocols_and_variants_are_named(refusal: Refusal) -> None:
+    assert "did you mean 'ucf101_zeroshot'?" in refusal("eval", "--protocol", "ucf101_zero", "--root", "x")
+    message = refusal("eval", "--protocol", "ucf101_zeroshot@as-published", "--root", "x")
     assert "variant = 'as-published': is no variant; there is none" in message
-    assert "give either videos" in error_of(capsys, "eval")
+    assert "give either videos" in refusal("eval")
     both = ("eval", "x.csv", "--protocol", "ucf101_zeroshot", "--model", "m")
-    assert "give either videos" in error_of(capsys, *both)
+    assert "give either videos" in refusal(*both)
 
 
 def test_protocols_are_listed_and_shown(capsys: pytest.CaptureFixture[str]) -> None:

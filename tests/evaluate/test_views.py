@@ -10,9 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from small_world import NAMES, train_config
+from small_world import NAMES, small_model
 from tiny import parameter_of
-from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.loading.clips import EvalViews
@@ -30,8 +29,7 @@ from vitaclip.untrusted import read_yaml
 
 @pytest.fixture(scope="module")
 def model(world: Path) -> VideoModel:
-    config = train_config(world, world / "unused").model
-    return VideoModel(load_backbone(config.backbone), config, NAMES).eval()
+    return small_model(world)
 
 
 @torch.no_grad()
