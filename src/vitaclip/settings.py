@@ -169,7 +169,7 @@ def _build(hint: Any, value: Any) -> Any:
     if isinstance(value, Mapping):
         for kind, parts, _ in _types(hint):
             if dataclasses.is_dataclass(kind):
-                return from_dict(kind, value)
+                return from_dict(kind, value)  # type: ignore[arg-type]
             if kind is Mapping:
                 return {name: _build(parts[1], inner) for name, inner in value.items()}
     return tuple(value) if isinstance(value, list) else value

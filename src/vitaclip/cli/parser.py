@@ -62,7 +62,12 @@ class CommandParser(ArgumentParser):
         self.examples = re.findall(r"^  vitaclip .*(?:\\\n.*)*", examples, re.MULTILINE)
         self.shown = getattr(command, "SHOWN_SETTINGS", ())
         if self.shown:
-            options = {"action": _HelpAll, "nargs": 0, "default": argparse.SUPPRESS, "help": "show every setting"}
+            options: dict[str, Any] = {
+                "action": _HelpAll,
+                "nargs": 0,
+                "default": argparse.SUPPRESS,
+                "help": "show every setting",
+            }
             self.add_argument("--help-all", "--help_all", **options)
 
     def format_help(self, *formatter: Any) -> str:
