@@ -1,7 +1,6 @@
 """Each method from training to a picture, and published checkpoints, on the command line."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 import torch
 
 from parity_case import published_names
-from small_world import NAMES
+from small_world import NAMES, Refusal
 from vitaclip.backbones.families import evl
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.cli import main
@@ -29,24 +28,10 @@ METHODS = {
         *("--model.context.deep_tokens.depth", "2", "--model.head.depth", "2"),
     ),
 }
-Error = Callable[..., str]
-
-
-@pytest.fixture
-def error_of(capsys: pytest.CaptureFixture[str]) -> Error:
-    """The one line of a command that fails."""
-
-    def run(*arguments: str) -> str:
-        capsys.readouterr()
-        assert main(arguments) == 2
-        (line,) = (line for line in capsys.readouterr().err.splitlines() if line.startswith("vitaclip: error: "))
-        return line
-
-    return run
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_recipe_goes_from_training_to_a_picture(world: Path, tmp_path: Path, method: str, error_of: Error) -> None:
+def test_recipe_goes_from_training_to_a_picture(world: Path, tmp_path: Path, method: str, refusal: Refusal) -> None:
     recipe, *more = METHODS[method]
     backbone, run, video = str(world / "backbone"), str(tmp_path / "run"), str(world / "videos" / "jump_up" / "0.mp4")
     given: dict[str, Any] = {"data.train": world / "videos", "data.val": "", "data.classes": ", ".join(NAMES)}
@@ -59,7 +44,7 @@ def test_recipe_goes_from_training_to_a_picture(world: Path, tmp_path: Path, met
     assert 0 <= json.loads((tmp_path / "eval.json").read_text())["top1"] <= 1
     new_names = ["predict", video, "--model", run, "--classes", "run, sit"]
     if method == "evl":
-        assert "serves its own 3 classes alone: it never trained on 'run'" in error_of(*new_names)
+        assert "serves its own 3 classes alone: it never trained on 'run'" in refusal(*new_names)
     else:
         assert main(new_names) == 0
     assert main(["explain", video, "--model", run, "--out", str(tmp_path / "why"), "--views.temporal", "1"]) == 0
@@ -71,16 +56,16 @@ def test_recipe_goes_from_training_to_a_picture(world: Path, tmp_path: Path, met
     torch.testing.assert_close(masses.sum() if looks else masses, torch.ones(()) if looks else torch.ones(4))
 
 
-def test_checkpoint_is_used_with_the_backbone_beside_it(world: Path, tmp_path: Path, error_of: Error) -> None:
+def test_checkpoint_is_used_with_the_backbone_beside_it(world: Path, tmp_path: Path, refusal: Refusal) -> None:
     file, video = str(tmp_path / "evl.pth"), str(world / "videos" / "jump_up" / "0.mp4")
     config = ModelConfig(context={}, pool={"name": "decode", "blocks": 2}, head="classifier", num_frames=4)
     parts = VideoModel(load_backbone(world / "backbone"), config, NAMES).adapter_state()
     state = published_names(parts, evl.TABLE)
     torch.save({"model": {f"module.{name}": value.clone() for name, value in state.items()}}, file)
     classes, backbone = ("--classes", ", ".join(NAMES)), ("--backbone", str(world / "backbone"))
-    assert "without the backbone they were trained on" in error_of("predict", video, "--model", file, *classes)
-    assert "3 classes, but 0 class names were given" in error_of("predict", video, "--model", file, *backbone)
-    assert "backbone of 16 channels and 2 patches" in error_of(
+    assert "without the backbone they were trained on" in refusal("predict", video, "--model", file, *classes)
+    assert "3 classes, but 0 class names were given" in refusal("predict", video, "--model", file, *backbone)
+    assert "backbone of 16 channels and 2 patches" in refusal(
         "predict", video, "--model", file, *classes, "--backbone", "miniature"
     )
     for command in ("predict", "eval"):
@@ -88,4 +73,4 @@ def test_checkpoint_is_used_with_the_backbone_beside_it(world: Path, tmp_path: P
         assert main([command, what, "--model", file, *classes, *backbone, "--views.temporal", "1"]) == 0
     assert main(["convert", file, str(tmp_path / "model"), *classes, *backbone]) == 0
     assert VideoModel.from_pretrained(tmp_path / "model").class_names == NAMES
-    assert "has its own" not in error_of("predict", video, "--model", str(tmp_path / "no.pth"), *backbone)
+    assert "has its own" not in refusal("predict", video, "--model", str(tmp_path / "no.pth"), *backbone)
