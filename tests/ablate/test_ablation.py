@@ -86,9 +86,10 @@ def test_finished_runs_are_kept(
     kept: list[bool] = []
     monkeypatch.setattr("vitaclip.train.trainer.Trainer.train_step", None)
     for file in out.glob("*/seed*/result.json"):  # older versions called these settings of views otherwise
-        saved = file.read_text().replace('"aggregation"', '"average"').replace('"normalization"', '"pixels"')
-        assert '"average"' in saved
-        file.write_text(saved)
+        saved = json.loads(file.read_text())
+        views = saved["asked"]["views"]
+        views |= {"average": views.pop("aggregation"), "pixels": views.pop("normalization")}
+        file.write_text(json.dumps(saved))
     config, lists = config_of(world, out), lists_of(world)
     again = run_ablation(config, VARIANTS, SEEDS, lists, on_done=lambda _run, _result, found: kept.append(found))
     assert kept == [True] * 5

@@ -40,8 +40,9 @@ def own_file(tmp_path: Path, text: str) -> str:
 def test_shipped_variants_train_what_they_say(recipe: str) -> None:
     variants, _ = load_comparison()
     assert {variant.name for variant in variants} == set(TRAINS)
+    backbone = tiny_backbone()
     for variant in variants:
-        model = VideoModel(tiny_backbone(), variant.config(load_recipe(recipe)).model, ("run", "sit"))
+        model = VideoModel(backbone, variant.config(load_recipe(recipe)).model, ("run", "sit"))
         trains = {kind for kind, count in model.trained_counts().items() if count}
         assert trains == TRAINS[variant.name] | {"logit_scale"}, variant.name
 

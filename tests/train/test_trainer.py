@@ -76,11 +76,11 @@ def test_text_tower_runs_once_per_step_or_run(
 
 
 def test_steps_on_a_batch_learn_it(world: Path, tmp_path: Path) -> None:
-    trainer = Trainer(train_config(world, tmp_path, steps=60, learning_rate=3e-2))
+    trainer = Trainer(train_config(world, tmp_path, steps=15, learning_rate=0.1))
     losses = []
-    for trainer.step in range(60):
+    for trainer.step in range(15):
         losses.append(trainer.train_step(random_batch())["train/loss"])
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.7 * losses[0], losses
 
 
 def test_run_leaves_a_loadable_model(world: Path, tmp_path: Path) -> None:
@@ -116,23 +116,15 @@ def test_fine_tuned_model_folder_holds_the_towers(world: Path, tmp_path: Path) -
         torch.testing.assert_close(loaded.encode_text(NAMES), model.encode_text(NAMES))
 
 
-@pytest.mark.parametrize("model", ["learned text", "fine-tuned with prompts"])
-def test_resumed_run_equals_uninterrupted_run_exactly(world: Path, tmp_path: Path, model: str) -> None:
-    whole, stopped = (with_model(world, tmp_path / name, model, ema_decay=0.9) for name in ("whole", "stopped"))
+def test_resumed_towers_equal_those_of_an_uninterrupted_run(world: Path, tmp_path: Path) -> None:
+    """Prompts alone, and the metrics: `test_small_data.py`."""
+    whole, stopped = (with_model(world, tmp_path / name, "fine-tuned with prompts") for name in ("whole", "stopped"))
     Trainer(whole).fit()
     train_until(stopped, step=3)
-    assert len(lines_of(stopped.out)) == 3
     # What does not change the result may change on the way.
     Trainer(changed(stopped, data={"eval_batch_size": 3})).fit()
-    files = ["checkpoints/step_00000006.safetensors", "model/prompts.safetensors"]
-    for file in [*files, "model/backbone/model.safetensors"] if model == "fine-tuned with prompts" else files:
-        assert same(load_file(Path(whole.out) / file), load_file(Path(stopped.out) / file))
-    # Speeds differ between any two runs; all else is repeated exactly, each step once.
-    kept = [
-        [(line["step"], line["train/loss"], line["learning_rate"]) for line in lines_of(run.out)]
-        for run in (whole, stopped)
-    ]
-    assert kept[0] == kept[1]
+    for file in ("checkpoints/step_00000006", "model/prompts", "model/backbone/model"):
+        assert same(*(load_file(Path(run.out) / f"{file}.safetensors") for run in (whole, stopped)))
 
 
 def test_checkpoints_hold_only_what_trains_and_config(world: Path, tmp_path: Path) -> None:

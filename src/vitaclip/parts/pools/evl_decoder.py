@@ -76,6 +76,7 @@ class DecodePool(Pool):
         for trace, time, layer in zip(traces, self.time, self.layers, strict=True):
             tokens = time(trace, tower)
             flat = tokens.flatten(1, 2)
+            assert isinstance(layer, QueryLayer)
             weights = layer.attention.weights(layer.norm_query(token), layer.norm_tokens(flat))
             token = layer(token, flat, None)
         return weights.unflatten(-1, tokens.shape[1:3])
