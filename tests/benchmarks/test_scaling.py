@@ -3,7 +3,6 @@
 import full_size
 import operations
 import pytest
-import scaling
 import torch
 
 from vitaclip.backbones import text as text_tower
@@ -48,12 +47,3 @@ def test_what_attention_by_products_keeps_more_is_in_the_formula() -> None:
     lengths = full_size.text_lengths(model)
     more, less = (operations.kept_numbers(model, 3, lengths, by_products=by) for by in (True, False))
     assert more - less == 3 * 2 * vision.depth * tokens * (vision.heads * seen + vision.width)
-
-
-@pytest.mark.parametrize(("device", "power"), [("cpu", "1.00"), ("cuda", "3.00")])
-def test_time_is_the_processors_on_a_cpu_and_the_clocks_on_a_card(
-    device: str, power: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    points = [scaling.Point(1, 1.0, 1.0, 1, 1, 1), scaling.Point(2, 8.0, 2.0, 1, 1, 1)]
-    scaling.print_table("frames", points, torch.device(device))
-    assert f"| {power} | 0.00 | 0.00 | 0.00 |" in capsys.readouterr().out

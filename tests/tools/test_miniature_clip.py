@@ -80,15 +80,6 @@ def test_still_at_rest_resembles_decoded_frame(tmp_path: Path) -> None:
     assert np.abs(small(stills.halve_chroma(drawn)) - small(decoded))[:, :, shape].mean() < 3.0
 
 
-def test_trails_end_at_rest_and_start_behind() -> None:
-    scene = world.draw_scene(np.random.default_rng(0), 0, 0)
-    for motion in range(8):
-        path = stills.trail_path(scene, motion)
-        coordinate = world.MOTION_COORDINATE[motion]
-        assert np.array_equal(path[-1], scene.rest)
-        assert (path[-1, coordinate] - path[0, coordinate]) * world.MOTION_SIGN[motion] > 0
-
-
 def test_every_world_word_is_one_token() -> None:
     tokenizer = train_tokenizer()
     for word in set(" ".join([*world.class_names(), *captions.SIZES, *captions.DIRECTIONS]).split()):

@@ -62,13 +62,8 @@ class CommandParser(ArgumentParser):
         self.examples = re.findall(r"^  vitaclip .*(?:\\\n.*)*", examples, re.MULTILINE)
         self.shown = getattr(command, "SHOWN_SETTINGS", ())
         if self.shown:
-            options: dict[str, Any] = {
-                "action": _HelpAll,
-                "nargs": 0,
-                "default": argparse.SUPPRESS,
-                "help": "show every setting",
-            }
-            self.add_argument("--help-all", "--help_all", **options)
+            texts: dict[str, Any] = {"default": argparse.SUPPRESS, "help": "show every setting"}
+            self.add_argument("--help-all", "--help_all", action=_HelpAll, nargs=0, **texts)
 
     def format_help(self, *formatter: Any) -> str:
         """Examples, then the usual help with the settings that are shown."""
