@@ -118,6 +118,21 @@ def test_a_run_stopped_before_its_tests_goes_on(
     ]
 
 
+def test_list_that_a_classifier_cannot_serve_is_a_dash(world: Path, tmp_path: Path) -> None:
+    overrides = {"model.context": {}, "model.pool": {"name": "decode", "blocks": 2}, "model.head": "classifier"}
+    claims = (Claim(says="texts help", better="less", than="classifier"),)
+    variants = [Variant(name="classifier", overrides=overrides), LESS]
+    result = run_ablation(config_of(world, tmp_path), variants, (0,), lists_of(world)[::-1], claims)
+    assert list(result.rows[0].values) == ["trained"]
+    assert [verdict.test for verdict in result.claims] == ["trained"]
+    assert all(row.step_seconds > 0 for row in result.rows)
+    assert result.tests["novel"]["videos_scored"] == 12
+    table = [line for line in write_ablation(tmp_path, result).read_text().splitlines() if line.startswith("| ")]
+    assert table[0].startswith("| variant | parameters trained | seconds a step | trained top1")
+    assert table[2].endswith("| - | - | - |")
+    assert " - " not in table[3]
+
+
 def test_another_config_in_the_folder_is_refused(world: Path, finished: tuple[AblationResult, Path]) -> None:
     config = config_of(world, finished[1])
     config = replace(config, optim=replace(config.optim, learning_rate=0.5))

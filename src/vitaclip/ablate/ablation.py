@@ -3,6 +3,8 @@
 Every run is an ordinary run folder, and beside its model lies what was found on the test lists.
 """
 
+import statistics
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from vitaclip.saving.upgrade import upgrade_views
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.inputs import build_model, read_train_list
-from vitaclip.train.loggers import Logger
+from vitaclip.train.loggers import METRICS_FILE, Logger, read_metrics
 from vitaclip.train.run_fingerprint import check_same_run, run_fingerprint
 from vitaclip.train.trainer import Trainer
 from vitaclip.untrusted import read_json, reading
@@ -99,11 +101,14 @@ class RunResult:
     trained: int
     """Number of parameters that train."""
     rows: Mapping[str, Mapping[str, Mapping[str, float]]]
-    """Row of the table, test list, figure: a fraction in [0, 1]."""
+    """Row of the table, test list, figure: a fraction in [0, 1]. Lists with names that the model cannot serve are not
+    there."""
     videos: Mapping[str, int]
     """Number of videos of each test list that were scored."""
     skipped: Mapping[str, Sequence[str]]
     """Why the others of each test list were not scored."""
+    step_seconds: float = 0.0
+    """What a step took without its waiting for data, as the median of what was logged; 0: not known."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +119,8 @@ class AblationRow:
     about: str
     trained: int
     """Number of parameters that were trained."""
+    step_seconds: float
+    """Of a training step, as the median over the seeds; 0: not known."""
     values: Mapping[str, Mapping[str, Sequence[float]]]
     """Test list, figure: a fraction in [0, 1] for each seed."""
 
@@ -183,16 +190,17 @@ def _row(variant: Variant, name: str, of_seeds: Sequence[RunResult]) -> Ablation
         test: {figure: [result.rows[name][test][figure] for result in of_seeds] for figure in figures}
         for test, figures in of_seeds[0].rows[name].items()
     }
-    return AblationRow(name, about, of_seeds[0].trained, values)
+    seconds = statistics.median(result.step_seconds for result in of_seeds)
+    return AblationRow(name, about, of_seeds[0].trained, seconds, values)
 
 
 def _describe(test: ScoredList, results: Sequence[RunResult]) -> dict[str, Any]:
     return {
         "videos_listed": len(test.videos.samples),
-        "videos_scored": results[0].videos[test.name],
+        "videos_scored": next((each.videos[test.name] for each in results if test.name in each.videos), 0),
         "candidates": len(test.videos.class_names),
         # A video that was only too slow may be skipped by one run and not by another.
-        "skipped": [*dict.fromkeys(line for each in results for line in each.skipped[test.name])],
+        "skipped": [*dict.fromkeys(line for each in results for line in each.skipped.get(test.name, ()))],
         "sha256": test.sha256,
     }
 
@@ -205,7 +213,7 @@ def _judge(claims: Sequence[Claim], rows: Sequence[AblationRow]) -> list[Verdict
         for claim in claims
         if claim.better in values and claim.than in values
         for test, figures in values[claim.better].items()
-        if claim.figure in figures and claim.test in ("", test)
+        if claim.figure in figures and claim.test in ("", test) and test in values[claim.than]
     ]
 
 
@@ -225,7 +233,8 @@ def find_result(run: Run) -> RunResult | None:
         same_tests = all(before[key] == asked[key] for key in ("tests", "views", "figures"))
         if not same_tests or not set(run.variant.rows) <= saved["rows"].keys() or "skipped" not in saved:
             return None
-        return RunResult(saved["trained"], saved["rows"], saved["videos"], saved["skipped"])
+        seconds = saved.get("step_seconds", 0.0)
+        return RunResult(saved["trained"], saved["rows"], saved["videos"], saved["skipped"], seconds)
 
 
 def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
@@ -241,13 +250,24 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in variant.rows}
     videos, skipped = {}, {}
     for test in run.tests:
+        if not model.head.serves(test.videos.class_names):
+            continue
         for row, scores in _test(run, model, test.videos):
             rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
             if row == variant.name:
                 videos[test.name], skipped[test.name] = len(scores.labels), tuple(scores.skipped.values())
-    result = RunResult(trained, rows, videos, skipped)
+    seconds = _step_seconds(config) if variant.trains else 0.0
+    result = RunResult(trained, rows, videos, skipped, seconds)
     write_json(Path(config.out) / RESULT_FILE, {"asked": run.asked(), **asdict(result)})
     return result
+
+
+def _step_seconds(config: TrainConfig) -> float:
+    """The median of what the run has logged, without its waiting for data."""
+    lines = read_metrics(Path(config.out) / METRICS_FILE, sys.maxsize)
+    logged = [line for line in lines if line.get("clips_per_second")]
+    each = [config.optim.batch_size / line["clips_per_second"] * (1 - line["data_wait_share"]) for line in logged]
+    return statistics.median(each or [0.0])
 
 
 def _test(run: Run, model: VideoModel, videos: VideoList) -> Iterator[tuple[str, Scores]]:

@@ -35,10 +35,14 @@ def _markdown(result: AblationResult, note: str) -> Iterator[str]:
     """The lines of a page: the table, the claims, and what was tested on what."""
     spread = "mean ± population standard deviation over the seeds" if len(result.seeds) > 1 else "seed"
     yield f"# Ablation\n\n{note + ' ' if note else ''}Per cent, {spread} {', '.join(map(str, result.seeds))}.\n"
-    columns = [f"{test} {figure}" for test, figures in result.rows[0].values.items() for figure in figures]
-    cells = [[format_spread(v) for figures in row.values.values() for v in figures.values()] for row in result.rows]
-    trained = [[row.name, f"{row.trained:,}"] for row in result.rows]
-    yield from _table(["variant", "parameters trained", *columns], map(list.__add__, trained, cells))
+    columns = dict.fromkeys((test, f) for row in result.rows for test, of in row.values.items() for f in of)
+    cells = [
+        [row.name, f"{row.trained:,}", f"{row.step_seconds:.2f}" if row.step_seconds else "-"]
+        + [format_spread(row.values[test][f]) if test in row.values else "-" for test, f in columns]
+        for row in result.rows
+    ]
+    yield from _table(["variant", "parameters trained", "seconds a step", *map(" ".join, columns)], cells)
+    yield "\nSeconds are of one training step, without its waiting for data. -: not trained, or names it cannot serve."
     if result.claims:
         yield f"\n## Claims\n\nBy this rule: {RULE}. Differences are in points, with their standard errors.\n"
         yield from _table(["claim", "compared", "difference", "outcome"], (each.cells() for each in result.claims))

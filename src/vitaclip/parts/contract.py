@@ -200,6 +200,11 @@ class Head(Part):
         """How near K classes (K, ...) are to one video (...), for people to read: (K,); here their logits."""
         return self.logits(video_features[None], class_features)[0]
 
+    def serves(self, names: Sequence[str]) -> bool:
+        """Whether it can compare videos with these names, by what it has learned or in templates."""
+        own = not self.per_class or all(self.own_number(name) is not None for name in names)
+        return own or self.takes_templates
+
     def own_number(self, name: str) -> int | None:
         """The number of its own class that has this name, or one that a text tower reads alike; or None."""
         return self._own_numbers.get(name, self._own_numbers.get(_read_name(name)))
