@@ -21,7 +21,7 @@ def deadly_world(world: Path, tmp_path: Path, forked_workers: None, monkeypatch:
 
 def train(world: Path, out: Path, *options: str) -> int:
     arguments = ["train", "--config", "own_videos", "--data.train", str(world / "videos"), "--out", str(out)]
-    arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "8", "--optim.batch_size", "4"]
+    arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "4", "--optim.batch_size", "4"]
     return main([*arguments, "--log_every", "1", *options])
 
 
@@ -40,12 +40,6 @@ def test_training_goes_on_as_if_the_file_were_broken(deadly_world: Path, tmp_pat
     assert train(deadly_world, tmp_path / "broken", "--data.workers", "0") == 0
     prompts = [tmp_path / run / "model" / "prompts.safetensors" for run in ("run", "broken")]
     assert prompts[0].read_bytes() == prompts[1].read_bytes()
-
-
-def test_training_can_stop_at_it(deadly_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert train(deadly_world, tmp_path / "run", "--data.time_limit_seconds", "1", "--data.on_error", "raise") == 2
-    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("vitaclip: error: ")]
-    assert "jump_up/hang.mp4 took longer than the time limit: leave it out" in line
 
 
 def test_evaluation_leaves_it_out(deadly_world: Path, tmp_path: Path) -> None:

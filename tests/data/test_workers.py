@@ -32,10 +32,9 @@ def collect_all(pool: Pool[Any, Any]) -> list[Any]:
 # -------------------------------------------------------------------------------------------- one task on many items
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_every_item_is_reported_once(processes: int, forked_workers: None) -> None:
+def test_every_item_is_reported_once(forked_workers: None) -> None:
     items = ["a", "hang", "b", "segfault", "c", "exit", "refuse", "raise", "hang", "d"]
-    outcomes = list(run_in_processes(misbehave, items, processes, time_limit_seconds=2))
+    outcomes = list(run_in_processes(misbehave, items, 2, time_limit_seconds=2))
     assert sorted(outcome.item for outcome in outcomes) == sorted(items)
     reported = {outcome.item: outcome for outcome in outcomes}
     assert [reported[item] for item in "abcd"] == [Outcome(item, "done", item.upper()) for item in "abcd"]
@@ -215,7 +214,6 @@ def launch(how: str, folder: Path) -> "subprocess.Popen[str]":
     ("how", "sent", "status"),
     [
         ("hang", signal.SIGKILL, -signal.SIGKILL),
-        ("wait", signal.SIGTERM, -signal.SIGTERM),
         ("wait", signal.SIGINT, -signal.SIGINT),
         ("end", None, 0),
     ],
@@ -275,20 +273,6 @@ def test_killed_server_takes_no_worker_with_it() -> None:
             (job, "slept") for job in (7, 8, 9, 10)
         ]
     assert_gone([pid for pid in pids if pid is not None])
-
-
-@pytest.mark.slow
-def test_server_starts_early_if_processes_are_expected() -> None:
-    program = (
-        "from multiprocessing.forkserver import _forkserver\n"
-        "from vitaclip.data.config import DataConfig\n"
-        "from vitaclip.data.workers import expect_processes\n"
-        "for data in (DataConfig(workers=0), DataConfig(workers=2, feature_cache='kept'), DataConfig(workers=2)):\n"
-        "    expect_processes(data)\n"
-        "    print(_forkserver._forkserver_pid is not None)\n"
-    )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert ended.stdout.split() == ["False", "False", "True"]
 
 
 @pytest.mark.slow

@@ -92,7 +92,7 @@ def test_batches_are_those_of_the_same_files(shards: Path, video_folder: Path, t
         for batch, whole in zip(batches, expected[first:], strict=True):
             assert torch.equal(batch.video, whole.video[chosen])
             assert torch.equal(batch.labels, whole.labels[chosen])
-    tested = list(eval_batches(EvalDataset(samples, EvalViews(SAMPLING, size=24)), 4, workers=2))
+    tested = list(eval_batches(EvalDataset(samples, EvalViews(SAMPLING, size=24)), 4))
     assert [sample for batch in tested for sample in batch.indices] == list(range(10))
     for made, right in zip(tested, eval_batches(EvalDataset(files, EvalViews(SAMPLING, size=24)), 4), strict=True):
         assert torch.equal(made.video, right.video)

@@ -17,7 +17,6 @@ from vitaclip.data.loading.clips import EvalViews, FixedAugmentation, ReadOption
 from vitaclip.data.loading.dataset import EvalDataset, OnError, Sample, TrainDataset
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.rng import Stream, generator
-from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
 
@@ -38,13 +37,6 @@ def all_frames(path: Path) -> Tensor:
 
 
 # --------------------------------------------------------------------------------------------------------- training
-
-
-def test_shape_and_label(video_folder: Path) -> None:
-    sample = train(video_folder)[3, 1, 4]
-    video = video_of(sample)
-    assert (video.shape, video.dtype, video.is_contiguous()) == ((4, 3, 24, 24), torch.uint8, True)
-    assert (sample.labels, sample.skipped) == ((sample.index % 3,), ())
 
 
 def test_sample_depends_on_seed_step_and_index_only(video_folder: Path) -> None:
@@ -151,14 +143,6 @@ def test_views_come_clip_by_clip(video_folder: Path, temporal_views: int, spatia
 def test_views_beyond_memory_are_refused() -> None:
     with pytest.raises(ValueError, match=r"temporal_views = 900: the views of a video have 10,800 frames together"):
         EvalViews(SAMPLING, 900, 3, 24)
-
-
-def test_short_video_repeats_its_last_frame(video_folder: Path) -> None:
-    views = EvalViews(FrameSampling("dense", 8, 16), 3, 1, 24).read(video_folder / "clip0.mp4")  # 20 frames
-    assert views.shape == (3, 8, 3, 24, 24)
-    assert torch.equal(views[0], views[2])
-    assert torch.equal(views[0, 2], views[0, 7])
-    assert not torch.equal(views[0, 0], views[0, 7])
 
 
 def test_evaluation_sample_and_broken_video(video_folder: Path) -> None:

@@ -74,7 +74,7 @@ def test_lists_of_addresses_are_no_videos(tmp_path: Path, listener: tuple[int, l
             path.write_text(content)
             with pytest.raises(VideoError, match="cannot be read as a video"):
                 resize_video(path, tmp_path / "small.mp4", ResizeConfig())
-        for video in (*paths, read_shard(str(tar)).samples[0].video):
+        for video in [*paths, to_video_path(f"{tar}::a.mp4")]:
             with pytest.raises(VideoError, match="cannot be read as a video"):
                 check_video(video)
     assert asked == []

@@ -13,7 +13,7 @@ from vitaclip.data.reading.decode import open_video
 
 def test_damaged_files_give_frames_or_a_named_error(tmp_path: Path) -> None:
     """A few of each kind of damage; `benchmarks/fuzz.py` reads thousands."""
-    files = list(write_damaged(tmp_path, 5 * len(DAMAGES)))
+    files = list(write_damaged(tmp_path, 3 * len(DAMAGES)))
     fates = {file.path: (fate, outcome.problem) for file, fate, outcome in read_all(files, 2, 60.0)}
     assert len(fates) == len(files)
     assert {path.name: fate for path, fate in fates.items() if fate[0] not in ("frames", "named error")} == {}

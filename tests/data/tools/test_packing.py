@@ -4,6 +4,7 @@ import hashlib
 import re
 import shutil
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from vitaclip.cli import main
 from vitaclip.data.lists.class_names import read_class_names
 from vitaclip.data.lists.list_file import read_list
 from vitaclip.data.lists.sources import read_folder, read_shards, read_videos
+from vitaclip.data.lists.video_list import VideoList, VideoSample
 from vitaclip.data.tools.packing import Packing, ShardConfig
 
 SMALL = ShardConfig(max_gib=60_000 / 2**30)
@@ -28,6 +30,15 @@ def folder(video_folder: Path, tmp_path: Path) -> Path:
         folder = ("door_opens", "door_closes")[number // 5]
         shutil.copyfile(video, tmp_path / "videos" / folder / names[number % 5])
     return tmp_path / "videos"
+
+
+def pack(folder: Path, out: Path) -> None:
+    list(Packing(read_folder(folder), out, SMALL).run())
+
+
+def write_pictures(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "img_1.jpg").touch()
 
 
 def contents(folder: Path) -> Counter[tuple[bytes, int]]:
@@ -59,7 +70,7 @@ def test_webdataset_and_own_reader_agree(folder: Path, tmp_path: Path) -> None:
 
 
 def test_keys_tell_videos_apart(folder: Path, tmp_path: Path) -> None:
-    list(Packing(read_folder(folder), tmp_path / "out", SMALL).run())
+    pack(folder, tmp_path / "out")
     rows = read_shards(str(tmp_path / "out")).samples
     assert sorted(row.path.parts[-1] for row in rows) == [
         *("00000000_a.mp4", "00000001_b_x.mp4", "00000002_c d.mp4", "00000003_e.mp4", "00000004_é.mp4"),
@@ -92,7 +103,7 @@ def test_unreadable_video_leaves_no_partial_tar(folder: Path, tmp_path: Path) ->
 
 
 def test_tar_files_are_packed_anew(folder: Path, tmp_path: Path) -> None:
-    list(Packing(read_folder(folder), tmp_path / "first", SMALL).run())
+    pack(folder, tmp_path / "first")
     videos = read_shards(str(tmp_path / "first"))
     again = Packing(videos, tmp_path / "again", ShardConfig())
     (only,) = again.run()
@@ -121,43 +132,39 @@ def test_command_packs_once(folder: Path, tmp_path: Path, capsys: pytest.Capture
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "options", "message"),
     [
-        ("other seed", r'out: was made with {"max_gib": 1.0, "seed": 0, "videos": "10 \(list \w+\)"}, not .*"seed": 1'),
-        ("other label", r"out: was made with .*; use these or name another folder"),
-        ("other things", r"out: holds other things; name a new folder"),
-        ("file", r"out: is a file; name a new folder"),
-        ("pictures", r"is a folder of pictures; make it a video file, or remove the line"),
-        ("ending", r"a\.data has no video's ending, by which it would be known; rename it"),
-        ("size", r"max_gib = 0\.0: must be above 0"),
+        (lambda folder, out: pack(folder, out), "--seed 1", 'not .*"seed": 1'),
+        (lambda folder, out: pack(folder, out), "", "out: was made with .*; use these or name another folder"),
+        (lambda folder, out: (out.mkdir(), (out / "x.txt").touch()), "", "out: holds other things; name a new folder"),
+        (lambda folder, out: out.touch(), "", "out: is a file; name a new folder"),
+        (lambda folder, out: write_pictures(folder / "door_opens" / "x"), "", "is a folder of pictures; make it"),
+        (lambda folder, out: None, "--max_gib 0.0", r"max_gib = 0\.0: must be above 0"),
     ],
 )
 def test_mistakes_are_named(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str
+    folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[Path, Path], object],
+    options: str,
+    message: str,
 ) -> None:
-    source, out, options = str(folder), tmp_path / "out", []
-    if change.startswith("other ") and change != "other things":
-        assert main(["data", "shard", source, "--out", str(out)]) == 0
-    if change == "other seed":
-        options = ["--seed", "1"]
-    elif change == "other label":
-        (folder / "door_opens" / "a.mp4").rename(folder / "door_closes" / "f.mp4")
-    elif change == "other things":
-        out.mkdir()
-        (out / "x.txt").touch()
-    elif change == "file":
-        out.touch()
-    elif change == "pictures":
-        (folder / "door_opens" / "frames").mkdir()
-        (folder / "door_opens" / "frames" / "img_1.jpg").touch()
-    elif change == "ending":
-        (folder / "door_opens" / "a.mp4").rename(folder / "a.data")
-        (tmp_path / "list.csv").write_text(f"{folder}/a.data,0\n")
-        source = str(tmp_path / "list.csv")
-    elif change == "size":
-        options = ["--max_gib", "0.0"]
+    change(folder, tmp_path / "out")
     before = sorted(tmp_path.rglob("*"))
-    capsys.readouterr()
-    assert main(["data", "shard", source, "--out", str(out), *options]) == 2
+    assert main(["data", "shard", str(folder), "--out", str(tmp_path / "out"), *options.split()]) == 2
     assert re.search(message, capsys.readouterr().err)
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_other_videos_are_not_added(folder: Path, tmp_path: Path) -> None:
+    pack(folder, tmp_path / "out")
+    (folder / "door_opens" / "a.mp4").rename(folder / "door_closes" / "f.mp4")  # of another class now
+    with pytest.raises(ValueError, match=r'out: was made with {.*"videos": "10 \(list \w+\)"}, not '):
+        Packing(read_folder(folder), tmp_path / "out", SMALL)
+
+
+def test_files_without_a_videos_ending_are_refused(tmp_path: Path) -> None:
+    videos = VideoList((VideoSample(tmp_path / "a.data", (0,), "list.csv:1"),))
+    with pytest.raises(ValueError, match=r"a\.data has no video's ending, by which it would be known; rename it"):
+        Packing(videos, tmp_path / "out", SMALL)

@@ -1,5 +1,6 @@
 """Smaller copies: the same pictures at the same times, in less space, made once."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -221,38 +222,36 @@ def test_damaged_source_fails_and_leaves_nothing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "source", "target", "message"),
     [
-        ("no source", "is no folder with a video"),
-        ("file", "is no folder with a video"),
-        ("inside", "lies in"),
-        ("around", "lies in"),
-        ("no video", "is no folder with a video, at any depth"),
-        ("two of one name", "both would become"),
-        ("other things", "holds other things; name a new folder"),
-        ("other settings", 'was made with {"short_side": 64, "key_frame_interval": 8, "quality": 12}, not'),
-        ("odd side", "short_side = 255: give an even number"),
+        (lambda path: None, "none", "small", "is no folder with a video"),
+        (lambda path: None, "videos/a.mp4", "small", "is no folder with a video"),
+        (lambda path: (path / "videos" / "a.mp4").unlink(), "videos", "small", "no folder with a video, at any depth"),
+        (lambda path: None, "videos", "videos/small", "lies in"),
+        (lambda path: None, "videos", ".", "lies in"),
+        (lambda path: write_video(path / "videos" / "a.mkv", frames=3), "videos", "small", "both would become"),
+        (lambda path: None, "small", "videos", "holds other things; name a new folder"),
+        (lambda path: list(make_copies({}, path / "new", CONFIG)), "videos", "new", 'with {"short_side": 64'),
+        (lambda path: None, "videos", "small --short_side 255", "short_side = 255: give an even number"),
     ],
 )
-def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], change: str, message: str) -> None:
-    videos, small = tmp_path / "videos", tmp_path / "small"
-    videos.mkdir()
-    write_video(videos / "a.mp4", frames=3)
-    source = {"no source": tmp_path / "none", "file": videos / "a.mp4"}.get(change, videos)
-    target = {"inside": videos / "small", "around": tmp_path}.get(change, small)
-    if change == "no video":
-        (videos / "a.mp4").unlink()
-    elif change == "two of one name":
-        write_video(videos / "a.mkv", frames=3)
-    elif change == "other things":
-        small.mkdir()
-        (small / "x.txt").touch()
-    elif change == "other settings":
-        list(make_copies({}, small, CONFIG))
+def test_mistakes_are_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    change: Callable[[Path], object],
+    source: str,
+    target: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("videos", "small"):
+        (tmp_path / folder).mkdir()
+    write_video(tmp_path / "videos" / "a.mp4", frames=3)
+    write_video(tmp_path / "small" / "b.mp4", frames=3)
+    change(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    side = "255" if change == "odd side" else "256"
-    capsys.readouterr()
-    assert main(["data", "resize", str(source), str(target), "--short_side", side]) == 2
+    assert main(["data", "resize", source, *target.split()]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1

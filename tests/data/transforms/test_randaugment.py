@@ -1,6 +1,7 @@
 """RandAugment: its setting strings; every operation stated anew with Pillow; its draws; one draw for a clip."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -183,10 +184,13 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[list[str], n
     """Gives names, strengths (1 at magnitude 10) and signs of all that 1500 clips go through under a setting."""
     applied: list[tuple[str, float, int]] = []
 
-    def noting(name: str) -> Callable[[Image.Image, float, int, RandAugment], Image.Image]:
-        return lambda image, level, sign, _: (applied.append((name, level, sign)), image)[1]
+    def note(name: str, image: Image.Image, level: float, sign: int, _: RandAugment) -> Image.Image:
+        applied.append((name, level, sign))
+        return image
 
-    monkeypatch.setattr("vitaclip.data.transforms.randaugment.OPERATIONS", {name: noting(name) for name in NAMES})
+    monkeypatch.setattr(
+        "vitaclip.data.transforms.randaugment.OPERATIONS", {name: partial(note, name) for name in NAMES}
+    )
 
     def draw(text: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         augment, rng = parse_randaugment(text), np.random.default_rng(0)
