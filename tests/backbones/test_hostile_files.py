@@ -317,7 +317,7 @@ def test_sound_file_is_read_under_the_same_limits(answers: dict[str, list[Any]])
 @pytest.mark.slow
 @pytest.mark.parametrize("part", ["zip", "description", "torchscript"])
 def test_flipped_bits_are_one_line_or_harmless(part: str, tmp_path: Path) -> None:
-    """Of 40 damaged files each, none raises anything else, and none loads with other numbers."""
+    """Of 16 damaged files each, none raises anything else, and none loads with other numbers."""
     model = peers.openai_clip()
     peers.write_tokenizer(tmp_path)
     whole = tmp_path / "whole.pt"
@@ -328,7 +328,7 @@ def test_flipped_bits_are_one_line_or_harmless(part: str, tmp_path: Path) -> Non
     expected = load_backbone(whole, activation="quick_gelu").fingerprint
     content = whole.read_bytes()
     generator, jobs = random.Random(7), []
-    for number in range(40):
+    for number in range(16):
         damaged = bytearray(content)
         place = 60 + generator.randrange(2000) if part != "zip" else len(content) - 1 - generator.randrange(9000)
         damaged[place] ^= 1 << generator.randrange(8)

@@ -22,7 +22,7 @@ from vitaclip.evaluate.metrics import Scores, top_k_accuracy
 from vitaclip.evaluate.protocol_run import StartProgress
 from vitaclip.figures import ACCENT, drawing, to_svg
 from vitaclip.files import write_json, write_text
-from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, write_videos
+from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, split_classes, write_videos
 from vitaclip.miniature.world import MOTIONS, appearance_of
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
@@ -127,7 +127,7 @@ def write_world(config: DemoConfig, start: StartProgress) -> dict[str, VideoList
         "test_novel": 3 * config.test_clips,
     }
     for split, count in clips.items():
-        done = start(f"videos: {split}", count * (72 if split == "test_novel" else 216))
+        done = start(f"videos: {split}", count * len(split_classes(split)))
         write_videos(world, split, count, config.seed, on_done=done)
     return {
         which: read_videos(str(world / f"test_{which}.csv"), f"test_{which}", classes=str(world / names))
