@@ -1,6 +1,6 @@
 """Small video files of every kind that matters, and rows that name them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -41,12 +41,14 @@ def write_video(
     rotation: int = 0,
     mirror: bool = False,
     pixel_aspect: Fraction | None = None,
+    colorspace: int | None = None,
     times: Sequence[int] | None = None,
+    pictures: Iterable[np.ndarray] | None = None,
     options: dict[str, str] | None = None,
     container_options: dict[str, str] | None = None,
     seed: int = 0,
 ) -> Path:
-    """Writes a moving texture; `times` are those of the frames, in milliseconds, if not 40 apart."""
+    """Writes `pictures`, else a moving texture; `times` are those of the frames, in milliseconds, if not 40 apart."""
     with av.open(str(path), "w", options=container_options or {}) as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
         assert isinstance(stream, av.VideoStream)
@@ -59,8 +61,12 @@ def write_video(
             stream.codec_context.sample_aspect_ratio = pixel_aspect
         if rotation or mirror:
             stream.set_display_rotation(rotation, hflip=mirror)
-        for number, picture in enumerate(moving_texture(frames, height, width, seed)):
+        if colorspace is not None:
+            stream.codec_context.colorspace = colorspace
+        for number, picture in enumerate(pictures or moving_texture(frames, height, width, seed)):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            if colorspace is not None:
+                frame = frame.reformat(format=pix_fmt, dst_colorspace=colorspace)
             if times is not None:
                 frame.pts, frame.time_base = times[number], Fraction(1, 1000)
             container.mux(stream.encode(frame))

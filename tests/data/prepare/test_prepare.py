@@ -12,7 +12,8 @@ from vitaclip.catalog import dataset_names, load_dataset_classes
 from vitaclip.cli import main
 from vitaclip.data.lists.class_names import choose_classes, read_class_names
 from vitaclip.data.lists.list_file import read_list
-from vitaclip.data.prepare import DATASETS, prepare_dataset, write_preparation
+from vitaclip.data.prepare.annotations import DATASETS
+from vitaclip.data.prepare.preparing import prepare_dataset, write_preparation
 
 HEADER = "label,youtube_id,time_start,time_end,split"
 

@@ -3,7 +3,8 @@
 from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.cli.screen import print_table, terminal
-from vitaclip.data.prepare import DATASETS, prepare_dataset, write_preparation
+from vitaclip.data.prepare.annotations import DATASETS
+from vitaclip.data.prepare.preparing import prepare_dataset, write_preparation
 
 DESCRIPTION = """\
 Read the official annotations of a data set, find the videos, and write one list for each part (train, val, test; for
