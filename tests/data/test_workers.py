@@ -34,7 +34,7 @@ def collect_all(pool: Pool[Any, Any]) -> list[Any]:
 
 def test_every_item_is_reported_once(forked_workers: None) -> None:
     items = ["a", "hang", "b", "segfault", "c", "exit", "refuse", "raise", "hang", "d"]
-    outcomes = list(run_in_processes(misbehave, items, 2, time_limit_seconds=2))
+    outcomes = list(run_in_processes(misbehave, items, 2, time_limit_seconds=1))
     assert sorted(outcome.item for outcome in outcomes) == sorted(items)
     reported = {outcome.item: outcome for outcome in outcomes}
     assert [reported[item] for item in "abcd"] == [Outcome(item, "done", item.upper()) for item in "abcd"]
