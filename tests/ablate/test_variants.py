@@ -21,6 +21,7 @@ TRAINS: dict[str, set[str]] = {
     "evl_no_positions": {"decode", "classifier"},
     "evl_no_motion": {"decode", "classifier"},
     "evl_zero_shot": {"decode"},
+    "evl_vitaclip": {"global", "local", "summary", "time", "cls_proj", "learned_text", "decode"},
     "xclip": {"backbone", "cls_proj", "summary", "integrate", "video_read"},
     "xclip_no_messages": {"backbone", "integrate", "video_read"},
     "xclip_no_integration": {"backbone", "cls_proj", "summary", "integrate", "video_read"},
