@@ -112,9 +112,9 @@ def test_image_tower_trains_below_the_decoder(method: str) -> None:
     assert weight.grad is not None
     step = 1e-5 * weight.grad / weight.grad.norm()
     with torch.no_grad():
-        weight += step
+        weight.add_(step)
         higher = loss()
-        weight -= 2 * step
+        weight.sub_(2 * step)
         slope = (higher - loss()) / (2 * step.norm())
     assert float(slope) == pytest.approx(float(weight.grad.norm()), rel=1e-5)
 
@@ -139,7 +139,8 @@ def test_decoder_starts_at_random_unless_as_published() -> None:
 
 
 def test_decoder_keeps_no_activation_of_a_frozen_tower(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, seen = model_of("evl", pool={**DECODE, "blocks": 1}), []
+    model = model_of("evl", pool={**DECODE, "blocks": 1})
+    seen: list[Trace] = []
     forward = DecodePool.forward
 
     def looked(self: DecodePool, traces: Sequence[Trace], *others: Any) -> Tensor:
