@@ -1,6 +1,5 @@
 """Models out and in: folders with and without their backbone, published checkpoints, the hub."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,6 @@ from parity_case import CASES, FOLDER, load_case, read_case
 from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.backbones.families.vitaclip import name_buffers, to_published
 from vitaclip.backbones.loading import load_backbone, save_backbone
-from vitaclip.backbones.reading import open_state
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.model_folder import SavedModel, model_card
@@ -147,11 +145,3 @@ def test_published_backbone_file_is_a_plain_clip(openai_clip: Path, tmp_path: Pa
     assert loaded.fingerprint == clip.fingerprint
     with pytest.raises(ValueError, match="nothing was learned"):
         loaded.save_published(tmp_path / "x.pth")
-
-
-def test_files_are_whole_or_absent(model: VideoModel, tmp_path: Path) -> None:
-    folder = model.save_pretrained(tmp_path / "model", embed_backbone=True)
-    assert not list(folder.rglob(".*"))
-    config = json.loads((folder / "config.json").read_text())
-    assert config["model"]["backbone"] == "backbone"
-    assert set(open_state(folder / "prompts.safetensors").read()) == set(model.adapter_state())

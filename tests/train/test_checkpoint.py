@@ -126,14 +126,6 @@ def test_write_error_names_file(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["step_00000001.safetensors"]
 
 
-def test_half_written_files_of_kill_are_removed(world: Path, tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    for name in (".metrics.jsonl.1.tmp", "checkpoints/.step_00000002.safetensors.1.tmp"):
-        (tmp_path / name).write_bytes(b"half")
-    Trainer(train_config(world, tmp_path))
-    assert not list(tmp_path.rglob("*.tmp"))
-
-
 # ------------------------------------------------------------------------------------------------- checkpoints of runs
 
 

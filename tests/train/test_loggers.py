@@ -31,6 +31,8 @@ def test_all_loggers_get_the_same(world: Path, tmp_path: Path, wandb: MagicMock)
     lines = lines_of(tmp_path)
     assert [line["step"] for line in lines] == [2, 4, 6]
     assert {"train/loss", "train/top1", "learning_rate", *MEASURED} <= lines[0].keys()
+    assert min(lines[0][name] for name in MEASURED) > 0
+    assert lines[-1]["seconds_left"] == 0
     logged = wandb.init.return_value.log.call_args_list
     assert [{"step": call.kwargs["step"], **call.args[0]} for call in logged] == lines
     events = EventAccumulator(str(tmp_path / "tensorboard"))
@@ -73,17 +75,6 @@ def test_full_disk_is_one_line(world: Path, tmp_path: Path, capfd: pytest.Captur
     (line,) = printed.splitlines()
     assert "File too large" in line
     assert "tfevents" in line or "metrics.jsonl" in line
-
-
-def test_throughput_metrics_are_logged(world: Path, tmp_path: Path) -> None:
-    Trainer(train_config(world, tmp_path)).fit()
-    lines = lines_of(tmp_path)
-    for line in lines:
-        assert line["clips_per_second"] > 0
-        assert 0 < line["data_wait_share"] < 1
-        assert line["memory_gib"] > 0.01
-    assert lines[0]["seconds_left"] > 0
-    assert lines[-1]["seconds_left"] == 0
 
 
 @pytest.mark.parametrize(

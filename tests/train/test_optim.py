@@ -57,10 +57,6 @@ def test_warm_up_may_be_given_in_epochs() -> None:
     assert Schedule(OptimConfig(steps=0, epochs=30, warmup_epochs=5, batch_size=10), 100).warmup_steps == 50
 
 
-def test_steps_do_not_depend_on_the_videos() -> None:
-    assert Schedule(OptimConfig(steps=7), 1).steps == Schedule(OptimConfig(steps=7), 10_000).steps == 7
-
-
 def test_warm_up_as_long_as_run_is_refused() -> None:
     with pytest.raises(ValueError, match="warmup_steps = 4: must be fewer than all steps, here 4"):
         Schedule(OptimConfig(steps=0, epochs=2, batch_size=5, warmup_steps=4), 10)

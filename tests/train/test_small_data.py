@@ -123,12 +123,6 @@ def test_infinite_step_stops_before_update(world: Path, tmp_path: Path, what: st
 # ------------------------------------------------------------------------------------------------- effect on a run
 
 
-def test_warm_up_is_what_the_metrics_say(world: Path, tmp_path: Path) -> None:
-    Trainer(train_config(world, tmp_path, warmup_steps=3)).fit()
-    rates = [line["learning_rate"] for line in lines_of(tmp_path)]
-    assert rates == pytest.approx([0.0025, 0.005, 0.0075, 0.01, 0.0075, 0.0025])
-
-
 def test_balanced_classes_are_shown_equally_often(world: Path, tmp_path: Path) -> None:
     videos = sorted((world / "videos").rglob("*.mp4"))
     train = write_list(tmp_path / "train.csv", list(zip(videos, [*[0] * 9, 1, 2, 2], strict=True)))

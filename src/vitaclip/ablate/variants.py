@@ -78,18 +78,12 @@ def load_comparison(file: str = "", names: Sequence[str] = ()) -> tuple[tuple[Va
     """The variants and claims that come with the package, or those of one's own file.
 
     An entry of one's own file with the name of a variant of the package, or `like` another one, adds its overrides to
-    that variant; claims of the file, if it has any, replace the package's.
+    that variant; claims of the file, if it has any, replace the package's. `names` choose some of the variants; without
+    them it is all of the file, or of the package.
 
     >>> variants, claims = load_comparison(names=["full", "no_summary"])
     >>> variants[1].overrides
     {'model.context.summary': None}
-
-    Args:
-        file: YAML of the same form. Empty: the package's alone.
-        names: choose some of the variants. Empty: all of the file, or of the package.
-
-    Raises:
-        ValueError: if the file is wrong, or there is no variant of a name.
     """
     shipped = _read(SHIPPED)
     own = _read(Path(file)) if file else shipped

@@ -35,12 +35,8 @@ REMEDY = "copy it again, or take tokenizer.json or bpe_simple_vocab_16e6.txt.gz 
 def read_bpe(path: str | Path) -> models.BPE:
     """Read a `tokenizer.json`, or a list of merges (OpenAI's `bpe_simple_vocab_16e6.txt.gz`, or a `merges.txt`).
 
-    The content decides, not the name. How a `tokenizer.json` would clean and cut texts is ignored, because CLIP's own
-    way is known.
-
-    Raises:
-        ValueError: if the file is larger than is read of texts (unpacked, too), damaged, or none of these.
-        OSError: if it cannot be read.
+    The content decides, not the name; packed or not, no more is read than of any text file. How a `tokenizer.json`
+    would clean and cut texts is ignored, because CLIP's own way is known.
     """
     data = read_bytes(path)
     try:

@@ -59,9 +59,6 @@ def fetch_repository(name: str) -> Path:
 
     What the cache has is taken as it is, without asking the hub; `hf download NAME` brings it up to date. Of several
     copies of the weights only one is fetched. HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE are respected.
-
-    Raises:
-        ValueError: if there is no such repository, or it is not in the cache and cannot be fetched.
     """
     cached = _cached(name)
     if cached is not None:

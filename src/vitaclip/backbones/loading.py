@@ -98,12 +98,8 @@ def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> B
 
 
 def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
-    """The tokenizer of weights that lie in `folder`: the one beside them, or else CLIP's own.
-
-    Raises:
-        ValueError: if there is none beside them and CLIP's own does not fit, or if it has more entries than the text
-            tower.
-    """
+    """The tokenizer of weights that lie in `folder`: the one beside them, or else CLIP's own if the text tower has as
+    many entries. One with more entries than the text tower is refused."""
     beside = next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
     if beside is not None:
         tokenizer = Tokenizer.from_file(beside)

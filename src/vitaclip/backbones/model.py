@@ -48,11 +48,8 @@ class CLIP(nn.Module):
         return clip
 
     def resized(self, image_size: int) -> "CLIP":
-        """The same CLIP for square images of `image_size` pixels a side; all weights but the positions are shared.
-
-        Raises:
-            ValueError: if the size is no multiple of the patch size.
-        """
+        """The same CLIP for square images of `image_size` pixels a side, a multiple of the patch size; all weights but
+        the positions are shared."""
         config = replace(self.config, vision=replace(self.config.vision, image_size=image_size))
         state = self.state_dict()
         positions = resize_positions(state["vision.pos_embed"], image_size // config.vision.patch_size)
@@ -71,11 +68,7 @@ class CLIP(nn.Module):
         return self.text(self.text.token_embed(ids), end)
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Features (K, D), not of unit length, of whole texts.
-
-        Raises:
-            ValueError: if a text does not fit.
-        """
+        """Features (K, D), not of unit length, of whole texts."""
         tokens = self.tokenizer(texts, self.config.text.context_length)
         device = self.logit_scale.device
         return self.encode_text(tokens.ids.to(device), tokens.end.to(device))

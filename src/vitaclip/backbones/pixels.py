@@ -28,9 +28,6 @@ def transformers_pixels(folder: Path) -> PixelStatistics:
     """The pixel statistics of a folder of transformers: its image processor's, or else those of open_clip's config.
 
     Repositories often hold the same weights for both libraries.
-
-    Raises:
-        ValueError: if the file is damaged, or asks for pixels that CLIP does not take.
     """
     for name in PREPROCESSOR_FILES:
         if (folder / name).is_file():

@@ -57,10 +57,6 @@ class StateFile:
         """The weights: name -> tensor, as stored, in memory of their own.
 
         They are copied, not mapped: a file that is overwritten later would change a mapped model or end the process.
-
-        Raises:
-            ValueError: if the file is damaged.
-            OSError: if it cannot be read.
         """
         with reading(self.path):
             return self._read()

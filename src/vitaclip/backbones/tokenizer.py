@@ -84,10 +84,6 @@ class Tokenizer:
 
         >>> Tokenizer.from_file().encode("a photo of a dog")
         [320, 1125, 539, 320, 1929]
-
-        Raises:
-            ValueError: if the file is too large, damaged, or not a tokenizer of CLIP's kind.
-            OSError: if it cannot be read.
         """
         return cls(read_bpe(path))
 
@@ -118,11 +114,8 @@ class Tokenizer:
         return [token.removesuffix("</w>") for token in tokens]
 
     def __call__(self, texts: Sequence[str], context_length: int = 77) -> TokenBatch:
-        """Ids of whole texts with start and end token, as wide as the longest of them.
-
-        Raises:
-            ValueError: if a text needs more than `context_length` tokens.
-        """
+        """Ids of whole texts with start and end token, as wide as the longest of them. A text of more than
+        `context_length` tokens is refused."""
         rows, room = [self.encode(text) for text in texts], self.layout.room(context_length)
         for text, row in zip(texts, rows, strict=True):
             if len(row) > room:

@@ -210,11 +210,7 @@ class Head(Part):
         return self._own_numbers.get(name, self._own_numbers.get(_read_name(name)))
 
     def indices(self, names: Sequence[str]) -> list[int]:
-        """The numbers of names among its own classes.
-
-        Raises:
-            ValueError: if one is not among them.
-        """
+        """The numbers of names among its own classes, all of which must be there."""
         own = [number for number in map(self.own_number, names) if number is not None]
         if len(own) < len(names):
             remedy = "give some of its own names, or train a model whose head takes templates"

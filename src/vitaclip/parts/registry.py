@@ -66,9 +66,6 @@ def find_part(slot: str, name: str) -> "type[Part]":
 def read_settings(slot: str, name: str, settings: Mapping[str, Any] | None) -> Any:
     """The config of a part from its settings, defaults filled in. Texts, as a command line gives them, become what
     the field is.
-
-    Raises:
-        ValueError: for an unknown part, a setting it does not have, or a value it refuses.
     """
     config = find_part(slot, name).config_class
     if not isinstance(settings, Mapping | None):
