@@ -4,14 +4,13 @@ import csv
 import io
 import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from torchrun import fork, status_of
 from vitaclip.files import (
     atomic_write,
     check_no_input,
@@ -23,17 +22,6 @@ from vitaclip.files import (
     write_text,
 )
 
-WRITER = """
-import os, sys
-from pathlib import Path
-os.getpid = lambda: 1  # as in a container of its own
-from vitaclip.files import write_text
-file, letter = Path(sys.argv[1]), sys.argv[2]
-for _ in range(60):
-    write_text(file, 5000 * letter)
-    assert len(set(file.read_text())) == 1 and file.stat().st_size == 5000
-"""
-
 
 @pytest.fixture
 def umask() -> Iterator[None]:
@@ -42,10 +30,17 @@ def umask() -> Iterator[None]:
     os.umask(before)
 
 
-def test_writers_with_one_process_id_never_meet(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", WRITER, str(tmp_path / "shared.txt")]
-    with subprocess.Popen([*command, "a"]) as first, subprocess.Popen([*command, "b"]) as second:
-        assert (first.wait(), second.wait()) == (0, 0)
+def test_writers_with_one_process_id_never_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # as in a container of its own
+    file = tmp_path / "shared.txt"
+
+    def write(letter: str) -> None:
+        for _ in range(20):
+            write_text(file, 5000 * letter)
+            assert file.read_text() in (5000 * "a", 5000 * "b")
+
+    writers = [fork(lambda letter=letter: write(letter)) for letter in "ab"]
+    assert [status_of(writer) for writer in writers] == [0, 0]
     assert [file.name for file in tmp_path.iterdir()] == ["shared.txt"]
 
 

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PROGRAM = Path(__file__).parents[2] / "benchmarks" / "gpu.py"
 
 
@@ -14,6 +16,7 @@ def run(out: Path, *parts: str, minutes: float = 2) -> tuple[int, dict[str, dict
     return ended.returncode, json.loads(out.read_text())
 
 
+@pytest.mark.slow
 def test_parts_report_figures_and_a_table(tmp_path: Path) -> None:
     status, found = run(tmp_path / "gpu.json", "card", "correct")
     assert status == 0

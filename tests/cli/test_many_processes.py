@@ -2,8 +2,8 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -43,49 +43,63 @@ def command(model: Path, out: Path, *arguments: str) -> list[str]:
     return ["eval", *arguments, "--runtime.device", "cpu", "--runtime.precision", "float32"]
 
 
-def on_one_and_two(model: Path, tmp_path: Path, *arguments: str) -> tuple[list[dict[str, Any]], str]:
-    """What both write, and what two processes print."""
-    assert main(command(model, tmp_path / "1.json", *arguments)) == 0
-    ended = torchrun.launch(2, "-m", "vitaclip", *command(model, tmp_path / "2.json", *arguments))
-    assert ended.returncode == 0, ended.stderr
-    return [json.loads((tmp_path / f"{count}.json").read_text()) for count in (1, 2)], ended.stdout
+Run = Callable[[list[str]], tuple[int, str, str]]
+
+
+@pytest.fixture
+def on_two(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Runs a command on two ranks, copies of this process: the worse exit status, and what both print."""
+
+    def run(arguments: list[str]) -> tuple[int, str, str]:
+        capfd.readouterr()
+        status = max(torchrun.run_on_ranks(lambda: main(arguments)))
+        return status, *capfd.readouterr()
+
+    return run
 
 
 def test_a_list_is_scored_once_and_told_once(model: Path, videos: list[Path], tmp_path: Path) -> None:
+    """By the launcher."""
     file = write_list(tmp_path / "val.csv", videos[:11])
     arguments = [str(file), "--classes", ", ".join(NAMES)]
-    (one, two), printed = on_one_and_two(model, tmp_path, *arguments)
-    assert two == one
-    assert printed.count("11 of 11") == 1
+    assert main(command(model, tmp_path / "1.json", *arguments)) == 0
+    ended = torchrun.launch(2, "-m", "vitaclip", *command(model, tmp_path / "2.json", *arguments))
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads((tmp_path / "2.json").read_text()) == json.loads((tmp_path / "1.json").read_text())
+    assert ended.stdout.count("11 of 11") == 1
 
 
-def test_a_protocol_is_run_once_and_told_once(model: Path, videos: list[Path], tmp_path: Path) -> None:
+def test_a_protocol_is_run_once_and_told_once(model: Path, videos: list[Path], tmp_path: Path, on_two: Run) -> None:
     for name, part in (("first", videos[::2]), ("second", videos[1::2])):
         write_list(tmp_path / f"{name}.csv", part)
     (tmp_path / "halves.yaml").write_text(PROTOCOL)
     arguments = ["--protocol", str(tmp_path / "halves.yaml"), "--root", str(tmp_path)]
-    (one, two), printed = on_one_and_two(model, tmp_path, *arguments)
-    assert two == one
+    assert main(command(model, tmp_path / "1.json", *arguments)) == 0
+    status, printed, errors = on_two(command(model, tmp_path / "2.json", *arguments))
+    assert status == 0, errors
+    assert json.loads((tmp_path / "2.json").read_text()) == json.loads((tmp_path / "1.json").read_text())
     assert printed.count("halves: two halves") == 1
 
 
 @pytest.mark.parametrize("arguments", [["absent.csv"], ["--protocol", "ucf101_zeroshot", "--root", "absent"]])
-def test_a_mistake_that_both_meet_is_told_once(model: Path, tmp_path: Path, arguments: list[str]) -> None:
-    ended = torchrun.launch(2, "-m", "vitaclip", *command(model, tmp_path / "out.json", *arguments))
-    assert ended.returncode != 0
-    assert ended.stderr.count("vitaclip: error: ") == 1, ended.stderr
+def test_a_mistake_that_both_meet_is_told_once(model: Path, tmp_path: Path, arguments: list[str], on_two: Run) -> None:
+    status, _, errors = on_two(command(model, tmp_path / "out.json", *arguments))
+    assert status == 2
+    assert errors.count("vitaclip: error: ") == 1, errors
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_failure_of_one_process_ends_all_with_its_message(model: Path, videos: list[Path], tmp_path: Path) -> None:
+def test_a_failure_of_one_process_ends_all_with_its_message(
+    model: Path, videos: list[Path], tmp_path: Path, on_two: Run
+) -> None:
     bad = tmp_path / "jump_up" / "bad.mp4"
     bad.parent.mkdir()
     bad.write_bytes(videos[0].read_bytes()[:200])
     file = write_list(tmp_path / "val.csv", [*videos[:6], bad])  # in the share of the second process
     arguments = [str(file), "--classes", ", ".join(NAMES), "--data.on_error", "raise"]
-    ended = torchrun.launch(2, "-m", "vitaclip", *command(model, tmp_path / "out.json", *arguments))
-    assert ended.returncode != 0
-    lines = [line for line in ended.stderr.splitlines() if line.startswith("vitaclip: error: ")]
-    assert sum("process 1: " in line and "bad.mp4" in line for line in lines) == 1, ended.stderr
+    status, _, errors = on_two(command(model, tmp_path / "out.json", *arguments))
+    assert status == 2
+    lines = [line for line in errors.splitlines() if line.startswith("vitaclip: error: ")]
+    assert sum("process 1: " in line and "bad.mp4" in line for line in lines) == 1, errors
     assert all("bad.mp4" in line or "another one went away" in line for line in lines)
     assert not (tmp_path / "out.json").exists()

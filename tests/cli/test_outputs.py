@@ -1,6 +1,7 @@
 """What commands write: nothing of others is lost, what is done is kept, and no figure is NaN."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -8,17 +9,22 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import torchrun
 from small_world import NAMES, Refusal
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
+from vitaclip.predictor import Prediction, Predictor
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.train.checkpoint import CheckpointStore
 
@@ -135,42 +141,40 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
-INTERRUPTED = """
-import sys
-from vitaclip.cli import main
-from vitaclip.predictor import Predictor
-predict = Predictor.predict_many
-def interrupted(*arguments, **options):
-    for number, prediction in enumerate(predict(*arguments, **options)):
-        if number == 5:
-            raise KeyboardInterrupt
-        yield prediction
-Predictor.predict_many = interrupted
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
 def test_interrupted_predictions_keep_what_is_done(
-    suffix: str, world: Path, model_folder: Path, tmp_path: Path
+    suffix: str, world: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    predict_many = Predictor.predict_many
+
+    def interrupted(*arguments: Any) -> Iterator[Prediction]:
+        yield from islice(predict_many(*arguments), 5)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Predictor, "predict_many", interrupted)
     out = tmp_path / f"out.{suffix}"
     arguments = ["predict", str(world / "videos"), "--model", str(model_folder), "--out", str(out), "--workers", "0"]
-    run = subprocess.run([sys.executable, "-c", INTERRUPTED, *arguments], capture_output=True, text=True, check=False)
-    assert run.returncode == 130
+    assert main(arguments) == 130
     assert len(read_rows(out)) == 5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
 def test_full_disk_keeps_whole_rows_and_names_the_file(world: Path, model_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
-    limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000));"
-    code = f"import sys; from vitaclip.cli import main; {limit} sys.exit(main(sys.argv[1:]))"
     arguments = ["predict", str(world / "videos"), "--model", str(model_folder), "--out", str(out), "--workers", "0"]
-    run = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
-    assert run.returncode == 2
-    assert f"vitaclip: error: {out}: File too large" in run.stderr
+
+    def on_a_full_disk() -> int:
+        import resource
+
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()  # where pytest keeps what is printed is a file too
+        status = main(arguments)
+        (tmp_path / "said").write_text(sys.stderr.getvalue())
+        return status
+
+    assert torchrun.status_of(torchrun.fork(on_a_full_disk)) == 2
+    assert f"vitaclip: error: {out}: File too large" in (tmp_path / "said").read_text()
     assert out.stat().st_size <= 1000
     assert 1 <= len(read_rows(out)) < 12
     assert out.read_text().endswith("\n")

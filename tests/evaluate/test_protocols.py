@@ -4,12 +4,14 @@ import csv
 import hashlib
 import json
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from fake_datasets import save_fake_model, write_fake_datasets
 from small_world import Refusal
@@ -81,6 +83,12 @@ def evaluate(fake: Path, protocol: str, model: str, out: Path, *more: str, datas
     return found
 
 
+@cache
+def read_clips(views: EvalViews, video: Path) -> Tensor:
+    """Many parts have the same videos."""
+    return views.read(video)
+
+
 @torch.no_grad()
 def predict_by_hand(
     root: Path, lists: list[str], names: list[str], texts: list[str], model: VideoModel, templates: list[str] | None
@@ -93,7 +101,7 @@ def predict_by_hand(
         with (root / f"{list_name}.csv").open(newline="") as file:
             for path, label in csv.reader(file):
                 if label in names:
-                    clips = EvalViews(sampling, 2, 1, model.image_size).read(root / path)
+                    clips = read_clips(EvalViews(sampling, 2, 1, model.image_size), root / path)
                     mean = torch.stack([model(clip[None], text)[0].softmax(dim=0) for clip in clips]).mean(dim=0)
                     best = int(mean.argmax())
                     predictions.append(Prediction(str(root / path), label, names[best], float(mean[best])))
