@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -256,14 +257,17 @@ def test_deep_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize(("name", "status"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
-def test_training_saves_when_it_is_told_to_end(name: str, status: int, world: Path, tmp_path: Path) -> None:
-    with start_training(world, tmp_path) as run:
-        assert run.stdout is not None
-        next(line for line in run.stdout if line.startswith("step 2 of 10000: "))
-        run.send_signal(getattr(signal, name))
-        rest = run.stdout.read()
-    assert run.returncode == status
-    asked = re.search(r"asked to stop after step (\d+): what was done is saved", rest)
+def test_training_saves_when_it_is_told_to_end(
+    name: str, status: int, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = torchrun.fork(lambda: main(training(world, tmp_path)))
+    metrics, until = tmp_path / "metrics.jsonl", time.monotonic() + 60
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < 2:
+        assert time.monotonic() < until, "no step was made"
+        time.sleep(0.01)
+    os.kill(run, getattr(signal, name))
+    assert torchrun.status_of(run) == status
+    asked = re.search(r"asked to stop after step (\d+): what was done is saved", capfd.readouterr().out)
     assert asked
     assert CheckpointStore(tmp_path / "checkpoints", 1).steps() == [int(asked[1])]
 
@@ -271,8 +275,9 @@ def test_training_saves_when_it_is_told_to_end(name: str, status: int, world: Pa
 def test_second_interrupt_ends_training(world: Path, tmp_path: Path) -> None:
     """While the lists are read nothing looks for a wish to stop; here a pipe in place of a list keeps it waiting."""
     os.mkfifo(tmp_path / "list.csv")
+    command = [sys.executable, "-m", "vitaclip", *training(world, tmp_path / "run", tmp_path / "list.csv")]
     with (
-        start_training(world, tmp_path / "run", train=tmp_path / "list.csv") as run,
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run,
         (tmp_path / "list.csv").open("w"),  # goes on once the list is being read
     ):
         run.send_signal(signal.SIGINT)
@@ -282,10 +287,9 @@ def test_second_interrupt_ends_training(world: Path, tmp_path: Path) -> None:
         assert run.wait(60) == 130
 
 
-def start_training(world: Path, out: Path, train: Path | None = None) -> "subprocess.Popen[str]":
-    """In a process of its own."""
+def training(world: Path, out: Path, train: Path | None = None) -> list[str]:
+    """A command that trains for long."""
     arguments = ["--config", "own_videos", "--data.train", str(train or world / "videos"), "--out", str(out)]
     arguments += ["--model.backbone", str(world / "backbone"), "--optim.steps", "10000", "--optim.batch_size", "2"]
     arguments += ["--data.workers", "0", "--log_every", "1", "--data.classes", ", ".join(NAMES)]
-    command = [sys.executable, "-m", "vitaclip", "train", *arguments]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return ["train", *arguments]
