@@ -28,10 +28,10 @@ def run(arguments: Namespace) -> int:
     config = as_dataclass(ResizeConfig, arguments)
     copies = find_copies(arguments.source, arguments.target, config)
     waiting = {video: copy for video, copy in copies.items() if not copy.exists()}
-    shrunk = []
-    for outcome in track(make_copies(waiting, arguments.target, config), "shrinking", len(waiting)):
+    console, shrunk = terminal(stderr=True), []
+    for outcome in track(make_copies(waiting, arguments.target, config), "shrinking", len(waiting), console):
         if outcome.error:
-            terminal(stderr=True).print(f"failed: {outcome.problem}", style="yellow", soft_wrap=True)
+            console.print(f"failed: {outcome.problem}", style="yellow", soft_wrap=True)
         else:
             shrunk.append(outcome.item)
     rows = [

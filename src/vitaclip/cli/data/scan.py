@@ -38,11 +38,12 @@ def run(arguments: Namespace) -> int:
         check_outputs(arguments, *(str(Path(arguments.out) / name) for name in ("bad.csv", "clean.csv")))
     names = choose_classes(arguments.classes) if arguments.classes else None
     targets, bad_at_sight = find_targets(arguments.videos, arguments.root or None, names)
-    found = track(scan_videos([*targets], as_dataclass(ScanConfig, arguments)), "checking", len(targets))
+    console = terminal(stderr=True)
+    found = track(scan_videos([*targets], as_dataclass(ScanConfig, arguments)), "checking", len(targets), console)
     bad: list[BadVideo] = []
     for each in chain(bad_at_sight, found):
         if each is not None:
-            terminal(stderr=True).print(f"bad: {each.problem}", style="yellow", soft_wrap=True)
+            console.print(f"bad: {each.problem}", style="yellow", soft_wrap=True)
             bad.append(each)
     if arguments.out:
         write_scan(targets, bad, arguments.out)
