@@ -8,7 +8,7 @@ import pytest
 from vitaclip.cli.screen import print_table, terminal
 from vitaclip.strings import printable
 
-HOSTILE = "a\x1b[2J\x1b]0;title\x07\n\u202egnp.mp4\u2028\x9b31m\udcff"
+HOSTILE = "a [/b]\x1b[2J\x1b]0;title\x07\n\u202egnp.mp4\u2028\x9b31m\udcff"
 
 
 def test_no_control_character_is_left() -> None:

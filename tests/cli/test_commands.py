@@ -209,14 +209,6 @@ def test_missing_files_are_named(run_folder: Path, world: Path, refusal: Refusal
     assert "nowhere.mp4: does not exist" in refusal("predict", "nowhere.mp4", "--model", "no_model")
 
 
-def test_brackets_in_names_are_printed_as_they_are(
-    run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    video = str(world / "videos" / "jump_up" / "0.mp4")
-    assert main(["predict", video, "--model", str(run_folder / "model"), "--classes", "a [/b], run"]) == 0
-    assert "a [/b]" in capsys.readouterr().out
-
-
 def test_eval_of_a_folder_with_names_unknown_to_the_model_is_zero_shot(
     world: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -231,12 +223,6 @@ def test_eval_of_a_folder_with_names_unknown_to_the_model_is_zero_shot(
 def test_class_lists_are_checked(names: str, message: str, run_folder: Path, world: Path, refusal: Refusal) -> None:
     video = str(world / "videos" / "jump_up" / "0.mp4")
     assert message in refusal("predict", video, "--model", str(run_folder / "model"), "--classes", names)
-
-
-def test_an_empty_class_file_is_refused(run_folder: Path, tmp_path: Path, world: Path, refusal: Refusal) -> None:
-    (tmp_path / "names.txt").write_text("\n\n")
-    arguments = ("predict", str(world / "videos"), "--model", str(run_folder / "model"))
-    assert "names.txt" in refusal(*arguments, "--classes", str(tmp_path / "names.txt"))
 
 
 def test_missing_arguments_are_named_as_the_command_names_them(refusal: Refusal) -> None:

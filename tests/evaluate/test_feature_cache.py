@@ -36,13 +36,6 @@ def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
     assert same(cache.read(set(states[1:]), (2, 8)), {state: entries[state] for state in states[1:]})
 
 
-def test_changed_file_is_not_found(tmp_path: Path) -> None:
-    entries = some_entries()
-    cache = FeatureCache(tmp_path, ABOUT)
-    cache.write(entries)
-    assert cache.read({("/a, b.mp4", 8, 9), ("/a, b.mp4", 7, 10), ("/b.mp4", 7, 9)}, (2, 8)) == {}
-
-
 def test_features_made_otherwise_are_not_found(tmp_path: Path) -> None:
     entries = some_entries()
     FeatureCache(tmp_path, ABOUT).write(entries)
