@@ -85,13 +85,12 @@ def test_foreign_file_is_refused_before_the_work(
 
 def test_own_files_are_written_over(world: Path, model_folder: Path, tmp_path: Path) -> None:
     video, out = str(world / "videos" / "jump_up" / "0.mp4"), str(tmp_path / "out")
+    quick = ["--model", str(model_folder), "--views.temporal", "1"]
     for _ in range(2):
         assert main(["convert", str(model_folder), str(tmp_path / "converted")]) == 0
         assert main(["convert", str(world / "backbone"), str(tmp_path / "plain")]) == 0
-        assert main(["explain", video, "--model", str(model_folder), "--out", out]) == 0
-        assert (
-            main(["eval", str(world / "videos"), "--model", str(model_folder), "--report", out, "--workers", "0"]) == 0
-        )
+        assert main(["explain", video, *quick, "--out", out]) == 0
+        assert main(["eval", str(world / "videos"), *quick, "--report", out, "--workers", "0"]) == 0
 
 
 def test_run_folder_with_foreign_config_is_refused(world: Path, tmp_path: Path, refusal: Refusal) -> None:

@@ -256,7 +256,9 @@ def test_missing_lists_and_videos_are_named_first(
     assert (third["videos_listed"], third["videos_scored"], len(third["skipped"])) == (8, 6, 2)
     assert third["skipped"][0].startswith("test3.csv:1: ")
     assert third["skipped"][1].startswith("test3.csv:2: ")
-    assert "1 video is not there" in refusal(*arguments, "--root", str(tmp_path), "--data.on-error", "raise")
+    assert "not there: 1 of the videos; copy" in refusal(
+        *arguments, "--root", str(tmp_path), "--data.on-error", "raise"
+    )
     for split in (1, 2, 3):
         (tmp_path / f"test{split}.csv").write_text(f"gone{split}.avi,{names[3]}\n")
     message = refusal(*arguments, "--root", str(tmp_path))

@@ -157,25 +157,24 @@ class Evaluation:
     def run_protocol(self) -> ProtocolResult:
         """Score the models that a protocol needs on its lists."""
         given, dist = self._arguments, self._dist
+        console = terminal(quiet=not dist.is_rank0)
         with dist.shared_errors():
             protocol, prompts = load_protocol(given.protocol), read_prompts(given)
             _check_arguments(given, protocol)
             lists = read_protocol_lists(protocol, given.data.root)
             if dist.is_rank0:
                 check_places(given, [str(lists.root / name) for name in lists.files])
+            for line in first_lines([*lists.missing.values()]):
+                console.print(f"not there: {line}", style="yellow", soft_wrap=True)
+            if lists.missing and given.data.on_error == "raise":
+                lacking = f"not there: {len(lists.missing)} of the videos"
+                raise ValueError(f"{lacking}; copy what is lacking, or leave it out with --data.on_error skip")
         prompts = replace(prompts, templates=prompts.templates or protocol.templates)
 
         def load(values: Mapping[str, int]) -> Round:
             name, model = self.load_model(values)
             return Round(values, name, model, lists.parts(values), check_training(lists, values, name))
 
-        console = terminal(quiet=not dist.is_rank0)
-        for line in first_lines([*lists.missing.values()]):
-            console.print(f"not there: {line}", style="yellow", soft_wrap=True)
-        if lists.missing and given.data.on_error == "raise":
-            count = len(lists.missing)
-            lacking = "1 video is" if count == 1 else f"{count} videos are"
-            raise dist.failure(f"{lacking} not there; copy what is lacking, or leave it out with --data.on_error skip")
         views = protocol.views or given.views
         parts = self._score([partial(load, values) for values in protocol.values], prompts, views)
         summary = summarize_parts(protocol, parts)
