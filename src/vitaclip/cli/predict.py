@@ -5,13 +5,7 @@ from contextlib import ExitStack
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.models import (
-    add_data_arguments,
-    add_model_arguments,
-    check_outputs,
-    load_predictor,
-    take_videos,
-)
+from vitaclip.cli.models import add_data_arguments, add_model_arguments, check_outputs, load_predictor, take_videos
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.workers import expect_processes
 from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
@@ -28,16 +22,8 @@ examples:
   vitaclip predict my_videos/ --model runs/own_videos/model --classes kinetics400
   vitaclip predict clip.mp4 --backbone miniature --classes names.txt --template "a photo of {}." """
 SHOWN_SETTINGS = (
-    "model",
-    "backbone",
-    "data.classes",
-    "template",
-    "views",
-    "top_k",
-    "out",
-    "data.workers",
-    "data.time_limit_seconds",
-    "runtime.device",
+    *("model", "backbone", "data.classes", "template", "views", "top_k", "out"),
+    *("data.workers", "data.time_limit_seconds", "runtime.device"),
 )
 
 
@@ -68,8 +54,8 @@ def run(arguments: Namespace) -> int:
     with ExitStack() as opened:
         writer = None
         if arguments.out:
-            writer = PredictionWriter(arguments.out, predictor.class_names, arguments.top_k, predictor.computed)
-            opened.enter_context(writer)
+            about = predictor.class_names, arguments.top_k, predictor.computed
+            writer = opened.enter_context(PredictionWriter(arguments.out, *about))
         many = predictor.predict_many(paths, arguments.top_k)
         for prediction in track(many, "predicting", len(paths)):
             if writer:

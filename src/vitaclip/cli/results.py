@@ -6,7 +6,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from vitaclip.cli.models import check_outputs
-from vitaclip.cli.screen import print_skipped, print_table, terminal
+from vitaclip.cli.screen import print_table, terminal
 from vitaclip.data.config import ViewsConfig
 from vitaclip.evaluate.evaluation import mixed_models
 from vitaclip.evaluate.metrics import EvaluationResult
@@ -18,6 +18,7 @@ from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.report import EvalSubject, check_report_folder, write_report
 from vitaclip.settings import to_dict
+from vitaclip.strings import first_lines
 
 
 def check_places(arguments: Namespace, inputs: Sequence[str] = ()) -> None:
@@ -65,7 +66,8 @@ def print_result(result: ProtocolResult) -> None:
             console.print(f"{name}: {text}", soft_wrap=True)
     if not result.protocol:
         _print_classes(result.parts[0].result)
-    print_skipped(console, list(dict.fromkeys(line for part in result.parts for line in part.result.skipped)))
+    for line in first_lines([*dict.fromkeys(line for part in result.parts for line in part.result.skipped)]):
+        console.print(f"skipped: {line}", style="yellow")
 
 
 def _print_accuracies(result: ProtocolResult) -> None:

@@ -19,7 +19,7 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-from vitaclip.strings import first_lines, printable
+from vitaclip.strings import printable
 
 T = TypeVar("T")
 
@@ -43,12 +43,6 @@ def print_error(message: str) -> None:
     Further lines of a list of problems are indented, so that a line end inside a name cannot forge a message of ours.
     """
     print("\n  ".join(map(printable, f"vitaclip: error: {message}".split("\n"))), file=sys.stderr)
-
-
-def print_skipped(console: Console, reasons: Sequence[str]) -> None:
-    """A line for each of the first videos that were skipped, and how many more there are."""
-    for line in first_lines(reasons):
-        console.print(f"skipped: {line}", style="yellow")
 
 
 def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
