@@ -5,6 +5,7 @@ import io
 import os
 import stat
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def test_writers_with_one_process_id_never_meet(tmp_path: Path, monkeypatch: pyt
             write_text(file, 5000 * letter)
             assert file.read_text() in (5000 * "a", 5000 * "b")
 
-    writers = [fork(lambda letter=letter: write(letter)) for letter in "ab"]
+    writers = [fork(partial(write, letter)) for letter in "ab"]
     assert [status_of(writer) for writer in writers] == [0, 0]
     assert [file.name for file in tmp_path.iterdir()] == ["shared.txt"]
 
