@@ -198,7 +198,7 @@ def test_templates_are_averaged_as_unit_vectors() -> None:
     parts = []
     for template in templates:
         tokens = model.backbone.tokenizer([template.format(name) for name in NAMES])
-        parts.append(F.normalize(model.backbone.encode_text(tokens.ids, tokens.end), dim=-1))
+        parts.append(F.normalize(model.backbone.encode_ids(tokens.ids, tokens.end), dim=-1))
     expected = F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
     torch.testing.assert_close(model.encode_text(NAMES, templates), expected)
 

@@ -119,6 +119,9 @@ class VideoModel(Pretrained):
     ) -> Tensor:
         """Embed class names: as the head has learned them, or in hand-written templates.
 
+        All class names become features here, in training and in evaluation; `evaluate.class_texts` only chooses the
+        templates and adds descriptions.
+
         Args:
             names: K class names; underscores count as blanks.
             templates: texts with one `{}` each, for the text tower. None: what the head has learned, or, if that is

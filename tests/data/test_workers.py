@@ -16,13 +16,13 @@ import torch
 
 from misbehaving import misbehave, nap, read_two, take, tensors_or_die
 from vitaclip.data import workers
-from vitaclip.data.workers import MAX_BYTES, Outcome, Pool, run_in_processes
+from vitaclip.data.workers import MAX_BYTES, Outcome, WorkerPool, run_in_processes
 
 TESTS = Path(__file__).parents[1]
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has it")
 
 
-def collect_all(pool: Pool[Any, Any]) -> list[Any]:
+def collect_all(pool: WorkerPool[Any, Any]) -> list[Any]:
     found: list[Any] = []
     while pool.pending:
         found += pool.collect()
@@ -94,7 +94,7 @@ def test_too_few_open_files_are_told() -> None:
 def test_sent_tensors_outlive_their_sender(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
     if method != "forkserver":
         monkeypatch.setattr(workers, "process_context", lambda: multiprocessing.get_context(method))
-    with Pool(tensors_or_die, 1) as pool:
+    with WorkerPool(tensors_or_die, 1) as pool:
         for item in range(3):
             pool.submit(item)
         multiprocessing.active_children()[0].join(60)
@@ -112,7 +112,7 @@ def test_sent_tensors_outlive_their_sender(method: str, monkeypatch: pytest.Monk
 @pytest.mark.parametrize(("how", "ending"), [("hang", "timed out"), ("segfault", "died")])
 def test_item_being_read_is_blamed_and_refused(how: str, ending: str) -> None:
     refused: dict[int, str] = {}
-    with Pool(read_two, 2, 0.6, refused) as pool:
+    with WorkerPool(read_two, 2, 0.6, refused) as pool:
         for job in (how, "nap", how, "nap"):  # the line of each worker
             pool.submit(job)
         outcomes = collect_all(pool)
@@ -124,7 +124,7 @@ def test_item_being_read_is_blamed_and_refused(how: str, ending: str) -> None:
     assert refused[8] in after.problem
 
 
-def start_napping(pool: Pool[Any, Any]) -> int:
+def start_napping(pool: WorkerPool[Any, Any]) -> int:
     """A worker that reads something: its process id."""
     pool.submit("nap")
     (worker,) = multiprocessing.active_children()
@@ -136,7 +136,7 @@ def start_napping(pool: Pool[Any, Any]) -> int:
 @pytest.mark.usefixtures("forked_workers")
 def test_job_stopped_for_a_while_blames_nobody() -> None:
     """Ctrl-Z, or a cluster that suspends jobs."""
-    with Pool(read_two, 1, 1.0) as pool:
+    with WorkerPool(read_two, 1, 1.0) as pool:
         pid = start_napping(pool)
         os.kill(pid, signal.SIGSTOP)
         time.sleep(1.2)
@@ -242,9 +242,9 @@ def test_sigterm_to_process_group_stops_only_main(video_folder: Path) -> None:
 
 DIES_AT_ONCE = """
 import multiprocessing, os, signal
-from vitaclip.data.workers import Pool
+from vitaclip.data.workers import WorkerPool
 
-Pool(print, 1).submit("")
+WorkerPool(print, 1).submit("")
 print(multiprocessing.active_children()[0].pid, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)  # long before the process has imported this program
 """
@@ -261,7 +261,7 @@ def test_worker_ends_whose_parent_dies_while_it_starts() -> None:
 
 def test_killed_server_takes_no_worker_with_it() -> None:
     """As when the system is short of memory and takes it."""
-    with Pool(nap, 2) as pool:
+    with WorkerPool(nap, 2) as pool:
         pool.submit(7)
         server = multiprocessing.forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # no other name
         os.kill(server, signal.SIGKILL)

@@ -24,7 +24,7 @@ from tiny import parameter_of
 from vitaclip.data.lists.list_file import read_list
 from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.micro_batches import draw_mix
+from vitaclip.train.mixing import draw_mix
 from vitaclip.train.trainer import Trainer
 
 

@@ -190,7 +190,7 @@ def encode_texts(clip: CLIP, tokens: TokenBatch) -> Tensor:
     """(K, D) unit vectors; the shorter half of the texts is not run to the length of the longest."""
     order = tokens.end.argsort()
     halves = [
-        clip.encode_text(tokens.ids[rows, : int(tokens.end[rows].max()) + 1], tokens.end[rows])
+        clip.encode_ids(tokens.ids[rows, : int(tokens.end[rows].max()) + 1], tokens.end[rows])
         for rows in order.chunk(2)
     ]
     return normalize(torch.cat(halves)[order.argsort()], dim=-1)

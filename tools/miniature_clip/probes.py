@@ -37,7 +37,7 @@ def image_features(clip: CLIP, pixels: Tensor, batch_size: int = 500) -> tuple[T
 def text_features(clip: CLIP, tokenizer: Tokenizer, texts: list[str]) -> Tensor:
     """(K, D) unit vectors."""
     tokens = tokenizer(texts, clip.config.text.context_length)
-    return normalize(clip.encode_text(tokens.ids, tokens.end), dim=-1)
+    return normalize(clip.encode_ids(tokens.ids, tokens.end), dim=-1)
 
 
 def zero_shot_scores(clip: CLIP, tokenizer: Tokenizer, stills: Stills) -> dict[str, float]:

@@ -63,7 +63,7 @@ class CLIP(nn.Module):
         """Features (..., D), not of unit length, of normalised images (..., 3, H, W)."""
         return self.vision(images)
 
-    def encode_text(self, ids: Tensor, end: Tensor) -> Tensor:
+    def encode_ids(self, ids: Tensor, end: Tensor) -> Tensor:
         """Features (K, D), not of unit length, of token ids (K, L) whose end tokens stand at `end` (K,)."""
         return self.text(self.text.token_embed(ids), end)
 
@@ -71,7 +71,7 @@ class CLIP(nn.Module):
         """Features (K, D), not of unit length, of whole texts."""
         tokens = self.tokenizer(texts, self.config.text.context_length)
         device = self.logit_scale.device
-        return self.encode_text(tokens.ids.to(device), tokens.end.to(device))
+        return self.encode_ids(tokens.ids.to(device), tokens.end.to(device))
 
     def set_pixels(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
         """Take other statistics out of the pixels from now on."""

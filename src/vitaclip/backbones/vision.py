@@ -28,8 +28,9 @@ class Trace:
     """Groups of context tokens (..., tokens, C) that the block's tokens could look at."""
 
 
-ContextOf = Callable[[int, Tensor], tuple[Tensor, Sequence[Tensor]]]
-"""What happens before a block: from its number and the tokens that come in to the tokens that go in, and context."""
+BeforeBlock = Callable[[int, Tensor], tuple[Tensor, Sequence[Tensor]]]
+"""What is called before each block: it takes the block's number and the tokens that come in, and returns the tokens
+that go in and the groups of context."""
 
 
 class VisionTower(nn.Module):
@@ -66,7 +67,7 @@ class VisionTower(nn.Module):
     def run_blocks(
         self,
         tokens: Tensor,
-        before: ContextOf = lambda _, tokens: (tokens, ()),
+        before: BeforeBlock = lambda _, tokens: (tokens, ()),
         *,
         all_tokens: bool = False,
     ) -> Iterator[Trace]:

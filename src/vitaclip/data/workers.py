@@ -127,7 +127,7 @@ def reading(item: int, name: object) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_AS, (earlier, most))
 
 
-class Pool(Generic[ItemT, ResultT]):
+class WorkerPool(Generic[ItemT, ResultT]):
     """Workers that do one task, each with a line of jobs. They end with the block, and with this process."""
 
     def __init__(
@@ -148,7 +148,7 @@ class Pool(Generic[ItemT, ResultT]):
         self._num_workers, self._limit, self._refused = workers, time_limit_seconds, refused
         self._workers: list[_Worker] = []
 
-    def __enter__(self) -> "Pool[ItemT, ResultT]":
+    def __enter__(self) -> "WorkerPool[ItemT, ResultT]":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -352,7 +352,7 @@ def run_in_processes(
     if not processes:
         yield from (_attempt(read, item) for item in waiting)
         return
-    with Pool(read, processes, time_limit_seconds) as pool:
+    with WorkerPool(read, processes, time_limit_seconds) as pool:
         for item in islice(waiting, processes):
             pool.submit(item)
         while pool.pending:

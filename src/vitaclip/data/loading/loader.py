@@ -15,7 +15,7 @@ from torch import Tensor
 
 from vitaclip.data.labels import label_tensor
 from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset
-from vitaclip.data.workers import Outcome, Pool
+from vitaclip.data.workers import Outcome, WorkerPool
 
 BatchT = TypeVar("BatchT")
 
@@ -137,7 +137,7 @@ def _load(
         yield from map(make, numbers)
         return
     waiting, made, failures = deque(numbers), dict[int, Outcome[int, BatchT]](), Counter[int]()
-    with Pool(make, workers, time_limit or math.inf, refused) as pool:
+    with WorkerPool(make, workers, time_limit or math.inf, refused) as pool:
         for due in numbers:
             while waiting and pool.pending + len(made) < _BATCHES_AHEAD * workers:
                 pool.submit(waiting.popleft())
