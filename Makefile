@@ -23,6 +23,7 @@ ablation: $(READY)  ## every variant and baseline on the miniature world, three 
 bench: $(READY)  ## measure speed, memory, growth and exactness: tables on the screen, all times in bench/*.json
 	$(BIN)/python benchmarks/parity.py --out bench/parity.json
 	$(BIN)/python benchmarks/training_speed.py --out bench/training_speed.json
+	$(BIN)/python benchmarks/methods_speed.py --out bench/methods_speed.json
 	$(BIN)/python benchmarks/kernels.py --out bench/kernels.json
 	$(BIN)/python benchmarks/scaling.py --out bench/scaling.json
 	$(BIN)/python benchmarks/decoding.py --folder bench/clips --runs 2 --long-runs 1 --out bench/decoding.json

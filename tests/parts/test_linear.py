@@ -82,7 +82,7 @@ def test_loading_reads_no_texts(world: Path, tmp_path: Path, monkeypatch: pytest
     model = Trainer(probe_config(world, tmp_path)).fit()
     expected = model.encode_text(NAMES)
     assert not torch.allclose(expected, model.encode_text(NAMES, TEMPLATES))
-    monkeypatch.setattr(CLIP, "encode_text", None)
+    monkeypatch.setattr(CLIP, "encode_ids", None)
     loaded = VideoModel.from_pretrained(tmp_path / "model")
     assert torch.equal(loaded.encode_text(NAMES), expected)
     assert "| compared with | linear |" in (tmp_path / "model" / "README.md").read_text()

@@ -95,22 +95,24 @@ class TimeFeatures(nn.Module):
     def forward(self, trace: Trace, tower: VisionTower) -> Tensor:
         """(B, T, L, C): the class token and the patches, without tokens that others put behind them."""
         tokens = trace.output[..., : 1 + tower.config.num_patches, :]
-        added = torch.zeros_like(tokens)
+        seen = tokens
         if self.convolution is not None:
-            added = added + self._convolve(tokens)
+            seen = seen + self._convolve(tokens)
         if self.positions is not None:
-            added = added + interpolate_frames(self.positions, tokens.shape[1])[:, None]
+            seen = seen + interpolate_frames(self.positions, tokens.shape[1])[:, None]
         if self.motion is not None:
-            added = added + F.pad(self.motion(trace, tower), (0, 0, 1, 0))
-        return tokens + added
+            seen = seen + F.pad(self.motion(trace, tower), (0, 0, 1, 0))
+        return seen
 
     def _convolve(self, tokens: Tensor) -> Tensor:
-        """The convolution as three products with shifted frames, which need no other order of axes; zeros outside."""
+        """The convolution as three products with shifted frames, which need no other order of axes; zeros outside. What
+        is kept for the way back are views of the tokens, which are there anyway."""
         assert self.convolution is not None
         assert self.convolution.bias is not None
         before, now, after = self.convolution.weight[:, 0].unbind(-1)
-        padded = F.pad(tokens, (0, 0, 0, 0, 1, 1))
-        return self.convolution.bias + padded[:, :-2] * before + tokens * now + padded[:, 2:] * after
+        from_before = F.pad(tokens[:, :-1] * before, (0, 0, 0, 0, 1, 0))
+        from_after = F.pad(tokens[:, 1:] * after, (0, 0, 0, 0, 0, 1))
+        return torch.addcmul(self.convolution.bias, tokens, now) + from_before + from_after
 
 
 class Motion(nn.Module):
@@ -136,7 +138,8 @@ class Motion(nn.Module):
 
     def forward(self, trace: Trace, tower: VisionTower) -> Tensor:
         """(B, T, N, C)."""
-        query, key = trace.block.attention.queries_and_keys(tower.patches(trace.block.norm1(trace.input)))
+        both = trace.block.attention.queries_and_keys(trace.block.norm1(trace.input))
+        query, key = (tower.patches(part) for part in both)
         from_before = self._bins(query[:, 1:], key[:, :-1]) @ self.before
         from_after = self._bins(query[:, :-1], key[:, 1:]) @ self.after
         return F.pad(from_before, (0, 0, 0, 0, 1, 0)) + F.pad(from_after, (0, 0, 0, 0, 0, 1))
