@@ -41,7 +41,6 @@ WRONG = [
     (OptimConfig, {"learning_rate": 0.0}, "above 0"),
     (OptimConfig, {"epochs": 5}, r"OptimConfig.epochs = 5: steps = 30000 too; set one of the two, and"),
     (OptimConfig, {"warmup_steps": 10, "steps": 10}, "fewer than all steps"),
-    (OptimConfig, {"loss": "bce", "label_smoothing": 0.1}, "must be 0 with bce"),
     (TrainConfig, {"early_stop_patience": 2, "validate_every": 5}, "needs data.val and validate_every > 0"),
     (ViewsConfig, {"frames": 1_000_000_000}, "at most 10,000"),
     (TrainConfig, {"out": ""}, "name the run folder"),

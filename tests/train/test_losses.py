@@ -24,14 +24,16 @@ def test_binary_cross_entropy_follows_its_definition() -> None:
         chances = [1 / (1 + 2.718281828459045 ** (mean - logit)) for logit in row]
         terms = [chance if k in own else 1 - chance for k, chance in enumerate(chances)]
         expected -= sum(torch.tensor(terms, dtype=torch.float64).log().tolist()) / 5
-    assert float(find_loss("bce")(logits, labels, OptimConfig(loss="bce"))) == pytest.approx(expected, rel=1e-12)
+    assert float(find_loss(OptimConfig(loss="bce")).sum_losses(logits, labels, OptimConfig())) == pytest.approx(
+        expected, rel=1e-12
+    )
 
 
 def test_cross_entropy_takes_labels_as_they_are() -> None:
     logits, labels = torch.randn(4, 5), torch.tensor([0, 3, 1, 1])
     config = OptimConfig(label_smoothing=0.1)
     expected = torch.nn.functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=0.1)
-    assert torch.equal(find_loss("cross_entropy")(logits, labels, config), expected)
+    assert torch.equal(find_loss(config).sum_losses(logits, labels, config), expected)
 
 
 @pytest.fixture
@@ -75,3 +77,8 @@ def test_several_labels_train_and_are_evaluated(
 def test_cross_entropy_refuses_several_labels(several: TrainConfig) -> None:
     with pytest.raises(ValueError, match=r"list\.csv:5: .* has several labels; set optim\.loss = bce, or give it one"):
         Trainer(changed(several, optim={"loss": "cross_entropy"})).fit()
+
+
+def test_smoothing_with_several_labels_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"label_smoothing = 0\.1: must be 0 with bce"):
+        find_loss(OptimConfig(loss="bce", label_smoothing=0.1))

@@ -73,8 +73,6 @@ class OptimConfig(Config):
         require(once, self, "warmup_epochs", f"warmup_steps = {self.warmup_steps} too; set one of the two")
         fits = self.epochs or self.warmup_steps < self.steps
         require(bool(fits), self, "warmup_steps", "must be fewer than all steps")
-        smooths = self.loss != "bce" or not self.label_smoothing
-        require(smooths, self, "label_smoothing", "must be 0 with bce")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,6 +26,7 @@ from vitaclip.evaluate.scoring import VideoFeatures, gather_features
 from vitaclip.model import VideoModel
 from vitaclip.runtime import pick_device
 from vitaclip.train.config import TrainConfig
+from vitaclip.train.losses import find_loss
 
 
 def read_train_list(config: TrainConfig) -> VideoList:
@@ -33,7 +34,7 @@ def read_train_list(config: TrainConfig) -> VideoList:
     data = config.data
     videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes)
     several = next((row for row in videos.samples if len(row.labels) > 1), None)
-    if several and config.optim.loss == "cross_entropy":
+    if several and not find_loss(config.optim).takes_several:
         raise ValueError(f"{several.source}: {several.path} has several labels; set optim.loss = bce, or give it one")
     if not data.shots:
         return videos

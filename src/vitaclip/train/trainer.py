@@ -49,7 +49,7 @@ class Trainer:
         """
         self.config, self.dist = config, dist
         with dist.shared_errors():  # what is quickly found wrong goes before the backbone is read
-            self.loss = find_loss(config.optim.loss)
+            self.loss = find_loss(config.optim)
             self.videos = read_train_list(config)
             self.val_videos = read_val_list(config, self.videos.class_names)
             self.schedule = Schedule(config.optim, len(self.videos.samples))
@@ -138,7 +138,7 @@ class Trainer:
         for video, labels, targets, masks in micro_batches(batch, self.model, self.config, self.rank_slice):
             with autocast(self.config.runtime, self.model.device):
                 logits = self.model.logits(self._video_features(video, masks), leaf)
-            loss = self.loss(logits, targets, optim)
+            loss = self.loss.sum_losses(logits, targets, optim)
             loss.backward()
             losses.append(loss.detach())
             correct.append(is_label(logits.argmax(dim=-1), labels).sum())
