@@ -4,8 +4,8 @@ python benchmarks/fuzz.py                         2000 files of all kinds of dam
 python benchmarks/fuzz.py --count 200 --seed 1
 
 Each file gives frames, the same alone and among others, or one line that names it. Files that exceed the time limit or
-end their process are listed: in training they count as broken ones. Anything else is a fault of ours, listed too; the
-exit status is then 1.
+end their process are listed: in training they count as broken ones. Anything else is a fault of ours, listed too, as is
+more than 300 MB of memory for a file; the exit status is then 1.
 """
 
 import argparse
@@ -19,19 +19,20 @@ from pathlib import Path
 os.environ["OMP_NUM_THREADS"] = "1"
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
-from damage import DAMAGES, Damaged, read_all, write_damaged
+from damage import DAMAGES, MOST_BYTES, Damaged, Reading, read_all, write_damaged
 from vitaclip.data.workers import Outcome
 
 FATES = ("frames", "named error", "timed out", "died", "failed")
 
 
-def print_table(fates: dict[str, Counter[str]]) -> None:
-    """Kinds of damage and what came of them."""
-    print(f"\n| damage | {' | '.join(FATES)} |\n|---|{'---:|' * len(FATES)}")
+def print_table(fates: dict[str, Counter[str]], peaks: dict[str, list[int]]) -> None:
+    """Kinds of damage, what came of them, and the most memory that a file took."""
+    print(f"\n| damage | {' | '.join(FATES)} | memory, MB |\n|---|{'---:|' * (len(FATES) + 1)}")
     for damage in (*DAMAGES, "all"):
         kinds = DAMAGES if damage == "all" else [damage]
         counts = sum((fates[kind] for kind in kinds), Counter[str]())
-        print(f"| {damage} | {' | '.join(str(counts[fate]) for fate in FATES)} |")
+        largest = max((peak for kind in kinds for peak in peaks[kind]), default=0)
+        print(f"| {damage} | {' | '.join(str(counts[fate]) for fate in FATES)} | {largest / 1e6:.0f} |")
 
 
 def main() -> int:
@@ -44,7 +45,8 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep the files here")
     options = parser.parse_args()
     fates: dict[str, Counter[str]] = defaultdict(Counter)
-    notable: list[tuple[Damaged, Outcome[Path, str]]] = []
+    peaks: dict[str, list[int]] = defaultdict(list)
+    notable: list[tuple[Damaged, Outcome[Path, Reading]]] = []
     started = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         files = list(write_damaged(options.folder or Path(temporary), options.count, options.seed))
@@ -53,13 +55,16 @@ def main() -> int:
             fates[file.damage][fate] += 1
             if outcome.result is None:
                 notable.append((file, outcome))
-    print_table(fates)
+            else:
+                peaks[file.damage].append(outcome.result.peak_bytes)
+    print_table(fates, peaks)
     seconds = time.monotonic() - started
     spent = f"{seconds:.0f} s ({made:.0f} to make them), {options.processes} processes"
     print(f"\n{options.count} files, seed {options.seed}, {spent}")
     for file, outcome in notable:
         print(f"{outcome.ending}: {file.path.name} ({file.damage}): {outcome.problem}")
-    return 1 if any(outcome.ending == "failed" for _, outcome in notable) else 0
+    within = max((peak for each in peaks.values() for peak in each), default=0) <= MOST_BYTES
+    return 0 if within and not any(outcome.ending == "failed" for _, outcome in notable) else 1
 
 
 if __name__ == "__main__":

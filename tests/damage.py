@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 import av.error
@@ -222,7 +223,34 @@ def write_damaged(folder: Path, count: int, seed: int = 0) -> Iterator[Damaged]:
         yield Damaged(path, damage)
 
 
-def read(path: Path) -> str:
+MOST_BYTES = 300_000_000
+"""Memory that reading a damaged file may take."""
+
+
+class Reading(NamedTuple):
+    """What reading a file came to."""
+
+    error: str
+    """In one line that names the file; empty if there are frames."""
+    peak_bytes: int
+    """Most memory of the process meanwhile, above that at its start; 0 where the system does not tell."""
+
+
+def read(path: Path) -> Reading:
+    """Reads a file as training and test do, and watches the memory of this process."""
+    if (refs := Path("/proc/self/clear_refs")).exists():
+        refs.write_text("5")  # the peak starts anew from what is resident
+    before = _peak_bytes()
+    return Reading(_read(path), _peak_bytes() - before)
+
+
+def _peak_bytes() -> int:
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+def _read(path: Path) -> str:
     """Makes a training clip and test views; the error in one line that names the file, empty if there are frames.
 
     Raises:
@@ -261,9 +289,11 @@ def _shrink(frame: Tensor) -> Tensor:
 
 def read_all(
     files: list[Damaged], processes: int, time_limit_seconds: float
-) -> Iterator[tuple[Damaged, str, Outcome[Path, str]]]:
+) -> Iterator[tuple[Damaged, str, Outcome[Path, Reading]]]:
     """Each with what it came to: frames, named error, or how its process ended."""
     by_path = {file.path: file for file in files}
     for outcome in run_in_processes(read, list(by_path), processes, time_limit_seconds):
-        fate = ("named error" if outcome.result else "frames") if outcome.ending == "done" else outcome.ending
+        fate: str = outcome.ending
+        if outcome.result is not None:
+            fate = "named error" if outcome.result.error else "frames"
         yield by_path[outcome.item], fate, outcome
