@@ -8,7 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from vitaclip.ablate.ablation import Run, RunResult, ScoredList, read_scored_list, run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
-from vitaclip.cli.parser import as_dataclass
+from vitaclip.cli.parser import RECIPE_HELP, as_dataclass
 from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
@@ -32,7 +32,7 @@ SHOWN_SETTINGS = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The variants, seeds and tests, and every field of a run."""
-    parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file; may stand first")
+    parser.add_argument("--config", action="config", help=RECIPE_HELP)
     several: dict[str, Any] = {"nargs": "+", "default": []}
     parser.add_argument("--variants", type=str, help="some of the variants; without it all of the file", **several)
     parser.add_argument(

@@ -35,7 +35,8 @@ class HelpFormatter(DefaultHelpFormatter):
 
     def _get_type_str(self, action: argparse.Action) -> str | None:
         text = super()._get_type_str(action)
-        return text and re.sub(r"Annotated\[(\w+(?:\[\w+, \.\.\.\])?), ([^\[\]]*)\]", r"\1 \2", text)
+        text = text and re.sub(r"Annotated\[(\w+(?:\[\w+, \.\.\.\])?), ((?:at|above|below) [^\[\]]*)\]", r"\1 \2", text)
+        return text and re.sub(r"Annotated\[(\w+(?:\[\w+, \.\.\.\])?), [^\[\]]*\]", r"\1", text)
 
 
 class _HelpAll(argparse.Action):
@@ -117,6 +118,7 @@ def as_dataclass(cls: type[ConfigT], arguments: Namespace) -> ConfigT:
     return cls(**{field.name: arguments[field.name] for field in fields})
 
 
+RECIPE_HELP = "a recipe, whose names `vitaclip list recipes` shows, or a YAML file; may stand first"
 _NAMED = {"--config": RECIPES, "--views": VIEWS}
 """Options that take a YAML file, or the name of one that comes with the package."""
 ALIASES = {"--classes": "--data.classes", "--root": "--data.root", "--workers": "--data.workers"}

@@ -6,7 +6,7 @@ from functools import partial
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from vitaclip.cli.parser import as_dataclass
+from vitaclip.cli.parser import RECIPE_HELP, as_dataclass
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
@@ -36,7 +36,7 @@ SHOWN_SETTINGS = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and every field of the run."""
-    parser.add_argument("--config", action="config", help="a recipe's name, or a YAML file; may stand first")
+    parser.add_argument("--config", action="config", help=RECIPE_HELP)
     what = "make 3 steps, say what the run would cost and what is wrong with the data, and write nothing"
     parser.add_argument("--dry_run", action="store_true", help=what)
     parser.add_class_arguments(TrainConfig)
