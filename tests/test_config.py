@@ -50,9 +50,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("cls", "values", "message"), WRONG)
-def test_a_wrong_field_is_named_with_its_value_and_remedy(
-    cls: type[object], values: dict[str, object], message: str
-) -> None:
+def test_wrong_field_is_named_with_value_and_remedy(cls: type[object], values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         cls(**values)
 
@@ -64,7 +62,7 @@ def test_unknown_fields_are_named() -> None:
         from_dict(CLIPConfig, {"embed_dim": 3})
 
 
-def test_a_model_config_says_every_setting_of_its_parts() -> None:
+def test_model_config_says_all_settings_of_parts() -> None:
     config = ModelConfig(context={"time": None, "global.count": "4", "local": {}}, head="learned_text")
     assert config.context == {"global": {"count": 4}, "local": {}}
     assert isinstance(config.head, dict)

@@ -12,9 +12,7 @@ from vitaclip.train.trainer import Trainer
 CLASSES = "jump up, moving left, moving right"
 
 
-def test_labels_from_one_are_told_in_training_and_evaluation(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_labels_from_one_are_told_everywhere(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     videos = [(world / "videos" / name / "0.mp4", label) for label, name in ((1, "jump_up"), (2, "moving_left"))]
     (tmp_path / "list.csv").write_text("".join(f"{path},{label}\n" for path, label in videos))
     config = train_config(world, tmp_path / "run")

@@ -115,7 +115,7 @@ def test_published_numbers_of_parameters_train(name: str, millions: float) -> No
     assert sum(model.trained_counts().values()) / 1e6 == pytest.approx(millions, abs=1e-3)
 
 
-def test_coop_is_own_videos_with_the_text_context_alone() -> None:
+def test_coop_is_own_videos_with_text_alone() -> None:
     coop, own = to_dict(load_recipe("coop_vitb16")), to_dict(load_recipe("own_videos"))
     assert load_recipe("coop_vitb16").model.video_is_frozen
     assert (coop["model"]["head"]["num_context"], coop["data"]["feature_cache"]) == (16, "runs/features")
@@ -142,7 +142,7 @@ def test_recipes_are_valid(name: str) -> None:
     assert first_line.endswith("."), "the first line is what `vitaclip list recipes` shows"
 
 
-def test_a_file_comes_before_a_recipe_and_an_unknown_name_lists_them(tmp_path: Path) -> None:
+def test_file_comes_before_recipe_of_its_name(tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text("optim: {steps: 7}")
     assert load_recipe(str(mine)).optim.steps == 7

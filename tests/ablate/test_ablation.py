@@ -118,7 +118,7 @@ def test_a_run_stopped_before_its_tests_goes_on(
     ]
 
 
-def test_list_that_a_classifier_cannot_serve_is_a_dash(world: Path, tmp_path: Path) -> None:
+def test_list_beyond_a_classifier_is_a_dash(world: Path, tmp_path: Path) -> None:
     overrides = {"model.context": {}, "model.pool": {"name": "decode", "blocks": 2}, "model.head": "classifier"}
     claims = (Claim(says="texts help", better="less", than="classifier"),)
     variants = [Variant(name="classifier", overrides=overrides), LESS]

@@ -77,7 +77,7 @@ def test_backbone_of_another_size_is_refused(tmp_path: Path) -> None:
         VideoModel.from_pretrained(tmp_path / "evl.pth", backbone="miniature", class_names=case.class_names)
 
 
-def test_evl_checkpoint_gives_the_logits_it_was_saved_with(tmp_path: Path) -> None:
+def test_evl_checkpoint_gives_the_saved_logits(tmp_path: Path) -> None:
     names = ("moving left", "growing", "shrinking")
     config = ModelConfig(context={}, pool={"name": "decode", "blocks": 2}, head="classifier", num_frames=4)
     saved = VideoModel(load_backbone("miniature"), config, names).eval()

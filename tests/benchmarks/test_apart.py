@@ -50,7 +50,7 @@ def test_what_it_prints_comes_back(run: Run) -> None:
     assert run("print(sys.argv[1:])") == "said before\n['--more']\n"
 
 
-def test_another_failure_ends_all_and_its_message_is_seen(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+def test_another_failure_ends_all_with_its_message(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(subprocess.CalledProcessError):
         run("raise RuntimeError('what is wrong')")
     assert "RuntimeError: what is wrong" in capfd.readouterr().err

@@ -33,7 +33,7 @@ def pixels(*shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(("video", "text"), SETTINGS)
-def test_a_step_has_the_logits_and_the_gradients_of_ours(video: dict[str, Any], text: dict[str, Any]) -> None:
+def test_step_has_our_logits_and_gradients(video: dict[str, Any], text: dict[str, Any]) -> None:
     model = tiny_model(NAMES, **video, **text).double()
     published = PublishedModel(model, NAMES)
     clips, labels = pixels(4), torch.tensor([0, 1, 2, 1])

@@ -9,7 +9,7 @@ from vitaclip.backbones import text as text_tower
 from vitaclip.runtime import RuntimeConfig
 
 
-def test_what_a_class_keeps_of_its_own_is_in_the_formula(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_formula_counts_what_a_class_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond the texts that are kept, a class still costs its gradient and the optimiser's state, counted here."""
     monkeypatch.setattr(text_tower, "MAX_STORED_TEXTS", 4)
     monkeypatch.setattr(operations, "MAX_STORED_TEXTS", 4)
@@ -25,7 +25,7 @@ def test_what_a_class_keeps_of_its_own_is_in_the_formula(monkeypatch: pytest.Mon
     assert formula[1] - formula[0] > counted[1] - counted[0]
 
 
-def test_what_attention_by_products_keeps_more_is_in_the_formula() -> None:
+def test_formula_counts_attention_by_products() -> None:
     """The weights and the scaled queries, against what torch keeps for training in bfloat16 and would in float32."""
     model = full_size.build_model(classes=10, frames=2, image_size=32, small=True)
     vision = model.backbone.config.vision

@@ -38,9 +38,7 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
     assert all(word in line for word in ("top-1", "clips/s", "waiting for data", "memory"))
 
 
-def test_train_dry_run_says_what_the_run_would_be(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_dry_run_says_what_would_be(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(training(world, tmp_path / "run", "--dry-run", steps=6)) == 0
     rows = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines() if "│" in line]
     figures = {row[1]: row[2] for row in rows}
@@ -51,7 +49,7 @@ def test_train_dry_run_says_what_the_run_would_be(
     assert not (tmp_path / "run").exists()
 
 
-def test_train_takes_few_shots_counts_epochs_and_stops_early(
+def test_train_takes_shots_epochs_and_early_stop(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
 ) -> None:
     options = ["--data.val", str(world / "videos"), "--data.classes", "", "--data.shots", "2", "--data.shots_seed", "1"]
@@ -132,7 +130,7 @@ def test_eval_reports_supervised_and_zero_shot(
     assert "never trained on: 2 of 2 candidates" in " ".join(capsys.readouterr().out.split())
 
 
-def test_eval_leaves_out_what_is_not_there_or_stops_before_it_reads_any(
+def test_eval_skips_or_refuses_missing_videos(
     run_folder: Path, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], opened: list[Path]
 ) -> None:
     out, good = tmp_path / "result.json", world / "videos" / "jump_up" / "0.mp4"
@@ -209,7 +207,7 @@ def test_missing_files_are_named(run_folder: Path, world: Path, refusal: Refusal
     assert "nowhere.mp4: does not exist" in refusal("predict", "nowhere.mp4", "--model", "no_model")
 
 
-def test_eval_of_a_folder_with_names_unknown_to_the_model_is_zero_shot(
+def test_folder_of_unknown_names_is_zero_shot(
     world: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for i, name in enumerate(("stand", "sit_down")):
@@ -225,7 +223,7 @@ def test_class_lists_are_checked(names: str, message: str, run_folder: Path, wor
     assert message in refusal("predict", video, "--model", str(run_folder / "model"), "--classes", names)
 
 
-def test_missing_arguments_are_named_as_the_command_names_them(refusal: Refusal) -> None:
+def test_missing_arguments_are_named(refusal: Refusal) -> None:
     assert refusal("data", "prepare", "kinetics400", "--root", "x", "--out", "y") == (
         "the following arguments are required: annotations (see: vitaclip data prepare --help)"
     )
@@ -233,7 +231,7 @@ def test_missing_arguments_are_named_as_the_command_names_them(refusal: Refusal)
 
 
 @pytest.mark.parametrize("command", ["train", "eval", "predict", "explain", "ablate"])
-def test_help_is_short_and_all_of_it_is_there(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_short_and_help_all_whole(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     texts = []
     for option in ("--help", "--help-all"):
         with pytest.raises(SystemExit):

@@ -82,7 +82,7 @@ def test_eval_joins_ucf101_folders_to_the_wording(world: Path, ucf_folder: Path,
     assert set(result["class_accuracy"]) == {"apply eye makeup", "handstand pushups"}
 
 
-def test_a_model_trained_on_the_wording_knows_the_folders(
+def test_model_trained_on_wording_knows_folders(
     world: Path, ucf_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, out = tmp_path / "run", tmp_path / "result.json"

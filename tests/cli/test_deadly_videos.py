@@ -25,7 +25,7 @@ def train(world: Path, out: Path, *options: str) -> int:
     return main([*arguments, "--log_every", "1", *options])
 
 
-def test_training_goes_on_as_if_the_file_were_broken(deadly_world: Path, tmp_path: Path) -> None:
+def test_deadly_file_counts_as_broken_in_training(deadly_world: Path, tmp_path: Path) -> None:
     limit = ("--data.workers", "2", "--data.time_limit_seconds", "1")
     assert train(deadly_world, tmp_path / "run", *limit, "--data.val", str(deadly_world / "videos")) == 0
     hanging = deadly_world / "videos" / "jump_up" / "hang.mp4"

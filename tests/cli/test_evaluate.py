@@ -50,9 +50,7 @@ def as_table(found: dict[str, dict[str, float]]) -> torch.Tensor:
     return torch.tensor([[of_video[name] for name in NAMES] for of_video in found.values()])
 
 
-def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_given(
-    world: Path, model_folder: Path, tmp_path: Path
-) -> None:
+def test_description_and_template_files_are_read_everywhere(world: Path, model_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "said.json").write_text(json.dumps(DESCRIPTIONS))
     (tmp_path / "templates.txt").write_text("\n".join(TEMPLATES))
     plain = expected(world, model_folder, ClassPrompts())
@@ -88,7 +86,7 @@ def test_descriptions_and_templates_of_a_file_are_read_wherever_they_can_be_give
         )
 
 
-def test_a_way_of_testing_is_named_and_parts_of_it_are_changed(world: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_named_views_may_be_changed_in_part(world: Path, model_folder: Path, tmp_path: Path) -> None:
     found, _ = evaluated(world, model_folder, tmp_path, "--views", "xclip_4x3", "--views.temporal", "2")
     views = ViewsConfig(temporal=2, spatial=3, sampling="segments", normalization="imagenet")
     wanted = expected(world, model_folder, ClassPrompts(), views)
@@ -96,7 +94,7 @@ def test_a_way_of_testing_is_named_and_parts_of_it_are_changed(world: Path, mode
     assert not torch.allclose(wanted, expected(world, model_folder, ClassPrompts()), atol=1e-4)
 
 
-def test_new_names_of_a_context_per_class_are_predicted_and_explained_as_they_are_evaluated(
+def test_new_names_of_a_context_per_class(
     world: Path, per_class: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     video, others = world / "videos" / "jump_up" / "0.mp4", ("run", "stand", "jump up")

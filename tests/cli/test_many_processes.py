@@ -89,9 +89,7 @@ def test_a_mistake_that_both_meet_is_told_once(model: Path, tmp_path: Path, argu
     assert not (tmp_path / "out.json").exists()
 
 
-def test_a_failure_of_one_process_ends_all_with_its_message(
-    model: Path, videos: list[Path], tmp_path: Path, on_two: Run
-) -> None:
+def test_failure_of_one_process_ends_all(model: Path, videos: list[Path], tmp_path: Path, on_two: Run) -> None:
     bad = tmp_path / "jump_up" / "bad.mp4"
     bad.parent.mkdir()
     bad.write_bytes(videos[0].read_bytes()[:200])

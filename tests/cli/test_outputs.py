@@ -159,7 +159,7 @@ def test_interrupted_predictions_keep_what_is_done(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")
-def test_full_disk_keeps_whole_rows_and_names_the_file(world: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_full_disk_keeps_whole_rows(world: Path, model_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     arguments = ["predict", str(world / "videos"), "--model", str(model_folder), "--out", str(out), "--workers", "0"]
 

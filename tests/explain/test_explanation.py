@@ -117,7 +117,7 @@ def test_another_name_can_be_asked_about(predictor: Predictor, world: Path) -> N
         assert found.neighbours[0].name != name
 
 
-def test_attention_is_that_on_the_pixels_that_the_model_is_given(world: Path, tmp_path: Path) -> None:
+def test_attention_is_on_the_pixels_given(world: Path, tmp_path: Path) -> None:
     found = explain_video(make_predictor(world, tmp_path, ViewsConfig(normalization="imagenet")), world / VIDEO)
     predictor = make_predictor(world, tmp_path, ViewsConfig())
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])

@@ -127,7 +127,7 @@ def build(world: Path, tmp_path: Path, **parts: str) -> VideoModel:
     return VideoModel(load_backbone(config.backbone), config, NAMES).eval()
 
 
-def test_texts_read_by_the_video_are_scored_while_it_is_seen(world: Path, tmp_path: Path) -> None:
+def test_video_read_texts_keep_logits(world: Path, tmp_path: Path) -> None:
     model, rows = build(world, tmp_path, head="light"), read_folder(world / "videos").samples
     views, runtime, data = ViewsConfig(temporal=1), RuntimeConfig(precision="float32"), DataConfig(workers=0)
     evaluator, predictor = Evaluator(model, runtime, data), Predictor(model, views=views)

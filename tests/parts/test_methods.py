@@ -262,7 +262,7 @@ def test_parts_that_do_not_fit_are_one_line(settings: dict[str, Any], message: s
     assert "\n" not in str(caught.value)
 
 
-def test_text_and_vision_of_one_width_are_still_two_spaces() -> None:
+def test_equal_widths_are_still_two_spaces() -> None:
     config = ModelConfig(backbone="tiny", context={}, pool=DECODE, head="linear")
     with pytest.raises(ValueError, match=r"set model\.pool\.project = true"):
         VideoModel(tiny_backbone(width=8), config, NAMES)
