@@ -41,6 +41,10 @@ class VideoModel(Pretrained):
         backbone: the towers, which are frozen unless the config says otherwise.
         class_names: the classes it was trained on; the only ones that what is learned for each class can serve.
         origin: the backbone that its towers started from; None if they were trained and nothing noted from what.
+
+    >>> model, video = VideoModel.from_pretrained("miniature"), torch.randint(256, (2, 8, 3, 64, 64), dtype=torch.uint8)
+    >>> model(video, model.encode_text(["red arrow moving left", "red arrow growing", "blue key growing"])).shape
+    torch.Size([2, 3])
     """
 
     def __init__(
@@ -98,6 +102,10 @@ class VideoModel(Pretrained):
 
         Returns:
             (B, ...), for `logits`; (B, D) of unit length for most heads.
+
+        >>> video = torch.randint(256, (2, 8, 3, 64, 64), dtype=torch.uint8)
+        >>> VideoModel.from_pretrained("miniature").encode_video(video).shape
+        torch.Size([2, 128])
         """
         if video.dim() != 5:
             raise ValueError(f"video of shape {tuple(video.shape)}: give (B, T, 3, H, W), for one video video[None]")
@@ -133,6 +141,9 @@ class VideoModel(Pretrained):
 
         Raises:
             ValueError: for no names, a name too long, or names that the head cannot serve.
+
+        >>> VideoModel.from_pretrained("miniature").encode_text(["blue key growing", "blue key shrinking"]).shape
+        torch.Size([2, 128])
         """
         if not names:
             raise ValueError("the list of class names is empty; give at least one")
@@ -147,7 +158,11 @@ class VideoModel(Pretrained):
         return self.head.class_features(encoded) if normalize else encoded
 
     def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
-        """Logits (..., K) of videos, as `encode_video` gives them, for K classes, as `encode_text` does."""
+        """Logits (..., K) of videos, as `encode_video` gives them, for K classes, as `encode_text` does.
+
+        >>> VideoModel.from_pretrained("miniature").logits(torch.eye(2, 128), torch.eye(3, 128)).argmax(dim=1)
+        tensor([0, 1])
+        """
         return self.head.logits(video_features, class_features)
 
     def forward(self, video: Tensor, class_features: Tensor) -> Tensor:

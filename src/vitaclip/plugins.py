@@ -29,6 +29,8 @@ def use_plugins(files: Sequence[str | Path]) -> None:
 
     Raises:
         ValueError: if a file is not there or does not import.
+
+    >>> use_plugins(["my_parts.py"])  # doctest: +SKIP
     """
     known = [name for name in os.environ.get(ENVIRONMENT, "").split(os.pathsep) if name]
     os.environ[ENVIRONMENT] = os.pathsep.join(dict.fromkeys([*known, *(str(Path(file).resolve()) for file in files)]))

@@ -47,8 +47,9 @@ class Predictor:
 
     Example:
         >>> predictor = Predictor(VideoModel.from_pretrained("miniature"))
-        >>> predictor.set_classes(["red arrow moving left", "red arrow moving right"])
+        >>> texts = predictor.set_classes(["red heart moving left", "red heart moving right"])
         >>> print(predictor.predict("video.mp4"))
+        video.mp4: red heart moving left 99...%, red heart moving right 0...%
     """
 
     def __init__(
@@ -93,6 +94,9 @@ class Predictor:
 
         Raises:
             ValueError: for an empty list, a name that comes twice, or names that the text tower cannot take.
+
+        >>> Predictor(VideoModel.from_pretrained("miniature")).set_classes(["a key growing", "a key shrinking"]).note
+        'the learned context, shared by all names'
         """
         names = check_class_names(names, "set_classes")
         prompts = ClassPrompts(tuple(templates or ()), descriptions or {})
@@ -146,6 +150,9 @@ class Predictor:
 
         Raises:
             ValueError: if no classes are set, or if the file is not a readable video (then a `VideoError`).
+
+        >>> Predictor(VideoModel.from_pretrained("miniature")).predict("video.mp4", top_k=1).names
+        ('red heart moving left',)
         """
         _ = self.texts  # first: without candidates no video is opened
         video = to_video_path(path)
@@ -157,6 +164,10 @@ class Predictor:
 
         They are read ahead by worker processes, which are killed when a video takes longer than the time limit. A
         script needs `if __name__ == "__main__":` around its calls, unless `data.workers` is 0.
+
+        >>> predictor = Predictor(VideoModel.from_pretrained("miniature"), data=DataConfig(workers=0))
+        >>> [found.error or found.names[0] for found in predictor.predict_many(["video.mp4", "missing.mp4"])]
+        ['red heart moving left', 'missing.mp4 does not exist: check the path']
         """
         _, data = self.texts, self.data  # first: without candidates no video is opened
         videos = [VideoSample(path, (0,), str(path)) for path in map(to_video_path, paths)]

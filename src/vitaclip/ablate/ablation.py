@@ -163,6 +163,8 @@ def run_ablation(
 
     Raises:
         ValueError: if something is wrong with a variant or a list, or a folder holds another run.
+
+    >>> result = run_ablation(config, variants, [0, 1, 2], tests, claims)  # doctest: +SKIP
     """
     runs: dict[tuple[str, int], Run] = {}
     for seed in seeds:

@@ -24,7 +24,10 @@ def format_spread(values: Sequence[float]) -> str:
 
 def write_ablation(folder: str | Path, result: AblationResult, note: str = "") -> Path:
     """Write `ablation.md` and `ablation.json` into a folder, and return the path of the first. The page begins with
-    `note`, what the reader must know of the data."""
+    `note`, what the reader must know of the data.
+
+    >>> write_ablation("ablation", run_ablation(config, variants, [0, 1], tests))  # doctest: +SKIP
+    """
     folder = Path(folder)
     write_json(folder / "ablation.json", asdict(result) | {"rule": RULE, "note": note, "version": __version__})
     write_text(folder / "ablation.md", "\n".join(_markdown(result, note)) + "\n")

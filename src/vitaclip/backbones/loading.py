@@ -78,6 +78,9 @@ def load_backbone(source: str | Path, *, activation: Activation | None = None, i
 
     Raises:
         ValueError: if there is no such CLIP, it is damaged or of an unknown kind, or no tokenizer is found for it.
+
+    >>> load_backbone("miniature").fingerprint
+    'f8560cd697f63887'
     """
     return build_backbone(read_clip(locate(str(source)), activation), str(source), image_size=image_size)
 

@@ -135,7 +135,11 @@ def split_names() -> tuple[str, ...]:
 
 
 def load_split(split: str) -> Split:
-    """The classes of a protocol."""
+    """The classes of a protocol.
+
+    >>> load_split("k600_zeroshot").classes("split1/test").names[:2]
+    ('acting in play', 'adjusting glasses')
+    """
     _require_known(split, split_names(), "split of the catalogue")
     content = _read_json(f"splits/{split}")
     subsets = {name: tuple(members) for name, members in content["subsets"].items()}

@@ -53,8 +53,11 @@ class Evaluator:
     """Scores one model on any lists of videos, with any candidates and views.
 
     Example:
-        >>> evaluator = Evaluator(model, RuntimeConfig(), DataConfig())
+        >>> from vitaclip.data.lists.sources import read_videos
+        >>> videos = read_videos("videos", "my videos")
+        >>> evaluator = Evaluator(VideoModel.from_pretrained("miniature"), RuntimeConfig(), DataConfig(workers=0))
         >>> evaluator.run(videos.samples, videos.class_names, ViewsConfig()).result.top1
+        1.0
     """
 
     def __init__(

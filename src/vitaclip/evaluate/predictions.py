@@ -36,6 +36,7 @@ class PredictionWriter:
     there before goes when the writer is made: old results never look like new ones.
 
     Example:
+        >>> import torch
         >>> with PredictionWriter("out.csv", ["run", "jump"], 1) as writer:
         ...     writer.write("a.mp4", torch.tensor([0.9, 0.1]))
         ...     writer.write("b.mp4", error="b.mp4 is empty")

@@ -106,7 +106,9 @@ def explain_video(
 ) -> Explanation:
     """Explain what `predictor.predict` says of a video.
 
-    >>> explain_video(predictor, "video.mp4").occlusion.single  # doctest: +SKIP
+    >>> from vitaclip import VideoModel
+    >>> explain_video(Predictor(VideoModel.from_pretrained("miniature")), "video.mp4").name
+    'red heart moving left'
 
     Args:
         predictor: with its candidates set, at least two.

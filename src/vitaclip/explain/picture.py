@@ -42,7 +42,10 @@ def overlay_heat(frames: Tensor, heat: Tensor, side: int = 224) -> Tensor:
 
 
 def draw_explanation(explanation: Explanation) -> bytes:
-    """The picture as PNG. A clip of more than 8 frames goes on in further rows."""
+    """The picture as PNG. A clip of more than 8 frames goes on in further rows.
+
+    >>> picture = draw_explanation(explain_video(predictor, "video.mp4"))  # doctest: +SKIP
+    """
     frames = range(len(explanation.frames))
     rows = [frames[start : start + FRAMES_PER_ROW] for start in range(0, len(frames), FRAMES_PER_ROW)]
     overlays = overlay_heat(explanation.frames, explanation.attention.heat)

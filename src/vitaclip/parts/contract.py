@@ -299,7 +299,11 @@ def l2_normalize(features: Tensor) -> Tensor:
 
 
 def interpolate_frames(learned: Tensor, num_frames: int) -> Tensor:
-    """What was learned for (T, C) frames, linearly interpolated to (num_frames, C)."""
+    """What was learned for (T, C) frames, linearly interpolated to (num_frames, C).
+
+    >>> interpolate_frames(torch.tensor([[0.0], [1.0]]), 4).flatten().tolist()
+    [0.0, 0.25, 0.75, 1.0]
+    """
     if len(learned) == num_frames:
         return learned
     stretched = F.interpolate(learned.T[None], size=num_frames, mode="linear", align_corners=False)

@@ -32,6 +32,12 @@ def register(slot: str, name: str, config: type[Any] = NoSettings, **attributes:
 
     Raises:
         ValueError: if another class has that name already.
+
+    >>> from vitaclip.parts.contract import Pool
+    >>> @register("pool", "last_frame")
+    ... class LastFrame(Pool):
+    ...     def forward(self, traces, tower, masks):
+    ...         return tower.pooled(traces[-1].output)[:, -1]
     """
 
     def add(cls: PartT) -> PartT:

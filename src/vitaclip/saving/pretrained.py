@@ -49,6 +49,10 @@ class Pretrained(nn.Module):
             folder: where to.
             embed_backbone: put the towers and the tokenizer in as well, so that the folder is all one needs. Towers
                 that were trained are always put in.
+
+        >>> from vitaclip import VideoModel
+        >>> VideoModel.from_pretrained("miniature").save_pretrained("my_model", embed_backbone=True).name
+        'my_model'
         """
         saved, clip = SavedModel(self.config, self.class_names, self.fingerprint, self.origin), self.backbone
         embedded = None
@@ -62,6 +66,8 @@ class Pretrained(nn.Module):
         Raises:
             ValueError: if nothing was learned, if a part has no place in the format, or if the backbone is of a kind
                 that the format cannot tell apart from OpenAI's: it holds neither activation nor heads.
+
+        >>> VideoModel.from_pretrained("runs/k400").save_published("vitaclip_k400.pth")  # doctest: +SKIP
         """
         learned = self.adapter_state()
         if set(learned) == {"head.logit_scale"}:
@@ -91,6 +97,8 @@ class Pretrained(nn.Module):
 
         Raises:
             ValueError: if the backbone is a local path, which nobody else could load, and is not embedded.
+
+        >>> VideoModel.from_pretrained("runs/doors").push_to_hub("me/my-model", embed_backbone=True)  # doctest: +SKIP
         """
         if not embed_backbone and Path(self.config.backbone).exists():
             raise ValueError(
@@ -112,6 +120,10 @@ class Pretrained(nn.Module):
 
         Frames are taken from all over the video, one from each of `num_frames` equal parts. See `load_backbone` for
         the other arguments.
+
+        >>> from vitaclip import VideoModel
+        >>> VideoModel.from_backbone("miniature", num_frames=16).is_zero_shot
+        True
         """
         backbone = load_backbone(source, activation=activation, image_size=image_size)
         return cls._zero_shot(backbone, num_frames, image_size)
@@ -141,6 +153,10 @@ class Pretrained(nn.Module):
 
         Raises:
             ValueError: if there is no model there, or if its backbone is not the one it was trained on.
+
+        >>> from vitaclip import VideoModel
+        >>> len(VideoModel.from_pretrained("miniature").class_names)
+        216
         """
         path = locate(str(source), "prompts")
         if folder := find_model_folder(path):

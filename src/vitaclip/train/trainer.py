@@ -85,7 +85,10 @@ class Trainer:
         self._frozen_text: Tensor | None = None
 
     def fit(self) -> VideoModel:
-        """Train to the end and write the model folder `OUT/model`; returns the trained model, in evaluation mode."""
+        """Train to the end and write the model folder `OUT/model`; returns the trained model, in evaluation mode.
+
+        >>> Trainer(load_recipe("mine.yaml")).fit().save_pretrained("my_model")  # doctest: +SKIP
+        """
         try:
             with ExitStack() as open_loggers:
                 for logger in self.loggers:

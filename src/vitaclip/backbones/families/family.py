@@ -75,7 +75,12 @@ _FAMILIES: dict[str, Family] = {}
 
 
 def register_family(name: str, key: str, *, of_trained: bool = False) -> Callable[[ReadT], ReadT]:
-    """A decorator that makes a function known as what reads a family; see `Family`."""
+    """A decorator that makes a function known as what reads a family; see `Family`.
+
+    >>> @register_family("my lab", "towers.image.conv")
+    ... def read(state, folder, activation):
+    ...     return CLIPWeights("my lab", read_architecture(state, "gelu"), state, folder)
+    """
 
     def add(read: ReadT) -> ReadT:
         _FAMILIES[key] = Family(name, key, read, of_trained=of_trained)

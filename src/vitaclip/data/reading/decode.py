@@ -69,6 +69,11 @@ def open_video(
     Raises:
         VideoError: missing, empty, a folder, not a video, damaged beyond reading, without a video stream, or beyond the
             limits.
+
+    >>> from pathlib import Path
+    >>> with open_video(Path("video.mp4")) as video:
+    ...     print(video.num_frames, video.frames([0, 8]).shape)
+    16 torch.Size([2, 3, 64, 64])
     """
     with open_container(path, limits, probe=False) as container:
         yield Video(path, container, limits, pixel_aspect)
