@@ -287,6 +287,31 @@ def encode_templates(
     return combine(features)
 
 
+def drop(x: Tensor, rate: float, masks: DropoutMasks | None) -> Tensor:
+    """Dropout of (B, count) numbers by masks that are given; none without masks."""
+    return x if masks is None or not rate else x * masks(x.shape[-1], rate).to(x)
+
+
+def count_heads(asked: int, width: int, part: str, called: str) -> int:
+    """Heads of an attention over `width` channels: those asked for, or one for each 64 channels if that is 0. Errors
+    name the `part` and what its width is `called`.
+
+    Raises:
+        ValueError: if they do not divide the width.
+    """
+    heads = asked or max(1, width // 64)
+    if width % heads:
+        raise ValueError(f"model.{part}: heads = {heads} do not divide {called}; choose others")
+    return heads
+
+
+def start_linear(layer: nn.Linear) -> None:
+    """Start a linear layer as X-CLIP does: weights truncated normal with a std of 0.02, no bias."""
+    nn.init.trunc_normal_(layer.weight, std=0.02)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+
+
 def uniform_tokens(count: int, tower: VisionConfig) -> nn.Parameter:
     """Learned tokens (count, C) that start uniform in +-sqrt(6 / (3 * patch^2 + C)), as visual prompts do (VPT)."""
     bound = math.sqrt(6 / (3 * tower.patch_size**2 + tower.width))

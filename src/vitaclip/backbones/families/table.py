@@ -130,6 +130,12 @@ def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Ten
     return theirs
 
 
+def split_parts(ours: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The backbone of a whole model, and its parts."""
+    parts = {name: tensor for name, tensor in ours.items() if name.startswith(("context.", "pool.", "head."))}
+    return {name: tensor for name, tensor in ours.items() if name not in parts}, parts
+
+
 def depth(names: Iterable[str], prefix: str) -> int:
     """Number of blocks whose names start with `prefix` and a number, from 0 on."""
     blocks = {name.removeprefix(prefix).partition(".")[0] for name in names if name.startswith(prefix)}

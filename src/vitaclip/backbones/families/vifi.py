@@ -8,7 +8,7 @@ from torch import Tensor
 from vitaclip.backbones.families import openai
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CLIPWeights, Trained, register_incomplete
-from vitaclip.backbones.families.table import Row, renamed, same, shared, to_ours
+from vitaclip.backbones.families.table import Row, renamed, same, shared, split_parts, to_ours
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 
 KEY = "image_encoder.class_embedding"
@@ -63,9 +63,7 @@ def _settings(parts: Mapping[str, Tensor]) -> dict[str, Any]:
 @register_incomplete("the published ViFi-CLIP code", KEY)
 def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
     """The towers of the file with the token embedding of the CLIP that they started from, which never trains."""
-    ours = to_ours(state, TABLE, "a ViFi-CLIP of the published code", IGNORABLE)
-    parts = {name: tensor for name, tensor in ours.items() if name.startswith(("context.", "head."))}
-    clip = {name: tensor for name, tensor in ours.items() if name not in parts}
+    clip, parts = split_parts(to_ours(state, TABLE, "a ViFi-CLIP of the published code", IGNORABLE))
     width = len(clip["text.proj"])
     clip[EMBEDDING] = backbone.state[EMBEDDING].to(clip["text.proj"].device)
     if clip[EMBEDDING].shape[1] != width:

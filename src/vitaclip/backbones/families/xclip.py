@@ -14,11 +14,22 @@ from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families import openai, transformers
 from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, Trained, read_config_file, register_family
-from vitaclip.backbones.families.table import Row, depth, fused, leading_axis, renamed, same, shared, to_ours
+from vitaclip.backbones.families.table import (
+    Row,
+    depth,
+    fused,
+    leading_axis,
+    renamed,
+    same,
+    shared,
+    split_parts,
+    to_ours,
+)
 from vitaclip.backbones.pixels import IMAGENET_PIXELS, transformers_pixels
 
 KEY = "mit.positional_embedding"
 TRANSFORMERS_KEY = "mit.position_embedding"
+IGNORABLE = openai.IGNORABLE + transformers.IGNORABLE
 _GENERATOR = [
     shared(("logit_scale", "head.logit_scale"), "logit_scale"),
     *same(
@@ -78,13 +89,6 @@ TRANSFORMERS_TABLE = [
 ]
 
 
-def _convert(state: Mapping[str, Tensor], table: list[Row], what: str) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """The backbone and the parts under our names."""
-    ours = to_ours(state, table, what, openai.IGNORABLE + transformers.IGNORABLE)
-    parts = {name: tensor for name, tensor in ours.items() if name.startswith(("context.", "pool.", "head."))}
-    return {name: tensor for name, tensor in ours.items() if name not in parts}, parts
-
-
 def _settings(parts: Mapping[str, Tensor], pool_heads: int = 0, head_heads: int = 0) -> dict[str, Any]:
     """Which parts there are, read off the shapes of their values: fields of a `ModelConfig`."""
     return {
@@ -101,7 +105,7 @@ def _settings(parts: Mapping[str, Tensor], pool_heads: int = 0, head_heads: int 
 @register_family("the published X-CLIP code", KEY, of_trained=True)
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None = None) -> CLIPWeights:
     """A checkpoint of the published code. Heads of 64 and ImageNet's pixels are its rule; the file tells neither."""
-    clip, parts = _convert(state, TABLE, "an X-CLIP of the published code")
+    clip, parts = split_parts(to_ours(state, TABLE, "an X-CLIP of the published code", IGNORABLE))
     config = read_architecture(clip, "quick_gelu", pixels=IMAGENET_PIXELS)
     return CLIPWeights("published X-CLIP", config, clip, folder, Trained(_settings(parts), parts))
 
@@ -113,7 +117,7 @@ def read_folder(state: dict[str, Tensor], folder: Path, activation: Activation |
     Of the large models, transformers' conversion left the heads of the parts at 8, where the trained ones have 12:
     a warning says so, since no number in the file would.
     """
-    clip, parts = _convert(state, TRANSFORMERS_TABLE, "transformers' XCLIPModel")
+    clip, parts = split_parts(to_ours(state, TRANSFORMERS_TABLE, "transformers' XCLIPModel", IGNORABLE))
     file = read_config_file(folder / CONFIG_FILE)
     config = transformers.read_config(file, clip, transformers_pixels(folder))
     pool_heads = (file.get("vision_config") or {}).get("mit_num_attention_heads", 8)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
-from vitaclip.parts.contract import DropoutMasks, Head, HeadInputs
+from vitaclip.parts.contract import DropoutMasks, Head, HeadInputs, drop
 from vitaclip.parts.registry import register
 from vitaclip.settings import Config, bounds
 
@@ -55,10 +55,7 @@ class ClassifierHead(Head):
         return encoded
 
     def video_features(self, pooled: Tensor, masks: DropoutMasks | None = None) -> Tensor:
-        features: Tensor = self.norm(pooled)
-        if masks is not None and self.config.dropout:
-            features = features * masks(features.shape[-1], self.config.dropout).to(features)
-        return features
+        return drop(self.norm(pooled), self.config.dropout, masks)
 
     def similarity(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         """The cosines (K,) of a video and the classes' vectors, without bias."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones.transformer import MLP
-from vitaclip.parts.contract import CosineHead, DropoutMasks, HeadInputs, l2_normalize
+from vitaclip.parts.contract import CosineHead, DropoutMasks, HeadInputs, count_heads, l2_normalize, start_linear
 from vitaclip.parts.registry import register
 from vitaclip.settings import Config, NonNegativeInt
 
@@ -39,9 +39,7 @@ class VideoReadHead(CosineHead):
     def __init__(self, config: VideoReadConfig, inputs: HeadInputs) -> None:
         super().__init__(config, inputs)
         width = inputs.backbone.config.embed_dim
-        heads = config.heads or max(1, width // 64)
-        if width % heads:
-            raise ValueError(f"model.head video_read: heads = {heads} do not divide D = {width}; choose others")
+        heads = count_heads(config.heads, width, "head video_read", f"D = {width}")
         self.norm = nn.LayerNorm(width)
         self.layers = nn.ModuleList(ReadingLayer(width, heads) for _ in range(config.layers))
         self.alpha = nn.Parameter(torch.full((width,), config.alpha))
@@ -99,9 +97,7 @@ class ReadingLayer(nn.Module):
         self.mlp = MLP(width, 4 * width, "quick_gelu")
         for layer in self.modules():
             if isinstance(layer, nn.Linear):
-                nn.init.trunc_normal_(layer.weight, std=0.02)
-                if layer.bias is not None:
-                    nn.init.zeros_(layer.bias)
+                start_linear(layer)
 
     def forward(self, texts: Tensor, patches: Tensor) -> Tensor:
         """Texts (K, D), the same for all videos as in the first layer, or (..., K, D), and patches (..., N, D)."""

@@ -5,6 +5,7 @@ Axes: B videos, T frames, L tokens of a frame, N = G x G patches, C channels of 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.backbones.transformer import quick_gelu
 from vitaclip.backbones.vision import Trace, VisionTower
-from vitaclip.parts.contract import DropoutMasks, Pool, Reads, interpolate_frames
+from vitaclip.parts.contract import DropoutMasks, Pool, Reads, count_heads, drop, interpolate_frames
 from vitaclip.parts.registry import register
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat, PositiveInt, bounds
 
@@ -65,21 +66,23 @@ class DecodePool(Pool):
 
     def forward(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """(B, C), or (B, D) with `project`, not of unit length."""
-        token = self.token.expand(len(traces[0].output), -1)
-        for trace, time, layer in zip(traces, self.time, self.layers, strict=True):
-            token = layer(token, time(trace, tower).flatten(1, 2), masks)
+        token = self._read(traces, tower, masks, len(self.layers))
         return tower.pooled(token[:, None]) if self.config.project else token
 
     def attention(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor:
         """That of the last layer's query."""
-        token = self.token.expand(len(traces[0].output), -1)
-        for trace, time, layer in zip(traces, self.time, self.layers, strict=True):
-            tokens = time(trace, tower)
-            flat = tokens.flatten(1, 2)
-            assert isinstance(layer, QueryLayer)
-            weights = layer.attention.weights(layer.norm_query(token), layer.norm_tokens(flat))
-            token = layer(token, flat, None)
+        token, tokens = self._read(traces, tower, None, len(self.layers) - 1), self.time[-1](traces[-1], tower)
+        layer = self.layers[-1]
+        assert isinstance(layer, QueryLayer)
+        weights = layer.attention.weights(layer.norm_query(token), layer.norm_tokens(tokens.flatten(1, 2)))
         return weights.unflatten(-1, tokens.shape[1:3])
+
+    def _read(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None, layers: int) -> Tensor:
+        """The token (B, C) after the first so many layers."""
+        token = self.token.expand(len(traces[0].output), -1)
+        for trace, time, layer in islice(zip(traces, self.time, self.layers, strict=True), layers):
+            token = layer(token, time(trace, tower).flatten(1, 2), masks)
+        return token
 
 
 class TimeFeatures(nn.Module):
@@ -172,9 +175,7 @@ class QueryLayer(nn.Module):
         """Token (B, C) and what it looks at (B, T * L, C) -> (B, C)."""
         token = token + self.attention(self.norm_query(token), self.norm_tokens(tokens))
         hidden = quick_gelu(self.fc1(self.norm_mlp(token)))
-        if masks is not None and self.dropout:
-            hidden = hidden * masks(hidden.shape[-1], self.dropout).to(hidden)
-        return token + self.fc2(hidden)
+        return token + self.fc2(drop(hidden, self.dropout, masks))
 
 
 class QueryAttention(nn.Module):
@@ -187,8 +188,7 @@ class QueryAttention(nn.Module):
 
     def __init__(self, width: int, query_width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads or max(1, query_width // 64)
-        require_divisor(query_width, self.heads)
+        self.heads = count_heads(heads, query_width, "pool decode", f"the query's {query_width} channels")
         self.query = nn.Linear(width, query_width)
         self.key = nn.Linear(width, query_width, bias=False)
         self.value = nn.Linear(width, query_width)
@@ -213,11 +213,3 @@ class QueryAttention(nn.Module):
     def _by_head(self, weight: Tensor) -> Tensor:
         """(Q, C) -> (heads, Q / heads, C)."""
         return weight.unflatten(0, (self.heads, -1))
-
-
-def require_divisor(width: int, heads: int) -> None:
-    """Raise ValueError unless the heads divide the width."""
-    if width % heads:
-        raise ValueError(
-            f"model.pool decode: heads = {heads} do not divide the query's {width} channels; choose others"
-        )

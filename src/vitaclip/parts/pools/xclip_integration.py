@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.backbones.transformer import MLP, Attention, Block
 from vitaclip.backbones.vision import Trace, VisionTower
-from vitaclip.parts.contract import DropoutMasks, Pool, Reads, interpolate_frames
+from vitaclip.parts.contract import DropoutMasks, Pool, Reads, count_heads, interpolate_frames, start_linear
 from vitaclip.parts.registry import register
 from vitaclip.settings import Config, NonNegativeInt
 
@@ -35,19 +35,17 @@ class IntegratePool(Pool):
 
     def __init__(self, config: IntegrateConfig, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
         super().__init__(config, tower, num_frames, embed_dim)
-        heads = config.heads or max(1, embed_dim // 64)
-        if embed_dim % heads:
-            raise ValueError(f"model.pool integrate: heads = {heads} do not divide D = {embed_dim}; choose others")
+        heads = count_heads(config.heads, embed_dim, "pool integrate", f"D = {embed_dim}")
         self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(num_frames, embed_dim), std=0.02))
         self.blocks = nn.ModuleList(Block(embed_dim, heads, 4 * embed_dim, "quick_gelu") for _ in range(config.layers))
         for layer in self.blocks.modules():
             if isinstance(layer, Attention):
                 nn.init.xavier_uniform_(layer.qkv.weight)
                 nn.init.zeros_(layer.qkv.bias)
-                _start_linear(layer.out)
+                start_linear(layer.out)
             elif isinstance(layer, MLP):
-                _start_linear(layer.fc1)
-                _start_linear(layer.fc2)
+                start_linear(layer.fc1)
+                start_linear(layer.fc2)
         if config.patches:
             self.reads = Reads(all_tokens=True)
             self.shape = (1 + tower.num_patches, embed_dim)
@@ -67,8 +65,3 @@ class IntegratePool(Pool):
         # The mean comes before the projection: the same numbers from 1/T of the products.
         patches = self.patch_norm(tower.patches(tokens)).mean(dim=1) @ self.patch_proj
         return torch.cat([video[:, None], patches], dim=1)
-
-
-def _start_linear(layer: nn.Linear) -> None:
-    nn.init.trunc_normal_(layer.weight, std=0.02)
-    nn.init.zeros_(layer.bias)
