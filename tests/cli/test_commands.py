@@ -38,17 +38,6 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
     assert all(word in line for word in ("top-1", "clips/s", "waiting for data", "memory"))
 
 
-def test_dry_run_says_what_would_be(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(training(world, tmp_path / "run", "--dry-run", steps=6)) == 0
-    rows = [[cell.strip() for cell in line.split("│")] for line in capsys.readouterr().out.splitlines() if "│" in line]
-    figures = {row[1]: row[2] for row in rows}
-    assert (figures["training videos"], figures["classes"], figures["steps"]) == ("12", "3", "6")
-    assert figures["passes over the videos"] == "2.0"
-    assert float(figures["seconds a step (median of 3)"]) >= 0
-    assert float(figures["a checkpoint, MiB"]) > 0
-    assert not (tmp_path / "run").exists()
-
-
 def test_train_takes_shots_epochs_and_early_stop(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
 ) -> None:
@@ -75,8 +64,6 @@ def test_train_and_eval_keep_features(
         assert re.search("features +━+ 12/12", capsys.readouterr().out)
     prompts = [(tmp_path / name / "model" / "prompts.safetensors").read_bytes() for name in ("first", "second")]
     assert prompts[0] == prompts[1]
-    assert main(training(world, tmp_path / "dry", *options, "--dry_run")) == 0
-    assert "hours to make the features, once" in capsys.readouterr().out
     evaluation = ["eval", str(world / "videos"), "--model", str(tmp_path / "first" / "model"), "--workers", "0"]
     results = [tmp_path / "kept.json", tmp_path / "plain.json"]
     assert main([*evaluation, "--data.feature_cache", str(cache), "--out", str(results[0])]) == 0

@@ -60,7 +60,6 @@ def test_output_that_is_an_input_is_refused(world: Path, model_folder: Path, tmp
         ("eval", listed, "--model", model_folder, "--classes", names, "--out", names),
         ("predict", video, "--model", model_folder, "--classes", names, "--out", names),
         ("data", "scan", shutil.copy(listed, tmp_path / "clean.csv"), "--out", tmp_path),
-        ("classes", names, "--backbone", world / "backbone", "--out", names),
         ("convert", model_folder, model_folder),
     ):
         assert "is read by this command and would be written over" in refusal(*arguments)

@@ -33,7 +33,6 @@ COMMANDS = {
     "explain": ("vitaclip.cli.explain", "why a video is given its name, and which frames and names it hangs on"),
     "ablate": ("vitaclip.cli.ablate", "a table of variants and baselines over seeds"),
     "data": ("vitaclip.cli.data", "making lists of data sets; checking, shrinking and packing videos"),
-    "classes": ("vitaclip.cli.classes", "names that read the same, or that a text tower reads badly"),
     "convert": ("vitaclip.cli.convert", "a CLIP or a trained model of any format, in ours or in the published one"),
     "list": ("vitaclip.cli.list", "recipes, ways of testing, class names, templates and protocols by their names"),
 }

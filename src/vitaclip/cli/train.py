@@ -11,7 +11,6 @@ from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.dry_run import DryRun, dry_run
 from vitaclip.train.stopping import StopRequest, Terminated
 from vitaclip.train.trainer import Trainer
 
@@ -26,10 +25,9 @@ examples:
   vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
   vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
   vitaclip train --config coop_vitb16 --data.train my_videos/          the text alone; videos are embedded once
-  vitaclip train --config mine.yaml --dry-run                       what it would cost, what is wrong with the data
   vitaclip list recipes                                             the recipes that --config takes by name"""
 SHOWN_SETTINGS = (
-    *("config", "data.train", "data.val", "data.classes", "model.backbone", "runtime.device", "dry_run", "out"),
+    *("config", "data.train", "data.val", "data.classes", "model.backbone", "runtime.device", "out"),
     *("optim.steps", "optim.batch_size", "optim.learning_rate"),
 )
 
@@ -37,20 +35,15 @@ SHOWN_SETTINGS = (
 def add_arguments(parser: ArgumentParser) -> None:
     """A recipe, and every field of the run."""
     parser.add_argument("--config", action="config", help=RECIPE_HELP)
-    what = "make 3 steps, say what the run would cost and what is wrong with the data, and write nothing"
-    parser.add_argument("--dry_run", action="store_true", help=what)
     parser.add_class_arguments(TrainConfig)
 
 
 def run(arguments: Namespace) -> int:
-    """Print what trains, and train to the end; or make a dry run."""
+    """Print what trains, and train to the end."""
     keep_freed_memory()
     config = as_dataclass(TrainConfig, arguments)
     with init_distributed() as dist:
         console = terminal(quiet=not dist.is_rank0)
-        if arguments.dry_run:
-            _show(dry_run(config, dist), config, console)
-            return 0
         with StopRequest() as stop:
             return _train(config, dist, stop, console)
 
@@ -79,34 +72,11 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
     return 0
 
 
-def _show_warnings(warnings: Sequence[str], console: Console, prefix: str = "warning") -> None:
+def _show_warnings(warnings: Sequence[str], console: Console) -> None:
     for warning in warnings:
-        console.print(f"{prefix}: {warning}", style="yellow")
+        console.print(f"warning: {warning}", style="yellow")
 
 
 def _show_counts(counts: Mapping[str, int], console: Console) -> None:
     rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
     print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])
-
-
-def _show(result: DryRun, config: TrainConfig, console: Console) -> None:
-    trainer, optim = result.trainer, config.optim
-    frozen = sum(p.numel() for p in trainer.model.backbone.parameters() if not p.requires_grad)
-    hours = result.clips / optim.batch_size * result.step_seconds / 3600
-    what = "to make the features, once" if config.data.feature_cache else "in all"
-    videos, steps = len(trainer.videos.samples), trainer.total_steps
-    _show_counts(trainer.model.trained_counts(), console)
-    rows = [
-        ("frozen parameters", f"{frozen:,}"),
-        ("training videos", f"{videos:,}"),
-        ("classes", f"{len(trainer.videos.class_names):,}"),
-        ("steps", f"{steps:,}"),
-        ("passes over the videos", f"{steps * optim.batch_size / videos:.1f}"),
-        ("seconds a step (median of 3)", f"{result.step_seconds:.2f}"),
-        (f"hours {what}, without validation", f"{hours:.2f}"),
-        ("peak memory of the 3 steps, GiB", f"{result.memory_bytes / 2**30:.2f}"),
-        ("a checkpoint, MiB", f"{result.checkpoint_bytes / 2**20:.2f}"),
-    ]
-    print_table(console, "", ["the run", ""], rows)
-    _show_warnings(result.problems, console, "data")
-    console.print("nothing was trained or written")
