@@ -29,9 +29,7 @@ def quoted(value: object) -> str:
     return repr(short) if isinstance(value, str) else short
 
 
-def check_class_names(
-    names: Sequence[str], where: str, sources: Sequence[str] | None = None, *, distinct: bool = True
-) -> tuple[str, ...]:
+def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return class names as a tuple, after checking that there are some, and that each is one text of its own.
 
     Two names are the same if the text tower reads the same: capitals, blanks, the Unicode form (`é` as one character
@@ -42,7 +40,6 @@ def check_class_names(
         names: the class names.
         where: what the names come from, for messages.
         sources: place of each name, for messages (`names.txt:3`); default: its number.
-        distinct: whether a name may not occur twice.
 
     Raises:
         ValueError: no name, one without text, or one that occurs twice.
@@ -57,7 +54,7 @@ def check_class_names(
             raise ValueError(f"{place}: {quoted(name)} is no text; write the name of the class")
         if not text_key(name):
             raise ValueError(f"{place}: blank class name {quoted(name)}; write a name or remove it")
-    for number, earlier in enumerate(first_duplicates(names) if distinct else ()):
+    for number, earlier in enumerate(first_duplicates(names)):
         if earlier != number:
             other = f"{quoted(names[earlier])} ({places[earlier]})"
             raise ValueError(f"{places[number]}: class {quoted(names[number])} reads the same as {other}; rename one")

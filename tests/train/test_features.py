@@ -20,7 +20,6 @@ from vitaclip.data.sampling import frame_sampling
 from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.dry_run import dry_run
 from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer
 
@@ -182,14 +181,6 @@ def test_two_ranks_learn_same_weights_as_one(world: Path, videos: Path, tmp_path
         assert value.dtype == torch.float64
         torch.testing.assert_close(two[name], value, rtol=1e-12, atol=1e-12, msg=name)
     assert [line["step"] for line in metrics_of(tmp_path / "2")] == [*range(1, 7), 6]
-
-
-def test_dry_run_counts_features_without_making_them(world: Path, tmp_path: Path) -> None:
-    config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=5)
-    assert dry_run(config).clips == 12 * 5
-    assert not (tmp_path / "cache").exists()
-    assert dry_run(changed(config, data={"feature_draws": 0})).clips == 12
-    assert dry_run(changed(config, data={"feature_cache": "", "feature_draws": 0})).clips == 6 * 4
 
 
 @pytest.mark.parametrize(

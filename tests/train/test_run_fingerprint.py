@@ -33,7 +33,8 @@ def test_missing_setting_counts_as_default(world: Path) -> None:
 def test_settings_of_older_runs_are_read(world: Path) -> None:
     saved = notes(world)
     saved["config"]["optim"]["average_decay"] = saved["config"]["optim"].pop("ema_decay") + 0.9
-    saved["config"]["data"]["index_cache"] = "folder"  # a setting that is gone
+    saved["config"]["data"]["index_cache"] = "folder"  # these two settings are gone
+    saved["config"]["wandb_project"] = "doors"
     with pytest.raises(ValueError, match=r"another config: optim.ema_decay was 0.9, now 0.0\. Resume"):
         check_same_run(saved, notes(world), "out")
 

@@ -10,7 +10,6 @@ from shard_files import write_shard
 from small_world import CLIPS_PER_CLASS, NAMES, changed, prompts_of, same, train_config, train_until
 from vitaclip.cli import main
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.dry_run import dry_run
 from vitaclip.train.trainer import Trainer
 
 
@@ -48,13 +47,6 @@ def test_changed_tar_files_are_refused_on_resume(world: Path, shards: Path, tmp_
     write_shard(shards / "001.tar", [{"__key__": "a", "mp4": b"0", "cls": 1}])
     with pytest.raises(ValueError, match=r"the list of training videos was '12 \(list \w+\)', now '6 \(list \w+\)"):
         Trainer(config)
-
-
-def test_dry_run_finds_videos_in_both_lists(world: Path, shards: Path, tmp_path: Path) -> None:
-    config = sharded(train_config(world, tmp_path / "run"), shards, train=str(shards), val=f"{shards}/000.tar")
-    overlap, *others = dry_run(config).problems
-    assert overlap.startswith(f"5 of 5 validation videos are trained on: {shards}/000.tar::jump_up/0.mp4")
-    assert not others
 
 
 def test_tar_folder_may_move(world: Path, shards: Path, tmp_path: Path) -> None:

@@ -108,11 +108,6 @@ class Tokenizer:
                 ids += [token.id for token in self._model.tokenize(signs)]
         return ids
 
-    def pieces(self, text: str) -> list[str]:
-        """The tokens of a text as they are written, without start and end token and without marks of a word's end."""
-        tokens = self._bpe.encode(clean_text(text), add_special_tokens=False).tokens
-        return [token.removesuffix("</w>") for token in tokens]
-
     def __call__(self, texts: Sequence[str], context_length: int = 77) -> TokenBatch:
         """Ids of whole texts with start and end token, as wide as the longest of them. A text of more than
         `context_length` tokens is refused."""

@@ -147,8 +147,6 @@ class Head(Part):
     that are known beforehand are all that can be kept."""
     learns_texts: ClassVar[bool] = True
     """Whether it learns anything that stands for a class; if not, names go into templates."""
-    tokens_beside: int = 0
-    """Tokens of a text that it adds to a name."""
     per_class: str = ""
     """What it learned for each of its own classes, which serves no other: `context`, `vector`, or nothing."""
 

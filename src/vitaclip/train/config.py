@@ -106,8 +106,6 @@ class TrainConfig(Config):
     """Steps between two checkpoints; the last step, and each that is validated, always has one."""
     keep_checkpoints: PositiveInt = 2
     """Newest checkpoints that stay, beside that of the best validation."""
-    wandb_project: str = ""
-    """Send the metrics to this project of Weights & Biases too, whose package must be installed. Empty: do not."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

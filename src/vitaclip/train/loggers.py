@@ -1,9 +1,8 @@
 """Metrics: how the speed of a run is measured, and the loggers that record all of them.
 
-A JSON-lines file is written always, TensorBoard if it is installed, Weights & Biases if asked for.
+A JSON-lines file is written always, TensorBoard's if it is installed.
 """
 
-import hashlib
 import json
 import os
 import resource
@@ -19,7 +18,6 @@ import torch
 
 from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.files import with_filename, write_text
-from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
 from vitaclip.untrusted import reading
 
@@ -104,34 +102,12 @@ class TensorBoardLogger:
             self._file.flush()
 
 
-class WandbLogger:
-    """Logs to a run of Weights & Biases, which has the run folder's name and is resumed when training is."""
-
-    def __init__(self, config: TrainConfig) -> None:
-        if not find_spec("wandb"):
-            raise ValueError(
-                f"wandb_project = {config.wandb_project!r}: the package wandb is not installed;"
-                " pip install wandb, or leave the setting empty"
-            )
-        import wandb
-
-        folder = Path(config.out).resolve()
-        key, project = hashlib.sha256(str(folder).encode()).hexdigest()[:16], config.wandb_project
-        self._run: Any = wandb.init(project=project, name=folder.name, id=key, resume="allow", config=to_dict(config))
-
-    def log(self, step: int, metrics: Metrics) -> None:
-        self._run.log(dict(metrics), step=step)
-
-    def close(self) -> None:
-        self._run.finish()
-
-
 def run_loggers(config: TrainConfig, first_step: int) -> list[Logger]:
-    """The loggers of a run: the metrics file, tensorboard/ beside it if installed, Weights & Biases if asked for."""
-    loggers: list[Logger] = [WandbLogger(config)] if config.wandb_project else []
+    """The loggers of a run: the metrics file, and `tensorboard/` beside it if the package is installed."""
+    loggers: list[Logger] = [JSONLinesLogger(Path(config.out) / METRICS_FILE, first_step)]
     if find_spec("tensorboard"):
         loggers.append(TensorBoardLogger(Path(config.out) / "tensorboard", first_step))
-    return [JSONLinesLogger(Path(config.out) / METRICS_FILE, first_step), *loggers]
+    return loggers
 
 
 class ThroughputMeter:

@@ -15,7 +15,7 @@ from vitaclip.settings import from_dict, to_dict
 from vitaclip.train.config import TrainConfig
 
 MAY_CHANGE_ON_RESUME = frozenset(
-    "out log_every validate_every checkpoint_every keep_checkpoints wandb_project views optim.micro_batch_size"  # noqa: SIM905
+    "out log_every validate_every checkpoint_every keep_checkpoints views optim.micro_batch_size"  # noqa: SIM905
     " runtime.device runtime.precision runtime.compile runtime.checkpoint_activations"
     " data.workers data.eval_batch_size data.val data.root data.time_limit_seconds data.limits".split()
 )
@@ -59,7 +59,8 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
             raise ValueError(f"a damaged checkpoint: its {name} are no list of texts")
     settings = deepcopy(saved["config"])
     settings["model"] = to_dict(from_dict(ModelConfig, upgrade_model_config(settings["model"])))
-    settings["data"].pop("index_cache", None)  # is gone
+    settings["data"].pop("index_cache", None)  # these two are gone
+    settings.pop("wandb_project", None)
     if "average_decay" in settings["optim"]:  # the name of `ema_decay` in older runs
         settings["optim"]["ema_decay"] = settings["optim"].pop("average_decay")
     before = settings | _named(saved["class_names"], saved["videos"], saved.get("backbone", now.get("backbone")))

@@ -27,24 +27,24 @@ _NUMBER_LAST = re.compile(r'(?P<name>.+?)(?:(?P<blank> )|\s?[,;\t]\s?)"?(?P<numb
 _Numbered = list[tuple[int, Any]]
 
 
-def choose_classes(classes: str, *, distinct: bool = True) -> tuple[str, ...]:
+def choose_classes(classes: str) -> tuple[str, ...]:
     """Class names from what a setting says: an existing file with one a line goes first, then the name of a data set
     of the catalogue (whose wording is taken), then a list with commas between the names.
 
     Raises:
-        ValueError: if it is none of them, or the names are not distinct and must be.
+        ValueError: if it is none of them, or a name comes twice.
     """
     if os.path.isfile(classes):  # noqa: PTH113 - pathlib's raises where names with commas are too long for a path
-        return read_class_names(classes, distinct=distinct)
+        return read_class_names(classes)
     if classes in dataset_names():
         return load_dataset_classes(classes).prompts
     if "," in classes:
-        return check_class_names([name.strip() for name in classes.split(",")], "classes", distinct=distinct)
+        return check_class_names([name.strip() for name in classes.split(",")], "classes")
     what = f"neither a file nor a data set of the catalogue{did_you_mean(classes, dataset_names())}"
     raise ValueError(f"classes = {quoted(classes)[1:-1]}: {what}; {CLASSES_REMEDY}")
 
 
-def read_class_names(file: str | Path, *, distinct: bool = True) -> tuple[str, ...]:
+def read_class_names(file: str | Path) -> tuple[str, ...]:
     """Reads class names: one a line, in the order of the class numbers, or each with its number, from 0.
 
     Blank lines and `#` lines are passed over. Numbers stand before or behind the names (`0 run`, `0,run`, `run,0`), or
@@ -53,7 +53,6 @@ def read_class_names(file: str | Path, *, distinct: bool = True) -> tuple[str, .
 
     Args:
         file: the names, UTF-8.
-        distinct: whether a name may not occur twice.
 
     Raises:
         ValueError: the file cannot be read, holds no name, numbers them otherwise, or as `check_class_names`.
@@ -70,7 +69,7 @@ def read_class_names(file: str | Path, *, distinct: bool = True) -> tuple[str, .
             names, places = _in_order(numbered), []
     except ValueError as error:
         raise ValueError(f"{file}: {error}") from error
-    return check_class_names(names, str(file), places or None, distinct=distinct)
+    return check_class_names(names, str(file), places or None)
 
 
 def _json_names(text: str) -> list[Any]:

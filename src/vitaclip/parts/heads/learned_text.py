@@ -85,7 +85,6 @@ class LearnedTextHead(CosineHead):
     def __init__(self, config: LearnedTextConfig, inputs: HeadInputs) -> None:
         super().__init__(config, inputs)
         backbone, class_names = inputs.backbone, inputs.class_names
-        self.tokens_beside = config.num_context + 1
         self.per_class = "context" if config.per_class else ""
         if config.per_class and not class_names:
             raise ValueError("a context per class needs the class names; give them, or set per_class = false")
