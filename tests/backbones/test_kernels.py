@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from vitaclip.backbones import kernels
+from vitaclip.backbones.transformer import Attention
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -50,6 +51,24 @@ def test_frozen_layers_keep_no_inputs() -> None:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         kernels.linear(x, weight, bias)
     assert max(kept) <= weight.numel()
+
+
+def test_attention_to_context_keeps_nothing_twice() -> None:
+    """Keys and values are copied to stand beside the context's, so what they were copied from need not stay."""
+    attention, x, context = Attention(8, 2), random(1, 3, 40, 8).requires_grad_(), random(1, 3, 1, 8)
+    weights = {p.untyped_storage().data_ptr() for p in attention.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        kept[storage.data_ptr()] = storage.nbytes() * (storage.data_ptr() not in weights)
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        result = attention(x, [context])
+    assert result.requires_grad
+    parts = 5.5  # what comes in, queries, keys, values, their mixture; and small things
+    assert sum(kept.values()) < parts * x.numel() * x.element_size()
 
 
 @pytest.mark.parametrize("causal", [False, True])

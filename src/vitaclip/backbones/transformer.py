@@ -57,9 +57,9 @@ class Attention(nn.Module):
         """
         assert not causal or (not context and keep is None), "the order of such tokens is not defined"
         width = x.shape[-1]
-        if keep is None:
+        if keep is None and not context:
             query, *own = self.qkv(x).chunk(3, dim=-1)
-        else:
+        else:  # queries of their own: beside copied keys and values, a view would keep all three for the way back
             query = linear(x[..., :keep, :], self.qkv.weight[:width], self.qkv.bias[:width])
             own = self._keys_and_values(x)
         looked_at = zip(own, *(self._keys_and_values(group) for group in context), strict=True)
