@@ -14,11 +14,11 @@ from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Variant
 from vitaclip.data.config import DataConfig
 from vitaclip.evaluate.evaluation import Evaluator
-from vitaclip.interpolation import InterpolateConfig
+from vitaclip.interpolation import interpolate
 from vitaclip.model import VideoModel
 from vitaclip.train.config import TrainConfig
 
-FULL = Variant(name="full", about="all of them", interpolate={"scores": (0.5,)})
+FULL = Variant(name="full", about="all of them and the towers", overrides={"model.train": "both"}, interpolate=(0.5,))
 LESS = Variant(name="less", overrides={"model.context.summary": None, "model.context.time": None})
 FROZEN = Variant(name="frozen", trains=False, overrides={"model.context": {}, "model.head": "templates"})
 CLAIMS = (
@@ -56,14 +56,13 @@ def finished(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Abl
 def test_figures_are_those_of_an_evaluation(world: Path, finished: tuple[AblationResult, Path]) -> None:
     result, out = finished
     rows = {row.name: row for row in result.rows}
-    assert list(rows) == ["full", "full scores 0.5", "less", "frozen"]
+    assert list(rows) == ["full", "full weights 0.5", "less", "frozen"]
     for place, seed in enumerate(SEEDS):
         config = config_of(world, out)
-        for name, space in (("full", ""), ("full scores 0.5", "scores"), ("less", "")):
+        for name, alpha in (("full", 1), ("full weights 0.5", 0.5), ("less", 1)):
             model = VideoModel.from_pretrained(out / name.split()[0] / f"seed{seed}" / "model")
             for test in lists_of(world):
-                mixed = InterpolateConfig(space=space)  # type: ignore[arg-type]
-                evaluator = Evaluator(model, config.runtime, config.data, interpolation=mixed)
+                evaluator = Evaluator(interpolate(model, alpha), config.runtime, config.data)
                 expected = evaluator.run(test.videos.samples, test.videos.class_names, config.views)
                 assert rows[name].values[test.name]["top1"][place] == expected.result.top1
                 assert rows[name].values[test.name]["per_class"][place] == expected.result.mean_class_accuracy

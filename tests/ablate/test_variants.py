@@ -75,7 +75,7 @@ def test_an_override_changes_its_field_alone() -> None:
 
 def test_own_file_adds_to_the_package(tmp_path: Path) -> None:
     mine = "variants:\n  fine_tuning: {overrides: {optim.learning_rate: 1.0e-3}}\n  full:\n  more: {about: 16 of them,"
-    mine += " overrides: {model.context.global.count: 16}, interpolate: {scores: [0.5]}}\n"
+    mine += " overrides: {model.context.global.count: 16}, interpolate: [0.5]}\n"
     mine += "  slow: {like: fine_tuning, about: slowly, overrides: {optim.learning_rate: 1.0e-7}}\n"
     mine += "  slower: {like: slow, overrides: {optim.learning_rate: 1.0e-8}}\n"
     (tuned, full, more, slow, slower), claims = load_comparison(own_file(tmp_path, mine))
@@ -83,7 +83,7 @@ def test_own_file_adds_to_the_package(tmp_path: Path) -> None:
     assert tuned.overrides == {**shipped.overrides, "optim.learning_rate": 1e-3}
     assert tuned.interpolate == shipped.interpolate
     assert full == shipped_full
-    assert more.rows == ("more", "more scores 0.5")
+    assert more.rows == {"more": 1, "more weights 0.5": 0.5}
     assert claims == shipped_claims
     assert slow.overrides == {**tuned.overrides, "optim.learning_rate": 1e-7}
     assert slower.overrides == {**tuned.overrides, "optim.learning_rate": 1e-8}
@@ -105,9 +105,7 @@ def test_names_choose_and_own_claims_replace(tmp_path: Path) -> None:
         ("variants: {a: [", "is not YAML"),
         ("variants: {a: 3}", "variant a: write a mapping"),
         ("variants: {a b: }", "'a b': names a folder; write letters, digits, _ and - only"),
-        ("variants: {a: {interpolate: {scores: [2]}}}", "variant a: .*scores = 2: must be at least 0 and at most 1"),
-        ("variants: {a: {interpolate: {scores: [x]}}}", "variant a: .*scores = 'x': must be a number"),
-        ("variants: {a: {interpolate: {score: [0.5]}}}", "variant a: .* = 'score': choose one of weights, scores"),
+        ("variants: {a: {interpolate: [2]}}", "variant a: .*interpolate = 2: must be at least 0 and at most 1"),
         ("variants: {a: }\nclaims: {b: c}", "claims: write a list"),
         ("variants: {a: {like: fine_tunin}}", r"no variant 'fine_tunin' \(did you mean 'fine_tuning'\?\)"),
     ],

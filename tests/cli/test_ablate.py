@@ -24,7 +24,7 @@ def test_ablate_prints_and_writes_the_table(world: Path, tmp_path: Path, capsys:
     printed = capsys.readouterr()
     assert "full, seed 5: novel top1" in printed.err
     rows = [line.split("|")[1].strip() for line in printed.out.splitlines() if line.startswith("|")]
-    assert rows[2:7] == ["full", "full scores 0.25", "full scores 0.5", "full scores 0.75", "frozen"]
+    assert rows[2:4] == ["full", "frozen"]
     assert "prompt training beats frozen CLIP on" in printed.out
     assert {file.name for file in tmp_path.glob("ablation.*")} == {"ablation.md", "ablation.json"}
     assert main(arguments) == 0
@@ -54,41 +54,18 @@ def test_mistakes_are_one_line(more: list[str], message: str, world: Path, tmp_p
     assert message in refusal(*command(world, tmp_path, *given))
 
 
-def test_eval_mixes_scores_and_says_so(
-    world: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_eval_takes_what_lies_between(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
 ) -> None:
-    out, report = tmp_path / "result.json", tmp_path / "report"
-    arguments = ["eval", str(world / "videos"), "--model", str(model_folder), "--workers", "0", "--interpolate.space"]
-    assert main([*arguments, "scores", "--interpolate.alpha", "0.25", "--out", str(out), "--report", str(report)]) == 0
-    said = "probabilities: 0.25 x the model + 0.75 x frozen CLIP"
-    assert f"interpolation: {said}" in capsys.readouterr().out
-    content = json.loads(out.read_text())
-    assert content["interpolation"] == {"space": "scores", "alpha": 0.25, "backbone": ""}
-    assert json.loads((report / "result.json").read_text())["about"]["interpolation"] == said
-    assert main([*arguments, "weights"]) == 2
-    assert "--interpolate.space scores" in capsys.readouterr().err
-
-
-def test_a_protocol_at_alpha_1_is_the_model(
-    world: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    videos = [f"{name}/{n}.mp4,{name.replace('_', ' ')}" for name in ("jump_up", "moving_left") for n in range(4)]
-    lists = tmp_path / "lists"
-    lists.mkdir()
-    lines = [f"{world / 'videos'}/{line}" for line in videos]
-    (lists / "test.csv").write_text("\n".join(lines))
-    protocol = tmp_path / "mine.yaml"
-    protocol.write_text("classes: [jump up, moving left]\nparts: {test: {lists: [test.csv]}}")
-    arguments = ["eval", "--protocol", str(protocol), "--root", str(lists), "--workers", "0"]
-    mixed = ["--model", str(model_folder), "--interpolate.space", "scores", "--interpolate.alpha"]
-    results = {}
-    for name, more in {"model": mixed[:2], "at 1": [*mixed, "1"], "at 0": [*mixed, "0"]}.items():
-        out = tmp_path / f"{name}.json"
-        assert main([*arguments, *more, "--out", str(out)]) == 0
-        results[name] = json.loads(out.read_text())
-    assert "interpolation: probabilities: 0 x the model + 1 x frozen CLIP" in capsys.readouterr().out
-    assert results["at 1"]["parts"] == results["model"]["parts"]
-    assert results["at 0"]["interpolation"] == {"space": "scores", "alpha": 0.0, "backbone": ""}
+    towers = ["--model.train", "both", "--out", str(tmp_path / "run")]
+    assert main(["train", *command(world, tmp_path)[1:], *towers]) == 0
+    arguments = ["eval", str(world / "videos"), "--model", str(tmp_path / "run"), "--workers", "0"]
+    out = tmp_path / "result.json"
+    assert main([*arguments, "--interpolate.alpha", "0.25", "--out", str(out)]) == 0
+    assert "interpolation: weights: 0.25 x the model + 0.75 x frozen CLIP" in capsys.readouterr().out
+    assert json.loads(out.read_text())["interpolation"] == {"alpha": 0.25, "backbone": ""}
+    frozen = [*arguments[:2], "--backbone", str(world / "backbone"), "--interpolate.alpha", "0.25"]
+    assert "nothing lies between the two" in refusal(*frozen)
 
 
 def test_a_recipe_may_stand_first() -> None:

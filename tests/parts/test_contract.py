@@ -135,7 +135,7 @@ def test_video_read_texts_keep_logits(world: Path, tmp_path: Path) -> None:
     seen, videos = evaluator.encode(rows, views, lists), [predictor.load(rows[index].path) for index in (0, 5)]
     for texts in lists:
         with torch.no_grad():
-            expected = [model(video[:1], texts[0].features).softmax(dim=-1)[0] for video in videos]
+            expected = [model(video[:1], texts.features).softmax(dim=-1)[0] for video in videos]
         found = evaluator.score(seen, texts).scores.probabilities[[0, 5]]
         torch.testing.assert_close(found, torch.stack(expected), rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="give all names beforehand"):

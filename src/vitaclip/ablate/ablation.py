@@ -8,10 +8,10 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from vitaclip.ablate.claims import Claim, Verdict, judge
-from vitaclip.ablate.variants import Variant, row_name
+from vitaclip.ablate.variants import Variant
 from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.lists.video_list import VideoList
@@ -19,7 +19,7 @@ from vitaclip.distributed import SINGLE_PROCESS
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import Scores, summarize
 from vitaclip.files import sha256_of_file, sha256_of_lines, write_json
-from vitaclip.interpolation import InterpolateConfig
+from vitaclip.interpolation import interpolate
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_views
 from vitaclip.settings import to_dict
@@ -233,7 +233,7 @@ def find_result(run: Run) -> RunResult | None:
         check_same_run(saved["asked"]["run"], asked["run"], run.config.out)
         before = saved["asked"] | {"views": upgrade_views(saved["asked"]["views"])}
         same_tests = all(before[key] == asked[key] for key in ("tests", "views", "figures"))
-        if not same_tests or not set(run.variant.rows) <= saved["rows"].keys() or "skipped" not in saved:
+        if not same_tests or not run.variant.rows.keys() <= saved["rows"].keys() or "skipped" not in saved:
             return None
         seconds = saved.get("step_seconds", 0.0)
         return RunResult(saved["trained"], saved["rows"], saved["videos"], saved["skipped"], seconds)
@@ -273,21 +273,7 @@ def _step_seconds(config: TrainConfig) -> float:
 
 
 def _test(run: Run, model: VideoModel, videos: VideoList) -> Iterator[tuple[str, Scores]]:
-    """The scores of each row. Interpolated scores need no second pass over the videos; interpolated weights do."""
-    variant, config = run.variant, run.config
-
-    def evaluator(space: Literal["", "weights", "scores"], alpha: float = 0.5) -> Evaluator:
-        interpolation = InterpolateConfig(space=space, alpha=alpha)
-        return Evaluator(model, config.runtime, config.data, interpolation=interpolation)
-
-    mixed = "scores" in variant.interpolate
-    own = evaluator("scores" if mixed else "")
-    texts = own.encode_texts(videos.class_names)
-    encoded = own.encode(videos.samples, config.views, [texts])
-    yield variant.name, own.score(encoded, texts, (1.0, 0.0) if mixed else None).scores
-    for space, alpha in variant.between:
-        if space == "scores":
-            evaluated = own.score(encoded, texts, (alpha, 1 - alpha))
-        else:
-            evaluated = evaluator("weights", alpha).run(videos.samples, videos.class_names, config.views)
-        yield row_name(variant.name, space, alpha), evaluated.scores
+    """The scores of each row. Its weights look at the videos anew."""
+    for row, alpha in run.variant.rows.items():
+        evaluator = Evaluator(interpolate(model, alpha), run.config.runtime, run.config.data)
+        yield row, evaluator.run(videos.samples, videos.class_names, run.config.views).scores

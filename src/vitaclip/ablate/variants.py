@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from vitaclip.ablate.claims import Claim
 from vitaclip.settings import Config, Probability, Rule, from_dict, to_dict
@@ -32,9 +32,8 @@ class Variant(Config):
     """Values of config fields, such as `model.context.summary`."""
     trains: bool = True
     """False: it is tested as it starts."""
-    interpolate: Mapping[Literal["weights", "scores"], tuple[Probability, ...]] = field(default_factory=dict)
-    """For `weights` (where towers train) and `scores`: the alphas between frozen CLIP (0) and the variant (1) that get
-    a row each."""
+    interpolate: tuple[Probability, ...] = ()
+    """Where towers train: the alphas between frozen CLIP (0) and the variant (1) that get a row each."""
 
     def config(self, base: TrainConfig) -> TrainConfig:
         """The base with the overrides.
@@ -55,23 +54,13 @@ class Variant(Config):
             return from_dict(TrainConfig, values)
 
     @property
-    def rows(self) -> tuple[str, ...]:
-        """Its rows in the table: itself, then what lies between it and frozen CLIP, such as `full scores 0.5`."""
-        return (self.name, *(row_name(self.name, *each) for each in self.between))
+    def rows(self) -> dict[str, float]:
+        """Its rows in the table with their alphas: itself, then what lies between it and frozen CLIP.
 
-    @property
-    def between(self) -> list[tuple[str, float]]:
-        """Space and alpha of each row between it and frozen CLIP."""
-        return [(space, alpha) for space, alphas in self.interpolate.items() for alpha in alphas]
-
-
-def row_name(variant: str, space: str, alpha: float) -> str:
-    """The row of an interpolation.
-
-    >>> row_name("full", "scores", 0.5)
-    'full scores 0.5'
-    """
-    return f"{variant} {space} {alpha:g}"
+        >>> Variant(name="tuned", interpolate=(0.5,)).rows
+        {'tuned': 1.0, 'tuned weights 0.5': 0.5}
+        """
+        return {self.name: 1.0} | {f"{self.name} weights {alpha:g}": alpha for alpha in self.interpolate}
 
 
 def load_comparison(file: str = "", names: Sequence[str] = ()) -> tuple[tuple[Variant, ...], tuple[Claim, ...]]:

@@ -20,7 +20,7 @@ from vitaclip.evaluate.predictions import check_predictions_file
 from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
 from vitaclip.evaluate.protocol_lists import check_training, list_part, read_protocol_lists
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
-from vitaclip.interpolation import InterpolateConfig
+from vitaclip.interpolation import InterpolateConfig, interpolate
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
 from vitaclip.runtime import keep_freed_memory, pick_device
@@ -40,7 +40,7 @@ examples:
   vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
   vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
   vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
-  vitaclip eval test.csv --model runs/tuned/model --interpolate.space weights --interpolate.alpha 0.5
+  vitaclip eval test.csv --model runs/tuned/model --interpolate.alpha 0.5
   vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
   vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
 SHOWN_SETTINGS = (
@@ -65,7 +65,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_class_arguments(
         InterpolateConfig,
         "interpolate",
-        help="between frozen CLIP (alpha 0) and the model (alpha 1), in the towers' weights or in scores",
+        help="between frozen CLIP (alpha 0) and the model (alpha 1), in the weights of towers that were trained",
     )
     parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
     parser.add_argument(
@@ -116,7 +116,9 @@ class Evaluation:
             arguments = given.clone()
             arguments.model = name
             device = pick_device(given.runtime.device, dist.local_rank, dist.world_size)
-            self._loaded = {name: load_model(arguments).to(device)}
+            between = given.interpolate
+            model = interpolate(load_model(arguments), between.alpha, between.backbone)
+            self._loaded = {name: model.to(device)}
         model = self._loaded[name]
         if values and name == given.model and not model.is_zero_shot:
             word = next(iter(values))
@@ -186,7 +188,7 @@ class Evaluation:
         given, dist = self._arguments, self._dist
 
         def make_evaluator(model: VideoModel) -> Evaluator:
-            return Evaluator(model, given.runtime, given.data, prompts, dist, given.interpolate)
+            return Evaluator(model, given.runtime, given.data, prompts, dist)
 
         with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
             return score_rounds(rounds, make_evaluator, views, dist, partial(counting_bar, progress))

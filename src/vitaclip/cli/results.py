@@ -8,7 +8,6 @@ from jsonargparse import Namespace
 from vitaclip.cli.models import check_outputs
 from vitaclip.cli.screen import print_table, terminal
 from vitaclip.data.config import ViewsConfig
-from vitaclip.evaluate.evaluation import mixed_models
 from vitaclip.evaluate.metrics import EvaluationResult
 from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult
@@ -48,7 +47,7 @@ def write_result(
     if result.protocol:
         write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
-        model = mixed_models(load_model(part.values)[1], result.interpolation)[0][0]
+        model = load_model(part.values)[1]
         predictor = Predictor(model, views=result.views, runtime=arguments.runtime, data=arguments.data)
         predictor.set_texts(part.texts)
         place = folder / part.name if several else folder
@@ -118,8 +117,6 @@ def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
     protocol = {"protocol": result.about} if result.protocol else {}
     summary = {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
     about = protocol | summary | _facts(result, part)
-    if result.interpolation.space == "scores":
-        about["explanations"] = "of the trained model alone: attention and occlusion do not see the interpolated scores"
     title = f"{result.protocol}, {part.name}" if len(result.parts) > 1 else result.protocol or part.part.name
     settings = {
         "videos": list(part.part.sha256),
@@ -145,10 +142,8 @@ def describe_views(views: ViewsConfig) -> str:
 
 def describe_interpolation(config: InterpolateConfig) -> str:
     """In words; empty if there is none."""
-    if not config.space:
-        return ""
-    what = "weights" if config.space == "weights" else "probabilities"
-    return f"{what}: {config.alpha:g} x the model + {1 - config.alpha:g} x frozen CLIP"
+    share = f"weights: {config.alpha:g} x the model + {1 - config.alpha:g} x frozen CLIP"
+    return share if config.alpha < 1 else ""
 
 
 def _sums(part: PartResult) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """Evaluation of a model on labelled videos: supervised with the names it was trained on, zero-shot with others.
 
-Axes: S models whose probabilities are mixed (mostly one), n videos, V views, K classes.
+Axes: n videos, V views, K classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
-from torch import Tensor
 
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.video_list import VideoSample
@@ -29,13 +28,10 @@ from vitaclip.evaluate.scoring import (
     gather_features,
     join,
 )
-from vitaclip.interpolation import InterpolateConfig, frozen_clip, interpolate
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import check_feature_cache
 from vitaclip.runtime import RuntimeConfig, autocast, describe_computed
 
-Candidates = tuple[ClassTexts, ...]
-"""The candidate classes as each of S models has them."""
 OnProgress = Callable[[int], None]
 """Called with the number of videos just done."""
 _VIDEOS_AT_A_TIME = 1024
@@ -67,9 +63,8 @@ class Evaluator:
         data: DataConfig,
         prompts: ClassPrompts | None = None,
         dist: DistEnv = SINGLE_PROCESS,
-        interpolation: InterpolateConfig | None = None,
     ) -> None:
-        """Prepare the model, or the two that are interpolated.
+        """Prepare the model.
 
         Args:
             model: on its device; its sampling decides the frames, unless the views do.
@@ -77,14 +72,12 @@ class Evaluator:
             data: worker processes, batch size, caches, limits, and what to do about videos that cannot be read.
             prompts: templates instead of the learned context, and descriptions.
             dist: the processes that share the videos; each gets the result of all.
-            interpolation: between frozen CLIP and the model.
 
         Raises:
-            ValueError: for an interpolation or a feature cache that the model cannot have.
+            ValueError: for a feature cache that the model cannot have.
         """
         check_feature_cache(data, model.config)
-        models, self._weights = mixed_models(model, interpolation or InterpolateConfig())
-        self.model, self.models = model, tuple(each.prepare(runtime) for each in models)
+        self.model = model.prepare(runtime)
         self._runtime, self._data, self._prompts, self._dist = runtime, data, prompts, dist
         self._autocast = partial(autocast, runtime, model.device)
         expect_processes(data)
@@ -100,16 +93,16 @@ class Evaluator:
         texts = self.encode_texts(names)  # first: a name that does not fit costs no video
         return self.score(self.encode(samples, views, [texts], on_progress), texts)
 
-    def encode_texts(self, names: Sequence[str], texts: Sequence[str] | None = None) -> Candidates:
-        """The candidates for each of S models; see `encode_classes`."""
+    def encode_texts(self, names: Sequence[str], texts: Sequence[str] | None = None) -> ClassTexts:
+        """The candidates; see `encode_classes`."""
         with self._autocast():
-            return tuple(encode_classes(model, names, self._prompts, texts) for model in self.models)
+            return encode_classes(self.model, names, self._prompts, texts)
 
     def encode(
         self,
         samples: Sequence[VideoSample],
         views: ViewsConfig,
-        candidates: Sequence[Candidates],
+        candidates: Sequence[ClassTexts],
         on_progress: OnProgress = lambda _: None,
     ) -> VideoFeatures:
         """Embed every video, which is nearly all of the work; the features can be scored against many candidates.
@@ -126,58 +119,40 @@ class Evaluator:
         if data.feature_cache:
             share = dist.rank_range(len(samples))
             own = cached_features(self.model, dataset, data, self._runtime, normalization, share, on_progress)
-            # Models in which nothing that trains changes the features see a video alike.
-            own = replace(own, features=own.features * len(self.models))
         else:
-            known = [
-                None if model.head.comparable else torch.cat([each[s].features for each in candidates])
-                for s, model in enumerate(self.models)
-            ]
-            for model in self.models:
-                model.eval()
+            known = None if self.model.head.comparable else torch.cat([texts.features for texts in candidates])
+            self.model.eval()
             done = []
             sizes = data.eval_batch_size, data.workers, dist.rank, dist.world_size, data.time_limit_seconds
             for batch in eval_batches(dataset, *sizes):
-                done.append(encode_batch(self.models, batch, normalization, self._autocast, known))
+                done.append(encode_batch(self.model, batch, normalization, self._autocast, known))
                 on_progress(len(batch.labels) + len(batch.skipped))
             own = join(done)
         return replace(gather_features(own, dist), views=views, candidates=tuple(candidates))
 
-    def score(self, videos: VideoFeatures, texts: Candidates, weights: Sequence[float] | None = None) -> Evaluated:
+    def score(self, videos: VideoFeatures, texts: ClassTexts) -> Evaluated:
         """Compare embedded videos, whose labels are indices into the candidates, with these.
 
         Args:
             videos: from `encode`.
             texts: the candidates, from `encode_texts`.
-            weights: of the S models' probabilities, whose sum is 1. None: those of the interpolation.
 
         Raises:
-            ValueError: for candidates that were not given to `encode`, if the features of a model cannot be kept.
+            ValueError: for candidates that were not given to `encode`, if the features of the model cannot be kept.
         """
-        names, probabilities = texts[0].names, [torch.empty(0, len(texts[0].names))]
-        for chunk in torch.arange(len(videos.indices)).split(_VIDEOS_AT_A_TIME):
-            features = [each[chunk] for each in videos.features]
-            probabilities.append(self._fuse(features, videos, texts, weights or self._weights))
+        aggregation, probabilities = videos.views.aggregation, [torch.empty(0, len(texts.names))]
+        for own in videos.features.split(_VIDEOS_AT_A_TIME) if len(videos.indices) else ():
+            if self.model.head.comparable:
+                probabilities.append(fuse_views(self.model, own, texts.features, aggregation))
+            else:
+                probabilities.append(fuse_logits(self.model, own[..., _columns(videos, texts)], aggregation))
         computed = describe_computed(self._runtime, self.model.device)
         scores = Scores(torch.cat(probabilities), videos.labels, videos.indices, videos.skipped, computed)
-        return Evaluated(scores, summarize(scores, names))
-
-    def _fuse(
-        self, features: Sequence[Tensor], videos: VideoFeatures, texts: Candidates, weights: Sequence[float]
-    ) -> Tensor:
-        """Probabilities (b, K) of some of the videos: the weighted mean of what each model makes of their features."""
-        aggregation, total = videos.views.aggregation, torch.zeros(())
-        for model, own, known, weight in zip(self.models, features, texts, weights, strict=True):
-            if model.head.comparable:
-                total = total + weight * fuse_views(model, own, known.features, aggregation)
-            else:
-                total = total + weight * fuse_logits(model, own[..., _columns(videos, texts)], aggregation)
-        return total
+        return Evaluated(scores, summarize(scores, texts.names))
 
     def _reader(self, views: ViewsConfig) -> EvalViews:
-        """Reads the views of a video; an aggregation that a model does not have is refused before any is read."""
-        for model in self.models:
-            check_aggregation(model, views.aggregation)
+        """Reads the views of a video; an aggregation that the model does not have is refused before any is read."""
+        check_aggregation(self.model, views.aggregation)
         config, options = self.model.config, read_options(self._data, views)
         return eval_views(config.sampling, config.num_frames, self.model.image_size, views, options)
 
@@ -190,21 +165,11 @@ class Evaluator:
         return min(count, size * batches.stop) - min(count, size * batches.start)
 
 
-def _columns(videos: VideoFeatures, texts: Candidates) -> slice:
+def _columns(videos: VideoFeatures, texts: ClassTexts) -> slice:
     """Where the logits of candidates are among those of all that the videos were compared with."""
     start = 0
     for each in videos.candidates:
         if each is texts:
-            return slice(start, start + len(texts[0].names))
-        start += len(each[0].names)
+            return slice(start, start + len(texts.names))
+        start += len(each.names)
     raise ValueError("this model compares videos with names while it looks at them; give all names beforehand")
-
-
-def mixed_models(model: VideoModel, config: InterpolateConfig) -> tuple[tuple[VideoModel, ...], tuple[float, ...]]:
-    """The models whose probabilities are mixed, and their weights. The first looks at the videos that a report shows:
-    with interpolated weights the one between, with interpolated scores the trained one."""
-    if config.space == "weights":
-        return (interpolate(model, config.alpha, config.backbone),), (1.0,)
-    if config.space == "scores":
-        return (model, frozen_clip(model, config.backbone)), (config.alpha, 1 - config.alpha)
-    return (model,), (1.0,)

@@ -150,13 +150,13 @@ def cached_features(
     known = cache.read(set(states.values()), (dataset.views.shape[0], *model.pool.shape))
     missing = [index for index, state in states.items() if state not in known]
     on_progress(len(share) - len(missing))
-    encode = partial(encode_batch, [model.eval()], normalization=normalization)
+    encode = partial(encode_batch, model.eval(), normalization=normalization)
     encode = partial(encode, autocast=partial(autocast, runtime, model.device))
     skipped: dict[int, str] = {}
     unsaved: dict[FileState, Tensor] = {}
     try:
         for batch in _batches(dataset, missing, data) if missing else ():
-            features = encode(batch).features[0]
+            features = encode(batch).features
             unsaved |= {states[missing[n]]: each for n, each in zip(batch.indices, features, strict=True)}
             skipped |= {missing[n]: reason for n, reason in batch.skipped.items()}
             known |= unsaved
@@ -169,7 +169,7 @@ def cached_features(
             cache.write(unsaved)
     whole = [index for index in share if index not in skipped]
     return VideoFeatures(
-        features=(torch.stack([known[states[index]] for index in whole]) if whole else torch.empty(0, 0, 0),),
+        features=torch.stack([known[states[index]] for index in whole]) if whole else torch.empty(0, 0, 0),
         labels=label_tensor([dataset.samples[index].labels for index in whole], dataset.most_labels),
         indices=torch.tensor(whole, dtype=torch.int64),
         skipped=skipped,

@@ -147,10 +147,10 @@ def score_rounds(
             on_progress = start(title, evaluator.num_own_videos(len(samples)))
             encoded = evaluator.encode([*samples.values()], views, texts, on_progress)
         for part, candidates in zip(this.parts, texts, strict=True):
-            unknown = sum(model.head.own_number(each) is None for each in candidates[0].names)
-            never_trained = f"{unknown} of {len(candidates[0].names)}"
+            unknown = sum(model.head.own_number(each) is None for each in candidates.names)
+            never_trained = f"{unknown} of {len(candidates.names)}"
             evaluated = evaluator.score(_select(encoded, samples, part), candidates)
-            about = part, dict(this.values), this.name, this.training, candidates[0], never_trained
+            about = part, dict(this.values), this.name, this.training, candidates, never_trained
             results.append(PartResult(*about, evaluated))
     return tuple(results)
 
@@ -180,7 +180,7 @@ def _select(videos: VideoFeatures, samples: Samples, part: EvalPart) -> VideoFea
     most_labels = max((len(sample.labels) for sample in part.samples.values()), default=1)
     return replace(
         videos,
-        features=tuple(each[chosen] for each in videos.features),
+        features=videos.features[chosen],
         labels=label_tensor([sample.labels for _, (place, sample) in listed if place in position], most_labels),
         indices=torch.tensor([number for number, (place, _) in listed if place in position], dtype=torch.int64),
         skipped={number: reasons[place] for number, (place, _) in listed if place not in position},

@@ -4,12 +4,12 @@ What a model keeps of a video is its own matter: any tensor (n, V, ...) that beg
 give features that can be compared with any classes later. Of others only the logits of classes known beforehand can be
 kept; these then stand in place of the features.
 
-Axes: B or n videos, S models whose probabilities are mixed (mostly one), V views, T frames, H x W pixels, K classes.
+Axes: B or n videos, V views, T frames, H x W pixels, K classes.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import torch
@@ -31,8 +31,8 @@ Normalization = Literal["backbone", "imagenet"]
 class VideoFeatures:
     """The embedded views of n videos: all that is needed of them to score any list of candidates."""
 
-    features: tuple[Tensor, ...]
-    """Of each of S models (n, V, ...) float32, on the CPU."""
+    features: Tensor
+    """(n, V, ...) float32, on the CPU."""
     labels: Tensor
     """(n,) class indices; (n, M) where videos of the list have several, see `label_tensor`."""
     indices: Tensor
@@ -41,20 +41,21 @@ class VideoFeatures:
     """Index and reason of each video that could not be read; these are not among the n."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
     """What the V views are, and how they become one answer."""
-    candidates: tuple[tuple[ClassTexts, ...], ...] = ()
-    """The candidates that were known when the videos were embedded, each for S models."""
+    candidates: tuple[ClassTexts, ...] = ()
+    """The candidates that were known when the videos were embedded."""
+
+
+_NOTHING = VideoFeatures(torch.empty(0, 0, 0), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), {})
 
 
 def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
     """The videos of several parts as one, in their order."""
     # A part in which no video could be read does not know how many views there are.
-    filled = [part for part in parts if len(part.indices)]
-    none = torch.empty(0, dtype=torch.int64)
+    filled = [part for part in parts if len(part.indices)] or [_NOTHING]
     return VideoFeatures(
-        features=tuple(torch.cat(each) for each in zip(*(part.features for part in filled or parts[:1]), strict=True))
-        or (torch.empty(0, 0, 0),),
-        labels=torch.cat([none, *(part.labels for part in filled)]),
-        indices=torch.cat([none, *(part.indices for part in filled)]),
+        features=torch.cat([part.features for part in filled]),
+        labels=torch.cat([part.labels for part in filled]),
+        indices=torch.cat([part.indices for part in filled]),
         skipped={index: reason for part in parts for index, reason in part.skipped.items()},
     )
 
@@ -102,17 +103,16 @@ def encode_views(
 
 
 def encode_batch(
-    models: Sequence[VideoModel],
+    model: VideoModel,
     batch: EvalBatch,
     normalization: Normalization = "backbone",
     autocast: Autocast = nullcontext,
-    classes: Sequence[Tensor | None] | None = None,
+    classes: Tensor | None = None,
 ) -> VideoFeatures:
-    """Embed the videos of a batch with each of S models; for `classes`, one of each model, see `encode_views`."""
-    features = tuple(torch.empty(0, 0, 0) for _ in models)
-    if len(batch.labels):
-        sides = zip(models, classes or [None] * len(models), strict=True)
-        features = tuple(encode_views(model, batch.video, normalization, autocast, known) for model, known in sides)
+    """Embed the videos of a batch, of which some or all could not be read; for the arguments see `encode_views`."""
+    if not len(batch.labels):
+        return replace(_NOTHING, skipped=batch.skipped)
+    features = encode_views(model, batch.video, normalization, autocast, classes)
     return VideoFeatures(features, batch.labels, torch.tensor(batch.indices, dtype=torch.int64), batch.skipped)
 
 

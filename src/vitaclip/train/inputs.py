@@ -87,9 +87,7 @@ class FeatureClips:
 
     def __init__(self, videos: VideoList, features: VideoFeatures) -> None:
         paths = [row.path for row in videos.samples]
-        self._clips = {
-            paths[i]: clips for i, clips in zip(features.indices.tolist(), features.features[0], strict=True)
-        }
+        self._clips = {paths[i]: clips for i, clips in zip(features.indices.tolist(), features.features, strict=True)}
         self._broken = {paths[i]: reason for i, reason in features.skipped.items()}
 
     def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
