@@ -44,7 +44,7 @@ WRONG = [
     (TrainConfig, {"early_stop_patience": 2, "validate_every": 5}, "needs data.val and validate_every > 0"),
     (ViewsConfig, {"frames": 1_000_000_000}, "at most 10,000"),
     (TrainConfig, {"out": ""}, "name the run folder"),
-    (VisionConfig, {"image_size": 30, "patch_size": 16, "width": 8, "depth": 1, "heads": 2}, "multiple of patch_size"),
+    (VisionConfig, {"image_size": 15, "patch_size": 16, "width": 8, "depth": 1, "heads": 2}, "at least 16, a patch"),
     (VisionConfig, {"image_size": 32, "patch_size": 16, "width": 8, "depth": 1, "heads": 3}, "must divide width = 8"),
 ]
 

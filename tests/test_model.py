@@ -153,7 +153,7 @@ def test_bytes_are_normalised_with_backbone_statistics() -> None:
     model = tiny_model()
     pixels = torch.randint(0, 256, (1, 4, 3, 16, 16), dtype=torch.uint8)
     config = model.backbone.config
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.pixel_mean, config.pixel_std))
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (config.pixels.mean, config.pixels.std))
     torch.testing.assert_close(model.encode_video(pixels), model.encode_video((pixels / 255 - mean) / std))
 
 

@@ -43,9 +43,9 @@ def merge(pieces: list[str], pair: tuple[str, str]) -> list[str]:
     return merged
 
 
-def tiny_clip_config(**vision: int) -> CLIPConfig:
+def tiny_clip_config(**vision: Any) -> CLIPConfig:
     """16 px in 4 patches, two layers of width 16."""
-    sizes = {"image_size": 16, "patch_size": 8, "width": 16, "depth": 2, "heads": 2} | vision
+    sizes: dict[str, Any] = {"image_size": 16, "patch_size": 8, "width": 16, "depth": 2, "heads": 2} | vision
     return CLIPConfig(
         vision=VisionConfig(**sizes),
         text=TextConfig(vocab_size=tiny_tokenizer().vocab_size, context_length=77, width=12, depth=2, heads=2),
@@ -53,7 +53,7 @@ def tiny_clip_config(**vision: int) -> CLIPConfig:
     )
 
 
-def tiny_backbone(**vision: int) -> Backbone:
+def tiny_backbone(**vision: Any) -> Backbone:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         clip = CLIP(tiny_clip_config(**vision)).eval()

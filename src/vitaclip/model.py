@@ -71,7 +71,7 @@ class VideoModel(Pretrained):
         clip = backbone.clip
         clip.tokenizer = backbone.tokenizer
         if config.normalization == "imagenet":
-            clip.set_pixels(*IMAGENET_PIXELS)
+            clip.set_pixels(IMAGENET_PIXELS)
         if saved is not None:
             self._check_sizes(clip, saved.shapes if isinstance(saved, StateFile) else saved)
         with torch.random.fork_rng(devices=[]):

@@ -214,5 +214,7 @@ def _refusal(name: str, value: Any, remedy: str) -> ValueError:
 
 def setting_texts(cls: type[Any]) -> list[tuple[str, Any, str]]:
     """(name, default, text below it on one line) of every field of a config."""
-    texts = {each.arg_name: " ".join((each.description or "").split()) for each in parse_from_object(cls).params}
+    bases = (base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base))
+    told = [each for base in bases for each in parse_from_object(base).params]
+    texts = {each.arg_name: " ".join((each.description or "").split()) for each in told}
     return [(field.name, field.default, texts.get(field.name, "")) for field in dataclasses.fields(cls)]

@@ -40,7 +40,7 @@ def test_transformers_folders(folder: Path, activation: str) -> None:
     model = peers.transformers_clip(activation)
     model.save_pretrained(folder)
     assert_features(folder, peers.transformers_features(model))
-    assert load_backbone(folder).clip.config.activation == activation
+    assert load_backbone(folder).clip.config.vision.activation == activation
 
 
 @pytest.mark.parametrize("pickles", [False, True])
@@ -101,7 +101,7 @@ def test_open_clips_statistics_hold_without_processor(folder: Path) -> None:
     peers.transformers_clip().save_pretrained(folder)
     (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
     config = load_backbone(folder).clip.config
-    assert (config.pixel_mean, config.pixel_std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    assert (config.pixels.mean, config.pixels.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 
 
 @pytest.mark.parametrize(
@@ -125,17 +125,12 @@ def test_prefix_of_all_names_is_taken_off(folder: Path, prefix: str) -> None:
         load_backbone(folder / "clip.ckpt", activation="quick_gelu")
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [({"hidden_act": "relu"}, "hidden_act is .*relu"), ({"layer_norm_eps": 1e-6}, "layer_norm_eps = 1e-06")],
-)
-def test_other_mathematics_than_clips_is_refused(folder: Path, change: dict[str, Any], message: str) -> None:
-    model = peers.transformers_clip()
-    model.save_pretrained(folder)
+def test_unknown_activation_is_refused(folder: Path) -> None:
+    peers.transformers_clip().save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
-    config["vision_config"] |= change
+    config["vision_config"] |= {"hidden_act": "relu"}
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match="hidden_act is 'relu'; known are quick_gelu"):
         load_backbone(folder)
 
 
@@ -188,13 +183,13 @@ def test_open_clip_files(folder: Path, custom_text: bool, wrapped: bool) -> None
     (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config()))
     assert_features(folder, peers.openai_features(model))
     config = load_backbone(folder).clip.config
-    assert (config.pixel_mean, config.pixel_std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    assert (config.pixels.mean, config.pixels.std) == ((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
 
 
 def test_open_clip_without_quick_gelu_is_gelu(folder: Path) -> None:
     torch.save(peers.openai_clip().state_dict(), folder / "open_clip_pytorch_model.bin")
     (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(quick_gelu=False)))
-    assert load_backbone(folder).clip.config.activation == "gelu"
+    assert load_backbone(folder).clip.config.vision.activation == "gelu"
 
 
 @pytest.mark.parametrize(
@@ -227,12 +222,16 @@ def test_every_format_has_the_same_fingerprint(folder: Path) -> None:
 
 def test_known_head_widths() -> None:
     """ViT-H-14's heads are 80 wide, which no weight tells; the architecture comes off the weights all the same."""
-    shapes = {"vision.pos_embed": (257, 1280), "vision.patch_embed.weight": (1280, 3, 14, 14)}
+    shapes = {
+        "vision.pos_embed": (257, 1280),
+        "vision.cls_embed": (1280,),
+        "vision.patch_embed.weight": (1280, 3, 14, 14),
+    }
     shapes |= {"vision.proj": (1280, 1024), "text.token_embed.weight": (49408, 1024), "text.pos_embed": (77, 1024)}
     shapes |= {f"vision.blocks.{i}.mlp.fc1.bias": (5120,) for i in range(32)}
     shapes |= {f"text.blocks.{i}.mlp.fc1.bias": (4096,) for i in range(24)}
     state = {name: torch.empty(shape, device="meta") for name, shape in shapes.items()}
-    config = read_architecture(state, "gelu")
+    config = read_architecture(state)
     assert (config.vision.heads, config.vision.depth, config.vision.image_size) == (16, 32, 224)
     assert (config.text.heads, config.text.depth, config.embed_dim) == (16, 24, 1024)
 
@@ -246,8 +245,8 @@ def test_other_input_size_resamples_positions(folder: Path) -> None:
     assert larger.clip.vision.pos_embed.shape == (17, peers.VISION_WIDTH)
     assert torch.equal(larger.clip.vision.pos_embed[0], own.clip.vision.pos_embed[0])
     assert larger.fingerprint == own.fingerprint, "it is the same backbone"
-    with pytest.raises(ValueError, match="multiple of patch_size"):
-        load_backbone(folder / "clip.pt", activation="quick_gelu", image_size=40)
+    with pytest.raises(ValueError, match="must be at least 16, a patch"):
+        load_backbone(folder / "clip.pt", activation="quick_gelu", image_size=15)
 
 
 def test_tokenizer_beside_weights_goes_first(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ BACKBONE_CONFIGS = re.split(
     r"[|\n]",
     """vision.depth=100000|vision.depth=1000000000|text.depth=1e400|vision.depth=1.5|embed_dim=1.5
 vision.width=1000000000|vision=null|vision=5|text=[1]|vision="x"|text.context_length=2.5|pixel_mean="abc"
-pixel_mean=[NaN,0,0]|pixel_std=[1e-320,1,1]|vision.image_size=8000000000|[]|5|\x00|vision.patch_size=true""",
+pixels.mean=[NaN,0,0]|pixels.std=[1e-320,1,1]|activation=5|pixels=5|vision.image_size=8000000000|[]|5|\x00|vision.patch_size=true""",
 )
 MODELS: dict[str, tuple[Make, str]] = {
     "frames of other prompts": (config(write_model, "model.num_frames=9999"), "do not fit the model's config"),

@@ -47,7 +47,7 @@ def test_yacs_config_beside_weights_is_read(tmp_path: Path, yacs: type[Any]) -> 
     model = VideoModel.from_pretrained(tmp_path / "x.pth")
     expected = case.model.encode_video(case.video)
     assert torch.equal(model.encode_video(case.video), expected)
-    assert model.backbone.config.pixel_mean == PIXELS
+    assert model.backbone.config.pixels.mean == PIXELS
     assert (model.config.train, model.config.num_frames) == ("image", 4)
 
 

@@ -104,7 +104,8 @@ def other_weights() -> Backbone:
 def other_activation() -> Backbone:
     """The same weights, and so the same fingerprint."""
     backbone = tiny_backbone()
-    other = CLIP(replace(backbone.clip.config, activation="gelu"))
+    config = backbone.clip.config
+    other = CLIP(replace(config, vision=replace(config.vision, activation="gelu")))
     other.load_state_dict(backbone.clip.state_dict())
     return replace(backbone, clip=other)
 

@@ -25,7 +25,7 @@ from miniature_clip import captions, probes
 from miniature_clip.stills import MOVING_SHARE, Stills, render_pool, render_stills
 from miniature_clip.vocabulary import train_tokenizer
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.config import CLIPConfig, PixelConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.tokenizer import TokenBatch
 from vitaclip.miniature import world
@@ -87,13 +87,11 @@ class PretrainConfig(Config):
 def clip_config(vocab_size: int) -> CLIPConfig:
     """The tiny CLIP: 64 px in 16 patches, six layers of width 128."""
     return CLIPConfig(
-        vision=VisionConfig(image_size=IMAGE_SIZE, patch_size=16, width=128, depth=6, heads=4),
-        text=TextConfig(vocab_size=vocab_size, context_length=77, width=128, depth=3, heads=4),
-        embed_dim=128,
-        pixel_mean=(0.2, 0.2, 0.2),
-        pixel_std=(0.2, 0.2, 0.2),
         # Exact GELU is one fused kernel in torch; OpenAI's quick_gelu made a step a fifth slower on 2 cores.
-        activation="gelu",
+        vision=VisionConfig(image_size=IMAGE_SIZE, patch_size=16, width=128, depth=6, heads=4, activation="gelu"),
+        text=TextConfig(vocab_size=vocab_size, context_length=77, width=128, depth=3, heads=4, activation="gelu"),
+        embed_dim=128,
+        pixels=PixelConfig(mean=(0.2, 0.2, 0.2), std=(0.2, 0.2, 0.2)),
     )
 
 

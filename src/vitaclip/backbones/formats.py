@@ -63,10 +63,11 @@ def _interpret(
         raise ValueError(f"{file}: holds its own backbone, so there is no other one to give it; leave it out")
     assert family.read is not None
     weights = family.read(state, file.parent, activation)
-    if activation not in (None, weights.config.activation):
+    trained_with = weights.config.vision.activation
+    if activation not in (None, trained_with):
         raise ValueError(
             f"{file}: activation {activation!r} asked for, but these are {weights.format} weights trained with"
-            f" {weights.config.activation!r}"
+            f" {trained_with!r}"
         )
     return weights
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from vitaclip.backbones.config import CLIPConfig
+from vitaclip.backbones.config import CLIPConfig, PixelConfig
 from vitaclip.backbones.text import TextTower
 from vitaclip.backbones.tokenizer import Tokenizer
 from vitaclip.backbones.vision import VisionTower, resize_positions
@@ -73,16 +73,17 @@ class CLIP(nn.Module):
         device = self.logit_scale.device
         return self.encode_ids(tokens.ids.to(device), tokens.end.to(device))
 
-    def set_pixels(self, mean: tuple[float, float, float], std: tuple[float, float, float]) -> None:
-        """Take other statistics out of the pixels from now on."""
-        self.config = replace(self.config, pixel_mean=mean, pixel_std=std)
+    def set_pixels(self, statistics: PixelConfig) -> None:
+        """Take another mean and standard deviation out of the pixels from now on."""
+        pixels = replace(self.config.pixels, mean=statistics.mean, std=statistics.std)
+        self.config = replace(self.config, pixels=pixels)
         self._register_pixel_statistics()
 
     def _register_pixel_statistics(self) -> None:
         """They belong to the config, so they are not saved with the weights."""
-        for name in ("pixel_mean", "pixel_std"):
-            values = torch.tensor(getattr(self.config, name)).view(3, 1, 1)
-            self.register_buffer(name, values, persistent=False)
+        for name in ("mean", "std"):
+            values = torch.tensor(getattr(self.config.pixels, name)).view(3, 1, 1)
+            self.register_buffer(f"pixel_{name}", values, persistent=False)
 
     def _init_weights(self) -> None:
         """Start as CLIP does, for training one from scratch."""

@@ -1,31 +1,25 @@
-"""Mean and standard deviation of the pixels that a CLIP was trained on, as the files beside its weights tell them."""
+"""How an image becomes the input of a CLIP, as the files beside its weights tell it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from vitaclip.backbones.config import CLIPConfig
+from vitaclip.backbones.config import PixelConfig, Three
 from vitaclip.untrusted import read_json, reading
 
-Three = tuple[float, float, float]
-
-
-class PixelStatistics(NamedTuple):
-    """Of R, G, B in [0, 1]."""
-
-    mean: Three = CLIPConfig.pixel_mean
-    std: Three = CLIPConfig.pixel_std
-
-
-CLIP_PIXELS = PixelStatistics()
-IMAGENET_PIXELS = PixelStatistics((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CLIP_PIXELS = PixelConfig()
+IMAGENET_PIXELS = PixelConfig(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 PREPROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 """transformers' image processor, alone or as a part of the newer file of all processors."""
 OPEN_CLIP_CONFIG_FILE = "open_clip_config.json"
+INTERPOLATIONS = {2: "bilinear", 3: "bicubic", "bilinear": "bilinear", "bicubic": "bicubic"}
+"""What Pillow's numbers, which transformers takes, and open_clip's words mean."""
+FITS = {"shortest": "crop", "squash": "squash"}
 
 
-def transformers_pixels(folder: Path) -> PixelStatistics:
-    """The pixel statistics of a folder of transformers: its image processor's, or else those of open_clip's config.
+def transformers_pixels(folder: Path, default: PixelConfig = CLIP_PIXELS) -> PixelConfig:
+    """The pixels of a folder of transformers: its image processor's, or else those of open_clip's config; `default` is
+    its family's own, for what neither tells.
 
     Repositories often hold the same weights for both libraries.
     """
@@ -35,31 +29,44 @@ def transformers_pixels(folder: Path) -> PixelStatistics:
             found = config.get("image_processor", config)
             with reading(folder / name):
                 if isinstance(found, Mapping) and {"image_mean", "image_std", "do_normalize"} & found.keys():
-                    return _of_processor(found)
-    return open_clip_pixels(folder)
+                    return _of_processor(found, default)
+    return open_clip_pixels(folder, default)
 
 
-def open_clip_pixels(folder: Path) -> PixelStatistics:
-    """The pixel statistics in a folder's open_clip config; CLIP's own where it tells none."""
+def open_clip_pixels(folder: Path, default: PixelConfig = CLIP_PIXELS) -> PixelConfig:
+    """The pixels in a folder's open_clip config; `default` is for what it does not tell."""
     file = folder / OPEN_CLIP_CONFIG_FILE
     if not file.is_file():
-        return CLIP_PIXELS
+        return default
     preprocess = read_json(file).get("preprocess_cfg") or {}
     with reading(file):
-        return _statistics(preprocess.get("mean"), preprocess.get("std"))
+        fit, interpolation = (preprocess.get(name) for name in ("resize_mode", "interpolation"))
+        if fit not in (None, *FITS):
+            raise ValueError(f"resize_mode {fit!r} is not supported; it must be one of {', '.join(FITS)}")
+        return _pixels(preprocess.get("mean"), preprocess.get("std"), fit and FITS[fit], interpolation, default)
 
 
-def _of_processor(config: Mapping[str, Any]) -> PixelStatistics:
+def _of_processor(config: Mapping[str, Any], default: PixelConfig) -> PixelConfig:
     if config.get("do_rescale", True) is not True or abs(config.get("rescale_factor", 1 / 255) * 255 - 1) > 1e-6:
         raise ValueError("do_rescale and rescale_factor must take pixels to 0 to 1, as CLIP does")
+    mean, std = (config.get("image_mean"), config.get("image_std"))
     if config.get("do_normalize", True) is False:
-        return PixelStatistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-    return _statistics(config.get("image_mean"), config.get("image_std"))
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    size = config.get("size")
+    fit = None if size is None else "squash" if isinstance(size, Mapping) and "height" in size else "crop"
+    return _pixels(mean, std, fit, config.get("resample"), default)
 
 
-def _statistics(mean: Any, std: Any) -> PixelStatistics:
-    """CLIP's own for what is not told."""
-    return PixelStatistics(_three(mean or CLIP_PIXELS.mean), _three(std or CLIP_PIXELS.std))
+def _pixels(mean: Any, std: Any, fit: Any, interpolation: Any, default: PixelConfig) -> PixelConfig:
+    """The default's own for what is not told."""
+    if interpolation not in (None, *INTERPOLATIONS):
+        raise ValueError(f"interpolation {interpolation!r} is not supported; it must be bilinear or bicubic")
+    return PixelConfig(
+        mean=_three(mean or default.mean),
+        std=_three(std or default.std),
+        fit=fit or default.fit,
+        interpolation=INTERPOLATIONS.get(interpolation, default.interpolation),  # type: ignore[arg-type]
+    )
 
 
 def _three(values: Any) -> Three:

@@ -29,7 +29,7 @@ class TextTower(nn.Module):
         self.token_embed = nn.Embedding(text.vocab_size, text.width)
         self.pos_embed = nn.Parameter(torch.empty(text.context_length, text.width))
         self.blocks = nn.ModuleList(
-            Block(text.width, text.heads, 4 * text.width, config.activation) for _ in range(text.depth)
+            Block(text.width, text.heads, text.mlp_hidden, text.activation) for _ in range(text.depth)
         )
         self.norm_final = nn.LayerNorm(text.width)
         self.proj = nn.Parameter(torch.empty(text.width, config.embed_dim))

@@ -44,9 +44,8 @@ class VisionTower(nn.Module):
         self.cls_embed = nn.Parameter(torch.empty(vision.width))
         self.pos_embed = nn.Parameter(torch.empty(1 + vision.num_patches, vision.width))
         self.norm_pre = nn.LayerNorm(vision.width)
-        hidden = round(vision.width * vision.mlp_ratio)
         self.blocks = nn.ModuleList(
-            Block(vision.width, vision.heads, hidden, config.activation) for _ in range(vision.depth)
+            Block(vision.width, vision.heads, vision.mlp_hidden, vision.activation) for _ in range(vision.depth)
         )
         self.norm_post = nn.LayerNorm(vision.width)
         self.proj = nn.Parameter(torch.empty(vision.width, config.embed_dim))

@@ -79,6 +79,6 @@ def run(arguments: Namespace) -> int:
     vision = model.backbone.config.vision
     terminal().print(
         f"{arguments.out}: {what}; ViT of {vision.depth} layers, width {vision.width}, {vision.image_size} px in"
-        f" patches of {vision.patch_size}, {model.backbone.config.activation}; fingerprint {model.fingerprint}"
+        f" patches of {vision.patch_size}, {vision.activation}; fingerprint {model.fingerprint}"
     )
     return 0

@@ -70,7 +70,9 @@ def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:
     standard deviation itself, or float with those of ImageNet taken out."""
     if normalization == "backbone":
         return clips
-    mean, std = (clips.new_tensor(values, dtype=torch.float32) for values in IMAGENET_PIXELS)
+    mean, std = (
+        clips.new_tensor(values, dtype=torch.float32) for values in (IMAGENET_PIXELS.mean, IMAGENET_PIXELS.std)
+    )
     return (clips / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
 
 

@@ -79,7 +79,7 @@ def register_family(name: str, key: str, *, of_trained: bool = False) -> Callabl
 
     >>> @register_family("my lab", "towers.image.conv")
     ... def read(state, folder, activation):
-    ...     return CLIPWeights("my lab", read_architecture(state, "gelu"), state, folder)
+    ...     return CLIPWeights("my lab", read_architecture(state), state, folder)
     """
 
     def add(read: ReadT) -> ReadT:

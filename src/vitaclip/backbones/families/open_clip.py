@@ -5,9 +5,8 @@ from typing import Any
 
 from torch import Tensor
 
-from vitaclip.backbones.config import CLIPConfig
+from vitaclip.backbones.config import CLIPConfig, PixelConfig
 from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
-from vitaclip.backbones.pixels import PixelStatistics
 
 # Settings that the weights themselves tell, or that change nothing about them.
 TOLD_BY_WEIGHTS = frozenset(
@@ -29,7 +28,7 @@ CLIPS_OWN: dict[str, tuple[Any, ...]] = {
 }
 
 
-def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelStatistics) -> CLIPConfig:
+def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelConfig) -> CLIPConfig:
     """What the weights, which go by our names, do not tell, from the content of an open_clip_config.json. What is not
     CLIP's mathematics is refused."""
     model = config.get("model_cfg", config)
@@ -43,10 +42,7 @@ def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: 
                     f"open_clip_config.json: {where}.{name} = {value!r} is not CLIP's plain vision transformer and text"
                     " tower, the only ones supported"
                 )
-    return read_architecture(
-        state,
-        "quick_gelu" if model.get("quick_gelu", False) else "gelu",
-        vision_heads=state["vision.pos_embed"].shape[1] // vision.get("head_width", HEAD_WIDTH),
-        text_heads=text.get("heads", 8),
-        pixels=pixels,
-    )
+    activation = "quick_gelu" if model.get("quick_gelu", False) else "gelu"
+    heads = state["vision.pos_embed"].shape[1] // vision.get("head_width", HEAD_WIDTH)
+    told = {"activation": activation, "heads": text.get("heads", 8)}
+    return read_architecture(state, {"activation": activation, "heads": heads}, told, pixels)

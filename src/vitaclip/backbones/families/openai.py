@@ -73,11 +73,12 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
         config = open_clip.read_config(read_config_file(folder / OPEN_CLIP_CONFIG_FILE), ours, open_clip_pixels(folder))
         return CLIPWeights("open_clip", config, ours, folder)
     if OPENAI_ONLY in state:
-        return CLIPWeights("OpenAI", read_architecture(ours, "quick_gelu"), ours, folder)
+        return CLIPWeights("OpenAI", read_architecture(ours), ours, folder)
     if activation is None:
         raise ValueError(
             f"these weights do not tell their activation, and there is no {OPEN_CLIP_CONFIG_FILE} beside them: give"
             " activation 'quick_gelu' (weights of OpenAI, MetaCLIP, DFN) or 'gelu' (LAION, DataComp), e.g."
             " `vitaclip convert FILE OUT --activation gelu`, which writes a folder that tells it"
         )
-    return CLIPWeights("open_clip", read_architecture(ours, activation), ours, folder)
+    told = {"activation": activation}
+    return CLIPWeights("open_clip", read_architecture(ours, told, told), ours, folder)

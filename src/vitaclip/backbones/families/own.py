@@ -1,15 +1,13 @@
 """Backbone folders of this package, as `save_backbone` writes them."""
 
-from dataclasses import replace
 from pathlib import Path
 
 from torch import Tensor
 
-from vitaclip.backbones.config import Activation, CLIPConfig
-from vitaclip.backbones.families.architecture import read_architecture
+from vitaclip.backbones.config import Activation, CLIPConfig, upgrade_config
+from vitaclip.backbones.families.architecture import read_shapes
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
-from vitaclip.backbones.pixels import PixelStatistics
-from vitaclip.settings import from_dict
+from vitaclip.settings import from_dict, to_dict
 from vitaclip.untrusted import reading
 
 
@@ -20,12 +18,14 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
     with reading(file):
         content = read_config_file(file)
         fingerprint = str(content.pop("fingerprint", ""))  # older folders have none
-        told = from_dict(CLIPConfig, content)
-        heads = {"vision_heads": told.vision.heads, "text_heads": told.text.heads}
-        pixels = PixelStatistics(told.pixel_mean, told.pixel_std)
-        held = read_architecture(state, told.activation, **heads, pixels=pixels)
-        # The ratio is a quotient, which may be rounded; the shapes are compared with the hidden width later.
-        held = replace(held, vision=replace(held.vision, mlp_ratio=told.vision.mlp_ratio))
-        if told != held:
-            raise ValueError(f"{file}: does not fit the weights beside it: it says {told}, they hold {held}")
+        told = from_dict(CLIPConfig, upgrade_config(content))
+        held, said = read_shapes(state), to_dict(told)
+        cut_off = told.vision.image_size % told.vision.patch_size
+        held["vision"]["image_size"] += cut_off
+        for part, values in (("vision", said["vision"]), ("text", said["text"]), ("", said)):
+            for name, value in (held[part] if part else held).items():
+                # A ratio is a quotient, which may be rounded; the hidden width is compared with the shapes later.
+                if name not in ("vision", "text", "mlp_ratio", "pool_mlp_ratio") and values[name] != value:
+                    field = f"{part}.{name}".removeprefix(".")
+                    raise ValueError(f"does not fit the weights: it says {field} = {values[name]}, they hold {value}")
     return CLIPWeights("vitaclip", told, state, folder, fingerprint=fingerprint)

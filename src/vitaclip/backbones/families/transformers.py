@@ -6,17 +6,17 @@ from typing import Any
 
 from torch import Tensor
 
-from vitaclip.backbones.config import Activation, CLIPConfig
+from vitaclip.backbones.config import Activation, CLIPConfig, PixelConfig
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
 from vitaclip.backbones.families.table import Row, fused, same, to_ours, transposed, without_bias
-from vitaclip.backbones.pixels import PixelStatistics, transformers_pixels
+from vitaclip.backbones.pixels import transformers_pixels
 
 IGNORABLE = (r".*embeddings\.position_ids",)
 """Counters that older versions saved."""
 # What a config.json means where it says nothing: the values of OpenAI's ViT-B/32.
 DEFAULT_HEADS = {"vision_config": 12, "text_config": 8}
-NORM_EPSILON = 1e-5
+ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 
 
 def blocks(ours: str, theirs: str) -> list[Row]:
@@ -50,23 +50,27 @@ TABLE = [
 ]
 
 
-def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelStatistics) -> CLIPConfig:
+def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelConfig) -> CLIPConfig:
     """What the weights, which go by our names, do not tell, from the content of a config.json. What is not
     CLIP's mathematics is refused."""
-    heads, activations = [], set()
+    told = {}
     for tower, default in DEFAULT_HEADS.items():
         part = config.get(tower) or {}
         if not isinstance(part, Mapping):
             raise ValueError(f"config.json: {tower} is no mapping of settings")
-        heads.append(part.get("num_attention_heads", default))
-        activations.add(part.get("hidden_act", "quick_gelu"))
-        if (epsilon := part.get("layer_norm_eps", NORM_EPSILON)) != NORM_EPSILON:
-            raise ValueError(f"config.json: {tower}.layer_norm_eps = {epsilon}, CLIP's is {NORM_EPSILON}")
-    if activations not in ({"quick_gelu"}, {"gelu"}):
-        raise ValueError(
-            f"config.json: hidden_act is {sorted(activations)}; both towers must have quick_gelu, or both gelu"
-        )
-    return read_architecture(state, activations.pop(), vision_heads=heads[0], text_heads=heads[1], pixels=pixels)
+        told[tower] = {
+            "heads": part.get("num_attention_heads", default),
+            "activation": _activation(tower, part.get("hidden_act", "quick_gelu")),
+            "norm_epsilon": part.get("layer_norm_eps", 1e-5),
+        }
+    return read_architecture(state, told["vision_config"], told["text_config"], pixels)
+
+
+def _activation(tower: str, name: Any) -> str:
+    """What transformers' name of an activation is called here."""
+    if name not in ACTIVATIONS:
+        raise ValueError(f"config.json: {tower}.hidden_act is {name!r}; known are {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
 
 
 @register_family("transformers' CLIPModel", "vision_model.embeddings.class_embedding")

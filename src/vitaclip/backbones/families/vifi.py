@@ -71,6 +71,6 @@ def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
             f"this ViFi-CLIP has texts of {width} channels, the backbone given has {clip[EMBEDDING].shape[1]}; give the"
             " backbone it started from"
         )
-    config = read_architecture(clip, "quick_gelu", pixels=IMAGENET_PIXELS)
+    config = read_architecture(clip, pixels=IMAGENET_PIXELS)
     trained = Trained(_settings(parts), parts)
     return CLIPWeights("published ViFi-CLIP", config, clip, backbone.folder, trained)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.backbones import Tokenizer
-from vitaclip.backbones.config import Activation, CLIPConfig
+from vitaclip.backbones.config import Activation, CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
 from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
 from vitaclip.backbones.families.openai import blocks
@@ -90,7 +90,7 @@ def read(
     trained = Trained(_settings(learned), learned, num_classes) if learned.keys() - {"head.logit_scale"} else None
     # The published code starts from this where its backbone file has none.
     clip_state["logit_scale"] = learned.setdefault("head.logit_scale", torch.tensor(math.log(1 / 0.07)))
-    config = read_architecture(clip_state, "quick_gelu", vision_heads=vision_heads, text_heads=text_heads)
+    config = read_architecture(clip_state, {"heads": vision_heads}, {"heads": text_heads})
     return CLIPWeights("published Vita-CLIP", config, clip_state, folder, trained)
 
 
@@ -114,12 +114,18 @@ def _settings(learned: Mapping[str, Tensor]) -> dict[str, Any]:
 def check_writable(config: CLIPConfig) -> None:
     """Raise ValueError for a backbone that the format cannot tell apart from OpenAI's: it holds neither activation nor
     heads."""
-    of_64 = all(tower.width == HEAD_WIDTH * tower.heads for tower in (config.vision, config.text))
-    if config.activation != "quick_gelu" or not of_64:
-        raise ValueError(
-            f"this backbone has {config.activation} and heads of {config.vision.width // config.vision.heads}; the"
-            f" published format tells neither and means quick_gelu and {HEAD_WIDTH}: save a folder instead"
-        )
+    vision, text = config.vision, config.text
+    sizes = ("width", "depth", "heads", "mlp_ratio", "image_size", "patch_size", "vocab_size", "context_length")
+    for tower, plain in ((vision, VisionConfig), (text, TextConfig)):
+        told = {name: value for name, value in vars(tower).items() if name in sizes} | {
+            "heads": tower.width // HEAD_WIDTH
+        }
+        if tower.width % HEAD_WIDTH or tower != plain(**told):
+            raise ValueError(
+                f"this backbone has {tower.activation} and heads of {tower.width // tower.heads}; the published format"
+                f" tells neither, nor any other option, and means OpenAI's CLIP with heads of {HEAD_WIDTH}: save a"
+                " folder instead"
+            )
 
 
 def to_published(clip_state: Mapping[str, Tensor], adapter_state: Mapping[str, Tensor]) -> dict[str, Tensor]:

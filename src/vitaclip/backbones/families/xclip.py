@@ -106,7 +106,7 @@ def _settings(parts: Mapping[str, Tensor], pool_heads: int = 0, head_heads: int 
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None = None) -> CLIPWeights:
     """A checkpoint of the published code. Heads of 64 and ImageNet's pixels are its rule; the file tells neither."""
     clip, parts = split_parts(to_ours(state, TABLE, "an X-CLIP of the published code", IGNORABLE))
-    config = read_architecture(clip, "quick_gelu", pixels=IMAGENET_PIXELS)
+    config = read_architecture(clip, pixels=IMAGENET_PIXELS)
     return CLIPWeights("published X-CLIP", config, clip, folder, Trained(_settings(parts), parts))
 
 
