@@ -1,13 +1,29 @@
 """Set the classes once, predict many."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import BytesIO, StringIO
+from itertools import islice
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
+import av
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from small_world import NAMES, small_model
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.reading.container import VideoError
 from vitaclip.model import VideoModel
-from vitaclip.predictor import Predictor
+from vitaclip.predictor import Predictor, Video
+from vitaclip.runtime import RuntimeConfig
 
 
 @pytest.fixture
@@ -59,3 +75,137 @@ def test_pixels_are_read_as_the_settings_say(world: Path) -> None:
     assert stored.reader.view_config["pixel_aspect"] == "stored"
     other = Predictor(model, data=stored.data, views=ViewsConfig(pixel_aspect="display"))
     assert other.reader.view_config["pixel_aspect"] == "display"
+
+
+@pytest.fixture
+def clip(world: Path) -> Path:
+    return world / "videos" / "jump_up" / "0.mp4"
+
+
+def decoded(clip: Path) -> np.ndarray:
+    """All frames (T, H, W, 3)."""
+    with av.open(str(clip)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@contextmanager
+def web_server(folder: Path) -> Iterator[str]:
+    """A server of a folder's files on this machine; its address."""
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_every_kind_of_video_is_predicted_alike(world: Path, clip: Path, workers: int) -> None:
+    predictor, frames = (
+        Predictor(small_model(world), data=DataConfig(workers=workers, eval_batch_size=3)),
+        decoded(clip),
+    )
+    expected = predictor.predict(clip).scores
+    assert expected is not None
+    with web_server(clip.parent) as address:
+        kinds: list[Video] = [
+            *(clip, str(clip), f"{address}/{clip.name}", clip.read_bytes(), BytesIO(clip.read_bytes()), frames),
+            *(torch.from_numpy(frames).permute(0, 3, 1, 2), [Image.fromarray(frame) for frame in frames]),
+        ]
+        found = list(predictor.predict_many(iter(kinds)))
+    assert [each.error for each in found] == [""] * len(kinds)
+    for each in found:
+        torch.testing.assert_close(each.scores, expected)
+    assert [str(each.path) for each in found[-2:]] == ["video 6", "video 7"]
+    torch.testing.assert_close(predictor.encode(frames), predictor.encode(clip))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_many_takes_videos_as_needed(world: Path, clip: Path, workers: int) -> None:
+    taken = []
+
+    def endless() -> Iterator[Path]:
+        while True:
+            taken.append(clip)
+            yield clip
+
+    data, counts = DataConfig(workers=workers, eval_batch_size=2), list[int]()
+    many = Predictor(small_model(world), data=data).predict_many(endless(), on_progress=counts.append)
+    assert len([*islice(many, 5)]) == 5
+    assert counts == [2, 2, 2]
+    assert len(taken) <= 2 * (3 + 2 * workers)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_broken_videos_are_errors_in_place(world: Path, clip: Path, workers: int) -> None:
+    frames = decoded(clip)
+    with web_server(clip.parent) as address:
+        videos: list[Video] = [b"no video", clip, f"{address}/none.mp4", "http://[", frames[:, :1, :40]]
+        data = DataConfig(workers=workers, eval_batch_size=2)
+        found = list(Predictor(small_model(world), data=data).predict_many(videos))
+        texts = [
+            "video 0 cannot be read as a video",
+            "",
+            "404",
+            "http://[ cannot be read",
+            "video 4 has frames of 40 x 1",
+        ]
+        for each, text in zip(found, texts, strict=True):
+            assert text in each.error
+            assert (each.label == "") == bool(text)
+        with pytest.raises(VideoError, match="404"):
+            list(Predictor(small_model(world), data=replace(data, on_error="raise")).predict_many(videos[2:]))
+
+
+def test_what_is_no_video_is_refused(predictor: Predictor, clip: Path) -> None:
+    frames = decoded(clip)
+    wrong: list[tuple[Any, str]] = [
+        (frames / 255, "frames of float64; give uint8"),
+        (frames[0], r"shape \(48, 48, 3\)"),
+        (frames[:0], r"shape \(0, 48, 48, 3\)"),
+        (StringIO("text"), "not open in binary mode"),
+        ([clip, clip], "list is no video"),
+        ([Image.fromarray(frames[0]), Image.fromarray(frames[0, :9])], "images of 2 sizes"),
+    ]
+    for video, problem in wrong:
+        with pytest.raises(ValueError, match=problem):
+            predictor.predict(video)
+
+
+def test_one_text_is_no_list(predictor: Predictor, clip: Path) -> None:
+    for ask in (
+        lambda: predictor.set_classes("run"),
+        lambda: predictor.set_classes(["run"], templates="a {}"),
+        lambda: list(predictor.predict_many(str(clip))),
+        lambda: predictor.model.encode_text("run"),
+        lambda: predictor.model.encode_text(["run"], "a {}"),
+    ):
+        with pytest.raises(ValueError, match="is one text; give a list, "):
+            ask()
+
+
+def test_prediction_tells_itself(predictor: Predictor, clip: Path, world: Path) -> None:
+    predictor.set_classes(["run", "<stand>"])
+    found = predictor.predict(clip)
+    assert (found.label, found.score) == (found.names[0], found.probabilities[0])
+    assert json.loads(json.dumps(found.to_dict()))["classes"][1] == {
+        "name": found.names[1],
+        "probability": found.probabilities[1],
+    }
+    assert "<td>&lt;stand&gt;</td>" in found._repr_html_()
+    assert str(clip) in found._repr_html_()
+    (missing,) = predictor.predict_many([world / "none.mp4"])
+    assert missing.to_dict()["error"] in missing._repr_html_()
+
+
+def test_results_have_no_gradient(predictor: Predictor, clip: Path) -> None:
+    scores = predictor.predict(clip).scores
+    assert scores is not None
+    assert not any(each.requires_grad for each in (scores, predictor.encode(clip), predictor.texts.features))
+
+
+def test_predictor_loads_what_a_run_made(model_folder: Path, clip: Path) -> None:
+    runtime = RuntimeConfig(precision="float32")
+    named, loaded = (
+        Predictor(each, runtime=runtime) for each in (model_folder.parent, VideoModel.from_pretrained(model_folder))
+    )
+    assert named.predict(clip) == loaded.predict(clip)

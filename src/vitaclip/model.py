@@ -16,6 +16,7 @@ from vitaclip.backbones.loading import Backbone, Origin
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
+from vitaclip.names import refuse_text
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.contract import DropoutMasks, Head, HeadInputs, Part, Pool, encode_templates, l2_normalize
@@ -65,6 +66,7 @@ class VideoModel(Pretrained):
         """
         super().__init__()
         self.config = config
+        refuse_text(class_names, "class_names")
         self.class_names = tuple(class_names)
         self.fingerprint = backbone.fingerprint
         self.origin: Origin | None = Origin(config.backbone, backbone.fingerprint)
@@ -145,6 +147,8 @@ class VideoModel(Pretrained):
         >>> VideoModel.from_pretrained("miniature").encode_text(["blue key growing", "blue key shrinking"]).shape
         torch.Size([2, 128])
         """
+        refuse_text(names, "encode_text")
+        refuse_text(templates, "encode_text, templates")
         if not names:
             raise ValueError("the list of class names is empty; give at least one")
         if len(names) > TEXTS_AT_ONCE and not torch.is_grad_enabled():

@@ -29,6 +29,12 @@ def quoted(value: object) -> str:
     return repr(short) if isinstance(value, str) else short
 
 
+def refuse_text(values: object, where: str) -> None:
+    """Raise ValueError for one text where a list of them is wanted: Python would take its letters for a list."""
+    if isinstance(values, str):
+        raise ValueError(f"{where}: {quoted(values)} is one text; give a list, [{quoted(values)}]")
+
+
 def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return class names as a tuple, after checking that there are some, and that each is one text of its own.
 
@@ -44,8 +50,7 @@ def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] |
     Raises:
         ValueError: no name, one without text, or one that occurs twice.
     """
-    if isinstance(names, str):
-        raise ValueError(f"{where}: {quoted(names)} is one text; give a list of class names")
+    refuse_text(names, where)
     if not names:
         raise ValueError(f"{where}: no class names; give at least one, one a line")
     places = [f"{where}, class {number}" for number in range(len(names))] if sources is None else sources

@@ -11,7 +11,7 @@ from vitaclip.cli.screen import terminal
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.lists.sources import find_videos
-from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
 from vitaclip.files import check_place
 from vitaclip.model import VideoModel
@@ -130,7 +130,7 @@ def take_videos(arguments: Namespace) -> list[VideoPath]:
     if others and not arguments.model and not arguments.backbone and find_model_folder(Path(first)):
         arguments.model, arguments.videos = first, others
     paths = find_videos(arguments.videos)
-    if not any(isinstance(path, ShardMember) or path.exists() for path in paths):
+    if not any(not isinstance(path, Path) or path.exists() for path in paths):
         raise ValueError(f"{paths[0]}: does not exist; name video files, or folders of them")
     return paths
 

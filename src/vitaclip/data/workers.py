@@ -22,7 +22,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from multiprocessing import resource_tracker
@@ -217,8 +217,9 @@ class _Worker:
         """Send a job with the items refused since the last one. Sending only the new ones keeps the message small: a
         full pipe would block this process."""
         self.jobs.append(job)
-        with suppress(OSError):  # that it has ended is noticed where the answer is due
-            self.connection.send((job, dict(islice(refused.items(), self._num_told, None))))
+        with suppress(ConnectionError):  # that it has ended is noticed where the answer is due
+            told = dict(islice(refused.items(), self._num_told, None))
+            shared_tensors.send(self.connection, (job, told))
         self._num_told = len(refused)
 
     def is_late(self, time_limit_seconds: float) -> bool:
@@ -233,7 +234,7 @@ class _Worker:
     def outcome(self) -> Outcome[Any, Any]:
         """What it has sent, or how it has ended instead."""
         with suppress(EOFError, OSError):
-            return shared_tensors.receive(self.connection)
+            return replace(shared_tensors.receive(self.connection), item=self.jobs[0])
         self.process.join(_SECONDS_TO_END)
         code = self.process.exitcode or 0
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
@@ -318,9 +319,10 @@ def _serve(connection: Any, state: _State, packed: bytes) -> None:
     _state, state.started = state, True
     with suppress(EOFError, ConnectionError):
         while True:
-            job, refused = connection.recv()
+            job, refused = shared_tensors.receive(connection)
             _refused.update(refused)
-            shared_tensors.send(connection, _attempt(task, job))
+            # The job itself stays here: it may hold a video.
+            shared_tensors.send(connection, replace(_attempt(task, job), item=None))
 
 
 def _tied_to_main() -> bool:

@@ -24,6 +24,7 @@ from vitaclip.data.config import DataConfig
 from vitaclip.data.labels import label_tensor
 from vitaclip.data.loading.dataset import EvalDataset
 from vitaclip.data.loading.loader import EvalBatch, eval_batches
+from vitaclip.data.reading.given import GivenVideo
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.evaluate.scoring import Normalization, VideoFeatures, encode_batch
 from vitaclip.files import write_json, write_safetensors
@@ -49,6 +50,8 @@ def file_state(path: VideoPath) -> FileState:
     """The state of a video file, or of a folder of pictures: then their bytes together, and the newest time."""
     if isinstance(path, ShardMember):
         return str(path.absolute()), path.offset, path.size, path.version
+    if isinstance(path, GivenVideo):
+        return (str(path),)
     try:
         files = [path, *(Path(entry) for entry in os.scandir(path))] if path.is_dir() else [path]
         facts = [file.stat() for file in files]

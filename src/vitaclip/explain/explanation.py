@@ -128,14 +128,14 @@ def explain_video(
     video, numbers = loaded or predictor.reader.load(path)
     clip_number = views.temporal // 2
     view = clip_number * views.spatial + views.spatial // 2
-    clip, features = video[view], predictor.encode(video)
+    clip, features = video[view], predictor.encode_views(video)
     with predictor.autocast():
         attention = last_attention(model, normalize_for_views(clip.to(model.device), views.normalization))
     fused, alone = (predictor.probabilities(each[None])[0] for each in (features, features[view : view + 1]))
     target = names.index(name) if name else int(fused.argmax())
 
     def probability(clips: Tensor) -> Tensor:
-        encoded = torch.cat([predictor.encode(part) for part in clips.split(_CLIPS_AT_A_TIME)])
+        encoded = torch.cat([predictor.encode_views(part) for part in clips.split(_CLIPS_AT_A_TIME)])
         return predictor.probabilities(encoded[:, None])[:, target]
 
     text = predictor.texts.features

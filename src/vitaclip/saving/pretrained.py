@@ -19,6 +19,7 @@ from vitaclip.backbones.hub import find_weights, locate
 from vitaclip.backbones.loading import Backbone, Origin, build_backbone, fingerprint, load_backbone
 from vitaclip.data.config import SamplingConfig
 from vitaclip.files import atomic_write
+from vitaclip.names import refuse_text
 from vitaclip.parts.config import ModelConfig
 from vitaclip.saving.model_folder import SavedModel, find_model_folder, read_model_folder, write_model_folder
 from vitaclip.settings import from_dict
@@ -158,6 +159,7 @@ class Pretrained(nn.Module):
         >>> len(VideoModel.from_pretrained("miniature").class_names)
         216
         """
+        refuse_text(class_names, "class_names")
         path = locate(str(source), "prompts")
         if folder := find_model_folder(path):
             return cls._from_folder(folder, backbone)

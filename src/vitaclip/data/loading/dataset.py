@@ -48,6 +48,7 @@ class _Videos:
             raise ValueError("the list of videos is empty: give at least one")
         self.samples, self.on_error = tuple(samples), on_error
         self.most_labels = max(len(sample.labels) for sample in samples)
+        self.first = 0
         self.refused: dict[int, str] = {}
         """What is wrong with each video that hung or killed the worker that read it, by its index. Such videos are
         refused from then on: they cost the time limit, or a worker, once and not in every epoch."""
@@ -59,7 +60,7 @@ class _Videos:
         """What is read of a video, or what is wrong with it if broken videos are skipped."""
         sample = self.samples[index]
         try:
-            with as_video_error(sample.path), reading(index, sample.path):
+            with as_video_error(sample.path), reading(self.first + index, sample.path):
                 return read(sample.path)
         except VideoError as error:
             if self.on_error == "raise":
@@ -125,19 +126,26 @@ class TrainDataset(_Videos):
 class EvalDataset(_Videos):
     """Test samples: the same views of every video, every time."""
 
-    def __init__(self, samples: Sequence[VideoSample], views: ViewReader, on_error: OnError = "raise") -> None:
-        """`on_error` says what a broken video does: "raise" stops, "skip" gives a sample without video."""
+    def __init__(
+        self, samples: Sequence[VideoSample], views: ViewReader, on_error: OnError = "raise", first: int = 0
+    ) -> None:
+        """Args:
+        samples: the videos.
+        views: reads the views of a video.
+        on_error: what a broken video does: "raise" stops, "skip" gives a sample without video.
+        first: index of the first sample in a longer list, of which these are a part.
+        """
         super().__init__(samples, on_error)
-        self.views = views
+        self.views, self.first = views, first
 
     def __getitem__(self, index: int) -> Sample:
-        """The views of video `index` of the list.
+        """The views of video `index` of these.
 
         Raises:
             VideoError: the video is broken and `on_error` is "raise".
         """
-        video, labels = self._read(index, self.views.read), self.samples[index].labels
-        return Sample(None, labels, index, (video,)) if isinstance(video, str) else Sample(video, labels, index)
+        video, labels, number = self._read(index, self.views.read), self.samples[index].labels, self.first + index
+        return Sample(None, labels, number, (video,)) if isinstance(video, str) else Sample(video, labels, number)
 
 
 def located(sample: VideoSample, error: VideoError) -> VideoError:

@@ -5,19 +5,23 @@ Axes: B videos, V views of a video, T frames, S x S pixels.
 
 import math
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from vitaclip.data.labels import label_tensor
-from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.loading.clips import ViewReader
+from vitaclip.data.loading.dataset import EvalDataset, OnError, Sample, TrainDataset
 from vitaclip.data.workers import Outcome, WorkerPool
 
 BatchT = TypeVar("BatchT")
+JobT = TypeVar("JobT")
 
 _BATCHES_AHEAD = 2
 """Batches that each worker has to make, at most."""
@@ -102,6 +106,39 @@ def eval_batches(
     return _load(partial(_eval_batch, dataset, batch_size), dataset.refused, own, workers, time_limit_seconds)
 
 
+@dataclass(frozen=True, eq=False)
+class _Stretch:
+    """Samples that follow each other in a stream."""
+
+    first: int
+    samples: tuple[VideoSample, ...]
+
+
+def stream_batches(
+    samples: Iterable[VideoSample],
+    views: ViewReader,
+    on_error: OnError,
+    batch_size: int,
+    workers: int = 0,
+    time_limit_seconds: float = 0.0,
+) -> Iterator[EvalBatch]:
+    """`eval_batches` of samples that may have no end: they are taken no further ahead than the workers read, and travel
+    to them with each batch, because videos in memory are part of them. Indices count the samples from 0."""
+    stretches = _stretches(iter(samples), batch_size)
+    return _load(partial(_stream_batch, views, on_error), {}, stretches, workers, time_limit_seconds)
+
+
+def _stretches(samples: Iterator[VideoSample], length: int) -> Iterator[_Stretch]:
+    first = 0
+    while some := tuple(islice(samples, length)):
+        yield _Stretch(first, some)
+        first += length
+
+
+def _stream_batch(views: ViewReader, on_error: OnError, stretch: _Stretch) -> EvalBatch:
+    return _eval_batch(EvalDataset(stretch.samples, views, on_error, stretch.first), len(stretch.samples), 0)
+
+
 def _train_batch(dataset: TrainDataset, batch_size: int, places: range, step: int) -> TrainBatch:
     samples = [dataset[step, i, batch_size] for i in places]
     return TrainBatch(step, *_collate(dataset, samples), tuple(line for sample in samples for line in sample.skipped))
@@ -126,22 +163,25 @@ def _collate(dataset: TrainDataset | EvalDataset, samples: Sequence[Sample]) -> 
 
 
 def _load(
-    make: Callable[[int], BatchT], refused: dict[int, str], numbers: Sequence[int], workers: int, time_limit: float
+    make: Callable[[JobT], BatchT], refused: dict[int, str], jobs: Iterable[JobT], workers: int, time_limit: float
 ) -> Iterator[BatchT]:
-    """Batches with these numbers, in this order, whatever happens to the workers that make them.
+    """The batches of these jobs, in this order, whatever happens to the workers that make them.
 
     A batch whose worker is lost is made again. The video that the worker was reading is among `refused` by then, and
     passed over like any other that cannot be read.
     """
     if not workers:
-        yield from map(make, numbers)
+        yield from map(make, jobs)
         return
-    waiting, made, failures = deque(numbers), dict[int, Outcome[int, BatchT]](), Counter[int]()
+    waiting, due, made, failures = iter(jobs), deque[JobT](), dict[JobT, Outcome[JobT, BatchT]](), Counter[JobT]()
     with WorkerPool(make, workers, time_limit or math.inf, refused) as pool:
-        for due in numbers:
-            while waiting and pool.pending + len(made) < _BATCHES_AHEAD * workers:
-                pool.submit(waiting.popleft())
-            while due not in made:
+        while True:
+            for job in islice(waiting, max(0, _BATCHES_AHEAD * workers - pool.pending - len(made))):
+                due.append(job)
+                pool.submit(job)
+            if not due:
+                return
+            while due[0] not in made:
                 for outcome in pool.collect():
                     if not outcome.is_lost:
                         made[outcome.item] = outcome
@@ -153,7 +193,7 @@ def _load(
                             " bad files with `vitaclip data scan`"
                         )
                     pool.submit(outcome.item)
-            batch = made.pop(due)
+            batch = made.pop(due.popleft())
             if batch.error:
                 raise batch.error
             assert batch.result is not None

@@ -1,15 +1,17 @@
 """Opening a video file and choosing its stream.
 
 This is the one place where FFmpeg is given something to read. It never gets a name: a file is an open descriptor, a
-member of a tar file is bytes that come through Python. So no name can be taken for a protocol, a pattern or a time, and
-formats whose content names other files or addresses (playlists, SDP, lists of files, devices) are not among the known.
+member of a tar file or a video in memory is bytes that come through Python. So no name can be taken for a protocol, a
+pattern or a time, and formats whose content names other files or addresses (playlists, SDP, lists of files, devices)
+are not among the known.
 """
 
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import av
 import av.error
@@ -22,6 +24,8 @@ from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.member import MemberFile, ShardError, VideoPath
 from vitaclip.data.reading.mp4_header import stated_samples
 from vitaclip.strings import one_line
+
+_File = IO[bytes] | MemberFile
 
 DEFAULT_LIMITS = VideoLimits()
 
@@ -88,7 +92,7 @@ def open_container(path: VideoPath, limits: VideoLimits, probe: bool = True) -> 
 
 def _open(path: VideoPath, limits: VideoLimits, probe: bool, opened: ExitStack) -> InputContainer:
     try:
-        file: BinaryIO | MemberFile = _open_file(path) if isinstance(path, Path) else path.open()
+        file: _File = _open_file(path) if isinstance(path, Path) else path.open()
         opened.enter_context(file)
         start = file.read(8)
         if not start:
@@ -107,18 +111,18 @@ def _open(path: VideoPath, limits: VideoLimits, probe: bool, opened: ExitStack) 
         ) from error
 
 
-def _open_in_ffmpeg(file: BinaryIO | MemberFile, options: dict[str, str]) -> InputContainer:
+def _open_in_ffmpeg(file: _File, options: dict[str, str]) -> InputContainer:
     """Opens a file of the known formats with FFmpeg; every other format or protocol is refused."""
     source: Any = file
     known = {"format_whitelist": _FORMATS, "protocol_whitelist": ""}
-    if not isinstance(file, MemberFile):
+    if not isinstance(file, MemberFile | BytesIO):
         # FFmpeg reads by a copy of the descriptor, whose place in the file both share.
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         source, known = "fd:", known | {"protocol_whitelist": "fd", "fd": str(file.fileno())}
     return av.open(source, "r", options=options, container_options=known, metadata_errors="replace")
 
 
-def _open_file(path: Path) -> BinaryIO:
+def _open_file(path: Path) -> IO[bytes]:
     if not path.exists():
         raise VideoError(f"{path} does not exist: check the path")
     if path.is_dir():
@@ -128,7 +132,7 @@ def _open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def _check_samples(path: VideoPath, file: BinaryIO | MemberFile, limits: VideoLimits) -> None:
+def _check_samples(path: VideoPath, file: _File, limits: VideoLimits) -> None:
     """Raises VideoError if an mp4 file states more samples than the limits allow, because FFmpeg allocates memory for
     each while it opens the file."""
     end = file.seek(0, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""A folder of numbered pictures (img_00001.jpg, img_00002.jpg, ...) read like a video.
+"""A folder of numbered pictures (img_00001.jpg, img_00002.jpg, ...), or frames in memory, read like a video.
 
 Axes: n frames, H x W pixels.
 """
@@ -19,6 +19,7 @@ from torch import Tensor
 from vitaclip.data.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, check_size, limit_error
 from vitaclip.data.reading.decode import open_video
+from vitaclip.data.reading.given import FramesInMemory
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
 
@@ -39,13 +40,16 @@ def is_frame_folder(path: Path) -> bool:
 def open_source(
     path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS, pixel_aspect: PixelAspect = "display"
 ) -> Iterator[VideoSource]:
-    """Opens a video file, as `open_video` does, or a folder of numbered pictures, which needs no index.
+    """Opens a video file, as `open_video` does, or a folder of numbered pictures or frames in memory, without an index.
 
     Raises:
         VideoError: the path is neither, or what it holds is beyond the limits.
     """
     if isinstance(path, Path) and is_frame_folder(path):
         yield FrameFolder(path, limits)
+        return
+    if isinstance(path, FramesInMemory):
+        yield FrameArray(path, limits)
         return
     with open_video(path, limits, pixel_aspect) as video:
         yield video
@@ -67,6 +71,25 @@ class FrameFolder(VideoSource):
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
         for number in wanted:
             yield number, _read_picture(self._files[number], self._limits).permute(2, 0, 1)
+
+
+class FrameArray(VideoSource):
+    """Frames in memory. Made by `open_source`."""
+
+    def __init__(self, path: FramesInMemory, limits: VideoLimits) -> None:
+        self.path, self._frames = path, path.frames
+        count, height, width, _ = path.frames.shape
+        if count > limits.frames:
+            raise limit_error(path, f"{count} frames", "frames", limits)
+        check_size(path, width, height, limits)
+
+    @property
+    def num_frames(self) -> int:
+        return len(self._frames)
+
+    def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
+        for number in wanted:
+            yield number, torch.from_numpy(self._frames[number].copy()).permute(2, 0, 1)
 
 
 def _frame_files(path: Path) -> list[Path]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from fsspec.core import url_to_fs
 
+from vitaclip.data.reading.given import GivenVideo
 from vitaclip.strings import one_line
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class ShardMember:
         return MemberFile(self)
 
 
-VideoPath = Path | ShardMember
+VideoPath = Path | ShardMember | GivenVideo
 """Where a video is."""
 
 

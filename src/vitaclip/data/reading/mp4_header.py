@@ -3,13 +3,13 @@
 import struct
 from collections.abc import Iterator
 from io import RawIOBase
-from typing import BinaryIO
+from typing import IO
 
 _PARENTS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"))
 _DEEPEST = 8
 
 
-def stated_samples(file: BinaryIO | RawIOBase, end: int) -> Iterator[tuple[bool, int, int]]:
+def stated_samples(file: IO[bytes] | RawIOBase, end: int) -> Iterator[tuple[bool, int, int]]:
     """For each table of sizes: whether it is a video's, the number of samples, and the bytes of each, 0 if they differ.
     The tables of fragments are counted together, a byte a sample: they do not say what they are of.
 
@@ -24,7 +24,7 @@ def stated_samples(file: BinaryIO | RawIOBase, end: int) -> Iterator[tuple[bool,
 
 
 def _tables(
-    file: BinaryIO | RawIOBase, place: int, end: int, is_video: bool, depth: int
+    file: IO[bytes] | RawIOBase, place: int, end: int, is_video: bool, depth: int
 ) -> Iterator[tuple[bytes, bool, int, int]]:
     """Those in a box that reaches from `place` to `end`. Source: ISO/IEC 14496-12, section 4.2 and the boxes named."""
     while place + 8 <= end:

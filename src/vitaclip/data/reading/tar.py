@@ -18,6 +18,7 @@ from fsspec.core import url_to_fs
 
 from vitaclip.data.labels import label_of_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
+from vitaclip.data.reading.given import GivenVideo, RemoteVideo, is_address
 from vitaclip.data.reading.member import BETWEEN, ShardError, ShardMember, VideoPath, is_local, with_retries
 from vitaclip.names import quoted
 
@@ -75,17 +76,19 @@ def read_shard(address: str) -> ShardContent:
 
 def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
     """The video that a text names: `shard.tar::member` is a video in a tar file unless a file of that name exists;
-    every other text is a path. Both are relative to `root`.
+    `https://...` is fetched when it is opened; every other text is a path. Paths are relative to `root`.
 
     The headers of a tar file are read once in the life of the process.
 
     Raises:
         VideoError: the tar file cannot be read, or does not hold the member.
     """
-    if isinstance(path, ShardMember):
+    if isinstance(path, ShardMember | GivenVideo):
         return path
     plain = (root or Path()) / path
     inside = _TAR_AND_MEMBER.fullmatch(str(path))
+    if inside is None and is_address(str(path)):
+        return RemoteVideo(str(path))
     if inside is None or os.path.exists(plain):  # noqa: PTH110 - pathlib's raises for names that are too long
         return plain
     shard = str((root or Path()) / inside["shard"]) if is_local(inside["shard"]) else inside["shard"]

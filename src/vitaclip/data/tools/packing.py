@@ -14,6 +14,7 @@ import numpy as np
 from vitaclip.data.labels import format_labels
 from vitaclip.data.lists.video_list import VideoList, VideoSample, raise_problems
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
+from vitaclip.data.reading.given import GivenVideo
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.files import atomic_write, check_made_with, remove_leftovers, write_text
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat
@@ -103,12 +104,15 @@ def _headers(number: int, sample: VideoSample, size: int) -> tuple[tarfile.TarIn
 def _problem(sample: VideoSample) -> str:
     if isinstance(sample.path, Path) and sample.path.is_dir():
         return f"{sample.source}: {sample.path} is a folder of pictures; make it a video file, or remove the line"
+    if isinstance(sample.path, GivenVideo):
+        return f"{sample.source}: {sample.path} is an address; fetch the file, or remove the line"
     if PurePosixPath(sample.path.parts[-1]).suffix.lower() not in VIDEO_SUFFIXES:
         return f"{sample.source}: {sample.path} has no video's ending, by which it would be known; rename it"
     return ""
 
 
 def _size(path: VideoPath) -> int:
+    assert not isinstance(path, GivenVideo)
     return path.size if isinstance(path, ShardMember) else path.stat().st_size
 
 

@@ -19,7 +19,7 @@ from vitaclip.data.lists.sources import names_shards, read_shards
 from vitaclip.data.lists.video_list import file_problems, is_video_name
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
 from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
-from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import run_in_processes
 from vitaclip.files import csv_text, write_text
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat
@@ -108,7 +108,7 @@ def check_video(path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS) -> int:
         VideoError: it cannot give the frames, is beyond the limits, or is cut off.
     """
     with open_source(path, limits=limits) as video:
-        if isinstance(path, ShardMember) or path.is_file():
+        if not isinstance(path, Path) or path.is_file():
             _check_end(path, limits)
         last = video.num_frames - 1
         video.frames([0, last // 2, last])

@@ -1,0 +1,145 @@
+"""Videos that are no files: an address of the web, an open file, bytes, frames in memory.
+
+Axes: T frames, H x W pixels.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import IO, Any, Literal
+
+import httpx2
+import numpy as np
+import torch
+from PIL import Image
+
+from vitaclip.strings import one_line
+
+MAX_DOWNLOAD_BYTES = 4 << 30
+"""An address that sends more is not read to its end."""
+_SECONDS_OF_SILENCE = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class GivenVideo:
+    """A video that is no file. It has those methods of a Path that lists of videos use."""
+
+    name: str
+    """What messages and results call it."""
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Its name alone."""
+        return (self.name,)
+
+    def absolute(self) -> "GivenVideo":
+        """Itself."""
+        return self
+
+    def resolve(self) -> "GivenVideo":
+        """Itself."""
+        return self
+
+    def open(self, mode: Literal["rb"] = "rb") -> IO[bytes]:
+        """Its bytes as a file, from the start; frames in memory have none."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedVideo(GivenVideo):
+    """The bytes of a video file, as an array, because arrays reach another process through shared memory."""
+
+    content: np.ndarray
+
+    def open(self, mode: Literal["rb"] = "rb") -> IO[bytes]:
+        return BytesIO(self.content.tobytes())
+
+
+@dataclass(frozen=True, eq=False)
+class FramesInMemory(GivenVideo):
+    """Decoded frames."""
+
+    frames: np.ndarray
+    """uint8 (T, H, W, 3), RGB."""
+
+
+@dataclass(frozen=True)
+class RemoteVideo(GivenVideo):
+    """A video at an `http://` or `https://` address, its name. It is fetched by the process that reads it, so that the
+    time limit holds for slow servers too."""
+
+    def open(self, mode: Literal["rb"] = "rb") -> IO[bytes]:
+        """Fetch it whole into a temporary file without a name: FFmpeg itself never gets an address."""
+        with ExitStack() as opened:
+            file = opened.enter_context(tempfile.TemporaryFile())
+            try:
+                with httpx2.stream("GET", self.name, follow_redirects=True, timeout=_SECONDS_OF_SILENCE) as response:
+                    response.raise_for_status()
+                    for piece in response.iter_bytes():
+                        if file.tell() + len(piece) > MAX_DOWNLOAD_BYTES:
+                            raise OSError(None, f"it sends more than {MAX_DOWNLOAD_BYTES >> 30} GiB")
+                        file.write(piece)
+            except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+                raise OSError(None, one_line(error)) from error
+            file.seek(0)
+            opened.pop_all()
+            return file
+
+
+def is_address(text: str) -> bool:
+    """Whether a text is an address that `RemoteVideo` fetches."""
+    return text.lower().startswith(("http://", "https://"))
+
+
+def as_given(video: Any, name: str) -> GivenVideo | str | Path:
+    """A video in memory under this name; texts, paths and what is a `GivenVideo` already stay as they are.
+
+    Args:
+        video: bytes, a file opened in binary mode, a list of PIL images, or a uint8 array or tensor (T, H, W, 3) or
+            (T, 3, H, W), RGB.
+        name: what messages and results call it.
+
+    Raises:
+        ValueError: for anything else.
+
+    >>> as_given(np.zeros((8, 3, 48, 64), np.uint8), "clip").frames.shape
+    (8, 48, 64, 3)
+    """
+    if isinstance(video, GivenVideo | str | Path):
+        return video
+    if isinstance(video, bytes | bytearray | memoryview):
+        return EncodedVideo(name, np.frombuffer(video, np.uint8))
+    if hasattr(video, "read"):
+        content = video.read()
+        if not isinstance(content, bytes):
+            raise ValueError(f"{name}: the file is not open in binary mode; open it with mode 'rb'")
+        return EncodedVideo(name, np.frombuffer(content, np.uint8))
+    if isinstance(video, torch.Tensor):
+        video = video.cpu().numpy()
+    if isinstance(video, np.ndarray):
+        return FramesInMemory(name, _check_frames(video, name))
+    if isinstance(video, Sequence) and video and all(isinstance(image, Image.Image) for image in video):
+        if len(sizes := {image.size for image in video}) > 1:
+            raise ValueError(f"{name}: images of {len(sizes)} sizes; resize them to one")
+        return FramesInMemory(name, np.stack([np.asarray(image.convert("RGB")) for image in video]))
+    raise ValueError(
+        f"{name}: {type(video).__name__} is no video; give a path, an address, bytes, an open file, frames (T, H, W, 3)"
+        " in uint8, or a list of PIL images (predict_many takes several videos)"
+    )
+
+
+def _check_frames(frames: np.ndarray, name: str) -> np.ndarray:
+    """uint8 (T, H, W, 3); the channels are where the length is 3, at the end if that is so in both places."""
+    if frames.dtype != np.uint8:
+        raise ValueError(f"{name}: frames of {frames.dtype}; give uint8 pixels in 0..255")
+    if frames.ndim != 4 or 3 not in (frames.shape[1], frames.shape[3]) or not frames.size:
+        raise ValueError(
+            f"{name}: frames of shape {frames.shape}; give (T, H, W, 3) or (T, 3, H, W), an image as image[None]"
+        )
+    return frames if frames.shape[3] == 3 else frames.transpose(0, 2, 3, 1)
