@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,16 +14,17 @@ import torch
 
 from misbehaving import open_or_misbehave
 from small_world import NAMES
-from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.catalog import ClassList
+from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.evaluate.class_texts import ClassTexts
 from vitaclip.evaluate.evaluation import Evaluated
 from vitaclip.evaluate.metrics import Scores, summarize
-from vitaclip.explain import explain_video
-from vitaclip.model import VideoModel
-from vitaclip.predictor import Predictor
-from vitaclip.report import EvalSubject, plots, write_report
-from vitaclip.report.summary import summarize_evaluation
+from vitaclip.evaluate.protocol_lists import EvalPart
+from vitaclip.evaluate.protocol_run import PartResult
+from vitaclip.report import plots, write_report
+from vitaclip.report.html import MAX_CLIPS, misnamed_clips, summarize_classes
 
 VOID = {"meta", "img", "br", "input"}
 
@@ -73,42 +75,46 @@ def scored(rows: tuple[VideoSample, ...], names: tuple[str, ...] = NAMES) -> Eva
     return Evaluated(scores, summarize(scores, names))
 
 
+def part_of(rows: Sequence[VideoSample], evaluated: Evaluated, names: tuple[str, ...] = NAMES) -> PartResult:
+    samples = {str(n): row for n, row in enumerate(rows)}
+    part = EvalPart("list", samples, ClassList("", "", names, names), {"list": "12ab"}, {})
+    texts = ClassTexts(names, names, torch.empty(0), ("a {}",), {}, "")
+    return PartResult(part, {}, "runs/one", "", texts, "", evaluated)
+
+
 def report(
     folder: Path,
-    rows: tuple[VideoSample, ...],
+    rows: Sequence[VideoSample],
     names: tuple[str, ...] = NAMES,
     evaluated: Evaluated | None = None,
-    predictor: Predictor | None = None,
     data: DataConfig | None = None,
 ) -> Page:
     about = {"model": "runs/<one>", "text": "the learned context"}
-    subject = EvalSubject("tests & trials", about, rows, names, {"list": "12ab"}, {"templates": ["a {}"]})
-    data = data or DataConfig(workers=0)
-    return Page(write_report(folder, subject, evaluated or scored(rows, names), predictor, data).read_text())
+    part, data = part_of(rows, evaluated or scored(tuple(rows), names), names), data or DataConfig(workers=0)
+    return Page(write_report(folder, "tests & trials", about, part, data).read_text())
 
 
-def examples_of(rows: tuple[VideoSample, ...]) -> list[tuple[VideoSample, str]]:
-    """The misnamed videos that the report shows, with their wrong names."""
-    pairs = summarize_evaluation(scored(rows), NAMES).pairs
-    return [(rows[row], pair.predicted) for pair in pairs for row in pair.examples]
-
-
-def test_classes_and_pairs_equal_counting_by_hand(rows: tuple[VideoSample, ...]) -> None:
-    evaluated = scored(rows)
-    summary = summarize_evaluation(evaluated, NAMES)
+def test_classes_and_clips_equal_counting_by_hand(rows: tuple[VideoSample, ...]) -> None:
+    part = part_of(rows, evaluated := scored(rows))
     chosen = evaluated.scores.probabilities.argmax(dim=1).tolist()
     both = list(zip(evaluated.scores.labels.tolist(), chosen, strict=True))
-    for label, each in enumerate(summary.classes):
+    for label, each in enumerate(summarize_classes(part)):
         assert (each.videos, each.correct) == (sum(t == label for t, _ in both), both.count((label, label)))
         mistaken = {NAMES[c]: both.count((label, c)) for c in range(3) if c != label and (label, c) in both}
         assert dict(each.confused_with) == mistaken
-    counts = [pair.count for pair in summary.pairs]
-    assert counts == sorted(counts, reverse=True)
-    assert sum(counts) == sum(t != c for t, c in both)
-    for pair in summary.pairs:
-        assert pair.count == both.count((NAMES.index(pair.truth), NAMES.index(pair.predicted)))
-        for row in pair.examples:
-            assert NAMES[rows[row].label] == pair.truth
+    wrong = [n for n, (true, predicted) in enumerate(both) if true != predicted]
+    wrong.sort(key=lambda n: -evaluated.scores.probabilities[n].max())
+    clips = misnamed_clips(part, DataConfig(workers=0))
+    assert [(clip.path, clip.truth, clip.predicted) for clip in clips] == [
+        (rows[int(evaluated.scores.indices[n])].path, *(NAMES[each] for each in both[n])) for n in wrong
+    ]
+    assert [clip.probability for clip in clips] == [float(evaluated.scores.probabilities[n].max()) for n in wrong]
+
+
+def test_only_the_surest_mistakes_are_shown(rows: tuple[VideoSample, ...]) -> None:
+    shown = misnamed_clips(part_of(rows * 10, many_scored(120)), DataConfig(workers=0))
+    assert len(shown) == MAX_CLIPS
+    assert all(len(clip.frames) == 8 for clip in shown)
 
 
 def test_page_shows_numbers_and_loads_nothing(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
@@ -128,8 +134,7 @@ def test_page_shows_numbers_and_loads_nothing(rows: tuple[VideoSample, ...], tmp
             assert (attributes.get(name) or "data:").startswith(("data:", "#"))
     assert not re.search(r"https?://(?!www.w3.org/)|@import", (tmp_path / "index.html").read_text())
     frames = [a for tag, a in page.tags if tag == "img" and "frame" in (a.get("alt") or "")]
-    assert len(frames) == 8 * len(examples_of(rows)) > 0
-    assert "an explanation on frames" not in page.text
+    assert len(frames) == 8 * sum(tag == "article" for tag, _ in page.tags) > 0
 
 
 def test_small_report_leaves_out_what_it_cannot_tell(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
@@ -142,36 +147,8 @@ def test_small_report_leaves_out_what_it_cannot_tell(rows: tuple[VideoSample, ..
         *("Accuracy by class", "Accuracy by class"),
         "Confusion matrix of 3 classes",
     ]
-    many, generator = tuple(rows[n % len(rows)] for n in range(200)), torch.Generator().manual_seed(0)
-    labels = torch.tensor([row.label for row in many])
-    scores = Scores(torch.rand(200, 3, generator=generator).softmax(dim=1), labels, torch.arange(200))
-    assert "calibration error" in report(tmp_path, many, evaluated=Evaluated(scores, summarize(scores, NAMES))).text
-
-
-@pytest.mark.parametrize("shown", [[0], [0, 2, 3, 5, 6, 8, 9, 11], [0, 2, 4, 6, 9, 11, 13, 15]])
-def test_shown_mistakes_are_explained(
-    shown: list[int], world: Path, rows: tuple[VideoSample, ...], tmp_path: Path
-) -> None:
-    frames = shown[-1] + 1
-    predictor = Predictor(VideoModel.from_backbone(world / "backbone"), views=ViewsConfig(temporal=1, frames=frames))
-    predictor.set_classes(NAMES)
-    page, examples = report(tmp_path, rows, predictor=predictor), examples_of(rows)
-    drawn = [a for tag, a in page.tags if tag == "img" and (a.get("alt") or "").startswith("attention on frame")]
-    assert len(drawn) == len(shown) * len(examples) > 0
-    told = [a.get("title") for tag, a in page.tags if tag == "figcaption"]
-    bars = [a["aria-label"] or "" for _, a in page.tags if a.get("class") == "mass"]
-    for n, (sample, name) in enumerate(examples):
-        found = explain_video(predictor, sample.path, name=name)
-        for t, bar in zip(shown, bars[n * len(shown) :], strict=False):
-            assert bar.startswith(f"patches {100 * float(found.attention.mass['patches'][t]):.1f}\xa0%, itself ")
-        if frames > 1:
-            assert f"{name} without frame {found.frame_numbers[shown[1]]}" in told
-            assert f"{name} {100 * found.occlusion.curve[0]:.1f} %; below each frame" in page.text
-            assert f"{100 * found.occlusion.single[shown[2]]:.1f} %" in page.text
-        assert f"{found.neighbours[0].name} {found.neighbours[0].cosine:.2f}" in page.text
-    assert ("This clip alone" in page.text) == (frames > 1)
-    assert ("Mind: the video is too short" in page.text) == (frames > 12)
-    assert "an explanation on frames" in page.text
+    for count, there in ((99, False), (100, True)):
+        assert ("calibration error" in report(tmp_path, rows * 9, evaluated=many_scored(count)).text) == there
 
 
 def test_predictions_and_result_hold_every_video(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
@@ -188,13 +165,13 @@ def test_predictions_and_result_hold_every_video(rows: tuple[VideoSample, ...], 
         assert float(line["probability1"]) == pytest.approx(ranked[0][0], abs=1e-6)
         assert line["correct"] == str(int(line["name1"] == line["class"]))
     result = json.loads((tmp_path / "result.json").read_text())
-    assert result["result"]["top1"] == pytest.approx(sum(line["correct"] == "1" for line in lines) / len(lines))
+    assert result["top1"] == pytest.approx(sum(line["correct"] == "1" for line in lines) / len(lines))
     assert (result["about"]["model"], result["templates"]) == ("runs/<one>", ["a {}"])
     assert result["class_names"] == list(names)
     for i, true in enumerate(names):
         for j, chosen in enumerate(names):
             count = sum((line["class"], line["name1"]) == (true, chosen) for line in lines)
-            assert result["result"]["confusion"][i][j] == count
+            assert result["confusion"][i][j] == count
 
 
 def test_one_video_has_a_report(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
@@ -225,20 +202,14 @@ def test_damaged_or_endless_video_loses_no_report(
 ) -> None:
     monkeypatch.setattr("vitaclip.data.loading.clips.open_source", open_or_misbehave)
     (broken := tmp_path / name).write_bytes(b"no video")
-    shown = examples_of(rows)
-    damaged = tuple(replace(row, path=broken) if row == shown[0][0] else row for row in rows)
+    shown = misnamed_clips(part_of(rows, scored(rows)), DataConfig(workers=0))
+    damaged = tuple(replace(row, path=broken) if row.path == shown[0].path else row for row in rows)
     data = DataConfig(workers=workers, time_limit_seconds=1)
     page = report(tmp_path / "report", damaged, evaluated=scored(rows), data=data)
-    assert page.text.count("Some images are missing") == 1
+    assert page.text.count("No images: ") == 1
     assert name in page.text
     frames = [a for tag, a in page.tags if tag == "img" and re.search(r"\w+, frame \d", a.get("alt") or "")]
     assert len(frames) == 8 * (len(shown) - 1)
-
-
-@pytest.mark.parametrize(("count", "there"), [(99, False), (100, True)])
-def test_few_videos_have_no_calibration_error(count: int, there: bool) -> None:
-    summary = summarize_evaluation(many_scored(count), NAMES)
-    assert (summary.calibration_error is not None) == there
 
 
 def many_scored(count: int) -> Evaluated:
@@ -252,10 +223,12 @@ def texts(svg: str) -> list[str | None]:
 
 
 def test_charts_tell_the_measured_values() -> None:
-    summary = summarize_evaluation(many_scored(120), NAMES)
-    found = texts(plots.class_accuracy_chart(summary.classes))
-    assert found[:3] == [f"{each.name} ({each.correct}/40)" for each in summary.classes]
-    assert found[3:] == [f"{each.correct / 40:.1%}" for each in summary.classes]
+    assert texts(plots.class_accuracy_chart(["run (3/4)", "sit"], [0.75, 0.5])) == [
+        "run (3/4)",
+        "sit",
+        "75.0%",
+        "50.0%",
+    ]
 
 
 def test_confusion_cells_are_per_cent_of_rows() -> None:

@@ -97,7 +97,7 @@ def run(arguments: Namespace) -> int:
         evaluation = Evaluation(arguments, dist)
         result = evaluation.run_protocol() if arguments.protocol else evaluation.run_list()
         if dist.is_rank0:
-            write_result(arguments, result, evaluation.load_model)
+            write_result(arguments, result)
     return 0
 
 

@@ -1,6 +1,6 @@
 """What `vitaclip eval` prints and writes of a result, which has a part for each accuracy; a list has one part."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from jsonargparse import Namespace
@@ -13,10 +13,7 @@ from vitaclip.evaluate.predictions import write_predictions
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult
 from vitaclip.files import write_json
 from vitaclip.interpolation import InterpolateConfig
-from vitaclip.model import VideoModel
-from vitaclip.predictor import Predictor
-from vitaclip.report import EvalSubject, check_report_folder, write_report
-from vitaclip.settings import to_dict
+from vitaclip.report import check_report_folder, write_report
 from vitaclip.strings import first_lines
 
 
@@ -28,9 +25,7 @@ def check_places(arguments: Namespace, inputs: Sequence[str] = ()) -> None:
         check_report_folder(arguments.report)
 
 
-def write_result(
-    arguments: Namespace, result: ProtocolResult, load_model: Callable[[Mapping[str, int]], tuple[str, VideoModel]]
-) -> None:
+def write_result(arguments: Namespace, result: ProtocolResult) -> None:
     """Print the result, and write what is asked for; the report last, since it draws and opens videos once more."""
     print_result(result)
     several = len(result.parts) > 1
@@ -47,11 +42,11 @@ def write_result(
     if result.protocol:
         write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
-        model = load_model(part.values)[1]
-        predictor = Predictor(model, views=result.views, runtime=arguments.runtime, data=arguments.data)
-        predictor.set_texts(part.texts)
+        title = f"{result.protocol}, {part.name}" if several else result.protocol or part.part.name
+        about = {"protocol": result.about} if result.protocol else {}
+        about |= {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
         place = folder / part.name if several else folder
-        page = write_report(place, _subject(result, part), part.evaluated, predictor, arguments.data)
+        page = write_report(place, title, about | _facts(result, part), part, arguments.data)
         terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
 
 
@@ -59,7 +54,7 @@ def print_result(result: ProtocolResult) -> None:
     """Accuracies, what they were measured with, and what was skipped."""
     console = terminal()
     _print_accuracies(result)
-    facts = [_facts(result, part) | {"sha256": _shortened(_sums(part))} for part in result.parts]
+    facts = [_facts(result, part) | {"sha256": _shortened(part.sha256)} for part in result.parts]
     for name in dict.fromkeys(name for each in facts for name in each):
         for text in dict.fromkeys(each[name] for each in facts if name in each):
             console.print(f"{name}: {text}", soft_wrap=True)
@@ -112,23 +107,6 @@ def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
     return {name: text for name, text in facts.items() if text}
 
 
-def _subject(result: ProtocolResult, part: PartResult) -> EvalSubject:
-    """What a report says of a part beside its figures."""
-    protocol = {"protocol": result.about} if result.protocol else {}
-    summary = {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
-    about = protocol | summary | _facts(result, part)
-    title = f"{result.protocol}, {part.name}" if len(result.parts) > 1 else result.protocol or part.part.name
-    settings = {
-        "videos": list(part.part.sha256),
-        "model": part.model,
-        "views": to_dict(result.views),
-        "templates": list(part.texts.templates),
-        "texts": list(part.texts.texts),
-        "interpolation": to_dict(result.interpolation),
-    }
-    return EvalSubject(title, about, [*part.part.samples.values()], part.texts.names, _sums(part), settings)
-
-
 def describe_views(views: ViewsConfig) -> str:
     """The settings in words; those that are as the model was trained are not named."""
     clips = f"{views.temporal} temporal x {views.spatial} spatial"
@@ -144,11 +122,6 @@ def describe_interpolation(config: InterpolateConfig) -> str:
     """In words; empty if there is none."""
     share = f"weights: {config.alpha:g} x the model + {1 - config.alpha:g} x frozen CLIP"
     return share if config.alpha < 1 else ""
-
-
-def _sums(part: PartResult) -> dict[str, str]:
-    """Of lists, names and templates, by what they are of."""
-    return {**part.part.sha256, **part.texts.sha256()}
 
 
 def _shortened(sums: Mapping[str, str]) -> str:

@@ -63,6 +63,11 @@ class PartResult:
         """The part, and what its model goes by, such as `base_seed1`: files are named after it."""
         return "_".join([self.part.name, *(f"{word}{value}" for word, value in self.values.items())])
 
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Sums of lists, names and templates, by what they are of."""
+        return {**self.part.sha256, **self.texts.sha256()}
+
     def to_dict(self) -> dict[str, Any]:
         """Everything but scores and videos, ready for JSON."""
         return {

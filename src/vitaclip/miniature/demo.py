@@ -19,15 +19,15 @@ from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.lists.video_list import VideoList
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import Scores, top_k_accuracy
-from vitaclip.evaluate.protocol_run import StartProgress
+from vitaclip.evaluate.protocol_lists import list_part
+from vitaclip.evaluate.protocol_run import PartResult, StartProgress
 from vitaclip.figures import ACCENT, drawing, to_svg
 from vitaclip.files import write_json, write_text
 from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, split_classes, write_videos
 from vitaclip.miniature.world import MOTIONS, appearance_of
 from vitaclip.model import VideoModel
-from vitaclip.predictor import Predictor
 from vitaclip.recipes import load_recipe
-from vitaclip.report import EvalSubject, render_template, write_report
+from vitaclip.report import render_template, write_report
 from vitaclip.settings import Config, NonNegativeInt, PositiveInt, Rule
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import METRICS_FILE, Logger, read_metrics
@@ -142,12 +142,11 @@ def _test(
     results, evaluator = [], Evaluator(model, run.runtime, run.data)
     for which, videos in tests.items():
         names, done = videos.class_names, start(f"{label}: {which}", len(videos.samples))
-        evaluated = evaluator.run(videos.samples, names, run.views, done)
-        predictor = Predictor(model, views=run.views, runtime=run.runtime, data=run.data)
-        predictor.set_classes(names)
+        texts = evaluator.encode_texts(names)
+        evaluated = evaluator.score(evaluator.encode(videos.samples, run.views, [texts], done), texts)
         folder = f"{label.split()[0].lower()}_{which}"
-        subject = EvalSubject(f"{label}: {which} classes", {"data": "synthetic"}, videos.samples, names, {})
-        page = write_report(out / folder, subject, evaluated, predictor, run.data)
+        part = PartResult(list_part(which, videos), {}, label, "", texts, "", evaluated)
+        page = write_report(out / folder, f"{label}: {which} classes", {"data": "synthetic"}, part, run.data)
         result = evaluated.result
         accuracies = {"top5": result.top5} | motion_accuracies(evaluated.scores, names)
         report = f"{folder}/{page.name}"

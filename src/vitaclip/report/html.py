@@ -1,82 +1,70 @@
 """Writing a report: `index.html`, which holds everything it shows, `result.json`, and `predictions.csv`.
 
-Axes: T frames of a clip, H x W pixels.
+Axes: H x W pixels.
 """
 
 import base64
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
-import torch
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from PIL import Image
 from torch import Tensor
 
 from vitaclip.data.config import DataConfig
-from vitaclip.data.lists.video_list import VideoSample
-from vitaclip.data.loading.clips import EvalViews, LoadedVideo, read_options
+from vitaclip.data.loading.clips import EvalViews, read_options
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.workers import run_in_processes
-from vitaclip.evaluate.evaluation import Evaluated
-from vitaclip.evaluate.metrics import wilson_interval
+from vitaclip.evaluate.metrics import calibration_error, wilson_interval
 from vitaclip.evaluate.predictions import write_predictions
-from vitaclip.explain import Explanation, explain_video
-from vitaclip.explain.attention import label_and_color
-from vitaclip.explain.picture import overlay_heat
+from vitaclip.evaluate.protocol_run import PartResult
+from vitaclip.figures import shorten
 from vitaclip.files import check_own, write_json, write_text
-from vitaclip.predictor import Predictor
 from vitaclip.report import plots
-from vitaclip.report.summary import ConfusedPair, EvalSummary, summarize_evaluation
 from vitaclip.version import __version__
 
 PAGE_FILE, RESULT_FILE, PREDICTIONS_FILE = "index.html", "result.json", "predictions.csv"
-MAX_RANKED = 8
-_NUM_FRAMES, _FRAME_SIZE, _NEIGHBOURS = 8, 112, 3
+MIN_VIDEOS_FOR_CALIBRATION = 100
+"""With fewer, the bins hold a handful of videos each, and the error is noise."""
+MAX_RANKED, MAX_CONFUSIONS, MAX_CLIPS = 8, 5, 12
+_NUM_FRAMES, _FRAME_SIZE = 8, 112
 
 
 @dataclass(frozen=True)
-class EvalSubject:
-    """What was evaluated, as the report names it."""
+class ClassSummary:
+    """How the videos of a class were named."""
 
-    title: str
-    about: Mapping[str, str]
-    """Facts shown beside the figures and written with them, such as the model and the views."""
-    samples: Sequence[VideoSample]
-    """The videos listed; the scores' `indices` count through them."""
-    class_names: Sequence[str]
-    sha256: Mapping[str, str]
-    """Hashes of lists, names and templates."""
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    """Further entries of `result.json`, such as templates and views; ready for JSON."""
+    name: str
+    videos: int
+    correct: int
+    confused_with: tuple[tuple[str, int], ...]
+    """Other names given to its videos with counts, the most frequent first."""
+
+    @property
+    def accuracy(self) -> float:
+        """The fraction of its videos that were named correctly."""
+        return self.correct / self.videos
 
 
 @dataclass
-class FilmStrip:
-    """A misnamed video with its frames."""
+class MisnamedClip:
+    """A video that was given a wrong name, with frames of it."""
 
     path: VideoPath
-    name: str
-    """The wrong name."""
+    truth: str
+    predicted: str
     probability: float
     """Of the wrong name."""
     true_probability: float
     frames: Sequence[str] = ()
-    """Images as data URIs, in order of time."""
+    """Images as data URIs, in order of time, spread over the video."""
     error: str = ""
-    """Why images are missing: parts of the video that were not scored may be damaged."""
-    explanation: Explanation | None = None
-    shown: Sequence[int] = ()
-    """Positions in the explained clip of the frames that are shown of it."""
-    overlays: Sequence[str] = ()
-    """These frames under their attention, as data URIs."""
-    kinds: Sequence[tuple[str, str, Sequence[float]]] = ()
-    """Label and colour of each kind of token, and the fraction of each frame's attention that goes to it."""
+    """Why there are no images: parts of the video that were not scored may be damaged."""
 
 
 def check_report_folder(folder: str | Path) -> None:
@@ -87,51 +75,89 @@ def check_report_folder(folder: str | Path) -> None:
 
 
 def write_report(
-    folder: str | Path,
-    subject: EvalSubject,
-    evaluated: Evaluated,
-    predictor: Predictor | None = None,
-    data: DataConfig | None = None,
+    folder: str | Path, title: str, about: Mapping[str, str], part: PartResult, data: DataConfig | None = None
 ) -> Path:
-    """Write the report of an evaluation into a folder, and return the path of its page.
+    """Write the report of one accuracy into a folder, and return the path of its page.
 
-    >>> write_report("report", subject, evaluator.run(samples, names, views))  # doctest: +SKIP
+    >>> write_report("report", "my videos", {"model": "runs/doors"}, result.parts[0])  # doctest: +SKIP
 
     Args:
         folder: made if it does not exist.
-        subject: what was evaluated.
-        evaluated: the scores and their metrics.
-        predictor: explains why the misnamed videos that are shown got their names, if it is given.
+        title: heading of the page.
+        about: facts shown beside the figures and written with them, such as the model and the views.
+        part: what was evaluated, and what came of it.
         data: worker processes, limits and the time limit with which the videos that are shown are read.
     """
-    folder = Path(folder)
-    summary = summarize_evaluation(evaluated, subject.class_names)
-    said = {"title": subject.title, "about": dict(subject.about), "sha256": dict(subject.sha256)}
-    said |= {"class_names": list(subject.class_names), "version": __version__}
-    write_json(folder / RESULT_FILE, said | dict(subject.settings) | asdict(summary))
-    write_predictions(folder / PREDICTIONS_FILE, subject.samples, subject.class_names, evaluated.scores)
-    strips = _film_strips(summary.pairs, subject, evaluated, predictor, data or DataConfig())
-    write_text(folder / PAGE_FILE, _render_page(subject, summary, strips))
+    folder, scores = Path(folder), part.evaluated.scores
+    write_predictions(folder / PREDICTIONS_FILE, [*part.part.samples.values()], part.texts.names, scores)
+    classes = summarize_classes(part)
+    ranked = sorted(classes, key=lambda each: (-each.accuracy, each.name))
+    best = min(MAX_RANKED, (len(ranked) + 1) // 2)
+    worst = ranked[best:][-MAX_RANKED:][::-1]
+    enough = len(scores.labels) >= MIN_VIDEOS_FOR_CALIBRATION and scores.labels.dim() == 1
+    error = calibration_error(scores.probabilities, scores.labels) if enough else None
+    told = {"title": title, "about": dict(about), "version": __version__, "calibration_error": error}
+    write_json(folder / RESULT_FILE, told | part.to_dict())
+    page = render_template(
+        "page.html.j2",
+        title=title,
+        about=about,
+        sha256=part.sha256,
+        result=part.result,
+        interval=wilson_interval(part.result.top1, part.result.num_videos),
+        calibration_error=error,
+        classes=classes,
+        best=_chart(ranked[:best]),
+        worst=_chart(worst),
+        confusion=plots.confusion_chart(part.result, part.texts.names) if ranked else "",
+        clips=misnamed_clips(part, data or DataConfig()),
+    )
+    write_text(folder / PAGE_FILE, page)
     return folder / PAGE_FILE
 
 
-def _render_page(subject: EvalSubject, summary: EvalSummary, strips: Sequence[Sequence[FilmStrip]]) -> str:
-    result = summary.result
-    ranked = sorted(summary.classes, key=lambda each: (-each.accuracy, each.name))
-    best = min(MAX_RANKED, (len(ranked) + 1) // 2)
-    worst = ranked[best:][-MAX_RANKED:][::-1]
-    return render_template(
-        "page.html.j2",
-        subject=subject,
-        summary=summary,
-        result=result,
-        interval=wilson_interval(result.top1, result.num_videos),
-        best=plots.class_accuracy_chart(ranked[:best]) if ranked else "",
-        worst=plots.class_accuracy_chart(worst) if worst else "",
-        confusion=plots.confusion_chart(result, subject.class_names) if ranked else "",
-        pairs=list(zip(summary.pairs, strips, strict=True)),
-        kinds=next((strip.kinds for of_pair in strips for strip in of_pair if strip.kinds), ()),
-    )
+def _chart(classes: Sequence[ClassSummary]) -> str:
+    labels = [f"{shorten(each.name, 34)} ({each.correct}/{each.videos})" for each in classes]
+    return plots.class_accuracy_chart(labels, [each.accuracy for each in classes]) if classes else ""
+
+
+def summarize_classes(part: PartResult) -> list[ClassSummary]:
+    """Count what the videos of each class were named, for classes with videos, in the order of the candidates."""
+    names, summaries = part.texts.names, []
+    for true, row in enumerate(part.result.confusion):
+        others = sorted((-count, names[other]) for other, count in enumerate(row) if count and other != true)
+        confused = tuple((name, -count) for count, name in others[:MAX_CONFUSIONS])
+        if sum(row):
+            summaries.append(ClassSummary(names[true], sum(row), row[true], confused))
+    return summaries
+
+
+def misnamed_clips(part: PartResult, data: DataConfig) -> list[MisnamedClip]:
+    """The most confident mistakes, the surest first, read by processes that are killed when a video takes too long.
+    Of videos with several labels none is shown."""
+    scores, names, samples = part.evaluated.scores, part.texts.names, [*part.part.samples.values()]
+    if scores.labels.dim() > 1:
+        return []
+    confidence, predicted = scores.probabilities.max(dim=1)
+    sure = confidence.where(predicted != scores.labels, -1).argsort(descending=True, stable=True)
+    clips = []
+    for n in sure[: min(MAX_CLIPS, int((predicted != scores.labels).sum()))].tolist():
+        true, wrong = int(scores.labels[n]), int(predicted[n])
+        probabilities = float(confidence[n]), float(scores.probabilities[n, true])
+        clips.append(MisnamedClip(samples[int(scores.indices[n])].path, names[true], names[wrong], *probabilities))
+    by_path: dict[VideoPath, list[MisnamedClip]] = {}  # a list may name a video twice
+    for clip in clips:
+        by_path.setdefault(clip.path, []).append(clip)
+    views = EvalViews(FrameSampling("segments", _NUM_FRAMES), 1, 1, _FRAME_SIZE, options=read_options(data))
+    limit = data.time_limit_seconds or math.inf
+    for outcome in run_in_processes(partial(_read_frames, views), by_path, data.workers, limit):
+        for clip in by_path[outcome.item]:
+            clip.error, clip.frames = outcome.problem, outcome.result or ()
+    return clips
+
+
+def _read_frames(views: EvalViews, path: VideoPath) -> list[str]:
+    return [image_to_data_uri(frame) for frame in views.read(path)[0]]
 
 
 def render_template(name: str, package: str = "vitaclip.report", **values: object) -> str:
@@ -152,59 +178,6 @@ def image_to_data_uri(image: Tensor) -> str:
     buffer = BytesIO()
     Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy()).save(buffer, "JPEG", quality=78, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-
-
-def _film_strips(
-    pairs: Sequence[ConfusedPair],
-    subject: EvalSubject,
-    evaluated: Evaluated,
-    predictor: Predictor | None,
-    data: DataConfig,
-) -> list[list[FilmStrip]]:
-    """The example videos of each pair, read by processes that are killed when a video takes too long."""
-    scores, names = evaluated.scores, list(subject.class_names)
-    position = {row: n for n, row in enumerate(scores.indices.tolist())}
-    strips: dict[int, FilmStrip] = {}
-    for pair in pairs:
-        columns = [names.index(pair.predicted), names.index(pair.truth)]
-        for row in pair.examples:
-            probabilities = scores.probabilities[position[row], columns].tolist()
-            strips[row] = FilmStrip(subject.samples[row].path, pair.predicted, *probabilities)
-    reader = EvalViews(FrameSampling("segments", _NUM_FRAMES), 1, 1, _FRAME_SIZE, options=read_options(data))
-    by_path: dict[VideoPath, list[FilmStrip]] = {}
-    for strip in strips.values():
-        by_path.setdefault(strip.path, []).append(strip)
-    read = partial(_read, reader, predictor.reader if predictor else None)
-    for outcome in run_in_processes(read, by_path, data.workers, data.time_limit_seconds or math.inf):
-        for strip in by_path[outcome.item]:
-            strip.error = outcome.problem
-            if outcome.result:
-                _fill(strip, predictor, *outcome.result)
-    return [[strips[row] for row in pair.examples] for pair in pairs]
-
-
-def _read(reader: EvalViews, clips: EvalViews | None, path: VideoPath) -> tuple[Tensor, LoadedVideo | None]:
-    """Frames spread over a video, and the clips that the model looks at."""
-    return reader.read(path)[0], clips.load(path) if clips else None
-
-
-def _fill(strip: FilmStrip, predictor: Predictor | None, frames: Tensor, loaded: LoadedVideo | None) -> None:
-    strip.frames = [image_to_data_uri(frame) for frame in frames]
-    if predictor and loaded:
-        try:
-            _explain(strip, predictor, loaded)
-        except ValueError as error:  # such as a backbone whose attention cannot be shown
-            strip.error = str(error)
-
-
-def _explain(strip: FilmStrip, predictor: Predictor, loaded: LoadedVideo) -> None:
-    """Add to a strip why its video was given the wrong name."""
-    found = explain_video(predictor, strip.path, name=strip.name, top_k=_NEIGHBOURS, loaded=loaded, curve=False)
-    shown = torch.linspace(0, len(found.frames) - 1, min(len(found.frames), _NUM_FRAMES)).round().long()
-    heated = overlay_heat(found.frames[shown], found.attention.heat[shown], _FRAME_SIZE)
-    strip.explanation, strip.shown = found, shown.tolist()
-    strip.overlays = [image_to_data_uri(image) for image in heated]
-    strip.kinds = [(*label_and_color(kind), mass[shown].tolist()) for kind, mass in found.attention.mass.items()]
 
 
 def _percent(fraction: float) -> str:

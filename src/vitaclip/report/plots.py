@@ -10,7 +10,6 @@ from markupsafe import Markup
 
 from vitaclip.evaluate.metrics import EvaluationResult
 from vitaclip.figures import INK, bars, drawing, shorten, to_svg
-from vitaclip.report.summary import ClassSummary
 
 WIDTH = 4.9
 """Inches: about the width of a phone at 72 units an inch."""
@@ -18,10 +17,12 @@ MAX_NAMED_CLASSES = 24
 """Classes up to which the confusion matrix names its rows and columns and writes a figure into each cell."""
 
 
-def class_accuracy_chart(classes: Sequence[ClassSummary]) -> Markup:
+def class_accuracy_chart(labels: Sequence[str], fractions: Sequence[float]) -> Markup:
     """A bar for each class, with its accuracy."""
-    labels = [f"{shorten(each.name, 34)} ({each.correct}/{each.videos})" for each in classes]
-    return _bar_chart("Accuracy by class", labels, [each.accuracy for each in classes])
+    spoken = "; ".join(f"{label} {fraction:.1%}" for label, fraction in zip(labels, fractions, strict=True))
+    with drawing(WIDTH, 0.35 + 0.29 * len(labels)) as figure:
+        bars(figure.subplots(), labels, fractions)
+        return Markup(to_svg(figure, f"Accuracy by class. {spoken}."))
 
 
 def confusion_chart(result: EvaluationResult, names: Sequence[str]) -> Markup:
@@ -52,10 +53,3 @@ def confusion_chart(result: EvaluationResult, names: Sequence[str]) -> Markup:
                 axes.text(predicted, true, f"{100 * fraction:.0f}", ha="center", va="center", size=9, color=color)
         spoken = f"{np.trace(counts):,.0f} of {counts.sum():,.0f} videos on the diagonal"
         return Markup(to_svg(figure, f"Confusion matrix of {len(names)} classes: {spoken}."))
-
-
-def _bar_chart(what: str, labels: Sequence[str], fractions: Sequence[float]) -> Markup:
-    spoken = "; ".join(f"{label} {fraction:.1%}" for label, fraction in zip(labels, fractions, strict=True))
-    with drawing(WIDTH, 0.35 + 0.29 * len(labels)) as figure:
-        bars(figure.subplots(), labels, fractions)
-        return Markup(to_svg(figure, f"{what}. {spoken}."))
