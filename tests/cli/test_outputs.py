@@ -233,7 +233,7 @@ def test_every_error_is_one_line(
     def fail(_: object) -> int:
         raise error
 
-    monkeypatch.setattr("vitaclip.cli.list.run", fail)
+    monkeypatch.setattr("vitaclip.cli.list.List.run", fail)
     assert message in refusal("list")
 
 
@@ -243,7 +243,7 @@ def test_names_in_errors_cannot_forge_lines(
     def fail(_: object) -> int:
         raise ValueError("name\x1b[2J\nvitaclip: error: forged")
 
-    monkeypatch.setattr("vitaclip.cli.list.run", fail)
+    monkeypatch.setattr("vitaclip.cli.list.List.run", fail)
     assert main(["list"]) == 2
     assert capsys.readouterr().err == "vitaclip: error: name\\x1b[2J\n  vitaclip: error: forged\n"
 

@@ -1,92 +1,81 @@
 """`vitaclip ablate`."""
 
 from collections.abc import Sequence
-from typing import Any
-
-from jsonargparse import ArgumentParser, Namespace
+from dataclasses import dataclass
+from typing import ClassVar
 
 from vitaclip.ablate.ablation import Run, RunResult, ScoredList, read_scored_list, run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
-from vitaclip.cli.parser import RECIPE_HELP, as_dataclass
+from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
 
-DESCRIPTION = """\
-Train and test variants of one config with several seeds, and write the table: mean and standard deviation, and which
-claims hold. Every run is an ordinary run folder, OUT/<variant>/seed<k>/. Give the same command again to go on after a
-stop: finished runs are kept. More seeds, variants or tests may be asked for later. OUT gets ablation.md and
-ablation.json, which has every value. Several runs at a time: start the command once for each seed, then for all.
-
-examples:
-  vitaclip ablate own_videos --data.train train.csv --data.classes names.txt --data.val val.csv --out ablation
-  vitaclip ablate mine.yaml --out ablation --variants full no_summary frozen --seeds 0 1
-  vitaclip ablate mine.yaml --out ablation --tests trained=test.csv:names.txt novel=new.csv:new_names.txt
-  vitaclip ablate mine.yaml --out ablation --variants_file my_variants.yaml"""
 _SEEDS = 3
-SHOWN_SETTINGS = (
-    *("config", "data.train", "data.val", "data.classes", "variants", "seeds", "tests", "optim.steps", "out"),
-)
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """The variants, seeds and tests, and every field of a run."""
-    parser.add_argument("--config", action="config", help=RECIPE_HELP)
-    several: dict[str, Any] = {"nargs": "+", "default": []}
-    parser.add_argument("--variants", type=str, help="some of the variants; without it all of the file", **several)
-    parser.add_argument(
-        "--variants_file",
-        type=str,
-        default="",
-        help="YAML file of variants and claims (docs/ablation.md shows one). Empty: those of the package",
+@dataclass(frozen=True, kw_only=True)
+class Ablate(TrainConfig, Command):
+    """Train and test variants of one config with several seeds, and write the table: mean and standard deviation, and
+    which claims hold. Every run is an ordinary run folder, OUT/<variant>/seed<k>/. Give the same command again to go on
+    after a stop: finished runs are kept. More seeds, variants or tests may be asked for later. OUT gets ablation.md and
+    ablation.json, which has every value. Several runs at a time: start the command once for each seed, then for all.
+
+    examples:
+      vitaclip ablate own_videos --data.train train.csv --data.classes names.txt --data.val val.csv --out ablation
+      vitaclip ablate mine.yaml --out ablation --variants full no_summary frozen --seeds 0 1
+      vitaclip ablate mine.yaml --out ablation --tests trained=test.csv:names.txt novel=new.csv:new_names.txt
+      vitaclip ablate mine.yaml --out ablation --variants_file my_variants.yaml
+    """
+
+    takes_recipe: ClassVar[bool] = True
+    shown: ClassVar[tuple[str, ...]] = (
+        *("config", "data.train", "data.val", "data.classes", "variants", "seeds", "tests", "optim.steps", "out"),
     )
-    seeds = f"seeds of each variant; without it {_SEEDS}, from the config's seed on"
-    parser.add_argument("--seeds", type=int, help=seeds, **several)
-    parser.add_argument(
-        "--tests",
-        type=str,
-        help="lists to test on, each NAME=VIDEOS or NAME=VIDEOS:CLASSES, CLASSES being the candidates as --data.classes"
-        " takes them; without it val=DATA.VAL. The claims of the package know `trained` and `novel`",
-        **several,
-    )
-    parser.add_class_arguments(TrainConfig)
+    variants: tuple[str, ...] = argument((), nargs="+")
+    """Some of the variants; without it all of the file."""
+    variants_file: str = ""
+    """YAML file of variants and claims (docs/ablation.md shows one). Empty: those of the package."""
+    seeds: tuple[int, ...] = argument((), nargs="+")
+    """Seeds of each variant; without it 3, from the config's seed on."""
+    tests: tuple[str, ...] = argument((), nargs="+")
+    """Lists to test on, each NAME=VIDEOS or NAME=VIDEOS:CLASSES, CLASSES being the candidates as --data.classes takes
+    them; without it val=DATA.VAL. The claims of the package know `trained` and `novel`."""
 
+    def run(self) -> int:
+        """Run what is missing, print the table and write it."""
+        config = self.as_config(TrainConfig)
+        variants, claims = load_comparison(self.variants_file, self.variants)
+        seeds = self.seeds or range(config.seed, config.seed + _SEEDS)
+        if len(set(seeds)) < len(seeds) or min(seeds) < 0:
+            raise ValueError(f"--seeds {' '.join(map(str, seeds))}: give different numbers, 0 or more")
+        tests = self._read_tests(config)
+        with progress_bars(terminal(stderr=True)) as progress:
+            advance = counting_bar(progress, "runs", sum(len(seeds) if variant.trains else 1 for variant in variants))
 
-def run(arguments: Namespace) -> int:
-    """Run what is missing, print the table and write it."""
-    config = as_dataclass(TrainConfig, arguments)
-    variants, claims = load_comparison(arguments.variants_file, arguments.variants)
-    seeds = arguments.seeds or range(config.seed, config.seed + _SEEDS)
-    if len(set(seeds)) < len(seeds) or min(seeds) < 0:
-        raise ValueError(f"--seeds {' '.join(map(str, seeds))}: give different numbers, 0 or more")
-    tests = _read_tests(arguments.tests, config)
-    with progress_bars(terminal(stderr=True)) as progress:
-        advance = counting_bar(progress, "runs", sum(len(seeds) if variant.trains else 1 for variant in variants))
+            def on_done(done: Run, result: RunResult, found: bool) -> None:
+                name, told = next(iter(result.rows[done.variant.name].items()), ("no list that it can serve", {}))
+                figures = ", ".join(f"{figure} {fraction:.1%}" for figure, fraction in told.items())
+                kept = ", was finished" if found else ""
+                progress.console.print(f"{done.variant.name}, seed {done.config.seed}: {name} {figures}{kept}")
+                advance(1)
 
-        def on_done(done: Run, result: RunResult, found: bool) -> None:
-            name, told = next(iter(result.rows[done.variant.name].items()), ("no list that it can serve", {}))
-            figures = ", ".join(f"{figure} {fraction:.1%}" for figure, fraction in told.items())
-            kept = ", was finished" if found else ""
-            progress.console.print(f"{done.variant.name}, seed {done.config.seed}: {name} {figures}{kept}")
-            advance(1)
+            def loggers(started: Run) -> Sequence[Logger]:
+                steps = started.config.optim.steps
+                return [TrainingBar(progress, steps, stays=False)] if steps and started.variant.trains else []
 
-        def loggers(started: Run) -> Sequence[Logger]:
-            steps = started.config.optim.steps
-            return [TrainingBar(progress, steps, stays=False)] if steps and started.variant.trains else []
+            result = run_ablation(config, variants, list(seeds), tests, claims, on_done=on_done, loggers=loggers)
+        page = write_ablation(config.out, result)
+        for line in [*page.read_text(encoding="utf-8").splitlines(), f"the table: {page.resolve()}"]:
+            terminal().print(line)
+        return 0
 
-        result = run_ablation(config, variants, list(seeds), tests, claims, on_done=on_done, loggers=loggers)
-    page = write_ablation(config.out, result)
-    for line in [*page.read_text(encoding="utf-8").splitlines(), f"the table: {page.resolve()}"]:
-        terminal().print(line, soft_wrap=True)
-    return 0
-
-
-def _read_tests(given: Sequence[str], config: TrainConfig) -> list[ScoredList]:
-    if not given and not config.data.val:
-        raise ValueError("there is nothing to test on; give --tests NAME=VIDEOS:CLASSES, or --data.val")
-    tests = [read_scored_list(text, config.data) for text in given or [f"val={config.data.val}"]]
-    names = [test.name for test in tests]
-    if len(set(names)) < len(names):
-        raise ValueError(f"--tests: the names {', '.join(names)} are not all different")
-    return tests
+    def _read_tests(self, config: TrainConfig) -> list[ScoredList]:
+        if not self.tests and not config.data.val:
+            raise ValueError("there is nothing to test on; give --tests NAME=VIDEOS:CLASSES, or --data.val")
+        tests = [read_scored_list(text, config.data) for text in self.tests or [f"val={config.data.val}"]]
+        names = [test.name for test in tests]
+        if len(set(names)) < len(names):
+            raise ValueError(f"--tests: the names {', '.join(names)} are not all different")
+        return tests

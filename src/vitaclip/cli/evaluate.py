@@ -1,13 +1,13 @@
 """`vitaclip eval`: a list, which is a protocol of one part, or a protocol."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
-from jsonargparse import ArgumentParser, Namespace
-
-from vitaclip.cli.models import add_data_arguments, add_model_arguments, load_model, model_name, read_prompts
+from vitaclip.cli.command import argument
+from vitaclip.cli.options import DATA_SETTINGS, ModelCommand
 from vitaclip.cli.results import check_places, write_result
 from vitaclip.cli.screen import counting_bar, progress_bars, terminal
 from vitaclip.data.config import ViewsConfig
@@ -26,98 +26,80 @@ from vitaclip.names import ClassIndex
 from vitaclip.runtime import keep_freed_memory, pick_device
 from vitaclip.strings import first_lines
 
-DESCRIPTION = """\
-Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates are the
-names in --classes, else the model's own, or those of the folders if the model does not know them: names that were
-never trained on make it a zero-shot evaluation. Folders and labels find their class by name, whatever its capitals,
-blanks and underscores. Several GPUs: torchrun --standalone --nproc-per-node 8 -m vitaclip eval ...
 
-With --protocol: a protocol of the literature (`vitaclip list protocols` shows them) or one's own YAML file, on the
-lists in --root. Where it needs several models, a word in braces stands for what tells them apart.
+@dataclass(frozen=True, kw_only=True)
+class Evaluate(ModelCommand):
+    """Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates
+    are the names in --classes, else the model's own, or those of the folders if the model does not know them: names
+    that were never trained on make it a zero-shot evaluation. Folders and labels find their class by name, whatever its
+    capitals, blanks and underscores. Several GPUs: torchrun --standalone --nproc-per-node 8 -m vitaclip eval ...
 
-examples:
-  vitaclip eval val/ --model runs/own_videos/model
-  vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
-  vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
-  vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
-  vitaclip eval test.csv --model runs/tuned/model --interpolate.alpha 0.5
-  vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
-  vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip"""
-SHOWN_SETTINGS = (
-    *("model", "backbone", "data.classes", "template", "protocol", "data.root", "views"),
-    *("out", "report", "predictions", "data.workers"),
-)
+    With --protocol: a protocol of the literature (`vitaclip list protocols` shows them) or one's own YAML file, on the
+    lists in --root. Where it needs several models, a word in braces stands for what tells them apart.
 
+    examples:
+      vitaclip eval val/ --model runs/own_videos/model
+      vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
+      vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
+      vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
+      vitaclip eval test.csv --model runs/tuned/model --interpolate.alpha 0.5
+      vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
+      vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip
+    """
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Videos or protocol, model, classes, views."""
-    parser.add_argument(
-        "videos",
-        nargs="?",
-        default="",
-        help="a list file, a folder with one folder of videos per class, or tar files; with --protocol, which has its"
-        " own lists: the model, as --model takes it",
+    shown: ClassVar[tuple[str, ...]] = (
+        *("model", "backbone", "data.classes", "template", "protocol", "data.root", "views"),
+        *("out", "report", "predictions", "data.workers"),
     )
-    parser.add_argument(
-        "--protocol", type=str, default="", help="in place of videos: a protocol's name, or a YAML file"
-    )
-    add_model_arguments(parser)
-    parser.add_class_arguments(
-        InterpolateConfig,
-        "interpolate",
-        help="between frozen CLIP (alpha 0) and the model (alpha 1), in the weights of towers that were trained",
-    )
-    parser.add_argument("--out", type=str, default="", help="write the whole result to this .json file")
-    parser.add_argument(
-        "--report",
-        type=str,
-        default="",
-        help="folder for a page (index.html, one file that needs no network), result.json and predictions.csv",
-    )
-    parser.add_argument(
-        "--predictions",
-        type=str,
-        default="",
-        help="write a row a video to this .csv, .jsonl or .parquet file; the last needs the `parquet` extra and has the"
-        " probabilities of all classes. Of a protocol: a file for each part",
-    )
-    add_data_arguments(parser, "root", "workers", "eval_batch_size", "on_error", "feature_cache")
+    kept: ClassVar[Mapping[str, Collection[str]]] = {"data": (*DATA_SETTINGS, "root", "on_error", "feature_cache")}
+    videos: str = argument("", positional=True, nargs="?")
+    """A list file, a folder with one folder of videos per class, or tar files; with --protocol, which has its own
+    lists: the model, as --model takes it."""
+    protocol: str = ""
+    """In place of videos: a protocol's name, or a YAML file."""
+    interpolate: InterpolateConfig = field(default_factory=InterpolateConfig)
+    """Between frozen CLIP (alpha 0) and the model (alpha 1), in the weights of towers that were trained."""
+    out: str = ""
+    """Write the whole result to this .json file."""
+    report: str = ""
+    """Folder for a page (index.html, one file that needs no network), result.json and predictions.csv."""
+    predictions: str = ""
+    """Write a row a video to this .csv, .jsonl or .parquet file; the last needs the `parquet` extra and has the
+    probabilities of all classes. Of a protocol: a file for each part."""
 
-
-def run(arguments: Namespace) -> int:
-    """Evaluate and print."""
-    keep_freed_memory()
-    if arguments.protocol and not arguments.model and not arguments.backbone:
-        arguments.model, arguments.videos = arguments.videos, ""
-    if bool(arguments.videos) == bool(arguments.protocol):
-        raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
-    if arguments.predictions:
-        check_predictions_file(arguments.predictions)
-    with init_distributed() as dist:
-        evaluation = Evaluation(arguments, dist)
-        result = evaluation.run_protocol() if arguments.protocol else evaluation.run_list()
-        if dist.is_rank0:
-            write_result(arguments, result)
-    return 0
+    def run(self) -> int:
+        """Evaluate and print."""
+        keep_freed_memory()
+        command = self
+        if self.protocol and not self.model and not self.backbone:
+            command = replace(self, model=self.videos, videos="")
+        if bool(command.videos) == bool(command.protocol):
+            raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
+        if self.predictions:
+            check_predictions_file(self.predictions)
+        with init_distributed() as dist:
+            evaluation = Evaluation(command, dist)
+            result = evaluation.run_protocol() if self.protocol else evaluation.run_list()
+            if dist.is_rank0:
+                write_result(command, result)
+        return 0
 
 
 class Evaluation:
-    """The evaluation that the arguments ask for, on this rank. What they name is checked before any video is read."""
+    """The evaluation that a command asks for, on this rank. What it names is checked before any video is read."""
 
-    def __init__(self, arguments: Namespace, dist: DistEnv) -> None:
-        self._arguments, self._dist = arguments, dist
+    def __init__(self, command: Evaluate, dist: DistEnv) -> None:
+        self._command, self._dist = command, dist
         self._loaded: dict[str, VideoModel] = {}  # the last one: it may serve all values of a protocol
 
     def load_model(self, values: Mapping[str, int]) -> tuple[str, VideoModel]:
         """The model for some values of a protocol, with its name."""
-        given, dist = self._arguments, self._dist
+        given, dist = self._command, self._dist
         name = fill(given.model, values)
         if name not in self._loaded:
-            arguments = given.clone()
-            arguments.model = name
             device = pick_device(given.runtime.device, dist.local_rank, dist.world_size)
             between = given.interpolate
-            model = interpolate(load_model(arguments), between.alpha, between.backbone)
+            model = interpolate(replace(given, model=name).load_model(), between.alpha, between.backbone)
             self._loaded = {name: model.to(device)}
         model = self._loaded[name]
         if values and name == given.model and not model.is_zero_shot:
@@ -126,15 +108,15 @@ class Evaluation:
                 f"protocol {given.protocol} needs a model for each {word}; write {{{word}}} in --model,"
                 f' such as "runs/{{{word}}}/model"'
             )
-        return name or model_name(given), model
+        return name or given.model_name, model
 
     def run_list(self) -> ProtocolResult:
         """Score the model on a list or a folder."""
-        given = self._arguments
+        given = self._command
         with self._dist.shared_errors():  # before bars are drawn, so that an error is one line
             if self._dist.is_rank0:
                 check_places(given)
-            prompts, (name, model) = read_prompts(given), self.load_model({})
+            prompts, (name, model) = given.prompts, self.load_model({})
             only = Round({}, name, model, [list_part(given.videos, self._read(model.class_names))])
         parts = self._score([lambda: only], prompts, given.views)
         return ProtocolResult("", given.videos, "", given.views, given.interpolate, {}, parts)
@@ -142,7 +124,7 @@ class Evaluation:
     def _read(self, known: tuple[str, ...]) -> VideoList:
         """The videos; candidates are the names given, else those that the model knows, else, where a folder shows
         others, the folder's."""
-        given, data = self._arguments, self._arguments.data
+        given, data = self._command, self._command.data
         read = partial(
             read_videos,
             given.videos,
@@ -158,11 +140,11 @@ class Evaluation:
 
     def run_protocol(self) -> ProtocolResult:
         """Score the models that a protocol needs on its lists."""
-        given, dist = self._arguments, self._dist
+        given, dist = self._command, self._dist
         console = terminal(quiet=not dist.is_rank0)
         with dist.shared_errors():
-            protocol, prompts = load_protocol(given.protocol), read_prompts(given)
-            _check_arguments(given, protocol)
+            protocol, prompts = load_protocol(given.protocol), given.prompts
+            _check_settings(given, protocol)
             lists = read_protocol_lists(protocol, given.data.root)
             if dist.is_rank0:
                 check_places(given, [str(lists.root / name) for name in lists.files])
@@ -185,7 +167,7 @@ class Evaluation:
     def _score(
         self, rounds: Sequence[Callable[[], Round]], prompts: ClassPrompts, views: ViewsConfig
     ) -> tuple[PartResult, ...]:
-        given, dist = self._arguments, self._dist
+        given, dist = self._command, self._dist
 
         def make_evaluator(model: VideoModel) -> Evaluator:
             return Evaluator(model, given.runtime, given.data, prompts, dist)
@@ -194,13 +176,13 @@ class Evaluation:
             return score_rounds(rounds, make_evaluator, views, dist, partial(counting_bar, progress))
 
 
-def _check_arguments(arguments: Namespace, protocol: Protocol) -> None:
-    if not arguments.data.root:
+def _check_settings(command: Evaluate, protocol: Protocol) -> None:
+    if not command.data.root:
         raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
-    if arguments.data.classes:
+    if command.data.classes:
         raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
-    check_models(protocol, arguments.model)
-    if protocol.views and arguments.views != ViewsConfig():
+    check_models(protocol, command.model)
+    if protocol.views and command.views != ViewsConfig():
         raise ValueError(
             f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
         )

@@ -3,79 +3,77 @@
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
-from jsonargparse import ArgumentParser, Namespace
-
-from vitaclip.cli.models import add_data_arguments, add_model_arguments, check_outputs, load_predictor, take_videos
+from vitaclip.cli.options import VideosCommand, check_outputs
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import expect_processes, run_in_processes
 from vitaclip.explain import Explanation, explain_video
 from vitaclip.explain.picture import draw_explanation
 from vitaclip.files import atomic_write, check_own, write_json
-
-DESCRIPTION = """\
-Show why a video is given its name. For each frame of its middle clip: where the last block's cls token looks, how much
-of its attention goes to each kind of prompt, and the probability of the name when that frame is occluded (the nearest
-other frame takes its place). Then the same as more and more frames are occluded, most important first, the next most
-probable names, and the names whose texts are nearest. Prints tables and writes a picture and a JSON file a video.
-
-examples:
-  vitaclip explain clip.mp4 --classes "red heart growing, red heart shrinking, red heart moving up"
-  vitaclip explain runs/own_videos clip.mp4
-  vitaclip explain my_videos/ --model runs/own_videos/model --out explained
-  vitaclip explain clip.mp4 --model runs/own_videos/model --name "opening a door"
-  vitaclip explain clip.mp4 --backbone miniature --classes names.txt --views.temporal 1"""
-SHOWN_SETTINGS = (
-    *("model", "backbone", "data.classes", "template", "name", "top_k", "out", "views", "data.workers"),
-    "runtime.device",
-)
+from vitaclip.settings import PositiveInt
 
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """Files, model, classes, and where the pictures go."""
-    parser.add_argument(
-        "videos", nargs="+", help="video files, or folders that are searched for them; a run may come first"
+@dataclass(frozen=True, kw_only=True)
+class Explain(VideosCommand):
+    """Show why a video is given its name. For each frame of its middle clip: where the last block's cls token looks,
+    how much of its attention goes to each kind of prompt, and the probability of the name when that frame is occluded
+    (the nearest other frame takes its place). Then the same as more and more frames are occluded, most important first,
+    the next most probable names, and the names whose texts are nearest. Prints tables and writes a picture and a JSON
+    file a video.
+
+    examples:
+      vitaclip explain clip.mp4 --classes "red heart growing, red heart shrinking, red heart moving up"
+      vitaclip explain runs/own_videos clip.mp4
+      vitaclip explain my_videos/ --model runs/own_videos/model --out explained
+      vitaclip explain clip.mp4 --model runs/own_videos/model --name "opening a door"
+      vitaclip explain clip.mp4 --backbone miniature --classes names.txt --views.temporal 1
+    """
+
+    shown: ClassVar[tuple[str, ...]] = (
+        *("model", "backbone", "data.classes", "template", "name", "top_k", "out", "views", "data.workers"),
+        "runtime.device",
     )
-    add_model_arguments(parser)
-    add_data_arguments(parser, "workers")
-    parser.add_argument("--name", type=str, default="", help="the candidate to explain, instead of the predicted one")
-    parser.add_argument("--top_k", type=int, default=5, help="how many names to show")
-    parser.add_argument("--out", type=str, default="explained", help="folder for a .png and a .json file a video")
+    name: str = ""
+    """The candidate to explain, instead of the predicted one."""
+    top_k: PositiveInt = 5
+    """How many names to show."""
+    out: str = "explained"
+    """Folder for a .png and a .json file a video."""
 
-
-def run(arguments: Namespace) -> int:
-    """Explain every file; 1 if some could not be read."""
-    data = arguments.data
-    paths, folder = [*dict.fromkeys(take_videos(arguments))], Path(arguments.out)
-    stems = dict(zip(paths, _distinct_stems(paths), strict=True))
-    _check_places(arguments, folder, [*stems.values()])
-    expect_processes(data)  # they start while the model is loaded
-    predictor = load_predictor(arguments)
-    explanations: dict[VideoPath, Explanation] = {}
-    failures = []
-    limit = data.time_limit_seconds or math.inf
-    outcomes = run_in_processes(predictor.reader.load, paths, data.workers, limit)
-    for outcome in track(outcomes, "explaining", len(paths)):
-        if outcome.result is None:
-            failures.append(outcome.problem)
-            continue
-        path, stem = outcome.item, stems[outcome.item]
-        options: dict[str, Any] = {"name": arguments.name, "top_k": arguments.top_k, "loaded": outcome.result}
-        explanation = explanations[path] = explain_video(predictor, path, **options)
-        write_json(folder / f"{stem}.json", explanation.to_dict())
-        with atomic_write(folder / f"{stem}.png") as temporary:
-            temporary.write_bytes(draw_explanation(explanation))
-    for path in paths:
-        if path in explanations:
+    def run(self) -> int:
+        """Explain every file; 1 if some could not be read."""
+        command = self.with_model_first()
+        paths, folder = [*dict.fromkeys(command.find_videos())], Path(self.out)
+        stems = dict(zip(paths, _distinct_stems(paths), strict=True))
+        _check_places(folder, [*stems.values()])
+        check_outputs(command, str(folder / f"{stems[paths[0]]}.json"))
+        expect_processes(self.data)  # they start while the model is loaded
+        predictor = command.load_predictor()
+        explanations: dict[VideoPath, Explanation] = {}
+        failures = []
+        limit = self.data.time_limit_seconds or math.inf
+        outcomes = run_in_processes(predictor.reader.load, paths, self.data.workers, limit)
+        for outcome in track(outcomes, "explaining", len(paths)):
+            if outcome.result is None:
+                failures.append(outcome.problem)
+                continue
+            path, file = outcome.item, folder / f"{stems[outcome.item]}.json"
+            explanation = explain_video(predictor, path, name=self.name, top_k=self.top_k, loaded=outcome.result)
+            write_json(file, explanation.to_dict())
+            with atomic_write(file.with_name(f"{stems[path]}.png")) as temporary:
+                temporary.write_bytes(draw_explanation(explanation))
+            explanations[path] = explanation
+        for path in filter(explanations.get, paths):
             _print(explanations[path])
-    if explanations:
-        terminal().print(f"pictures and figures: {folder.resolve()}", soft_wrap=True)
-    for failure in failures:
-        print_error(failure)
-    return 1 if failures else 0
+        if explanations:
+            terminal().print(f"pictures and figures: {folder.resolve()}")
+        for failure in failures:
+            print_error(failure)
+        return 1 if failures else 0
 
 
 def _distinct_stems(paths: Sequence[VideoPath]) -> list[str]:
@@ -92,17 +90,14 @@ def _distinct_stems(paths: Sequence[VideoPath]) -> list[str]:
     return [*stems.values()]
 
 
-def _check_places(arguments: Namespace, folder: Path, stems: Sequence[str]) -> None:
-    """Refuse, before the work, a folder that cannot be written to, or that holds somebody else's files of these names.
-
-    The JSON file tells whether the picture beside it is ours.
-    """
+def _check_places(folder: Path, stems: Sequence[str]) -> None:
+    """Refuse, before the work, a folder that holds somebody else's files of these names; the JSON file tells whether
+    the picture beside it is ours."""
     for stem in stems:
         file, picture = folder / f"{stem}.json", folder / f"{stem}.png"
         check_own(file, '"occlusion"', '"hiding"')
         if picture.exists() and not file.exists():
             raise ValueError(f"{picture}: was not written by vitaclip and would be lost; name another folder")
-    check_outputs(arguments, str(folder / f"{stems[0]}.json"))
 
 
 def _print(explanation: Explanation) -> None:
@@ -118,10 +113,10 @@ def _print(explanation: Explanation) -> None:
     rows = list(zip(map(str, explanation.frame_numbers), occluded, *parts, strict=True))
     print_table(console, "", ("frame", "occluded", *masses), rows)
     if explanation.warning:
-        console.print(explanation.warning, style="yellow", soft_wrap=True)
+        console.print(explanation.warning, style="yellow")
     order = ", ".join(str(explanation.frame_numbers[t]) for t in occlusion.order[:-1])
     curve = ", ".join(f"{probability:.1%}" for probability in occlusion.curve)
-    console.print(f"occluding more and more (frames {order}): {curve}", soft_wrap=True)
+    console.print(f"occluding more and more (frames {order}): {curve}")
     nearest = ", ".join(f"{near.name} {near.cosine:.2f}" for near in explanation.neighbours)
-    console.print(f"nearest texts: {nearest}", soft_wrap=True)
+    console.print(f"nearest texts: {nearest}")
     console.print()

@@ -1,56 +1,19 @@
 """`vitaclip list`."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import yaml
-from jsonargparse import ArgumentParser, Namespace
 
 from vitaclip.catalog import class_variants, dataset_names, load_dataset_classes, load_templates, template_names
+from vitaclip.cli.command import Command, argument
 from vitaclip.evaluate.protocol import PROTOCOLS, load_protocol
 from vitaclip.parts.registry import parts
 from vitaclip.recipes import RECIPES, VIEWS, load_recipe
 from vitaclip.settings import setting_texts, to_dict
 from vitaclip.untrusted import YamlFolder
-
-DESCRIPTION = """\
-What comes with the package and is asked for by its name: recipes (--config), ways of testing (--views), class names of
-the standard data sets (--classes), text templates (--template), protocols (--protocol), and the parts of a model. With
-a name: all of it, ready to be saved, changed and given in its place. A YAML file in place of a recipe's name is checked
-and printed with every default filled in.
-
-examples:
-  vitaclip list
-  vitaclip list recipes own_videos > mine.yaml
-  vitaclip list classes ucf101 --prompts
-  vitaclip list templates clip28
-  vitaclip list protocols ucf101_zeroshot"""
-
-
-def add_arguments(parser: ArgumentParser) -> None:
-    """The kind, the name, and what is printed of a class."""
-    parser.add_argument("kind", nargs="?", choices=KINDS, help="what to list; without it all kinds")
-    parser.add_argument("name", nargs="?", default="", help="one of the kind")
-    parser.add_argument("--prompts", action="store_true", help="classes: print the wording for texts, not the name")
-    parser.add_argument("--ids", action="store_true", help="classes: print number, tab, name")
-    parser.add_argument("--variant", type=str, default="", help="classes: another order or wording in circulation")
-
-
-def run(arguments: Namespace) -> int:
-    """Print."""
-    of_classes = arguments.prompts or arguments.ids or arguments.variant
-    if of_classes and (arguments.kind != "classes" or not arguments.name):
-        raise ValueError("--prompts, --ids and --variant say how classes are printed: list classes NAME")
-    if arguments.name:
-        _, show = KINDS[arguments.kind]
-        print(show(arguments).rstrip("\n"))
-    elif arguments.kind:
-        names, _ = KINDS[arguments.kind]
-        print("\n".join(names()))
-    else:
-        for kind, (names, _) in KINDS.items():
-            print("\n  ".join([f"{kind}:", *names()]))
-    return 0
 
 
 def _files(folder: YamlFolder) -> Iterator[str]:
@@ -69,10 +32,10 @@ def _data_sets() -> Iterator[str]:
             yield f"{'':22}--variant {variant}: {about}"
 
 
-def _classes(given: Namespace) -> str:
-    classes = load_dataset_classes(given.name, given.variant)
-    texts = classes.prompts if given.prompts else classes.names
-    return "\n".join(f"{number}\t{text}" if given.ids else text for number, text in enumerate(texts))
+def _classes(data_set: str, variant: str = "", *, prompts: bool = False, ids: bool = False) -> str:
+    classes = load_dataset_classes(data_set, variant)
+    texts = classes.prompts if prompts else classes.names
+    return "\n".join(f"{number}\t{text}" if ids else text for number, text in enumerate(texts))
 
 
 def _template_sets() -> Iterator[str]:
@@ -96,31 +59,77 @@ def _parts() -> Iterator[tuple[str, str, Any]]:
             yield slot, name, part
 
 
-def _part(given: Namespace) -> str:
+def _part(wanted: str) -> str:
     lines = []
     for slot, name, part in _parts():
-        if name == given.name:
+        if name == wanted:
             lines.append(f"model.{slot}: {part.__doc__}")
             lines += [
                 f"  {setting} = {default!r}: {text}" for setting, default, text in setting_texts(part.config_class)
             ]
     if not lines:
-        raise ValueError(f"no part is called {given.name!r}; `vitaclip list parts` shows all")
+        raise ValueError(f"no part is called {wanted!r}; `vitaclip list parts` shows all")
     return "\n".join(lines)
 
 
-KINDS: dict[str, tuple[Callable[[], Iterator[str]], Callable[[Namespace], str]]] = {
-    "recipes": (
-        lambda: _files(RECIPES),
-        lambda given: yaml.safe_dump(to_dict(load_recipe(given.name)), sort_keys=False),
-    ),
-    "views": (lambda: _files(VIEWS), lambda given: VIEWS.find(given.name).read_text(encoding="utf-8")),
+def _text_of(folder: YamlFolder) -> Callable[[str], str]:
+    return lambda name: folder.find(name).read_text(encoding="utf-8")
+
+
+KINDS: dict[str, tuple[Callable[[], Iterator[str]], Callable[[str], str]]] = {
+    "recipes": (partial(_files, RECIPES), lambda name: yaml.safe_dump(to_dict(load_recipe(name)), sort_keys=False)),
+    "views": (partial(_files, VIEWS), _text_of(VIEWS)),
     "classes": (_data_sets, _classes),
-    "templates": (_template_sets, lambda given: "\n".join(load_templates(given.name))),
-    "protocols": (_protocols, lambda given: PROTOCOLS.find(given.name).read_text(encoding="utf-8")),
+    "templates": (_template_sets, lambda name: "\n".join(load_templates(name))),
+    "protocols": (_protocols, _text_of(PROTOCOLS)),
     "parts": (
         lambda: (f"{slot}: {name}  {(part.__doc__ or '').splitlines()[0]}" for slot, name, part in _parts()),
         _part,
     ),
 }
-"""Of each kind: the lines that list it, and the text of one."""
+"""Of each kind: the lines that list it, and the text of one by its name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class List(Command):
+    """What comes with the package and is asked for by its name: recipes (--config), ways of testing (--views), class
+    names of the standard data sets (--classes), text templates (--template), protocols (--protocol), and the parts of a
+    model. With a name: all of it, ready to be saved, changed and given in its place. A YAML file in place of a recipe's
+    name is checked and printed with every default filled in.
+
+    examples:
+      vitaclip list
+      vitaclip list recipes own_videos > mine.yaml
+      vitaclip list classes ucf101 --prompts
+      vitaclip list templates clip28
+      vitaclip list protocols ucf101_zeroshot
+    """
+
+    kind: str = argument("", positional=True, nargs="?", choices=["", *KINDS])
+    """What to list; without it all kinds."""
+    name: str = argument("", positional=True, nargs="?")
+    """One of the kind."""
+    prompts: bool = argument(False, action="store_true")
+    """Classes: print the wording for texts, not the name."""
+    ids: bool = argument(False, action="store_true")
+    """Classes: print number, tab, name."""
+    variant: str = ""
+    """Classes: another order or wording in circulation."""
+
+    def run(self) -> int:
+        """Print."""
+        of_classes = self.prompts or self.ids or self.variant
+        if of_classes and (self.kind != "classes" or not self.name):
+            raise ValueError("--prompts, --ids and --variant say how classes are printed: list classes NAME")
+        if of_classes:
+            print(_classes(self.name, self.variant, prompts=self.prompts, ids=self.ids))
+        elif self.name:
+            _, show = KINDS[self.kind]
+            print(show(self.name).rstrip("\n"))
+        elif self.kind:
+            names, _ = KINDS[self.kind]
+            print("\n".join(names()))
+        else:
+            for kind, (names, _) in KINDS.items():
+                print("\n  ".join([f"{kind}:", *names()]))
+        return 0

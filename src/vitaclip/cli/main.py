@@ -3,11 +3,19 @@
 import os
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.cli.parser import CommandParser, HelpFormatter, add_commands, normalize
+from vitaclip.cli.command import Command
+from vitaclip.cli.parser import (
+    HELP_ALL,
+    CommandParser,
+    CommandTable,
+    HelpFormatter,
+    add_commands,
+    find_command,
+    normalize,
+)
 from vitaclip.cli.screen import print_error
 from vitaclip.plugins import take_plugins, use_plugins
 from vitaclip.version import __version__
@@ -25,18 +33,34 @@ start here:
 Settings are written as in Python and in YAML files, such as --data.time_limit_seconds; hyphens do as well. Short names:
 --classes, --root and --workers stand for --data.classes, --data.root and --data.workers."""
 
-COMMANDS = {
-    "demo": ("vitaclip.cli.demo", "the whole method on a small offline world, in minutes"),
-    "train": ("vitaclip.cli.train", "teach the prompts on your videos"),
-    "eval": ("vitaclip.cli.evaluate", "accuracy on a list of videos or by a protocol"),
-    "predict": ("vitaclip.cli.predict", "what is in video files or folders"),
-    "explain": ("vitaclip.cli.explain", "why a video is given its name, and which frames and names it hangs on"),
-    "ablate": ("vitaclip.cli.ablate", "a table of variants and baselines over seeds"),
-    "data": ("vitaclip.cli.data", "making lists of data sets; checking, shrinking and packing videos"),
-    "convert": ("vitaclip.cli.convert", "a CLIP or a trained model of any format, in ours or in the published one"),
-    "list": ("vitaclip.cli.list", "recipes, ways of testing, class names, templates and protocols by their names"),
+COMMANDS: CommandTable = {
+    "demo": ("vitaclip.cli.demo:Demo", "the whole method on a small offline world, in minutes"),
+    "train": ("vitaclip.cli.train:Train", "teach the prompts on your videos"),
+    "eval": ("vitaclip.cli.evaluate:Evaluate", "accuracy on a list of videos or by a protocol"),
+    "predict": ("vitaclip.cli.predict:Predict", "what is in video files or folders"),
+    "explain": (
+        "vitaclip.cli.explain:Explain",
+        "why a video is given its name, and which frames and names it hangs on",
+    ),
+    "ablate": ("vitaclip.cli.ablate:Ablate", "a table of variants and baselines over seeds"),
+    "data": (
+        {
+            "prepare": (
+                "vitaclip.cli.data:Prepare",
+                "lists of a standard data set, from its annotations and your files",
+            ),
+            "scan": ("vitaclip.cli.data:Scan", "which videos of a list or folder can be read"),
+            "resize": ("vitaclip.cli.data:Resize", "a smaller copy of a folder of videos, quicker to train from"),
+            "shard": ("vitaclip.cli.data:Shard", "pack videos into tar files, for storages that many machines read"),
+        },
+        "from a downloaded data set to checked lists, small copies and tar files",
+    ),
+    "convert": (
+        "vitaclip.cli.convert:Convert",
+        "a CLIP or a trained model of any format, in ours or the published one",
+    ),
+    "list": ("vitaclip.cli.list:List", "recipes, ways of testing, class names, templates and protocols by their names"),
 }
-"""The module of each command, and its help in a line; only the module of the command that is run is imported."""
 TRACEBACK_VARIABLE = "VITACLIP_TRACEBACK"
 
 
@@ -53,12 +77,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given, plugins = take_plugins(sys.argv[1:] if arguments is None else arguments)
         if plugins:
             use_plugins(plugins)
-        given = normalize(given)
-        parser = build_parser(given[0] if given else "")
-        parsed = parser.parse_args(given)
-        name = parsed.command
-        status: int = import_module(COMMANDS[name][0]).run(parser.instantiate(parsed)[name])
-        return status
+        words = normalize(given)
+        parser = build_parser(words[0] if words else "", everything=HELP_ALL in words)
+        parsed = parser.parse_args(["--help" if word == HELP_ALL else word for word in words])
+        return command_of(parser.instantiate(parsed)).run()
     except ValueError as error:
         return _mistake(str(error))
     except BrokenPipeError:
@@ -75,6 +97,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
         return _mistake(_describe(error))
+
+
+def command_of(parsed: Namespace) -> Command:
+    """The command that was asked for, maybe one of a group."""
+    names = list[str]()
+    while "command" in parsed:
+        names.append(parsed.command)
+        parsed = parsed[names[-1]]
+    return find_command(COMMANDS, names).from_arguments(parsed)
 
 
 def _describe(error: Exception) -> str:
@@ -100,9 +131,9 @@ def _mistake(message: str) -> int:
     return 2
 
 
-def build_parser(wanted: str | None = None) -> ArgumentParser:
+def build_parser(wanted: str | None = None, *, everything: bool = False) -> ArgumentParser:
     """The parser of all commands, or of one; see `add_commands`."""
     parser = CommandParser(prog="vitaclip", description=DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"vitaclip {__version__}")
-    add_commands(parser, COMMANDS, wanted)
+    add_commands(parser, COMMANDS, wanted, everything)
     return parser

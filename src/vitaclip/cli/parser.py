@@ -1,25 +1,26 @@
 """A parser whose errors are one line with a remedy, and whose help is short until all of it is asked for."""
 
 import argparse
-import dataclasses
 import difflib
+import inspect
 import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser, DefaultHelpFormatter, Namespace, set_parsing_settings
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
+from vitaclip.cli.command import Command
 from vitaclip.recipes import RECIPES, VIEWS
 from vitaclip.untrusted import read_yaml
-
-ConfigT = TypeVar("ConfigT")
 
 # The help of a field is the text below it in its dataclass.
 set_parsing_settings(docstring_parse_attribute_docstrings=True)
 
 _SHORT_EXAMPLES = 2
-_ALWAYS_SHOWN = ("help", "help_all")
+HELP_ALL = "--help_all"
+CommandTable = Mapping[str, "tuple[str | CommandTable, str]"]
+"""Of each command: `module:class`, or the commands of a group; and its help in a line."""
 
 
 class UsageError(ValueError):
@@ -39,41 +40,30 @@ class HelpFormatter(DefaultHelpFormatter):
         return text and re.sub(r"Annotated\[(\w+(?:\[\w+, \.\.\.\])?), [^\[\]]*\]", r"\1", text)
 
 
-class _HelpAll(argparse.Action):
-    """`--help-all`: the help with every setting."""
-
-    def __call__(self, parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
-        assert isinstance(parser, CommandParser)
-        parser.shown = ()
-        parser.print_help()
-        parser.exit()
-
-
 class CommandParser(ArgumentParser):
     """Raises UsageError instead of printing a page of usage and leaving."""
 
     shown: Sequence[str] = ()
-    """Settings that `--help` shows; empty: all."""
+    """Settings that the help shows; empty: all."""
     examples: Sequence[str] = ()
     """Lines that the help starts with."""
 
-    def describe(self, command: Any) -> None:
-        """Take description, examples and the settings to be shown from the module of a command."""
-        self.description, _, examples = command.DESCRIPTION.partition("\n\nexamples:\n")
+    def add_command(self, command: type[Command], everything: bool) -> None:
+        """Take description, examples and settings from a command; its help shows `everything`, or what it names."""
+        self.description, _, examples = inspect.cleandoc(command.__doc__ or "").partition("\n\nexamples:\n")
         self.examples = re.findall(r"^  vitaclip .*(?:\\\n.*)*", examples, re.MULTILINE)
-        self.shown = getattr(command, "SHOWN_SETTINGS", ())
-        if self.shown:
-            texts: dict[str, Any] = {"default": argparse.SUPPRESS, "help": "show every setting"}
-            self.add_argument("--help-all", "--help_all", action=_HelpAll, nargs=0, **texts)
+        command.add_arguments(self)
+        if command.shown and not everything:
+            self.shown, self.examples = ("help", *command.shown), self.examples[:_SHORT_EXAMPLES]
+            self.epilog = "--help-all shows every setting and example"
 
     def format_help(self, *formatter: Any) -> str:
         """Examples, then the usual help with the settings that are shown."""
         for action in self._actions:
-            if self.shown and action.option_strings and action.dest not in (*self.shown, *_ALWAYS_SHOWN):
+            if self.shown and action.option_strings and action.dest not in self.shown:
                 action.help = argparse.SUPPRESS
         text = super().format_help(*formatter)
-        examples = self.examples[:_SHORT_EXAMPLES] if self.shown else self.examples
-        return "\n".join(["examples:", *examples, "", text]) if examples else text
+        return "\n".join(["examples:", *self.examples, "", text]) if self.examples else text
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raise the message as one line."""
@@ -93,32 +83,46 @@ class CommandParser(ArgumentParser):
         return f"; did you mean {close[0]}?" if close and wrong and close[0] != wrong[1] else ""
 
 
-def add_commands(parser: ArgumentParser, commands: Mapping[str, tuple[str, str]], wanted: str | None = None) -> None:
+def find_command(table: CommandTable, names: Sequence[str]) -> type[Command]:
+    """The class of a command, whose module is imported now."""
+    found = table[names[0]][0]
+    if not isinstance(found, str):
+        return find_command(found, names[1:])
+    module, _, name = found.partition(":")
+    command: type[Command] = getattr(import_module(module), name)
+    return command
+
+
+def add_commands(
+    parser: ArgumentParser, table: CommandTable, wanted: str | None, everything: bool = False
+) -> list[str]:
     """Put commands below a parser.
 
     Args:
         parser: of the program, or of a group of commands.
-        commands: the module of each, with DESCRIPTION, `add_arguments` and `run`, and its help in a line.
+        table: the commands.
         wanted: the only one whose module is imported, because that takes seconds; the others are known by their names.
             None: all.
+        everything: its help shows all settings.
+
+    Returns:
+        An example of each whose module was imported.
     """
+    examples = list[str]()
     subcommands = parser.add_subcommands(dest="command", required=True, metavar="COMMAND")
-    for name, (module, text) in commands.items():
+    for name, (inside, text) in table.items():
         sub = CommandParser(formatter_class=HelpFormatter, allow_abbrev=False)
         subcommands.add_subcommand(name, sub, help=text)
-        if wanted in (None, name):
-            command = import_module(module)
-            sub.describe(command)
-            command.add_arguments(sub)  # after it has its place: groups of commands are added from the outside in
+        if wanted not in (None, name):
+            continue
+        if isinstance(inside, str):
+            sub.add_command(find_command(table, [name]), everything)
+        else:
+            sub.description, sub.examples = text, add_commands(sub, inside, None, everything)
+        examples += sub.examples[:1]
+    return examples
 
 
-def as_dataclass(cls: type[ConfigT], arguments: Namespace) -> ConfigT:
-    """The fields of a dataclass that stand flat among a command's arguments."""
-    fields: Any = dataclasses.fields(cls)  # type: ignore[arg-type]
-    return cls(**{field.name: arguments[field.name] for field in fields})
-
-
-RECIPE_HELP = "a recipe, whose names `vitaclip list recipes` shows, or a YAML file; may stand first"
 _NAMED = {"--config": RECIPES, "--views": VIEWS}
 """Options that take a YAML file, or the name of one that comes with the package."""
 ALIASES = {"--classes": "--data.classes", "--root": "--data.root", "--workers": "--data.workers"}

@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from jsonargparse import Namespace
-
-from vitaclip.cli.models import check_outputs
+from vitaclip.cli.options import check_outputs
 from vitaclip.cli.screen import print_table, terminal
 from vitaclip.data.config import ViewsConfig
 from vitaclip.evaluate.metrics import EvaluationResult
@@ -16,29 +15,32 @@ from vitaclip.interpolation import InterpolateConfig
 from vitaclip.report import check_report_folder, write_report
 from vitaclip.strings import first_lines
 
+if TYPE_CHECKING:
+    from vitaclip.cli.evaluate import Evaluate
 
-def check_places(arguments: Namespace, inputs: Sequence[str] = ()) -> None:
+
+def check_places(command: "Evaluate", inputs: Sequence[str] = ()) -> None:
     """Make sure that what is asked for can be written, before videos are evaluated; see `check_outputs`."""
-    report = str(Path(arguments.report) / "index.html") if arguments.report else ""
-    check_outputs(arguments, arguments.out, arguments.predictions, report, inputs=inputs)
-    if arguments.report:
-        check_report_folder(arguments.report)
+    report = str(Path(command.report) / "index.html") if command.report else ""
+    check_outputs(command, command.out, command.predictions, report, inputs=inputs)
+    if command.report:
+        check_report_folder(command.report)
 
 
-def write_result(arguments: Namespace, result: ProtocolResult) -> None:
+def write_result(command: "Evaluate", result: ProtocolResult) -> None:
     """Print the result, and write what is asked for; the report last, since it draws and opens videos once more."""
     print_result(result)
     several = len(result.parts) > 1
-    if arguments.out:
-        write_json(arguments.out, result.to_dict())
-    if arguments.predictions:
-        file = Path(arguments.predictions)
+    if command.out:
+        write_json(command.out, result.to_dict())
+    if command.predictions:
+        file = Path(command.predictions)
         for part in result.parts:
             place = file.with_stem(f"{file.stem}_{part.name}") if several else file
             write_predictions(place, [*part.part.samples.values()], part.texts.names, part.evaluated.scores)
-    if not arguments.report:
+    if not command.report:
         return
-    folder = Path(arguments.report)
+    folder = Path(command.report)
     if result.protocol:
         write_json(folder / "protocol.json", result.to_dict())
     for part in result.parts:
@@ -46,8 +48,8 @@ def write_result(arguments: Namespace, result: ProtocolResult) -> None:
         about = {"protocol": result.about} if result.protocol else {}
         about |= {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
         place = folder / part.name if several else folder
-        page = write_report(place, title, about | _facts(result, part), part, arguments.data)
-        terminal().print(f"the page: {page.resolve()}", soft_wrap=True)
+        page = write_report(place, title, about | _facts(result, part), part, command.data)
+        terminal().print(f"the page: {page.resolve()}")
 
 
 def print_result(result: ProtocolResult) -> None:
@@ -57,7 +59,7 @@ def print_result(result: ProtocolResult) -> None:
     facts = [_facts(result, part) | {"sha256": _shortened(part.sha256)} for part in result.parts]
     for name in dict.fromkeys(name for each in facts for name in each):
         for text in dict.fromkeys(each[name] for each in facts if name in each):
-            console.print(f"{name}: {text}", soft_wrap=True)
+            console.print(f"{name}: {text}")
     if not result.protocol:
         _print_classes(result.parts[0].result)
     for line in first_lines([*dict.fromkeys(line for part in result.parts for line in part.result.skipped)]):

@@ -1,12 +1,13 @@
 """`vitaclip train`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
-from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from vitaclip.cli.parser import RECIPE_HELP, as_dataclass
+from vitaclip.cli.command import Command
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
@@ -14,38 +15,33 @@ from vitaclip.train.config import TrainConfig
 from vitaclip.train.stopping import StopRequest, Terminated
 from vitaclip.train.trainer import Trainer
 
-DESCRIPTION = """\
-Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the lists
-of drawn and of bad videos if there were any, and the trained model in model/. Run the same command again to go on
-after a stop. Ctrl-C, SIGTERM (status 143) and a closed terminal save the state after the current step. Several GPUs:
-torchrun --standalone --nproc-per-node 8 -m vitaclip train ...
 
-examples:
-  vitaclip train --config own_videos --data.train my_videos/           a folder per class
-  vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
-  vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
-  vitaclip train --config coop_vitb16 --data.train my_videos/          the text alone; videos are embedded once
-  vitaclip list recipes                                             the recipes that --config takes by name"""
-SHOWN_SETTINGS = (
-    *("config", "data.train", "data.val", "data.classes", "model.backbone", "runtime.device", "out"),
-    *("optim.steps", "optim.batch_size", "optim.learning_rate"),
-)
+@dataclass(frozen=True, kw_only=True)
+class Train(TrainConfig, Command):
+    """Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the
+    lists of drawn and of bad videos if there were any, and the trained model in model/. Run the same command again to
+    go on after a stop. Ctrl-C, SIGTERM (status 143) and a closed terminal save the state after the current step.
+    Several GPUs: torchrun --standalone --nproc-per-node 8 -m vitaclip train ...
 
+    examples:
+      vitaclip train --config own_videos --data.train my_videos/           a folder per class
+      vitaclip train --config mine.yaml --data.train train.csv --data.classes names.txt --data.val val.csv
+      vitaclip train --config k400_vitb16_8f --data.root /data/k400 --optim.micro_batch_size 8
+      vitaclip train --config coop_vitb16 --data.train my_videos/          the text alone; videos are embedded once
+      vitaclip list recipes                                             the recipes that --config takes by name
+    """
 
-def add_arguments(parser: ArgumentParser) -> None:
-    """A recipe, and every field of the run."""
-    parser.add_argument("--config", action="config", help=RECIPE_HELP)
-    parser.add_class_arguments(TrainConfig)
+    takes_recipe: ClassVar[bool] = True
+    shown: ClassVar[tuple[str, ...]] = (
+        *("config", "data.train", "data.val", "data.classes", "model.backbone", "runtime.device", "out"),
+        *("optim.steps", "optim.batch_size", "optim.learning_rate"),
+    )
 
-
-def run(arguments: Namespace) -> int:
-    """Print what trains, and train to the end."""
-    keep_freed_memory()
-    config = as_dataclass(TrainConfig, arguments)
-    with init_distributed() as dist:
-        console = terminal(quiet=not dist.is_rank0)
-        with StopRequest() as stop:
-            return _train(config, dist, stop, console)
+    def run(self) -> int:
+        """Print what trains, and train to the end."""
+        keep_freed_memory()
+        with init_distributed() as dist, StopRequest() as stop:
+            return _train(self.as_config(TrainConfig), dist, stop, terminal(quiet=not dist.is_rank0))
 
 
 def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Console) -> int:
@@ -56,7 +52,9 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
             trainer.on_features = partial(counting_bar, progress, "features")
             known = len(trainer.warnings)
             _show_warnings(trainer.warnings, console)
-            _show_counts(trainer.model.trained_counts(), console)
+            counts = {kind: count for kind, count in trainer.model.trained_counts().items() if count}
+            rows = [(kind, f"{count:,}") for kind, count in (counts | {"all": sum(counts.values())}).items()]
+            print_table(console, "", ["what trains", "parameters"], rows)
             if dist.is_rank0:
                 trainer.loggers.append(TrainingBar(progress, trainer.total_steps, trainer.step))
             trainer.fit()
@@ -75,8 +73,3 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
 def _show_warnings(warnings: Sequence[str], console: Console) -> None:
     for warning in warnings:
         console.print(f"warning: {warning}", style="yellow")
-
-
-def _show_counts(counts: Mapping[str, int], console: Console) -> None:
-    rows = [(kind, f"{count:,}") for kind, count in counts.items() if count]
-    print_table(console, "", ["what trains", "parameters"], [*rows, ("all", f"{sum(counts.values()):,}")])

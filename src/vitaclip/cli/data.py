@@ -1,0 +1,177 @@
+"""`vitaclip data`: the way from a downloaded data set to checked lists, small copies and tar files."""
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from vitaclip.cli.command import Command, argument
+from vitaclip.cli.options import check_outputs
+from vitaclip.cli.screen import print_table, terminal, track
+from vitaclip.data.lists.class_names import choose_classes
+from vitaclip.data.lists.sources import read_videos
+from vitaclip.data.prepare.preparing import prepare_dataset, write_preparation
+from vitaclip.data.tools.packing import Packing, ShardConfig
+from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies
+from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepare(Command):
+    """Read the official annotations of a data set, find the videos, and write one list for each part (train, val, test;
+    for UCF101 and HMDB51 train1 ... test3). Videos are searched at any depth below --root: in class folders with blanks
+    or underscores, or in one flat folder, with any video ending, and for Kinetics with or without the times in the
+    name. Classes are joined by name. --out also holds classes.txt (for --classes), missing.txt, duplicates.txt,
+    leaks.txt (one video in two lists that must not share any) and counts.csv (per class).
+
+    examples:
+      vitaclip data prepare kinetics400 --root k400/videos --annotations k400/annotations --out lists/k400
+      vitaclip data prepare ucf101 --root UCF-101 --annotations ucfTrainTestlist --out lists/ucf101
+      vitaclip data prepare hmdb51 --root hmdb51 --annotations testTrainMulti_7030_splits --out lists/hmdb51
+      vitaclip data prepare ssv2 --root 20bn-something-something-v2 --annotations labels --out lists/ssv2
+    """
+
+    dataset: str
+    """kinetics400, kinetics600, ucf101, hmdb51 or ssv2."""
+    root: str = argument(required=True)
+    """Folder of the videos."""
+    annotations: str = argument(required=True)
+    """Folder of the official annotation files; Kinetics: or a csv."""
+    out: str = argument(required=True)
+    """New folder for the lists."""
+
+    def run(self) -> int:
+        """Join, write, and say what was found."""
+        preparation = prepare_dataset(self.dataset, self.root, self.annotations)
+        write_preparation(preparation, self.out)
+        console = terminal()
+        headings = ("list", "annotated", "found", "missing", "listed twice")
+        rows = [(name, *map(str, count)) for name, count in preparation.count_by("list_name").items()]
+        print_table(console, f"{self.dataset}: lists in {self.out}", headings, rows)
+        names = preparation.annotations.classes.names
+        absent = len(names) - sum(count.found > 0 for count in preparation.count_by("class_name").values())
+        if absent:
+            console.print(f"{absent} of {len(names)} classes have no video, see counts.csv", style="yellow")
+        for note in preparation.annotations.notes:
+            console.print(note)
+        if preparation.leaks:
+            console.print(f"{len(preparation.leaks)} leaks between lists, see leaks.txt", style="yellow")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _ListCommand(Command):
+    """A command that reads a list of videos."""
+
+    videos: str
+    """A list file, a folder that is searched, or tar files."""
+    root: str = ""
+    """Folder that paths in the list are relative to."""
+    classes: str = ""
+    """Class names, where labels of the list are names: as `vitaclip eval` takes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scan(ScanConfig, _ListCommand):
+    """Open every video and decode its first, middle and last frame, on all cores. A file that hangs the codec is
+    stopped after --time_limit_seconds, one that crashes it costs one process: either is named, and the others go on.
+    With --out, write clean.csv, a list of the good ones, and bad.csv with what is wrong with each of the others. Exit
+    status 1: some are bad.
+
+    examples:
+      vitaclip data scan train.csv --out scanned
+      vitaclip data scan lists/k400/val.csv --classes kinetics400 --out scanned
+      vitaclip data scan my_videos/ --time_limit_seconds 20
+    """
+
+    out: str = ""
+    """Folder for clean.csv and bad.csv."""
+
+    def run(self) -> int:
+        """Check and print; 1 if something is bad."""
+        if self.out:
+            check_outputs(self, *(str(Path(self.out) / name) for name in ("bad.csv", "clean.csv")))
+        names = choose_classes(self.classes) if self.classes else None
+        targets, bad_at_sight = find_targets(self.videos, self.root or None, names)
+        console = terminal(stderr=True)
+        found = track(scan_videos([*targets], self.as_config(ScanConfig)), "checking", len(targets), console)
+        bad: list[BadVideo] = []
+        for each in chain(bad_at_sight, found):
+            if each is not None:
+                console.print(f"bad: {each.problem}", style="yellow")
+                bad.append(each)
+        if self.out:
+            write_scan(targets, bad, self.out)
+        kinds = Counter(each.kind for each in bad)
+        good = len(targets) + len(bad_at_sight) - len(bad)
+        rows = [("good", str(good)), *((f"bad: {kind}", str(count)) for kind, count in kinds.items())]
+        print_table(terminal(), self.videos, ("videos", ""), rows)
+        return 1 if bad else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resize(ResizeConfig, Command):
+    """Shrink all videos below a folder, on all cores: H.264 in mp4, key frames close together, turned as they are to be
+    shown, every frame at its time, no sound. Copies keep their place in the folder. A run that was stopped goes on:
+    copies that are there are finished. What cannot be shrunk is named, and the exit status is 1.
+
+    examples:
+      vitaclip data resize k400/videos k400/videos_256
+      vitaclip data resize k400/videos k400/videos_320 --short_side 320 --workers 8
+    """
+
+    source: str
+    """Folder of the videos, searched at any depth."""
+    target: str
+    """Folder for the copies."""
+
+    def run(self) -> int:
+        """Shrink and count; 1 if some failed."""
+        config = self.as_config(ResizeConfig)
+        copies = find_copies(self.source, self.target, config)
+        waiting = {video: copy for video, copy in copies.items() if not copy.exists()}
+        console, shrunk = terminal(stderr=True), []
+        for outcome in track(make_copies(waiting, self.target, config), "shrinking", len(waiting), console):
+            if outcome.error:
+                console.print(f"failed: {outcome.problem}", style="yellow")
+            else:
+                shrunk.append(outcome.item)
+        rows = [
+            ("shrunk", str(len(shrunk))),
+            ("there already", str(len(copies) - len(waiting))),
+            ("failed", str(len(waiting) - len(shrunk))),
+            ("megabytes before", f"{sum(video.stat().st_size for video in shrunk) / 1e6:.1f}"),
+            ("megabytes after", f"{sum(copies[video].stat().st_size for video in shrunk) / 1e6:.1f}"),
+        ]
+        print_table(terminal(), self.target, ("videos", ""), rows)
+        return int(len(shrunk) < len(waiting))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard(ShardConfig, _ListCommand):
+    """Pack the videos of a list, or of a folder with a folder per class, into tar files of about equal size, in random
+    order: KEY.mp4 (or whatever the ending is) and KEY.cls, the class number, as webdataset has it. The videos stay as
+    they are. With class names, --out also holds classes.txt. Tar files are trained on by their folder, their address or
+    a range of them. A run that was stopped goes on: tar files that are there are finished.
+
+    examples:
+      vitaclip data shard train.csv --classes names.txt --out shards/train
+      vitaclip data shard my_videos/ --out shards/my_videos --max_gib 0.5
+    """
+
+    out: str = argument(required=True)
+    """Folder for the tar files of this list alone."""
+
+    def run(self) -> int:
+        """Pack and count."""
+        videos = read_videos(self.videos, "videos", root=self.root, classes=self.classes, may_be_numbers=True)
+        packing = Packing(videos, self.out, self.as_config(ShardConfig))
+        written = [*track(packing.run(), "writing tar files", len(packing.waiting))]
+        rows = [
+            ("videos", str(len(videos.samples))),
+            ("tar files", str(len(packing.shards))),
+            ("there already", str(len(packing.shards) - len(written))),
+            ("gigabytes", f"{sum(file.stat().st_size for file in packing.shards) / 1e9:.3f}"),
+        ]
+        print_table(terminal(), self.out, ("packed", ""), rows)
+        return 0
