@@ -56,10 +56,9 @@ class Convert(Command):
             self.source, backbone=self.backbone or None, class_names=names, activation=self.activation or None
         )
         vision = model.backbone.config.vision
-        terminal().print(
-            f"{self.out}: {self._write(model)}; ViT of {vision.depth} layers, width {vision.width},"
-            f" {vision.image_size} px in patches of {vision.patch_size}, {vision.activation}; fingerprint {model.fingerprint}"
-        )
+        patches = f"{vision.image_size} px in patches of {vision.patch_size}"
+        written, size = self._write(model), f"ViT of {vision.depth} layers, width {vision.width}, {patches}"
+        terminal().print(f"{self.out}: {written}; {size}, {vision.activation}; fingerprint {model.fingerprint}")
         return 0
 
     def _write(self, model: VideoModel) -> str:
