@@ -16,6 +16,7 @@ from vitaclip.backbones.loading import Backbone, Origin
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
+from vitaclip.backbones.vision import Trace
 from vitaclip.names import refuse_text
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
@@ -109,20 +110,38 @@ class VideoModel(Pretrained):
         >>> VideoModel.from_pretrained("miniature").encode_video(video).shape
         torch.Size([2, 128])
         """
+        return self.encode_features(self.tower_features(video), masks=masks, normalize=normalize)
+
+    def tower_features(self, video: Tensor) -> Tensor:
+        """What the pool reads of the image tower (B, T, ...), of videos as `encode_video` takes them."""
+        return self.pool.read(self.run_tower(video), self.backbone.vision)
+
+    def encode_features(
+        self, tower_features: Tensor, *, masks: DropoutMasks | None = None, normalize: bool = True
+    ) -> Tensor:
+        """What `encode_video` gives, from the features (B, T, ...) that `tower_features` gives."""
+        pooled: Tensor = self.pool(tower_features, self.backbone.vision, masks)
+        return self.head.video_features(pooled, masks) if normalize else pooled
+
+    def run_tower(self, video: Tensor) -> Sequence[Trace]:
+        """What those of the image tower's blocks did that the pool reads, with videos as `encode_video` takes them.
+
+        Where nothing trains in there no gradient is kept.
+        """
         if video.dim() != 5:
             raise ValueError(f"video of shape {tuple(video.shape)}: give (B, T, 3, H, W), for one video video[None]")
         if not video.is_floating_point():
             video = self.backbone.normalize_pixels(video)
         tower, reads = self.backbone.vision, self.pool.reads
 
-        def before(block: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+        def before(block: int, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             tokens = self.context[block].change_tokens(tokens)
-            return tokens, list(self.context[block].context(tower.frame_token(tokens)).values())
+            return tokens, self.context[block].groups(tower.frame_token(tokens))
 
-        tokens = self.context.input.change_tokens(tower.embed(video))
-        traces = tower.run_blocks(tokens, before, all_tokens=reads.all_tokens)
-        pooled: Tensor = self.pool(deque(traces, maxlen=reads.blocks), tower, masks)
-        return self.head.video_features(pooled, masks) if normalize else pooled
+        learns = video.requires_grad or any(p.requires_grad for p in (*self.context.parameters(), *tower.parameters()))
+        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+            tokens = self.context.input.change_tokens(tower.embed(video))
+            return deque(tower.run_blocks(tokens, before, all_tokens=reads.all_tokens), maxlen=reads.blocks)
 
     def encode_text(
         self, names: Sequence[str], templates: Sequence[str] | None = None, *, normalize: bool = True
@@ -258,7 +277,7 @@ class VideoModel(Pretrained):
         head, head_settings = self._chosen("head")
         context = Context(config, tower)
         pool = pool(settings, tower, config.num_frames, clip.config.embed_dim)
-        inputs = HeadInputs(clip, self.class_names, config.templates, pool.shape, pool.in_text_space, fresh)
+        inputs = HeadInputs(clip, self.class_names, config.templates, pool.shape, pool.text_space_remedy, fresh)
         return {"context": context, "pool": pool, "head": head(head_settings, inputs)}
 
     def _chosen(self, slot: str) -> tuple[type[Any], Any]:

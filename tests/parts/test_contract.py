@@ -40,9 +40,12 @@ class TracePool(Pool):
         self.register_buffer("ramp", torch.arange(1.0, 1.0 + embed_dim), persistent=False)
         self.seen: list[Any] = []
 
-    def forward(self, traces: Any, tower: Any, masks: Any) -> Tensor:
+    def read(self, traces: Any, tower: Any) -> Tensor:
         self.seen = list(traces)
-        features = sum(self.proj(trace.output.mean(dim=(1, 2))) for trace in traces) * self.ramp
+        return torch.stack([trace.output.mean(dim=2) for trace in traces], dim=2)
+
+    def forward(self, read: Any, tower: Any, masks: Any) -> Tensor:
+        features = self.proj(read).mean(dim=1).sum(dim=1) * self.ramp
         return features * masks(features.shape[1], 0.5).to(features) if masks else features
 
 
@@ -84,8 +87,9 @@ def test_traces_are_those_of_the_last_blocks() -> None:
     first, last = model.pool.seen  # type: ignore[misc]
     assert torch.equal(first.output, last.input)
     assert last.output.shape == (4, 4, 5, 16)
-    groups = [*model.context[1].context(last.input[:, :, 0]).values()]
-    torch.testing.assert_close(last.output, last.block(last.input, context=groups))
+    groups = model.context[1].groups(last.input[:, :, 0])
+    assert groups.keys() == last.context.keys()
+    torch.testing.assert_close(last.output, last.block(last.input, context=list(groups.values())))
 
 
 def test_more_blocks_than_there_are_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

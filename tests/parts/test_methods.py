@@ -1,6 +1,5 @@
 """What the published codes of EVL, X-CLIP and ViFi-CLIP got wrong, and what is right: a test for each fault."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -138,20 +137,13 @@ def test_decoder_starts_at_random_unless_as_published() -> None:
     assert not parameter_of(published, "pool.token").any()
 
 
-def test_decoder_keeps_no_activation_of_a_frozen_tower(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = model_of("evl", pool={**DECODE, "blocks": 1})
-    seen: list[Trace] = []
-    forward = DecodePool.forward
-
-    def looked(self: DecodePool, traces: Sequence[Trace], *others: Any) -> Tensor:
-        seen.extend(traces)
-        return forward(self, traces, *others)
-
-    monkeypatch.setattr(DecodePool, "forward", looked)
-    assert model(random_video(), model.encode_text(NAMES)).requires_grad
-    (trace,) = seen
-    assert not trace.input.requires_grad
-    assert not trace.output.requires_grad
+@every_method
+def test_tower_keeps_activations_where_something_trains_there(method: str) -> None:
+    model, video = model_of(method), random_video()
+    learns = method not in ("evl", "evl zero-shot")
+    assert model.tower_features(video).requires_grad == learns
+    assert model(video, model.encode_text(NAMES)).requires_grad
+    assert model.tower_features(video.requires_grad_()).requires_grad
 
 
 def test_motion_equals_a_loop_over_patches() -> None:
@@ -179,7 +171,7 @@ def test_motion_equals_a_loop_over_patches() -> None:
                         rows, columns = p // side - q // side, p % side - q % side
                         bin_number = (rows + side - 1) * (2 * side - 1) + columns + side - 1
                         expected[t, p] += weight * table[bin_number] / heads
-    close(motion(trace, model.backbone.vision)[0], expected)
+    close(motion(trace.block, trace.input, model.backbone.vision)[0], expected)
 
 
 def test_folded_attention_equals_plain_with_any_key_bias() -> None:
@@ -248,7 +240,7 @@ def test_positions_norms_and_token_can_go_without_decay(method: str) -> None:
             {"pool": {**DECODE, "heads": 3}, "head": "classifier"},
             "heads = 3 do not divide .* 16 channels; choose others",
         ),
-        ({"pool": DECODE, "head": "templates"}, "the space of the texts, .* set model.pool.project = true, or"),
+        ({"pool": DECODE, "head": "templates"}, "the space of the texts, .* set model.pool.project = true, or choose"),
         ({"pool": "mean", "head": "video_read"}, r"takes features of shape \(5, 8\), .* gives \(8,\); choose another"),
         ({"pool": "integrate", "head": "classifier"}, "one feature of a video, .* integrate with patches = false"),
         ({"pool": "integrate", "head": "templates"}, r"shape \(8,\), but model.pool gives \(5, 8\); choose another"),

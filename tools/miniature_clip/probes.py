@@ -30,7 +30,7 @@ def image_features(clip: CLIP, pixels: Tensor, batch_size: int = 500) -> tuple[T
             x = block(x)
         cls_rows.append(x[:, 0])
     cls = torch.cat(cls_rows)
-    return normalize(clip.vision.pooled(cls[:, None]), dim=-1), cls
+    return normalize(clip.vision.frame_features(cls[:, None]), dim=-1), cls
 
 
 @torch.no_grad()

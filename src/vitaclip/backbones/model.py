@@ -22,7 +22,7 @@ class CLIP(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
     tokenizer: Tokenizer
-    offers: frozenset[str] = frozenset({"class token", "queries and keys", "square patches"})
+    offers: frozenset[str] = frozenset({"class token", "patches", "queries and keys", "square patches"})
     """What parts may ask of it beyond the contract that all backbones keep."""
 
     def __init__(self, config: CLIPConfig) -> None:

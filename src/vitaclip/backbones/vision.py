@@ -4,7 +4,7 @@ Axes: ... any leading axes (images, or videos and frames), H x W pixels, N patch
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -23,14 +23,14 @@ class Trace:
     input: Tensor
     """Tokens (..., L, C) that came in."""
     output: Tensor
-    """Tokens that left: all of them, or of the last block those that `pooled` reads."""
-    context: Sequence[Tensor]
-    """Groups of context tokens (..., tokens, C) that the block's tokens could look at."""
+    """Tokens that left: all of them, or of the last block those that `frame_features` reads."""
+    context: Mapping[str, Tensor]
+    """Context tokens (..., tokens, C) that the block's tokens could look at, by their kind."""
 
 
-BeforeBlock = Callable[[int, Tensor], tuple[Tensor, Sequence[Tensor]]]
+BeforeBlock = Callable[[int, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 """What is called before each block: it takes the block's number and the tokens that come in, and returns the tokens
-that go in and the groups of context."""
+that go in and the context by its kind."""
 
 
 class VisionTower(nn.Module):
@@ -66,25 +66,26 @@ class VisionTower(nn.Module):
     def run_blocks(
         self,
         tokens: Tensor,
-        before: BeforeBlock = lambda _, tokens: (tokens, ()),
+        before: BeforeBlock = lambda _, tokens: (tokens, {}),
         *,
         all_tokens: bool = False,
     ) -> Iterator[Trace]:
         """Take tokens (..., L, C), as `embed` gives them and with whatever was added, through the blocks, and tell what
-        each did. Of the last block only the tokens that `pooled` reads are computed, unless `all_tokens` is set."""
+        each did. Of the last block only the tokens that `frame_features` reads are computed, unless `all_tokens` is
+        set."""
         tokens = self.norm_pre(tokens)
         last = len(self.blocks) - 1
         for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             tokens, context = before(number, tokens)
-            keep = self.num_pooled_tokens if number == last and not all_tokens else None
-            output = block(tokens, context=context, keep=keep)
+            keep = self.num_feature_tokens if number == last and not all_tokens else None
+            output = block(tokens, context=list(context.values()), keep=keep)
             yield Trace(block, tokens, output, context)
             tokens = output
 
     @property
-    def num_pooled_tokens(self) -> int | None:
-        """How many tokens of the last block, from the first on, `pooled` reads; None: all of them."""
+    def num_feature_tokens(self) -> int | None:
+        """How many tokens of the last block, from the first on, `frame_features` reads; None: all of them."""
         return 1
 
     def frame_token(self, tokens: Tensor) -> Tensor:
@@ -95,14 +96,14 @@ class VisionTower(nn.Module):
         """The patches among tokens (..., L, C), without the cls token and what was added behind: (..., N, C)."""
         return tokens[..., 1 : 1 + self.config.num_patches, :]
 
-    def pooled(self, tokens: Tensor) -> Tensor:
+    def frame_features(self, tokens: Tensor) -> Tensor:
         """Take the last block's tokens (..., L, C) into the shared space (..., D)."""
         return self.norm_post(self.frame_token(tokens)) @ self.proj
 
     def forward(self, images: Tensor) -> Tensor:
         """Image features (..., D), not of unit length, of images (..., 3, H, W)."""
         *_, last = self.run_blocks(self.embed(images))
-        return self.pooled(last.output)
+        return self.frame_features(last.output)
 
 
 def resize_positions(positions: Tensor, side: int) -> Tensor:

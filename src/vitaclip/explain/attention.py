@@ -4,7 +4,6 @@ beside the model's fused forward pass.
 Axes: T frames, N patches in rows x columns, L tokens of a frame, S tokens attended to, C image width.
 """
 
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -58,44 +57,31 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
     to. Pixels are taken as `encode_video` takes them."""
     if lacking := {"class token", "square patches", "queries and keys"} - model.backbone.offers:
         raise ValueError(f"attention is not explained for a backbone without {', '.join(sorted(lacking))}")
-    tower = model.backbone.vision
-    clip = clip if clip.is_floating_point() else model.backbone.normalize_pixels(clip)
-    kinds: list[str] = []
-
-    def before(block: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-        tokens = model.context[block].change_tokens(tokens)
-        groups = model.context[block].context(tower.frame_token(tokens))
-        kinds[:] = groups
-        return tokens, list(groups.values())
-
-    tokens, reads = model.context.input.change_tokens(tower.embed(clip[None])), model.pool.reads
-    traces = deque(tower.run_blocks(tokens, before, all_tokens=reads.all_tokens), maxlen=reads.blocks)
-    looked = model.pool.attention(traces, tower)
+    tower, traces = model.backbone.vision, model.run_tower(clip[None])
+    looked = model.pool.attention(model.pool.read(traces, tower), tower)
     if looked is not None:
         looked = looked[0].float().cpu()
         looked = looked / looked.sum(dim=(1, 2), keepdim=True)  # in bfloat16 they sum to 1 by rounding alone
         cls, patches = looked.split([1, looked.shape[-1] - 1], dim=-1)
         return ClsAttention({"patches": patches, "cls tokens": cls}, f"of the pool {model.pool.name!r},\nin all frames")
-    trace = traces[-1]
-    last = trace.block
-    tokens, context = last.norm1(trace.input), [last.norm1(group) for group in trace.context]
-    batch = tokens.shape[:2]
-    keys = torch.cat([tokens, *(group.expand(*batch, -1, -1) for group in context)], dim=-2)[0]
-    weights = attention_weights(last.attention, tokens[0, :, :1], keys)[:, :, 0].transpose(0, 1).cpu()
+    block, context = traces[-1].block, traces[-1].context
+    tokens = block.norm1(traces[-1].input)
+    groups = (block.norm1(group).expand(*tokens.shape[:2], -1, -1) for group in context.values())
+    weights = attention_weights(block.attention, torch.cat([tokens, *groups], dim=-2)[0]).transpose(0, 1).cpu()
     added = tokens.shape[-2] - 1 - tower.config.num_patches  # by kinds that put tokens behind the patches
-    sizes = [1, tower.config.num_patches, *([added] if added else []), *(group.shape[-2] for group in context)]
-    itself, patches, *others = weights.split(sizes, dim=-1)
-    kinds[:0] = ["added tokens"] if added else []
-    return ClsAttention({"patches": patches, "itself": itself} | dict(zip(kinds, others, strict=True)))
+    sizes = {"itself": 1, "patches": tower.config.num_patches, "added tokens": added}
+    sizes |= {kind: group.shape[-2] for kind, group in context.items()}
+    parts = dict(zip(sizes, weights.split(list(sizes.values()), dim=-1), strict=True))
+    return ClsAttention({kind: parts[kind] for kind in ("patches", *sizes) if sizes[kind]})
 
 
-def attention_weights(layer: Attention, tokens: Tensor, keys: Tensor) -> Tensor:
-    """The weights (..., heads, L, S) with which normalised tokens (..., L, C) look at keys (..., S, C).
+def attention_weights(layer: Attention, tokens: Tensor) -> Tensor:
+    """The weights (..., heads, L) with which the first of L normalised tokens (..., L, C) attends to all of them.
 
     The fused kernel does not return them. The softmax is taken in float32 at least.
     """
-    query, key = layer.queries_and_keys(tokens)[0], layer.queries_and_keys(keys)[1]
+    query, key = layer.queries_and_keys(tokens)
     exact = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(tokens.device.type, enabled=False):
-        scores = query.to(exact) @ key.to(exact).transpose(-2, -1) / query.shape[-1] ** 0.5
-    return scores.softmax(dim=-1)
+        scores = query[..., :1, :].to(exact) @ key.to(exact).transpose(-2, -1) / query.shape[-1] ** 0.5
+    return scores.softmax(dim=-1)[..., 0, :]

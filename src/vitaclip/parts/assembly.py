@@ -37,8 +37,8 @@ class PlaceContext(nn.ModuleDict):
             self[PROJECTION] = nn.Linear(tower.width, tower.width).requires_grad_(config.train_cls_proj)
         build(late=True)
 
-    def context(self, frame_tokens: Tensor) -> dict[str, Tensor]:
-        """Context groups by kind, of shapes that broadcast over (B, T, tokens, C), from frame tokens (B, T, C)."""
+    def groups(self, frame_tokens: Tensor) -> dict[str, Tensor]:
+        """Context by kind, of shapes that broadcast over (B, T, tokens, C), from frame tokens (B, T, C)."""
         projected = frame_tokens
         if PROJECTION in self:
             centred = frame_tokens - frame_tokens.mean(dim=1, keepdim=True) if self.centre else frame_tokens

@@ -62,18 +62,14 @@ class ModelConfig(Config):
 
     @property
     def video_is_frozen(self) -> bool:
-        """Whether nothing that trains changes the features of a video."""
-        from vitaclip.parts.registry import find_part
-
-        assert isinstance(self.pool, dict)
-        learns = find_part("pool", self.pool["name"]).learns
-        return not self.context and not learns and self.train in ("none", "text")
+        """Whether nothing that trains changes what the image tower makes of a video."""
+        return not self.context and self.train in ("none", "text")
 
 
 def check_feature_cache(data: DataConfig, model: ModelConfig) -> None:
     """Raise ValueError for a feature cache beside a model whose features of a video change in training."""
     remedy = (
-        "what trains here changes the features of a video, so they cannot be kept; set model.context = {}, model.pool ="
-        " mean and model.train = none or text (then the text side alone learns), or leave it empty"
+        "what trains here changes what the image tower makes of a video, so that it cannot be kept; set model.context ="
+        " {} and model.train = none or text, or leave it empty"
     )
     require(not data.feature_cache or model.video_is_frozen, data, "feature_cache", remedy)

@@ -30,10 +30,8 @@ class Part(nn.Module):
     slot: ClassVar[str]
     name: ClassVar[str]
     config_class: ClassVar[type[Any]]
-    requires: ClassVar[frozenset[str]] = frozenset()
+    requires: frozenset[str] = frozenset()
     """What of `CLIP.offers` a backbone must have."""
-    learns: ClassVar[bool] = True
-    """Whether anything of it trains."""
     replaces_texts: ClassVar[bool] = False
     """Of a head: whether it learns something in place of texts, so that no text is read in training."""
 
@@ -89,31 +87,42 @@ class Reads:
 
 
 class Pool(Part):
-    """What makes the features of a video from what the tower's last blocks did."""
+    """What makes the features of a video from what the tower's last blocks did.
+
+    It goes in two steps: `read` takes what it needs of the tower, and nothing that it learns comes in there, so that a
+    feature cache keeps this of a video; `forward` makes the video's features of it.
+    """
 
     reads: Reads = Reads()
+    frame_shape: tuple[int, ...]
+    """Of what it reads of one frame; (D,) unless the pool says otherwise."""
     shape: tuple[int, ...]
     """Of the features of one video; (D,) unless the pool says otherwise."""
-    in_text_space: bool = True
-    """Whether they lie in the space that the towers share, so that they can be compared with texts."""
+    text_space_remedy: str = ""
+    """What to set so that they can be compared with texts; empty if they lie in the space that the towers share."""
 
     def __init__(self, config: Any, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
         """Make it for this tower, clips of T frames, and a space of D = `embed_dim` that both towers share."""
         super().__init__()
         self.config = config
-        self.shape = (embed_dim,)
+        self.frame_shape = self.shape = (embed_dim,)
 
-    def forward(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
+    def read(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor:
+        """What it reads of the traces of the last `reads.blocks` blocks, (B, T, *frame_shape): here the features of
+        each frame."""
+        return tower.frame_features(traces[-1].output)
+
+    def forward(self, read: Tensor, tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """Features of the videos, (B, ...) of any shape that the head knows.
 
         Args:
-            traces: of the last `reads.blocks` blocks, in their order.
+            read: what `read` gave.
             tower: the backbone's image tower.
             masks: of a training step with dropout; None: no dropout.
         """
         raise NotImplementedError
 
-    def attention(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor | None:
+    def attention(self, read: Tensor, tower: VisionTower) -> Tensor | None:
         """Where it looks itself, for people to see: (B, heads, T, 1 + N) of the class tokens and the patches of all
         frames, which sum to 1 for each head. None: nowhere, so that the last block's own attention tells more."""
         return None
@@ -131,8 +140,8 @@ class HeadInputs:
     """Texts for the names that the head learned nothing for."""
     video_shape: tuple[int, ...]
     """Shape of the features that the pool gives for one video."""
-    in_text_space: bool
-    """Whether these features can be compared with texts."""
+    text_space_remedy: str
+    """What to set so that these features can be compared with texts; empty if they can."""
     fresh: bool
     """Whether the head starts. If not, saved values are put in afterwards."""
 
@@ -234,10 +243,10 @@ class CosineHead(Head):
         ValueError: if the pool gives features of another space than that of the texts.
         """
         super().__init__(config, inputs)
-        if not inputs.in_text_space:
+        if inputs.text_space_remedy:
             raise ValueError(
                 f"model.head {self.name!r} takes features in the space of the texts, which those of model.pool are not;"
-                " set model.pool.project = true, or choose model.head = classifier"
+                f" {inputs.text_space_remedy}, or choose model.head = classifier"
             )
         if inputs.video_shape != self.takes(inputs):
             raise ValueError(

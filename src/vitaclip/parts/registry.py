@@ -36,8 +36,8 @@ def register(slot: str, name: str, config: type[Any] = NoSettings, **attributes:
     >>> from vitaclip.parts.contract import Pool
     >>> @register("pool", "last_frame")
     ... class LastFrame(Pool):
-    ...     def forward(self, traces, tower, masks):
-    ...         return tower.pooled(traces[-1].output)[:, -1]
+    ...     def forward(self, read, tower, masks):
+    ...         return read[:, -1]
     """
 
     def add(cls: PartT) -> PartT:

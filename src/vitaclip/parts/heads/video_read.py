@@ -33,6 +33,7 @@ class VideoReadConfig(Config):
 class VideoReadHead(CosineHead):
     """The cosine of a video's feature and t + alpha * u, where u has started from the text t and read the patches."""
 
+    requires = frozenset({"patches"})
     learns_texts = False
     comparable = False
 

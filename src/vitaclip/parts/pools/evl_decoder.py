@@ -3,9 +3,8 @@
 Axes: B videos, T frames, L tokens of a frame, N = G x G patches, C channels of the tower, Q channels of a query.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Annotated
 
 import torch
@@ -13,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import VisionConfig
-from vitaclip.backbones.transformer import quick_gelu
+from vitaclip.backbones.transformer import Block, quick_gelu
 from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.parts.contract import DropoutMasks, Pool, Reads, count_heads, drop, interpolate_frames
 from vitaclip.parts.registry import register
@@ -56,33 +55,44 @@ class DecodePool(Pool):
     def __init__(self, config: DecodeConfig, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
         super().__init__(config, tower, num_frames, embed_dim)
         self.reads = Reads(config.blocks, all_tokens=True)
+        self.frame_shape = (config.blocks + 1, 1 + tower.num_patches, tower.width)
         self.shape = (embed_dim,) if config.project else (tower.width,)
-        self.in_text_space = config.project
+        self.text_space_remedy = "" if config.project else "set model.pool.project = true"
         self.token = nn.Parameter(torch.zeros(tower.width))
         if not config.start_at_zero:
             nn.init.normal_(self.token, std=0.02)
         self.time = nn.ModuleList(TimeFeatures(config, tower, num_frames) for _ in range(config.blocks))
         self.layers = nn.ModuleList(QueryLayer(config, tower) for _ in range(config.blocks))
 
-    def forward(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
+    def read(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor:
+        """The class token and the patches, without tokens that others put behind them, as they come into the first of
+        the blocks and as they leave each: (B, T, blocks + 1, 1 + N, C)."""
+        each = [traces[0].input, *(trace.output for trace in traces)]
+        return torch.stack([tokens[..., : 1 + tower.config.num_patches, :] for tokens in each], dim=2)
+
+    def forward(self, read: Tensor, tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """(B, C), or (B, D) with `project`, not of unit length."""
-        token = self._read(traces, tower, masks, len(self.layers))
-        return tower.pooled(token[:, None]) if self.config.project else token
+        token = self.token.expand(len(read), -1)
+        for tokens, layer in zip(self._tokens(read, tower), self.layers, strict=True):
+            token = layer(token, tokens, masks)
+        return tower.frame_features(token[:, None]) if self.config.project else token
 
-    def attention(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor:
+    def attention(self, read: Tensor, tower: VisionTower) -> Tensor:
         """That of the last layer's query."""
-        token, tokens = self._read(traces, tower, None, len(self.layers) - 1), self.time[-1](traces[-1], tower)
-        layer = self.layers[-1]
+        token = self.token.expand(len(read), -1)
+        *others, last = zip(self._tokens(read, tower), self.layers, strict=True)
+        for tokens, layer in others:
+            token = layer(token, tokens, None)
+        tokens, layer = last
         assert isinstance(layer, QueryLayer)
-        weights = layer.attention.weights(layer.norm_query(token), layer.norm_tokens(tokens.flatten(1, 2)))
-        return weights.unflatten(-1, tokens.shape[1:3])
+        weights = layer.attention.weights(layer.norm_query(token), layer.norm_tokens(tokens))
+        return weights.unflatten(-1, (read.shape[1], -1))
 
-    def _read(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None, layers: int) -> Tensor:
-        """The token (B, C) after the first so many layers."""
-        token = self.token.expand(len(traces[0].output), -1)
-        for trace, time, layer in islice(zip(traces, self.time, self.layers, strict=True), layers):
-            token = layer(token, time(trace, tower).flatten(1, 2), masks)
-        return token
+    def _tokens(self, read: Tensor, tower: VisionTower) -> Iterator[Tensor]:
+        """What each layer looks at: (B, T * (1 + N), C)."""
+        blocks = list(tower.blocks)[-len(self.layers) :]
+        for number, (block, time) in enumerate(zip(blocks, self.time, strict=True)):
+            yield time(block, read[:, :, number], read[:, :, number + 1], tower).flatten(1, 2)
 
 
 class TimeFeatures(nn.Module):
@@ -95,16 +105,15 @@ class TimeFeatures(nn.Module):
         self.positions = nn.Parameter(torch.zeros(num_frames, width)) if config.positions else None
         self.motion = Motion(tower) if config.motion else None
 
-    def forward(self, trace: Trace, tower: VisionTower) -> Tensor:
-        """(B, T, L, C): the class token and the patches, without tokens that others put behind them."""
-        tokens = trace.output[..., : 1 + tower.config.num_patches, :]
+    def forward(self, block: Block, before: Tensor, tokens: Tensor, tower: VisionTower) -> Tensor:
+        """(B, T, 1 + N, C) from the tokens that left a block, and for their motion those that came in `before`."""
         seen = tokens
         if self.convolution is not None:
             seen = seen + self._convolve(tokens)
         if self.positions is not None:
             seen = seen + interpolate_frames(self.positions, tokens.shape[1])[:, None]
         if self.motion is not None:
-            seen = seen + F.pad(self.motion(trace, tower), (0, 0, 1, 0))
+            seen = seen + F.pad(self.motion(block, before, tower), (0, 0, 1, 0))
         return seen
 
     def _convolve(self, tokens: Tensor) -> Tensor:
@@ -139,9 +148,9 @@ class Motion(nn.Module):
         bins = apart[:, None, :, None] * (2 * side - 1) + apart[None, :, None, :]
         self.register_buffer("displacements", bins.reshape(side**2, side**2), persistent=False)
 
-    def forward(self, trace: Trace, tower: VisionTower) -> Tensor:
-        """(B, T, N, C)."""
-        both = trace.block.attention.queries_and_keys(trace.block.norm1(trace.input))
+    def forward(self, block: Block, before: Tensor, tower: VisionTower) -> Tensor:
+        """(B, T, N, C), by the queries and keys that a block makes of the tokens that come in."""
+        both = block.attention.queries_and_keys(block.norm1(before))
         query, key = (tower.patches(part) for part in both)
         from_before = self._bins(query[:, 1:], key[:, :-1]) @ self.before
         from_after = self._bins(query[:, :-1], key[:, 1:]) @ self.after

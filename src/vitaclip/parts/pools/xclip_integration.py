@@ -47,15 +47,21 @@ class IntegratePool(Pool):
                 start_linear(layer.fc1)
                 start_linear(layer.fc2)
         if config.patches:
+            self.requires = frozenset({"patches"})
             self.reads = Reads(all_tokens=True)
+            self.frame_shape = (1 + tower.num_patches, tower.width)
             self.shape = (1 + tower.num_patches, embed_dim)
             self.patch_norm = nn.LayerNorm(tower.width)
             self.patch_proj = nn.Parameter(torch.empty(tower.width, embed_dim).normal_())
 
-    def forward(self, traces: Sequence[Trace], tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
+    def read(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor:
+        """The frames' features (B, T, D), or with `patches` the tokens that they are made of and those of the patches,
+        (B, T, 1 + N, C)."""
+        return traces[-1].output[..., : self.frame_shape[0], :] if self.config.patches else super().read(traces, tower)
+
+    def forward(self, read: Tensor, tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """(B, D), or with `patches` (B, 1 + N, D), the video's own feature first; none of unit length."""
-        tokens = traces[-1].output
-        frames = tower.pooled(tokens)
+        frames = tower.frame_features(read) if self.config.patches else read
         mixed = frames + interpolate_frames(self.positions, frames.shape[1])
         for block in self.blocks:
             mixed = block(mixed)
@@ -63,5 +69,5 @@ class IntegratePool(Pool):
         if not self.config.patches:
             return video
         # The mean comes before the projection: the same numbers from 1/T of the products.
-        patches = self.patch_norm(tower.patches(tokens)).mean(dim=1) @ self.patch_proj
+        patches = self.patch_norm(tower.patches(read)).mean(dim=1) @ self.patch_proj
         return torch.cat([video[:, None], patches], dim=1)
