@@ -1,7 +1,8 @@
 """Kill a training run ten times at random moments, start it again each time, and compare it with one never killed.
 
 Real commands and real kill -9: of one process, then of two, where either one of them or both are killed. Synthetic
-clips, a tiny random backbone, worker processes, every random change of clips, micro-batches, an average, validation.
+clips, a tiny random backbone, EVL's decoder with dropout above prompts, worker processes, every random change of clips,
+micro-batches, an average, validation.
 """
 
 import argparse

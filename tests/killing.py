@@ -79,10 +79,12 @@ MOMENTS: dict[str, Callable[[int], None]] = {
 
 
 def hard_case(config: TrainConfig, validation: str) -> TrainConfig:
-    """The run with micro-batches, every random change of clips, an average, worker processes and validation."""
+    """The run with micro-batches, EVL's decoder and its dropout, every random change of clips, an average, worker
+    processes and validation."""
     augment = AugmentConfig(crop_scale=(0.5, 1.0), flip=0.5, mixup=0.8, cutmix=1.0, randaugment="rand-m7-n4-mstd0.5")
     return replace(
         config,
+        model=replace(config.model, pool={"name": "decode", "blocks": 2, "project": True, "dropout": 0.5}),
         data=replace(config.data, val=validation, augment=augment, workers=2),
         optim=replace(config.optim, micro_batch_size=2, ema_decay=0.9, max_gradient_norm=0.5),
         validate_every=3,

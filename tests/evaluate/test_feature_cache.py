@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,9 +18,16 @@ ABOUT = {"backbone": "tiny", "views": {"crop": 1.0}}
 
 
 def some_entries() -> dict[FileState, Tensor]:
-    features = torch.randn(3, 2, 8, generator=torch.Generator().manual_seed(0))
+    features = torch.randn(3, 2, 4, 8, generator=torch.Generator().manual_seed(0))
     names = ["/a, b.mp4", os.fsdecode(b"/\xff.mp4"), "/日本.mp4"]
     return {(name, 7, 9): each for name, each in zip(names, features, strict=True)}
+
+
+SHAPE = (2, 4, 8)
+
+
+def found(cache: FeatureCache, wanted: Iterable[FileState]) -> dict[FileState, Tensor]:
+    return {state: kept.read() for state, kept in cache.find(set(wanted), SHAPE).items()}
 
 
 def same(first: dict[FileState, Tensor], second: dict[FileState, Tensor]) -> bool:
@@ -32,15 +40,17 @@ def test_entries_come_back_as_they_were(tmp_path: Path) -> None:
     FeatureCache(tmp_path, ABOUT).write({state: entries[state] for state in states[:2]})
     FeatureCache(tmp_path, ABOUT).write({state: entries[state] for state in states[2:]})
     cache = FeatureCache(tmp_path, ABOUT)
-    assert same(cache.read(set(states), (2, 8)), entries)
-    assert same(cache.read(set(states[1:]), (2, 8)), {state: entries[state] for state in states[1:]})
+    assert same(found(cache, states), entries)
+    assert same(found(cache, states[1:]), {state: entries[state] for state in states[1:]})
+    kept = cache.find(set(states), SHAPE)
+    assert all(torch.equal(kept[state].read(view), entries[state][view]) for state in states for view in (0, 1))
 
 
 def test_features_made_otherwise_are_not_found(tmp_path: Path) -> None:
     entries = some_entries()
     FeatureCache(tmp_path, ABOUT).write(entries)
     other = FeatureCache(tmp_path, {**ABOUT, "views": {"crop": 0.9}})
-    assert other.read(set(entries), (2, 8)) == {}
+    assert other.find(set(entries), SHAPE) == {}
     told = [json.loads(file.read_text()) for file in sorted(tmp_path.glob("*/about.json"))]
     assert len(told) == 2
     assert ABOUT in told
@@ -53,20 +63,19 @@ def test_damaged_file_is_written_anew(tmp_path: Path, content: bytes | None) -> 
     cache.write(entries)
     (file,) = cache.folder.glob("*.safetensors")
     file.write_bytes(file.read_bytes()[:-8] if content is None else content)
-    assert cache.read(set(entries), (2, 8)) == {}
+    assert cache.find(set(entries), SHAPE) == {}
     cache.write(entries)
-    assert same(cache.read(set(entries), (2, 8)), entries)
+    assert same(found(cache, entries), entries)
 
 
 POISONED: dict[str, tuple[Tensor, str]] = {
-    "deep": (torch.ones(1, 2, 8), "[" * 100_000),
-    "no list": (torch.ones(1, 2, 8), "5"),
-    "more videos than features": (torch.ones(1, 2, 8), '[["/z", 1, 2], ["/a", 1, 2]]'),
-    "other views": (torch.ones(1, 3, 8), '[["/a", 1, 2]]'),
-    "other width": (torch.ones(1, 2, 9), '[["/a", 1, 2]]'),
+    "deep": (torch.ones(1, *SHAPE), "[" * 100_000),
+    "no list": (torch.ones(1, *SHAPE), "5"),
+    "more videos than features": (torch.ones(1, *SHAPE), '[["/z", 1, 2], ["/a", 1, 2]]'),
+    "other views": (torch.ones(1, 3, 4, 8), '[["/a", 1, 2]]'),
+    "other width": (torch.ones(1, 2, 4, 9), '[["/a", 1, 2]]'),
     "one axis": (torch.ones(8), '[["/a", 1, 2]]'),
-    "NaN": (torch.full((1, 2, 8), float("nan")), '[["/a", 1, 2]]'),
-    "whole numbers": (torch.ones(1, 2, 8, dtype=torch.int64), '[["/a", 1, 2]]'),
+    "whole numbers": (torch.ones(1, *SHAPE, dtype=torch.int64), '[["/a", 1, 2]]'),
 }
 
 
@@ -75,7 +84,19 @@ def test_poisoned_file_counts_as_missing(tmp_path: Path, name: str) -> None:
     features, videos = POISONED[name]
     cache = FeatureCache(tmp_path, ABOUT)
     write_safetensors(cache.folder / "x.safetensors", {"features": features}, {"videos": videos})
-    assert cache.read({("/a", 1, 2)}, (2, 8)) == {}
+    assert cache.find({("/a", 1, 2)}, SHAPE) == {}
+
+
+@pytest.mark.parametrize("damage", ["NaN", "cut"])
+def test_damage_inside_a_file_is_one_line(tmp_path: Path, damage: str) -> None:
+    cache, features = FeatureCache(tmp_path, ABOUT), torch.ones(SHAPE)
+    if damage == "NaN":
+        features[0, 1, 2] = float("nan")
+    (kept,) = cache.write({("/a", 1, 2): features}).values()
+    if damage == "cut":
+        kept.file.write_bytes(kept.file.read_bytes()[:-4])
+    with pytest.raises(ValueError, match=r"safetensors: damaged; delete it, and its videos are embedded again"):
+        kept.read()
 
 
 def test_state_of_file_or_folder_changes_with_it(tmp_path: Path) -> None:

@@ -13,24 +13,34 @@ import torch
 
 import torchrun
 from small_world import changed, lines_of, prompts_of, same, train_config, train_until
+from vitaclip.data.lists.video_list import VideoList, VideoSample
 from vitaclip.data.loading.clips import FixedAugmentation, TrainClips
 from vitaclip.data.loading.dataset import EvalDataset
 from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import frame_sampling
 from vitaclip.data.transforms.train import TrainTransform
+from vitaclip.evaluate.feature_cache import Kept, KeptVideos
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
+from vitaclip.train.inputs import FeatureClips
 from vitaclip.train.stopping import Terminated
 from vitaclip.train.trainer import Trainer
 
 WHOLE_FRAMES = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0}
 
 
-def text_alone(world: Path, out: Path, cache: Path | None, **data: Any) -> TrainConfig:
-    """Text context alone. A clip spans 13 frames of videos that have 12: it is the same at training as at test."""
+EVL: dict[str, Any] = {"pool": {"name": "decode", "blocks": 2}, "head": "classifier"}
+"""Its tokens are kept; the decoder and its dropout go on learning."""
+
+
+def text_alone(
+    world: Path, out: Path, cache: Path | None, model: dict[str, Any] | None = None, **data: Any
+) -> TrainConfig:
+    """Text context alone, or another model without context in the image tower. A clip spans 13 frames of videos that
+    have 12: it is the same at training as at test."""
     return changed(
         train_config(world, out, micro_batch_size=3),
-        model={"num_frames": 4, "context": {}, "sampling": {"stride": 4}},
+        model={"num_frames": 4, "context": {}, "sampling": {"stride": 4}, **(model or {})},
         runtime={"device": "cpu", "precision": "float32"},
         data={"augment": WHOLE_FRAMES, "feature_cache": str(cache or ""), **data},
     )
@@ -50,12 +60,12 @@ def videos(world: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("balance", [False, True])
+@pytest.mark.parametrize("model", [{}, EVL, {"pool": "integrate", "head": "video_read"}])
 def test_cached_features_train_same_weights_as_pixels(
-    world: Path, videos: Path, tmp_path: Path, opened: list[Path], balance: bool
+    world: Path, videos: Path, tmp_path: Path, opened: list[Path], model: dict[str, Any]
 ) -> None:
     """A broken video in the list, for which others stand in, and validation."""
-    values = {"train": str(videos), "val": str(videos), "balance_classes": balance}
+    values: dict[str, Any] = {"train": str(videos), "val": str(videos), "balance_classes": not model, "model": model}
     Trainer(text_alone(world, tmp_path / "pixels", None, **values)).fit()
     opened.clear()
     Trainer(text_alone(world, tmp_path / "first", tmp_path / "cache", **values)).fit()
@@ -90,13 +100,13 @@ def test_step_takes_one_cached_draw(world: Path, tmp_path: Path) -> None:
     dataset = EvalDataset(trainer.videos.samples, FixedAugmentation(clips_of, 3))
     taken = set()
     for batch in batches:
-        assert batch.video.shape == (4, 8)
+        assert batch.video.shape == (4, 4, 8)
         for i, (row, features) in enumerate(zip(batch.indices, batch.video, strict=True)):
             draw = int(generator(0, Stream.SAMPLE, batch.step, i, 0).integers(3))
             clips = dataset[row].video
             assert clips is not None
             with torch.no_grad():
-                torch.testing.assert_close(features, model.encode_video(clips[draw : draw + 1])[0])
+                torch.testing.assert_close(features, model.tower_features(clips[draw : draw + 1])[0])
             taken.add((row, draw))
     assert len(taken) > 12  # two passes over 12 videos
 
@@ -169,9 +179,10 @@ def test_on_error_raise_stops_at_broken_video(world: Path, videos: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("forked_workers")
-def test_two_ranks_learn_same_weights_as_one(world: Path, videos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", [{}, EVL])
+def test_two_ranks_learn_same_weights_as_one(world: Path, videos: Path, tmp_path: Path, model: dict[str, Any]) -> None:
     for count in (1, 2):
-        values = {"train": str(videos), "val": str(videos), "feature_draws": 2}
+        values: dict[str, Any] = {"train": str(videos), "val": str(videos), "feature_draws": 2, "model": model}
         config = text_alone(world, tmp_path / str(count), tmp_path / f"cache{count}", **values)
         file = tmp_path / f"{count}.json"
         file.write_text(json.dumps(to_dict(config)))
@@ -181,6 +192,13 @@ def test_two_ranks_learn_same_weights_as_one(world: Path, videos: Path, tmp_path
         assert value.dtype == torch.float64
         torch.testing.assert_close(two[name], value, rtol=1e-12, atol=1e-12, msg=name)
     assert [line["step"] for line in metrics_of(tmp_path / "2")] == [*range(1, 7), 6]
+
+
+def test_cache_that_other_ranks_fill_must_be_shared(tmp_path: Path) -> None:
+    videos = VideoList((VideoSample(Path("a.mp4"), (0,), "list:1"),), ("a",))
+    elsewhere = KeptVideos({0: Kept(tmp_path / "x.safetensors", 0, (1, 4, 8))}, {})
+    with pytest.raises(ValueError, match=r"feature_cache = features: all processes must share the folder; name one"):
+        FeatureClips(videos, [elsewhere]).check("features")
 
 
 @pytest.mark.parametrize(

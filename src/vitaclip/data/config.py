@@ -123,7 +123,7 @@ class DataConfig(Config):
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """Training-time changes of a clip."""
     feature_cache: str = ""
-    """Folder that keeps the features of videos, for models without prompts in the image tower: each video, trained on
+    """Folder that keeps what the image tower makes of videos, for models without context in it: each video, trained on
     or validated on, is then decoded and embedded once for all runs, which may share the folder. Empty: none."""
     feature_draws: NonNegativeInt = 0
     """Clips of each training video in the feature cache. 0: one, seen as in a test (the middle of the video, the centre

@@ -116,11 +116,11 @@ class Evaluator:
         """
         data, dist, normalization = self._data, self._dist, views.normalization
         dataset = EvalDataset(samples, self._reader(views), data.on_error)
+        known = None if self.model.head.comparable else torch.cat([texts.features for texts in candidates])
         if data.feature_cache:
             share = dist.rank_range(len(samples))
-            own = cached_features(self.model, dataset, data, self._runtime, normalization, share, on_progress)
+            own = cached_features(self.model, dataset, data, self._runtime, normalization, known, share, on_progress)
         else:
-            known = None if self.model.head.comparable else torch.cat([texts.features for texts in candidates])
             self.model.eval()
             done = []
             sizes = data.eval_batch_size, data.workers, dist.rank, dist.world_size, data.time_limit_seconds

@@ -77,6 +77,47 @@ def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:
 
 
 @torch.no_grad()
+def tower_features(
+    model: VideoModel, video: Tensor, normalization: Normalization = "backbone", autocast: Autocast = nullcontext
+) -> Tensor:
+    """What the model's pool reads of every view of some videos.
+
+    Args:
+        model: in evaluation mode.
+        video: (B, V, T, 3, H, W) uint8.
+        normalization: whose mean and standard deviation are taken out.
+        autocast: context of the forward pass.
+
+    Returns:
+        (B, V, T, ...) on the model's device.
+    """
+    clips = normalize_for_views(video.flatten(end_dim=1).to(model.device), normalization)
+    with autocast():
+        return model.tower_features(clips).unflatten(0, video.shape[:2])
+
+
+@torch.no_grad()
+def encode_features(
+    model: VideoModel, features: Tensor, autocast: Autocast = nullcontext, classes: Tensor | None = None
+) -> Tensor:
+    """Embed every view of some videos from what `tower_features` gives, or a cache kept of it.
+
+    Args:
+        model: in evaluation mode.
+        features: (B, V, T, ...).
+        autocast: context of the forward pass.
+        classes: class features (K, ...) to compare with at once; None: the features themselves are wanted.
+
+    Returns:
+        (B, V, ...) float32 on the CPU: features, or logits (B, V, K).
+    """
+    with autocast():
+        encoded = model.encode_features(features.flatten(end_dim=1).to(model.device, model.dtype))
+        if classes is not None:
+            encoded = model.logits(encoded, classes)
+    return encoded.unflatten(0, features.shape[:2]).float().cpu()
+
+
 def encode_views(
     model: VideoModel,
     video: Tensor,
@@ -84,24 +125,8 @@ def encode_views(
     autocast: Autocast = nullcontext,
     classes: Tensor | None = None,
 ) -> Tensor:
-    """Embed every view of some videos.
-
-    Args:
-        model: in evaluation mode.
-        video: (B, V, T, 3, H, W) uint8.
-        normalization: whose mean and standard deviation are taken out.
-        autocast: context of the forward pass.
-        classes: class features (K, ...) to compare with at once; None: the features themselves are wanted.
-
-    Returns:
-        (B, V, ...) float32 on the CPU: features, or logits (B, V, K).
-    """
-    clips = normalize_for_views(video.flatten(end_dim=1).to(model.device), normalization)
-    with autocast():
-        features = model.encode_video(clips)
-        if classes is not None:
-            features = model.logits(features, classes)
-    return features.unflatten(0, video.shape[:2]).float().cpu()
+    """Embed every view of some videos (B, V, T, 3, H, W); see `tower_features` and `encode_features`."""
+    return encode_features(model, tower_features(model, video, normalization, autocast), autocast, classes)
 
 
 def encode_batch(

@@ -3,9 +3,8 @@
 Axes: V clips of a video.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import cast
 
 import numpy as np
 from torch import Tensor
@@ -21,8 +20,7 @@ from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import frame_sampling
 from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.distributed import DistEnv
-from vitaclip.evaluate.feature_cache import cached_features
-from vitaclip.evaluate.scoring import VideoFeatures, gather_features
+from vitaclip.evaluate.feature_cache import KeptVideos, keep_features
 from vitaclip.model import VideoModel
 from vitaclip.runtime import pick_device
 from vitaclip.train.config import TrainConfig
@@ -75,24 +73,34 @@ def build_dataset(
     cached = EvalDataset(videos.samples, looks, data.on_error)
     share = dist.rank_range(len(videos.samples))
     with dist.shared_errors():
-        own = cached_features(model, cached, data, config.runtime, share=share, on_progress=on_progress)
-    features = FeatureClips(videos, gather_features(own, dist))
+        own = keep_features(model, cached, data, config.runtime, share=share, on_progress=on_progress)
+    features = FeatureClips(videos, dist.gather(own))
+    with dist.shared_errors():
+        features.check(data.feature_cache)
     # The error of a broken video begins with its place in the list already; `source` would add it once more.
     rows = [replace(row, source=str(row.path)) for row in videos.samples]
     return TrainDataset(rows, features, seed, data.on_error, data.balance_classes)
 
 
 class FeatureClips:
-    """Stands for `TrainClips`: the features (...) of one of a video's V clips; the generator decides which."""
+    """Stands for `TrainClips`: what is kept of one of a video's V clips; the generator decides which."""
 
-    def __init__(self, videos: VideoList, features: VideoFeatures) -> None:
+    def __init__(self, videos: VideoList, parts: Sequence[KeptVideos]) -> None:
+        """`parts`: those of all ranks."""
         paths = [row.path for row in videos.samples]
-        self._clips = {paths[i]: clips for i, clips in zip(features.indices.tolist(), features.features, strict=True)}
-        self._broken = {paths[i]: reason for i, reason in features.skipped.items()}
+        self._kept = {paths[i]: kept for part in parts for i, kept in part.kept.items()}
+        self._broken = {paths[i]: reason for part in parts for i, reason in part.skipped.items()}
+
+    def check(self, folder: str) -> None:
+        """Raise ValueError if other ranks keep features in a folder that this one does not see."""
+        if not all(file.is_file() for file in {kept.file for kept in self._kept.values()}):
+            raise ValueError(
+                f"data.feature_cache = {folder}: all processes must share the folder; name one they all see"
+            )
 
     def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
-        """The features of a clip; VideoError if the video is broken."""
+        """The features (T, ...) of a clip; VideoError if the video is broken."""
         if path in self._broken:
             raise VideoError(self._broken[path])
-        clips = self._clips[path]
-        return cast(Tensor, clips[rng.integers(len(clips))])
+        kept = self._kept[path]
+        return kept.read(int(rng.integers(kept.shape[0])))

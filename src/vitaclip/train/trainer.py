@@ -247,9 +247,10 @@ class Trainer:
         return text
 
     def _video_features(self, video: Tensor, masks: StepMasks) -> Tensor:
-        """Features of b clips: uint8 pixels (b, T, 3, H, W), or cached features, which are returned as they are."""
-        cached = self.config.data.feature_cache
-        return video.to(self.model.dtype) if cached else self.model.encode_video(video, masks=masks)
+        """Features of b clips: uint8 pixels (b, T, 3, H, W), or what the feature cache keeps of them, (b, T, ...)."""
+        if self.config.data.feature_cache:
+            return self.model.encode_features(video.to(self.model.dtype), masks=masks)
+        return self.model.encode_video(video, masks=masks)
 
     def _gradients(self) -> list[Tensor]:
         return [p.grad for p in self.model.trainable_parameters().values() if p.grad is not None]
