@@ -1,13 +1,9 @@
 """Exchanges between ranks, with a fake in place of the network. Real processes run in tests/train."""
 
-from datetime import timedelta
-from typing import Any
-
 import pytest
 import torch
-import torch.distributed as dist
 
-from vitaclip.distributed import LAUNCHER_VARIABLES, SINGLE_PROCESS, DistEnv, FailedOnAnotherRank, init_distributed
+from vitaclip.distributed import SINGLE_PROCESS, DistEnv, FailedOnAnotherRank, init_distributed
 from vitaclip.runtime import pick_device
 
 
@@ -34,23 +30,6 @@ def test_incomplete_launcher_variables_are_refused(monkeypatch: pytest.MonkeyPat
         init_distributed(),
     ):
         pass
-
-
-@pytest.mark.parametrize(("with_cuda", "backend"), [(False, "gloo"), (True, "cpu:gloo,cuda:nccl")])
-def test_exchanges_time_out_after_two_hours(monkeypatch: pytest.MonkeyPatch, with_cuda: bool, backend: str) -> None:
-    for name, value in zip(LAUNCHER_VARIABLES, ("3", "4", "1", "localhost", "1"), strict=True):
-        monkeypatch.setenv(name, value)
-    monkeypatch.setenv("WORLD_SIZE", "4")
-    started: list[tuple[Any, ...]] = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: with_cuda)
-    monkeypatch.setattr(dist, "is_nccl_available", lambda: True)
-    monkeypatch.setattr(dist, "init_process_group", lambda *given, **named: started.append((*given, named)))
-    monkeypatch.setattr(dist, "get_rank", lambda: 3)
-    monkeypatch.setattr(dist, "get_world_size", lambda: 4)
-    monkeypatch.setattr(dist, "destroy_process_group", lambda: None)
-    with init_distributed() as env:
-        assert env == DistEnv(3, 4, 1)
-    assert started == [(backend, {"timeout": timedelta(hours=2)})]
 
 
 @pytest.mark.parametrize(

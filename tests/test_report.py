@@ -184,13 +184,6 @@ def test_one_video_has_a_report(rows: tuple[VideoSample, ...], tmp_path: Path) -
     assert "Worst classes" not in page.text
 
 
-def test_interval_does_not_claim_certainty(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
-    scores = scored(rows).scores
-    scores = replace(scores, probabilities=torch.eye(len(NAMES))[scores.labels])
-    page = report(tmp_path, rows, evaluated=Evaluated(scores, summarize(scores, NAMES)))
-    assert "95 % interval: 74.1 % to 100.0 %" in page.text  # 11 / (11 + 1.96 ** 2)
-
-
 @pytest.mark.parametrize(("name", "workers"), [("broken<b>.mp4", 0), ("hang.mp4", 1)])
 def test_damaged_or_endless_video_loses_no_report(
     name: str,

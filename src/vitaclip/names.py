@@ -22,6 +22,15 @@ def clean_text(text: str) -> str:
     return " ".join(text.split()).lower()
 
 
+def in_words(name: str) -> str:
+    """The name as texts have it, with blanks for underscores.
+
+    >>> in_words("opening_a_door")
+    'opening a door'
+    """
+    return name.replace("_", " ")
+
+
 def quoted(value: object) -> str:
     """A value as messages show it: a text in quotation marks; of long ones the first 56 characters."""
     text = value if isinstance(value, str) else repr(value)
@@ -101,7 +110,7 @@ class ClassIndex:
 
     def find(self, label: str) -> int | None:
         """The number of the class that is meant, or None."""
-        for spelling in (label, label.replace("_", " ")):
+        for spelling in (label, in_words(label)):
             if (number := self.exact(spelling)) is not None:
                 return number
         return self._loose.get(_squeeze(label))

@@ -139,10 +139,6 @@ class Predictor:
             self._texts = encode_classes(self.model, names, prompts)
         return self._texts
 
-    def set_texts(self, texts: ClassTexts) -> None:
-        """Choose the candidate classes as they were made elsewhere."""
-        self._texts = texts
-
     @property
     def class_names(self) -> tuple[str, ...]:
         """The candidates: those that were set, else the model's own."""

@@ -15,6 +15,7 @@ from vitaclip.catalog import (
     dataset_names,
     load_dataset_classes,
     load_split,
+    load_subset,
     load_templates,
     split_names,
     template_names,
@@ -44,9 +45,9 @@ def test_names_and_wordings_are_distinct() -> None:
 
 
 def test_splits_and_variants_name_classes_once() -> None:
-    for split in map(load_split, split_names()):
-        for subset in split.subsets:
-            split.classes(subset)  # refuses an unknown name, and one that comes twice
+    for split in split_names():
+        for subset in load_split(split):
+            load_subset(split, subset)  # refuses an unknown name, and one that comes twice
     for dataset, variants in json.loads(Path(catalog.__file__).with_name("variants.json").read_text()).items():
         for variant in variants.values():
             named = [*variant.get("prompts", {}), *(name for pair in variant.get("swapped", []) for name in pair)]
@@ -103,22 +104,22 @@ def test_variants_change_only_what_they_say() -> None:
 
 
 def test_kinetics_600_has_220_new_classes() -> None:
-    unseen, renamed = set(load_split("k600_new220").subsets["new"]), 12
+    unseen, renamed = set(load_split("k600_new220")["new"]), 12
     assert len(unseen) == 220
     assert unseen < set(names("kinetics600")) - set(names("kinetics400"))
     assert len(set(names("kinetics600")) - set(names("kinetics400")) - unseen) == renamed
 
 
 def test_zero_shot_draws_of_kinetics_600() -> None:
-    split, unseen = load_split("k600_zeroshot"), set(load_split("k600_new220").subsets["new"])
+    split, unseen = load_split("k600_zeroshot"), set(load_split("k600_new220")["new"])
     tested = set()
     for draw in ("split1", "split2", "split3"):
-        test, rest = split.subsets[f"{draw}/test"], split.subsets[f"{draw}/rest"]
+        test, rest = split[f"{draw}/test"], split[f"{draw}/rest"]
         assert (len(test), len(rest)) == (160, 60)
         assert set(test) | set(rest) == unseen
         assert list(test) == sorted(test)
         tested |= set(test)
-    assert unseen - tested == set(load_split("k600_new220").subsets["untested"])
+    assert unseen - tested == set(load_split("k600_new220")["untested"])
 
 
 @pytest.mark.parametrize(("dataset", "half"), [("hmdb51", 25), ("ucf101", 50)])
@@ -127,7 +128,7 @@ def test_ep1_draws_come_from_their_generator(dataset: str, half: int) -> None:
     for draw in range(10):
         numbers = list(range(COUNTS[dataset]))
         generator.shuffle(numbers)
-        assert split.subsets[f"draw{draw}"] == tuple(names(dataset)[i] for i in sorted(numbers[:half]))
+        assert split[f"draw{draw}"] == tuple(names(dataset)[i] for i in sorted(numbers[:half]))
 
 
 @pytest.mark.parametrize(
@@ -135,18 +136,17 @@ def test_ep1_draws_come_from_their_generator(dataset: str, half: int) -> None:
 )
 def test_base_and_novel_part_the_classes(dataset: str, base: int, novel: int) -> None:
     split = load_split(f"{dataset}_base_novel")
-    assert split.dataset == dataset
-    parts = split.subsets["base"], split.subsets["novel"]
+    parts = split["base"], split["novel"]
     assert (len(parts[0]), len(parts[1])) == (base, novel)
     assert set(parts[0]) | set(parts[1]) == set(names(dataset))
 
 
 def test_parts_carry_their_wording() -> None:
-    part = load_split("ucf101_ep1").classes("draw0")
+    part = load_subset("ucf101_ep1", "draw0")
     assert part.names[:2] == ("ApplyEyeMakeup", "ApplyLipstick")
     assert part.prompts[:2] == ("apply eye makeup", "apply lipstick")
-    assert len(load_split("ssv2_temporal_static").classes("temporal").names) == 18
-    assert len(load_split("kinetics400_temporal_static").classes("static").names) == 32
+    assert len(load_subset("ssv2_temporal_static", "temporal").names) == 18
+    assert len(load_subset("kinetics400_temporal_static", "static").names) == 32
     assert len(split_names()) == 10
 
 
@@ -172,7 +172,7 @@ def test_templates_follow_their_rules() -> None:
         (lambda: load_dataset_classes("ssv2", "x"), r"'x' is no variant of ssv2; there is none"),
         (lambda: load_dataset_classes("hmdb51", "vifi"), "there is vificlip_csv"),
         (lambda: load_split("k600"), "no split of the catalogue"),
-        (lambda: load_split("k600_zeroshot").classes("test"), "no part of .*; there is split1/test, "),
+        (lambda: load_subset("k600_zeroshot", "test"), "no part of .*; there is split1/test, "),
         (lambda: load_templates("clip"), "no set of templates"),
         (lambda: load_dataset_classes("hmdb51").subset(["brush hair"]), r"no class 'brush hair' \(did you mean"),
         (lambda: load_dataset_classes("hmdb51").subset(["run", "run"]), "'run' of hmdb51 comes twice"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from small_world import NAMES, Refusal, small_model
+from small_world import NAMES, small_model
 from tiny import learned_text
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
@@ -115,8 +115,3 @@ def test_new_names_of_a_context_per_class(
     assert note in capsys.readouterr().out.splitlines()
     candidates = json.loads((tmp_path / "explained" / "0.json").read_text())["candidates"]
     assert {each["name"]: each["probability"] for each in candidates} == pytest.approx(wanted, abs=1e-5)
-
-
-def test_a_ratio_without_a_space_is_one_line(world: Path, model_folder: Path, refusal: Refusal) -> None:
-    said = refusal("eval", world / "videos", "--model", model_folder, "--interpolate.alpha", "0.3")
-    assert "InterpolateConfig.alpha = 0.3: is read with a space alone" in said

@@ -163,28 +163,6 @@ def test_broken_videos_are_named_by_their_list(model: VideoModel, rows: list[Vid
         skipped(replace(data, on_error="raise"))
 
 
-def test_features_made_before_interruption_stay(
-    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
-) -> None:
-    data = DataConfig(workers=0, eval_batch_size=2, feature_cache=str(tmp_path / "cache"))
-    evaluator = Evaluator(model, RUNTIME, data)
-    done: list[int] = []
-
-    def interrupt(videos: int) -> None:
-        done.append(videos)
-        if sum(done) == 6:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        evaluator.run(rows, NAMES, ViewsConfig(), interrupt)
-    opened.clear()
-    done.clear()
-    evaluated = evaluator.run(rows, NAMES, ViewsConfig(), done.append)
-    assert sorted(opened) == [row.path for row in rows[6:]]
-    assert done == [6, 2, 2, 2]
-    assert torch.equal(evaluated.scores.probabilities, probabilities(model, rows, None))
-
-
 def test_cache_file_holds_limited_number_of_videos(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

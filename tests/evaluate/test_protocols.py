@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fake_datasets import save_fake_model, write_fake_datasets
 from small_world import Refusal
-from vitaclip.catalog import load_dataset_classes, load_split
+from vitaclip.catalog import load_dataset_classes, load_split, load_subset
 from vitaclip.cli import main
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.sampling import frame_sampling
@@ -131,7 +131,7 @@ def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: P
         for part, lists, subset in parts:
             test = "test1" if dataset in ("ucf101", "hmdb51") else "val"
             lists = [name.replace("TEST", test).replace("{split}", str(value)) for name in lists]
-            classes = load_split(split).classes(subset) if subset else load_dataset_classes(dataset)
+            classes = load_subset(split, subset) if subset else load_dataset_classes(dataset)
             predictions = predict_by_hand(root, lists, list(classes.names), list(classes.prompts), model, None)
             total, right = len(predictions), sum(each.chosen == each.label for each in predictions)
             assert total, "the fake holds no video for this part"
@@ -276,7 +276,7 @@ def test_class_numbers_are_refused_for_known_datasets(fake: Path, tmp_path: Path
 
 
 def test_part_without_videos_is_named(fake: Path, tmp_path: Path, refusal: Refusal) -> None:
-    base = load_split("ucf101_base_novel").subsets["base"]
+    base = load_split("ucf101_base_novel")["base"]
     (tmp_path / "test1.csv").write_text(f"{fake / 'clip0.mp4'},{base[0]}\n")
     arguments = ("eval", "--protocol", "ucf101_base_to_novel", "--root", str(tmp_path), "--workers", "0")
     message = refusal(*arguments, "--backbone", str(fake / "backbone"))
@@ -324,19 +324,6 @@ def test_several_models_or_one_plain_clip(fake: Path, tmp_path: Path, refusal: R
     parts = json.loads(out.read_text())["parts"]
     assert len({part["top1"] for part in parts if part["part"] == "base"}) == 1
     assert len(parts) == 6
-
-
-def test_note_says_how_unseen_names_are_encoded(fake: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = load_dataset_classes("ucf101").subset(load_split("ucf101_base_novel").subsets["base"]).prompts
-    for seed in (1, 2, 3):
-        save_fake_model(tmp_path / "runs" / str(seed) / "model", fake / "backbone", seed, names)
-    out = tmp_path / "out.json"
-    arguments = ["eval", "--protocol", "ucf101_base_to_novel", "--root", str(fake / "ucf101"), "--workers", "0"]
-    assert main([*arguments, "--model", str(tmp_path / "runs" / "{seed}" / "model"), "--out", str(out)]) == 0
-    assert "cannot serve 50 of these 50 names" in " ".join(capsys.readouterr().out.split())
-    base, novel = json.loads(out.read_text())["parts"][:2]
-    assert base["text"] == "the learned context of each class"
-    assert "frozen text tower" in novel["text"]
 
 
 PARTS = "parts: {a: {lists: [x.csv]}}"

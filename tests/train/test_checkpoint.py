@@ -146,32 +146,6 @@ def test_run_resumes_before_damaged_checkpoint_and_warns(world: Path, tmp_path: 
     assert [line["step"] for line in lines_of(tmp_path)] == [1, 2, 3, 4, 5, 6]
 
 
-def test_a_full_disk_leaves_the_previous_checkpoint(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = changed(train_config(world, tmp_path / "run"), keep_checkpoints=1)
-    checkpoints = tmp_path / "run" / "checkpoints"
-    before: dict[str, bytes] = {}
-
-    def full_at_step_4(tensors: object, filename: Path, metadata: object = None) -> None:
-        if "step_00000004" not in filename.name:
-            return save_file(tensors, filename, metadata)  # type: ignore[arg-type]
-        before.update({file.name: file.read_bytes() for file in checkpoints.glob("step*")})
-        Path(filename).write_bytes(b"half")
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("vitaclip.files.save_file", full_at_step_4)
-        with pytest.raises(OSError, match="No space left"):
-            Trainer(config).train()
-    assert list(before) == ["step_00000002.safetensors"]
-    assert {file.name: file.read_bytes() for file in checkpoints.iterdir()} == before
-    whole = changed(config, out=str(tmp_path / "whole"))
-    for each in (config, whole):
-        Trainer(each).fit()
-    assert same(prompts_of(config.out), prompts_of(whole.out))
-
-
 def all_are_finite(checkpoint: Checkpoint) -> bool:
     return all(bool(tensor.isfinite().all()) for tensor in checkpoint.tensors.values())
 

@@ -1,7 +1,6 @@
 """Training on kept features: against training on the same clips as pixels, and against embedding clips by hand."""
 
 import json
-import os
 import shutil
 from collections.abc import Callable
 from functools import partial
@@ -156,26 +155,6 @@ def test_stopping_keeps_features_made_so_far(world: Path, tmp_path: Path, opened
     opened.clear()
     Trainer(config).fit()
     assert len(opened) == 6
-
-
-def test_a_changed_video_is_embedded_again(world: Path, videos: Path, tmp_path: Path, opened: list[Path]) -> None:
-    config = text_alone(world, tmp_path / "first", tmp_path / "cache", train=str(videos))
-    Trainer(config).fit()
-    bad, good = videos / "moving_left" / "2.mp4", videos / "moving_left" / "1.mp4"
-    time = bad.stat().st_mtime_ns + 10**9
-    shutil.copy(good, bad)
-    os.utime(bad, ns=(time, time))
-    opened.clear()
-    Trainer(changed(config, out=str(tmp_path / "second"))).fit()
-    assert opened == [bad]
-    Trainer(changed(config, out=str(tmp_path / "pixels"), data={"feature_cache": ""})).fit()
-    assert same(prompts_of(tmp_path / "second"), prompts_of(tmp_path / "pixels"))
-
-
-def test_on_error_raise_stops_at_broken_video(world: Path, videos: Path, tmp_path: Path) -> None:
-    config = text_alone(world, tmp_path / "run", tmp_path / "cache", train=str(videos), on_error="raise")
-    with pytest.raises(ValueError, match=r"moving_left/2.mp4"):
-        Trainer(config).fit()
 
 
 @pytest.mark.usefixtures("forked_workers")

@@ -15,8 +15,7 @@ from vitaclip.cli import main
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import MEASURED
-from vitaclip.train.micro_batches import rank_slice
-from vitaclip.train.mixing import neighbours
+from vitaclip.train.micro_batches import neighbours, rank_slice
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 ROUNDING = 1e-12

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vitaclip.data.config import AugmentConfig
-from vitaclip.train.mixing import Mix, draw_mix, neighbours
+from vitaclip.train.micro_batches import Mix, draw_mix, neighbours
 
 SIZE = 32
 

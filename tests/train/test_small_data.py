@@ -20,11 +20,10 @@ from small_world import (
     train_config,
     write_list,
 )
-from tiny import parameter_of
 from vitaclip.data.lists.list_file import read_list
 from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.mixing import draw_mix
+from vitaclip.train.micro_batches import draw_mix
 from vitaclip.train.trainer import Trainer
 
 
@@ -105,21 +104,6 @@ def test_gradient_is_clipped_to_limit(world: Path, tmp_path: Path) -> None:
     torch.testing.assert_close(shortened / shortened.norm(), whole / whole.norm())
 
 
-@pytest.mark.parametrize("what", ["loss", "gradient's length"])
-@pytest.mark.parametrize("limit", [0.0, 1.0])
-def test_infinite_step_stops_before_update(world: Path, tmp_path: Path, what: str, limit: float) -> None:
-    trainer = Trainer(train_config(world, tmp_path, max_gradient_norm=limit))
-    temperature = parameter_of(trainer.model, "head.logit_scale")
-    if what == "loss":
-        temperature.data.fill_(float("inf"))
-    temperature.register_hook(lambda gradient: gradient * float("inf"))
-    before = {name: p.detach().clone() for name, p in trainer.model.trainable_parameters().items()}
-    message = rf"the {what} is (inf|nan) at step 0; .*learning_rate.*moving_left/0.mp4"
-    with pytest.raises(ValueError, match=message):
-        trainer.train_step(random_batch(5))
-    assert same(trainer.model.trainable_parameters(), before)
-
-
 # ------------------------------------------------------------------------------------------------- effect on a run
 
 
@@ -136,27 +120,16 @@ def test_balanced_classes_are_shown_equally_often(world: Path, tmp_path: Path) -
 
 def test_ema_is_validated_and_saved(world: Path, tmp_path: Path) -> None:
     seen: list[dict[str, Tensor]] = []
-    trainer = validating(Trainer(validated(world, tmp_path, optim={"ema_decay": 0.5})), [0.5], seen)
-    values = {name: p.detach().clone() for name, p in trainer.model.trainable_parameters().items()}
-    step = trainer.train_step
-
-    def averaged(batch: TrainBatch) -> dict[str, float]:
-        metrics = step(batch)
-        kept = min(0.5, (2 + trainer.step) / (11 + trainer.step))
-        for name, p in trainer.model.trainable_parameters().items():
-            values[name] = kept * values[name] + (1 - kept) * p.detach()
-        return metrics
-
-    trainer.train_step = averaged  # type: ignore[method-assign]
-    model = trainer.fit()
-    state = load_file(tmp_path / "checkpoints" / "step_00000006.safetensors")
-    saved = prompts_of(tmp_path)
+    config = validated(world, tmp_path, optim={"ema_decay": 0.5})
+    model = validating(Trainer(config), [0.5], seen).fit()
+    state, saved = load_file(tmp_path / "checkpoints" / "step_00000006.safetensors"), prompts_of(tmp_path)
     assert same(saved, seen[0])
-    for name, value in values.items():
-        torch.testing.assert_close(saved[name], value)
-        assert torch.equal(state[f"average.{name}"], saved[name])
+    averaged = {name.removeprefix("average."): value for name, value in state.items() if name.startswith("average.")}
+    assert averaged.keys() == model.trainable_parameters().keys()
+    for name, value in averaged.items():
+        assert torch.equal(value, saved[name])
         assert torch.equal(model.adapter_state()[name], saved[name])
-    assert any(not torch.equal(state[name], saved[name]) for name in values)
+    assert any(not torch.equal(state[name], saved[name]) for name in averaged)
 
 
 @pytest.mark.parametrize("metric", ["val/top1", "val/top5"])
@@ -199,22 +172,6 @@ def test_early_stopping_loads_best_undamaged_checkpoint(world: Path, tmp_path: P
         trainer.load_best_checkpoint()
 
 
-def test_validation_lost_by_kill_is_repeated(world: Path, tmp_path: Path) -> None:
-    config = validated(world, tmp_path, validate_every=2)
-
-    def killed() -> dict[str, float]:
-        raise KeyboardInterrupt
-
-    trainer = Trainer(config)
-    trainer.validate = killed  # type: ignore[method-assign]
-    with pytest.raises(KeyboardInterrupt):
-        trainer.train()
-    assert trainer.step == 2
-    validating(Trainer(config), [0.1, 0.2, 0.3]).fit()
-    found = {line["step"]: line["val/top1"] for line in lines_of(tmp_path) if "val/top1" in line}
-    assert found == {2: 0.1, 4: 0.2, 6: 0.3}
-
-
 def test_drawn_shots_are_written_to_run_folder(world: Path, tmp_path: Path) -> None:
     def drawn(name: str, seed: int = 0, **values: Any) -> list[tuple[str, int]]:
         config = changed(train_config(world, tmp_path / name, batch_size=6), seed=seed, data={"shots": 2, **values})
@@ -237,33 +194,6 @@ def test_drawn_shots_are_written_to_run_folder(world: Path, tmp_path: Path) -> N
 
 RANDAUGMENT = {"randaugment": "rand-m7-n4-mstd0.5-inc1"}
 MIXED = {"mixup": 0.8, "cutmix": 1.0}
-SETTINGS: dict[str, dict[str, Any]] = {
-    "warm-up": {"optim": {"warmup_steps": 2}},
-    "epochs": {"optim": {"steps": 0, "epochs": 1}},
-    "label smoothing": {"optim": {"label_smoothing": 0.1}},
-    "spared decay": {"optim": {"decayed": "matrices"}},
-    "gradient limit": {"optim": {"max_gradient_norm": 0.1}},
-    "average": {"optim": {"ema_decay": 0.9}},
-    "mixup and cutmix": {"data": {"augment": MIXED}},
-    "balanced": {"data": {"balance_classes": True}},
-    "shots": {"data": {"shots": 2}},
-    "randaugment": {"data": {"augment": RANDAUGMENT}},
-}
-
-
-@pytest.fixture(scope="module")
-def plain(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Tensor]:
-    """What a run learns without any of the settings."""
-    out = tmp_path_factory.mktemp("plain")
-    Trainer(train_config(world, out, steps=4)).fit()
-    return prompts_of(out)
-
-
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_setting_changes_what_is_learned(world: Path, tmp_path: Path, plain: dict[str, Tensor], setting: str) -> None:
-    """Else resuming would be exact for a setting that nothing reads."""
-    Trainer(changed(train_config(world, tmp_path, steps=4), **SETTINGS[setting])).fit()
-    assert not same(prompts_of(tmp_path), plain)
 
 
 COMBINED: dict[str, dict[str, Any]] = {
@@ -306,19 +236,3 @@ def test_resumed_run_equals_uninterrupted_run_exactly(world: Path, tmp_path: Pat
     assert [file.name for file in checkpoints[0]] == [file.name for file in checkpoints[1]]
     for first, second in zip(*checkpoints, strict=True):
         assert same(load_file(first), load_file(second))
-
-
-def test_changed_settings_are_refused_on_resume(world: Path, tmp_path: Path) -> None:
-    config = train_config(world, tmp_path, steps=2)
-    Trainer(config).fit()
-    changes: dict[str, dict[str, Any]] = {
-        "data.shots was 0, now 2": {"data": {"shots": 2}},
-        "data.augment.mixup was 0.0, now 0.5": {"data": {"augment": {"mixup": 0.5}}},
-        "optim.learning_rate was 0.01, now 0.5": {"optim": {"learning_rate": 0.5}},
-        "model.head.num_context was 3, now 5": {"model": {"head": {"name": "learned_text", "num_context": 5}}},
-    }
-    for message, values in changes.items():
-        with pytest.raises(ValueError, match=message):
-            Trainer(changed(config, **values))
-    assert not (tmp_path / "train_list.csv").exists()
-    Trainer(changed(config, log_every=5, data={"workers": 1})).fit()

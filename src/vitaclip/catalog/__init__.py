@@ -45,25 +45,6 @@ class ClassList:
         return replace(self, names=tuple(names), prompts=tuple(wording[name] for name in names))
 
 
-@dataclass(frozen=True)
-class Split:
-    """The classes that belong to the parts of a protocol."""
-
-    name: str
-    """Its name in the catalogue."""
-    dataset: str
-    """Whose classes they are."""
-    about: str
-    """What it is, in a line."""
-    subsets: dict[str, tuple[str, ...]]
-    """Class names of each part; the order is that of the labels in the protocol's own lists of clips."""
-
-    def classes(self, subset: str) -> ClassList:
-        """The classes of a part, with their wording."""
-        _require_known(subset, self.subsets, f"part of the split {self.name}")
-        return load_dataset_classes(self.dataset).subset(self.subsets[subset])
-
-
 _REGISTERED: dict[str, ClassList] = {}
 
 
@@ -134,16 +115,21 @@ def split_names() -> tuple[str, ...]:
     return _stems("splits", "json")
 
 
-def load_split(split: str) -> Split:
-    """The classes of a protocol.
+def load_split(split: str) -> dict[str, tuple[str, ...]]:
+    """The class names of each part of a protocol; their order is that of the labels in the protocol's own lists."""
+    _require_known(split, split_names(), "split of the catalogue")
+    return {name: tuple(members) for name, members in _read_json(f"splits/{split}")["subsets"].items()}
 
-    >>> load_split("k600_zeroshot").classes("split1/test").names[:2]
+
+def load_subset(split: str, subset: str) -> ClassList:
+    """The classes of a part of a protocol, with their wording.
+
+    >>> load_subset("k600_zeroshot", "split1/test").names[:2]
     ('acting in play', 'adjusting glasses')
     """
-    _require_known(split, split_names(), "split of the catalogue")
-    content = _read_json(f"splits/{split}")
-    subsets = {name: tuple(members) for name, members in content["subsets"].items()}
-    return Split(split, content["dataset"], content["about"], subsets)
+    subsets = load_split(split)
+    _require_known(subset, subsets, f"part of the split {split}")
+    return load_dataset_classes(_read_json(f"splits/{split}")["dataset"]).subset(subsets[subset])
 
 
 def template_names() -> dict[str, str]:

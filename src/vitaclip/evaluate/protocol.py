@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
-from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_split
+from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_subset
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.names import check_class_names
@@ -123,7 +123,7 @@ class Protocol(Config):
         """The candidates of a part."""
         subset = self.parts[part].classes
         classes = self.all_classes()
-        return classes if subset == ALL else classes.subset(load_split(self.split).classes(subset).names)
+        return classes if subset == ALL else classes.subset(load_subset(self.split, subset).names)
 
 
 def fill(text: str, values: Mapping[str, int]) -> str:

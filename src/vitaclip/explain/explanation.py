@@ -102,7 +102,6 @@ def explain_video(
     name: str = "",
     top_k: int = 5,
     loaded: LoadedVideo | None = None,
-    curve: bool = True,
 ) -> Explanation:
     """Explain what `predictor.predict` says of a video.
 
@@ -116,7 +115,6 @@ def explain_video(
         name: the candidate to explain; the predicted one if empty.
         top_k: the number of candidates and of neighbours that are returned.
         loaded: what `predictor.reader.load` gave for the video, maybe in another process; read here if it is None.
-        curve: occlude more and more frames, too, which takes as long as each of them alone.
 
     Raises:
         ValueError: for fewer than two candidates, a name that is not among them, a backbone whose attention cannot be
@@ -148,7 +146,7 @@ def explain_video(
         frames=clip,
         frame_numbers=tuple(numbers[clip_number].tolist()),
         attention=attention,
-        occlusion=occlude_frames(clip, probability, curve=curve),
+        occlusion=occlude_frames(clip, probability),
         candidates=tuple(
             Candidate(names[k], float(fused[k]), float(alone[k]), float(cosines[k]))
             for k in (best if target in best else [*best, target])

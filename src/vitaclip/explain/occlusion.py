@@ -22,13 +22,13 @@ class Occlusion:
     order: tuple[int, ...]
     """The T frames, the most important first: the one whose occlusion leaves the lowest probability."""
     curve: tuple[float, ...]
-    """T, with the first 0, 1, .. T-1 frames of `order` occluded; or the first of these values alone."""
+    """T, with the first 0, 1, .. T-1 frames of `order` occluded."""
 
 
-def occlude_frames(clip: Tensor, probability: Callable[[Tensor], Tensor], *, curve: bool = True) -> Occlusion:
+def occlude_frames(clip: Tensor, probability: Callable[[Tensor], Tensor]) -> Occlusion:
     """Occlude each frame of a clip (T, 3, H, W) alone, then more and more of them in the order of their importance.
 
-    `probability` gives (n,) for clips (n, T, 3, H, W). Without `curve` only the curve's start is computed.
+    `probability` gives (n,) for clips (n, T, 3, H, W).
     """
     frames = range(len(clip))
 
@@ -37,7 +37,7 @@ def occlude_frames(clip: Tensor, probability: Callable[[Tensor], Tensor], *, cur
 
     single = probabilities([t] for t in frames) if len(clip) > 1 else ()
     order = tuple(sorted(frames, key=lambda t: single[t])) if single else (0,)
-    return Occlusion(single, order, probabilities(order[:count] for count in (frames if curve else frames[:1])))
+    return Occlusion(single, order, probabilities(order[:count] for count in frames))
 
 
 def stand_ins(num_frames: int, occluded: Collection[int]) -> list[int]:

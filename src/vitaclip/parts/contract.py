@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.backbones.vision import Trace, VisionTower
-from vitaclip.names import text_key
+from vitaclip.names import in_words, text_key
 
 INPUT = -1
 """The place before the first block, where a frame's embedded tokens are; blocks count from 0."""
@@ -232,7 +232,7 @@ class Head(Part):
 
 
 def _read_name(name: str) -> str:
-    return text_key(name.replace("_", " "))
+    return text_key(in_words(name))
 
 
 class CosineHead(Head):
@@ -289,7 +289,7 @@ def encode_templates(
     for template in templates:
         if template.count("{}") != 1:
             raise ValueError(f"template {template!r} must hold {{}} exactly once, where the class name goes")
-        texts = [template.replace("{}", name.replace("_", " ")) for name in names]
+        texts = [template.replace("{}", in_words(name)) for name in names]
         features.append(backbone.encode_texts(texts))
     return combine(features)
 

@@ -20,6 +20,7 @@ from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architectu
 from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
 from vitaclip.backbones.families.openai import blocks
 from vitaclip.backbones.families.table import Row, depth, fused, leading_axis, same, to_ours, to_theirs
+from vitaclip.names import in_words
 
 IGNORABLE = (r"prompt_learner\.token_prefix", r"prompt_learner\.token_suffix")
 """Buffers that follow from the token embedding and the class names."""
@@ -142,7 +143,7 @@ def name_buffers(names: Sequence[str], tokenizer: Tokenizer, token_embed: Tensor
     These are the embeddings of the start token (K, 1, W), and of name, full stop, end token and padding
     (K, room, W), looked up in `token_embed` (vocabulary, W).
     """
-    rows = [[*tokenizer.encode(name.replace("_", " ") + "."), tokenizer.end_id] for name in names]
+    rows = [[*tokenizer.encode(in_words(name) + "."), tokenizer.end_id] for name in names]
     padded = torch.tensor([row + [0] * (room - len(row)) for row in rows])
     start = torch.full((len(rows), 1), tokenizer.start_id)
     return {"prompt_learner.token_prefix": token_embed[start], "prompt_learner.token_suffix": token_embed[padded]}

@@ -17,7 +17,7 @@ from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import ShardError, VideoPath, is_local, with_retries
 from vitaclip.data.reading.tar import ShardContent, read_shard, to_video_path
-from vitaclip.names import ClassIndex, check_class_names, quoted
+from vitaclip.names import ClassIndex, check_class_names, in_words, quoted
 from vitaclip.strings import did_you_mean
 
 _TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|tbz2|txz)$", re.IGNORECASE)
@@ -85,7 +85,7 @@ def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, k
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
-    found = [folder.name.replace("_", " ") for folder in folders]
+    found = [in_words(folder.name) for folder in folders]
     names = check_class_names(found if class_names is None else class_names, str(root))
     index = ClassIndex(names)
     problems: list[str] = []

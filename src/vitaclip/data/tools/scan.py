@@ -22,6 +22,7 @@ from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import run_in_processes
 from vitaclip.files import csv_text, write_text
+from vitaclip.names import in_words
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat
 
 
@@ -87,7 +88,7 @@ def _folder_targets(folder: Path) -> Targets:
     if not paths:
         raise ValueError(f"{folder}: holds no video, at any depth; give the folder of the videos")
     in_class_folders = all(path.parent.parent == folder for path in paths)
-    return {path: path.parent.name.replace("_", " ") if in_class_folders else None for path in paths}
+    return {path: in_words(path.parent.name) if in_class_folders else None for path in paths}
 
 
 def scan_videos(paths: Sequence[VideoPath], config: ScanConfig) -> Iterator[BadVideo | None]:

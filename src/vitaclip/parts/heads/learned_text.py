@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.names import quoted
+from vitaclip.names import in_words, quoted
 from vitaclip.parts.contract import CosineHead, HeadInputs
 from vitaclip.parts.registry import register
 from vitaclip.settings import MAX_TOKENS, Config, PositiveInt, bounds
@@ -56,7 +56,7 @@ def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfi
     layout, room = tokenizer.layout, tokenizer.layout.room(context_length)
     rows, slots = [], []
     for name in names:
-        row, slot = _lay_out_one(name.replace("_", " "), tokenizer, config)
+        row, slot = _lay_out_one(in_words(name), tokenizer, config)
         if len(row) > room:
             raise ValueError(
                 f"class {quoted(name)} and {config.num_context} context tokens make {len(row) + context_length - room}"
@@ -125,7 +125,7 @@ class LearnedTextHead(CosineHead):
     def _embed_words(self, backbone: CLIP) -> Tensor:
         """Token embeddings (M, W) of the words that the context starts from."""
         words = self.config.init_words
-        ids = backbone.tokenizer.encode(words.replace("_", " "))
+        ids = backbone.tokenizer.encode(in_words(words))
         if len(ids) != self.config.num_context:
             raise ValueError(f"init_words = {words!r} makes {len(ids)} tokens; set num_context = {len(ids)}")
         return backbone.text.token_embed.weight[ids].detach()
