@@ -17,6 +17,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from parity_case import FOLDER, GOLDEN, checkpoint_error, checkpoints_of, load_case, measure_errors
+from tower_case import META, tower_errors
 
 COLUMNS = ("video_features", "text_features", "logits", "loss")
 OUTPUT_LIMIT, GRADIENT_LIMIT = 1e-9, 1e-6
@@ -36,6 +37,9 @@ def main() -> None:
     print("| case | precision | video features | text features | logits | loss | gradients (stored in float32) |")
     print("|---|---|---|---|---|---|---|")
     for file in files:
+        if file.name == GOLDEN and (file.parent / META).exists():
+            passed &= print_tower(file.parent, found)
+            continue
         if file.name == GOLDEN:
             for checkpoint in checkpoints_of(file):
                 name = "/".join(checkpoint.relative_to(file.parents[1]).parts)
@@ -67,6 +71,20 @@ def main() -> None:
     if options.out:
         timing.write_figures(options.out, {"threads": torch.get_num_threads()}, {"largest_relative_errors": found})
     sys.exit(0 if passed else 1)
+
+
+def print_tower(folder: Path, found: dict[str, object]) -> bool:
+    """A row of the table for each precision of an image-text tower; whether it is near enough, or refused."""
+    for dtype in (torch.float32, torch.float64):
+        try:
+            errors = tower_errors(folder, dtype)
+        except ValueError as refused:
+            print(f"| {folder.name} | refused: {refused} | | | | | |")
+            return False
+        names = ("image_features", "text_features", "logits_per_image")
+        print(f"| {folder.name} | {str(dtype)[6:]} | {' | '.join(f'{errors[name]:.0e}' for name in names)} | | |")
+        found[f"{folder.name}, {str(dtype)[6:]}"] = errors
+    return max(errors.values()) <= OUTPUT_LIMIT
 
 
 if __name__ == "__main__":

@@ -192,15 +192,31 @@ def test_open_clip_without_quick_gelu_is_gelu(folder: Path) -> None:
     assert load_backbone(folder).clip.config.vision.activation == "gelu"
 
 
-@pytest.mark.parametrize(
-    "change",
-    [{"vision_cfg": {"attentional_pool": True}}, {"text_cfg": {"hf_model_name": "roberta"}}, {"multimodal_cfg": {}}],
-)
-def test_other_open_clip_models_are_refused(folder: Path, change: dict[str, Any]) -> None:
+REFUSED = {
+    "CoCa's pool": {"vision_cfg": {"attentional_pool": True}},
+    "blocks of BERT or T5": {"text_cfg": {"hf_model_name": "roberta-base"}},
+    "CoCa's decoder": {"multimodal_cfg": {"layers": 12}},
+    "a ResNet": {"vision_cfg": {"layers": [3, 4, 6, 3]}},
+    "no convolutions": {"vision_cfg": {"timm_model_name": "convnext_base"}},
+    "layer scale": {"vision_cfg": {"ls_init_value": 1e-4}},
+    "a model of sound": {"audio_cfg": {"layers": 12}},
+    "not understood": {"text_cfg": {"window": 3}},
+}
+
+
+@pytest.mark.parametrize("reason", REFUSED)
+def test_other_open_clip_models_are_refused_with_reason(folder: Path, reason: str) -> None:
     torch.save(peers.openai_clip().state_dict(), folder / "open_clip_pytorch_model.bin")
-    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(**change)))
-    with pytest.raises(ValueError, match=r"is not CLIP's plain vision transformer"):
+    (folder / "open_clip_config.json").write_text(json.dumps(open_clip_config(**REFUSED[reason])))
+    with pytest.raises(ValueError, match=reason):
         load_backbone(folder)
+
+
+def test_unknown_family_names_those_that_are_near(folder: Path) -> None:
+    state = {name.replace("visual.", "vision."): value for name, value in peers.openai_clip().state_dict().items()}
+    torch.save(state, folder / "clip.pt")
+    with pytest.raises(ValueError, match=r"near are OpenAI and open_clip \('visual\.conv1\.weight' where it has"):
+        load_backbone(folder / "clip.pt")
 
 
 def test_each_key_is_accounted_for(folder: Path) -> None:

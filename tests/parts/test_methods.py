@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from small_world import NAMES
 from tiny import learned_text, parameter_of, tiny_backbone, tiny_model
+from vitaclip.backbones.pooling import QueryAttention
 from vitaclip.backbones.vision import Trace
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.video_read import VideoReadHead
-from vitaclip.parts.pools.evl_decoder import DecodePool, QueryAttention
+from vitaclip.parts.pools.evl_decoder import DecodePool
 from vitaclip.runtime import RuntimeConfig, autocast
 from vitaclip.train.config import OptimConfig
 from vitaclip.train.optim import group_settings

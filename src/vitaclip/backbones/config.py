@@ -68,7 +68,7 @@ class VisionConfig(TransformerConfig):
     """What is pooled: the class token, the mean of the patches, or all tokens by a learned probe that attends to
     them."""
     pool_heads: NonNegativeInt = 0
-    """Heads of the attention pool; 0 where there is none."""
+    """Heads of the attention pool. 0: as many as those of the blocks."""
     pool_mlp_ratio: PositiveFloat = 4.0
     """Hidden width of the attention pool's MLP over `width`."""
 
@@ -76,8 +76,7 @@ class VisionConfig(TransformerConfig):
         super().__post_init__()
         require(self.image_size >= self.patch_size, self, "image_size", f"must be at least {self.patch_size}, a patch")
         require(self.class_token or self.pool != "class", self, "pool", "there is no class token; choose another")
-        heads = self.pool_heads if self.pool == "attention" else 1
-        require(heads > 0 and self.width % heads == 0, self, "pool_heads", f"must divide width = {self.width}")
+        require(self.width % (self.pool_heads or 1) == 0, self, "pool_heads", f"must divide width = {self.width}")
         turned = self.rope == "none" or self.width // self.heads % 4 == 0
         require(turned, self, "rope", "heads must be a multiple of 4 wide to be turned by row and column")
 
@@ -90,6 +89,11 @@ class VisionConfig(TransformerConfig):
     def num_patches(self) -> int:
         """N, the patches of one frame."""
         return self.grid_side**2
+
+    @property
+    def num_tokens(self) -> int:
+        """L, the patches of one frame and the class token if there is one."""
+        return self.num_patches + self.class_token
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,18 @@
 """Which format a file or folder with a CLIP is in, and how to read it."""
 
+from collections.abc import Mapping
+from difflib import get_close_matches
+from itertools import islice
 from pathlib import Path
 
 from torch import Tensor
 
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import Activation
+from vitaclip.backbones.families import open_clip
 from vitaclip.backbones.families.family import CLIPWeights, families
 from vitaclip.backbones.hub import WEIGHTS, find_weights
+from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE
 from vitaclip.backbones.reading import check_dtypes, open_state, to_float32
 from vitaclip.strings import one_line
 from vitaclip.untrusted import reading
@@ -78,9 +83,10 @@ def _without_prefix(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
         return state
     found = [(name, each.key) for name in state for each in families() if name.endswith(f".{each.key}")]
     if len(found) != 1:
+        if (file.parent / OPEN_CLIP_CONFIG_FILE).is_file():
+            open_clip.read_settings(file.parent)  # says what of the model is not built
         raise ValueError(
-            f"{file}: not a CLIP of a known format (its first names are {sorted(state)[:3]}); known are those of"
-            f" {', '.join(family.name for family in families())}"
+            f"{file}: not a CLIP of a known format (its first names are {sorted(state)[:3]}); {_near_families(state)}"
         )
     prefix = found[0][0].removesuffix(found[0][1])
     others = sorted(name for name in state if not name.startswith(prefix))
@@ -90,3 +96,12 @@ def _without_prefix(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
             " save the CLIP's state_dict() alone"
         )
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+
+
+def _near_families(state: Mapping[str, Tensor]) -> str:
+    """Which families have a name that is like one of the file's, and how the two differ; all of them if none has."""
+    near = {each: get_close_matches(each.key, islice(state, 2000), n=1, cutoff=0.75) for each in families()}
+    found = [f"{each.name} ({each.key!r} where it has {name[0]!r})" for each, name in near.items() if name]
+    if found:
+        return f"near are {', '.join(found[:3])}"
+    return f"known are those of {', '.join(each.name for each in families())}"

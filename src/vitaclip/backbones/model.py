@@ -1,4 +1,4 @@
-"""CLIP: two towers into one space.
+"""An image-text model: two towers into one space.
 
 Axes: ... any leading axes, H x W pixels, K texts, L tokens, D embedding.
 """
@@ -22,8 +22,6 @@ class CLIP(nn.Module):
     pixel_mean: Tensor
     pixel_std: Tensor
     tokenizer: Tokenizer
-    offers: frozenset[str] = frozenset({"class token", "patches", "queries and keys", "square patches"})
-    """What parts may ask of it beyond the contract that all backbones keep."""
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
@@ -31,6 +29,8 @@ class CLIP(nn.Module):
         self.vision = VisionTower(config)
         self.text = TextTower(config)
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        if config.similarity == "sigmoid":
+            self.logit_bias = nn.Parameter(torch.tensor(-10.0))
         self._register_pixel_statistics()
         self._init_weights()
 
@@ -47,12 +47,18 @@ class CLIP(nn.Module):
         clip._register_pixel_statistics()
         return clip
 
+    @property
+    def offers(self) -> frozenset[str]:
+        """What parts may ask of it beyond the contract that all backbones keep."""
+        pooled = {"class token"} if self.config.vision.pool == "class" else set()
+        return frozenset({"patches", "queries and keys", "square patches"} | pooled)
+
     def resized(self, image_size: int) -> "CLIP":
-        """The same CLIP for square images of `image_size` pixels a side, a multiple of the patch size; all weights but
-        the positions are shared."""
+        """The same model for square images of `image_size` pixels a side; all weights but the positions are shared."""
         config = replace(self.config, vision=replace(self.config.vision, image_size=image_size))
         state = self.state_dict()
-        positions = resize_positions(state["vision.pos_embed"], image_size // config.vision.patch_size)
+        vision = config.vision
+        positions = resize_positions(state["vision.pos_embed"], vision.grid_side, class_token=vision.class_token)
         return CLIP.from_state(config, {**state, "vision.pos_embed": positions})
 
     def normalize_pixels(self, pixels: Tensor) -> Tensor:
@@ -64,8 +70,13 @@ class CLIP(nn.Module):
         return self.vision(images)
 
     def encode_ids(self, ids: Tensor, end: Tensor) -> Tensor:
-        """Features (K, D), not of unit length, of token ids (K, L) whose end tokens stand at `end` (K,)."""
+        """Features (K, D), not of unit length, of token ids (K, L) whose features are at `end` (K,)."""
         return self.text(self.text.token_embed(ids), end)
+
+    def logits(self, image: Tensor, text: Tensor) -> Tensor:
+        """Logits (..., K) of image features (..., D) and those of texts (K, D), all of unit length."""
+        logits = self.logit_scale.exp() * image @ text.T
+        return logits + self.logit_bias if self.config.similarity == "sigmoid" else logits
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """Features (K, D), not of unit length, of whole texts."""
@@ -89,11 +100,13 @@ class CLIP(nn.Module):
         """Start as CLIP does, for training one from scratch."""
         vision, text = self.vision, self.text
         scale = vision.config.width**-0.5
-        for parameter in (vision.cls_embed, vision.pos_embed, vision.proj):
-            nn.init.normal_(parameter, std=scale)
+        for name in ("cls_embed", "pos_embed", "proj"):
+            if hasattr(vision, name):
+                nn.init.normal_(vision.get_parameter(name), std=scale)
         nn.init.normal_(text.token_embed.weight, std=0.02)
         nn.init.normal_(text.pos_embed, std=0.01)
-        nn.init.normal_(text.proj, std=text.config.width**-0.5)
+        if text.config.projection != "none":
+            nn.init.normal_(text.proj, std=text.config.width**-0.5)
         # The patch embedding of CLIP has no bias; ours is there for checkpoints that hold one.
         nn.init.zeros_(vision.patch_embed.bias)  # type: ignore[arg-type]
         for tower in (vision, text):

@@ -1,4 +1,4 @@
-"""CLIP's text tower (Radford et al., 2021).
+"""The text tower, a transformer with the options of all families.
 
 Axes: K texts, L tokens, W channels, D embedding.
 """
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vitaclip.backbones.config import CLIPConfig
-from vitaclip.backbones.transformer import Block, checkpoint_activations
+from vitaclip.backbones.config import CLIPConfig, TextConfig
+from vitaclip.backbones.transformer import Tower, checkpoint_activations
 
 CHUNK_SIZE = 128
 """Texts that go through the tower at a time on a CPU, of like length, so that few carry padding. A GPU takes as many as
@@ -19,8 +19,10 @@ MAX_STORED_TEXTS = 1024
 number of texts trains with the activations of so many, for at most half as much work again."""
 
 
-class TextTower(nn.Module):
-    """A causal transformer whose output at the end token is the text's feature."""
+class TextTower(Tower):
+    """A transformer whose output at one token, mostly the end of the text, is the text's feature."""
+
+    config: TextConfig
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
@@ -28,22 +30,21 @@ class TextTower(nn.Module):
         self.config = text
         self.token_embed = nn.Embedding(text.vocab_size, text.width)
         self.pos_embed = nn.Parameter(torch.empty(text.context_length, text.width))
-        self.blocks = nn.ModuleList(
-            Block(text.width, text.heads, text.mlp_hidden, text.activation) for _ in range(text.depth)
-        )
-        self.norm_final = nn.LayerNorm(text.width)
-        self.proj = nn.Parameter(torch.empty(text.width, config.embed_dim))
+        self._add_blocks()
+        self.norm_final = nn.LayerNorm(text.width, text.norm_epsilon)
+        self._add_projection(config.embed_dim)
 
     def forward(
         self, embeddings: Tensor, end: Tensor, slots: Tensor | None = None, deep: Sequence[Tensor] = ()
     ) -> Tensor:
         """Encode token embeddings, learned or looked up.
 
-        The order is causal, so tokens past a text's end never change its feature: L need only reach the last end.
+        Where the order is causal, tokens past a text's end never change its feature: L need only reach the last end.
+        Where all tokens see all, L is the context length.
 
         Args:
             embeddings: (K, L, W) without positions.
-            end: (K,) int64, where each text's end token stands.
+            end: (K,) int64, where the token stands whose output is the text's feature.
             slots: (K, M) int64, where learned tokens stand.
             deep: tokens (M, W) that replace those in `slots` before the second block, the third, and so on; without
                 positions.
@@ -51,10 +52,12 @@ class TextTower(nn.Module):
         Returns:
             (K, D) features, not of unit length.
         """
+        causal = self.config.order == "causal"
+        assert causal or embeddings.shape[1] == self.config.context_length, "padding is seen, so it has to be there"
         order = end.argsort()
         end = end[order]
         slots = None if slots is None else slots[order]
-        lengths = (end + 1).tolist()
+        lengths = (end + 1).tolist() if causal else [embeddings.shape[1]] * len(end)
         features = []
         size = MAX_STORED_TEXTS if embeddings.device.type == "cuda" else CHUNK_SIZE
         for start, texts in zip(range(0, len(end), size), embeddings[order].split(size), strict=True):
@@ -80,5 +83,5 @@ class TextTower(nn.Module):
                 assert slots is not None
                 tokens = deep[number - 1].to(x.dtype).expand(len(x), -1, -1)
                 x = x.index_put((texts[:, None], slots), tokens)
-            x = block(x, causal=True)
-        return self.norm_final(x[texts, end]) @ self.proj
+            x = block(x, causal=self.config.order == "causal")
+        return self.project(self.norm_final(x[texts, end]))

@@ -1,17 +1,20 @@
-"""The pre-norm transformer block that both of CLIP's towers are made of.
+"""The pre-norm transformer block that all towers are made of.
 
 Axes: ... any leading axes (videos, frames, classes), L tokens, P context tokens, C channels.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vitaclip.backbones.config import Activation
+from vitaclip.backbones.config import Activation, TransformerConfig
 from vitaclip.backbones.kernels import Linear, linear, scaled_dot_product_attention
+from vitaclip.backbones.rope import rotate
 
 
 def quick_gelu(x: Tensor) -> Tensor:
@@ -22,7 +25,12 @@ def quick_gelu(x: Tensor) -> Tensor:
     return F.silu(1.702 * x).div_(1.702)
 
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"quick_gelu": quick_gelu, "gelu": F.gelu}
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "quick_gelu": quick_gelu,
+    "gelu": F.gelu,
+    "gelu_tanh": partial(F.gelu, approximate="tanh"),
+    "silu": F.silu,
+}
 
 
 def checkpoint_activations(run: Callable[..., Tensor], *inputs: object) -> Tensor:
@@ -35,17 +43,24 @@ class Attention(nn.Module):
 
     Queries come from the tokens alone; keys and values from the tokens and the context. Each group of context
     tokens is projected at its own size and only then spread over the batch, so tokens shared by all frames
-    of a video, or by all videos, are projected once.
+    of a video, or by all videos, are projected once. Context has no place in the image, so RoPE does not turn it.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, inner_norm: nn.Module | None = None) -> None:
         super().__init__()
         self.heads = heads
         self.qkv = Linear(width, 3 * width)
+        self.inner_norm = inner_norm or nn.Identity()
         self.out = Linear(width, width)
 
     def forward(
-        self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False, keep: int | None = None
+        self,
+        x: Tensor,
+        context: Sequence[Tensor] = (),
+        *,
+        causal: bool = False,
+        keep: int | None = None,
+        rope: Tensor | None = None,
     ) -> Tensor:
         """Attend from tokens (..., L, C) to them and the context: (..., keep or L, C).
 
@@ -54,6 +69,7 @@ class Attention(nn.Module):
             context: groups of context tokens, each (..., P, C) with leading axes that broadcast to those of x.
             causal: token l sees tokens 0..l only; takes neither context nor `keep`.
             keep: only so many tokens, from the first on, look; None: all of them.
+            rope: how the tokens' queries and keys are turned, as `rope.rotations` gives it; None: not at all.
         """
         assert not causal or (not context and keep is None), "the order of such tokens is not defined"
         width = x.shape[-1]
@@ -62,19 +78,22 @@ class Attention(nn.Module):
         else:  # queries of their own: beside copied keys and values, a view would keep all three for the way back
             query = linear(x[..., :keep, :], self.qkv.weight[:width], self.qkv.bias[:width])
             own = self._keys_and_values(x)
-        looked_at = zip(own, *(self._keys_and_values(group) for group in context), strict=True)
+        query, key, value = (self._split_heads(part) for part in (query, *own))
+        query, key = rotate(query, rope), rotate(key, rope)
+        others = ([self._split_heads(part) for part in self._keys_and_values(group)] for group in context)
+        looked_at = zip((key, value), *others, strict=True)
         key, value = (self._join(groups, x.shape[:-2]) for groups in looked_at)
-        query = self._split_heads(query)
         # The fused kernels want exactly one batch axis.
         query, key, value = (part.flatten(end_dim=-4) if part.dim() > 4 else part for part in (query, key, value))
         mixed = scaled_dot_product_attention(query, key, value, causal=causal)
-        return self.out(mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width))
+        mixed = mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width)
+        return self.out(self.inner_norm(mixed))
 
-    def queries_and_keys(self, x: Tensor) -> list[Tensor]:
+    def queries_and_keys(self, x: Tensor, rope: Tensor | None = None) -> list[Tensor]:
         """What tokens (..., L, C) ask for and answer to, by head: two of (..., heads, L, C / heads)."""
         width = x.shape[-1]
         both = linear(x, self.qkv.weight[: 2 * width], self.qkv.bias[: 2 * width]).chunk(2, dim=-1)
-        return [self._split_heads(part) for part in both]
+        return [rotate(self._split_heads(part), rope) for part in both]
 
     def _keys_and_values(self, x: Tensor) -> list[Tensor]:
         """Two of (..., P, C)."""
@@ -82,9 +101,10 @@ class Attention(nn.Module):
         return list(linear(x, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=-1))
 
     def _join(self, groups: Sequence[Tensor], batch: torch.Size) -> Tensor:
-        """Groups of (..., P, C) -> (*batch, heads, all of their tokens, C / heads)."""
-        split = [self._split_heads(group) for group in groups]
-        return torch.cat([part.expand(*batch, *part.shape[-3:]) for part in split], dim=-2) if split[1:] else split[0]
+        """Groups of (..., heads, P, C / heads) -> (*batch, heads, all of their tokens, C / heads)."""
+        if not groups[1:]:
+            return groups[0]
+        return torch.cat([part.expand(*batch, *part.shape[-3:]) for part in groups], dim=-2)
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """(..., L, C) -> (..., heads, L, C / heads)."""
@@ -92,17 +112,29 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Two linear layers with CLIP's activation between them."""
+    """Two linear layers with an activation between them, or with the activation of a third one as a gate (SwiGLU)."""
 
-    def __init__(self, width: int, hidden: int, activation: Activation) -> None:
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        activation: Activation,
+        *,
+        gated: bool = False,
+        inner_norm: nn.Module | None = None,
+    ) -> None:
         super().__init__()
+        self.gate = Linear(width, hidden) if gated else None
         self.fc1 = Linear(width, hidden)
+        self.inner_norm = inner_norm or nn.Identity()
         self.fc2 = Linear(hidden, width)
         self.activation = ACTIVATIONS[activation]
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
-        return self.fc2(self.activation(self.fc1(x)))
+        hidden = self.fc1(x)
+        hidden = self.activation(hidden) if self.gate is None else self.activation(self.gate(x)) * hidden
+        return self.fc2(self.inner_norm(hidden))
 
 
 class Block(nn.Module):
@@ -114,22 +146,71 @@ class Block(nn.Module):
 
     recompute = False
 
-    def __init__(self, width: int, heads: int, mlp_hidden: int, activation: Activation) -> None:
+    def __init__(
+        self,
+        width: int,
+        heads: int,
+        mlp_hidden: int,
+        activation: Activation,
+        *,
+        norm_epsilon: float = 1e-5,
+        gated: bool = False,
+        inner_norm: bool = False,
+    ) -> None:
         super().__init__()
-        self.norm1 = nn.LayerNorm(width)
-        self.attention = Attention(width, heads)
-        self.norm2 = nn.LayerNorm(width)
-        self.mlp = MLP(width, mlp_hidden, activation)
+
+        def inner(size: int) -> nn.Module | None:
+            return nn.LayerNorm(size, norm_epsilon) if inner_norm else None
+
+        self.norm1 = nn.LayerNorm(width, norm_epsilon)
+        self.attention = Attention(width, heads, inner(width))
+        self.norm2 = nn.LayerNorm(width, norm_epsilon)
+        self.mlp = MLP(width, mlp_hidden, activation, gated=gated, inner_norm=inner(mlp_hidden))
 
     def forward(
-        self, x: Tensor, context: Sequence[Tensor] = (), *, causal: bool = False, keep: int | None = None
+        self,
+        x: Tensor,
+        context: Sequence[Tensor] = (),
+        *,
+        causal: bool = False,
+        keep: int | None = None,
+        rope: Tensor | None = None,
     ) -> Tensor:
         """Run the block; see `Attention.forward` for shapes. With `keep` the other tokens are not computed further."""
         if self.recompute and torch.is_grad_enabled():
-            return checkpoint_activations(self._run, x, context, causal, keep)
-        return self._run(x, context, causal, keep)
+            return checkpoint_activations(self._run, x, context, causal, keep, rope)
+        return self._run(x, context, causal, keep, rope)
 
-    def _run(self, x: Tensor, context: Sequence[Tensor], causal: bool, keep: int | None) -> Tensor:
+    def _run(self, x: Tensor, context: Sequence[Tensor], causal: bool, keep: int | None, rope: Tensor | None) -> Tensor:
         normed = [self.norm1(group) for group in context]
-        x = x[..., :keep, :] + self.attention(self.norm1(x), normed, causal=causal, keep=keep)
+        x = x[..., :keep, :] + self.attention(self.norm1(x), normed, causal=causal, keep=keep, rope=rope)
         return x + self.mlp(self.norm2(x))
+
+
+class Tower(nn.Module):
+    """What both towers have: blocks of one kind, and a last linear layer into the shared space.
+
+    A tower calls `_add_blocks` and `_add_projection` where they stand in the order of its parameters, which decides in
+    which order an optimizer sees them.
+    """
+
+    config: TransformerConfig
+
+    def _add_blocks(self, **options: Any) -> None:
+        config = self.config
+        sizes = (config.width, config.heads, config.mlp_hidden, config.activation)
+        blocks = (Block(*sizes, norm_epsilon=config.norm_epsilon, **options) for _ in range(config.depth))
+        self.blocks = nn.ModuleList(blocks)
+
+    def _add_projection(self, embed_dim: int) -> None:
+        if self.config.projection != "none":
+            self.proj = nn.Parameter(torch.empty(self.config.width, embed_dim))
+        if self.config.projection == "bias":
+            self.proj_bias = nn.Parameter(torch.zeros(embed_dim))
+
+    def project(self, pooled: Tensor) -> Tensor:
+        """Take what was pooled (..., C) into the shared space (..., D)."""
+        if self.config.projection == "none":
+            return pooled
+        projected = pooled @ self.proj
+        return projected + self.proj_bias if self.config.projection == "bias" else projected

@@ -1,4 +1,4 @@
-"""CLIP's image tower (Radford et al., 2021; Dosovitskiy et al., 2021).
+"""The image tower, a vision transformer (Dosovitskiy et al., 2021) with the options of all families.
 
 Axes: ... any leading axes (images, or videos and frames), H x W pixels, N patches, L tokens, C channels, D embedding.
 """
@@ -11,8 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitaclip.backbones.config import CLIPConfig
-from vitaclip.backbones.transformer import Block
+from vitaclip.backbones.config import CLIPConfig, VisionConfig
+from vitaclip.backbones.pooling import AttentionPool
+from vitaclip.backbones.rope import rotations
+from vitaclip.backbones.transformer import Block, Tower
 
 
 @dataclass(frozen=True)
@@ -33,35 +35,38 @@ BeforeBlock = Callable[[int, Tensor], tuple[Tensor, Mapping[str, Tensor]]]
 that go in and the context by its kind."""
 
 
-class VisionTower(nn.Module):
-    """A vision transformer: patches and a cls token in, the cls token's projection out."""
+class VisionTower(Tower):
+    """A vision transformer: patches in, one feature out. Its options are described at `VisionConfig`."""
+
+    config: VisionConfig
 
     def __init__(self, config: CLIPConfig) -> None:
         super().__init__()
         vision = config.vision
         self.config = vision
         self.patch_embed = nn.Conv2d(3, vision.width, vision.patch_size, stride=vision.patch_size)
-        self.cls_embed = nn.Parameter(torch.empty(vision.width))
-        self.pos_embed = nn.Parameter(torch.empty(1 + vision.num_patches, vision.width))
-        self.norm_pre = nn.LayerNorm(vision.width)
-        self.blocks = nn.ModuleList(
-            Block(vision.width, vision.heads, vision.mlp_hidden, vision.activation) for _ in range(vision.depth)
-        )
-        self.norm_post = nn.LayerNorm(vision.width)
-        self.proj = nn.Parameter(torch.empty(vision.width, config.embed_dim))
+        if vision.class_token:
+            self.cls_embed = nn.Parameter(torch.empty(vision.width))
+        self.pos_embed = nn.Parameter(torch.empty(vision.num_tokens, vision.width))
+        self.norm_pre = nn.LayerNorm(vision.width, vision.norm_epsilon) if vision.norm_pre else nn.Identity()
+        self._add_blocks(gated=vision.gated, inner_norm=vision.inner_norm)
+        self.norm_post = nn.LayerNorm(vision.width, vision.norm_epsilon)
+        if vision.pool == "attention":
+            self.pool = AttentionPool(vision)
+        self._add_projection(config.embed_dim)
 
     def embed(self, images: Tensor) -> Tensor:
-        """Cut normalised images (..., 3, H, W) into tokens with positions (..., 1 + N, C): the cls token, then the
-        patches row by row."""
+        """Cut normalised images (..., 3, H, W) into tokens with positions (..., L, C): the class token if there is one,
+        then the N patches row by row."""
         size = self.config.image_size
         if images.shape[-3:] != (3, size, size):
             raise ValueError(
                 f"images of shape {tuple(images.shape)}: this backbone takes (..., 3, {size}, {size}); resize first"
             )
         patches = self.patch_embed(images.flatten(end_dim=-4)).flatten(2).transpose(1, 2)
-        cls = self.cls_embed.expand(len(patches), 1, -1)
-        tokens = torch.cat([cls, patches], dim=1) + self.pos_embed
-        return tokens.unflatten(0, images.shape[:-3])
+        if self.config.class_token:
+            patches = torch.cat([self.cls_embed.expand(len(patches), 1, -1), patches], dim=1)
+        return (patches + self.pos_embed).unflatten(0, images.shape[:-3])
 
     def run_blocks(
         self,
@@ -74,31 +79,41 @@ class VisionTower(nn.Module):
         each did. Of the last block only the tokens that `frame_features` reads are computed, unless `all_tokens` is
         set."""
         tokens = self.norm_pre(tokens)
-        last = len(self.blocks) - 1
+        last, rope = len(self.blocks) - 1, rotations(self.config, tokens)
         for number, block in enumerate(self.blocks):
             assert isinstance(block, Block)
             tokens, context = before(number, tokens)
             keep = self.num_feature_tokens if number == last and not all_tokens else None
-            output = block(tokens, context=list(context.values()), keep=keep)
+            output = block(tokens, context=list(context.values()), keep=keep, rope=rope)
             yield Trace(block, tokens, output, context)
             tokens = output
 
     @property
     def num_feature_tokens(self) -> int | None:
         """How many tokens of the last block, from the first on, `frame_features` reads; None: all of them."""
-        return 1
+        return 1 if self.config.pool == "class" else None
 
     def frame_token(self, tokens: Tensor) -> Tensor:
-        """What stands for a frame: (..., L, C) -> (..., C); here its cls token."""
-        return tokens[..., 0, :]
+        """What stands for a frame: (..., L, C) -> (..., C). It is the tower's own pooling with uniform weights and
+        without a norm: the class token where that is pooled, else the mean of the tokens that are."""
+        if self.config.pool == "class":
+            return tokens[..., 0, :]
+        own = self.patches(tokens) if self.config.pool == "mean" else self.own_tokens(tokens)
+        return own.mean(dim=-2)
+
+    def own_tokens(self, tokens: Tensor) -> Tensor:
+        """The class token, if there is one, and the patches, without what was added behind: (..., L, C)."""
+        return tokens[..., : self.config.num_tokens, :]
 
     def patches(self, tokens: Tensor) -> Tensor:
-        """The patches among tokens (..., L, C), without the cls token and what was added behind: (..., N, C)."""
-        return tokens[..., 1 : 1 + self.config.num_patches, :]
+        """The patches among tokens (..., L, C), without the class token and what was added behind: (..., N, C)."""
+        return self.own_tokens(tokens)[..., int(self.config.class_token) :, :]
 
     def frame_features(self, tokens: Tensor) -> Tensor:
         """Take the last block's tokens (..., L, C) into the shared space (..., D)."""
-        return self.norm_post(self.frame_token(tokens)) @ self.proj
+        if self.config.pool == "attention":
+            return self.project(self.pool(self.norm_post(self.own_tokens(tokens))))
+        return self.project(self.norm_post(self.frame_token(tokens)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Image features (..., D), not of unit length, of images (..., 3, H, W)."""
@@ -106,12 +121,12 @@ class VisionTower(nn.Module):
         return self.frame_features(last.output)
 
 
-def resize_positions(positions: Tensor, side: int) -> Tensor:
-    """Resample position embeddings (1 + N, C), the cls token's first, to (1 + side * side, C).
+def resize_positions(positions: Tensor, side: int, *, class_token: bool = True) -> Tensor:
+    """Resample position embeddings (L, C), the class token's first if there is one, to a grid of side * side patches.
 
     Bicubic with antialiasing, as open_clip does it.
     """
-    cls, patches = positions[:1], positions[1:]
+    cls, patches = positions[: int(class_token)], positions[int(class_token) :]
     old = math.isqrt(len(patches))
     grid = patches.view(1, old, old, -1).permute(0, 3, 1, 2)
     resized = F.interpolate(grid, size=(side, side), mode="bicubic", antialias=True, align_corners=False)

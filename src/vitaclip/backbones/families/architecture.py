@@ -12,8 +12,8 @@ from vitaclip.backbones.pixels import CLIP_PIXELS
 
 HEAD_WIDTH = 64
 """Of every CLIP that OpenAI published, and of most others. No weight tells it."""
-HEAD_WIDTHS = {(1280, 32): 80, (1408, 40): 88, (1664, 48): 104}
-"""(width, depth) of open_clip's ViT-H-14, ViT-g-14 and ViT-bigG-14, which differ."""
+HEAD_WIDTHS = {(1152, 27): 72, (1280, 32): 80, (1408, 40): 88, (1536, 40): 96, (1536, 50): 96, (1664, 48): 104}
+"""(width, depth) of SigLIP's So400m, ViT-H, ViT-g, SigLIP 2's g-opt, PE-Core's G and ViT-bigG, which differ."""
 
 
 def read_architecture(

@@ -66,15 +66,14 @@ class Family:
     read: ReadFamily | None = None
     complete: CompleteFamily | None = None
     """In place of `read`, for files that lack the backbone they were trained on."""
-    of_trained: bool = False
-    """Whether such files hold parts beside a backbone. These families are asked first, since the key of a plain
-    backbone may be in the file as well."""
+    first: bool = False
+    """Whether it is asked before the others, since its files may have the key of a plain backbone as well."""
 
 
 _FAMILIES: dict[str, Family] = {}
 
 
-def register_family(name: str, key: str, *, of_trained: bool = False) -> Callable[[ReadT], ReadT]:
+def register_family(name: str, key: str, *, first: bool = False) -> Callable[[ReadT], ReadT]:
     """A decorator that makes a function known as what reads a family; see `Family`.
 
     >>> @register_family("my lab", "towers.image.conv")
@@ -83,7 +82,7 @@ def register_family(name: str, key: str, *, of_trained: bool = False) -> Callabl
     """
 
     def add(read: ReadT) -> ReadT:
-        _FAMILIES[key] = Family(name, key, read, of_trained=of_trained)
+        _FAMILIES[key] = Family(name, key, read, first=first)
         return read
 
     return add
@@ -93,16 +92,16 @@ def register_incomplete(name: str, key: str) -> Callable[[CompleteT], CompleteT]
     """A decorator that makes a function known as what completes a family of files that lack their backbone."""
 
     def add(complete: CompleteT) -> CompleteT:
-        _FAMILIES[key] = Family(name, key, complete=complete, of_trained=True)
+        _FAMILIES[key] = Family(name, key, complete=complete, first=True)
         return complete
 
     return add
 
 
 def families() -> tuple[Family, ...]:
-    """All families: those of this package, and those registered from outside; trained models come first."""
+    """All families: those of this package, and those registered from outside; see `Family.first`."""
     import_registered("vitaclip.backbones.families")
-    return tuple(sorted(_FAMILIES.values(), key=lambda family: not family.of_trained))
+    return tuple(sorted(_FAMILIES.values(), key=lambda family: not family.first))
 
 
 def read_config_file(path: Path) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 open_clip's `CustomTextCLIP` puts the text tower under `text.`; otherwise the names are the same.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -11,10 +11,11 @@ from torch import Tensor
 from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families import open_clip
 from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CLIPWeights, read_config_file, register_family
-from vitaclip.backbones.families.table import Row, same, to_ours, without_bias
-from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE, open_clip_pixels
+from vitaclip.backbones.families.family import CLIPWeights, register_family
+from vitaclip.backbones.families.table import Row, layer, same, to_ours
+from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE
 
+WHAT = "a CLIP under OpenAI's or open_clip's names"
 IGNORABLE = ("input_resolution", "context_length", "vocab_size", r".*attn_mask", r".*position_ids")
 """Sizes that OpenAI's files carry as tensors (the weights say the same), and masks and counters that are no weights."""
 OPENAI_ONLY = "input_resolution"
@@ -49,29 +50,28 @@ TABLE = [
             "text.proj": "text_projection",
         }
     ),
-    without_bias("vision.patch_embed", "visual.conv1"),
+    layer("vision.patch_embed", "visual.conv1"),
     *blocks("vision.blocks", "visual.transformer.resblocks"),
     *blocks("text.blocks", "transformer.resblocks"),
 ]
 
 
-def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert(state: Mapping[str, Tensor], table: Sequence[Row] = TABLE, what: str = WHAT) -> dict[str, Tensor]:
     """A state dict under OpenAI's names -> ours."""
-    theirs = dict(state)
-    if "text.token_embedding.weight" in theirs:
-        theirs = {name.removeprefix("text."): tensor for name, tensor in theirs.items()}
-    if "text_projection.weight" in theirs:  # a linear layer in some of open_clip's
-        theirs["text_projection"] = theirs.pop("text_projection.weight").T
-    return to_ours(theirs, TABLE, "a CLIP under OpenAI's or open_clip's names", IGNORABLE)
+    if "text.token_embedding.weight" in state:
+        state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
+    return to_ours(state, table, what, IGNORABLE)
 
 
 @register_family("OpenAI and open_clip", "visual.conv1.weight")
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """OpenAI's own files and open_clip's, whose config lies beside them; without it the user says the activation."""
-    ours = convert(state)
     if (folder / OPEN_CLIP_CONFIG_FILE).is_file():
-        config = open_clip.read_config(read_config_file(folder / OPEN_CLIP_CONFIG_FILE), ours, open_clip_pixels(folder))
+        model = open_clip.read_settings(folder)
+        ours = convert(state, open_clip.with_options(TABLE))
+        config = open_clip.read_config(folder, model, ours)
         return CLIPWeights("open_clip", config, ours, folder)
+    ours = convert(state)
     if OPENAI_ONLY in state:
         return CLIPWeights("OpenAI", read_architecture(ours), ours, folder)
     if activation is None:

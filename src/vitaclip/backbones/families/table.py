@@ -1,17 +1,20 @@
 """Weight conversion as a table: which tensors of a foreign format hold the numbers of which tensors of ours, and how.
 
 A format is a list of rows and nothing else; two functions turn a whole state dict either way and account for each key.
-In a row's names `#` stands for the number of a block, and `*` for `weight` and `bias`.
+In a row's names `#` stands for the number of a block, and `*` for `weight` and `bias`. A foreign name that ends in `?`
+may be missing; a row's conversion then gets None in its place.
 """
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-Convert = Callable[[list[Tensor]], list[Tensor]]
+Convert = Callable[[list[Any]], list[Any]]
+"""Between the tensors of both sides, in the order of a row's names."""
 MAX_DEPTH = 1000
 """Blocks of a tower, at most."""
 
@@ -41,20 +44,43 @@ def same(names: Mapping[str, str], kind: str = "") -> list[Row]:
     return [Row((ours,), (theirs,), kind=kind) for ours, theirs in names.items()]
 
 
-def transposed(ours: str, theirs: str) -> Row:
+def transposed(ours: str, theirs: str, kind: str = "") -> Row:
     """A matrix that is multiplied from the right here and from the left there."""
-    return Row((ours,), (theirs,), lambda there: [there[0].T], lambda here: [here[0].T])
+    return Row((ours,), (theirs,), lambda there: [there[0].T], lambda here: [here[0].T], kind)
 
 
-def fused(ours: str, theirs: str, kind: str = "") -> Row:
-    """q, k and v one under the other here, apart there; `theirs` holds `{}` in their place."""
-    names = tuple(theirs.format(part) for part in "qkv")
-    return Row((ours,), names, lambda parts: [torch.cat(parts)], lambda whole: list(whole[0].chunk(3)), kind)
+def fused(ours: str, theirs: str, kind: str = "", *, optional: str = "") -> Row:
+    """q, k and v one under the other here, apart there; `theirs` holds `{}` in their place. The `optional` one of them
+    is zero if it is missing, as the bias of EVA's keys."""
+
+    def join(parts: list[Any]) -> list[Tensor]:
+        there = next(part for part in parts if part is not None)
+        return [torch.cat([torch.zeros_like(there) if part is None else part for part in parts])]
+
+    names = tuple(theirs.format(part) + "?" * (part == optional) for part in "qkv")
+    return Row((ours,), names, join, lambda whole: list(whole[0].chunk(3)), kind)
 
 
 def leading_axis(ours: str, theirs: str, kind: str = "") -> Row:
     """The same tensor with an axis of size 1 in front there."""
     return Row((ours,), (theirs,), lambda there: [there[0][0]], lambda here: [here[0][None]], kind)
+
+
+def reshaped(ours: str, theirs: str, shape: tuple[int, ...], kind: str = "") -> Row:
+    """The same numbers in another shape there; `shape` is ours."""
+    return Row((ours,), (theirs,), lambda there: [there[0].reshape(shape)], kind=kind)
+
+
+def single_query(ours: str, theirs: tuple[str, str]) -> Row:
+    """An attention of one query, whose q, k and v lie one under the other there, weights and biases. The bias of the
+    keys drops out of the softmax."""
+
+    def apart(parts: list[Any]) -> list[Tensor]:
+        (query, key, value), (query_bias, _, value_bias) = (part.chunk(3) for part in parts)
+        return [query, query_bias, key, value, value_bias]
+
+    names = ("query.weight", "query.bias", "key.weight", "value.weight", "value.bias")
+    return Row(tuple(f"{ours}.{name}" for name in names), theirs, apart)
 
 
 def shared(ours: tuple[str, ...], theirs: str) -> Row:
@@ -80,17 +106,23 @@ def renamed(rows: Iterable[Row], old: str, new: str) -> list[Row]:
     return [replace(row, theirs=tuple(map(rename, row.theirs))) for row in rows]
 
 
-def without_bias(ours: str, theirs: str) -> Row:
-    """A layer that has no bias there; ours is zero."""
+def layer(ours: str, theirs: str) -> Row:
+    """A layer that may lack its bias there; ours is then zero."""
 
-    def to_theirs(here: list[Tensor]) -> list[Tensor]:
+    def with_bias(there: list[Any]) -> list[Tensor]:
+        weight, bias = there
+        return [weight, weight.new_zeros(len(weight)) if bias is None else bias]
+
+    def without_zeros(here: list[Any]) -> list[Any]:
         weight, bias = here
-        if bias.any():
-            raise ValueError(f"{ours}.bias is not zero, and that format has no place for it")
-        return [weight]
+        return [weight, bias if bias.any() else None]
 
-    names = (f"{ours}.weight", f"{ours}.bias")
-    return Row(names, (f"{theirs}.weight",), lambda there: [there[0], there[0].new_zeros(len(there[0]))], to_theirs)
+    return Row((f"{ours}.weight", f"{ours}.bias"), (f"{theirs}.weight", f"{theirs}.bias?"), with_bias, without_zeros)
+
+
+def optional(rows: Iterable[Row], *ours: str) -> list[Row]:
+    """Rows of which those for these names of ours may be missing."""
+    return [replace(row, kind=row.ours[0]) if row.ours[0] in ours else row for row in rows]
 
 
 def to_ours(
@@ -101,11 +133,12 @@ def to_ours(
     `what` is the format's name, for the message; `ignorable` are patterns of whole names that carry nothing we need.
     """
     rows = [row for pattern in table for row in _expand(pattern, pattern.theirs[0], state)]
-    kinds = {row.kind for row in rows if any(name in state for name in row.theirs)} | {""}
+    kinds = {row.kind for row in rows if any(name.removesuffix("?") in state for name in row.theirs)} | {""}
     expected = [row for row in rows if row.kind in kinds]
     names = {name for row in expected for name in row.theirs}
-    missing = sorted(names - set(state))
-    unknown = sorted(name for name in set(state) - names if not any(re.fullmatch(p, name) for p in ignorable))
+    missing = sorted(name for name in names - set(state) if not name.endswith("?"))
+    known = {name.removesuffix("?") for name in names}
+    unknown = sorted(name for name in set(state) - known if not any(re.fullmatch(p, name) for p in ignorable))
     if missing or unknown:
         raise ValueError(
             f"not {what}: {len(missing)} keys missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]};"
@@ -113,7 +146,8 @@ def to_ours(
         )
     ours: dict[str, Tensor] = {}
     for row in expected:
-        ours.update(zip(row.ours, row.to_ours([state[name] for name in row.theirs]), strict=True))
+        there = [state.get(name.removesuffix("?")) for name in row.theirs]
+        ours.update(zip(row.ours, row.to_ours(there), strict=True))
     return ours
 
 
@@ -126,7 +160,9 @@ def to_theirs(ours: Mapping[str, Tensor], table: Sequence[Row]) -> dict[str, Ten
         raise ValueError(f"no name in that format for {len(unknown)} tensors: {unknown[:3]}")
     theirs: dict[str, Tensor] = {}
     for row in rows:
-        theirs.update(zip(row.theirs, row.to_theirs([ours[name] for name in row.ours]), strict=True))
+        there = row.to_theirs([ours[name] for name in row.ours])
+        named = zip(row.theirs, there, strict=True)
+        theirs |= {name.removesuffix("?"): tensor for name, tensor in named if tensor is not None}
     return theirs
 
 

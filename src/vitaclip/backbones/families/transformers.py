@@ -1,4 +1,4 @@
-"""The key names and the config.json of transformers' `CLIPModel`."""
+"""The key names and the config.json of transformers' `CLIPModel` and `MetaClip2Model`."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,16 +6,16 @@ from typing import Any
 
 from torch import Tensor
 
-from vitaclip.backbones.config import Activation, CLIPConfig, PixelConfig
+from vitaclip.backbones.config import Activation, CLIPConfig, PixelConfig, TextLayoutConfig
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
-from vitaclip.backbones.families.table import Row, fused, same, to_ours, transposed, without_bias
+from vitaclip.backbones.families.table import Row, fused, layer, same, to_ours, transposed
 from vitaclip.backbones.pixels import transformers_pixels
 
 IGNORABLE = (r".*embeddings\.position_ids",)
 """Counters that older versions saved."""
-# What a config.json means where it says nothing: the values of OpenAI's ViT-B/32.
-DEFAULT_HEADS = {"vision_config": 12, "text_config": 8}
+DEFAULTS = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+"""What a config.json means where it says nothing, beside heads: the values of OpenAI's ViT-B/32."""
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
 
 
@@ -42,7 +42,7 @@ TABLE = [
             "text.norm_final.*": "text_model.final_layer_norm.*",
         }
     ),
-    without_bias("vision.patch_embed", "vision_model.embeddings.patch_embedding"),
+    layer("vision.patch_embed", "vision_model.embeddings.patch_embedding"),
     transposed("vision.proj", "visual_projection.weight"),
     transposed("text.proj", "text_projection.weight"),
     *blocks("vision.blocks", "vision_model"),
@@ -50,32 +50,38 @@ TABLE = [
 ]
 
 
-def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelConfig) -> CLIPConfig:
-    """What the weights, which go by our names, do not tell, from the content of a config.json. What is not
-    CLIP's mathematics is refused."""
-    told = {}
-    for tower, default in DEFAULT_HEADS.items():
-        part = config.get(tower) or {}
-        if not isinstance(part, Mapping):
-            raise ValueError(f"config.json: {tower} is no mapping of settings")
-        told[tower] = {
-            "heads": part.get("num_attention_heads", default),
-            "activation": _activation(tower, part.get("hidden_act", "quick_gelu")),
-            "norm_epsilon": part.get("layer_norm_eps", 1e-5),
-        }
-    return read_architecture(state, told["vision_config"], told["text_config"], pixels)
-
-
-def _activation(tower: str, name: Any) -> str:
-    """What transformers' name of an activation is called here."""
-    if name not in ACTIVATIONS:
-        raise ValueError(f"config.json: {tower}.hidden_act is {name!r}; known are {', '.join(ACTIVATIONS)}")
-    return ACTIVATIONS[name]
-
-
-@register_family("transformers' CLIPModel", "vision_model.embeddings.class_embedding")
+@register_family("transformers' CLIPModel and MetaClip2Model", "vision_model.embeddings.class_embedding")
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """Weights with their config.json."""
     ours = to_ours(state, TABLE, "transformers' CLIPModel", IGNORABLE)
     config = read_config(read_config_file(folder / CONFIG_FILE), ours, transformers_pixels(folder))
     return CLIPWeights("transformers", config, ours, folder)
+
+
+def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelConfig) -> CLIPConfig:
+    """What the weights, which go by our names, do not tell, from the content of a config.json."""
+    vision = read_tower(config, "vision_config", {**DEFAULTS, "num_attention_heads": 12})
+    text = read_tower(config, "text_config", {**DEFAULTS, "num_attention_heads": 8})
+    if config.get("model_type") == "metaclip_2":
+        end = config["text_config"]["eos_token_id"]  # 2 of XLM-V, or 1 of mT5, which has no start token
+        text["layout"] = TextLayoutConfig(start=(0,) if end == 2 else (), end=(end,), pad=1 if end == 2 else 0)
+    return read_architecture(state, vision, text, pixels)
+
+
+def read_tower(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of a tower's config from its part of a config.json, which says only what differs from the defaults."""
+    part = config.get(name) or {}
+    if not isinstance(part, Mapping):
+        raise ValueError(f"config.json: {name} is no mapping of settings")
+    told = {**defaults, **part}
+    if told["hidden_act"] not in ACTIVATIONS:
+        raise ValueError(
+            f"config.json: {name}.hidden_act is {told['hidden_act']!r}; known are {', '.join(ACTIVATIONS)}"
+        )
+    size = {"image_size": part["image_size"]} if "image_size" in part else {}
+    return {
+        "heads": told["num_attention_heads"],
+        "activation": ACTIVATIONS[told["hidden_act"]],
+        "norm_epsilon": told["layer_norm_eps"],
+        **size,
+    }

@@ -102,7 +102,7 @@ def _settings(parts: Mapping[str, Tensor], pool_heads: int = 0, head_heads: int 
     }
 
 
-@register_family("the published X-CLIP code", KEY, of_trained=True)
+@register_family("the published X-CLIP code", KEY, first=True)
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None = None) -> CLIPWeights:
     """A checkpoint of the published code. Heads of 64 and ImageNet's pixels are its rule; the file tells neither."""
     clip, parts = split_parts(to_ours(state, TABLE, "an X-CLIP of the published code", IGNORABLE))
@@ -110,7 +110,7 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None =
     return CLIPWeights("published X-CLIP", config, clip, folder, Trained(_settings(parts), parts))
 
 
-@register_family("transformers' XCLIPModel", TRANSFORMERS_KEY, of_trained=True)
+@register_family("transformers' XCLIPModel", TRANSFORMERS_KEY, first=True)
 def read_folder(state: dict[str, Tensor], folder: Path, activation: Activation | None = None) -> CLIPWeights:
     """A folder of transformers with its config.json.
 

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import VisionConfig
+from vitaclip.backbones.pooling import QueryAttention
+from vitaclip.backbones.rope import rotations
 from vitaclip.backbones.transformer import Block, quick_gelu
 from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.parts.contract import DropoutMasks, Pool, Reads, count_heads, drop, interpolate_frames
@@ -68,7 +70,7 @@ class DecodePool(Pool):
         """The class token and the patches, without tokens that others put behind them, as they come into the first of
         the blocks and as they leave each: (B, T, blocks + 1, 1 + N, C)."""
         each = [traces[0].input, *(trace.output for trace in traces)]
-        return torch.stack([tokens[..., : 1 + tower.config.num_patches, :] for tokens in each], dim=2)
+        return torch.stack([tower.own_tokens(tokens) for tokens in each], dim=2)
 
     def forward(self, read: Tensor, tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """(B, C), or (B, D) with `project`, not of unit length."""
@@ -139,7 +141,7 @@ class Motion(nn.Module):
 
     def __init__(self, tower: VisionConfig) -> None:
         super().__init__()
-        side = tower.image_size // tower.patch_size
+        side = tower.grid_side
         self.num_bins = (2 * side - 1) ** 2
         self.before = nn.Parameter(torch.zeros(self.num_bins, tower.width))
         self.after = nn.Parameter(torch.zeros(self.num_bins, tower.width))
@@ -150,7 +152,7 @@ class Motion(nn.Module):
 
     def forward(self, block: Block, before: Tensor, tower: VisionTower) -> Tensor:
         """(B, T, N, C), by the queries and keys that a block makes of the tokens that come in."""
-        both = block.attention.queries_and_keys(block.norm1(before))
+        both = block.attention.queries_and_keys(block.norm1(before), rotations(tower.config, before))
         query, key = (tower.patches(part) for part in both)
         from_before = self._bins(query[:, 1:], key[:, :-1]) @ self.before
         from_after = self._bins(query[:, :-1], key[:, 1:]) @ self.after
@@ -173,7 +175,9 @@ class QueryLayer(nn.Module):
         self.dropout = config.dropout
         self.norm_query = nn.LayerNorm(width)
         self.norm_tokens = nn.LayerNorm(width)
-        self.attention = QueryAttention(width, config.width or width, config.heads)
+        query_width = config.width or width
+        heads = count_heads(config.heads, query_width, "pool decode", f"the query's {query_width} channels")
+        self.attention = QueryAttention(width, query_width, heads)
         self.norm_mlp = nn.LayerNorm(width)
         self.fc1, self.fc2 = nn.Linear(width, hidden), nn.Linear(hidden, width)
         for layer in (self.fc1, self.fc2):
@@ -185,40 +189,3 @@ class QueryLayer(nn.Module):
         token = token + self.attention(self.norm_query(token), self.norm_tokens(tokens))
         hidden = quick_gelu(self.fc1(self.norm_mlp(token)))
         return token + self.fc2(drop(hidden, self.dropout, masks))
-
-
-class QueryAttention(nn.Module):
-    """Multi-head attention of a single query, in which the tokens' keys and values are never made.
-
-    The scores q . (W_k z) are (W_k^T q) . z, and the mixture of the values is W_v applied to the mixture of the tokens:
-    so both matrices are applied to the query's side, once instead of for each token. A bias of the keys would shift
-    all scores alike and drop out of the softmax, so there is none.
-    """
-
-    def __init__(self, width: int, query_width: int, heads: int) -> None:
-        super().__init__()
-        self.heads = count_heads(heads, query_width, "pool decode", f"the query's {query_width} channels")
-        self.query = nn.Linear(width, query_width)
-        self.key = nn.Linear(width, query_width, bias=False)
-        self.value = nn.Linear(width, query_width)
-        self.out = nn.Linear(query_width, width)
-        for layer in (self.query, self.key, self.value, self.out):
-            nn.init.xavier_uniform_(layer.weight)
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
-
-    def forward(self, query: Tensor, tokens: Tensor) -> Tensor:
-        """Query (B, C) and tokens (B, S, C) -> (B, C)."""
-        mixed = self.weights(query, tokens) @ tokens
-        values = torch.einsum("bhc,hqc->bhq", mixed, self._by_head(self.value.weight))
-        return self.out(values.flatten(1) + self.value.bias)
-
-    def weights(self, query: Tensor, tokens: Tensor) -> Tensor:
-        """How much the query attends to each token: (B, heads, S)."""
-        split = self.query(query).unflatten(-1, (self.heads, -1))
-        folded = torch.einsum("bhq,hqc->bhc", split * split.shape[-1] ** -0.5, self._by_head(self.key.weight))
-        return (folded @ tokens.transpose(1, 2)).softmax(dim=-1)
-
-    def _by_head(self, weight: Tensor) -> Tensor:
-        """(Q, C) -> (heads, Q / heads, C)."""
-        return weight.unflatten(0, (self.heads, -1))

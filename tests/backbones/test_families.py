@@ -1,0 +1,150 @@
+"""Image-text families against their own codes: golden cases where those do not run here, else transformers."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+import peers
+from tiny import all_kinds, tiny_tokenizer
+from tower_case import feature_places, read_tower, tower_errors
+from vitaclip.backbones import CLIP
+from vitaclip.backbones.families.longclip import TABLE as LONGCLIP
+from vitaclip.backbones.families.timm import VISION
+from vitaclip.backbones.formats import read_clip
+from vitaclip.backbones.loading import Backbone, save_backbone
+from vitaclip.backbones.rope import rotations
+from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
+
+CASES = Path(__file__).parent.parent / "towers"
+NAMES = sorted(folder.name for folder in CASES.iterdir())
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_golden_towers_are_reproduced_in_float64(case: str) -> None:
+    assert max(tower_errors(CASES / case).values()) < 1e-9
+
+
+def siglip(image_size: int, pad: int) -> Any:
+    from transformers import SiglipConfig, SiglipModel
+
+    sizes = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
+    text = {"intermediate_size": 80, "vocab_size": 90, "max_position_embeddings": 12, "pad_token_id": pad}
+    vision = {"intermediate_size": 96, "image_size": image_size, "patch_size": 8}
+    config = SiglipConfig(text_config={**sizes, **text, "projection_size": 48}, vision_config={**sizes, **vision})
+    return SiglipModel(config)
+
+
+def metaclip2(activation: str) -> Any:
+    from transformers import MetaClip2Config, MetaClip2Model
+
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_act": activation, "projection_dim": 20}
+    text = {"hidden_size": 32, "intermediate_size": 128, "vocab_size": 90, "max_position_embeddings": 12}
+    vision = {"hidden_size": 48, "intermediate_size": 192, "image_size": 32, "patch_size": 8}
+    config = MetaClip2Config(
+        text_config={**sizes, **text, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1},
+        vision_config={**sizes, **vision},
+        projection_dim=20,
+    )
+    return MetaClip2Model(config)
+
+
+PEERS: dict[str, tuple[Callable[[], Any], list[list[int]]]] = {
+    "SigLIP, an image with a rest": (lambda: siglip(35, 1), [[5, 6, 7, 1], [9, 1], [8, 7, 6, 5, 4, 1]]),
+    "SigLIP 2": (lambda: siglip(32, 0), [[5, 6, 7, 1], [9, 1], [8, 7, 6, 5, 4, 1]]),
+    "MetaCLIP 2, quick_gelu": (lambda: metaclip2("quick_gelu"), [[0, 5, 6, 2], [0, 9, 2], [0, 4, 4, 4, 2]]),
+    "MetaCLIP 2, gelu": (lambda: metaclip2("gelu"), [[0, 5, 6, 2], [0, 9, 2], [0, 4, 4, 4, 2]]),
+}
+
+
+@pytest.mark.parametrize("name", PEERS)
+@torch.no_grad()
+def test_transformers_families_are_reproduced(name: str, tmp_path: Path) -> None:
+    make, texts = PEERS[name]
+    torch.manual_seed(0)
+    model = make().eval()
+    peers.spread(model)
+    model.save_pretrained(tmp_path)
+    weights = read_clip(tmp_path)
+    clip, layout = CLIP.from_state(weights.config, weights.state).double(), weights.config.text.layout
+    ids = torch.tensor([row + [layout.pad] * (12 - len(row)) for row in texts])
+    size = weights.config.vision.image_size
+    images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    theirs = [model.double().get_image_features(images), model.get_text_features(ids)]
+    ours = [clip.encode_image(images), clip.encode_ids(ids, feature_places(ids, weights.config.text))]
+    for mine, expected in zip(ours, (getattr(each, "pooler_output", each) for each in theirs), strict=True):
+        assert expected.std(dim=0).mean() > 0.01
+        torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_long_positions_are_joined() -> None:
+    positions, long = torch.randn(248, 4), torch.randn(248, 4)
+    joined = LONGCLIP[-1].to_ours([positions, long])[0]
+    assert torch.equal(joined, torch.cat([positions[:20], long[20:]]))
+
+
+def test_missing_biases_of_keys_are_zero() -> None:
+    row = next(row for row in VISION if row.kind == "biases")
+    assert [name.rpartition(".")[2] for name in row.theirs] == ["q_bias", "k_bias?", "v_bias"]
+    query, value = torch.randn(3), torch.randn(3)
+    assert torch.equal(row.to_ours([query, None, value])[0], torch.cat([query, torch.zeros(3), value]))
+
+
+def golden_model(case: str, **settings: Any) -> VideoModel:
+    """A video model on the tower of a case, in float64."""
+    weights = read_tower(CASES / case)
+    clip = CLIP.from_state(weights.config, weights.state)
+    config = ModelConfig(backbone=case, num_frames=3, head="templates", **settings)
+    return VideoModel(Backbone(clip, tiny_tokenizer(), case, "0" * 16), config, seed=1).double().eval()
+
+
+def golden_video(case: str) -> Tensor:
+    """Two videos of three frames, the second backwards."""
+    images = load_file(CASES / case / "golden.safetensors")["pixel_values"].double()
+    return torch.stack([images, images.flip(0)])
+
+
+@pytest.mark.parametrize("case", NAMES)
+@torch.no_grad()
+def test_without_prompts_each_tower_is_frozen(case: str) -> None:
+    model, video = golden_model(case, context={}), golden_video(case)
+    expected = model.backbone.encode_image(video).mean(dim=1)
+    assert torch.equal(model.encode_video(video, normalize=False), expected)
+
+
+@pytest.mark.parametrize("case", NAMES)
+@torch.no_grad()
+def test_prompts_keep_their_promises_on_each_tower(case: str) -> None:
+    model, video = golden_model(case, context=all_kinds(2)), golden_video(case)
+    both = model.encode_video(video, normalize=False)
+    alone = torch.cat([model.encode_video(each[None], normalize=False) for each in video])
+    torch.testing.assert_close(alone, both, rtol=1e-12, atol=1e-12)
+    assert (both[0] - both[1]).abs().max() > 1e-6 * both.abs().max(), "prompts see the order of frames"
+    assert torch.isfinite(model.encode_video(video.repeat(1, 2, 1, 1, 1))).all()
+    assert torch.isfinite(model.encode_video(video[:, :1])).all()
+
+
+def test_context_is_not_turned_and_trains() -> None:
+    """With RoPE, a class token given as context once more does what a second class token in the frame would."""
+    model, video = golden_model("pe", context={"global": {"count": 2}}), golden_video("pe")
+    model.encode_video(video).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.context.parameters())
+    block, x = model.backbone.vision.blocks[0], torch.randn(1, 17, 64, dtype=torch.float64)
+    rope = rotations(model.backbone.config.vision, x)
+    assert rope is not None
+    twice = block(torch.cat([x[:, :1], x], dim=1), rope=torch.cat([rope[:, :1], rope], dim=1))
+    torch.testing.assert_close(block(x, [x[:, :1]], rope=rope), twice[:, 1:], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("case", NAMES)
+def test_towers_of_all_families_are_saved_and_read(case: str, tmp_path: Path) -> None:
+    weights = read_tower(CASES / case)
+    clip = CLIP.from_state(weights.config, weights.state)
+    again = read_clip(save_backbone(clip, tiny_tokenizer(), tmp_path / "own"))
+    assert again.config == weights.config
+    assert all(torch.equal(again.state[name], value) for name, value in weights.state.items())
