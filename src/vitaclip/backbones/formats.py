@@ -1,7 +1,7 @@
 """Which format a file or folder with a CLIP is in, and how to read it."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
+from difflib import SequenceMatcher, get_close_matches
 from itertools import islice
 from pathlib import Path
 
@@ -99,9 +99,12 @@ def _without_prefix(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _near_families(state: Mapping[str, Tensor]) -> str:
-    """Which families have a name that is like one of the file's, and how the two differ; all of them if none has."""
-    near = {each: get_close_matches(each.key, islice(state, 2000), n=1, cutoff=0.75) for each in families()}
-    found = [f"{each.name} ({each.key!r} where it has {name[0]!r})" for each, name in near.items() if name]
-    if found:
-        return f"near are {', '.join(found[:3])}"
-    return f"known are those of {', '.join(each.name for each in families())}"
+    """Which families have a key that is like one of the file's names, the likest first; all of them if none has."""
+    near: list[tuple[float, str]] = []
+    for family in families():
+        for name in get_close_matches(family.key, islice(state, 2000), n=1, cutoff=0.75):
+            likeness = SequenceMatcher(None, family.key, name).ratio()
+            near.append((likeness, f"{family.name} ({family.key!r} where it has {name!r})"))
+    if near:
+        return f"near are {', '.join(text for _, text in sorted(near, reverse=True)[:3])}"
+    return f"known are those of {', '.join(family.name for family in families())}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vitaclip.backbones.rope import rotations
 from vitaclip.backbones.transformer import Attention
 from vitaclip.model import VideoModel
 from vitaclip.parts.registry import context_look
@@ -67,7 +68,8 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
     block, context = traces[-1].block, traces[-1].context
     tokens = block.norm1(traces[-1].input)
     groups = (block.norm1(group).expand(*tokens.shape[:2], -1, -1) for group in context.values())
-    weights = attention_weights(block.attention, torch.cat([tokens, *groups], dim=-2)[0]).transpose(0, 1).cpu()
+    seen, rope = torch.cat([tokens, *groups], dim=-2)[0], rotations(tower.config, tokens)
+    weights = attention_weights(block.attention, seen, rope).transpose(0, 1).cpu()
     added = tokens.shape[-2] - 1 - tower.config.num_patches  # by kinds that put tokens behind the patches
     sizes = {"itself": 1, "patches": tower.config.num_patches, "added tokens": added}
     sizes |= {kind: group.shape[-2] for kind, group in context.items()}
@@ -75,12 +77,13 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
     return ClsAttention({kind: parts[kind] for kind in ("patches", *sizes) if sizes[kind]})
 
 
-def attention_weights(layer: Attention, tokens: Tensor) -> Tensor:
-    """The weights (..., heads, L) with which the first of L normalised tokens (..., L, C) attends to all of them.
+def attention_weights(layer: Attention, tokens: Tensor, rope: Tensor | None = None) -> Tensor:
+    """The weights (..., heads, L) with which the first of L normalised tokens (..., L, C) attends to all of them, of
+    which those of the frame itself are turned by `rope`.
 
     The fused kernel does not return them. The softmax is taken in float32 at least.
     """
-    query, key = layer.queries_and_keys(tokens)
+    query, key = layer.queries_and_keys(tokens, rope)
     exact = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(tokens.device.type, enabled=False):
         scores = query[..., :1, :].to(exact) @ key.to(exact).transpose(-2, -1) / query.shape[-1] ** 0.5

@@ -57,7 +57,7 @@ class DecodePool(Pool):
     def __init__(self, config: DecodeConfig, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
         super().__init__(config, tower, num_frames, embed_dim)
         self.reads = Reads(config.blocks, all_tokens=True)
-        self.frame_shape = (config.blocks + 1, 1 + tower.num_patches, tower.width)
+        self.frame_shape = (config.blocks + 1, tower.num_tokens, tower.width)
         self.shape = (embed_dim,) if config.project else (tower.width,)
         self.text_space_remedy = "" if config.project else "set model.pool.project = true"
         self.token = nn.Parameter(torch.zeros(tower.width))

@@ -49,15 +49,15 @@ class IntegratePool(Pool):
         if config.patches:
             self.requires = frozenset({"patches"})
             self.reads = Reads(all_tokens=True)
-            self.frame_shape = (1 + tower.num_patches, tower.width)
+            self.frame_shape = (tower.num_tokens, tower.width)
             self.shape = (1 + tower.num_patches, embed_dim)
             self.patch_norm = nn.LayerNorm(tower.width)
             self.patch_proj = nn.Parameter(torch.empty(tower.width, embed_dim).normal_())
 
     def read(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor:
         """The frames' features (B, T, D), or with `patches` the tokens that they are made of and those of the patches,
-        (B, T, 1 + N, C)."""
-        return traces[-1].output[..., : self.frame_shape[0], :] if self.config.patches else super().read(traces, tower)
+        (B, T, L, C)."""
+        return tower.own_tokens(traces[-1].output) if self.config.patches else super().read(traces, tower)
 
     def forward(self, read: Tensor, tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """(B, D), or with `patches` (B, 1 + N, D), the video's own feature first; none of unit length."""
