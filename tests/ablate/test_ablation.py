@@ -124,10 +124,10 @@ def test_list_beyond_a_classifier_is_a_dash(world: Path, tmp_path: Path) -> None
     result = run_ablation(config_of(world, tmp_path), variants, (0,), lists_of(world)[::-1], claims)
     assert list(result.rows[0].values) == ["trained"]
     assert [verdict.test for verdict in result.claims] == ["trained"]
-    assert all(row.step_seconds > 0 for row in result.rows)
+    assert all(row.step_seconds > 0 and 0.1 < row.memory_gib < 20 for row in result.rows)
     assert result.tests["novel"]["videos_scored"] == 12
     table = [line for line in write_ablation(tmp_path, result).read_text().splitlines() if line.startswith("| ")]
-    assert table[0].startswith("| variant | parameters trained | seconds a step | trained top1")
+    assert table[0].startswith("| variant | parameters trained | seconds a step | GiB | trained top1")
     assert table[2].endswith("| - | - | - |")
     assert " - " not in table[3]
 

@@ -6,7 +6,7 @@ Every run is an ordinary run folder, and beside its model lies what was found on
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +109,8 @@ class RunResult:
     """Why the others of each test list were not scored."""
     step_seconds: float = 0.0
     """What a step took without its waiting for data, as the median of what was logged; 0: not known."""
+    memory_gib: float = 0.0
+    """Peak of the training; 0: not known."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,8 @@ class AblationRow:
     """Number of parameters that were trained."""
     step_seconds: float
     """Of a training step, as the median over the seeds; 0: not known."""
+    memory_gib: float
+    """Peak of a training, as the median over the seeds; 0: not known."""
     values: Mapping[str, Mapping[str, Sequence[float]]]
     """Test list, figure: a fraction in [0, 1] for each seed."""
 
@@ -193,7 +197,8 @@ def _row(variant: Variant, name: str, of_seeds: Sequence[RunResult]) -> Ablation
         for test, figures in of_seeds[0].rows[name].items()
     }
     seconds = statistics.median(result.step_seconds for result in of_seeds)
-    return AblationRow(name, about, of_seeds[0].trained, seconds, values)
+    memory = statistics.median(result.memory_gib for result in of_seeds)
+    return AblationRow(name, about, of_seeds[0].trained, seconds, memory, values)
 
 
 def _describe(test: ScoredList, results: Sequence[RunResult]) -> dict[str, Any]:
@@ -235,8 +240,7 @@ def find_result(run: Run) -> RunResult | None:
         same_tests = all(before[key] == asked[key] for key in ("tests", "views", "figures"))
         if not same_tests or not run.variant.rows.keys() <= saved["rows"].keys() or "skipped" not in saved:
             return None
-        seconds = saved.get("step_seconds", 0.0)
-        return RunResult(saved["trained"], saved["rows"], saved["videos"], saved["skipped"], seconds)
+        return RunResult(**{name.name: saved[name.name] for name in fields(RunResult) if name.name in saved})
 
 
 def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
@@ -258,18 +262,19 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
             rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
             if row == variant.name:
                 videos[test.name], skipped[test.name] = len(scores.labels), tuple(scores.skipped.values())
-    seconds = _step_seconds(config) if variant.trains else 0.0
-    result = RunResult(trained, rows, videos, skipped, seconds)
+    result = RunResult(trained, rows, videos, skipped, *(_cost(config) if variant.trains else ()))
     write_json(Path(config.out) / RESULT_FILE, {"asked": run.asked(), **asdict(result)})
     return result
 
 
-def _step_seconds(config: TrainConfig) -> float:
-    """The median of what the run has logged, without its waiting for data."""
+def _cost(config: TrainConfig) -> tuple[float, float]:
+    """Seconds of a step without its waiting for data, as the median of what the run has logged, and peak memory."""
     lines = read_metrics(Path(config.out) / METRICS_FILE, sys.maxsize)
     logged = [line for line in lines if line.get("clips_per_second")]
+    if not logged:
+        return 0.0, 0.0
     each = [config.optim.batch_size / line["clips_per_second"] * (1 - line["data_wait_share"]) for line in logged]
-    return statistics.median(each or [0.0])
+    return statistics.median(each), max(line["memory_gib"] for line in logged)
 
 
 def _test(run: Run, model: VideoModel, videos: VideoList) -> Iterator[tuple[str, Scores]]:

@@ -94,13 +94,17 @@ def clip_path(name: str, number: int) -> Path:
 
 
 def write_clip(path: Path, seed: int, class_id: int, index: int, image_size: int, frame_count: int) -> None:
-    """Render one video and encode it as H.264 in an mp4 file."""
-    frames = world.render_video(seed, class_id, index, image_size, frame_count)
+    """Render one video and encode it."""
+    encode_video(path, world.render_video(seed, class_id, index, image_size, frame_count))
+
+
+def encode_video(path: Path, frames: world.ByteArray) -> None:
+    """Write frames (F, H, W, 3) as H.264 in an mp4 file, the same bytes in every process."""
     # Macroblock trees make x264 give other bytes from one process to the next, on a CPU with AVX-512.
     options = {"preset": "veryfast", "crf": "18", "x264-params": "mbtree=0"}
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=world.FRAMES_PER_SECOND, options=options)
-        stream.width, stream.height, stream.pix_fmt = image_size, image_size, "yuv420p"
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         stream.thread_count = 1
         for frame in frames:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))

@@ -119,6 +119,7 @@ class ThroughputMeter:
         self._steps = self._steps_at_reset = 0
         self._waited_seconds = 0.0
         self._started = self._reset = time.perf_counter()
+        reset_peak_memory(device)
 
     def timed(self, batches: Iterable[TrainBatch]) -> Iterator[TrainBatch]:
         """Yield the batches, and time the wait for each."""
@@ -144,8 +145,17 @@ class ThroughputMeter:
         return metrics
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Let the peak count from now on, where the system can; otherwise a process that trains several models would say of
+    each the most that any of them took."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    elif os.access("/proc/self/clear_refs", os.W_OK):  # Linux
+        Path("/proc/self/clear_refs").write_text("5")
+
+
 def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of this process so far: of its tensors on a CUDA device, else of all it holds."""
+    """Peak memory of this process: of its tensors on a CUDA device, else of all it holds."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -1,0 +1,153 @@
+"""When does a frame token without its mean over the clip (`model.centre`) help, and what does it cost? Synthetic data.
+
+    python benchmarks/centre.py --out places
+    python benchmarks/centre.py --out ablation --backwards full no_time
+
+The first trains with and without on a world in which places decide and motion does not: the eight motions are replaced
+by eight states that hold for the whole clip (on the left, tiny, pointing right, ...), while another coordinate moves
+and may mislead. The second takes the models of `miniature_world.py --out ablation` and plays the test videos of the
+miniature world backwards: a model that sees the order of the frames must then name the opposite motion.
+"""
+
+import argparse
+import os
+from dataclasses import replace
+from pathlib import Path
+
+# One thread, said before torch is imported: two processes with more would stall each other.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import numpy as np
+import torch
+
+from vitaclip.ablate.ablation import read_scored_list, run_ablation
+from vitaclip.ablate.claims import Claim
+from vitaclip.ablate.table import write_ablation
+from vitaclip.ablate.variants import Variant
+from vitaclip.data.config import DataConfig
+from vitaclip.data.lists.sources import read_videos
+from vitaclip.data.loading.clips import EvalViews
+from vitaclip.data.sampling import frame_sampling
+from vitaclip.files import write_text
+from vitaclip.miniature import world
+from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config
+from vitaclip.miniature.videos import encode_video
+from vitaclip.model import VideoModel
+
+STATES = (
+    *("on the left", "on the right", "at the top", "at the bottom"),
+    *("huge", "tiny", "pointing right", "pointing left"),
+)
+"""What is true of the whole clip, in the order of the motions that would end there."""
+PARTNER = {world.X: world.ANGLE, world.ANGLE: world.X, world.Y: world.LOG_RADIUS, world.LOG_RADIUS: world.Y}
+"""The coordinate that moves while another one tells the state."""
+NOTE = (
+    "Synthetic data: shapes in eight states that hold for the whole clip, while another coordinate moves; {clips}"
+    " training videos of each of 216 names, {steps} steps of 24 clips."
+)
+PARTS = {"": {}, "_no_summary": {"model.context.summary": None}, "_no_local": {"model.context.local": None}}
+
+
+def render_state(seed: int, class_id: int, index: int) -> np.ndarray:
+    """A clip (F, H, W, 3) of a class whose motion stands for the state at its end."""
+    colour, shape, motion = world.class_parts(class_id)
+    rng = np.random.default_rng([seed, class_id, index, 1])
+    scene = world.draw_scene(rng, colour, shape)
+    scene = replace(scene, rest_time=np.full(4, 0.5))
+    times = world.frame_times(world.FRAME_COUNT)
+    told = world.MOTION_COORDINATE[motion]
+    moving = PARTNER[told]
+    poses = np.tile(scene.rest, (len(times), 1))
+    poses[:, told] += world.MOTION_SIGN[motion] * 0.5 * scene.travel[told]
+    poses[:, moving] += rng.choice([-1.0, 1.0]) * (times - 0.5) * scene.travel[moving]
+    return world.render_frames(scene, poses)
+
+
+def write_states(folder: Path, clips: int) -> None:
+    """The videos, `train.csv`, `test_trained.csv`, `test_novel.csv` and the lists of their names."""
+    if (folder / "test_novel.csv").exists():
+        return
+    named = {name: f"{world.appearance_of(name)} {STATES[i % 8]}" for i, name in enumerate(world.class_names())}
+    splits = {"train": (world.trained_classes(), clips, 0), "test_trained": (world.trained_classes(), 2, 1000)}
+    for split, (names, count, first) in (splits | {"test_novel": (world.novel_classes(), 6, 1000)}).items():
+        rows = []
+        for name in names:
+            for index in range(count):
+                path = folder / split / f"{named[name]} {index}.mp4"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                encode_video(path, render_state(0, world.class_id_of(name), first + index))
+                rows.append(f"{path.resolve()},{named[name]}\n")
+        write_text(folder / f"classes_{split.removeprefix('test_')}.txt", "".join(f"{named[n]}\n" for n in names))
+        write_text(folder / f"{split}.csv", "".join(rows))
+
+
+def study_states(out: Path, seeds: list[int], steps: int, clips: int) -> None:
+    """Train with and without on the world of states; writes and prints the table."""
+    write_states(out / "world", clips)
+    config = training_config(DemoConfig(out=str(out), steps=steps))
+    data = replace(config.data, train=str(out / "world/train.csv"), classes=str(out / "world/classes_trained.txt"))
+    config = replace(config, out=str(out), data=replace(data, workers=0))
+    tests = [
+        read_scored_list(f"{name}={out}/world/test_{name}.csv:{out}/world/classes_{name}.txt", DataConfig())
+        for name in ("trained", "novel")
+    ]
+    variants = [Variant(name="frozen", trains=False, overrides={"model.context": {}, "model.head": "templates"})]
+    variants += [
+        Variant(name=f"{name}{part}", overrides={"model.centre": centre} | left_out)
+        for part, left_out in PARTS.items()
+        for name, centre in (("published", False), ("centred", True))
+    ]
+    claims = [
+        Claim(says="centring helps", better=f"centred{part}", than=f"published{part}", figure=figure)
+        for part in PARTS
+        for figure in ("top1", "appearance")
+    ]
+    result = run_ablation(
+        config, variants, seeds, tests, claims, figures=motion_accuracies, on_done=lambda run, *_: print(run.config.out)
+    )
+    print(write_ablation(out, result, NOTE.format(clips=clips, steps=steps)).read_text(encoding="utf-8"))
+
+
+def study_backwards(out: Path, names: list[str]) -> None:
+    """How often clips get their name, and played backwards that of the opposite motion, or still their own."""
+    videos = {which: out / "world/videos" / f"test_{which}.csv" for which in ("trained", "novel")}
+    print("| variant | list | forwards: own name | backwards: opposite | backwards: own |\n|---|---|---|---|---|")
+    for name in names:
+        models = [VideoModel.from_pretrained(folder) for folder in sorted((out / name).glob("seed*/model"))]
+        for which, listed in videos.items():
+            found = read_videos(str(listed), which, classes=str(listed.with_name(f"classes_{which}.txt")))
+            opposite = torch.tensor([i ^ 1 for i in range(len(found.class_names))])  # motions stand in pairs
+            labels = torch.tensor([sample.label for sample in found.samples])
+            views = EvalViews(frame_sampling(models[0].config.sampling, 8), 1, 1, models[0].image_size)
+            clips = torch.stack([views.read(sample.path)[0] for sample in found.samples])
+            shares = []
+            for model in models:
+                with torch.inference_mode():
+                    texts = model.encode_text(found.class_names)
+                    either = [
+                        torch.cat([model(part, texts).argmax(dim=1) for part in played.split(24)])
+                        for played in (clips, clips.flip(1))
+                    ]
+                agree = (either[0] == labels, either[1] == opposite[labels], either[1] == labels)
+                shares.append([100 * float(each.double().mean()) for each in agree])
+            cells = [f"{np.mean(each):.1f} ± {np.std(each):.1f}" for each in zip(*shares, strict=True)]
+            print(f"| {name} | {which} | {' | '.join(cells)} |", flush=True)
+
+
+def main() -> None:
+    """One of the two studies."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--backwards", nargs="+", default=[], help="variants whose models see clips backwards")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--train-clips", type=int, default=6, help="training videos of each name")
+    options = parser.parse_args()
+    if options.backwards:
+        study_backwards(options.out, options.backwards)
+    else:
+        study_states(options.out, options.seeds, options.steps, options.train_clips)
+
+
+if __name__ == "__main__":
+    main()
