@@ -6,7 +6,8 @@
 The first trains with and without on a world in which places decide and motion does not: the eight motions are replaced
 by eight states that hold for the whole clip (on the left, tiny, pointing right, ...), while another coordinate moves
 and may mislead. The second takes the models of `miniature_world.py --out ablation` and plays the test videos of the
-miniature world backwards: a model that sees the order of the frames must then name the opposite motion.
+miniature world backwards: a model that sees the order of the frames must then name the opposite motion. `--keys` trains
+nothing: it tells how much of the local prompts differs between the frames of a clip where attention meets them.
 """
 
 import argparse
@@ -19,11 +20,14 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 from vitaclip.ablate.ablation import read_scored_list, run_ablation
 from vitaclip.ablate.claims import Claim
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Variant
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.loading.clips import EvalViews
@@ -33,6 +37,7 @@ from vitaclip.miniature import world
 from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config
 from vitaclip.miniature.videos import encode_video
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 
 STATES = (
     *("on the left", "on the right", "at the top", "at the bottom"),
@@ -45,7 +50,6 @@ NOTE = (
     "Synthetic data: shapes in eight states that hold for the whole clip, while another coordinate moves; {clips}"
     " training videos of each of 216 names, {steps} steps of 24 clips."
 )
-PARTS = {"": {}, "_no_summary": {"model.context.summary": None}, "_no_local": {"model.context.local": None}}
 
 
 def render_state(seed: int, class_id: int, index: int) -> np.ndarray:
@@ -93,13 +97,11 @@ def study_states(out: Path, seeds: list[int], steps: int, clips: int) -> None:
     ]
     variants = [Variant(name="frozen", trains=False, overrides={"model.context": {}, "model.head": "templates"})]
     variants += [
-        Variant(name=f"{name}{part}", overrides={"model.centre": centre} | left_out)
-        for part, left_out in PARTS.items()
-        for name, centre in (("published", False), ("centred", True))
+        Variant(name=name, overrides={"model.centre": centre})
+        for name, centre in (("published_token", False), ("centred", True))
     ]
     claims = [
-        Claim(says="centring helps", better=f"centred{part}", than=f"published{part}", figure=figure)
-        for part in PARTS
+        Claim(says=f"centring helps, {figure}", better="centred", than="published_token", figure=figure)
         for figure in ("top1", "appearance")
     ]
     result = run_ablation(
@@ -134,16 +136,50 @@ def study_backwards(out: Path, names: list[str]) -> None:
             print(f"| {name} | {which} | {' | '.join(cells)} |", flush=True)
 
 
+def study_keys() -> None:
+    """How alike the local prompts of a clip's frames are where attention meets them, before any training."""
+    ids = range(0, len(world.class_names()), 6)
+    frames = np.stack([world.render_video(0, class_id, 0)[::3] for class_id in ids])
+    pixels = torch.from_numpy(frames).permute(0, 1, 4, 2, 3).flatten(0, 1).float()
+    pixels = F.interpolate(pixels, 64, mode="bilinear", antialias=True).round().byte().unflatten(0, frames.shape[:2])
+    print(
+        "| `centre` | block | frame tokens: share that differs between frames | normed local prompts: the same share |"
+    )
+    print("|---|---|---|---|")
+    for centre in (False, True):
+        model = VideoModel(load_backbone("miniature"), ModelConfig(centre=centre))
+        tower = model.backbone.vision
+        found: list[tuple[Tensor, Tensor]] = []
+
+        def before(block: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
+            tokens = model.context[block].change_tokens(tokens)  # noqa: B023  # called in this round alone
+            frame_tokens = tower.frame_token(tokens)  # noqa: B023
+            context = model.context[block].context(frame_tokens)  # noqa: B023
+            found.append((frame_tokens, tower.blocks[block].norm1(context["local"][:, 0])))  # noqa: B023
+            return tokens, list(context.values())
+
+        with torch.inference_mode():
+            tokens = model.context.input.change_tokens(tower.embed(model.backbone.normalize_pixels(pixels)))
+            for _ in tower.run_blocks(tokens, before, all_tokens=True):
+                pass
+        for block, pair in enumerate(found):
+            shares = [float((each - each.mean(1, keepdim=True)).square().sum() / each.square().sum()) for each in pair]
+            print(f"| {centre} | {block} | {shares[0]:.1%} | {shares[1]:.1%} |")
+
+
 def main() -> None:
     """One of the two studies."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--out", type=Path, default=Path("places"))
     parser.add_argument("--backwards", nargs="+", default=[], help="variants whose models see clips backwards")
+    parser.add_argument("--keys", action="store_true", help="compare the prompts that attention meets; trains nothing")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--train-clips", type=int, default=6, help="training videos of each name")
     options = parser.parse_args()
-    if options.backwards:
+    if options.keys:
+        study_keys()
+    elif options.backwards:
         study_backwards(options.out, options.backwards)
     else:
         study_states(options.out, options.seeds, options.steps, options.train_clips)

@@ -44,7 +44,7 @@ class DemoConfig(Config):
     """Folder for the videos, the run and the page."""
     seed: NonNegativeInt = 0
     """Another seed draws other videos and starts from other prompts."""
-    steps: PositiveInt = 450
+    steps: PositiveInt = 150
     """Training steps."""
     batch_size: PositiveInt = 24
     """Clips of one step."""
@@ -97,10 +97,11 @@ def run_demo(
         "Machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "Time": f"{time.perf_counter() - started:,.0f} s",
     }
+    write_json(out / RESULT_FILE, {"config": asdict(config), "results": [*map(asdict, results)], "facts": facts})
     steps = [each for each in read_metrics(Path(run.out) / METRICS_FILE, config.steps) if "train/loss" in each]
-    told = {"config": asdict(config), "results": [asdict(each) for each in results], "facts": facts}
-    write_json(out / RESULT_FILE, told)
-    write_text(out / PAGE_FILE, _render_page(config, results, facts, steps))
+    values = {"config": config, "results": results, "facts": facts, "motions": len(MOTIONS)}
+    values["curve"] = Markup(_draw_learning_curve(steps))
+    write_text(out / PAGE_FILE, render_template("demo.html.j2", "vitaclip.miniature", **values))
     return results
 
 
@@ -172,17 +173,6 @@ def motion_accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, f
         "appearance": float(same_look[labels, probabilities.argmax(dim=1)].double().mean()),
         "motion": float((given_look == labels).double().mean()),
     }
-
-
-def _render_page(
-    config: DemoConfig,
-    results: Sequence[ListResult],
-    facts: Mapping[str, str],
-    steps: Sequence[Mapping[str, float]],
-) -> str:
-    """One HTML file, which runs no script and loads nothing from anywhere; links lead to the reports beside it."""
-    values = {"config": config, "results": results, "facts": facts, "motions": len(MOTIONS)}
-    return render_template("demo.html.j2", "vitaclip.miniature", **values, curve=Markup(_draw_learning_curve(steps)))
 
 
 def _draw_learning_curve(steps: Sequence[Mapping[str, float]]) -> str:
