@@ -65,7 +65,7 @@ def build_model(
     if prompts:
         kinds = {"global": {"count": num_global}, "local": {}, "summary": {}, "time": {}}
         head = {"name": "learned_text", "num_context": num_context, "per_class": True}
-        config = replace(config, context=kinds, head=head)
+        config = replace(config, context=kinds, centre=False, head=head)
     return VideoModel(backbone, config, class_names(classes))
 
 

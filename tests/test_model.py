@@ -62,6 +62,8 @@ def naive_block(block: nn.Module, prompts: nn.Module, frames: list[Tensor]) -> l
     local = global_ = None
     summaries: list[Tensor | None] = [None] * len(frames)
     cls = torch.stack([x[0] for x in frames])
+    if prompts.centre:
+        cls = cls - sum(cls) / len(cls)
     if "local" in kinds:
         local = kinds["local"].prompts + kinds["cls_proj"](cls)
     if "summary" in kinds:
@@ -101,9 +103,10 @@ KINDS = all_kinds(2)
 SWITCHES = [{kind: KINDS[kind] for kind in kinds} for count in range(5) for kinds in combinations(KINDS, count)]
 
 
+@pytest.mark.parametrize("centre", [False, True], ids=["published", "centred"])
 @pytest.mark.parametrize("context", SWITCHES, ids=lambda context: "-".join(context) or "none")
-def test_video_features_equal_the_plain_restatement(context: dict[str, Any]) -> None:
-    model = scramble(tiny_model(context=context))
+def test_video_features_equal_the_plain_restatement(context: dict[str, Any], centre: bool) -> None:
+    model = scramble(tiny_model(context=context, centre=centre))
     video = random_video()
     ours = model.encode_video(video, normalize=False)
     torch.testing.assert_close(ours, naive_video(model, video), rtol=1e-10, atol=1e-12)

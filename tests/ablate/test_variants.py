@@ -33,6 +33,7 @@ TRAINS: dict[str, set[str]] = {
     "fine_tuning": {"backbone"},
     "fine_tuning_with_time": {"backbone", "time"},
     "full": {"global", "local", "summary", "time", "cls_proj", "learned_text"},
+    "published_token": {"global", "local", "summary", "time", "cls_proj", "learned_text"},
     "no_summary": {"global", "local", "time", "cls_proj", "learned_text"},
     "no_local": {"global", "summary", "time", "cls_proj", "learned_text"},
     "no_global": {"local", "summary", "time", "cls_proj", "learned_text"},

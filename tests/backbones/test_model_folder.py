@@ -100,7 +100,7 @@ def test_the_hub_gets_the_folder(model: VideoModel, monkeypatch: pytest.MonkeyPa
 
 
 def test_published_checkpoints_come_back_bit_equal(openai_clip: Path, tmp_path: Path) -> None:
-    config, names = ModelConfig(backbone=str(openai_clip), **PARTS), ("w5 w6", "w7")
+    config, names = ModelConfig(backbone=str(openai_clip), centre=False, **PARTS), ("w5 w6", "w7")
     model = VideoModel(load_backbone(config.backbone, activation="quick_gelu"), config, names).eval()
     file = model.save_published(tmp_path / "vita.pth")
     saved = torch.load(file, weights_only=True)["model"]
@@ -115,6 +115,9 @@ def test_published_checkpoints_come_back_bit_equal(openai_clip: Path, tmp_path: 
     assert all(torch.equal(again[name], saved[name]) for name in saved)
     with pytest.raises(ValueError, match="for each of 2 classes, but 1 class names were given"):
         VideoModel.from_pretrained(file, class_names=["w1"])
+    centred = VideoModel(load_backbone(config.backbone, activation="quick_gelu"), replace(config, centre=True), names)
+    with pytest.raises(ValueError, match=r"trained with model.centre, which the published code does not know"):
+        centred.save_published(tmp_path / "centred.pth")
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -34,7 +34,7 @@ def pixels(*shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize(("video", "text"), SETTINGS)
 def test_step_has_our_logits_and_gradients(video: dict[str, Any], text: dict[str, Any]) -> None:
-    model = tiny_model(NAMES, **video, **text).double()
+    model = tiny_model(NAMES, centre=False, **video, **text).double()
     published = PublishedModel(model, NAMES)
     clips, labels = pixels(4), torch.tensor([0, 1, 2, 1])
     normalised = model.backbone.normalize_pixels(clips)
@@ -55,7 +55,7 @@ def test_step_has_our_logits_and_gradients(video: dict[str, Any], text: dict[str
 
 
 def test_a_test_video_has_the_probabilities_of_ours() -> None:
-    model = tiny_model(NAMES).double()
+    model = tiny_model(NAMES, centre=False).double()
     views = pixels(1, 3)
     ours = fuse_views(model, encode_views(model, views).double(), model.encode_text(NAMES))[0]
     published = score_video(PublishedModel(model, NAMES), model.backbone.normalize_pixels(views[0]))

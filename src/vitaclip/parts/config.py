@@ -35,8 +35,10 @@ class ModelConfig(Config):
     train_cls_proj: bool = True
     """Train the projection of the frame tokens that feeds local and summary tokens. The published code leaves it
     at its random start; False does the same."""
-    centre: bool = False
-    """Take the mean over the clip's frames out of the frame tokens before that projection. False as published."""
+    centre: bool = True
+    """Take the mean over the clip's frames out of the frame tokens before that projection: otherwise nearly all of a
+    local or summary token is what the frames have in common, and the motion is lost in it (docs/ablation.md). False as
+    published."""
     pool: dict[str, Any] | str = field(default_factory=lambda: {"name": "mean"})
     """How the tokens of a clip's frames become the features of the video: a name, or {name: ..., setting: ...}."""
     head: dict[str, Any] | str = field(default_factory=lambda: {"name": "learned_text"})

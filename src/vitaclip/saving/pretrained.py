@@ -75,6 +75,8 @@ class Pretrained(nn.Module):
             raise ValueError("nothing was learned beside the backbone, so there is no published checkpoint to write")
         clip, config = self.backbone, self.backbone.config
         check_writable(config)
+        if self.config.centre and self.config.context.keys() & {"local", "summary"}:
+            raise ValueError("trained with model.centre, which the published code does not know; save a folder instead")
         state = to_published(clip.state_dict(), learned)
         if "head.context" in learned:
             room = config.text.context_length - 1 - learned["head.context"].shape[-2]

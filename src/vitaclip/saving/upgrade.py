@@ -51,9 +51,9 @@ def upgrade_model_config(saved: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a model as they are written today; those of today stay as they are."""
     if not isinstance(saved, Mapping):
         raise ValueError(f"model = {str(saved)[:60]!r}: must be a mapping of settings")
+    kept = {"centre": False, **saved}  # what older models did, of which some do not say so
     if "video" not in saved and "text" not in saved and "train_towers" not in saved:
-        return dict(saved)
-    kept = dict(saved)
+        return kept
     video, text, trained = kept.pop("video", {}), kept.pop("text", {}), kept.pop("train_towers", False)
     if not isinstance(video, Mapping) or not isinstance(text, Mapping):
         raise ValueError("model.video and model.text must be mappings of settings")

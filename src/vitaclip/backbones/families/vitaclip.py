@@ -109,7 +109,7 @@ def _settings(learned: Mapping[str, Tensor]) -> dict[str, Any]:
     head: Any = "templates"
     if texts is not None:
         head = {"name": "learned_text", "num_context": texts.shape[-2], "per_class": texts.dim() == 3}
-    return {"num_frames": 8 if time is None else len(time), "context": context, "head": head}
+    return {"num_frames": 8 if time is None else len(time), "context": context, "centre": False, "head": head}
 
 
 def check_writable(config: CLIPConfig) -> None:

@@ -94,6 +94,7 @@ def _settings(parts: Mapping[str, Tensor], pool_heads: int = 0, head_heads: int 
     return {
         "num_frames": len(parts["pool.positions"]),
         "context": {"summary": {}},
+        "centre": False,
         "pool": {"name": "integrate", "layers": depth(parts, "pool.blocks."), "heads": pool_heads},
         "head": {"name": "video_read", "layers": depth(parts, "head.layers."), "heads": head_heads},
         "templates": ("{}",),
