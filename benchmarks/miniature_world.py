@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--variants", nargs="+", default=[], help="some of the file's, or shipped ones")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--world-seed", type=int, default=0, help="another seed draws other videos")
-    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--train-clips", type=int, default=12, help="training videos of each name")
     options = parser.parse_args()
     demo = DemoConfig(
