@@ -26,7 +26,7 @@ def test_ablate_prints_and_writes_the_table(world: Path, tmp_path: Path, capsys:
     rows = [line.split("|")[1].strip() for line in printed.out.splitlines() if line.startswith("|")]
     assert rows[2:4] == ["full", "frozen"]
     assert "prompt training beats frozen CLIP on" in printed.out
-    assert {file.name for file in tmp_path.glob("ablation.*")} == {"ablation.md", "ablation.json"}
+    assert {file.name for file in tmp_path.glob("ablation.*")} == {"ablation.md", "ablation.png", "ablation.json"}
     assert main(arguments) == 0
     assert "full, seed 5" in (again := capsys.readouterr().err)
     assert again.count("was finished") == 3

@@ -17,7 +17,7 @@ from vitaclip.model import VideoModel
 pytestmark = pytest.mark.slow
 
 
-ARGUMENTS = ("--steps", "3", "--batch_size", "4", "--train_clips", "1")
+ARGUMENTS = ("--steps", "3", "--train_clips", "1")
 
 
 @pytest.fixture(scope="module")

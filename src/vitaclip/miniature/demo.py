@@ -46,8 +46,6 @@ class DemoConfig(Config):
     """Another seed draws other videos and starts from other prompts."""
     steps: PositiveInt = 150
     """Training steps."""
-    batch_size: PositiveInt = 24
-    """Clips of one step."""
     train_clips: PositiveInt = 4
     """Training videos of each trained class (216 classes)."""
     test_clips: PositiveInt = 1
@@ -99,7 +97,7 @@ def run_demo(
     }
     write_json(out / RESULT_FILE, {"config": asdict(config), "results": [*map(asdict, results)], "facts": facts})
     steps = [each for each in read_metrics(Path(run.out) / METRICS_FILE, config.steps) if "train/loss" in each]
-    values = {"config": config, "results": results, "facts": facts, "motions": len(MOTIONS)}
+    values = {"optim": run.optim, "results": results, "facts": facts, "motions": len(MOTIONS)}
     values["curve"] = Markup(_draw_learning_curve(steps))
     write_text(out / PAGE_FILE, render_template("demo.html.j2", "vitaclip.miniature", **values))
     return results
@@ -114,7 +112,7 @@ def training_config(config: DemoConfig) -> TrainConfig:
         out=str(Path(config.out) / "run"),
         seed=config.seed,
         data=replace(recipe.data, train=str(world / "train.csv"), classes=str(world / TRAINED_FILE), workers=1),
-        optim=replace(recipe.optim, steps=config.steps, batch_size=config.batch_size),
+        optim=replace(recipe.optim, steps=config.steps),
         log_every=5,
     )
 
