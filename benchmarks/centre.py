@@ -21,7 +21,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from vitaclip.ablate.ablation import read_scored_list, run_ablation
 from vitaclip.ablate.claims import Claim
@@ -137,34 +137,37 @@ def study_backwards(out: Path, names: list[str]) -> None:
 
 
 def study_keys() -> None:
-    """How alike the local prompts of a clip's frames are where attention meets them, before any training."""
+    """How much of the local prompts differs between the frames of a clip where attention meets them, untrained."""
     ids = range(0, len(world.class_names()), 6)
     frames = np.stack([world.render_video(0, class_id, 0)[::3] for class_id in ids])
     pixels = torch.from_numpy(frames).permute(0, 1, 4, 2, 3).flatten(0, 1).float()
     pixels = F.interpolate(pixels, 64, mode="bilinear", antialias=True).round().byte().unflatten(0, frames.shape[:2])
-    print(
-        "| `centre` | block | frame tokens: share that differs between frames | normed local prompts: the same share |"
-    )
-    print("|---|---|---|---|")
+    columns: list[list[float]] = []
     for centre in (False, True):
         model = VideoModel(load_backbone("miniature"), ModelConfig(centre=centre))
-        tower = model.backbone.vision
-        found: list[tuple[Tensor, Tensor]] = []
+        inputs: list[float] = []
+        prompts: list[float] = []
+        for place, block in zip(model.context.blocks, model.backbone.vision.blocks, strict=True):
 
-        def before(block: int, tokens: Tensor) -> tuple[Tensor, list[Tensor]]:
-            tokens = model.context[block].change_tokens(tokens)  # noqa: B023  # called in this round alone
-            frame_tokens = tower.frame_token(tokens)  # noqa: B023
-            context = model.context[block].context(frame_tokens)  # noqa: B023
-            found.append((frame_tokens, tower.blocks[block].norm1(context["local"][:, 0])))  # noqa: B023
-            return tokens, list(context.values())
+            def see_input(_module: nn.Module, given: tuple[Tensor], into: list[float] = inputs) -> None:
+                into.append(share_between_frames(given[0]))
 
+            def see_prompts(_module: nn.Module, _given: object, made: Tensor, norm: nn.Module = block.norm1) -> None:
+                prompts.append(share_between_frames(norm(made[:, 0])))  # noqa: B023  # called in this round alone
+
+            place.cls_proj.register_forward_pre_hook(see_input)
+            place.local.register_forward_hook(see_prompts)
         with torch.inference_mode():
-            tokens = model.context.input.change_tokens(tower.embed(model.backbone.normalize_pixels(pixels)))
-            for _ in tower.run_blocks(tokens, before, all_tokens=True):
-                pass
-        for block, pair in enumerate(found):
-            shares = [float((each - each.mean(1, keepdim=True)).square().sum() / each.square().sum()) for each in pair]
-            print(f"| {centre} | {block} | {shares[0]:.1%} | {shares[1]:.1%} |")
+            model.encode_video(pixels)
+        columns += [inputs, prompts]
+    print("| block | frame tokens | normed local prompts, published token | centred |\n|---|---|---|---|")
+    for block, (tokens, published, _, centred) in enumerate(zip(*columns, strict=True)):
+        print(f"| {block} | {tokens:.1%} | {published:.1%} | {centred:.1%} |")
+
+
+def share_between_frames(tokens: Tensor) -> float:
+    """How much of the squares of (B, T, C) is left without their mean over the frames."""
+    return float((tokens - tokens.mean(dim=1, keepdim=True)).square().sum() / tokens.square().sum())
 
 
 def main() -> None:
