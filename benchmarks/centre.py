@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitaclip.ablate.ablation import read_scored_list, run_ablation
+from vitaclip.ablate.ablation import read_test_list, run_ablation
 from vitaclip.ablate.claims import Claim
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Variant
@@ -92,7 +92,7 @@ def study_states(out: Path, seeds: list[int], steps: int, clips: int) -> None:
     data = replace(config.data, train=str(out / "world/train.csv"), classes=str(out / "world/classes_trained.txt"))
     config = replace(config, out=str(out), data=replace(data, workers=0))
     tests = [
-        read_scored_list(f"{name}={out}/world/test_{name}.csv:{out}/world/classes_{name}.txt", DataConfig())
+        read_test_list(f"{name}={out}/world/test_{name}.csv:{out}/world/classes_{name}.txt", DataConfig())
         for name in ("trained", "novel")
     ]
     variants = [Variant(name="frozen", trains=False, overrides={"model.context": {}, "model.head": "templates"})]

@@ -18,7 +18,7 @@ from pathlib import Path
 # One thread, said before torch is imported: two processes with more would stall each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from vitaclip.ablate.ablation import Run, RunResult, ScoredList, read_scored_list, run_ablation
+from vitaclip.ablate.ablation import Run, RunResult, read_test_list, run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.data.config import DataConfig
@@ -61,8 +61,8 @@ def main() -> None:
     config = training_config(demo)
     config = replace(config, out=str(options.out), data=replace(config.data, workers=0))
     videos = Path(config.data.train).parent
-    tests: list[ScoredList] = [
-        read_scored_list(f"{name}={videos}/test_{name}.csv:{videos}/classes_{name}.txt", DataConfig())
+    tests = [
+        read_test_list(f"{name}={videos}/test_{name}.csv:{videos}/classes_{name}.txt", DataConfig())
         for name in ("trained", "novel")
     ]
     variants, claims = load_comparison(options.variants_file, options.variants)

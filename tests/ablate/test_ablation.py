@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from small_world import NAMES, train_config
-from vitaclip.ablate.ablation import AblationResult, ScoredList, read_scored_list, run_ablation
+from vitaclip.ablate.ablation import AblationResult, read_test_list, run_ablation
 from vitaclip.ablate.claims import Claim
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Variant
 from vitaclip.data.config import DataConfig
 from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluate.protocol_lists import EvalPart
 from vitaclip.interpolation import interpolate
 from vitaclip.model import VideoModel
 from vitaclip.train.config import TrainConfig
@@ -34,7 +35,7 @@ def config_of(world: Path, out: Path) -> TrainConfig:
     return train_config(world, out, steps=2)
 
 
-def lists_of(world: Path) -> list[ScoredList]:
+def lists_of(world: Path) -> list[EvalPart]:
     """The trained names, and the same videos under other names."""
     data = DataConfig()
     folder = world / "other"
@@ -43,7 +44,7 @@ def lists_of(world: Path) -> list[ScoredList]:
         for name, other in zip(NAMES, ("run", "sit down", "stand"), strict=True):
             (folder / other).symlink_to(world / "videos" / name.replace(" ", "_"))
     return [
-        read_scored_list(f"{name}={world / place}", data) for name, place in (("trained", "videos"), ("novel", "other"))
+        read_test_list(f"{name}={world / place}", data) for name, place in (("trained", "videos"), ("novel", "other"))
     ]
 
 
@@ -63,7 +64,7 @@ def test_figures_are_those_of_an_evaluation(world: Path, finished: tuple[Ablatio
             model = VideoModel.from_pretrained(out / name.split()[0] / f"seed{seed}" / "model")
             for test in lists_of(world):
                 evaluator = Evaluator(interpolate(model, alpha), config.runtime, config.data)
-                expected = evaluator.run(test.videos.samples, test.videos.class_names, config.views)
+                expected = evaluator.run(list(test.samples.values()), test.candidates.names, config.views)
                 assert rows[name].values[test.name]["top1"][place] == expected.result.top1
                 assert rows[name].values[test.name]["per_class"][place] == expected.result.mean_class_accuracy
     assert rows["full"].trained > rows["less"].trained > rows["frozen"].trained == 0
@@ -158,7 +159,7 @@ def test_page_and_json_say_what_was_found(finished: tuple[AblationResult, Path],
 def test_skipped_videos_are_told(world: Path, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text(f"gone.mp4,0\n{world}/videos/jump_up/0.mp4,0\n")
     config = config_of(world, tmp_path / "out")
-    lists = [read_scored_list(f"test={tmp_path}/list.csv:jump up,run", DataConfig()), *lists_of(world)[:1]]
+    lists = [read_test_list(f"test={tmp_path}/list.csv:jump up,run", DataConfig()), *lists_of(world)[:1]]
     for result in [run_ablation(config, [FROZEN], (0,), lists) for _ in range(2)]:  # the second is found
         (line,) = result.tests["test"]["skipped"]
         assert line.startswith("list.csv:1: ")
@@ -168,21 +169,21 @@ def test_skipped_videos_are_told(world: Path, tmp_path: Path) -> None:
         assert f"Skipped in test:\n\n- {line}\n" in page
         assert "Skipped in trained" not in page
     with pytest.raises(ValueError, match=r"list\.csv:1: .*gone\.mp4 cannot be read"):
-        read_scored_list(f"test={tmp_path}/list.csv:jump up,run", DataConfig(on_error="raise"))
+        read_test_list(f"test={tmp_path}/list.csv:jump up,run", DataConfig(on_error="raise"))
 
 
 @pytest.mark.parametrize("text", ["test.csv", "=test.csv", "novel="])
 def test_a_list_is_named(text: str) -> None:
     with pytest.raises(ValueError, match="write NAME=VIDEOS or NAME=VIDEOS:CLASSES"):
-        read_scored_list(text, DataConfig())
+        read_test_list(text, DataConfig())
 
 
 def test_a_list_brings_candidates_and_hashes(world: Path, tmp_path: Path) -> None:
     file = tmp_path / "list.csv"
     file.write_text(f"{world}/videos/jump_up/0.mp4,stand\n")
-    found = read_scored_list(f"novel={file}:run,stand", DataConfig(classes="jump,sit"))
-    assert found.videos.class_names == ("run", "stand")
-    assert found.videos.samples[0].label == 1
+    found = read_test_list(f"novel={file}:run,stand", DataConfig(classes="jump,sit"))
+    assert found.candidates.names == ("run", "stand")
+    assert next(iter(found.samples.values())).label == 1
     assert set(found.sha256) == {"list", "candidates"}
     with pytest.raises(ValueError, match="stand"):
-        read_scored_list(f"novel={file}", DataConfig(classes="jump,sit"))
+        read_test_list(f"novel={file}", DataConfig(classes="jump,sit"))

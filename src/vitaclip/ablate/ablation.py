@@ -14,10 +14,10 @@ from vitaclip.ablate.claims import Claim, Verdict, judge
 from vitaclip.ablate.variants import Variant
 from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.sources import read_videos
-from vitaclip.data.lists.video_list import VideoList
 from vitaclip.distributed import SINGLE_PROCESS
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.evaluate.metrics import Scores, summarize
+from vitaclip.evaluate.protocol_lists import EvalPart, list_part
 from vitaclip.files import sha256_of_file, sha256_of_lines, write_json
 from vitaclip.interpolation import interpolate
 from vitaclip.model import VideoModel
@@ -42,20 +42,10 @@ def accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, float]:
     return {"top1": result.top1, "top5": result.top5, "per_class": result.mean_class_accuracy}
 
 
-@dataclass(frozen=True)
-class ScoredList:
-    """Labelled videos with the candidates that they are scored against."""
-
-    name: str
-    videos: VideoList
-    sha256: Mapping[str, str]
-    """Of the list's bytes, if it is a file, and of the candidates' names, a line each."""
-
-
-def read_scored_list(text: str, data: DataConfig) -> ScoredList:
+def read_test_list(text: str, data: DataConfig) -> EvalPart:
     """Read `NAME=VIDEOS` or `NAME=VIDEOS:CLASSES`; without classes the candidates are those of `data`.
 
-    >>> read_scored_list("novel=test.csv:names.txt", DataConfig())  # doctest: +SKIP
+    >>> read_test_list("novel=test.csv:names.txt", DataConfig())  # doctest: +SKIP
 
     Raises:
         ValueError: if it is written otherwise, or something is wrong with the list.
@@ -71,7 +61,7 @@ def read_scored_list(text: str, data: DataConfig) -> ScoredList:
     sums = {"candidates": sha256_of_lines(found.class_names)}
     if Path(videos).is_file():
         sums["list"] = sha256_of_file(Path(videos))
-    return ScoredList(name, found, sums)
+    return replace(list_part(videos, found), name=name, sha256=sums)
 
 
 @dataclass(frozen=True)
@@ -81,14 +71,14 @@ class Run:
     variant: Variant
     config: TrainConfig
     """With the variant's overrides, the seed, and a folder of its own as `out`."""
-    tests: tuple[ScoredList, ...]
+    tests: tuple[EvalPart, ...]
     figures: Figures
 
     def asked(self) -> dict[str, Any]:
         """What a result belongs to, ready for JSON."""
         return {
             "run": run_fingerprint(self.config, read_train_list(self.config)),
-            "tests": {test.name: {"videos": len(test.videos.samples), **test.sha256} for test in self.tests},
+            "tests": {test.name: {"videos": len(test.samples), **test.sha256} for test in self.tests},
             "views": to_dict(self.config.views),
             "figures": f"{self.figures.__module__}.{self.figures.__name__}",
         }
@@ -146,7 +136,7 @@ def run_ablation(
     config: TrainConfig,
     variants: Sequence[Variant],
     seeds: Sequence[int],
-    tests: Sequence[ScoredList],
+    tests: Sequence[EvalPart],
     claims: Sequence[Claim] = (),
     *,
     figures: Figures = accuracies,
@@ -201,11 +191,11 @@ def _row(variant: Variant, name: str, of_seeds: Sequence[RunResult]) -> Ablation
     return AblationRow(name, about, of_seeds[0].trained, seconds, memory, values)
 
 
-def _describe(test: ScoredList, results: Sequence[RunResult]) -> dict[str, Any]:
+def _describe(test: EvalPart, results: Sequence[RunResult]) -> dict[str, Any]:
     return {
-        "videos_listed": len(test.videos.samples),
+        "videos_listed": len(test.samples),
         "videos_scored": next((each.videos[test.name] for each in results if test.name in each.videos), 0),
-        "candidates": len(test.videos.class_names),
+        "candidates": len(test.candidates.names),
         # A video that was only too slow may be skipped by one run and not by another.
         "skipped": [*dict.fromkeys(line for each in results for line in each.skipped.get(test.name, ()))],
         "sha256": test.sha256,
@@ -256,10 +246,10 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in variant.rows}
     videos, skipped = {}, {}
     for test in run.tests:
-        if not model.head.serves(test.videos.class_names):
+        if not model.head.serves(test.candidates.names):
             continue
-        for row, scores in _test(run, model, test.videos):
-            rows[row][test.name] = dict(run.figures(scores, test.videos.class_names))
+        for row, scores in _test(run, model, test):
+            rows[row][test.name] = dict(run.figures(scores, test.candidates.names))
             if row == variant.name:
                 videos[test.name], skipped[test.name] = len(scores.labels), tuple(scores.skipped.values())
     result = RunResult(trained, rows, videos, skipped, *(_cost(config) if variant.trains else ()))
@@ -277,8 +267,8 @@ def _cost(config: TrainConfig) -> tuple[float, float]:
     return statistics.median(each), max(line["memory_gib"] for line in logged)
 
 
-def _test(run: Run, model: VideoModel, videos: VideoList) -> Iterator[tuple[str, Scores]]:
+def _test(run: Run, model: VideoModel, test: EvalPart) -> Iterator[tuple[str, Scores]]:
     """The scores of each row. Its weights look at the videos anew."""
     for row, alpha in run.variant.rows.items():
         evaluator = Evaluator(interpolate(model, alpha), run.config.runtime, run.config.data)
-        yield row, evaluator.run(videos.samples, videos.class_names, run.config.views).scores
+        yield row, evaluator.run(list(test.samples.values()), test.candidates.names, run.config.views).scores

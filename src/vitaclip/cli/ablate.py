@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from vitaclip.ablate.ablation import Run, RunResult, ScoredList, read_scored_list, run_ablation
+from vitaclip.ablate.ablation import Run, RunResult, read_test_list, run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
+from vitaclip.evaluate.protocol_lists import EvalPart
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
 
@@ -71,10 +72,10 @@ class Ablate(TrainConfig, Command):
             terminal().print(line)
         return 0
 
-    def _read_tests(self, config: TrainConfig) -> list[ScoredList]:
+    def _read_tests(self, config: TrainConfig) -> list[EvalPart]:
         if not self.tests and not config.data.val:
             raise ValueError("there is nothing to test on; give --tests NAME=VIDEOS:CLASSES, or --data.val")
-        tests = [read_scored_list(text, config.data) for text in self.tests or [f"val={config.data.val}"]]
+        tests = [read_test_list(text, config.data) for text in self.tests or [f"val={config.data.val}"]]
         names = [test.name for test in tests]
         if len(set(names)) < len(names):
             raise ValueError(f"--tests: the names {', '.join(names)} are not all different")
