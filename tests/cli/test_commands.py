@@ -85,7 +85,7 @@ def test_predict_with_a_plain_backbone(world: Path, capsys: pytest.CaptureFixtur
     arguments = ["predict", video, "--backbone", str(world / "backbone")]
     assert main([*arguments, "--classes", "jump, run", "--template", "a photo of {}."]) == 0
     assert "jump" in capsys.readouterr().out
-    assert "no classes of its own" in refusal(*arguments)
+    assert "name the candidates with --classes" in refusal(*arguments)
     assert "use the backbone it was trained on" in refusal(*arguments, "--model", "miniature")
 
 

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -140,21 +140,53 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
-@pytest.mark.parametrize("suffix", ["csv", "parquet"])
-def test_interrupted_predictions_keep_what_is_done(
-    suffix: str, world: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_interrupted_predictions_go_on(
+    suffix: str,
+    world: Path,
+    model_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    predict_many = Predictor.predict_many
+    predict_many, asked = Predictor.predict_many, list[int]()
 
-    def interrupted(*arguments: Any) -> Iterator[Prediction]:
-        yield from islice(predict_many(*arguments), 5)
-        raise KeyboardInterrupt
+    def interrupted(self: Predictor, videos: Sequence[Path], *more: Any) -> Iterator[Prediction]:
+        asked.append(len(videos))
+        yield from islice(predict_many(self, videos, *more), 5 if len(asked) == 1 else None)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
 
+    out, whole = tmp_path / f"out.{suffix}", tmp_path / f"whole.{suffix}"
+    arguments = ["predict", str(world / "videos"), "--model", str(model_folder), "--workers", "0", "--out"]
+    assert main([*arguments, str(whole)]) == 0
+    assert f"12 videos; the rows are in {whole}" in capsys.readouterr().out
     monkeypatch.setattr(Predictor, "predict_many", interrupted)
-    out = tmp_path / f"out.{suffix}"
-    arguments = ["predict", str(world / "videos"), "--model", str(model_folder), "--out", str(out), "--workers", "0"]
-    assert main(arguments) == 130
-    assert len(read_rows(out)) == 5
+    assert main([*arguments, str(out)]) == 130
+    assert "5 videos; the rows are in" in (said := capsys.readouterr().out)
+    assert "7 are left, the same command goes on" in said
+    assert read_rows(out) == read_rows(whole)[:5]
+    if suffix != "parquet":
+        with out.open("a") as file:
+            file.write('"half of a row')  # what a power cut may leave
+        assert main([*arguments, str(out)]) == 0
+        assert asked == [12, 7]
+        assert read_rows(out) == read_rows(whole)
+        assert main([*arguments, str(out), "--classes", "run, sit"]) == 0
+        assert asked[-1] == 12  # another question, and the file was finished
+
+
+def test_videos_are_named_in_many_ways(
+    world: Path, model_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    videos = [str(world / "videos" / "jump_up" / f"{n}.mp4") for n in range(4)]
+    (tmp_path / "list.csv").write_text("".join(f"{video},0\n" for video in videos))
+    given = (str(world / "videos" / "jump_up"), str(world / "videos" / "jump_up" / "*.mp4"), tmp_path / "list.csv", "-")
+    for videos_argument in given:
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*videos, ""])))
+        out = tmp_path / "out.csv"
+        assert main(["predict", str(videos_argument), "--model", str(model_folder), "--out", str(out)]) == 0
+        assert [row["path"] for row in read_rows(out)] == videos
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on the size of files there")

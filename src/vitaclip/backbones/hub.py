@@ -7,13 +7,17 @@ from importlib.resources import files
 from pathlib import Path
 
 from httpx2 import HTTPError
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, constants, get_session, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from vitaclip.strings import one_line
 
 SHIPPED = {"miniature": Path(str(files("vitaclip"))) / "miniature" / "assets"}
 """What the package brings along: the miniature world's `backbone`, and its trained `prompts`."""
+DEFAULT_BACKBONE = "openai/clip-vit-base-patch16"
+"""What is used for videos where no model is named."""
+SECONDS_TO_ANSWER = 5.0
+"""How long the hub may take to answer at all."""
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 SMALL_FILES = ("*.json", "*.txt", "*.txt.gz", "README.md", "prompts.safetensors", "backbone/*")
 """Configs, tokenizers, and the whole of a model of ours."""
@@ -64,6 +68,7 @@ def fetch_repository(name: str) -> Path:
     if cached is not None:
         return cached
     try:
+        get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)  # the client itself retries for half a minute
         files = HfApi().list_repo_files(name)
         weights = next((candidate for candidate in WEIGHTS if candidate in files), "")
         return Path(snapshot_download(name, allow_patterns=_patterns(weights)))
@@ -74,8 +79,9 @@ def fetch_repository(name: str) -> Path:
         ) from error
     except (HTTPError, OSError) as error:
         raise ValueError(
-            f"{name!r} is no path here and not in the cache of the Hugging Face hub, and cannot be fetched"
-            f" ({one_line(error)[:200]}); fetch it where there is a network (`hf download {name}`), or give a folder"
+            f"{name!r} is no path here and not in the cache of the Hugging Face hub, which cannot be reached"
+            f" ({one_line(error)[:200]}); fetch it where there is a network (`hf download {name}`) or name a model here"
+            " (`--model miniature` needs no network, but knows moving coloured shapes alone)"
         ) from error
 
 

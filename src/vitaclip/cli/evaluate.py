@@ -78,6 +78,7 @@ class Evaluate(ModelCommand):
         if self.predictions:
             check_predictions_file(self.predictions)
         with init_distributed() as dist:
+            command.say_which(terminal(quiet=not dist.is_rank0))
             evaluation = Evaluation(command, dist)
             result = evaluation.run_protocol() if self.protocol else evaluation.run_list()
             if dist.is_rank0:

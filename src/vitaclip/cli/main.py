@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser, Namespace
@@ -21,13 +22,14 @@ from vitaclip.plugins import take_plugins, use_plugins
 from vitaclip.version import __version__
 
 DESCRIPTION = """\
-Recognise what happens in video with words: a frozen CLIP and a handful of learned prompts (Vita-CLIP).
+Recognise what happens in video with words: an image-text model such as CLIP, and the few parts that teach it video.
 
 start here:
-  vitaclip demo                                        the whole method on a small offline world, in minutes
-  vitaclip predict demo/videos/test_novel              what is in videos
-  vitaclip train --config own_videos --data.train my_videos/         teach it yours: a folder per class
-  vitaclip train --plugins my_parts.py ...             with parts of your own (docs/extend/)
+  vitaclip predict my_videos/ --classes "opening a door, closing a door"    by plain CLIP, fetched once
+  vitaclip train --config own_videos --data.train my_videos/ --out runs/doors    teach it yours: a folder per class
+  vitaclip predict my_videos/ --model runs/doors       what the trained model says
+  vitaclip demo                                        all of that on a small synthetic world, offline, in minutes
+  vitaclip predict demo/videos/test_trained --model miniature    the shipped model of that world
   vitaclip COMMAND --help                              examples and the usual settings; --help-all shows every setting
 
 Settings are written as in Python and in YAML files, such as --data.time_limit_seconds; hyphens do as well. Short names:
@@ -73,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    warnings.showwarning = lambda message, *_: print_error(str(message), "warning")
     try:
         given, plugins = take_plugins(sys.argv[1:] if arguments is None else arguments)
         if plugins:

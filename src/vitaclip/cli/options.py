@@ -1,16 +1,21 @@
 """The settings that say which model is used and how, shared by the commands that use one."""
 
+import glob
+import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
 
+from rich.console import Console
+
+from vitaclip.backbones.hub import DEFAULT_BACKBONE
 from vitaclip.catalog import load_templates
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import terminal
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
-from vitaclip.data.lists.sources import find_videos
+from vitaclip.data.lists.sources import find_videos, read_videos
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
 from vitaclip.files import check_place
@@ -20,10 +25,11 @@ from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.model_folder import find_model_folder
 from vitaclip.settings import Config
 
-TOY = (
-    "model: miniature, the default, a toy that knows moving coloured shapes only; for real videos name a model, such as"
-    " --backbone openai/clip-vit-base-patch16"
+PLAIN_CLIP = (
+    f"model: {DEFAULT_BACKBONE}, because neither --model nor --backbone is named: plain CLIP, which names things and"
+    " scenes and hardly any motion; `vitaclip train` makes a model that does"
 )
+_LISTS = (".csv", ".txt", ".tsv", ".jsonl")
 DATA_SETTINGS = ("classes", "workers", "time_limit_seconds", "limits", "pixel_aspect", "eval_batch_size")
 """Settings of `DataConfig` that every command has which uses a model."""
 
@@ -34,13 +40,13 @@ class ModelCommand(Command):
 
     kept: ClassVar[Mapping[str, Collection[str]]] = {"data": DATA_SETTINGS}
     model: str = ""
-    """A trained model: `miniature` (shipped; the default), a run's folder or a model folder (RUN/model), a repository
-    of the Hugging Face hub, or a published checkpoint of Vita-CLIP, X-CLIP, EVL or ViFi-CLIP (if it learned something
-    for each class, --classes names these in the order of its training)."""
+    """A trained model: a run's folder or a model folder (RUN/model), a repository of the Hugging Face hub, a published
+    checkpoint of Vita-CLIP, X-CLIP, EVL or ViFi-CLIP (if it learned something for each class, --classes names these in
+    the order of its training), or `miniature` (shipped; knows moving coloured shapes alone). Empty: plain CLIP."""
     backbone: str = ""
-    """Instead of --model, plain CLIP without prompts: `miniature`, a repository such as openai/clip-vit-base-patch16,
-    or the path of a CLIP in any format (see `vitaclip convert --help`). Beside --model, the backbone of one that lacks
-    it (EVL's, ViFi-CLIP's) or whose backbone was moved."""
+    """Instead of --model, plain CLIP without prompts: a repository such as openai/clip-vit-base-patch16 (the default),
+    or the path of a CLIP in any format (see `vitaclip convert --help`). Beside --model, where the backbone of one is
+    that lacks it (EVL's, ViFi-CLIP's) or whose backbone was moved."""
     template: tuple[str, ...] = argument((), action="append")
     """Text with one {} instead of the learned context, a file with one a line, or a set that `vitaclip list templates`
     shows; may be repeated."""
@@ -56,7 +62,7 @@ class ModelCommand(Command):
     @property
     def model_name(self) -> str:
         """What the model is called where results are told."""
-        return self.model or self.backbone or "miniature"
+        return self.model or self.backbone or DEFAULT_BACKBONE
 
     def load_model(self) -> VideoModel:
         """The model that is named.
@@ -64,10 +70,15 @@ class ModelCommand(Command):
         Raises:
             ValueError: if there is no such model, or if a backbone is named that is not the model's.
         """
-        if not self.model and self.backbone:
-            return VideoModel.from_backbone(self.backbone)
+        if not self.model:
+            return VideoModel.from_backbone(self.model_name)
         names = choose_classes(self.data.classes) if self.data.classes else ()
-        return VideoModel.from_pretrained(self.model_name, backbone=self.backbone or None, class_names=names)
+        return VideoModel.from_pretrained(self.model, backbone=self.backbone or None, class_names=names)
+
+    def say_which(self, console: Console) -> None:
+        """Print which model is used, and why, if none was named."""
+        if not self.model and not self.backbone:
+            console.print(PLAIN_CLIP)
 
     @property
     def prompts(self) -> ClassPrompts:
@@ -90,8 +101,9 @@ class ModelCommand(Command):
         Raises:
             ValueError: as `load_model`, and if there are no candidates.
         """
-        if not self.model and not self.backbone:
-            terminal().print(TOY)
+        if not self.model and not self.data.classes:
+            raise ValueError('name the candidates with --classes "a, b, c" or a file, or a trained model with --model')
+        self.say_which(terminal())
         prompts, names = self.prompts, choose_classes(self.data.classes) if self.data.classes else ()
         predictor = Predictor(self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
         if not names and not predictor.class_names:
@@ -107,7 +119,8 @@ class VideosCommand(ModelCommand):
     """A command that uses a model on each of several videos."""
 
     videos: tuple[str, ...] = argument(positional=True, nargs="+")
-    """Video files, or folders that are searched for them; a run may come first."""
+    """Video files, folders that are searched for them, patterns such as "clips/*.mp4", lists as `vitaclip eval` takes
+    them, addresses, or - for paths on standard input; a run may come first."""
 
     def with_model_first(self) -> Self:
         """`RUN VIDEO ...`: the folder of a run or of a model before the videos is the model, if none is named."""
@@ -122,10 +135,20 @@ class VideosCommand(ModelCommand):
         Raises:
             ValueError: if there is none.
         """
-        paths = find_videos(self.videos)
+        paths = [path for word in self.videos for path in _find_videos(word)]
         if not any(not isinstance(path, Path) or path.exists() for path in paths):
             raise ValueError(f"{paths[0]}: does not exist; name video files, or folders of them")
         return paths
+
+
+def _find_videos(word: str) -> Sequence[VideoPath]:
+    """The videos that one word of the command line means."""
+    if word == "-":
+        return find_videos([line for line in sys.stdin.read().splitlines() if line])
+    if Path(word).suffix.lower() in _LISTS and Path(word).is_file():
+        return [each.path for each in read_videos(word, "videos", keep_absent=True, may_be_numbers=True).samples]
+    matching = [] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207 - may be absolute
+    return find_videos(matching or [word])
 
 
 def check_outputs(command: Command, *files: str, inputs: Sequence[str] = ()) -> None:

@@ -1,29 +1,36 @@
 """`vitaclip predict`."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
+from vitaclip.backbones.loading import fingerprint
 from vitaclip.cli.options import VideosCommand, check_outputs
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.workers import expect_processes
 from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
-from vitaclip.predictor import Prediction
+from vitaclip.predictor import Prediction, Predictor
 from vitaclip.settings import PositiveInt
+from vitaclip.strings import first_lines
+
+MOST_CLASSES_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Predict(VideosCommand):
     """Name what happens in videos. Candidates are the model's own classes, or any names you give: classes need not have
-    been trained on. Prints a table, or writes a row a video to a file as soon as it is known. A file that cannot be
-    read, or takes longer than --data.time_limit_seconds, is named and the others go on.
+    been trained on. Prints a table, or writes a row a video to a file as soon as it is known; after a stop the same
+    command goes on behind these rows. A video that cannot be read, or takes longer than --data.time_limit_seconds, is
+    named and the others go on.
 
     examples:
-      vitaclip predict clip.mp4 --classes "red heart growing, red heart shrinking, red heart moving up"
-      vitaclip predict my_videos/ --model runs/own_videos/model --out predictions.csv
-      vitaclip predict my_videos/ --model runs/own_videos/model --classes kinetics400
-      vitaclip predict clip.mp4 --backbone miniature --classes names.txt --template "a photo of {}."
+      vitaclip predict my_videos/ --classes "opening a door, closing a door"
+      vitaclip predict my_videos/ --model runs/doors --out predictions.csv
+      vitaclip predict "clips/*.mp4" --model runs/doors --classes kinetics400
+      vitaclip predict demo/videos/test_trained --model miniature
+      find . -name "*.mp4" | vitaclip predict - --model runs/doors
     """
 
     shown: ClassVar[tuple[str, ...]] = (
@@ -44,30 +51,49 @@ class Predict(VideosCommand):
         check_outputs(command, self.out)
         expect_processes(self.data)  # they start while the model is loaded
         predictor = command.load_predictor()
-        predictions, failures = [], []
+        labels, failures, predictions = Counter[str](), list[str](), list[Prediction]()
         with ExitStack() as opened:
-            writer = None
-            if self.out:
-                about = predictor.class_names, self.top_k, predictor.computed
-                writer = opened.enter_context(PredictionWriter(self.out, *about))
-            many = predictor.predict_many(paths, self.top_k)
-            for prediction in track(many, "predicting", len(paths)):
+            writer = opened.enter_context(self._writer(predictor)) if self.out else None
+            waiting = [path for path in paths if not (writer and writer.was_there(path))]
+            opened.callback(lambda: _close(self.out, len(paths) - len(waiting), len(waiting), labels, failures))
+            for prediction in track(predictor.predict_many(waiting, self.top_k), "predicting", len(waiting)):
                 if writer:
                     writer.write(prediction.path, prediction.scores, error=prediction.error)
-                if prediction.error:
-                    failures.append(prediction.error)
-                elif not writer:
+                else:
                     predictions.append(prediction)
-        if predictions:
-            _print(predictions)
-        for failure in failures:
-            print_error(failure)
+                failures += [prediction.error] if prediction.error else []
+                labels.update([] if prediction.error else [prediction.label])
+            _print(predictions, labels)
         return 1 if failures else 0
 
+    def _writer(self, predictor: Predictor) -> PredictionWriter:
+        """Goes on behind the rows of a stopped command with the same weights, candidates and views."""
+        weights, texts = fingerprint(predictor.model.state_dict()), predictor.texts
+        settings: dict[str, Any] = {"weights": weights, "views": asdict(self.views), "top_k": self.top_k}
+        settings |= {"candidates": list(texts.names), "text": texts.note, "texts": texts.sha256()}
+        return PredictionWriter(self.out, texts.names, self.top_k, predictor.computed, settings)
 
-def _print(predictions: Sequence[Prediction]) -> None:
-    rows = []
-    for prediction in predictions:
-        best = [f"{name}  {p:6.1%}" for name, p in zip(prediction.names, prediction.probabilities, strict=True)]
-        rows += [(str(prediction.path), best[0]), *(("", other) for other in best[1:])]
+
+def _close(out: str, before: int, asked: int, labels: Counter[str], failures: Sequence[str]) -> None:
+    """The closing lines: how many videos, where, and what failed; also of a command that was stopped."""
+    for line in first_lines(failures):
+        print_error(line)
+    done = labels.total() + len(failures)
+    there = f", after {before} that were there" if before else ""
+    failed = f", {len(failures)} of them could not be read" if failures else ""
+    where = f"; the rows are in {out}" if out else ""
+    stopped = f"; {asked - done} are left" + (", the same command goes on" if out else "") if done < asked else ""
+    terminal().print(f"{done} videos{there}{failed}{where}{stopped}")
+
+
+def _print(predictions: Sequence[Prediction], labels: Counter[str]) -> None:
+    rows = [row for each in predictions if not each.error for row in _rows(each)]
     print_table(terminal(), "", ("video", "classes"), rows)
+    if len(predictions) > 1:
+        counts = [(name, str(count)) for name, count in labels.most_common(MOST_CLASSES_SHOWN)]
+        print_table(terminal(), "", ("class", "videos"), counts)
+
+
+def _rows(prediction: Prediction) -> Iterator[tuple[str, str]]:
+    for rank, (name, p) in enumerate(zip(prediction.names, prediction.probabilities, strict=True)):
+        yield "" if rank else str(prediction.path), f"{name}  {p:6.1%}"

@@ -37,12 +37,12 @@ def terminal(*, stderr: bool = False, quiet: bool = False) -> Console:
     return _Terminal(stderr=stderr, quiet=quiet, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
-def print_error(message: str) -> None:
-    """Print what a user has to mend on standard error.
+def print_error(message: str, kind: str = "error") -> None:
+    """Print what a user has to mend, or to know, on standard error.
 
     Further lines of a list of problems are indented, so that a line end inside a name cannot forge a message of ours.
     """
-    print("\n  ".join(map(printable, f"vitaclip: error: {message}".split("\n"))), file=sys.stderr)
+    print("\n  ".join(map(printable, f"vitaclip: {kind}: {message}".split("\n"))), file=sys.stderr)
 
 
 def print_table(console: Console, title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -3,6 +3,8 @@
 Axes: K names, D embedding.
 """
 
+import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vitaclip.backbones.hub import DEFAULT_BACKBONE
 from vitaclip.files import sha256_of_lines
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
@@ -17,6 +20,8 @@ from vitaclip.untrusted import read_json
 
 _BATCH_SIZE = 1024
 """Sentences that are encoded at a time."""
+SMALL_VOCABULARY = 1000
+"""A tokenizer of fewer entries has the words of a small world alone, such as the miniature's."""
 Descriptions = Mapping[str, tuple[str, ...]]
 
 
@@ -78,6 +83,14 @@ def encode_classes(
     """
     prompts, texts = prompts or ClassPrompts(), tuple(names if texts is None else texts)
     templates, note = resolve_templates(model, texts, prompts)
+    if strange := unknown_words(model, texts):
+        more = f" and {len(strange) - 3} more words" if len(strange) > 3 else ""
+        warning = (
+            f"this model knows a small synthetic world alone and never read {', '.join(map(repr, strange[:3]))}{more}:"
+            f" what it answers for names with them means nothing; for real videos take {DEFAULT_BACKBONE}"
+        )
+        warnings.warn(warning, stacklevel=2)
+        note = f"{note}; {warning}"
     features = model.encode_text(texts, templates or None)
     if prompts.descriptions:
         note += "; half of each vector is the mean of the class's descriptions"
@@ -85,6 +98,19 @@ def encode_classes(
     # Whatever precision the text tower has, classes are compared outside of autocast.
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     return ClassTexts(tuple(names), texts, features, templates, prompts.descriptions, note)
+
+
+def unknown_words(model: VideoModel, texts: Sequence[str]) -> list[str]:
+    """Words that the text tower reads in pieces, if it has the words of a small world alone; else none.
+
+    >>> unknown_words(VideoModel.from_pretrained("miniature"), ["blue key growing", "opening a door"])
+    ['opening', 'door']
+    """
+    tokenizer = model.backbone.tokenizer
+    if tokenizer.vocab_size >= SMALL_VOCABULARY:
+        return []
+    words = dict.fromkeys(re.findall(r"[^\W_]+", " ".join(texts)))
+    return [word for word in words if len(tokenizer.encode(word)) > 1]
 
 
 def resolve_templates(model: VideoModel, texts: Sequence[str], prompts: ClassPrompts) -> tuple[tuple[str, ...], str]:

@@ -7,7 +7,10 @@ parquet file has the probabilities of all classes too, in the order of `class_na
 Axes: K classes.
 """
 
+import csv
+import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +22,10 @@ from torch import Tensor
 from vitaclip.data.labels import NO_LABEL, format_labels
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.evaluate.metrics import Scores
-from vitaclip.files import atomic_write, csv_text, with_filename
+from vitaclip.files import atomic_write, csv_text, with_filename, write_json
 from vitaclip.runtime import Computed
+from vitaclip.strings import defuse
+from vitaclip.untrusted import read_json
 
 TOP_NAMES = 5
 FORMATS = (".csv", ".jsonl", ".parquet")
@@ -43,7 +48,12 @@ class PredictionWriter:
     """
 
     def __init__(
-        self, file: str | Path, class_names: Sequence[str], top_k: int = TOP_NAMES, computed: Computed | None = None
+        self,
+        file: str | Path,
+        class_names: Sequence[str],
+        top_k: int = TOP_NAMES,
+        computed: Computed | None = None,
+        settings: Mapping[str, Any] | None = None,
     ) -> None:
         """Open the file.
 
@@ -52,6 +62,8 @@ class PredictionWriter:
             class_names: the K candidates.
             top_k: names for each video, at most; fewer if there are fewer candidates.
             computed: device and precision.
+            settings: what the rows are made with, ready for JSON. The rows of a writer that did not come to its end
+                then stay if this one has the same settings; see `was_there`. None: nothing stays.
 
         Raises:
             ValueError: see `check_predictions_file`.
@@ -64,11 +76,34 @@ class PredictionWriter:
         self.columns = ("path", "class", "correct", *ranks, "error", "device", "precision")
         file = Path(file)
         file.parent.mkdir(parents=True, exist_ok=True)
+        self._note = file.with_name(f".{file.name}.unfinished")
+        """Holds the settings while rows are written."""
+        self._there = Counter[str]() if settings is None else self._rows_there(file, settings)
         self._table: _ParquetFile | _TextFile
         if file.suffix.lower() == ".parquet":
             self._table = _ParquetFile(file, self.columns, self._names)
         else:
-            self._table = _TextFile(file, self.columns)
+            self._table = _TextFile(file, self.columns, goes_on=bool(self._there))
+            if settings is not None:
+                write_json(self._note, settings)
+
+    def _rows_there(self, file: Path, settings: Mapping[str, Any]) -> Counter[str]:
+        """How often each path is in the whole rows that a stopped writer with these settings left."""
+        if not file.exists() or not self._note.exists() or read_json(self._note) != settings:
+            return Counter()
+        text = file.read_text(encoding="utf-8", errors="replace")
+        text = text[: text.rfind("\n") + 1]
+        of_csv = file.suffix.lower() == ".csv"
+        rows = csv.DictReader(io.StringIO(text, newline="")) if of_csv else map(json.loads, text.splitlines())
+        return Counter(row["path"] for row in rows)
+
+    def was_there(self, path: object) -> bool:
+        """Whether the file had a row of this video already; of a path that comes twice, each row counts once."""
+        shown = str(path).encode(errors="backslashreplace").decode()
+        if isinstance(self._table, _TextFile):
+            shown = self._table.shown(shown)
+        self._there[shown] -= 1
+        return self._there[shown] >= 0
 
     def write(self, path: object, scores: Tensor | None = None, labels: Sequence[int] = (), error: str = "") -> None:
         """Write a row: of a video with scores (K,) in [0, 1], or of one that could not be read, with an error.
@@ -92,6 +127,8 @@ class PredictionWriter:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._table.close()
+        if kind is None:
+            self._note.unlink(missing_ok=True)
 
 
 def check_predictions_file(file: str | Path) -> None:
@@ -133,11 +170,19 @@ def write_predictions(
 class _TextFile:
     """Lines of csv or JSON, every one whole: what a full disk or Ctrl-C leaves of a line is taken back."""
 
-    def __init__(self, file: Path, columns: Sequence[str]) -> None:
+    def __init__(self, file: Path, columns: Sequence[str], *, goes_on: bool = False) -> None:
+        """With `goes_on`, behind the whole lines that are there."""
         self._path, self._csv = file, file.suffix.lower() == ".csv"
-        self._file = file.open("wb", buffering=0)
-        if self._csv:
+        whole = file.read_bytes().rfind(b"\n") + 1 if goes_on else 0
+        self._file = file.open("r+b" if goes_on else "wb", buffering=0)
+        self._file.truncate(whole)
+        self._file.seek(whole)
+        if self._csv and not goes_on:
             self._append(csv_text([columns]))
+
+    def shown(self, text: str) -> str:
+        """A text as a row has it."""
+        return defuse(text) if self._csv else text
 
     def write(self, row: Row, _scores: Tensor | None) -> None:
         if self._csv:

@@ -1,0 +1,72 @@
+"""The first commands of a new user: which model answers, what is said offline, and what a toy does not know."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import peers
+from fake_hub import hub
+from vitaclip.backbones.hub import DEFAULT_BACKBONE
+from vitaclip.cli import main
+from vitaclip.predictor import Predictor
+
+DOORS = ("--classes", "opening a door, closing a door")
+RUN = """
+import sys, time
+from vitaclip.cli import main
+start = time.monotonic()
+status = main(sys.argv[1:])
+print("seconds", time.monotonic() - start)
+sys.exit(status)
+"""
+
+
+def as_typed(home: Path, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """A command in a process of its own, since the hub's client reads its settings when it is imported."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    env |= {"HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1", **environment}
+    command = [sys.executable, "-c", RUN, *map(str, arguments)]
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
+def test_first_command_takes_a_real_model(world: Path, tmp_path: Path) -> None:
+    repository = tmp_path / "hub" / DEFAULT_BACKBONE
+    peers.transformers_clip().save_pretrained(repository)
+    peers.write_tokenizer(repository)
+    command = ("predict", world / "videos" / "jump_up", *DOORS)
+    with hub(tmp_path / "hub") as server:
+        online = as_typed(tmp_path / "home", *command, HF_ENDPOINT=server.address)
+    offline = as_typed(tmp_path / "home", *command, HF_HUB_OFFLINE="1")
+    for done in (online, offline):
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"model: {DEFAULT_BACKBONE}, because neither --model nor --backbone is named")
+        assert "opening a door" in done.stdout
+
+
+def test_without_network_one_line_says_what_to_do(world: Path, tmp_path: Path) -> None:
+    done = as_typed(tmp_path, "predict", world / "videos", *DOORS, HF_ENDPOINT="http://127.0.0.1:9")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert all(words in line for words in (f"hf download {DEFAULT_BACKBONE}", "--model miniature", "shapes alone"))
+    assert float(done.stdout.split()[-1]) < 60  # the client's own retries alone are half a minute
+
+
+def test_miniature_says_what_it_never_read(world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said, out = "never read 'opening', 'door', 'closing': what it answers for names with them means nothing", "o.json"
+    arguments = [str(world / "videos"), "--model", "miniature", *DOORS, "--views.temporal", "1"]
+    assert main(["predict", *arguments]) == 0
+    printed = capsys.readouterr()
+    assert said in printed.out
+    assert f"vitaclip: warning: this model knows a small synthetic world alone and {said}" in printed.err
+    (tmp_path / "list.csv").write_text(f"{world / 'videos' / 'jump_up' / '0.mp4'},0\n")
+    assert main(["eval", str(tmp_path / "list.csv"), *arguments[1:], "--out", str(tmp_path / out)]) == 0
+    assert said in (tmp_path / out).read_text()
+    with pytest.warns(UserWarning, match="means nothing"):
+        Predictor("miniature").set_classes(["opening a door", "closing a door"])
+    capsys.readouterr()
+    known = [*arguments[:3], "--classes", "red heart growing, blue key moving up", "--views.temporal", "1"]
+    assert main(["predict", *known]) == 0
+    assert "means nothing" not in "".join(capsys.readouterr())
