@@ -1,15 +1,19 @@
 """The first commands of a new user: which model answers, what is said offline, and what a toy does not know."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import peers
 from fake_hub import hub
+from small_world import Refusal
 from vitaclip.backbones.hub import DEFAULT_BACKBONE
+from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.cli import main
 from vitaclip.predictor import Predictor
 
@@ -70,3 +74,32 @@ def test_miniature_says_what_it_never_read(world: Path, tmp_path: Path, capsys: 
     known = [*arguments[:3], "--classes", "red heart growing, blue key moving up", "--views.temporal", "1"]
     assert main(["predict", *known]) == 0
     assert "means nothing" not in "".join(capsys.readouterr())
+
+
+def test_run_whose_backbone_moved_goes_on(
+    world: Path, tmp_path: Path, refusal: Refusal, capsys: pytest.CaptureFixture[str]
+) -> None:
+    here, there, run = tmp_path / "clip", tmp_path / "disk" / "clip", str(tmp_path / "run")
+    shutil.copytree(world / "backbone", here)
+    short = ("--optim.steps", "2", "--optim.batch_size", "2", "--data.workers", "0", "--out", run)
+    training = ["train", "own_videos", "--data.train", str(world / "videos"), *short, "--model.backbone"]
+    assert main([*training, str(here)]) == 0
+    assert f"vitaclip convert {run} FOLDER" in capsys.readouterr().out
+    assert str(tmp_path) not in (tmp_path / "run" / "model" / "README.md").read_text()
+    there.parent.mkdir()
+    here.rename(there)
+    video = str(world / "videos" / "jump_up" / "0.mp4")
+    assert "say where it is now with --backbone" in refusal("predict", video, "--model", run)
+    assert main(["predict", video, "--model", run, "--backbone", str(there)]) == 0
+    assert main([*training, str(there)]) == 0
+    assert "was finished at step 2 of 2" in capsys.readouterr().out
+    write_other_backbone(there)
+    assert "the backbone's fingerprint was" in refusal(*training, there)
+
+
+def write_other_backbone(folder: Path) -> None:
+    """The same, but for one weight."""
+    backbone = load_backbone(folder)
+    with torch.no_grad():
+        backbone.clip.vision.pos_embed.add_(1.0)
+    save_backbone(backbone.clip, backbone.tokenizer, folder)

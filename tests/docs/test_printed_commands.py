@@ -32,6 +32,7 @@ TESTED_ELSEWHERE = {
     "vitaclip train --config k400": "tests/test_recipes.py",
     "vitaclip ablate mine.yaml": "tests/cli/test_ablate.py",
     "vitaclip convert vitaclip_k400.pth": "tests/backbones/test_published.py",
+    "vitaclip convert runs/doors/model doors.pth": "tests/backbones/test_model_folder.py",
     "vitaclip convert open_clip.pt": "tests/backbones/test_formats.py",
     "vitaclip data scan lists/k400": "tests/data/tools/test_scan.py",
     "vitaclip data resize k400/videos k400/videos_320": "tests/data/tools/test_resize.py",

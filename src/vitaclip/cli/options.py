@@ -70,9 +70,9 @@ class ModelCommand(Command):
         Raises:
             ValueError: if there is no such model, or if a backbone is named that is not the model's.
         """
+        names = choose_classes(self.data.classes) if self.data.classes else ()  # first: a mistake costs no download
         if not self.model:
             return VideoModel.from_backbone(self.model_name)
-        names = choose_classes(self.data.classes) if self.data.classes else ()
         return VideoModel.from_pretrained(self.model, backbone=self.backbone or None, class_names=names)
 
     def say_which(self, console: Console) -> None:

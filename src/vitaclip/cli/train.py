@@ -55,6 +55,9 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
             counts = {kind: count for kind, count in trainer.model.trained_counts().items() if count}
             rows = [(kind, f"{count:,}") for kind, count in (counts | {"all": sum(counts.values())}).items()]
             print_table(console, "", ["what trains", "parameters"], rows)
+            if trainer.step:
+                finished = "was finished" if trainer.step == trainer.total_steps else "goes on"
+                console.print(f"{config.out}: {finished} at step {trainer.step} of {trainer.total_steps}")
             if dist.is_rank0:
                 trainer.loggers.append(TrainingBar(progress, trainer.total_steps, trainer.step))
             trainer.fit()
@@ -65,8 +68,8 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
     if trainer.early_stopping.should_stop:
         best = trainer.early_stopping.best_step
         console.print(f"stopped at step {trainer.step}: no better {config.early_stop_metric} since step {best}")
-    console.print(f"the model is in {config.out}/model")
-    console.print(f"use it: vitaclip predict VIDEO --model {config.out}/model")
+    console.print(f"use it: vitaclip predict VIDEO --model {config.out}")
+    console.print(f"take it along, backbone and all: vitaclip convert {config.out} FOLDER")
     return 0
 
 

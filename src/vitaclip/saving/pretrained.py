@@ -187,6 +187,11 @@ class Pretrained(nn.Module):
     def _from_folder(cls, folder: Path, backbone: str | Path | None) -> Self:
         saved, adapter = read_model_folder(folder)
         config = saved.config if backbone is None else replace(saved.config, backbone=str(backbone))
+        if Path(config.backbone).is_absolute() and not Path(config.backbone).exists():
+            raise ValueError(
+                f"{folder}: its backbone (fingerprint {saved.fingerprint}) is not at {config.backbone} any more; say"
+                " where it is now with --backbone (in Python: backbone=...)"
+            )
         loaded = load_backbone(config.backbone, image_size=config.image_size)
         if loaded.fingerprint != saved.fingerprint:
             raise ValueError(

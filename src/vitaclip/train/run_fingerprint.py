@@ -59,6 +59,8 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
             raise ValueError(f"a damaged checkpoint: its {name} are no list of texts")
     settings = deepcopy(saved["config"])
     settings["model"] = to_dict(from_dict(ModelConfig, upgrade_model_config(settings["model"])))
+    if saved.get("backbone") and now.get("backbone"):  # wherever it is now: its fingerprint says whether it is the same
+        settings["model"]["backbone"] = now["config"]["model"]["backbone"]
     settings["data"].pop("index_cache", None)  # these two are gone
     settings.pop("wandb_project", None)
     if "average_decay" in settings["optim"]:  # the name of `ema_decay` in older runs
