@@ -20,7 +20,7 @@ from vitaclip.files import csv_text
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 
-DATASETS = ("kinetics400", "kinetics600", "ssv2", "ucf101", "hmdb51")
+DATASETS = ("kinetics600", "ssv2", "ucf101", "hmdb51")
 CLIPS = 18
 SEEDS = (1, 2, 3, 4, 8, 16)
 """Of the models; protocols call them by seed, split or shots."""

@@ -34,12 +34,12 @@ from vitaclip.train.checkpoint import CheckpointStore
 def test_scores_that_are_no_numbers_are_an_error(
     command: str, world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode = VideoModel.encode_video
+    encode = VideoModel.encode_features
 
-    def overflow(self: VideoModel, clips: torch.Tensor) -> torch.Tensor:
-        return encode(self, clips) * float("nan")
+    def overflow(self: VideoModel, *given: Any, **options: Any) -> torch.Tensor:
+        return encode(self, *given, **options) * float("nan")
 
-    monkeypatch.setattr(VideoModel, "encode_video", overflow)
+    monkeypatch.setattr(VideoModel, "encode_features", overflow)
     out = {"predict": "out.csv", "eval": "out.json", "explain": "out"}[command]
     videos = world / "videos" if command == "eval" else world / "videos" / "jump_up" / "0.mp4"
     arguments = [command, str(videos), "--backbone", str(world / "backbone"), "--classes", ", ".join(NAMES)]

@@ -67,6 +67,14 @@ EXPECTED: dict[str, tuple[str, str, str, list[int], list[tuple[str, list[str], s
     "hmdb51_base_to_novel": ("hmdb51", "hmdb51_base_novel", "seed", [1, 2, 3], BASE_NOVEL),
 }
 
+TEST_LISTS = {"ucf101": "test1", "hmdb51": "test1"}
+"""Of base to novel; `val` of the other data sets."""
+BY_HAND = (
+    *("kinetics600_zeroshot", "kinetics600_zeroshot_lists", "ucf101_supervised", "hmdb51_zeroshot", "hmdb51_ep1"),
+    *("ucf101_ep2", "ssv2_fewshot", "ucf101_base_to_novel"),
+)
+"""One of each kind is run."""
+
 
 @pytest.fixture(scope="module")
 def fake(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -118,10 +126,23 @@ def test_every_protocol_is_expected_here() -> None:
     assert set(PROTOCOLS.names()) == set(EXPECTED)
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS.names())
+@pytest.mark.parametrize("name", EXPECTED)
+def test_protocol_says_lists_candidates_and_models(name: str) -> None:
+    dataset, split, word, values, parts = EXPECTED[name]
+    test, found = TEST_LISTS.get(dataset, "val"), load_protocol(name)
+    lists = {part: tuple(f"{each.replace('TEST', test)}.csv" for each in given) for part, given, _ in parts}
+    assert {part: each.lists for part, each in found.parts.items()} == lists
+    assert {part: each.classes for part, each in found.parts.items()} == {part: of or "all" for part, _, of in parts}
+    assert (found.dataset, found.split) == (dataset, split)
+    assert found.models == ({word: tuple(values)} if word else {})
+    several = len(parts) * max(1, len(values)) > 1 and word != "shots"
+    assert found.summary == ("harmonic_mean" if "base" in lists else "mean" if several else "each")
+
+
+@pytest.mark.parametrize("protocol", BY_HAND)
 def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: Path) -> None:
     dataset, split, word, values, parts = EXPECTED[protocol]
-    root = fake / dataset
+    root, test = fake / dataset, TEST_LISTS.get(dataset, "val")
     model_name, out = f"{{{word}}}" if word else "1", tmp_path / "out.json"
     found = evaluate(fake, protocol, model_name, out, "--views.temporal", "2", "--predictions", str(tmp_path / "p.csv"))
     expected: dict[str, list[float]] = {}
@@ -129,7 +150,6 @@ def test_protocol_equals_counting_by_hand(protocol: str, fake: Path, tmp_path: P
     for value in values or [1]:
         model = VideoModel.from_pretrained(fake / "runs" / str(value) / "model")
         for part, lists, subset in parts:
-            test = "test1" if dataset in ("ucf101", "hmdb51") else "val"
             lists = [name.replace("TEST", test).replace("{split}", str(value)) for name in lists]
             classes = load_subset(split, subset) if subset else load_dataset_classes(dataset)
             predictions = predict_by_hand(root, lists, list(classes.names), list(classes.prompts), model, None)
