@@ -17,6 +17,7 @@ from typing import Any
 
 from video_kinds import KINDS
 from vitaclip.ablate.variants import load_comparison
+from vitaclip.backbones.known import known_backbones
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.registry import parts
 from vitaclip.settings import setting_texts
@@ -73,6 +74,18 @@ def _kinds_table() -> str:
     return _table(("file", "what", "a single frame is decoded from"), rows)
 
 
+def _backbones_table() -> str:
+    sizes = ("name (and what is read as well)", "family", "parameters, image + text", "GFLOP, frame / name")
+    facts = ("ImageNet, published", "video, published", "licence", "languages")
+    rows = []
+    for each in known_backbones():
+        name = f"`{each.name}`" + (f" ({each.also})" if each.also else "")
+        figures = (f"{each.parameters} M", f"{each.frame_gflop:g} / {each.text_gflop:g}")
+        published = (f"{figure:g}" if figure else "" for figure in (each.imagenet, each.video))
+        rows.append((name, each.family, *figures, *published, each.licence, each.languages))
+    return _table((*sizes, *facts), rows)
+
+
 def _resume_list() -> str:
     return textwrap.fill(", ".join(f"`{path}`" for path in sorted(MAY_CHANGE_ON_RESUME)) + ".", 120) + "\n"
 
@@ -82,6 +95,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "limits": lambda: _settings_table("data.limits."),
     "variants": _variants_table,
     "video kinds": _kinds_table,
+    "backbones": _backbones_table,
     "may change on resume": _resume_list,
 }
 

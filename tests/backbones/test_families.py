@@ -16,6 +16,7 @@ from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.longclip import TABLE as LONGCLIP
 from vitaclip.backbones.families.timm import VISION
 from vitaclip.backbones.formats import read_clip
+from vitaclip.backbones.known import KnownBackbone, known_backbones, licence_notice
 from vitaclip.backbones.loading import Backbone, save_backbone
 from vitaclip.backbones.rope import rotations
 from vitaclip.model import VideoModel
@@ -148,3 +149,17 @@ def test_towers_of_all_families_are_saved_and_read(case: str, tmp_path: Path) ->
     again = read_clip(save_backbone(clip, tiny_tokenizer(), tmp_path / "own"))
     assert again.config == weights.config
     assert all(torch.equal(again.state[name], value) for name, value in weights.state.items())
+
+
+@pytest.mark.parametrize("known", known_backbones(), ids=lambda known: known.name)
+def test_listed_backbones_have_the_parameters_stated(known: KnownBackbone) -> None:
+    with torch.device("meta"):
+        clip = CLIP(known.config)
+    counts = (sum(p.numel() for p in tower.parameters()) for tower in (clip.vision, clip.text))
+    assert known.parameters == " + ".join(f"{count / 1e6:.0f}" for count in counts)
+
+
+def test_restrictive_licences_are_said() -> None:
+    assert "not for commercial use" in licence_notice("facebook/metaclip-2-worldwide-huge-quickgelu")
+    assert "research" in licence_notice("timm/MobileCLIP2-L-14-OpenCLIP")
+    assert not licence_notice("facebook/PE-Core-B16-224")

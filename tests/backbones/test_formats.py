@@ -192,7 +192,7 @@ def test_open_clip_without_quick_gelu_is_gelu(folder: Path) -> None:
     assert load_backbone(folder).clip.config.vision.activation == "gelu"
 
 
-REFUSED = {
+REFUSED: dict[str, dict[str, Any]] = {
     "CoCa's pool": {"vision_cfg": {"attentional_pool": True}},
     "blocks of BERT or T5": {"text_cfg": {"hf_model_name": "roberta-base"}},
     "CoCa's decoder": {"multimodal_cfg": {"layers": 12}},

@@ -2,6 +2,7 @@
 repositories are fetched once and then found in the cache.
 """
 
+import fnmatch
 import re
 from importlib.resources import files
 from pathlib import Path
@@ -29,6 +30,8 @@ WEIGHTS = (
     "open_clip_pytorch_model.bin",
     "pytorch_model.bin",
     "pytorch_model.bin.index.json",
+    "PE-Core-*.pt",
+    "longclip-*.pt",
 )
 """Weight files, the better one first: repositories often hold the same weights several times, gigabytes each."""
 
@@ -70,7 +73,7 @@ def fetch_repository(name: str) -> Path:
     try:
         get_session().head(constants.ENDPOINT, timeout=SECONDS_TO_ANSWER)  # the client itself retries for half a minute
         files = HfApi().list_repo_files(name)
-        weights = next((candidate for candidate in WEIGHTS if candidate in files), "")
+        weights = next((name for name in WEIGHTS if fnmatch.filter(files, name)), "")
         return Path(snapshot_download(name, allow_patterns=_patterns(weights)))
     except HfHubHTTPError as error:
         raise ValueError(
@@ -87,7 +90,7 @@ def fetch_repository(name: str) -> Path:
 
 def find_weights(folder: Path) -> Path | None:
     """The weight file of a folder, the best of those it has."""
-    return next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    return next((file for name in WEIGHTS for file in sorted(folder.glob(name)) if file.is_file()), None)
 
 
 def _patterns(weights: str) -> list[str]:
@@ -103,6 +106,6 @@ def _cached(name: str) -> Path | None:
             folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=_patterns(weights)))
         except LocalEntryNotFoundError:
             continue
-        if (folder / (weights or PROMPTS)).is_file():
+        if any(folder.glob(weights or PROMPTS)):
             return folder
     return None

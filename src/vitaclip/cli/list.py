@@ -72,6 +72,28 @@ def _part(wanted: str) -> str:
     return "\n".join(lines)
 
 
+def _backbones() -> Iterator[str]:
+    from vitaclip.backbones.known import known_backbones  # imports torch, which help must not
+
+    yield f"{'name':54} {'parameters, M':>13} {'GFLOP a frame':>13}  licence; published zero-shot figures"
+    for each in known_backbones():
+        published = {"ImageNet": each.imagenet, "video": each.video}
+        figures = ", ".join(f"{name} {figure:g}" for name, figure in published.items() if figure)
+        size = f"{each.parameters:>13} {each.frame_gflop:13g}"
+        yield f"{each.name:54} {size}  {each.licence}" + (f"; {figures}" if figures else "")
+
+
+def _backbone(wanted: str) -> str:
+    from vitaclip.backbones.known import known_backbones
+
+    for each in known_backbones():
+        if each.name == wanted:
+            return yaml.safe_dump(vars(each), sort_keys=False)
+    raise ValueError(
+        f"{wanted!r} is not listed; `vitaclip list backbones` shows all (others of their families load too)"
+    )
+
+
 def _text_of(folder: YamlFolder) -> Callable[[str], str]:
     return lambda name: folder.find(name).read_text(encoding="utf-8")
 
@@ -86,6 +108,7 @@ KINDS: dict[str, tuple[Callable[[], Iterator[str]], Callable[[str], str]]] = {
         lambda: (f"{slot}: {name}  {(part.__doc__ or '').splitlines()[0]}" for slot, name, part in _parts()),
         _part,
     ),
+    "backbones": (_backbones, _backbone),
 }
 """Of each kind: the lines that list it, and the text of one by its name."""
 
@@ -93,9 +116,9 @@ KINDS: dict[str, tuple[Callable[[], Iterator[str]], Callable[[str], str]]] = {
 @dataclass(frozen=True, kw_only=True)
 class List(Command):
     """What comes with the package and is asked for by its name: recipes (--config), ways of testing (--views), class
-    names of the standard data sets (--classes), text templates (--template), protocols (--protocol), and the parts of a
-    model. With a name: all of it, ready to be saved, changed and given in its place. A YAML file in place of a recipe's
-    name is checked and printed with every default filled in.
+    names of the standard data sets (--classes), text templates (--template), protocols (--protocol), the parts of a
+    model, and backbones (--model.backbone). With a name: all of it, ready to be saved, changed and given in its place.
+    A YAML file in place of a recipe's name is checked and printed with every default filled in.
 
     examples:
       vitaclip list
