@@ -67,10 +67,3 @@ def test_no_rank_takes_a_device_by_number() -> None:
     assert pick_device("cpu", 0, 1) == torch.device("cpu")
     with pytest.raises(ValueError, match=r"device 'cuda:1': each of several processes takes its own"):
         pick_device("cuda:1", 0, 2)
-
-
-def test_ranks_share_cpu_without_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert pick_device("auto", 3, 4) == torch.device("cpu")
-    with pytest.raises(ValueError, match=r"this machine has 0 CUDA devices"):
-        pick_device("cuda", 0, 2)

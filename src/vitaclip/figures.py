@@ -21,14 +21,8 @@ INK, SOFT, RULE, ACCENT = "#1b1f24", "#5a626c", "#d8d5cc", "#2a6bbf"
 _CSS = {INK: "ink", SOFT: "soft", RULE: "rule", ACCENT: "accent"}
 _FONTS = (
     *("DejaVu Sans", "Noto Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Emoji", "Symbola", "Arial Unicode MS"),
-    *(
-        "Segoe UI Emoji",
-        "Microsoft YaHei",
-        "Malgun Gothic",
-        "Hiragino Sans",
-        "Noto Sans Arabic",
-        "Noto Sans Devanagari",
-    ),
+    *("Segoe UI Emoji", "Microsoft YaHei", "Malgun Gothic", "Hiragino Sans"),
+    *("Noto Sans Arabic", "Noto Sans Devanagari"),
 )
 """matplotlib looks for a glyph in these fonts, in this order; only the first comes with it."""
 

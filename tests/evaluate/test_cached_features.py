@@ -121,17 +121,6 @@ def test_other_backbone_is_not_served(
     assert len(opened) == 24
 
 
-def test_aggregation_of_views_does_not_matter(
-    model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
-) -> None:
-    probabilities(model, rows, tmp_path / "cache")
-    opened.clear()
-    views = ViewsConfig(aggregation="logits")
-    kept = probabilities(model, rows, tmp_path / "cache", views)
-    assert opened == []
-    assert torch.equal(kept, probabilities(model, rows, None, views))
-
-
 def test_only_changed_video_is_opened_again(
     model: VideoModel, rows: list[VideoSample], tmp_path: Path, opened: list[Path]
 ) -> None:

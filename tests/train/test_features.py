@@ -110,15 +110,6 @@ def test_step_takes_one_cached_draw(world: Path, tmp_path: Path) -> None:
     assert len(taken) > 12  # two passes over 12 videos
 
 
-def test_seeds_and_shots_share_the_draws(world: Path, tmp_path: Path, opened: list[Path]) -> None:
-    config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=2)
-    Trainer(config).fit()
-    assert len(opened) == 12
-    opened.clear()
-    Trainer(changed(config, out=str(tmp_path / "few"), seed=1, data={"shots": 2})).fit()
-    assert opened == []
-
-
 def test_resume_is_exact_with_moved_feature_cache(world: Path, tmp_path: Path) -> None:
     whole = text_alone(world, tmp_path / "whole", tmp_path / "cache", feature_draws=2)
     Trainer(whole).fit()
@@ -129,13 +120,6 @@ def test_resume_is_exact_with_moved_feature_cache(world: Path, tmp_path: Path) -
     assert metrics_of(stopped.out) == metrics_of(whole.out)
     with pytest.raises(ValueError, match=r"data.feature_cache was '.*moved', now ''; data.feature_draws was 2, now 0"):
         Trainer(changed(stopped, data={"feature_cache": "", "feature_draws": 0}))
-
-
-def test_a_finished_run_makes_no_features(world: Path, tmp_path: Path) -> None:
-    config = text_alone(world, tmp_path / "run", tmp_path / "cache")
-    Trainer(config).fit()
-    Trainer(changed(config, data={"feature_cache": str(tmp_path / "other")})).fit()
-    assert not (tmp_path / "other").exists()
 
 
 def test_stopping_keeps_features_made_so_far(world: Path, tmp_path: Path, opened: list[Path]) -> None:
