@@ -30,7 +30,7 @@ from vitaclip.data.reading.container import DEFAULT_LIMITS, open_container, vide
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.frame_index import FrameIndex, read_index
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
+from vitaclip.data.transforms.geometry import FrameFit, spatial_views
 
 Reader = Callable[[Path, np.ndarray], Tensor]
 DISTRIBUTIONS = {
@@ -160,7 +160,7 @@ def views(read: Reader, path: Path) -> Tensor:
     """Three test views, uint8 (3, 8, 3, 224, 224), with frames read in any way."""
     indices = TRAINING.views(10 * clips.FPS, 3)
     distinct, places = np.unique(indices, return_inverse=True)
-    frames = spatial_views(resize_short_side(read(path, distinct), 224), 224, 1)[0]
+    frames = spatial_views(FrameFit().resize(read(path, distinct), 224), 224, 1)[0]
     return frames[torch.from_numpy(places.reshape(indices.shape))]
 
 

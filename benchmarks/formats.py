@@ -55,9 +55,7 @@ def token_ids() -> torch.Tensor:
 def write_tokenizer(folder: Path) -> None:
     """CLIP's own vocabulary, from OpenAI's package."""
     package = Path(peers.openai_module().__file__ or "").parent
-    (folder / "tokenizer.json").write_text(
-        Tokenizer.from_file(package / "bpe_simple_vocab_16e6.txt.gz").to_json(), encoding="utf-8"
-    )
+    Tokenizer.from_file(package / "bpe_simple_vocab_16e6.txt.gz").vocabulary.save(folder)
 
 
 @torch.no_grad()

@@ -22,9 +22,9 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import EvalViews, TrainClips
 from vitaclip.data.loading.dataset import TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.geometry import resize_short_side
+from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.data.workers import Outcome, run_in_processes
 
@@ -284,7 +284,7 @@ def _check_single_frames(path: Path) -> None:
 
 
 def _shrink(frame: Tensor) -> Tensor:
-    return resize_short_side(frame, 32)
+    return FrameFit().resize(frame, 32)
 
 
 def read_all(

@@ -16,8 +16,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tiny import tiny_tokenizer
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.config import CLIPConfig, TextConfig, TextLayoutConfig, VisionConfig
 from vitaclip.backbones.families import evl, openai, vifi, vitaclip, xclip
 from vitaclip.backbones.families.family import CLIPWeights, Trained
 from vitaclip.backbones.families.table import Row, to_ours, to_theirs
@@ -46,11 +47,11 @@ class RecordedTokenizer(Tokenizer):
     else."""
 
     def __init__(self, names: list[str], prompts: Tensor, num_context: int) -> None:
-        self.start_id = int(prompts[0, 0])
-        self.end_id = int(prompts.max())
+        start, end = int(prompts[0, 0]), int(prompts.max())
+        super().__init__(tiny_tokenizer().vocabulary, TextLayoutConfig(start=(start,), end=(end,)))
         self._ids: dict[str, list[int]] = {}
         for name, row in zip(names, prompts.tolist(), strict=True):
-            ids = row[1 + num_context : row.index(self.end_id)]
+            ids = row[1 + num_context : row.index(end)]
             name = name.replace("_", " ")
             self._ids[name + "."] = ids
             self._ids[name] = ids[:-1] if ids[-1] == FULL_STOP else ids

@@ -187,7 +187,7 @@ def test_context_stands_where_the_config_says(position: str, per_class: bool) ->
             "middle": [context[:1], words, context[1:], stop],
             "front": [words, context, stop],
         }[position]
-        row = torch.cat([look_up([tokenizer.start_id]), *middle, look_up([tokenizer.end_id])])
+        row = torch.cat([look_up([*tokenizer.start]), *middle, look_up([*tokenizer.end])])
         # Padded to the full context length: what stands past the end must not matter.
         padded = torch.cat([row, torch.ones(24 - len(row), 12, dtype=torch.float64)])
         features.append(tower(padded[None], torch.tensor([len(row) - 1]))[0])

@@ -17,6 +17,7 @@ from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
 from vitaclip.backbones.vision import Trace
+from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.names import refuse_text
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
@@ -196,6 +197,12 @@ class VideoModel(Pretrained):
     def image_size(self) -> int:
         """Side of the square frames that the model takes, in pixels."""
         return self.backbone.config.vision.image_size
+
+    @property
+    def frame_fit(self) -> FrameFit:
+        """How frames come to that size, as the backbone was trained."""
+        pixels = self.backbone.config.pixels
+        return FrameFit(pixels.fit == "squash", pixels.interpolation)
 
     @property
     def device(self) -> torch.device:

@@ -20,7 +20,7 @@ from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
 from vitaclip.data.loading.loader import EvalBatch, stream_batches
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.given import as_given
-from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
 from vitaclip.evaluate.scoring import encode_views, fuse_views
@@ -166,7 +166,9 @@ class Predictor:
         """Reads the views of a video; `reader.load` gives the numbers of their frames too. It holds no model, so that
         it can be sent to other processes."""
         config, options = self.model.config, read_options(self.data, self.views)
-        return eval_views(config.sampling, config.num_frames, self.model.image_size, self.views, options)
+        return eval_views(
+            config.sampling, config.num_frames, self.model.image_size, self.model.frame_fit, self.views, options
+        )
 
     def load(self, video: Video) -> Tensor:
         """The views of a video, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
@@ -258,4 +260,4 @@ class Predictor:
 
 
 def _find(video: Video, name: str = "video") -> VideoPath:
-    return to_video_path(video if isinstance(video, ShardMember) else as_given(video, name))
+    return to_video_path(as_given(video, name))

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import peers
+from vitaclip.backbones.config import TextConfig
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.loading import find_tokenizer, load_backbone, save_backbone
 
@@ -266,12 +267,13 @@ def test_other_input_size_resamples_positions(folder: Path) -> None:
 
 
 def test_tokenizer_beside_weights_goes_first(tmp_path: Path) -> None:
-    assert find_tokenizer(tmp_path, 49_408).encode("a dog") == [320, 1929]  # CLIP's own, which needs no network
+    text = TextConfig(vocab_size=49_408, context_length=77, width=64, depth=1, heads=1)
+    assert find_tokenizer(tmp_path, text).encode("a dog") == [320, 1929]  # CLIP's own, which needs no network
     (tmp_path / "merges.txt").write_text("{half", "utf-8")
     with pytest.raises(ValueError, match=r"merges\.txt: no tokenizer"):
-        find_tokenizer(tmp_path, 49_408)
+        find_tokenizer(tmp_path, text)
     peers.write_tokenizer(tmp_path)
-    assert find_tokenizer(tmp_path, 49_408).vocab_size == peers.VOCABULARY
+    assert find_tokenizer(tmp_path, text).vocab_size == peers.VOCABULARY
 
 
 def test_missing_or_unfit_tokenizer_is_refused(tmp_path: Path) -> None:

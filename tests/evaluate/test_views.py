@@ -17,7 +17,7 @@ from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.sampling import FrameSampling, frame_sampling
-from vitaclip.data.transforms.geometry import resize_short_side
+from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
@@ -74,7 +74,7 @@ def test_a_crop_may_leave_a_margin(video_folder: Path) -> None:
     views = EvalViews(sampling, 1, 1, 24, 0.5).read(path)
     with open_video(path) as video:
         frames = video.frames(sampling.views(video.num_frames, 1)[0])
-    assert resize_short_side(frames, 48) is frames
+    assert FrameFit().resize(frames, 48) is frames
     assert torch.equal(views[0], frames[:, :, 12:36, 20:44])
 
 

@@ -12,7 +12,7 @@ from small_world import NAMES, train_config
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.transforms.geometry import resize_short_side
+from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention
 from vitaclip.explain.occlusion import occlude_frames, stand_ins
@@ -101,7 +101,7 @@ def test_frame_numbers_are_places_in_the_video(world: Path, tmp_path: Path) -> N
     found = explain_video(predictor, world / VIDEO)
     assert found.frame_numbers == (2, 6, 10)  # the middles of 12 frames in 3 parts
     with open_video(world / VIDEO) as video:
-        decoded = resize_short_side(video.frames(found.frame_numbers), 16)
+        decoded = FrameFit().resize(video.frames(found.frame_numbers), 16)
     assert torch.equal(found.frames, decoded)
 
 

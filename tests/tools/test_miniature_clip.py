@@ -84,7 +84,7 @@ def test_every_world_word_is_one_token() -> None:
     tokenizer = train_tokenizer()
     for word in set(" ".join([*world.class_names(), *captions.SIZES, *captions.DIRECTIONS]).split()):
         assert len(tokenizer.encode(word)) == 1, word
-    assert tokenizer.to_json() == load_backbone("miniature").tokenizer.to_json()
+    assert tokenizer.vocabulary.content() == load_backbone("miniature").tokenizer.vocabulary.content()
 
 
 @pytest.mark.slow

@@ -110,6 +110,9 @@ class TextLayoutConfig(Config):
     """An id that always stands at the last place, behind the padding. None: no such id."""
     feature: Literal["end", "last"] = "end"
     """Whose output is the text's feature: the token that ends the text, or that at the last place, padding or not."""
+    clean: Literal["clip", "canonicalize", "lower", "none"] = "clip"
+    """What is done to a text before it is cut into tokens. clip: mend it, undo HTML entities, fold blanks, lower case.
+    canonicalize, big_vision's: blanks for underscores, no punctuation, lower case. lower: lower case alone."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,7 +20,7 @@ DEFAULT_BACKBONE = "openai/clip-vit-base-patch16"
 SECONDS_TO_ANSWER = 5.0
 """How long the hub may take to answer at all."""
 REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
-SMALL_FILES = ("*.json", "*.txt", "*.txt.gz", "README.md", "prompts.safetensors", "backbone/*")
+SMALL_FILES = ("*.json", "*.txt", "*.txt.gz", "*.model", "README.md", "prompts.safetensors", "backbone/*")
 """Configs, tokenizers, and the whole of a model of ours."""
 PROMPTS = "prompts.safetensors"
 WEIGHTS = (

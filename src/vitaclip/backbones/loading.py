@@ -9,15 +9,17 @@ import torch
 from torch import Tensor
 
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.backbones.bpe import TOKENIZER_FILES
-from vitaclip.backbones.config import Activation
+from vitaclip.backbones.bpe import CLIP_MERGES
+from vitaclip.backbones.config import Activation, TextConfig
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import locate
-from vitaclip.files import write_json, write_safetensors, write_text
+from vitaclip.backbones.vocabulary_files import TOKENIZER_FILES, read_vocabulary
+from vitaclip.files import write_json, write_safetensors
 from vitaclip.settings import to_dict
+from vitaclip.untrusted import reading
 
-WEIGHTS_FILE, TOKENIZER_FILE = "model.safetensors", "tokenizer.json"
+WEIGHTS_FILE = "model.safetensors"
 CLIP_VOCABULARY = 49408
 """Entries of the byte-pair vocabulary that all CLIPs of OpenAI and nearly all of open_clip share."""
 
@@ -60,7 +62,7 @@ def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: t
     folder = Path(folder)
     state = {name: t.to(dtype) for name, t in clip.state_dict().items()}
     write_safetensors(folder / WEIGHTS_FILE, state)
-    write_text(folder / TOKENIZER_FILE, tokenizer.to_json())
+    tokenizer.vocabulary.save(folder)
     write_json(folder / CONFIG_FILE, {**to_dict(clip.config), "fingerprint": fingerprint(state)})
     return folder
 
@@ -88,7 +90,7 @@ def load_backbone(source: str | Path, *, activation: Activation | None = None, i
 def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> Backbone:
     """The backbone that is made of these weights; see `load_backbone`."""
     clip = CLIP.from_state(weights.config, weights.state)
-    tokenizer = find_tokenizer(weights.folder, clip.config.text.vocab_size)
+    tokenizer = find_tokenizer(weights.folder, clip.config.text)
     identity = fingerprint(clip.state_dict())
     if weights.fingerprint not in ("", identity):
         raise ValueError(
@@ -100,22 +102,21 @@ def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> B
     return Backbone(clip.eval(), tokenizer, name, identity)
 
 
-def find_tokenizer(folder: Path, vocab_size: int) -> Tokenizer:
+def find_tokenizer(folder: Path, text: TextConfig) -> Tokenizer:
     """The tokenizer of weights that lie in `folder`: the one beside them, or else CLIP's own if the text tower has as
     many entries. One with more entries than the text tower is refused."""
     beside = next((folder / name for name in TOKENIZER_FILES if (folder / name).is_file()), None)
-    if beside is not None:
-        tokenizer = Tokenizer.from_file(beside)
-    elif vocab_size == CLIP_VOCABULARY:
-        tokenizer = Tokenizer.from_file()
-    else:
+    if beside is None and text.vocab_size != CLIP_VOCABULARY:
         raise ValueError(
-            f"{folder}: no tokenizer in it, and a text tower of {vocab_size} entries was not trained with CLIP's own;"
-            f" put the {TOKENIZER_FILE} there that belongs to the weights"
+            f"{folder}: no tokenizer in it ({', '.join(TOKENIZER_FILES[:3])}, ...), and a text tower of"
+            f" {text.vocab_size} entries was not trained with CLIP's own; put the one there that belongs to the weights"
         )
-    if tokenizer.vocab_size > vocab_size:
+    with reading(beside or CLIP_MERGES):
+        vocabulary = read_vocabulary(beside or CLIP_MERGES)
+        tokenizer = Tokenizer(vocabulary, text.layout, full_length=text.order == "all")
+    if max(tokenizer.vocab_size - 1, text.layout.pad, *tokenizer.start, *tokenizer.end) >= text.vocab_size:
         raise ValueError(
-            f"{folder}: its tokenizer has {tokenizer.vocab_size} entries, the text tower {vocab_size};"
+            f"{folder}: its tokenizer has {tokenizer.vocab_size} entries, the text tower {text.vocab_size};"
             " put the one there that belongs to the weights"
         )
     return tokenizer

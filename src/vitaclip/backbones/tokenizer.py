@@ -1,26 +1,32 @@
-"""CLIP's byte-pair tokenizer, token for token the reference's (openai/CLIP, clip/simple_tokenizer.py).
+"""Texts as token ids: cleaned as their text tower was trained, cut into tokens, laid out as the tower takes them.
 
 Axes: K texts, L tokens.
 """
 
-from collections.abc import Sequence
+import string
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import regex
 import torch
-from tokenizers import models
+from tokenizers import normalizers
 from torch import Tensor
 
-from vitaclip.backbones.bpe import CLIP_MERGES, END, SIGNS, START, WORD_PATTERN, lay_out_bpe, read_bpe
+from vitaclip.backbones.bpe import CLIP_MERGES, END, START
+from vitaclip.backbones.config import TextLayoutConfig
+from vitaclip.backbones.vocabulary import Vocabulary
+from vitaclip.backbones.vocabulary_files import read_vocabulary
 from vitaclip.names import clean_text, quoted
 
-# The regex package and not the tokenizers library: their tables of letters differ by thousands of characters.
-_WORDS = regex.compile(WORD_PATTERN, regex.IGNORECASE)
-# Bytes keep their own character where that is visible and not a blank; the others take those from 256 on, in order.
-_VISIBLE = [ord(sign) for sign in SIGNS if ord(sign) < 256]
-_HIDDEN = [byte for byte in range(256) if byte not in _VISIBLE]
-_SIGN_OF_BYTE = dict(zip([*_VISIBLE, *_HIDDEN], SIGNS, strict=True))
+_NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
+CLEANING: dict[str, Callable[[str], str]] = {
+    "clip": clean_text,
+    "canonicalize": lambda text: " ".join(text.translate(_NO_PUNCTUATION).lower().split()),
+    "lower": normalizers.Lowercase().normalize_str,
+    "none": str,
+}
+"""What `TextLayoutConfig.clean` names."""
+CLIP_LAYOUT = TextLayoutConfig()
 
 
 @dataclass(frozen=True)
@@ -31,91 +37,67 @@ class TokenBatch:
     end: Tensor
 
 
-@dataclass(frozen=True)
-class TextLayout:
-    """How a text tower takes its texts. Whoever lays tokens out asks this, and assumes nothing."""
-
-    start: tuple[int, ...]
-    """Ids before each text."""
-    end: tuple[int, ...]
-    """Ids behind each text."""
-    pad: int = 0
-    """The id that fills a text up."""
-    full_length: bool = False
-    """Whether texts are always filled up to the context length, since the tower attends to padding."""
-    feature_at_last: bool = False
-    """Whether the feature is the output at the last place, padding or not; else that at the last id of the text."""
-
-    def room(self, context_length: int) -> int:
-        """Ids that a text itself may have."""
-        return context_length - len(self.start) - len(self.end)
-
-    def lay_out(self, rows: Sequence[Sequence[int]], context_length: int) -> TokenBatch:
-        """Put texts, ids without start and end, into one batch; the caller makes sure that they fit."""
-        whole = [[*self.start, *row, *self.end] for row in rows]
-        longest = context_length if self.full_length else max(map(len, whole))
-        ids = torch.full((len(whole), longest), self.pad, dtype=torch.int64)
-        for row, values in zip(ids, whole, strict=True):
-            row[: len(values)] = torch.tensor(values)
-        last = [longest - 1 if self.feature_at_last else len(row) - 1 for row in whole]
-        return TokenBatch(ids, torch.tensor(last))
-
-
 class Tokenizer:
     """Texts to token ids. Built once."""
 
-    def __init__(self, model: models.BPE) -> None:
-        self._bpe = lay_out_bpe(model)
-        self._model = self._bpe.model
-        start_id, end_id = model.token_to_id(START), model.token_to_id(END)
-        assert start_id is not None
-        assert end_id is not None
-        self.start_id: int = start_id
-        self.end_id: int = end_id
-
-    @property
-    def layout(self) -> TextLayout:
-        """Start and end token around a text; what stands behind never matters, since CLIP's order is causal."""
-        return TextLayout((self.start_id,), (self.end_id,))
+    def __init__(
+        self, vocabulary: Vocabulary, layout: TextLayoutConfig = CLIP_LAYOUT, *, full_length: bool = False
+    ) -> None:
+        """Args:
+        vocabulary: what cuts texts into tokens.
+        layout: how texts are cleaned before, and what stands around them.
+        full_length: whether texts are always filled up to the context length, since the tower attends to padding.
+        """
+        self.vocabulary, self._layout, self._full_length = vocabulary, layout, full_length
+        self.start = self._special(START) if layout.start is None else layout.start
+        self.end = self._special(END) if layout.end is None else layout.end
+        self._last = () if layout.last is None else (layout.last,)
 
     @classmethod
     def from_file(cls, path: str | Path = CLIP_MERGES) -> "Tokenizer":
-        """Read a `tokenizer.json` or a list of merges; without an argument, CLIP's own, which is in the package.
+        """The tokenizer of a CLIP from a file, see `read_vocabulary`; without arguments the package's own.
 
         >>> Tokenizer.from_file().encode("a photo of a dog")
         [320, 1125, 539, 320, 1929]
         """
-        return cls(read_bpe(path))
+        return cls(read_vocabulary(path))
 
     @property
     def vocab_size(self) -> int:
-        """Number of ids, special tokens included."""
-        return self._bpe.get_vocab_size()
-
-    def to_json(self) -> str:
-        """The content of a `tokenizer.json` that `from_file` and the `tokenizers` library read back."""
-        return self._bpe.to_str()
+        """One more than the highest id that a text may have."""
+        return self.vocabulary.size
 
     def encode(self, text: str) -> list[int]:
-        """Ids of a text without start and end token."""
-        special = {START: self.start_id, END: self.end_id}
-        ids: list[int] = []
-        for word in _WORDS.findall(clean_text(text)):
-            if word in special:
-                ids.append(special[word])
-            else:
-                signs = word.encode("utf-8").decode("latin-1").translate(_SIGN_OF_BYTE)
-                ids += [token.id for token in self._model.tokenize(signs)]
-        return ids
+        """Ids of a text without start and end token. A half of a surrogate pair is read as the sign for damage."""
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        return self.vocabulary.cut(CLEANING[self._layout.clean](whole))
 
     def __call__(self, texts: Sequence[str], context_length: int = 77) -> TokenBatch:
-        """Ids of whole texts with start and end token, as wide as the longest of them. A text of more than
-        `context_length` tokens is refused."""
-        rows, room = [self.encode(text) for text in texts], self.layout.room(context_length)
+        """Ids of whole texts, laid out. A text of more than `context_length` tokens is refused."""
+        rows, room = [self.encode(text) for text in texts], self.room(context_length)
         for text, row in zip(texts, rows, strict=True):
             if len(row) > room:
                 total = len(row) + context_length - room
                 raise ValueError(
                     f"{quoted(text)} makes {total} tokens, the text tower takes {context_length}; shorten it"
                 )
-        return self.layout.lay_out(rows, context_length)
+        return self.lay_out(rows, context_length)
+
+    def room(self, context_length: int) -> int:
+        """Ids that a text itself may have."""
+        return context_length - len(self.start) - len(self.end) - len(self._last)
+
+    def lay_out(self, rows: Sequence[Sequence[int]], context_length: int) -> TokenBatch:
+        """Put texts, ids as `encode` makes them, into one batch; the caller makes sure that they fit."""
+        whole = [[*self.start, *row, *self.end] for row in rows]
+        longest = context_length if self._full_length else max(map(len, whole)) + len(self._last)
+        padding = [[self._layout.pad] * (longest - len(row) - len(self._last)) for row in whole]
+        ids = [[*row, *pads, *self._last] for row, pads in zip(whole, padding, strict=True)]
+        at_last = self._layout.feature == "last"
+        return TokenBatch(torch.tensor(ids), torch.tensor([longest - 1 if at_last else len(row) - 1 for row in whole]))
+
+    def _special(self, token: str) -> tuple[int]:
+        number = self.vocabulary.library.token_to_id(token)
+        if number is None:
+            raise ValueError(f"the tokenizer has no {token}, and the config does not say which ids to put there")
+        return (number,)

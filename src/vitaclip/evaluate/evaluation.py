@@ -154,7 +154,9 @@ class Evaluator:
         """Reads the views of a video; an aggregation that the model does not have is refused before any is read."""
         check_aggregation(self.model, views.aggregation)
         config, options = self.model.config, read_options(self._data, views)
-        return eval_views(config.sampling, config.num_frames, self.model.image_size, views, options)
+        return eval_views(
+            config.sampling, config.num_frames, self.model.image_size, self.model.frame_fit, views, options
+        )
 
     def num_own_videos(self, count: int) -> int:
         """How many of `count` videos this process embeds."""

@@ -17,7 +17,7 @@ from vitaclip.data.loading.clips import EvalViews, FixedAugmentation, ReadOption
 from vitaclip.data.loading.dataset import EvalDataset, OnError, Sample, TrainDataset
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.rng import Stream, generator
-from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
+from vitaclip.data.transforms.geometry import FrameFit, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
 
 CLIPS = TrainClips(SAMPLING, TRANSFORM)
@@ -135,7 +135,7 @@ def test_views_come_clip_by_clip(video_folder: Path, temporal_views: int, spatia
     everything = all_frames(video_folder / "clip9.mp4")
     expected = []
     for indices in SAMPLING.views(len(everything), temporal_views):
-        frames = resize_short_side(everything[torch.from_numpy(indices)], 24)
+        frames = FrameFit().resize(everything[torch.from_numpy(indices)], 24)
         expected += list(spatial_views(frames, 24, spatial_crops))
     assert torch.equal(read, torch.stack(expected))
 

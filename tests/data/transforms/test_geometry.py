@@ -7,10 +7,9 @@ from PIL import Image
 from torch import Tensor
 
 from vitaclip.data.transforms.geometry import (
+    FrameFit,
     crop_box,
     resize,
-    resize_short_side,
-    resized_crop,
     spatial_views,
 )
 
@@ -43,7 +42,7 @@ def test_resize_treats_every_frame_alike() -> None:
     [(60, 80, (24, 32)), (80, 60, (32, 24)), (61, 100, (24, 39)), (24, 24, (24, 24)), (5, 50, (24, 240))],
 )
 def test_resize_short_side(height: int, width: int, expected: tuple[int, int]) -> None:
-    assert resize_short_side(picture(1, height, width), 24).shape[-2:] == expected
+    assert FrameFit().resize(picture(1, height, width), 24).shape[-2:] == expected
 
 
 @pytest.mark.parametrize(("crops", "starts"), [(1, [28]), (2, [0, 56]), (3, [0, 28, 56]), (5, [0, 14, 28, 42, 56])])
@@ -89,13 +88,3 @@ def test_crop_boxes_are_as_often_wide_as_tall() -> None:
 @pytest.mark.parametrize(("height", "width", "box"), [(10, 200, (0, 93, 10, 13)), (200, 10, (93, 0, 13, 10))])
 def test_unfitting_crop_falls_back_to_centre(height: int, width: int, box: tuple[int, int, int, int]) -> None:
     assert crop_box(height, width, (0.9, 1.0), (3 / 4, 4 / 3), np.random.default_rng(0)) == box
-
-
-def test_resized_crop_is_one_box_for_all_frames() -> None:
-    clip = picture(1).expand(4, -1, -1, -1)
-    cropped = resized_crop(clip, (5, 10, 30, 41), 24)
-    assert cropped.shape == (4, 3, 24, 24)
-    assert torch.equal(cropped, cropped[:1].expand_as(cropped))
-    image = Image.fromarray(clip[0, :, 5:35, 10:51].permute(1, 2, 0).numpy())
-    expected = np.asarray(image.resize((24, 24), Image.Resampling.BICUBIC)).astype(int)
-    assert np.abs(cropped[0].permute(1, 2, 0).numpy() - expected).max() <= 2

@@ -6,7 +6,7 @@ Every setting that changes the mathematics becomes an option of ours or is refus
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
@@ -144,17 +144,19 @@ def _read_text(text: Settings, model: Settings) -> dict[str, Any]:
 
 def _read_layout(text: Settings) -> TextLayoutConfig:
     """CLIP's, unless the way to pool or the tokenizer say that it is another family's."""
+    special = text.get("tokenizer_kwargs") or {}
+    clean: Literal["canonicalize", "none"] = "canonicalize" if special.get("clean") == "canonicalize" else "none"
     if text.get("pool_type") == "eos":  # MetaCLIP 2, with the tokenizer of XLM-V or of mT5
         end = text["eos_id"]
-        return TextLayoutConfig(start=(0,) if end == 2 else (), end=(end,), pad=1 if end == 2 else 0)
+        return TextLayoutConfig(start=(0,) if end == 2 else (), end=(end,), pad=1 if end == 2 else 0, clean=clean)
     if text.get("pool_type") != "last":
         return TextLayoutConfig()
     if text.get("tokenizer_mode") == "clips":  # OpenVision
-        return TextLayoutConfig(start=(1,), end=(2,), last=101, feature="last")
-    if (text.get("tokenizer_kwargs") or {}).get("strip_sep_token"):  # CLIPA
-        return TextLayoutConfig(start=(101,), end=(), feature="last")
+        return TextLayoutConfig(start=(1,), end=(2,), last=101, feature="last", clean=clean)
+    if special.get("strip_sep_token"):  # CLIPA: the end token becomes 0
+        return TextLayoutConfig(start=(101,), end=(0,), feature="last", clean=clean)
     second = "siglip2" in text.get("hf_tokenizer_name", "").lower()
-    return TextLayoutConfig(start=(), end=(1,), pad=0 if second else 1, feature="last")
+    return TextLayoutConfig(start=(), end=(1,), pad=0 if second else 1, feature="last", clean=clean)
 
 
 def _epsilon(tower: Settings) -> float:

@@ -1,6 +1,7 @@
 """SigLIP and SigLIP 2 of a fixed resolution (Zhai et al., 2023; Tschannen et al., 2025), as transformers has them."""
 
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor
 
@@ -32,7 +33,7 @@ TABLE: list[Row] = [
 DEFAULTS = {"num_attention_heads": 12, "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
 PIXELS = PixelConfig(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), fit="squash")
 GEMMA_VOCABULARY = 256_000
-"""Entries of SigLIP 2's tokenizer, whose padding is 0; that of SigLIP is its end token, 1."""
+"""Entries of SigLIP 2's tokenizer, which keeps punctuation and pads with 0; SigLIP pads with its end token, 1."""
 
 
 @register_family("transformers' SiglipModel", KEY)
@@ -48,7 +49,8 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
     vision = transformers.read_tower(file, "vision_config", DEFAULTS) | {"pool": "attention"}
     text, told = transformers.read_tower(file, "text_config", DEFAULTS), file.get("text_config") or {}
     pad = 0 if len(ours["text.token_embed.weight"]) == GEMMA_VOCABULARY else told.get("pad_token_id", 1)
-    layout = TextLayoutConfig(start=(), end=(1,), pad=pad, feature="last")
+    clean: Literal["canonicalize", "lower"] = "canonicalize" if pad else "lower"
+    layout = TextLayoutConfig(start=(), end=(1,), pad=pad, feature="last", clean=clean)
     text |= {"order": "all", "layout": layout}
     config = read_architecture(ours, vision, text, transformers_pixels(folder, PIXELS))
     return CLIPWeights("transformers", config, ours, folder)

@@ -64,7 +64,8 @@ def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: 
     text = read_tower(config, "text_config", {**DEFAULTS, "num_attention_heads": 8})
     if config.get("model_type") == "metaclip_2":
         end = config["text_config"]["eos_token_id"]  # 2 of XLM-V, or 1 of mT5, which has no start token
-        text["layout"] = TextLayoutConfig(start=(0,) if end == 2 else (), end=(end,), pad=1 if end == 2 else 0)
+        start, pad = ((0,), 1) if end == 2 else ((), 0)
+        text["layout"] = TextLayoutConfig(start=start, end=(end,), pad=pad, clean="none")
     return read_architecture(state, vision, text, pixels)
 
 

@@ -143,7 +143,7 @@ def name_buffers(names: Sequence[str], tokenizer: Tokenizer, token_embed: Tensor
     These are the embeddings of the start token (K, 1, W), and of name, full stop, end token and padding
     (K, room, W), looked up in `token_embed` (vocabulary, W).
     """
-    rows = [[*tokenizer.encode(in_words(name) + "."), tokenizer.end_id] for name in names]
+    rows = [[*tokenizer.encode(in_words(name) + "."), *tokenizer.end] for name in names]
     padded = torch.tensor([row + [0] * (room - len(row)) for row in rows])
-    start = torch.full((len(rows), 1), tokenizer.start_id)
+    start = torch.full((len(rows), 1), tokenizer.start[0])
     return {"prompt_learner.token_prefix": token_embed[start], "prompt_learner.token_suffix": token_embed[padded]}

@@ -4,7 +4,7 @@ Axes: V views of a video, T frames, S x S pixels of a crop.
 """
 
 import zlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Annotated, Any, NamedTuple, Protocol
 
@@ -23,12 +23,12 @@ from vitaclip.data.config import (
     ViewsConfig,
 )
 from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.frame_folder import open_source
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.geometry import resize_short_side, spatial_views
+from vitaclip.data.transforms.geometry import FrameFit, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
 from vitaclip.settings import Config, PositiveInt, bounds, require
 
@@ -109,6 +109,8 @@ class EvalViews(Config):
     """S, side of a crop."""
     crop: Annotated[float, bounds(gt=0, le=1)] = 1.0
     """Side of a crop over the shorter side of the resized frames."""
+    fit: FrameFit = field(default_factory=FrameFit)
+    """How frames come to the square."""
     options: ReadOptions = DEFAULT_OPTIONS
 
     def __post_init__(self) -> None:
@@ -116,6 +118,8 @@ class EvalViews(Config):
         frames = self.temporal_views * self.spatial_crops * self.sampling.num_frames
         remedy = f"the views of a video have {frames:,} frames together, more than {MAX_VIEW_FRAMES:,}; take fewer"
         require(frames <= MAX_VIEW_FRAMES, self, "temporal_views", remedy)
+        apart = self.spatial_crops == 1 or not self.fit.squash or self.crop < 1
+        require(apart, self, "spatial_crops", "this backbone squashes whole frames, so all crops are one; give 1")
 
     def read(self, path: VideoPath) -> Tensor:
         """The views, uint8 (V, T, 3, S, S)."""
@@ -127,7 +131,7 @@ class EvalViews(Config):
             indices = self.sampling.views(source.num_frames, self.temporal_views)
             # Clips may share frames: each is decoded and resized once.
             distinct, inverse = np.unique(indices, return_inverse=True)
-            frames = source.frames(distinct, partial(resize_short_side, size=round(self.size / self.crop)))
+            frames = source.frames(distinct, partial(self.fit.resize, size=round(self.size / self.crop)))
         crops = spatial_views(frames, self.size, self.spatial_crops)  # (crops, distinct frames, 3, S, S)
         views = crops[:, torch.from_numpy(inverse.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
         return views.transpose(0, 1).flatten(0, 1).contiguous(), indices
@@ -145,17 +149,18 @@ class EvalViews(Config):
             "spatial_crops": self.spatial_crops,
             "size": self.size,
             "crop": self.crop,
+            "fit": asdict(self.fit),
             "pixel_aspect": self.options.pixel_aspect,
         }
 
 
 def eval_views(
-    sampling: SamplingConfig, num_frames: int, size: int, views: ViewsConfig, options: ReadOptions
+    sampling: SamplingConfig, num_frames: int, size: int, fit: FrameFit, views: ViewsConfig, options: ReadOptions
 ) -> EvalViews:
     """The views that settings describe: frames are chosen as in training (`sampling`, `num_frames`), unless the views
     ask for another way."""
     chosen = FrameSampling(views.sampling or sampling.kind, views.frames or num_frames, views.stride or sampling.stride)
-    return EvalViews(chosen, views.temporal, views.spatial, size, views.crop, options)
+    return EvalViews(chosen, views.temporal, views.spatial, size, views.crop, fit, options)
 
 
 @dataclass(frozen=True)
@@ -184,5 +189,5 @@ class FixedAugmentation:
     @property
     def view_config(self) -> dict[str, Any]:
         sampling, transform, options = self.clips.sampling, self.clips.transform, self.clips.options
-        like_views = EvalViews(sampling, self.draws, 1, transform.size, options=options).view_config
+        like_views = EvalViews(sampling, self.draws, 1, transform.size, 1.0, transform.fit, options).view_config
         return like_views | {"drawn": asdict(transform.augment), "augmented by": f"Pillow {PIL.__version__}"}

@@ -4,29 +4,45 @@ Axes: V views of a video, T frames, H x W pixels; a clip is uint8 (T, 3, H, W).
 """
 
 import math
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vitaclip.settings import Config
+
+Box = tuple[int, int, int, int]
+"""Top, left, height, width."""
 _CROP_TRIES = 10
 _SCALES = (1.0, 0.875, 0.75, 0.66)
 
 
-def resize(clip: Tensor, height: int, width: int) -> Tensor:
-    """Bicubic resize with antialiasing (equals Pillow's within 2 grey levels), uint8 (T, 3, height, width)."""
+@dataclass(frozen=True)
+class FrameFit(Config):
+    """How frames come to the square input of a model, as its image tower was trained."""
+
+    squash: bool = False
+    """Whether both sides are resized to that of the square. Else the shorter one is, and the longer one is cropped."""
+    interpolation: Literal["bicubic", "bilinear"] = "bicubic"
+    """How pixels between pixels are computed."""
+
+    def resize(self, clip: Tensor, size: int) -> Tensor:
+        """Resize to uint8 (T, 3, size, size), or else to (T, 3, size, W*size//H) or (T, 3, H*size//W, size): the
+        shorter side has `size` pixels, and the ratio of the sides stays."""
+        height, width = clip.shape[-2:]
+        short = min(height, width)
+        sides = (size, size) if self.squash else (height * size // short, width * size // short)
+        return resize(clip, *sides, self.interpolation)
+
+
+def resize(clip: Tensor, height: int, width: int, interpolation: str = "bicubic") -> Tensor:
+    """Resize with antialiasing (equals Pillow's within 2 grey levels), uint8 (T, 3, height, width)."""
     if clip.shape[-2:] == (height, width):
         return clip
-    return F.interpolate(clip, size=(height, width), mode="bicubic", antialias=True)
-
-
-def resize_short_side(clip: Tensor, size: int) -> Tensor:
-    """Resize to uint8 (T, 3, size, W*size//H) or (T, 3, H*size//W, size): the shorter side has `size` pixels, and the
-    ratio of the sides stays."""
-    height, width = clip.shape[-2:]
-    short = min(height, width)
-    return resize(clip, height * size // short, width * size // short)
+    return F.interpolate(clip, size=(height, width), mode=interpolation, antialias=True)
 
 
 def spatial_views(clip: Tensor, size: int, crops: int) -> Tensor:
@@ -44,20 +60,14 @@ def spatial_views(clip: Tensor, size: int, crops: int) -> Tensor:
     return torch.stack([clip[..., y : y + size, x : x + size] for y, x in places])
 
 
-def resized_crop(clip: Tensor, box: tuple[int, int, int, int], size: int) -> Tensor:
-    """The same box of all frames, as from `crop_box`, resized to a square: uint8 (T, 3, size, size)."""
-    top, left, height, width = box
-    return resize(clip[..., top : top + height, left : left + width], size, size)
-
-
 def crop_box(
     frame_height: int,
     frame_width: int,
     scale: tuple[float, float],
     ratio: tuple[float, float],
     rng: np.random.Generator,
-) -> tuple[int, int, int, int]:
-    """Inception's training crop: a box (top, left, height, width) of random area and shape inside the frame.
+) -> Box:
+    """Inception's training crop: a box of random area and shape inside the frame.
 
     After ten boxes that do not fit: the largest central box whose shape lies in `ratio`.
     Its area, as a fraction of the frame's, is drawn from the range `scale`; its width over its height from `ratio`, by
@@ -80,8 +90,8 @@ def crop_box(
     return (frame_height - height) // 2, (frame_width - width) // 2, height, width
 
 
-def multiscale_crop_box(frame_height: int, frame_width: int, rng: np.random.Generator) -> tuple[int, int, int, int]:
-    """TSN's training crop: a box (top, left, height, width) in a corner or in the middle of the frame.
+def multiscale_crop_box(frame_height: int, frame_width: int, rng: np.random.Generator) -> Box:
+    """TSN's training crop: a box in a corner or in the middle of the frame.
 
     Its sides are 1, 0.875, 0.75 or 0.66 of the shorter side, drawn together among equal or neighbouring ones.
     Source: Wang et al. 2016, section 3.3; X-CLIP and ViFi-CLIP train with it.

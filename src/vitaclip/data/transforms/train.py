@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitaclip.data.config import AugmentConfig
 from vitaclip.data.transforms.colour import jitter_colours, to_grey
-from vitaclip.data.transforms.geometry import crop_box, multiscale_crop_box, resize_short_side, resized_crop
+from vitaclip.data.transforms.geometry import Box, FrameFit, crop_box, multiscale_crop_box, resize
 from vitaclip.data.transforms.randaugment import RandAugment, parse_randaugment
 from vitaclip.settings import Config, PositiveInt
 
@@ -30,6 +30,8 @@ class TrainTransform(Config):
     """Side of the result in pixels (S)."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """How much, and which."""
+    fit: FrameFit = field(default_factory=FrameFit)
+    """How frames come to the square."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -52,14 +54,14 @@ class SampledTransform:
     def __init__(self, transform: TrainTransform, rng: np.random.Generator) -> None:
         """`rng` is the source of every draw; nobody else may draw from it until the clip is finished."""
         self._transform, self._rng = transform, rng
-        self._box: tuple[int, int, int, int] | None = None
+        self._box: Box | None = None
 
     def frame(self, frames: Tensor) -> Tensor:
         """First step, on frames one at a time, uint8 (n, 3, H, W): crops them, or shrinks them for the augmentation."""
         if self._transform.randaugment is None:
             return self._crop(frames)
         limit = round(self._transform.size * _AUGMENTED_SHORT_SIDE_PER_SIZE)
-        return resize_short_side(frames, limit) if min(frames.shape[-2:]) > limit else frames
+        return FrameFit().resize(frames, limit) if min(frames.shape[-2:]) > limit else frames
 
     def clip(self, clip: Tensor) -> Tensor:
         """Second step, on all frames that `frame` returned: augments, crops, flips, colours. uint8 (T, 3, S, S)."""
@@ -76,11 +78,21 @@ class SampledTransform:
         return clip
 
     def _crop(self, frames: Tensor) -> Tensor:
-        """Cuts the same box out of all frames; the first call draws it."""
+        """Cuts the same box out of all frames and resizes it to the square; the first call draws it."""
         if self._box is None:
-            (height, width), augment = frames.shape[-2:], self._transform.augment
-            if augment.crop == "multiscale":
-                self._box = multiscale_crop_box(height, width, self._rng)
-            else:
-                self._box = crop_box(height, width, augment.crop_scale, augment.crop_ratio, self._rng)
-        return resized_crop(frames, self._box, self._transform.size)
+            self._box = self._draw_box(*frames.shape[-2:])
+        top, left, height, width = self._box
+        size, fit = self._transform.size, self._transform.fit
+        return resize(frames[..., top : top + height, left : left + width], size, size, fit.interpolation)
+
+    def _draw_box(self, height: int, width: int) -> Box:
+        """A box of a frame. Where frames are squashed it is drawn in the square that the frame becomes: so the largest
+        box of square shape is the whole frame, as in a test."""
+        augment = self._transform.augment
+        sides = (max(height, width),) * 2 if self._transform.fit.squash else (height, width)
+        if augment.crop == "multiscale":
+            box = multiscale_crop_box(*sides, self._rng)
+        else:
+            box = crop_box(*sides, augment.crop_scale, augment.crop_ratio, self._rng)
+        down, across = height / sides[0], width / sides[1]
+        return int(box[0] * down), int(box[1] * across), max(1, int(box[2] * down)), max(1, int(box[3] * across))

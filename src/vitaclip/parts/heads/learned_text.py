@@ -53,7 +53,7 @@ def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfi
     Raises:
         ValueError: if a prompt does not fit the text tower.
     """
-    layout, room = tokenizer.layout, tokenizer.layout.room(context_length)
+    room = tokenizer.room(context_length)
     rows, slots = [], []
     for name in names:
         row, slot = _lay_out_one(in_words(name), tokenizer, config)
@@ -64,8 +64,8 @@ def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfi
             )
         rows.append(row)
         slots.append(slot)
-    batch = layout.lay_out(rows, context_length)
-    return PromptLayout(batch.ids, torch.tensor(slots) + len(layout.start), batch.end)
+    batch = tokenizer.lay_out(rows, context_length)
+    return PromptLayout(batch.ids, torch.tensor(slots) + len(tokenizer.start), batch.end)
 
 
 def _lay_out_one(name: str, tokenizer: Tokenizer, config: LearnedTextConfig) -> tuple[list[int], list[int]]:
