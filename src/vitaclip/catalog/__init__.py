@@ -110,14 +110,9 @@ def class_variants(dataset: str) -> dict[str, str]:
     return {name: variant["about"] for name, variant in _read_json("variants").get(dataset, {}).items()}
 
 
-def split_names() -> tuple[str, ...]:
-    """The protocols whose classes are known."""
-    return _stems("splits", "json")
-
-
 def load_split(split: str) -> dict[str, tuple[str, ...]]:
     """The class names of each part of a protocol; their order is that of the labels in the protocol's own lists."""
-    _require_known(split, split_names(), "split of the catalogue")
+    _require_known(split, _stems("splits", "json"), "split of the catalogue")
     return {name: tuple(members) for name, members in _read_json(f"splits/{split}")["subsets"].items()}
 
 

@@ -22,10 +22,9 @@ from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import (
     VideoFeatures,
     check_aggregation,
-    encode_batch,
+    encode_views,
     fuse_logits,
     fuse_views,
-    gather_features,
     join,
 )
 from vitaclip.model import VideoModel
@@ -125,10 +124,15 @@ class Evaluator:
             done = []
             sizes = data.eval_batch_size, data.workers, dist.rank, dist.world_size, data.time_limit_seconds
             for batch in eval_batches(dataset, *sizes):
-                done.append(encode_batch(self.model, batch, normalization, self._autocast, known))
+                features = torch.empty(0, 0, 0)
+                if batch.indices:
+                    features = encode_views(self.model, batch.video, normalization, self._autocast, known)
+                indices = torch.tensor(batch.indices, dtype=torch.int64)
+                done.append(VideoFeatures(features, batch.labels, indices, batch.skipped))
                 on_progress(len(batch.labels) + len(batch.skipped))
             own = join(done)
-        return replace(gather_features(own, dist), views=views, candidates=tuple(candidates))
+        # The ranks' shards follow each other, so the videos keep the order of the list.
+        return replace(join(dist.gather(own)), views=views, candidates=tuple(candidates))
 
     def score(self, videos: VideoFeatures, texts: ClassTexts) -> Evaluated:
         """Compare embedded videos, whose labels are indices into the candidates, with these.

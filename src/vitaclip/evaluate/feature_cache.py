@@ -212,8 +212,8 @@ def cached_features(
     share: range | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> VideoFeatures:
-    """What `encode_batch` gives of some videos, from what `keep_features` keeps; for the arguments see there, and
-    for `classes` see `encode_features`."""
+    """The embedded views of some videos, from what `keep_features` keeps; for the arguments see there, for `classes`
+    see `encode_features`."""
     videos = keep_features(model, dataset, data, runtime, normalization, share, on_progress)
     whole, features = list(videos.kept), [torch.empty(0, 0, 0)]
     for start in range(0, len(whole), data.eval_batch_size):

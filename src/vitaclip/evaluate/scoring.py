@@ -9,7 +9,7 @@ Axes: B or n videos, V views, T frames, H x W pixels, K classes.
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -17,8 +17,6 @@ from torch import Tensor
 
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.data.config import ViewsConfig
-from vitaclip.data.loading.loader import EvalBatch
-from vitaclip.distributed import DistEnv
 from vitaclip.evaluate.class_texts import ClassTexts
 from vitaclip.model import VideoModel
 
@@ -58,11 +56,6 @@ def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
         indices=torch.cat([part.indices for part in filled]),
         skipped={index: reason for part in parts for index, reason in part.skipped.items()},
     )
-
-
-def gather_features(own: VideoFeatures, dist: DistEnv) -> VideoFeatures:
-    """The videos of all processes as one. Their shards follow each other, so the videos keep the order of the list."""
-    return own if dist.world_size == 1 else join(dist.gather(own))
 
 
 def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:
@@ -127,20 +120,6 @@ def encode_views(
 ) -> Tensor:
     """Embed every view of some videos (B, V, T, 3, H, W); see `tower_features` and `encode_features`."""
     return encode_features(model, tower_features(model, video, normalization, autocast), autocast, classes)
-
-
-def encode_batch(
-    model: VideoModel,
-    batch: EvalBatch,
-    normalization: Normalization = "backbone",
-    autocast: Autocast = nullcontext,
-    classes: Tensor | None = None,
-) -> VideoFeatures:
-    """Embed the videos of a batch, of which some or all could not be read; for the arguments see `encode_views`."""
-    if not len(batch.labels):
-        return replace(_NOTHING, skipped=batch.skipped)
-    features = encode_views(model, batch.video, normalization, autocast, classes)
-    return VideoFeatures(features, batch.labels, torch.tensor(batch.indices, dtype=torch.int64), batch.skipped)
 
 
 @torch.no_grad()
