@@ -125,10 +125,7 @@ class VideoModel(Pretrained):
         return self.head.video_features(pooled, masks) if normalize else pooled
 
     def run_tower(self, video: Tensor) -> Sequence[Trace]:
-        """What those of the image tower's blocks did that the pool reads, with videos as `encode_video` takes them.
-
-        Where nothing trains in there no gradient is kept.
-        """
+        """What those of the image tower's blocks did that the pool reads, with videos as `encode_video` takes them."""
         if video.dim() != 5:
             raise ValueError(f"video of shape {tuple(video.shape)}: give (B, T, 3, H, W), for one video video[None]")
         if not video.is_floating_point():
@@ -139,10 +136,8 @@ class VideoModel(Pretrained):
             tokens = self.context[block].change_tokens(tokens)
             return tokens, self.context[block].groups(tower.frame_token(tokens))
 
-        learns = video.requires_grad or any(p.requires_grad for p in (*self.context.parameters(), *tower.parameters()))
-        with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-            tokens = self.context.input.change_tokens(tower.embed(video))
-            return deque(tower.run_blocks(tokens, before, all_tokens=reads.all_tokens), maxlen=reads.blocks)
+        tokens = self.context.input.change_tokens(tower.embed(video))
+        return deque(tower.run_blocks(tokens, before, all_tokens=reads.all_tokens), maxlen=reads.blocks)
 
     def encode_text(
         self, names: Sequence[str], templates: Sequence[str] | None = None, *, normalize: bool = True

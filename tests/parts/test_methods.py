@@ -14,7 +14,7 @@ from vitaclip.backbones.vision import Trace
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.video_read import VideoReadHead
-from vitaclip.parts.pools.evl_decoder import DecodePool
+from vitaclip.parts.pools.evl_decoder import DecodePool, motion_weights
 from vitaclip.runtime import RuntimeConfig, autocast
 from vitaclip.train.config import OptimConfig
 from vitaclip.train.optim import group_settings
@@ -172,7 +172,7 @@ def test_motion_equals_a_loop_over_patches() -> None:
                         rows, columns = p // side - q // side, p % side - q % side
                         bin_number = (rows + side - 1) * (2 * side - 1) + columns + side - 1
                         expected[t, p] += weight * table[bin_number] / heads
-    close(motion(trace.block, trace.input, model.backbone.vision)[0], expected)
+    close(motion(motion_weights(trace, model.backbone.vision))[0], expected)
 
 
 def test_folded_attention_equals_plain_with_any_key_bias() -> None:

@@ -65,7 +65,9 @@ def _interpret(
             )
         return family.complete(state, backbone)
     if backbone is not None:
-        raise ValueError(f"{file}: holds its own backbone, so there is no other one to give it; leave it out")
+        raise ValueError(
+            f"{file}: holds its own backbone, so there is no other one to give it; leave it out, or name this file"
+        )
     assert family.read is not None
     weights = family.read(state, file.parent, activation)
     trained_with = weights.config.vision.activation

@@ -30,7 +30,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     uses; but not on the way to gradients, for which a convolution would keep what comes in, frozen weights or not.
     """
     many = x.numel() >= _MANY_ROWS * x.shape[-1] and x.dtype in (torch.float32, torch.bfloat16)
-    if many and _WITH_ONEDNN and x.device.type == "cpu" and not torch.is_grad_enabled():
+    if many and _WITH_ONEDNN and x.device.type == "cpu" and not _need_gradient(x, weight, bias):
         return linear_by_convolution(x, weight, bias)
     return F.linear(x, weight, bias)
 
@@ -41,9 +41,13 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, *, c
     Fused, so that the weights are never in memory, but for training in bfloat16 on a CPU: torch's fused way back takes
     two to eight times as long there as plain products, which store the weights.
     """
-    if query.dtype == torch.bfloat16 and query.device.type == "cpu" and torch.is_grad_enabled():
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu" and _need_gradient(query, key, value):
         return attend_by_products(query, key, value, causal=causal)
     return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+
+
+def _need_gradient(*inputs: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(each.requires_grad for each in inputs)
 
 
 def linear_by_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:

@@ -158,6 +158,8 @@ class Head(Part):
     """Whether it learns anything that stands for a class; if not, names go into templates."""
     per_class: str = ""
     """What it learned for each of its own classes, which serves no other: `context`, `vector`, or nothing."""
+    class_values: tuple[str, ...] = ()
+    """Names of the values with a row for each of its own classes."""
 
     def __init__(self, config: Any, inputs: HeadInputs) -> None:
         super().__init__()

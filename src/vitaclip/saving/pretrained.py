@@ -1,6 +1,7 @@
 """The ways of a model to disk and back: model folders, the hub, published checkpoints."""
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,6 +22,7 @@ from vitaclip.data.config import SamplingConfig
 from vitaclip.files import atomic_write
 from vitaclip.names import refuse_text
 from vitaclip.parts.config import ModelConfig
+from vitaclip.parts.contract import Head
 from vitaclip.saving.model_folder import SavedModel, find_model_folder, read_model_folder, write_model_folder
 from vitaclip.settings import from_dict
 from vitaclip.untrusted import reading
@@ -34,6 +36,7 @@ class Pretrained(nn.Module):
     fingerprint: str
     origin: Origin | None
     backbone: CLIP
+    head: Head
 
     def __init__(self, *_: Any, **_how: Any) -> None:
         """The model that inherits from this class says what it is made of."""
@@ -41,6 +44,10 @@ class Pretrained(nn.Module):
 
     def adapter_state(self) -> dict[str, Tensor]:
         """All values of the parts, by name."""
+        raise NotImplementedError
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Put saved values in."""
         raise NotImplementedError
 
     def save_pretrained(self, folder: str | Path, *, embed_backbone: bool = False) -> Path:
@@ -114,6 +121,46 @@ class Pretrained(nn.Module):
             api.create_repo(repository, private=private, exist_ok=True)
             message = "Upload a vitaclip model"
             return str(api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message))
+
+    def start_from(self, source: str) -> None:
+        """Take over the values of a trained model's parts. Those that it has for each of its classes are left as they
+        are, with a warning, unless the class names are the same.
+
+        Args:
+            source: a model folder, a run's folder, or a published checkpoint; it was trained on this backbone.
+
+        Raises:
+            ValueError: if it was trained on another backbone, or its parts are others than these.
+        """
+        path = locate(source, "prompts")
+        if folder := find_model_folder(path):
+            saved, file = read_model_folder(folder)
+            if saved.fingerprint != self.fingerprint:
+                raise ValueError(
+                    f"init = {source}: trained on a backbone with fingerprint {saved.fingerprint}, but"
+                    f" {self.config.backbone!r} has {self.fingerprint}; set model.backbone to the one it was trained on"
+                )
+            with reading(folder):
+                values, names = file.read(), saved.class_names
+        else:
+            own = source == self.config.backbone
+            trained = read_clip(path, backbone=None if own else read_clip(locate(self.config.backbone))).trained
+            values, names = trained.adapter_state if trained else {}, ()
+        anew = set() if names == self.class_names else {f"head.{name}" for name in self.head.class_values}
+        before, values = self.adapter_state(), {n: v for n, v in values.items() if n not in anew}
+        wanted = {name: value.shape for name, value in before.items() if name not in anew}
+        if wrong := wanted.items() ^ {name: value.shape for name, value in values.items()}.items():
+            raise ValueError(
+                f"init = {source}: its parts are others than those of this config: {sorted({n for n, _ in wrong})[:3]}"
+                " and their shapes differ; set model.context, pool, head and num_frames as it was trained with"
+            )
+        if anew:
+            warnings.warn(
+                f"init = {source}: was trained on other classes, or does not name them; {', '.join(sorted(anew))} start"
+                " anew",
+                stacklevel=2,
+            )
+        self.load_state(before | values)
 
     @classmethod
     def from_backbone(

@@ -81,6 +81,9 @@ class TrainConfig(Config):
 
     out: Annotated[str, Rule(bool, "name the run folder")] = "runs/vitaclip"
     """Run folder: config, metrics, checkpoints, and the trained model."""
+    init: str = ""
+    """A trained model whose parts these start from: a model folder, the folder of a run, or a published checkpoint. Its
+    backbone is to be `model.backbone`. What it learned for each class starts anew if the classes are others."""
     seed: NonNegativeInt = 0
     """Decides the prompts' start, the order of the videos and every augmentation."""
     model: ModelConfig = field(default_factory=ModelConfig)

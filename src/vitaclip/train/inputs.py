@@ -52,7 +52,10 @@ def build_model(config: TrainConfig, class_names: tuple[str, ...], dist: DistEnv
     """The model of a run at its start, on this rank's device."""
     device = pick_device(config.runtime.device, dist.local_rank, dist.world_size)
     backbone = load_backbone(config.model.backbone, image_size=config.model.image_size)
-    return VideoModel(backbone, config.model, class_names, config.seed).to(device).prepare(config.runtime)
+    model = VideoModel(backbone, config.model, class_names, config.seed)
+    if config.init:
+        model.start_from(config.init)
+    return model.to(device).prepare(config.runtime)
 
 
 def build_dataset(

@@ -20,8 +20,8 @@ MAY_CHANGE_ON_RESUME = frozenset(
     " data.workers data.eval_batch_size data.val data.root data.time_limit_seconds data.limits".split()
 )
 """Settings that do not change what is learned, except by rounding. A difference in any other one is an error."""
-MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache"})
-"""Folders that may move; whether there is one does change what is learned."""
+MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache", "init"})
+"""Paths that may move; whether there is one does change what is learned."""
 _SHOWN = 10
 
 

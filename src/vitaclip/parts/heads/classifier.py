@@ -32,6 +32,7 @@ class ClassifierHead(Head):
     replaces_texts = True
     takes_templates = False
     per_class = "vector"
+    class_values = ("linear.weight", "linear.bias")
 
     def __init__(self, config: ClassifierConfig, inputs: HeadInputs) -> None:
         super().__init__(config, inputs)

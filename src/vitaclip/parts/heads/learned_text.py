@@ -86,6 +86,7 @@ class LearnedTextHead(CosineHead):
         super().__init__(config, inputs)
         backbone, class_names = inputs.backbone, inputs.class_names
         self.per_class = "context" if config.per_class else ""
+        self.class_values = ("context",) if config.per_class else ()
         if config.per_class and not class_names:
             raise ValueError("a context per class needs the class names; give them, or set per_class = false")
         contexts = (len(class_names),) if config.per_class else ()

@@ -19,6 +19,7 @@ class LinearHead(CosineHead):
 
     replaces_texts = True
     per_class = "vector"
+    class_values = ("vectors",)
 
     def __init__(self, config: NoSettings, inputs: HeadInputs) -> None:
         super().__init__(config, inputs)

@@ -3,6 +3,7 @@
 Axes: B videos, T frames, L tokens of a frame, N = G x G patches, C channels of the tower, Q channels of a query.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.backbones.pooling import QueryAttention
 from vitaclip.backbones.rope import rotations
-from vitaclip.backbones.transformer import Block, quick_gelu
+from vitaclip.backbones.transformer import quick_gelu
 from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.parts.contract import DropoutMasks, Pool, Reads, count_heads, drop, interpolate_frames
 from vitaclip.parts.registry import register
@@ -57,7 +58,9 @@ class DecodePool(Pool):
     def __init__(self, config: DecodeConfig, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
         super().__init__(config, tower, num_frames, embed_dim)
         self.reads = Reads(config.blocks, all_tokens=True)
-        self.frame_shape = (config.blocks + 1, tower.num_tokens, tower.width)
+        self.token_shape = (tower.num_tokens, tower.width)
+        self.motion_shape = (2, tower.num_patches, tower.num_patches) if config.motion else (0,)
+        self.frame_shape = (config.blocks, math.prod(self.token_shape) + math.prod(self.motion_shape))
         self.shape = (embed_dim,) if config.project else (tower.width,)
         self.text_space_remedy = "" if config.project else "set model.pool.project = true"
         self.token = nn.Parameter(torch.zeros(tower.width))
@@ -67,22 +70,27 @@ class DecodePool(Pool):
         self.layers = nn.ModuleList(QueryLayer(config, tower) for _ in range(config.blocks))
 
     def read(self, traces: Sequence[Trace], tower: VisionTower) -> Tensor:
-        """The class token and the patches, without tokens that others put behind them, as they come into the first of
-        the blocks and as they leave each: (B, T, blocks + 1, 1 + N, C)."""
-        each = [traces[0].input, *(trace.output for trace in traces)]
-        return torch.stack([tower.own_tokens(tokens) for tokens in each], dim=2)
+        """Of each block the class token and the patches that leave it, without tokens that others put behind them, and
+        where the patches look in the frames before and after: (B, T, blocks, tokens and weights, one behind the other).
+        """
+        parts = []
+        for trace in traces:
+            parts.append(tower.own_tokens(trace.output).flatten(2))
+            if self.config.motion:
+                parts.append(motion_weights(trace, tower).flatten(2))
+        return torch.cat(parts, dim=-1).unflatten(-1, self.frame_shape)
 
     def forward(self, read: Tensor, tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """(B, C), or (B, D) with `project`, not of unit length."""
         token = self.token.expand(len(read), -1)
-        for tokens, layer in zip(self._tokens(read, tower), self.layers, strict=True):
+        for tokens, layer in zip(self._tokens(read), self.layers, strict=True):
             token = layer(token, tokens, masks)
         return tower.frame_features(token[:, None]) if self.config.project else token
 
     def attention(self, read: Tensor, tower: VisionTower) -> Tensor:
         """That of the last layer's query."""
         token = self.token.expand(len(read), -1)
-        *others, last = zip(self._tokens(read, tower), self.layers, strict=True)
+        *others, last = zip(self._tokens(read), self.layers, strict=True)
         for tokens, layer in others:
             token = layer(token, tokens, None)
         tokens, layer = last
@@ -90,11 +98,11 @@ class DecodePool(Pool):
         weights = layer.attention.weights(layer.norm_query(token), layer.norm_tokens(tokens))
         return weights.unflatten(-1, (read.shape[1], -1))
 
-    def _tokens(self, read: Tensor, tower: VisionTower) -> Iterator[Tensor]:
+    def _tokens(self, read: Tensor) -> Iterator[Tensor]:
         """What each layer looks at: (B, T * (1 + N), C)."""
-        blocks = list(tower.blocks)[-len(self.layers) :]
-        for number, (block, time) in enumerate(zip(blocks, self.time, strict=True)):
-            yield time(block, read[:, :, number], read[:, :, number + 1], tower).flatten(1, 2)
+        for number, time in enumerate(self.time):
+            tokens, weights = read[:, :, number].tensor_split([math.prod(self.token_shape)], dim=-1)
+            yield time(tokens.unflatten(-1, self.token_shape), weights.unflatten(-1, self.motion_shape)).flatten(1, 2)
 
 
 class TimeFeatures(nn.Module):
@@ -107,16 +115,14 @@ class TimeFeatures(nn.Module):
         self.positions = nn.Parameter(torch.zeros(num_frames, width)) if config.positions else None
         self.motion = Motion(tower) if config.motion else None
 
-    def forward(self, block: Block, before: Tensor, tokens: Tensor, tower: VisionTower) -> Tensor:
-        """(B, T, 1 + N, C) from the tokens that left a block, and for their motion those that came in `before`."""
+    def forward(self, tokens: Tensor, weights: Tensor) -> Tensor:
+        """(B, T, 1 + N, C) from the tokens that left a block, and the weights (B, T, 2, N, N) of their motion."""
         seen = tokens
         if self.convolution is not None:
             seen = seen + self._convolve(tokens)
         if self.positions is not None:
             seen = seen + interpolate_frames(self.positions, tokens.shape[1])[:, None]
-        if self.motion is not None:
-            seen = seen + F.pad(self.motion(block, before, tower), (0, 0, 1, 0))
-        return seen
+        return seen if self.motion is None else seen + F.pad(self.motion(weights), (0, 0, 1, 0))
 
     def _convolve(self, tokens: Tensor) -> Tensor:
         """The convolution as three products with shifted frames, which need no other order of axes; zeros outside. What
@@ -132,38 +138,48 @@ class TimeFeatures(nn.Module):
 class Motion(nn.Module):
     """Where a patch looks in the frame before and in the frame after, as a vector learned for each displacement.
 
-    The displacements from a patch differ for all patches that it looks at. The attention of a patch is therefore
-    scattered into (2G - 1)^2 bins of displacement, and one matrix product follows; a table of a vector for each pair
-    of patches, as published, is never made.
+    The displacements from a patch differ for all patches that it looks at. A table of a vector for each pair of
+    patches, as published, is never made. From the patches of a row all displacements lie in G rows of the (2G - 1)^2
+    vectors, one behind the other: their attention is scattered into bins of these, and a matrix product for each row
+    follows.
     """
 
     displacements: Tensor
 
     def __init__(self, tower: VisionConfig) -> None:
         super().__init__()
-        side = tower.grid_side
-        self.num_bins = (2 * side - 1) ** 2
-        self.before = nn.Parameter(torch.zeros(self.num_bins, tower.width))
-        self.after = nn.Parameter(torch.zeros(self.num_bins, tower.width))
-        places = torch.arange(side)
-        apart = places[:, None] - places + side - 1  # (G, G), from 0 to 2G - 2
-        bins = apart[:, None, :, None] * (2 * side - 1) + apart[None, :, None, :]
-        self.register_buffer("displacements", bins.reshape(side**2, side**2), persistent=False)
+        self.side = tower.grid_side
+        self.reach = 2 * self.side - 1
+        self.before = nn.Parameter(torch.zeros(self.reach**2, tower.width))
+        self.after = nn.Parameter(torch.zeros(self.reach**2, tower.width))
+        places = torch.arange(self.side)
+        rows = (self.side - 1 - places) * self.reach  # the higher the patch looked at, the further down
+        columns = places[:, None] - places + self.side - 1  # from a column to a column
+        bins = rows[:, None] + columns[:, None, :]  # (from G columns, G rows, G columns)
+        bins = bins.flatten(1).expand(self.side, -1, -1)  # the same from all rows
+        self.register_buffer("displacements", bins.flatten(end_dim=1), persistent=False)
 
-    def forward(self, block: Block, before: Tensor, tower: VisionTower) -> Tensor:
-        """(B, T, N, C), by the queries and keys that a block makes of the tokens that come in."""
-        both = block.attention.queries_and_keys(block.norm1(before), rotations(tower.config, before))
-        query, key = (tower.patches(part) for part in both)
-        from_before = self._bins(query[:, 1:], key[:, :-1]) @ self.before
-        from_after = self._bins(query[:, :-1], key[:, 1:]) @ self.after
-        return F.pad(from_before, (0, 0, 0, 0, 1, 0)) + F.pad(from_after, (0, 0, 0, 0, 0, 1))
+    def forward(self, weights: Tensor) -> Tensor:
+        """(B, T, N, C) from `motion_weights`."""
+        rows = self.side * self.reach
+        bins = weights.new_zeros(*weights.shape[:-1], rows)
+        bins = bins.scatter(-1, self.displacements.expand_as(weights), weights)
+        # (2, G rows of patches, C, the G rows of vectors that each reaches)
+        tables = torch.stack([self.before, self.after]).unfold(1, rows, self.reach)
+        return torch.einsum("btnrcd,nred->btrce", bins.unflatten(3, (self.side, -1)), tables).flatten(2, 3)
 
-    def _bins(self, query: Tensor, key: Tensor) -> Tensor:
-        """How much each patch of (B, T - 1, heads, N, C / heads) looks where, over the heads: (B, T - 1, N, bins)."""
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1)
-        weights = scores.softmax(dim=-1).mean(dim=2)
-        bins = weights.new_zeros(*weights.shape[:-1], self.num_bins)
-        return bins.scatter(-1, self.displacements.expand_as(weights), weights)
+
+def motion_weights(trace: Trace, tower: VisionTower) -> Tensor:
+    """Where each patch looks in the frame before and in the frame after, by the queries and keys of a block, the mean
+    of its heads: (B, T, 2, N, N). Where there is no such frame the weights are 0."""
+    both = trace.block.attention.queries_and_keys(trace.block.norm1(trace.input), rotations(tower.config, trace.input))
+    query, key = (tower.patches(part) for part in both)
+    query = query * query.shape[-1] ** -0.5
+    before, after = (
+        (here @ there.transpose(-2, -1)).softmax(dim=-1).mean(dim=2)
+        for here, there in ((query[:, 1:], key[:, :-1]), (query[:, :-1], key[:, 1:]))
+    )
+    return torch.stack([F.pad(before, (0, 0, 0, 0, 1, 0)), F.pad(after, (0, 0, 0, 0, 0, 1))], dim=2)
 
 
 class QueryLayer(nn.Module):
