@@ -13,8 +13,9 @@ import transformers
 import peers
 from parity_case import load_case, published_names
 from vitaclip import VideoModel
+from vitaclip.backbones import Tokenizer
 from vitaclip.backbones.families import evl
-from vitaclip.backbones.loading import load_backbone
+from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.parts.config import ModelConfig
 
 PIXELS = (0.485, 0.456, 0.406)
@@ -87,6 +88,25 @@ def test_evl_checkpoint_gives_the_saved_logits(tmp_path: Path) -> None:
     model = VideoModel.from_pretrained(tmp_path / "evl.pth", backbone="miniature", class_names=names)
     video = torch.randint(0, 256, (2, 4, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     assert torch.equal(model(video, model.encode_text(names)), saved(video, saved.encode_text(names)))
+
+
+@pytest.mark.parametrize("missing", ["prompt_learner.ctx", "image_encoder.VPT", "image_encoder.ln_post.weight", ""])
+def test_prompts_that_vifi_lacks_are_an_error(tmp_path: Path, missing: str) -> None:
+    """ViFi-CLIP's code leaves them at a random start, and damage with them."""
+    case = load_case("vifi_prompts_every_block", torch.float32)
+    backbone = save_backbone(case.model.backbone, Tokenizer.from_file(), tmp_path / "clip")
+    write_checkpoint(tmp_path / "whole.pth", case.model, case.rows, "module.")
+    state = torch.load(tmp_path / "whole.pth")["model"]
+    torch.save({"model": {n: v for n, v in state.items() if n != f"module.{missing}"}}, tmp_path / "vifi.pth")
+    if missing:
+        with pytest.raises(
+            ValueError, match=r"fit the model.s config: 1 .*(deep_tokens|head)|vifi.pth: .*missing .*ln_post"
+        ):
+            VideoModel.from_pretrained(tmp_path / "vifi.pth", backbone=backbone)
+    else:
+        assert (
+            VideoModel.from_pretrained(tmp_path / "vifi.pth", backbone=backbone).config.head == case.model.config.head
+        )
 
 
 @pytest.fixture(scope="module")
