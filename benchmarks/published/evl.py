@@ -6,6 +6,7 @@ values of all tokens, and a vector for each pair of patches is unrolled from the
 Axes: B videos, T frames, L tokens, N patches, C channels, h heads.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -61,8 +62,8 @@ class PublishedEVL(nn.Module):
             features = out + frames + time.positions[:, None]
             q, k = trace["q"][:, :, 1:], trace["k"][:, :, 1:]
             motion = torch.zeros_like(features)
-            motion[:, 1:, 1:] += _half(q[:, 1:], k[:, :-1], time.motion.before, time.motion.displacements)
-            motion[:, :-1, 1:] += _half(q[:, :-1], k[:, 1:], time.motion.after, time.motion.displacements)
+            motion[:, 1:, 1:] += _half(q[:, 1:], k[:, :-1], time.motion.before)
+            motion[:, :-1, 1:] += _half(q[:, :-1], k[:, 1:], time.motion.after)
             tokens = layer.norm_tokens((features + motion).flatten(1, 2))
             token = token + _attend(layer.attention, layer.norm_query(token), tokens)
             hidden = layer.fc1(layer.norm_mlp(token))
@@ -70,8 +71,12 @@ class PublishedEVL(nn.Module):
         return head.linear(head.norm(token))
 
 
-def _half(query: Tensor, key: Tensor, table: Tensor, displacements: Tensor) -> Tensor:
+def _half(query: Tensor, key: Tensor, table: Tensor) -> Tensor:
     weights = torch.einsum("btqhc,btkhc->btqkh", query / query.shape[-1] ** 0.5, key).softmax(dim=-2).mean(dim=-1)
+    places = torch.arange(math.isqrt(query.shape[2]), device=table.device)
+    wide = 2 * len(places) - 1
+    apart = places[:, None] - places + len(places) - 1
+    displacements = (apart[:, None, :, None] * wide + apart[None, :, None, :]).flatten(2).flatten(end_dim=1)
     return torch.einsum("btqk,qkc->btqc", weights, table[displacements])
 
 
