@@ -19,11 +19,11 @@ def test_printed_classes_are_a_class_file(dataset: str, tmp_path: Path, capsys: 
         assert read_class_names(tmp_path / "names.txt") == getattr(load_dataset_classes(dataset), expected)
 
 
-def test_classes_with_numbers_and_variants(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "classes", "ucf101", "--ids", "--prompts"]) == 0
-    assert capsys.readouterr().out.splitlines()[35] == "35\thammer throw"
-    assert main(["list", "classes", "hmdb51", "--ids", "--variant", "vificlip_csv"]) == 0
-    assert capsys.readouterr().out.splitlines()[20] == "20\tkick_ball"
+def test_classes_in_their_wording_and_variants(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "classes", "ucf101", "--prompts"]) == 0
+    assert capsys.readouterr().out.splitlines()[35] == "hammer throw"
+    assert main(["list", "classes", "hmdb51", "--variant", "vificlip_csv"]) == 0
+    assert capsys.readouterr().out.splitlines()[20] == "kick_ball"
 
 
 def test_data_sets_and_templates_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
@@ -45,9 +45,9 @@ def test_data_sets_and_templates_are_listed(capsys: pytest.CaptureFixture[str]) 
         (("data",), "prepare,scan,resize,shard"),
         (("data", "clases"), "invalid choice: 'clases'"),
         (("list", "classes", "kinetic400"), "did you mean 'kinetics400'?"),
-        (("list", "classes", "--ids"), "say how classes are printed"),
+        (("list", "classes", "--prompts"), "say how classes are printed"),
         (("list", "classes", "ucf101", "--variant", "x"), "no variant of ucf101; there is open"),
-        (("list", "classes", "ucf101", "--id"), "did you mean ids?"),
+        (("list", "classes", "ucf101", "--prompt"), "did you mean prompts?"),
         (("list", "templates", "clip"), "no set of templates"),
         (("eval", "x.csv", "--template", "clip"), "'clip' is no set of templates"),
         (("eval", "x.csv", "--template", "a video"), "a text needs {} where the class name goes"),

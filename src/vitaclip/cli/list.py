@@ -32,10 +32,9 @@ def _data_sets() -> Iterator[str]:
             yield f"{'':22}--variant {variant}: {about}"
 
 
-def _classes(data_set: str, variant: str = "", *, prompts: bool = False, ids: bool = False) -> str:
+def _classes(data_set: str, variant: str = "", *, prompts: bool = False) -> str:
     classes = load_dataset_classes(data_set, variant)
-    texts = classes.prompts if prompts else classes.names
-    return "\n".join(f"{number}\t{text}" if ids else text for number, text in enumerate(texts))
+    return "\n".join(classes.prompts if prompts else classes.names)
 
 
 def _template_sets() -> Iterator[str]:
@@ -134,18 +133,16 @@ class List(Command):
     """One of the kind."""
     prompts: bool = argument(False, action="store_true")
     """Classes: print the wording for texts, not the name."""
-    ids: bool = argument(False, action="store_true")
-    """Classes: print number, tab, name."""
     variant: str = ""
     """Classes: another order or wording in circulation."""
 
     def run(self) -> int:
         """Print."""
-        of_classes = self.prompts or self.ids or self.variant
+        of_classes = self.prompts or self.variant
         if of_classes and (self.kind != "classes" or not self.name):
-            raise ValueError("--prompts, --ids and --variant say how classes are printed: list classes NAME")
+            raise ValueError("--prompts and --variant say how classes are printed: list classes NAME")
         if of_classes:
-            print(_classes(self.name, self.variant, prompts=self.prompts, ids=self.ids))
+            print(_classes(self.name, self.variant, prompts=self.prompts))
         elif self.name:
             _, show = KINDS[self.kind]
             print(show(self.name).rstrip("\n"))

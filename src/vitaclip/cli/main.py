@@ -37,31 +37,25 @@ Settings are written as in Python and in YAML files, such as --data.time_limit_s
 
 COMMANDS: CommandTable = {
     "demo": ("vitaclip.cli.demo:Demo", "the whole method on a small offline world, in minutes"),
-    "train": ("vitaclip.cli.train:Train", "teach the prompts on your videos"),
+    "train": ("vitaclip.cli.train:Train", "teach a model your videos"),
     "eval": ("vitaclip.cli.evaluate:Evaluate", "accuracy on a list of videos or by a protocol"),
     "predict": ("vitaclip.cli.predict:Predict", "what is in video files or folders"),
-    "explain": (
-        "vitaclip.cli.explain:Explain",
-        "why a video is given its name, and which frames and names it hangs on",
-    ),
+    "explain": ("vitaclip.cli.explain:Explain", "why a video is given its name: frames, attention, names nearby"),
     "ablate": ("vitaclip.cli.ablate:Ablate", "a table of variants and baselines over seeds"),
     "data": (
         {
-            "prepare": (
-                "vitaclip.cli.data:Prepare",
-                "lists of a standard data set, from its annotations and your files",
-            ),
+            "prepare": ("vitaclip.cli.data:Prepare", "lists of a standard data set, from its annotations"),
             "scan": ("vitaclip.cli.data:Scan", "which videos of a list or folder can be read"),
             "resize": ("vitaclip.cli.data:Resize", "a smaller copy of a folder of videos, quicker to train from"),
             "shard": ("vitaclip.cli.data:Shard", "pack videos into tar files, for storages that many machines read"),
         },
         "from a downloaded data set to checked lists, small copies and tar files",
     ),
-    "convert": (
-        "vitaclip.cli.convert:Convert",
-        "a CLIP or a trained model of any format, in ours or the published one",
+    "convert": ("vitaclip.cli.convert:Convert", "a CLIP or a trained model of any format, in ours or as published"),
+    "list": (
+        "vitaclip.cli.list:List",
+        "recipes, views, class names, templates, protocols, parts and backbones by name",
     ),
-    "list": ("vitaclip.cli.list:List", "recipes, ways of testing, class names, templates and protocols by their names"),
 }
 TRACEBACK_VARIABLE = "VITACLIP_TRACEBACK"
 

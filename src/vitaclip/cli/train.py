@@ -12,6 +12,7 @@ from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
 from vitaclip.train.config import TrainConfig
+from vitaclip.train.run_dir import BAD_VIDEOS_FILE
 from vitaclip.train.stopping import StopRequest, Terminated
 from vitaclip.train.trainer import Trainer
 
@@ -61,7 +62,8 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
             if dist.is_rank0:
                 trainer.loggers.append(TrainingBar(progress, trainer.total_steps, trainer.step))
             trainer.fit()
-            _show_warnings(trainer.warnings[known:], console)
+            replaced = f"{len(trainer.bad_videos)} videos could not be read and were replaced, see {BAD_VIDEOS_FILE}"
+            _show_warnings([*trainer.warnings[known:], *[replaced] * bool(trainer.bad_videos)], console)
     except Terminated:
         console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")
         return stop.exit_status
