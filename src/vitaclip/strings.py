@@ -60,3 +60,12 @@ def first_lines(problems: Sequence[str], most: int = 10) -> list[str]:
     """
     more = len(problems) - most
     return [*problems[:most], *([f"... and {more} more"] if more > 0 else [])]
+
+
+def counted(count: int, noun: str) -> str:
+    """A number with what it counts.
+
+    >>> counted(1, "video"), counted(2, "video")
+    ('1 video', '2 videos')
+    """
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

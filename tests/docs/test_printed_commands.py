@@ -46,7 +46,7 @@ SHORT = {
 """What ends a command that would train for hours."""
 SAYS = {
     "train": "use it: vitaclip predict VIDEO --model",
-    "predict": " videos",
+    "predict": " video",
     "explain": "nearest texts: ",
     "eval": "top-1",
     "ablate": "the table: ",

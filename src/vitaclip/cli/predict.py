@@ -13,7 +13,7 @@ from vitaclip.data.workers import expect_processes
 from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
 from vitaclip.predictor import Prediction, Predictor
 from vitaclip.settings import PositiveInt
-from vitaclip.strings import first_lines
+from vitaclip.strings import counted, first_lines
 
 MOST_CLASSES_SHOWN = 20
 
@@ -83,7 +83,7 @@ def _close(out: str, before: int, asked: int, labels: Counter[str], failures: Se
     failed = f", {len(failures)} of them could not be read" if failures else ""
     where = f"; the rows are in {out}" if out else ""
     stopped = f"; {asked - done} are left" + (", the same command goes on" if out else "") if done < asked else ""
-    terminal().print(f"{done} videos{there}{failed}{where}{stopped}")
+    terminal().print(f"{counted(done, 'video')}{there}{failed}{where}{stopped}")
 
 
 def _print(predictions: Sequence[Prediction], labels: Counter[str]) -> None:

@@ -11,6 +11,7 @@ from vitaclip.cli.command import Command
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
+from vitaclip.strings import counted
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.run_dir import BAD_VIDEOS_FILE
 from vitaclip.train.stopping import StopRequest, Terminated
@@ -62,7 +63,9 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
             if dist.is_rank0:
                 trainer.loggers.append(TrainingBar(progress, trainer.total_steps, trainer.step))
             trainer.fit()
-            replaced = f"{len(trainer.bad_videos)} videos could not be read and were replaced, see {BAD_VIDEOS_FILE}"
+            replaced = (
+                f"{counted(len(trainer.bad_videos), 'video')} that could not be read: replaced, see {BAD_VIDEOS_FILE}"
+            )
             _show_warnings([*trainer.warnings[known:], *[replaced] * bool(trainer.bad_videos)], console)
     except Terminated:
         console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")

@@ -26,6 +26,7 @@ from vitaclip.evaluate.protocol_run import PartResult
 from vitaclip.figures import shorten
 from vitaclip.files import check_own, write_json, write_text
 from vitaclip.report import plots
+from vitaclip.strings import counted
 from vitaclip.version import __version__
 
 PAGE_FILE, RESULT_FILE, PREDICTIONS_FILE = "index.html", "result.json", "predictions.csv"
@@ -169,7 +170,7 @@ def render_template(name: str, package: str = "vitaclip.report", **values: objec
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": _percent, "counted": _counted}
+    environment.filters |= {"percent": _percent, "counted": counted}
     return environment.get_template(name).render(version=__version__, **values)
 
 
@@ -183,8 +184,3 @@ def image_to_data_uri(image: Tensor) -> str:
 def _percent(fraction: float) -> str:
     """0.583 -> "58.3 %", with a no-break space; a dash for a value that is not a number."""
     return f"{100 * fraction:.1f}\u00a0%" if math.isfinite(fraction) else "\u2013"
-
-
-def _counted(count: int, noun: str) -> str:
-    """1 -> "1 video", 1200 -> "1,200 videos"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
