@@ -17,7 +17,7 @@ import pytest
 from small_world import Refusal, small_model, write_small_world
 from video_files import write_video
 from vitaclip.cli import main
-from vitaclip.data.reading.frame_folder import open_source
+from vitaclip.data.reading.decode import open_source
 
 # Shells and nohup start background jobs with these signals ignored; processes that tests signal must not inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -22,7 +22,7 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import EvalViews, TrainClips
 from vitaclip.data.loading.dataset import TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.frame_folder import open_source
+from vitaclip.data.reading.decode import open_source
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.data.transforms.train import TrainTransform

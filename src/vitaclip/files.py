@@ -110,22 +110,6 @@ def check_own(file: Path, *signs: str) -> None:
         raise ValueError(f"{file}: was not written by vitaclip and would be lost; name another folder")
 
 
-def check_made_with(file: Path, settings: str) -> None:
-    """Raise ValueError unless the folder of a file that holds the settings it was made with is new, empty, or was made
-    with these."""
-    folder = file.parent
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder}: is a file; name a new folder")
-    if not folder.exists() or not any(folder.iterdir()):
-        return
-    if not file.exists():
-        raise ValueError(f"{folder}: holds other things; name a new folder")
-    made = file.read_text(encoding="utf-8")
-    if made != settings:
-        both = f"{made.strip()}, not {settings.strip()}"
-        raise ValueError(f"{folder}: was made with {both}; use these or name another folder")
-
-
 def sha256_of_file(file: str | Path) -> str:
     """The sum of a file's bytes, as `sha256sum` prints it."""
     with Path(file).open("rb") as opened:

@@ -20,7 +20,7 @@ from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
 from vitaclip.data.loading.loader import EvalBatch, stream_batches
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.given import as_given
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
 from vitaclip.evaluate.scoring import encode_views, fuse_views
@@ -260,4 +260,4 @@ class Predictor:
 
 
 def _find(video: Video, name: str = "video") -> VideoPath:
-    return to_video_path(as_given(video, name))
+    return to_video_path(video if isinstance(video, ShardMember) else as_given(video, name))

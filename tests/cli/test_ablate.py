@@ -43,7 +43,7 @@ def test_seeds_and_list_come_from_the_config(world: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ([], "nothing to test on; give --tests NAME=VIDEOS:CLASSES, or --data.val"),
+        ([], "nothing to test on; give --tests NAME=VIDEOS:CLASSES, or videos as --data.val"),
         (["--tests", "a=VIDEOS", "a=VIDEOS"], "the names a, a are not all different"),
         (["--tests", "a=VIDEOS", "--seeds", "1", "1"], "--seeds 1 1: give different numbers"),
         (["--tests", "a=VIDEOS", "--variants", "fill"], "no variant 'fill' (did you mean 'full'?)"),

@@ -46,7 +46,11 @@ def test_train_takes_shots_epochs_and_early_stop(
     options += ["--validate_every", "1", "--early_stop_patience", "1"]
     arguments = training(world, tmp_path, *options, config="few_shot_vitb16_8f", steps=0)
     assert main(arguments) == 0
-    assert "stopped at step 2: no better val/top1 since step 1" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "stopped at step 2: no better val/top1 since step 1" in printed
+    lines = printed.splitlines()
+    assert f"training on {world}/videos: 6 videos of 3 classes, fewest 2 ('jump up'), most 2 ('jump up')" in lines
+    assert f"validation on {world}/videos: 12 videos of 3 classes, fewest 4 ('jump up'), most 4 ('jump up')" in lines
     assert len((tmp_path / "train_list.csv").read_text().splitlines()) == 6
     assert "steps = 7 too" in refusal(*arguments, "--optim.steps", "7")
 

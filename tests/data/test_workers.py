@@ -3,7 +3,6 @@
 import multiprocessing
 import multiprocessing.forkserver
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -72,19 +71,6 @@ def test_item_taking_too_much_memory_fails_alone() -> None:
     outcomes = list(run_in_processes(take, sizes, 1, 60.0))
     assert [outcome.ending for outcome in outcomes] == ["done", "failed", "done"]
     assert "MemoryError" in outcomes[1].problem
-
-
-@on_linux
-def test_too_few_open_files_are_told() -> None:
-    earlier, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (3, most))
-    try:
-        with pytest.raises(
-            ValueError, match=r"Too many open files: raise the limit \(ulimit -n\) or use fewer workers"
-        ):
-            list(run_in_processes(misbehave, "a", 1, 60.0))
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (earlier, most))
 
 
 # -------------------------------------------------------------------------------------------------- jobs and workers

@@ -80,7 +80,7 @@ def test_example_of_reading_runs(
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     exec(example, names)
-    assert capsys.readouterr().out == "40 25.0 64 48\n"
+    assert capsys.readouterr().out == "40 25.0 torch.Size([1, 3, 48, 64])\n"
     assert names["frames"].shape == (8, 3, 48, 64)
 
 

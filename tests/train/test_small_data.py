@@ -20,7 +20,7 @@ from small_world import (
     train_config,
     write_list,
 )
-from vitaclip.data.lists.list_file import read_list
+from vitaclip.data.lists.video_list import read_list
 from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.micro_batches import draw_mix
@@ -170,6 +170,19 @@ def test_early_stopping_loads_best_undamaged_checkpoint(world: Path, tmp_path: P
         trainer.run_dir.checkpoints.path(step).unlink()
     with pytest.raises(ValueError, match=r"step_00000002.safetensors: not there any more; no validated checkpoint"):
         trainer.load_best_checkpoint()
+
+
+def test_validation_split_is_written_to_run_folder(world: Path, tmp_path: Path) -> None:
+    trainer = Trainer(changed(train_config(world, tmp_path), data={"val": "0.25"}))
+    assert trainer.val_videos is not None
+    trainer.fit()
+    assert "val/top1" in lines_of(tmp_path)[-1]
+    parts = trainer.videos.samples, trainer.val_videos.samples
+    for name, samples, per_class in (("train", parts[0], 3), ("val", parts[1], 1)):
+        read = read_list(tmp_path / f"{name}_list.csv", class_names=NAMES)
+        assert [(each.path, each.labels) for each in read.samples] == [(each.path, each.labels) for each in samples]
+        assert read.counts() == [per_class] * 3
+    assert {each.path for each in parts[0]}.isdisjoint(each.path for each in parts[1])
 
 
 def test_drawn_shots_are_written_to_run_folder(world: Path, tmp_path: Path) -> None:

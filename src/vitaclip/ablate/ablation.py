@@ -24,7 +24,7 @@ from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_views
 from vitaclip.settings import to_dict
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.inputs import build_model, read_train_list
+from vitaclip.train.inputs import build_model, read_lists
 from vitaclip.train.loggers import METRICS_FILE, Logger, read_metrics
 from vitaclip.train.run_fingerprint import check_same_run, run_fingerprint
 from vitaclip.train.trainer import Trainer
@@ -77,7 +77,7 @@ class Run:
     def asked(self) -> dict[str, Any]:
         """What a result belongs to, ready for JSON."""
         return {
-            "run": run_fingerprint(self.config, read_train_list(self.config)),
+            "run": run_fingerprint(self.config, read_lists(self.config)[0]),
             "tests": {test.name: {"videos": len(test.samples), **test.sha256} for test in self.tests},
             "views": to_dict(self.config.views),
             "figures": f"{self.figures.__module__}.{self.figures.__name__}",
@@ -241,7 +241,7 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
         trainer.loggers += loggers
         model = trainer.fit()
     else:
-        model = build_model(config, read_train_list(config).class_names, SINGLE_PROCESS).eval()
+        model = build_model(config, read_lists(config)[0].class_names, SINGLE_PROCESS).eval()
     trained = sum(model.trained_counts().values()) if variant.trains else 0
     rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in variant.rows}
     videos, skipped = {}, {}

@@ -9,6 +9,7 @@ from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
+from vitaclip.data.lists.selection import as_fraction
 from vitaclip.evaluate.protocol_lists import EvalPart
 from vitaclip.train.config import TrainConfig
 from vitaclip.train.loggers import Logger
@@ -73,8 +74,8 @@ class Ablate(TrainConfig, Command):
         return 0
 
     def _read_tests(self, config: TrainConfig) -> list[EvalPart]:
-        if not self.tests and not config.data.val:
-            raise ValueError("there is nothing to test on; give --tests NAME=VIDEOS:CLASSES, or --data.val")
+        if not self.tests and (not config.data.val or as_fraction(config.data.val)):
+            raise ValueError("there is nothing to test on; give --tests NAME=VIDEOS:CLASSES, or videos as --data.val")
         tests = [read_test_list(text, config.data) for text in self.tests or [f"val={config.data.val}"]]
         names = [test.name for test in tests]
         if len(set(names)) < len(names):

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 from vitaclip.cli.command import Command, argument
@@ -10,8 +9,8 @@ from vitaclip.cli.options import check_outputs
 from vitaclip.cli.screen import print_table, terminal, track
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.lists.sources import read_videos
-from vitaclip.data.prepare.preparing import prepare_dataset, write_preparation
-from vitaclip.data.tools.packing import Packing, ShardConfig
+from vitaclip.data.prepare import prepare_dataset, write_preparation
+from vitaclip.data.tools.packing import ShardConfig, pack_videos
 from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies
 from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan
 
@@ -21,8 +20,7 @@ class Prepare(Command):
     """Read the official annotations of a data set, find the videos, and write one list for each part (train, val, test;
     for UCF101 and HMDB51 train1 ... test3). Videos are searched at any depth below --root: in class folders with blanks
     or underscores, or in one flat folder, with any video ending, and for Kinetics with or without the times in the
-    name. Classes are joined by name. --out also holds classes.txt (for --classes), missing.txt, duplicates.txt,
-    leaks.txt (one video in two lists that must not share any) and counts.csv (per class).
+    name. Classes are joined by name. --out also holds classes.txt (for --classes) and missing.txt.
 
     examples:
       vitaclip data prepare kinetics400 --root k400/videos --annotations k400/annotations --out lists/k400
@@ -32,7 +30,7 @@ class Prepare(Command):
     """
 
     dataset: str
-    """kinetics400, kinetics600, ucf101, hmdb51 or ssv2."""
+    """kinetics400, kinetics600, kinetics700, ucf101, hmdb51 or ssv2."""
     root: str = argument(required=True)
     """Folder of the videos."""
     annotations: str = argument(required=True)
@@ -44,18 +42,10 @@ class Prepare(Command):
         """Join, write, and say what was found."""
         preparation = prepare_dataset(self.dataset, self.root, self.annotations)
         write_preparation(preparation, self.out)
-        console = terminal()
-        headings = ("list", "annotated", "found", "missing", "listed twice")
-        rows = [(name, *map(str, count)) for name, count in preparation.count_by("list_name").items()]
-        print_table(console, f"{self.dataset}: lists in {self.out}", headings, rows)
-        names = preparation.annotations.classes.names
-        absent = len(names) - sum(count.found > 0 for count in preparation.count_by("class_name").values())
-        if absent:
-            console.print(f"{absent} of {len(names)} classes have no video, see counts.csv", style="yellow")
-        for note in preparation.annotations.notes:
-            console.print(note)
-        if preparation.leaks:
-            console.print(f"{len(preparation.leaks)} leaks between lists, see leaks.txt", style="yellow")
+        rows = [(name, str(found), str(missing)) for name, (found, missing) in preparation.counts().items()]
+        print_table(terminal(), f"{self.dataset}: lists in {self.out}", ("list", "found", "missing"), rows)
+        for note in preparation.notes:
+            terminal().print(note)
         return 0
 
 
@@ -68,7 +58,7 @@ class _ListCommand(Command):
     root: str = ""
     """Folder that paths in the list are relative to."""
     classes: str = ""
-    """Class names, where labels of the list are names: as `vitaclip eval` takes them."""
+    """Class names, as `vitaclip eval` takes them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,19 +82,17 @@ class Scan(ScanConfig, _ListCommand):
         if self.out:
             check_outputs(self, *(str(Path(self.out) / name) for name in ("bad.csv", "clean.csv")))
         names = choose_classes(self.classes) if self.classes else None
-        targets, bad_at_sight = find_targets(self.videos, self.root or None, names)
-        console = terminal(stderr=True)
-        found = track(scan_videos([*targets], self.as_config(ScanConfig)), "checking", len(targets), console)
+        videos = find_targets(self.videos, self.root or None, names)
+        console, total = terminal(stderr=True), len(videos.samples) + len(videos.problems)
+        found = track(scan_videos(videos, self.as_config(ScanConfig)), "checking", total, console)
         bad: list[BadVideo] = []
-        for each in chain(bad_at_sight, found):
-            if each is not None:
-                console.print(f"bad: {each.problem}", style="yellow")
-                bad.append(each)
+        for each in filter(None, found):
+            console.print(f"bad: {each.problem}", style="yellow")
+            bad.append(each)
         if self.out:
-            write_scan(targets, bad, self.out)
+            write_scan(videos, bad, self.out)
         kinds = Counter(each.kind for each in bad)
-        good = len(targets) + len(bad_at_sight) - len(bad)
-        rows = [("good", str(good)), *((f"bad: {kind}", str(count)) for kind, count in kinds.items())]
+        rows = [("good", str(total - len(bad))), *((f"bad: {kind}", str(count)) for kind, count in kinds.items())]
         print_table(terminal(), self.videos, ("videos", ""), rows)
         return 1 if bad else 0
 
@@ -128,7 +116,7 @@ class Resize(ResizeConfig, Command):
     def run(self) -> int:
         """Shrink and count; 1 if some failed."""
         config = self.as_config(ResizeConfig)
-        copies = find_copies(self.source, self.target, config)
+        copies = find_copies(self.source, self.target)
         waiting = {video: copy for video, copy in copies.items() if not copy.exists()}
         console, shrunk = terminal(stderr=True), []
         for outcome in track(make_copies(waiting, self.target, config), "shrinking", len(waiting), console):
@@ -152,7 +140,7 @@ class Shard(ShardConfig, _ListCommand):
     """Pack the videos of a list, or of a folder with a folder per class, into tar files of about equal size, in random
     order: KEY.mp4 (or whatever the ending is) and KEY.cls, the class number, as webdataset has it. The videos stay as
     they are. With class names, --out also holds classes.txt. Tar files are trained on by their folder, their address or
-    a range of them. A run that was stopped goes on: tar files that are there are finished.
+    a range of them.
 
     examples:
       vitaclip data shard train.csv --classes names.txt --out shards/train
@@ -160,18 +148,17 @@ class Shard(ShardConfig, _ListCommand):
     """
 
     out: str = argument(required=True)
-    """Folder for the tar files of this list alone."""
+    """New folder for the tar files."""
 
     def run(self) -> int:
         """Pack and count."""
         videos = read_videos(self.videos, "videos", root=self.root, classes=self.classes, may_be_numbers=True)
-        packing = Packing(videos, self.out, self.as_config(ShardConfig))
-        written = [*track(packing.run(), "writing tar files", len(packing.waiting))]
+        shards = [*track(pack_videos(videos, self.out, self.as_config(ShardConfig)), "writing tar files", None)]
+        gigabytes = f"{sum(file.stat().st_size for file in shards) / 1e9:.3f}"
         rows = [
             ("videos", str(len(videos.samples))),
-            ("tar files", str(len(packing.shards))),
-            ("there already", str(len(packing.shards) - len(written))),
-            ("gigabytes", f"{sum(file.stat().st_size for file in packing.shards) / 1e9:.3f}"),
+            ("tar files", str(len(shards))),
+            ("gigabytes", gigabytes),
         ]
         print_table(terminal(), self.out, ("packed", ""), rows)
         return 0

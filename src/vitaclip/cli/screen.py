@@ -83,7 +83,7 @@ def progress_bars(console: Console) -> Iterator[Progress]:
         yield progress
 
 
-def track(items: Iterable[T], what: str, total: int, console: Console | None = None) -> Iterator[T]:
+def track(items: Iterable[T], what: str, total: int | None, console: Console | None = None) -> Iterator[T]:
     """Yield the items under a bar, which moves by one for each that is done with; on standard error if no console is
     given. Lines that are printed meanwhile stand above the bar if they go to its own console."""
     with progress_bars(console or terminal(stderr=True)) as progress:

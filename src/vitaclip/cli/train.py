@@ -53,6 +53,9 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
             trainer.should_stop = stop
             trainer.on_features = partial(counting_bar, progress, "features")
             known = len(trainer.warnings)
+            console.print(f"training on {config.data.train}: {trainer.videos.summary()}")
+            if trainer.val_videos:
+                console.print(f"validation on {config.data.val}: {trainer.val_videos.summary()}")
             _show_warnings(trainer.warnings, console)
             counts = {kind: count for kind, count in trainer.model.trained_counts().items() if count}
             rows = [(kind, f"{count:,}") for kind, count in (counts | {"all": sum(counts.values())}).items()]

@@ -91,13 +91,15 @@ class DataConfig(Config):
     """Training videos: a list file (`path,label` or `path label` a line), a folder with one folder per class, or tar
     files: a folder of them, a pattern, a range such as `shards/train-{000..009}.tar`, or an address of these."""
     val: str = ""
-    """Validation videos, likewise. Empty: train without validation."""
+    """Validation videos, likewise. A number such as 0.2: that fraction of each class in `train`, written to
+    val_list.csv in the run folder; clips cut from one film stay together where their names tell. Empty: train without
+    validation."""
     root: str = ""
     """Folder that paths in lists are relative to; of a protocol, the folder of its lists. Empty: that of the list."""
     classes: str = ""
     """A file with a class name a line (line n, from 0, is label n); if there is no such file, a data set that
-    `vitaclip list classes` shows; else names with commas between. Empty: in training the folder names of `train`, else
-    those of the model."""
+    `vitaclip list classes` shows; else names with commas between. Empty: in training the names of folders or in
+    the list of `train`, else those of the model."""
     shots: NonNegativeInt = 0
     """Videos of each class to train on, drawn from `train`; the draw is written to train_list.csv in the run folder.
     0: all there are."""

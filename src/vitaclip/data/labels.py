@@ -5,7 +5,6 @@ Axes: B videos, M labels of the video that has most, K classes.
 
 import json
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vitaclip.names import ClassIndex, quoted
-from vitaclip.strings import did_you_mean
+from vitaclip.strings import did_you_mean, one_line
 
 Labels = tuple[int, ...]
 """Class indices of a video from 0, in ascending order; one in the common case."""
@@ -53,14 +52,15 @@ class LabelReader:
         Raises:
             ValueError: no such class, or a number where a name is needed.
         """
-        return tuple(sorted(set(map(self._read_one, self._split(text)))))
+        return tuple(sorted(set(map(self._read_one, self.split(text)))))
 
     def is_label(self, text: str) -> bool:
         """Whether a text is a number or the name of a class, or several of them with `|` between."""
-        return all(_NUMBER.fullmatch(part) or self._index.find(part) is not None for part in self._split(text))
+        return all(_NUMBER.fullmatch(part) or self._index.find(part) is not None for part in self.split(text))
 
-    def _split(self, text: str) -> list[str]:
-        one = BETWEEN_LABELS not in text or self._index.find(text) is not None  # a name may hold the sign
+    def split(self, text: str) -> list[str]:
+        """The labels between the `|` of a text; a name may hold the sign itself."""
+        one = BETWEEN_LABELS not in text or self._index.find(text) is not None
         return [text] if one else [part.strip() for part in text.split(BETWEEN_LABELS)]
 
     def _read_one(self, label: str) -> int:
@@ -99,36 +99,12 @@ def parse_json(text: str) -> Any:
     """What a JSON text holds.
 
     Raises:
-        ValueError: it is none, names a key twice, or is nested too deeply.
+        ValueError: it is none, or is nested too deeply.
     """
     try:
-        return json.loads(text, object_pairs_hook=_distinct_keys)
-    except json.JSONDecodeError as error:
-        raise ValueError(f"is no JSON ({error.msg})") from error
-    except RecursionError as error:
-        raise ValueError("is no JSON to be read (nested too deeply)") from error
-
-
-def _distinct_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    entries = dict(pairs)
-    if len(entries) < len(pairs):
-        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
-        raise ValueError(f"has the key {quoted(twice)} twice; remove one")
-    return entries
-
-
-def label_of_json(text: str) -> str | None:
-    """The label in a JSON text, itself a label or an object with one of LABEL_COLUMNS; None without.
-
-    Raises:
-        ValueError: no JSON, or something else than numbers and names.
-    """
-    try:
-        entry = parse_json(text)
-    except ValueError as error:
-        raise ValueError(f"its json {error}; write it anew") from error
-    label = first_value(entry, LABEL_COLUMNS) if isinstance(entry, dict) else entry
-    return None if label is None else label_text(label)
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"is no JSON that can be read ({one_line(error)}); correct it") from error
 
 
 def first_value(values: Any, names: Iterable[str]) -> Any:

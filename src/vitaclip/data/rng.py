@@ -20,6 +20,8 @@ class Stream(IntEnum):
     """Training clips that are drawn once for all runs; numbered by a sum over the file's name, and by draw."""
     DROPOUT = 5
     """What a training step leaves out; numbered by step and place in the batch."""
+    VALIDATION = 6
+    """Which videos of the training list are kept for validation."""
 
 
 def generator(seed: int, purpose: Stream, *numbers: int) -> np.random.Generator:

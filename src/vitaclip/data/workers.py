@@ -21,7 +21,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -47,7 +47,6 @@ MAX_BYTES = 2 << 30
 """Memory to read one video in: more than the largest frames that `VideoLimits` lets through need, with all that a codec
 keeps of them."""
 _POLL_SECONDS = 0.2
-_FILES_OF_START = 12  # that are open at a time while a process starts, at most
 _SECOND_LOOK_SECONDS = 2.0
 _SECONDS_TO_END = 5.0
 _SIGNALS_OF_MAIN = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -202,7 +201,6 @@ class _Worker:
     """A process, our end of the pipe to it, and the jobs that it has not answered."""
 
     def __init__(self, packed: bytes) -> None:
-        _check_open_files()
         context = process_context()
         self.state: _State = context.RawValue(_State)
         self.jobs, self._num_told = deque[Any](), 0
@@ -295,16 +293,6 @@ def _signals_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, earlier)
-
-
-def _check_open_files() -> None:
-    """Fail here if a start would, because half of a started process tells its own trouble."""
-    with ExitStack() as opened:
-        try:
-            for _ in range(_FILES_OF_START):
-                opened.callback(os.close, os.dup(0))
-        except OSError as error:
-            raise ValueError(f"{error.strerror}: raise the limit (ulimit -n) or use fewer workers") from error
 
 
 def _serve(connection: Any, state: _State, packed: bytes) -> None:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitaclip.catalog import ClassList
-from vitaclip.data.lists.list_file import read_list
-from vitaclip.data.lists.video_list import VideoList, VideoSample, file_problems
-from vitaclip.data.prepare.annotations import DATASETS
+from vitaclip.data.lists.video_list import VideoList, VideoSample, file_problems, read_list
+from vitaclip.data.prepare import DATASETS
 from vitaclip.evaluate.protocol import Protocol, fill
 from vitaclip.files import sha256_of_file
 from vitaclip.strings import first_lines

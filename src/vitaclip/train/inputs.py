@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor
 
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data.lists.selection import draw_shots
+from vitaclip.data.lists.selection import as_fraction, draw_shots, split_validation
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.lists.video_list import VideoList
 from vitaclip.data.loading.clips import EvalViews, FixedAugmentation, TrainClips, read_options
@@ -27,25 +27,27 @@ from vitaclip.train.config import TrainConfig
 from vitaclip.train.losses import find_loss
 
 
-def read_train_list(config: TrainConfig) -> VideoList:
-    """The videos of `data.train`, or those of each class that `data.shots` draws."""
-    data = config.data
+def read_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None]:
+    """The videos to train on, and those of `data.val`, whose labels are indices into the same classes; None without.
+
+    Where `data.val` is a fraction, both come from `data.train`. `data.shots` draws from what is left to train on.
+    """
+    data, fraction, val = config.data, as_fraction(config.data.val), None
     videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes)
     several = next((row for row in videos.samples if len(row.labels) > 1), None)
     if several and not find_loss(config.optim).takes_several:
         raise ValueError(f"{several.source}: {several.path} has several labels; set optim.loss = bce, or give it one")
-    if not data.shots:
-        return videos
-    seed = config.seed if data.shots_seed is None else data.shots_seed
-    return replace(videos, samples=draw_shots(videos.samples, videos.class_names, data.shots, seed))
-
-
-def read_val_list(config: TrainConfig, class_names: tuple[str, ...]) -> VideoList | None:
-    """The videos of `data.val`, whose labels are indices into the classes that are trained on; None without."""
-    data = config.data
-    if not data.val:
-        return None
-    return read_videos(data.val, "data.val", root=data.root, class_names=class_names)
+    if fraction:
+        own, held_out = split_validation(videos.samples, fraction, config.seed)
+        if not held_out:
+            raise ValueError(f"data.val = {data.val}: no class can spare a video; give validation videos of their own")
+        videos, val = replace(videos, samples=own), replace(videos, samples=held_out)
+    elif data.val:
+        val = read_videos(data.val, "data.val", root=data.root, class_names=videos.class_names)
+    if data.shots:
+        seed = config.seed if data.shots_seed is None else data.shots_seed
+        videos = replace(videos, samples=draw_shots(videos.samples, videos.class_names, data.shots, seed))
+    return videos, val
 
 
 def build_model(config: TrainConfig, class_names: tuple[str, ...], dist: DistEnv) -> VideoModel:

@@ -6,7 +6,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from vitaclip.data.lists.selection import list_text
+from vitaclip.data.lists.selection import as_fraction, list_text
 from vitaclip.data.lists.video_list import VideoList
 from vitaclip.evaluate.protocol_lists import TRAIN_LIST_FILE
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text
@@ -20,6 +20,7 @@ from vitaclip.train.run_fingerprint import check_same_run
 from vitaclip.untrusted import reading
 
 CONFIG_FILE, BAD_VIDEOS_FILE = "config.json", "bad_videos.txt"
+VAL_LIST_FILE = "val_list.csv"
 WARNINGS_FILE, LOCK_FILE, CHECKPOINT_FOLDER = "warnings.txt", ".lock", "checkpoints"
 
 
@@ -70,12 +71,17 @@ class RunDir:
         """Let other processes in."""
         self._lock.release(force=True)
 
-    def write_inputs(self, videos: VideoList, warnings: Sequence[str], bad_videos: Iterable[str]) -> None:
-        """Write the config, the list that `data.shots` drew, the warnings about the state that was read, and the bad
-        videos in it."""
+    def write_inputs(
+        self, videos: VideoList, val_videos: VideoList | None, warnings: Sequence[str], bad_videos: Iterable[str]
+    ) -> None:
+        """Write the config, the lists that `data.shots` and a fraction as `data.val` drew, the warnings about the state
+        that was read, and the bad videos in it."""
         write_json(self.path / CONFIG_FILE, to_dict(self._config))
-        if self._config.data.shots:
+        is_split = as_fraction(self._config.data.val) is not None
+        if self._config.data.shots or is_split:
             write_text(self.path / TRAIN_LIST_FILE, list_text(videos.samples))
+        if val_videos and is_split:
+            write_text(self.path / VAL_LIST_FILE, list_text(val_videos.samples))
         if warnings:
             with (self.path / WARNINGS_FILE).open("a", encoding="utf-8") as file:
                 file.writelines(f"{line}\n" for line in warnings)

@@ -22,7 +22,7 @@ from vitaclip.runtime import autocast
 from vitaclip.saving.model_folder import MODEL_FOLDER
 from vitaclip.train.checkpoint import Checkpoint, load_state, state_dict
 from vitaclip.train.config import TrainConfig
-from vitaclip.train.inputs import build_dataset, build_model, read_train_list, read_val_list
+from vitaclip.train.inputs import build_dataset, build_model, read_lists
 from vitaclip.train.loggers import Logger, Metrics, ThroughputMeter, run_loggers
 from vitaclip.train.losses import find_loss
 from vitaclip.train.micro_batches import StepMasks, micro_batches, rank_slice
@@ -50,8 +50,7 @@ class Trainer:
         self.config, self.dist = config, dist
         with dist.shared_errors():  # what is quickly found wrong goes before the backbone is read
             self.loss = find_loss(config.optim)
-            self.videos = read_train_list(config)
-            self.val_videos = read_val_list(config, self.videos.class_names)
+            self.videos, self.val_videos = read_lists(config)
             self.schedule = Schedule(config.optim, len(self.videos.samples))
             self.total_steps = self.schedule.steps
             self.rank_slice = rank_slice(config.optim.batch_size, dist.rank, dist.world_size)
@@ -64,7 +63,7 @@ class Trainer:
 
         open_folder = partial(self.run_dir.open, self.fingerprint, self.total_steps)
         checkpoint, validations, warnings = dist.broadcast_from_rank0(open_folder)
-        self.warnings = [*warnings, *([self.videos.note] if self.videos.note else [])]
+        self.warnings = [*warnings, *self.videos.warnings()]
         self.step = checkpoint.step
         if checkpoint.tensors:
             load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
@@ -74,7 +73,7 @@ class Trainer:
         self.loggers: list[Logger] = []
         with dist.shared_errors():
             if dist.is_rank0:
-                self.run_dir.write_inputs(self.videos, self.warnings, self.bad_videos)
+                self.run_dir.write_inputs(self.videos, self.val_videos, self.warnings, self.bad_videos)
                 self.loggers = run_loggers(config, self.step)
 
         self.stopping = False

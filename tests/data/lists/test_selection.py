@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitaclip.data.lists.list_file import read_list
-from vitaclip.data.lists.selection import balanced_order, draw_shots, list_text
-from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.lists.selection import draw_shots, list_text, split_validation
+from vitaclip.data.lists.video_list import VideoSample, read_list
+from vitaclip.data.loading.dataset import balanced_order
 from vitaclip.data.rng import Stream, generator
 
 NAMES = ("jump", "run", "sit")
@@ -59,6 +59,39 @@ def test_written_lists_read_back(tmp_path: Path) -> None:
     (tmp_path / "train_list.csv").write_text(list_text(samples), encoding="utf-8")
     read = read_list(tmp_path / "train_list.csv", class_names=NAMES).samples
     assert [(sample.path, sample.label) for sample in read] == [(sample.path, sample.label) for sample in samples]
+
+
+FILMS = {
+    "v_Archery_g01": ("v_Archery_g01_c01.avi", "v_Archery_g01_c02.avi"),
+    "aaaaaaaaaaa": ("aaaaaaaaaaa_000010_000020.mp4", "aaaaaaaaaaa_000030_000040.mp4"),
+    "April_09_brush_hair": (
+        "April_09_brush_hair_u_nm_np1_ba_goo_0.avi",
+        "April_09_brush_hair_f_nm_np1_ba_med_1.avi",
+    ),
+    "my film": ("my film clip 3.mp4", "my film clip 12.mp4", "my film-part4.mkv"),
+}
+
+
+def test_clips_of_one_film_stay_together() -> None:
+    film_of = {name: film for film, names in FILMS.items() for name in names}
+    samples = [VideoSample(Path("/v") / name, (0,), "") for name in film_of]
+    for seed in range(12):
+        own, held_out = split_validation(samples, 0.5, seed)
+        assert sorted([*own, *held_out], key=samples.index) == samples
+        films = [{film_of[sample.path.name] for sample in part} for part in (own, held_out)]
+        assert all(films)
+        assert films[0].isdisjoint(films[1])
+
+
+@pytest.mark.parametrize(("fraction", "taken"), [(0.2, [1, 1, 2, 0]), (0.5, [2, 3, 5, 0]), (0.9, [3, 4, 9, 0])])
+def test_validation_takes_its_fraction_of_each_class(fraction: float, taken: list[int]) -> None:
+    samples = samples_of([0] * 4 + [1] * 5 + [2] * 10 + [3])
+    own, held_out = split_validation(samples, fraction, seed=0)
+    counts = Counter(sample.label for sample in held_out)
+    assert [counts[label] for label in range(4)] == taken
+    assert {sample.label for sample in own} == {0, 1, 2, 3}
+    assert split_validation(samples, fraction, seed=0) == (own, held_out)
+    assert len({split_validation(samples, fraction, seed)[1] for seed in range(8)}) > 4
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=60), st.integers(0, 1000))

@@ -30,6 +30,47 @@ def test_folders_name_their_classes(folder: Path) -> None:
     assert found == [("archery/x.webm", 0), ("tai_chi/a.MKV", 1), ("tai_chi/b.mp4", 1)]
 
 
+def test_class_folders_are_read_at_any_depth(folder: Path, tmp_path: Path) -> None:
+    write_videos(folder, "tai_chi/2021/june/c.mp4", "archery/.hidden/a.mp4", "archery/clip 1/img_1.jpg", "loose.mp4")
+    (folder / "archery" / "gone.mp4").symlink_to(tmp_path / "nothing.mp4")
+    (folder / "tai_chi" / "up").symlink_to(folder)  # a way back to where we are
+    with pytest.raises(
+        ValueError, match=r"1 problem found\n.*gone\.mp4 is a link to .*nothing\.mp4, which is not there"
+    ):
+        read_folder(folder)
+    videos = read_folder(folder, keep_absent=True)
+    assert [str(Path(str(sample.path)).relative_to(folder)) for sample in videos.samples] == [
+        *("archery/clip 1", "archery/gone.mp4", "archery/x.webm"),
+        *("tai_chi/2021/june/c.mp4", "tai_chi/a.MKV", "tai_chi/b.mp4"),
+    ]
+    assert find_videos([folder]) == sorted([*(Path(str(each.path)) for each in videos.samples), folder / "loose.mp4"])
+    assert videos.note.startswith("1 videos lie beside the class folders and have no class, such as ")
+
+
+@pytest.mark.parametrize(
+    ("files", "names", "meant"),
+    [
+        (["train/a/1.mp4", "val/a/2.mp4"], None, "train"),
+        (["all/a/1.mp4", "all/b/1.mp4"], None, "all"),
+        (["x/a/1.mp4", "y/b/1.mp4"], ["a", "b"], "x"),
+    ],
+)
+def test_wrong_level_of_folders_is_said(tmp_path: Path, files: list[str], names: list[str] | None, meant: str) -> None:
+    with pytest.raises(ValueError, match=rf"holds folders of folders; did you mean {tmp_path}/{meant}\?"):
+        read_folder(write_videos(tmp_path, *files), names)
+
+
+def test_doubtful_lists_are_summed_up(folder: Path) -> None:
+    videos = read_folder(folder, ["tai chi", "yoga", "archery"])
+    assert videos.summary() == "3 videos of 3 classes, fewest 0 ('yoga'), most 2 ('tai chi')"
+    assert videos.warnings() == [
+        "1 of 3 classes have no video: 'yoga'",
+        "1 of 3 classes have a single video: 'archery'",
+    ]
+    (folder / "archery").rename(folder.parent / "archery")
+    assert read_folder(folder).warnings() == ["there is a single class, 'tai chi', so there is nothing to tell apart"]
+
+
 def test_given_names_order_a_folder(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("tai chi\nyoga\narchery\n", "utf-8")
     videos = read_videos(str(folder), "data.train", classes=str(tmp_path / "names.txt"))
@@ -65,8 +106,11 @@ def test_folders_without_their_own_class_are_refused(folder: Path) -> None:
         read_folder(folder)
     with pytest.raises(ValueError, match="no such folder"):
         read_folder(folder / "none")
-    with pytest.raises(ValueError, match="holds no class folders"):
+    with pytest.raises(ValueError, match=r"archery: holds videos and no class folders; .* did you mean .*/videos\?"):
         read_folder(folder / "archery")
+    (folder / "nothing").mkdir()
+    with pytest.raises(ValueError, match="holds no class folders"):
+        read_folder(folder / "nothing")
 
 
 def test_folders_of_ucf101_join_its_wording(tmp_path: Path) -> None:
@@ -84,8 +128,11 @@ def test_lists_join_known_names(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "list.csv").write_text("tai_chi/b.mp4,TaiChi\n", "utf-8")
     videos = read_videos(str(tmp_path / "list.csv"), "data.val", root=str(folder), class_names=["archery", "tai chi"])
     assert [(sample.path, sample.label) for sample in videos.samples] == [(folder / "tai_chi" / "b.mp4", 1)]
-    with pytest.raises(ValueError, match=r"data\.val = .*list\.csv: a list needs class names"):
-        read_videos(str(tmp_path / "list.csv"), "data.val")
+    (tmp_path / "list.csv").write_text("tai_chi/b.mp4,1\n", "utf-8")
+    with pytest.raises(ValueError, match=r"data\.val = .*list\.csv: its labels are numbers, which need class names"):
+        read_videos(str(tmp_path / "list.csv"), "data.val", root=str(folder))
+    with pytest.raises(ValueError, match=r"^data\.train = nowhere: does not exist; check the path$"):
+        read_videos("nowhere", "data.train")
     with pytest.raises(ValueError, match=r"data\.train is not set"):
         read_videos("", "data.train")
 

@@ -19,7 +19,7 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import EvalViews, TrainClips
 from vitaclip.data.loading.dataset import EvalDataset, OnError, TrainDataset
 from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
-from vitaclip.data.reading import frame_folder
+from vitaclip.data.reading import decode
 from vitaclip.data.reading.container import VideoError
 
 
@@ -254,7 +254,7 @@ ERRORS = {
 @pytest.fixture
 def failing(video_folder: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: None) -> list[VideoSample]:
     """Ten videos, of which four fail."""
-    opening = frame_folder.open_source
+    opening = decode.open_source
 
     def open_or_fail(path: Path, *arguments: Any) -> Any:
         if path.parent.name in map(str, ERRORS):

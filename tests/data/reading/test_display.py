@@ -18,7 +18,7 @@ def shown(path: Path, number: int) -> np.ndarray:
     """(H, W, 3)."""
     with open_video(path) as video:
         frame = video.frames([number])[0]
-        assert (video.height, video.width) == frame.shape[1:]
+        assert video.frames([0]).shape[2:] == frame.shape[1:]
     return frame.permute(1, 2, 0).numpy()
 
 

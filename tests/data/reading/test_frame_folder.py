@@ -14,7 +14,8 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import TrainClips
 from vitaclip.data.loading.dataset import TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
+from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.source import is_frame_folder
 from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.data.transforms.train import TrainTransform
 
@@ -41,7 +42,7 @@ def read_all(folder: Path) -> torch.Tensor:
 def test_frames_equal_reading_all(tmp_path: Path, name: str) -> None:
     folder = write_frames(tmp_path / "clip", 12, name)
     with open_source(folder) as clip:
-        assert (clip.num_frames, clip.width, clip.height) == (12, 56, 40)
+        assert (clip.num_frames, *clip.frames([0]).shape[2:]) == (12, 40, 56)
         assert torch.equal(clip.frames([11, 0, 5, 0]), read_all(folder)[[11, 0, 5, 0]])
     with open_source(write_frames(tmp_path / "every_tenth", 5, name, first=0, step=10)) as clip:
         assert clip.num_frames == 5

@@ -10,10 +10,11 @@ from PIL import Image
 
 from video_files import SAMPLING, TRANSFORM, rows_of, write_video
 from vitaclip.data.config import VideoLimits
+from vitaclip.data.lists.video_list import VideoList
 from vitaclip.data.loading.clips import EvalViews, ReadOptions, TrainClips
 from vitaclip.data.loading.dataset import EvalDataset, TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.frame_folder import open_source
+from vitaclip.data.reading.decode import open_source
 from vitaclip.data.tools.scan import ScanConfig, check_video, scan_videos
 
 LIMITS = VideoLimits()
@@ -128,7 +129,7 @@ def test_data_sets_and_scans_have_limits(video_folder: Path) -> None:
     assert all(sample.index < 7 for sample in samples)
     testing = EvalDataset(rows, EvalViews(SAMPLING, 1, 1, 24, options=ReadOptions(limits=limits)), "skip")
     assert [testing[n].video is not None for n in range(10)] == [True] * 7 + [False] * 3
-    found = list(scan_videos([row.path for row in rows], ScanConfig(workers=2, limits=limits)))
+    found = list(scan_videos(VideoList(tuple(rows)), ScanConfig(workers=2, limits=limits)))
     bad = [each for each in found if each]
     assert sorted(each.path.parts[-1] for each in bad if each.path) == [f"clip{n}.mp4" for n in range(7, 10)]
     assert all("beyond limits.frames = 33" in each.problem for each in bad)

@@ -20,7 +20,7 @@ NAMES = [
 
 def contents(address: Path) -> dict[str, tuple[bytes, str]]:
     """Video bytes and label by the members' names."""
-    return {s.video.name: (s.video.open().read(), s.label) for s in read_shard(str(address)).samples}
+    return {video.name: (video.open().read(), label) for video, label in read_shard(str(address))[0].items()}
 
 
 @pytest.mark.parametrize("form", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
@@ -69,7 +69,7 @@ def test_tar_files_of_webdataset_are_read(tmp_path: Path) -> None:
             {"s.in.mp4": b"0", "s.out.cls": b"1", "s.info.json": b"1"},
             r"is 's', and beside it s\.out\.cls, s\.info\.json:",
         ),
-        ({"a.mp4": b"0", "a.txt": b"\xff\xfe"}, "its txt is not UTF-8 text; write it anew"),
+        ({"a.mp4": b"0", "a.txt": b"\xff\xfe"}, "its txt .*can't decode byte 0xff.*; write it anew"),
         ({"a.mp4": b"0", "a.json": b"{"}, "its json is no JSON"),
         (
             {"a.mp4": b"0", "a.json": b'{"label": [1, [2]]}'},
@@ -82,9 +82,8 @@ def test_tar_files_of_webdataset_are_read(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_with_a_sample_is_said(members: dict[str, bytes], problem: str, tmp_path: Path) -> None:
     good = {"good.mp4": b"1", "good.cls": b"3"} if "holds no video" not in problem else {}
-    content = read_shard(str(tar_of(tmp_path / "x.tar", {**members, **good})))
-    assert [sample.video.name for sample in content.samples] == list(good)[:1]
-    (found,) = content.problems
+    videos, (found,) = read_shard(str(tar_of(tmp_path / "x.tar", {**members, **good})))
+    assert [video.name for video in videos] == list(good)[:1]
     assert re.search(problem, found)
 
 
@@ -96,8 +95,8 @@ def test_links_and_folders_are_passed_over(tmp_path: Path) -> None:
             header = tarfile.TarInfo(name)
             header.type, header.linkname = kind, "a.mp4"
             tar.addfile(header)
-    content = read_shard(str(tmp_path / "x.tar"))
-    assert ([sample.video.name for sample in content.samples], content.problems) == (["a.mp4"], [])
+    videos, problems = read_shard(str(tmp_path / "x.tar"))
+    assert ([video.name for video in videos], problems) == (["a.mp4"], [])
 
 
 def test_damaged_tar_files_are_noticed(tmp_path: Path) -> None:
@@ -107,32 +106,35 @@ def test_damaged_tar_files_are_noticed(tmp_path: Path) -> None:
     assert set(content[end:]) == {0}
     for length in [1, 300, 512, 513, 1000, 3583, 3584, 4000, 4096, 4608, end - 512, end - 1, end]:
         whole.write_bytes(content[:length])
-        with pytest.raises(ValueError, match=r"x\.tar: is (no tar file, or cut short|cut short or damaged)"):
-            read_shard(str(whole))
+        assert re.search(r"x\.tar: is (no tar file, or cut short|cut short or damaged)", read_shard(str(whole))[1][0])
     whole.write_bytes(content[: end + 512])
-    assert len(read_shard(str(whole)).samples) == 2
+    assert len(read_shard(str(whole))[0]) == 2
     damaged = bytearray(content)
     damaged[4608 + 5] ^= 255  # in a header
     whole.write_bytes(damaged)
-    with pytest.raises(ValueError, match=r"x\.tar: is cut short or damaged at byte 4608: copy it again"):
-        read_shard(str(whole))
+    assert re.search(r"x\.tar: is cut short or damaged at byte 4608: copy it again", read_shard(str(whole))[1][0])
 
 
 def test_compressed_empty_missing_and_other_files_are_refused(tmp_path: Path) -> None:
     tar = tar_of(tmp_path / "x.tar", {"a.mp4": b"0", "a.cls": b"0"})
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(tar.read_bytes()))
-    with pytest.raises(ValueError, match=r"x\.tar\.gz: is compressed \(gzip\), so .*: unpack it to a \.tar"):
-        read_shard(str(tmp_path / "x.tar.gz"))
+    assert re.search(
+        r"x\.tar\.gz: is compressed \(gzip\), so .*: unpack it to a \.tar", read_shard(str(tmp_path / "x.tar.gz"))[1][0]
+    )
     (tmp_path / "empty.tar").touch()
-    with pytest.raises(ValueError, match=r"empty\.tar: is no tar file, or cut short \(empty file\): copy it again"):
-        read_shard(str(tmp_path / "empty.tar"))
+    assert re.search(
+        r"empty\.tar: is no tar file, or cut short \(empty file\): copy it again",
+        read_shard(str(tmp_path / "empty.tar"))[1][0],
+    )
     (tmp_path / "page.tar").write_text("<html>" * 500)
-    with pytest.raises(ValueError, match=r"page\.tar: is no tar file"):
-        read_shard(str(tmp_path / "page.tar"))
-    with pytest.raises(ValueError, match=r"none\.tar: cannot be read \(No such file or directory\): check the address"):
-        read_shard(str(tmp_path / "none.tar"))
-    with pytest.raises(ValueError, match=r"gone://x\.tar: cannot be read \(ValueError: Protocol not known: gone.*\)"):
-        read_shard("gone://x.tar")
+    assert re.search(r"page\.tar: is no tar file", read_shard(str(tmp_path / "page.tar"))[1][0])
+    assert re.search(
+        r"none\.tar: cannot be read \(No such file or directory\): check the address",
+        read_shard(str(tmp_path / "none.tar"))[1][0],
+    )
+    assert re.search(
+        r"gone://x\.tar: cannot be read \(ValueError: Protocol not known: gone.*\)", read_shard("gone://x.tar")[1][0]
+    )
 
 
 def test_large_offsets(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from PIL import Image
 from misbehaving import open_or_misbehave
 from video_files import write_video
 from vitaclip.cli import main
-from vitaclip.data.lists.list_file import read_list
+from vitaclip.data.lists.sources import read_videos
+from vitaclip.data.lists.video_list import read_list
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.tools.scan import ScanConfig, check_video, find_targets, scan_videos, write_scan
 
@@ -81,8 +82,8 @@ def test_frames_hidden_by_edit_list_are_allowed(tmp_path: Path) -> None:
 
 def test_scan_names_problems_and_writes_clean_list(mixed: Path) -> None:
     names = ("swimming, indoors", "tai chi")
-    targets, bad = find_targets(str(mixed / "list.csv"), class_names=names)
-    bad += filter(None, scan_videos([*targets], CONFIG))
+    targets = find_targets(str(mixed / "list.csv"), class_names=names)
+    bad = [each for each in scan_videos(targets, CONFIG) if each]
     problems = {(entry.path.name if entry.path else "", entry.kind): entry.problem for entry in bad}
     assert set(problems) == {
         ("", "list"),  # no such class, and listed twice
@@ -108,8 +109,7 @@ def test_scan_survives_hangs_and_crashes(
     monkeypatch.setattr("vitaclip.data.tools.scan.open_source", open_or_misbehave)
     for name in ("a", "hang", "b", "segfault", "c"):
         (tmp_path / f"{name}.mp4").write_bytes((video_folder / "clip1.mp4").read_bytes())
-    targets, _ = find_targets(str(tmp_path))
-    found = list(scan_videos([*targets], ScanConfig(workers=2, time_limit_seconds=1)))
+    found = list(scan_videos(find_targets(str(tmp_path)), ScanConfig(workers=2, time_limit_seconds=1)))
     bad = {each.path: (each.kind, each.problem) for each in found if each}
     hanging = tmp_path / "hang.mp4"
     late = f"{hanging}: took longer than the time limit: leave it out, or raise time_limit_seconds"
@@ -125,19 +125,18 @@ def test_labels_of_folders(video_folder: Path, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(video)
     (tmp_path / "yoga" / "b").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "yoga" / "b" / "img_001.jpg")
-    targets, bad = find_targets(str(tmp_path))
-    assert {path.parts[-1]: label for path, label in targets.items()} == {
-        "a.mp4": "tai chi",
-        "a.webm": "yoga",
-        "b": "yoga",
-    }
-    assert not bad
-    assert list(scan_videos([*targets], CONFIG)) == [None] * 3
-    assert {*find_targets(str(tmp_path / "yoga"))[0].values()} == {None}
+    targets = find_targets(str(tmp_path))
+    assert list(scan_videos(targets, CONFIG)) == [None] * 3
+    assert {sample.labels for sample in find_targets(str(tmp_path / "yoga")).samples} == {()}
+    write_scan(targets, [], tmp_path / "out")
+    trained = read_videos(str(tmp_path / "out" / "clean.csv"), "data.train")
+    assert trained.class_names == ("tai chi", "yoga")
+    named = [(sample.path.parts[-1], trained.class_names[sample.label]) for sample in trained.samples]
+    assert named == [("a.mp4", "tai chi"), ("a.webm", "yoga"), ("b", "yoga")]
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="holds no video, at any depth"):
+    with pytest.raises(ValueError, match="no video in this folder"):
         find_targets(str(tmp_path))
     with pytest.raises(ValueError, match=r"none\.csv: cannot be read \(No such file"):
         find_targets(str(tmp_path / "none.csv"))

@@ -1,14 +1,23 @@
-"""Which samples of a list are trained on: a few of each class, or all classes equally often."""
+"""Which samples of a list are trained on: a few of each class, or those that validation does not take."""
 
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from pathlib import PurePath
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vitaclip.data.labels import format_labels, single_labels
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.rng import Stream, generator
 from vitaclip.files import csv_text
+
+_CLIP_OF_FILM = re.compile(
+    r"_[0-9]{6}_[0-9]{6}$"  # Kinetics: first and last second
+    r"|_[a-z]+_(?:cm|nm)_np[0-9]_(?:ba|fr|le|ri)_(?:bad|goo|med)_[0-9]+$"  # HMDB51: what is seen, and the clip's number
+    r"|[ _.-](?:c|clip|part|scene|seg|segment|shot)[ _-]?[0-9]+$",  # UCF101 and others: the clip's number
+    re.IGNORECASE,
+)
 
 
 def draw_shots(
@@ -33,22 +42,49 @@ def draw_shots(
     return tuple(sample for index, sample in enumerate(samples) if index in chosen)
 
 
-def list_text(samples: Sequence[VideoSample]) -> str:
-    """A list file of the samples, with full paths, as `read_list` takes it."""
-    return csv_text((sample.path.absolute(), format_labels(sample.labels)) for sample in samples)
+def list_text(samples: Sequence[VideoSample], class_names: Sequence[str] = ()) -> str:
+    """A list file of the samples, as `read_list` takes it: full paths, and labels as names, else numbers."""
+    labels = ([class_names[label] for label in each.labels] if class_names else each.labels for each in samples)
+    written = zip(samples, map(format_labels, labels), strict=True)
+    return csv_text((each.path.absolute(), *([text] if text else [])) for each, text in written)
 
 
-def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
-    """An epoch for samples of these classes, (N,): N indices in random order, every class equally often (to one).
+def as_fraction(text: str) -> float | None:
+    """The number that a setting gives in place of a list, such as 0.2; None if it is none between 0 and 1."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if 0 < number < 1 else None
 
-    Samples of small classes repeat, each as often as the others of its class (to one); some of large ones sit out.
+
+def film_of(sample: VideoSample) -> str:
+    """The name of the film that a video was cut from: its own name without the number or the times of a clip."""
+    return _CLIP_OF_FILM.sub("", PurePath(sample.path.parts[-1]).stem)
+
+
+def split_validation(
+    samples: Sequence[VideoSample], fraction: float, seed: int
+) -> tuple[tuple[VideoSample, ...], tuple[VideoSample, ...]]:
+    """Training and validation videos, in the order of the list: about that fraction of each class is for validation.
+
+    Clips of one film stay together, because a model recognises the film otherwise. No class loses all its videos.
     """
-    classes = np.unique(labels)
-    share, rest = divmod(len(labels), len(classes))
-    one_more = set(rng.permutation(classes)[:rest].tolist())
-    drawn: list[NDArray[np.int64]] = []
-    for label in classes.tolist():
-        of_class = np.flatnonzero(labels == label)
-        repeats, remainder = divmod(share + (label in one_more), len(of_class))
-        drawn += [np.tile(of_class, repeats), rng.choice(of_class, remainder, replace=False)]
-    return rng.permutation(np.concatenate(drawn))
+    films: dict[str, list[int]] = defaultdict(list)
+    for index, sample in enumerate(samples):
+        films[film_of(sample)].append(index)
+    available = Counter(label for sample in samples for label in sample.labels)
+    taken, chosen = Counter[int](), set[int]()
+    order = sorted(films)
+    for number in generator(seed, Stream.VALIDATION).permutation(len(order)).tolist():
+        film = films[order[number]]
+        labels = Counter(label for index in film for label in samples[index].labels)
+        # Half of what comes in may lie beyond the fraction: so it is rounded, and not always cut off.
+        wanted = (taken[each] + count / 2 <= fraction * available[each] for each, count in labels.items())
+        if all(wanted) and all(taken[each] + count < available[each] for each, count in labels.items()):
+            taken += labels
+            chosen.update(film)
+    parts = ([], [])  # type: tuple[list[VideoSample], list[VideoSample]]
+    for index, sample in enumerate(samples):
+        parts[index in chosen].append(sample)
+    return tuple(parts[0]), tuple(parts[1])

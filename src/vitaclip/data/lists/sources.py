@@ -2,7 +2,7 @@
 
 import glob
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -11,17 +11,16 @@ from fsspec.core import url_to_fs
 
 from vitaclip.data.labels import LabelReader
 from vitaclip.data.lists.class_names import CLASSES_REMEDY, choose_classes
-from vitaclip.data.lists.list_file import read_list
-from vitaclip.data.lists.video_list import VideoList, VideoSample, is_video_name
+from vitaclip.data.lists.video_list import VideoList, VideoSample, find_videos_below, read_list
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
-from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import ShardError, VideoPath, is_local, with_retries
-from vitaclip.data.reading.tar import ShardContent, read_shard, to_video_path
+from vitaclip.data.reading.tar import read_shard, to_video_path
 from vitaclip.names import ClassIndex, check_class_names, in_words, quoted
 from vitaclip.strings import did_you_mean
 
 _TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|tbz2|txz)$", re.IGNORECASE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+_SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 _WILDCARD = re.compile(r"[*?\[]")
 _AT_A_TIME = 16  # tar files whose headers are read at a time; most of it is waiting
 
@@ -42,68 +41,99 @@ def read_videos(
         source: a list file, a folder of class folders, or what `find_shards` takes.
         setting: what the user calls it, for messages, such as `data.train`.
         root: folder that paths of a list are relative to; empty: the list's own.
-        classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders.
+        classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders or in the list.
         class_names: class names already known.
         keep_absent: see `VideoList.checked`; for evaluations whose `on_error` is "skip".
         may_be_numbers: without class names, take the labels of a list or of tar files as numbers.
 
     Raises:
-        ValueError: if there is nothing there, if a list comes without class names, or for any bad line.
+        ValueError: if there is nothing there, if only the numbers of classes are known, or for any bad line.
 
     >>> read_videos("videos", "data.train").class_names
     ('red heart moving left', 'red heart moving right')
     """
     if not source:
         raise ValueError(f"{setting} is not set; give a list file or a folder with one folder per class")
-    if classes:
-        class_names = choose_classes(classes)
-    in_tar_files = names_shards(source)
-    if not in_tar_files and Path(source).is_dir():
-        return read_folder(source, class_names, keep_absent=keep_absent)
-    if class_names is None and not may_be_numbers:
-        what = "tar files need" if in_tar_files else "a list needs"
-        raise ValueError(f"{setting} = {source}: {what} class names; {CLASSES_REMEDY}")
-    if in_tar_files:
-        return read_shards(source, class_names)
-    return read_list(source, root or None, class_names, keep_absent=keep_absent)
+    names = choose_classes(classes) if classes else class_names
+    if names_shards(source):
+        videos = read_shards(source, names)
+    elif not Path(source).exists():
+        raise ValueError(f"{setting} = {source}: does not exist; check the path")
+    elif Path(source).is_dir():
+        return read_folder(source, names, keep_absent=keep_absent)
+    else:
+        videos = read_list(source, root or None, names, keep_absent=keep_absent)
+    if not videos.class_names and not may_be_numbers:
+        raise ValueError(f"{setting} = {source}: its labels are numbers, which need class names; {CLASSES_REMEDY}")
+    return videos
 
 
-def read_folder(root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False) -> VideoList:
-    """Read and check a folder that holds one folder of videos for each class.
+def read_folder(
+    root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False, check: bool = True
+) -> VideoList:
+    """Read and check a folder that holds one folder of videos for each class, at any depth in it.
 
     A class is named like its folder, with blanks for underscores. Classes are numbered in the order of the sorted
     folder names, or in that of `class_names`, which may name more classes than there are folders, and spell them
     otherwise (see `ClassIndex`). Files without a video's ending and hidden ones are passed over.
 
+    Args:
+        root: the folder.
+        class_names: names in the order of the classes.
+        keep_absent: see `VideoList.checked`.
+        check: see `read_list`.
+
     Raises:
-        ValueError: no such folder, no class folder, one without videos, an empty (0 bytes) file, a folder
-            that `class_names` does not name, or two folders of one class.
+        ValueError: no such folder, no class folder, a folder of such folders, one without videos, an empty (0 bytes)
+            file, a link to nothing, a folder that `class_names` does not name, or two folders of one class.
     """
     root = Path(root)
     if not root.is_dir():
         raise ValueError(f"{root}: no such folder; give the folder that holds the class folders")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not folders:
-        raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
-    found = [in_words(folder.name) for folder in folders]
+    videos: dict[str, list[Path]] = {folder.name: [] for folder in folders}
+    beside = list[Path]()
+    for path in find_videos_below(root):
+        first, *rest = path.relative_to(root).parts or ("",)
+        (videos[first] if rest else beside).append(path)
+    found = [in_words(name) for name in videos]
+    _check_level(root, videos, beside, ClassIndex(class_names) if class_names is not None else None)
     names = check_class_names(found if class_names is None else class_names, str(root))
-    index = ClassIndex(names)
+    index, folder_of = ClassIndex(names), dict[int, str]()
     problems: list[str] = []
     samples: list[VideoSample] = []
-    folder_of: dict[int, Path] = {}
-    for folder, name in zip(folders, found, strict=True):
-        label = index.find(folder.name)
-        videos = sorted(path for path in folder.iterdir() if is_video_name(path) or is_frame_folder(path))
+    for folder, name in zip(videos, found, strict=True):
+        label = index.find(folder)
         if label is None:
             hint = did_you_mean(name, names)
-            problems.append(f"{folder}: no class is called {quoted(name)}{hint}; rename or remove the folder")
+            problems.append(f"{root / folder}: no class is called {quoted(name)}{hint}; rename or remove the folder")
         elif folder_of.setdefault(label, folder) != folder:
-            problems.append(f"{folder}: is class {names[label]!r} like {folder_of[label]}; move the videos into one")
-        elif not videos:
-            problems.append(f"{folder}: holds no video; add some or remove the folder")
+            other = root / folder_of[label]
+            problems.append(f"{root / folder}: is class {names[label]!r} like {other}; move the videos into one")
+        elif not videos[folder]:
+            problems.append(f"{root / folder}: holds no video; add some or remove the folder")
         else:
-            samples += [VideoSample(path, (label,), str(path)) for path in videos]
-    return VideoList(tuple(samples), names, problems=tuple(problems)).checked(f"{root}", keep_absent=keep_absent)
+            samples += [VideoSample(path, (label,), str(path)) for path in videos[folder]]
+    note = f"{len(beside)} videos lie beside the class folders and have no class, such as {beside[0]}" if beside else ""
+    read = VideoList(tuple(samples), names, note, tuple(problems))
+    return read.checked(f"{root}", keep_absent=keep_absent) if check else read
+
+
+def _check_level(root: Path, videos: Mapping[str, list[Path]], beside: list[Path], known: ClassIndex | None) -> None:
+    """Raise ValueError if a folder seems to lie a level above or below the one that holds the class folders."""
+    if beside and not any(videos.values()):
+        raise ValueError(
+            f"{root}: holds videos and no class folders; put those of each class into a folder named after it, or did"
+            f" you mean {root.absolute().parent}?"
+        )
+    if not videos:
+        raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
+    is_deep = all(len(path.relative_to(root).parts) > 2 for paths in videos.values() for path in paths)
+    are_classes = known is not None and any(known.find(name) is not None for name in videos)
+    if is_deep and any(videos.values()) and not are_classes:
+        splits = [name for name in videos if name.lower() in _SPLITS]
+        if splits or len(videos) == 1 or known is not None:
+            raise ValueError(f"{root}: holds folders of folders; did you mean {root / (splits or [*videos])[0]}?")
 
 
 def names_shards(source: str) -> bool:
@@ -132,22 +162,15 @@ def read_shards(source: str, class_names: Sequence[str] | None = None, *, check:
     samples: list[VideoSample] = []
     problems: list[str] = []
     with ThreadPoolExecutor(_AT_A_TIME) as threads:
-        for content in threads.map(_content_or_problem, find_shards(source)):
-            problems += content.problems
-            for found in content.samples:
+        for found, wrong in threads.map(read_shard, find_shards(source)):
+            problems += wrong
+            for video, label in found.items():
                 try:
-                    samples.append(VideoSample(found.video, labels.read(found.label), str(found.video)))
+                    samples.append(VideoSample(video, labels.read(label), str(video)))
                 except ValueError as error:
-                    problems.append(f"{found.video}: {error}")
+                    problems.append(f"{video}: {error}")
     videos = VideoList(tuple(samples), names, labels.note, tuple(problems))
     return videos.checked(source) if check else videos
-
-
-def _content_or_problem(address: str) -> ShardContent:
-    try:
-        return read_shard(address)
-    except ValueError as error:
-        return ShardContent(problems=[str(error)])
 
 
 def find_shards(source: str) -> list[str]:
@@ -197,8 +220,7 @@ def _look(address: str) -> list[str]:
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
-    """Video files as given, and all those with a video's ending anywhere below given folders, sorted. A folder without
-    any whose own content is numbered pictures is itself one video.
+    """Videos as given, and all those below given folders, see `find_videos_below`.
 
     Raises:
         ValueError: if a folder holds no video, or for a whole tar file. A missing file or member is named when opened,
@@ -211,9 +233,7 @@ def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
         except VideoError:
             path = Path(given)
         if isinstance(path, Path) and path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if is_video_name(file))
-            if not inside and is_frame_folder(path):
-                inside = [path]
+            inside = find_videos_below(path)
             if not inside:
                 raise ValueError(f"{path}: no video in this folder (endings: {', '.join(sorted(VIDEO_SUFFIXES))})")
             found += inside

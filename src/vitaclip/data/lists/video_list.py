@@ -1,15 +1,38 @@
-"""The videos of a data set and their classes, with what is wrong with them."""
+"""The videos of a data set and their classes, read from a list file; and which files of a folder are videos.
 
+A list file has a video a line, in one of three forms: `path,label` or `path label`; csv with a heading that names the
+columns; JSON lines. Several labels of a video have `|` between them, or the video is listed once for each.
+"""
+
+import csv
+import os
+import re
 import stat
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from vitaclip.data.labels import Labels
+from vitaclip.data.labels import LABEL_COLUMNS, LabelReader, Labels, first_value, label_text, parse_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
-from vitaclip.data.reading.frame_folder import is_frame_folder
 from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.source import is_frame_folder, is_picture_name
+from vitaclip.data.reading.tar import to_video_path
+from vitaclip.names import check_class_names, quoted
 from vitaclip.strings import first_lines
+
+# The names that people give the column; the first that is there counts.
+_PATH_COLUMNS = (
+    "path filepath file_path video_path video file filename file_name video_name clip clip_path".split()  # noqa: SIM905
+)
+# What parts a path from its label: a comma with or without blanks, or blanks alone.
+_SEPARATOR = re.compile(r"\s*,\s*|\s+")
+_MOST_PARTS = 64
+"""Parts of a line's end that are looked up as a label, so that the time grows with the line and not its square."""
+_QUOTED_PATH = re.compile(r'"(?P<path>(?:[^"]|"")*)"(?:\s*,\s*|\s+)(?P<label>.+)')
+_FILE_ENDING = re.compile(r'\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{2,4}"?(?P<separator>\s*,\s*|\s+)')
 
 
 @dataclass(frozen=True)
@@ -22,6 +45,10 @@ class VideoSample:
     """Indices of its classes."""
     source: str
     """Where it is listed, for messages: `list.csv:17`."""
+
+    def located(self, message: str) -> str:
+        """A message that begins with the path, behind the place in the list, unless that is the path."""
+        return message if self.source == str(self.path) else f"{self.source}: {message}"
 
     @property
     def label(self) -> int:
@@ -57,11 +84,33 @@ class VideoList:
         raise_problems([*self.problems, *([] if kept else absent)], where, self.note)
         return self
 
+    def counts(self) -> list[int]:
+        """Number of videos of each class."""
+        found = Counter(label for sample in self.samples for label in sample.labels)
+        return [found[label] for label in range(len(self.class_names))]
+
+    def summary(self) -> str:
+        """How many videos and classes there are, and how many videos the smallest and the largest class have."""
+        counts, names = self.counts(), self.class_names
+        least, most = (f"{pick(counts)} ({names[counts.index(pick(counts))]!r})" for pick in (min, max))
+        return f"{len(self.samples)} videos of {len(names)} classes, fewest {least}, most {most}"
+
+    def warnings(self) -> list[str]:
+        """What makes a training on these videos doubtful."""
+        found = [self.note] if self.note else []
+        if len(self.class_names) == 1:
+            found.append(f"there is a single class, {self.class_names[0]!r}, so there is nothing to tell apart")
+        for count, what in ((0, "no video"), (1, "a single video")):
+            names = [repr(name) for name, own in zip(self.class_names, self.counts(), strict=True) if own == count]
+            if names:
+                found.append(f"{len(names)} of {len(self.class_names)} classes have {what}: {', '.join(names[:3])}")
+        return found
+
 
 def file_problems(samples: Sequence[VideoSample]) -> list[tuple[VideoSample, str]]:
     """What is wrong with the files of the samples, in their order."""
     problems = ((each, _file_problem(each.path)) for each in samples if isinstance(each.path, Path))
-    return [(each, f"{each.source}: {each.path} {problem}") for each, problem in problems if problem]
+    return [(each, each.located(f"{each.path} {problem}")) for each, problem in problems if problem]
 
 
 def _file_problem(path: Path) -> str:
@@ -70,6 +119,8 @@ def _file_problem(path: Path) -> str:
     except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
         if "\\" in str(path):
             return "is not there, and has backslashes, as Windows writes paths; write / and give the folder as the root"
+        if os.path.islink(path):  # noqa: PTH114 - pathlib's raises for names that are too long
+            return f"is a link to {os.readlink(path)}, which is not there; correct or remove it"  # noqa: PTH115
         return f"cannot be read ({getattr(error, 'strerror', error)}); check the path and the root"
     if stat.S_ISDIR(status.st_mode):
         return "" if is_frame_folder(path) else "is a folder; name a video file, or a folder of numbered pictures"
@@ -83,6 +134,196 @@ def raise_problems(problems: Sequence[str], where: str, note: str = "") -> None:
         raise ValueError("\n".join([heading, *first_lines(problems), *([note] if note else [])]))
 
 
-def is_video_name(path: Path) -> bool:
-    """Whether a file of a folder counts as a video: by its ending, and not hidden."""
-    return path.suffix.lower() in VIDEO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+def find_videos_below(folder: str | Path) -> list[Path]:
+    """The videos of a folder at any depth, sorted: what has a video's ending, be it a link to nothing, and folders of
+    numbered pictures that hold neither videos nor folders.
+
+    Hidden files and folders are passed over. Links are followed, to each folder once.
+    """
+    found, seen = list[Path](), set[str]()
+    for place, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        folders[:] = [] if real in seen else sorted(name for name in folders if not name.startswith("."))
+        if real in seen:
+            continue
+        seen.add(real)
+        videos = [Path(place, name) for name in files if _is_video_name(name)]
+        is_pictures = not videos and not folders and any(map(is_picture_name, files))
+        found += [Path(place)] if is_pictures else videos
+    return sorted(found)
+
+
+def _is_video_name(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")  # noqa: PTH122
+
+
+class _Line(NamedTuple):
+    source: str
+    path: str
+    label: str
+
+
+def read_list(
+    file: str | Path,
+    root: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    *,
+    keep_absent: bool = False,
+    check: bool = True,
+) -> VideoList:
+    """Read a list file.
+
+    A line without heading is split before the longest end that is a label, because paths may hold blanks and commas; a
+    path may also stand in "quotes". Labels are class numbers from 0 or, with `class_names`, names, spelled as
+    `ClassIndex` allows; without, the classes are the names that occur, sorted, if no label is a number. Blank lines and
+    those that begin with `#` are passed over. JSON lines are {"path": "a.mp4", "label": 3}. A path may be a folder of
+    numbered pictures, or a video in a tar file, `train-000.tar::key.mp4`.
+
+    Args:
+        file: the list, UTF-8.
+        root: folder that paths are relative to; default: the list's own.
+        class_names: names in the order of the classes; also sets the range that labels must lie in.
+        keep_absent: see `VideoList.checked`.
+        check: look at the files, and raise for all that is wrong. If not, the list tells its problems.
+
+    Raises:
+        ValueError: the list cannot be read or is empty; or, for all lines at once as `list.csv:17: what is wrong`: no
+            label, unknown class, label out of range, missing or empty file, a path listed twice with one label.
+    """
+    file = Path(file)
+    names = () if class_names is None else check_class_names(class_names, "class_names")
+    entries, problems = _parse(file, LabelReader(names))
+    if class_names is None:
+        names = _names_in(entries)
+    root, labels = file.parent if root is None else Path(root), LabelReader(names)
+    samples: dict[str, VideoSample] = {}
+    for source, path, label in entries:
+        try:
+            sample = VideoSample(to_video_path(path, root), labels.read(label), source)
+            place = os.path.normpath(str(sample.path))
+            samples[place] = _joined(samples[place], sample) if place in samples else sample
+        except ValueError as error:
+            problems.append(f"{source}: {error}")
+    if not samples and not problems:
+        raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
+    videos = VideoList(tuple(samples.values()), names, labels.note, tuple(problems))
+    return videos.checked(f"{file}", keep_absent=keep_absent) if check else videos
+
+
+def _names_in(entries: Sequence[_Line]) -> tuple[str, ...]:
+    """The classes of a list that nobody named: all its labels, unless one has no letter and may be a number."""
+    reader = LabelReader(())
+    found = {name for entry in entries for name in reader.split(entry.label)}
+    are_names = all(any(map(str.isalpha, name)) for name in found)
+    return tuple(sorted(found)) if are_names else ()
+
+
+def _joined(earlier: VideoSample, sample: VideoSample) -> VideoSample:
+    """A video that is listed twice, with the labels of both lines."""
+    if not set(earlier.labels).isdisjoint(sample.labels):
+        raise ValueError(f"{sample.path} is listed already at {earlier.source}; remove one of the two")
+    return replace(earlier, labels=tuple(sorted(earlier.labels + sample.labels)))
+
+
+def read_text(file: Path) -> str:
+    """The text of a file, its lines ended by `\\n` whatever system wrote it.
+
+    Raises:
+        ValueError: the file cannot be read.
+    """
+    try:
+        return file.read_text(encoding="utf-8-sig")  # which makes \r\n and \r of old systems \n
+    except OSError as error:
+        raise ValueError(f"{file}: cannot be read ({error.strerror}); check the path") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{file}: is not UTF-8 text; save it as UTF-8") from error
+
+
+def content_lines(file: Path, text: str) -> Iterator[tuple[str, str]]:
+    """(place, line) of the lines of a file's text that say something, stripped."""
+    # Not splitlines(): names may hold rarer characters that it takes for line ends.
+    for number, line in enumerate(text.split("\n"), start=1):
+        content = line.strip()
+        if content and not content.startswith("#"):
+            yield f"{file.name}:{number}", content
+
+
+def _parse(file: Path, labels: LabelReader) -> tuple[list[_Line], list[str]]:
+    """The entries of a list file, and what is wrong with its other lines."""
+    lines = list(content_lines(file, read_text(file)))
+    try:
+        parse, has_heading = _parser(lines[0][1] if lines else "", labels)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from error
+    entries, problems = list[_Line](), list[str]()
+    for source, line in lines[has_heading:]:
+        try:
+            entries.append(_Line(source, *parse(line)))
+        except ValueError as error:
+            problems.append(f"{source}: {error}")
+    return entries, problems
+
+
+def _parser(first_line: str, labels: LabelReader) -> tuple[Callable[[str], tuple[str, str]], bool]:
+    """What splits lines into path and label, in a list that begins like this; and whether its first line is only a
+    heading."""
+    if first_line.startswith("{"):
+        return _parse_json_line, False
+    delimiter = next((sign for sign in ",\t;" if sign in first_line), None)
+    columns = _cells(first_line, delimiter)
+    places = {name: place for place, name in enumerate(columns)}
+    path, label = first_value(places, _PATH_COLUMNS), first_value(places, LABEL_COLUMNS)
+    has_heading = path is not None and label is not None
+    if not has_heading or (path, label, len(columns)) == (0, 1, 2):
+        return partial(_parse_plain, is_label=labels.is_label), has_heading
+
+    def parse_cells(line: str) -> tuple[str, str]:
+        cells = _cells(line, delimiter)
+        if len(cells) != len(columns):
+            raise ValueError(f"has {len(cells)} columns, the heading {len(columns)}; quote what holds the separator")
+        if empty := [columns[at] for at in (path, label) if not cells[at]]:
+            raise ValueError(f"no {empty[0]}; fill it in or remove the line")
+        return cells[path], cells[label]
+
+    return parse_cells, True
+
+
+def _cells(line: str, delimiter: str | None) -> list[str]:
+    """The cells of a line of csv, or, without a delimiter, those that blanks part."""
+    if delimiter is None:
+        return line.split()
+    try:
+        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
+    except csv.Error as error:
+        raise ValueError(f"is no line of csv ({error}); write one video a line") from error
+
+
+def _parse_json_line(line: str) -> tuple[str, str]:
+    entry = parse_json(line)
+    path, label = (first_value(entry, columns) for columns in (_PATH_COLUMNS, LABEL_COLUMNS))
+    if not isinstance(path, str) or label is None:
+        raise ValueError('has no path or no label; write {"path": "a.mp4", "label": 3}')
+    return path, label_text(label)
+
+
+def _parse_plain(line: str, is_label: Callable[[str], bool]) -> tuple[str, str]:
+    match = _QUOTED_PATH.fullmatch(line)
+    if match is not None:
+        return unquote(f'"{match["path"]}"'), unquote(match["label"])
+    parts = [(part.start(), part.end()) for part in _SEPARATOR.finditer(line) if part.start() > 0]
+    if not parts or parts[-1][1] == len(line):
+        raise ValueError(f"{quoted(line)} has no label; write 'path,label'")
+    ending = _FILE_ENDING.search(line)
+    # What is no label is taken whole: all that stands behind the file.
+    otherwise = ending.span("separator") if ending else parts[-1]
+    end, start = next((part for part in parts[-_MOST_PARTS:] if is_label(unquote(line[part[1] :]))), otherwise)
+    between = line[ending.end() : end] if ending else ""
+    if between and all(map(is_label, re.split(r"\s*,\s*", between))):
+        raise ValueError(f"several labels ({quoted(line[-40:])[1:-1]}) have | between them, as in 0|2")
+    return line[:end], unquote(line[start:])
+
+
+def unquote(text: str) -> str:
+    """The text of a csv field; one without quotes stays as it is."""
+    has_quotes = len(text) > 1 and text[0] == text[-1] == '"'
+    return text[1:-1].replace('""', '"') if has_quotes else text

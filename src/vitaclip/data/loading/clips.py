@@ -23,7 +23,7 @@ from vitaclip.data.config import (
     ViewsConfig,
 )
 from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error
-from vitaclip.data.reading.frame_folder import open_source
+from vitaclip.data.reading.decode import open_source
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.rng import Stream, generator

@@ -9,10 +9,10 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 
 from vitaclip.data.labels import Labels, single_labels
-from vitaclip.data.lists.selection import balanced_order
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import ClipReader, ViewReader
 from vitaclip.data.reading.container import VideoError, as_video_error
@@ -64,8 +64,8 @@ class _Videos:
                 return read(sample.path)
         except VideoError as error:
             if self.on_error == "raise":
-                raise located(sample, error) from error
-            return str(located(sample, error))
+                raise VideoError(sample.located(str(error))) from error
+            return sample.located(str(error))
 
 
 class TrainDataset(_Videos):
@@ -148,6 +148,17 @@ class EvalDataset(_Videos):
         return Sample(None, labels, number, (video,)) if isinstance(video, str) else Sample(video, labels, number)
 
 
-def located(sample: VideoSample, error: VideoError) -> VideoError:
-    """The error preceded by the place in the list, unless the place is the path that the error begins with."""
-    return error if sample.source == str(sample.path) else VideoError(f"{sample.source}: {error}")
+def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+    """An epoch for samples of these classes, (N,): N indices in random order, every class equally often (to one).
+
+    Samples of small classes repeat, each as often as the others of its class (to one); some of large ones sit out.
+    """
+    classes = np.unique(labels)
+    share, rest = divmod(len(labels), len(classes))
+    one_more = set(rng.permutation(classes)[:rest].tolist())
+    drawn: list[NDArray[np.int64]] = []
+    for label in classes.tolist():
+        of_class = np.flatnonzero(labels == label)
+        repeats, remainder = divmod(share + (label in one_more), len(of_class))
+        drawn += [np.tile(of_class, repeats), rng.choice(of_class, remainder, replace=False)]
+    return rng.permutation(np.concatenate(drawn))

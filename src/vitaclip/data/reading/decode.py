@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import av.error
@@ -33,8 +34,9 @@ from vitaclip.data.reading.container import (
 )
 from vitaclip.data.reading.display import FrameConverter
 from vitaclip.data.reading.frame_index import FrameIndex, read_index
+from vitaclip.data.reading.given import FramesInMemory
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.data.reading.source import VideoSource
+from vitaclip.data.reading.source import FrameArray, FrameFolder, VideoSource, is_frame_folder
 from vitaclip.data.reading.span_decoder import IndexMismatchError, SpanDecoder
 
 _FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
@@ -77,6 +79,25 @@ def open_video(
     """
     with open_container(path, limits, probe=False) as container:
         yield Video(path, container, limits, pixel_aspect)
+
+
+@contextmanager
+def open_source(
+    path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS, pixel_aspect: PixelAspect = "display"
+) -> Iterator[VideoSource]:
+    """Opens a video file, as `open_video` does, or a folder of numbered pictures or frames in memory, without an index.
+
+    Raises:
+        VideoError: the path is neither, or what it holds is beyond the limits.
+    """
+    if isinstance(path, Path) and is_frame_folder(path):
+        yield FrameFolder(path, limits)
+        return
+    if isinstance(path, FramesInMemory):
+        yield FrameArray(path, limits)
+        return
+    with open_video(path, limits, pixel_aspect) as video:
+        yield video
 
 
 class Video(VideoSource):

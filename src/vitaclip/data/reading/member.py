@@ -98,10 +98,6 @@ class MemberFile(io.RawIOBase):
         self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._member.size}[whence]
         return self._position
 
-    def tell(self) -> int:
-        """The position in the member."""
-        return self._position
-
     def readinto(self, buffer: "WriteableBuffer", /) -> int:
         """Fills a buffer, up to the end of the member.
 

@@ -10,17 +10,17 @@ import re
 import tarfile
 from collections import defaultdict
 from contextlib import closing
-from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from fsspec.core import url_to_fs
 
-from vitaclip.data.labels import label_of_json
+from vitaclip.data.labels import LABEL_COLUMNS, first_value, label_text, parse_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.given import GivenVideo, RemoteVideo, is_address
 from vitaclip.data.reading.member import BETWEEN, ShardError, ShardMember, VideoPath, is_local, with_retries
 from vitaclip.names import quoted
+from vitaclip.strings import one_line
 
 _KEY_AND_ENDING = re.compile(r"(?P<key>(?:.*/)?[^/.]+)\.(?P<ending>[^/]+)")
 _TAR_AND_MEMBER = re.compile(rf"(?P<shard>.+?\.tar){BETWEEN}(?P<member>.+)", re.IGNORECASE)
@@ -33,23 +33,9 @@ _READ_AHEAD_BYTES = 1 << 16  # a header, the small members after it, and mostly 
 _COMPRESSED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstandard"}
 
 
-@dataclass(frozen=True)
-class ShardSample:
-    """A video of a tar file and what the members beside it say."""
-
-    video: ShardMember
-    label: str
-    """Class number or name."""
-
-
-@dataclass
-class ShardContent:
-    """What was found in a tar file."""
-
-    samples: list[ShardSample] = field(default_factory=list)
-    """In the order of the videos in the file."""
-    problems: list[str] = field(default_factory=list)
-    """What is wrong with the others, a line each."""
+ShardContent = tuple[dict[ShardMember, str], list[str]]
+"""The videos of a tar file, in its order, with class number or name as it is written; and what is wrong with the
+others, or with the whole file, a line each."""
 
 
 class _Header(tarfile.TarInfo):
@@ -63,15 +49,11 @@ class _Header(tarfile.TarInfo):
 
 
 def read_shard(address: str) -> ShardContent:
-    """Reads the headers of a tar file, by its path or address, and the labels in it.
-
-    Raises:
-        ValueError: it is not there, is no tar file, is compressed, or ends early.
-    """
+    """Reads the headers of a tar file, by its path or address, and the labels in it."""
     try:
         return with_retries(lambda: _read(address))
     except ShardError as error:
-        raise ValueError(f"{address}: {error}") from error
+        return {}, [f"{address}: {error}"]
 
 
 def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
@@ -92,18 +74,18 @@ def to_video_path(path: str | VideoPath, root: Path | None = None) -> VideoPath:
     if inside is None or os.path.exists(plain):  # noqa: PTH110 - pathlib's raises for names that are too long
         return plain
     shard = str((root or Path()) / inside["shard"]) if is_local(inside["shard"]) else inside["shard"]
-    member = _members(shard).get(inside["member"])
-    if member is None:
-        raise VideoError(f"{path} is not there: the tar file holds no such video, or none with a label")
-    return member
+    members, problem = _members(shard)
+    if inside["member"] not in members:
+        what = f"{path} is not there: the tar file holds no such video, or none with a label"
+        raise VideoError(what if members else problem)
+    return members[inside["member"]]
 
 
 @functools.cache
-def _members(address: str) -> dict[str, ShardMember]:
-    try:
-        return {sample.video.name: sample.video for sample in read_shard(address).samples}
-    except ValueError as error:
-        raise VideoError(str(error)) from error
+def _members(address: str) -> tuple[dict[str, ShardMember], str]:
+    """Videos by name, and the first thing that is wrong."""
+    labels, problems = read_shard(address)
+    return {video.name: video for video in labels}, next(iter(problems), "")
 
 
 def _read(address: str) -> ShardContent:
@@ -148,15 +130,15 @@ def _sort(tar: tarfile.TarFile, address: str, version: str) -> ShardContent:
         others[key].append(entry.name)
         if ending in _LABEL_ENDINGS and (member := tar.extractfile(entry)) is not None:
             labels[key][ending] = member.read(_MOST_LABEL_BYTES + 1)
-    content = ShardContent()
+    found, problems = dict[ShardMember, str](), list[str]()
     for key, (video, *more) in videos.items():
         try:
-            content.samples.append(ShardSample(video, _label(key, labels[key], more, others[key])))
+            found[video] = _label(key, labels[key], more, others[key])
         except ValueError as error:
-            content.problems.append(f"{video}: {error}")
+            problems.append(f"{video}: {error}")
     if not videos:
-        content.problems.append(f"{address}: holds no video; its members are to be named key.mp4, key.cls")
-    return content
+        problems.append(f"{address}: holds no video; its members are to be named key.mp4, key.cls")
+    return found, problems
 
 
 def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember], others: list[str]) -> str:
@@ -167,16 +149,11 @@ def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember], o
     """
     if other_videos:
         raise ValueError(f"the key has another video, {other_videos[0].name}; give each a key of its own")
-    for ending in _LABEL_ENDINGS:
-        if ending not in texts:
-            continue
-        if len(texts[ending]) > _MOST_LABEL_BYTES:
-            raise ValueError(f"its {ending} has more than {_MOST_LABEL_BYTES} bytes, which is no label; write it anew")
+    for ending in (each for each in _LABEL_ENDINGS if each in texts):
         try:
-            text = texts[ending].decode("utf-8-sig").strip()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"its {ending} is not UTF-8 text; write it anew") from error
-        label = label_of_json(text) if ending == "json" else text
+            label = _label_of(texts[ending], ending == "json")
+        except ValueError as error:
+            raise ValueError(f"its {ending} {one_line(error)}; write it anew") from error
         if label:
             return label
     beside = f"beside it {', '.join(others[:3])}" if others else "nothing beside it"
@@ -184,3 +161,15 @@ def _label(key: str, texts: dict[str, bytes], other_videos: list[ShardMember], o
         f"no label; its key, up to the first dot, is {quoted(key)}, and {beside}: put {key}.cls with the class number"
         " there, or .txt or .json with number or name"
     )
+
+
+def _label_of(content: bytes, is_json: bool) -> str:
+    """The label in a text; in JSON, itself a label or an object with one of LABEL_COLUMNS. Empty without."""
+    if len(content) > _MOST_LABEL_BYTES:
+        raise ValueError(f"has more than {_MOST_LABEL_BYTES} bytes, which is no label")
+    text = content.decode("utf-8-sig").strip()
+    if not is_json:
+        return text
+    entry = parse_json(text)
+    label = first_value(entry, LABEL_COLUMNS) if isinstance(entry, dict) else entry
+    return "" if label is None else label_text(label)

@@ -1,12 +1,10 @@
 """Videos packed into tar files in webdataset's layout: `key.mp4` and, behind it, `key.cls` with the class number."""
 
-import hashlib
 import io
-import json
 import re
 import tarfile
-from collections.abc import Generator, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -16,7 +14,7 @@ from vitaclip.data.lists.video_list import VideoList, VideoSample, raise_problem
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.given import GivenVideo
 from vitaclip.data.reading.member import ShardMember, VideoPath
-from vitaclip.files import atomic_write, check_made_with, remove_leftovers, write_text
+from vitaclip.files import atomic_write, write_text
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat
 
 
@@ -31,91 +29,67 @@ class ShardConfig(Config):
     then meet all classes."""
 
 
-SETTINGS_FILE = "shards.json"
 CLASSES_FILE = "classes.txt"
+_HEADER_BYTES = 5 * 1024  # headers of a video and its label, and what rounds both up
 _END_BYTES = 2 * tarfile.BLOCKSIZE + tarfile.RECORDSIZE  # its marks, and what rounds it up
 
 
-class Packing:
-    """A plan which videos go to which of the tar files `shard-000000.tar`, ... of a folder."""
+def pack_videos(videos: VideoList, target: str | Path, config: ShardConfig) -> Iterator[Path]:
+    """Write `shard-000000.tar`, ... and `classes.txt` into a new folder; yields each tar file once it is whole.
 
-    def __init__(self, videos: VideoList, target: str | Path, config: ShardConfig) -> None:
-        """Raises:
-        ValueError: folders of pictures or files without a video's ending among the videos, or a folder with tar files
-            of other videos or settings, or with something else altogether.
-        """
-        self.target, self._videos = Path(target), videos
-        raise_problems([problem for each in videos.samples if (problem := _problem(each))], "cannot be packed")
-        facts = [(each.path.parts[-1], _size(each.path), format_labels(each.labels)) for each in videos.samples]
-        digest = hashlib.sha256(json.dumps([facts, videos.class_names]).encode()).hexdigest()[:8]
-        made_with = {**asdict(config), "videos": f"{len(facts)} (list {digest})"}
-        self._settings = json.dumps(made_with) + "\n"
-        check_made_with(self.target / SETTINGS_FILE, self._settings)
-        shards, room = list[list[int]](), 0
-        for number in np.random.default_rng(config.seed).permutation(len(facts)).tolist():
-            size = sum(map(_member_bytes, _headers(number, videos.samples[number], facts[number][1])))
-            if size > room:
-                shards.append([])
-                room = int(config.max_gib * 2**30) - _END_BYTES
-            shards[-1].append(number)
-            room -= size
-        self.shards = {self.target / f"shard-{place:06d}.tar": numbers for place, numbers in enumerate(shards)}
-        """The videos of each tar file, by their numbers in the list."""
-        self.waiting = [file for file in self.shards if not file.exists()]
-        """Tar files that are not there yet."""
-
-    def run(self) -> Generator[Path, None, None]:
-        """Write the tar files that are not there, each of which appears complete or not at all; yields it then.
-
-        Raises:
-            OSError: a video that cannot be read, or a full disk.
-        """
-        write_text(self.target / SETTINGS_FILE, self._settings)
-        remove_leftovers(self.target)
-        if self._videos.class_names:
-            write_text(self.target / CLASSES_FILE, "".join(f"{name}\n" for name in self._videos.class_names))
-        for file in self.waiting:
-            _write(file, ((number, self._videos.samples[number]) for number in self.shards[file]))
-            yield file
-
-
-def _write(file: Path, samples: Iterable[tuple[int, VideoSample]]) -> None:
-    with atomic_write(file) as temporary, tarfile.open(temporary, "w") as tar:
-        for number, sample in samples:
-            with sample.path.open("rb") as video:
-                video_header, label_header = _headers(number, sample, video.seek(0, io.SEEK_END))
-                video.seek(0)
-                tar.addfile(video_header, video)
-            tar.addfile(label_header, io.BytesIO(format_labels(sample.labels).encode()))
-
-
-def _headers(number: int, sample: VideoSample, size: int) -> tuple[tarfile.TarInfo, tarfile.TarInfo]:
-    """Of the video and of its label: nothing but name and size, so that the same videos give the same bytes.
-
-    The name before the dot is different for all videos, and tells which it is.
+    Raises:
+        ValueError: the folder is not empty, or there are folders of pictures or files without a video's ending.
+        OSError: a video that cannot be read, or a full disk.
     """
-    name = PurePosixPath(sample.path.parts[-1])
+    target = Path(target)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target}: exists already; remove it or name another --out")
+    raise_problems([problem for each in videos.samples if (problem := _problem(each))], "cannot be packed")
+    if videos.class_names:
+        write_text(target / CLASSES_FILE, "".join(f"{name}\n" for name in videos.class_names))
+    for place, numbers in enumerate(_plan(videos.samples, config)):
+        file = target / f"shard-{place:06d}.tar"
+        with atomic_write(file) as temporary, tarfile.open(temporary, "w") as tar:
+            for number in numbers:
+                _add(tar, number, videos.samples[number])
+        yield file
+
+
+def _plan(samples: Sequence[VideoSample], config: ShardConfig) -> list[list[int]]:
+    """The numbers of the videos in each tar file."""
+    shards, room = list[list[int]](), 0
+    for number in np.random.default_rng(config.seed).permutation(len(samples)).tolist():
+        size = _size(samples[number].path) + _HEADER_BYTES
+        if size > room:
+            shards.append([])
+            room = int(config.max_gib * 2**30) - _END_BYTES
+        shards[-1].append(number)
+        room -= size
+    return shards
+
+
+def _add(tar: tarfile.TarFile, number: int, sample: VideoSample) -> None:
+    """Add a video and its label, headers with nothing but name and size: the same videos give the same bytes."""
+    name, label = PurePosixPath(sample.path.parts[-1]), format_labels(sample.labels).encode()
     key = f"{number:08d}_{re.sub(r'[./]', '_', name.stem)}"
-    video, label = tarfile.TarInfo(f"{key}{name.suffix.lower()}"), tarfile.TarInfo(f"{key}.cls")
-    video.size, label.size = size, len(format_labels(sample.labels))
-    return video, label
+    header = tarfile.TarInfo(f"{key}{name.suffix.lower()}")
+    with sample.path.open("rb") as video:
+        header.size = video.seek(0, io.SEEK_END)
+        video.seek(0)
+        tar.addfile(header, video)
+    header = tarfile.TarInfo(f"{key}.cls")
+    header.size = len(label)
+    tar.addfile(header, io.BytesIO(label))
 
 
 def _problem(sample: VideoSample) -> str:
-    if isinstance(sample.path, Path) and sample.path.is_dir():
-        return f"{sample.source}: {sample.path} is a folder of pictures; make it a video file, or remove the line"
     if isinstance(sample.path, GivenVideo):
-        return f"{sample.source}: {sample.path} is an address; fetch the file, or remove the line"
-    if PurePosixPath(sample.path.parts[-1]).suffix.lower() not in VIDEO_SUFFIXES:
-        return f"{sample.source}: {sample.path} has no video's ending, by which it would be known; rename it"
-    return ""
+        return f"{sample.source}: {sample.path} is no file of this machine; download it, or remove the line"
+    if PurePosixPath(sample.path.parts[-1]).suffix.lower() in VIDEO_SUFFIXES:
+        return ""
+    return f"{sample.source}: {sample.path} has no video's ending, by which it would be known; rename or remove it"
 
 
 def _size(path: VideoPath) -> int:
     assert not isinstance(path, GivenVideo)
     return path.size if isinstance(path, ShardMember) else path.stat().st_size
-
-
-def _member_bytes(header: tarfile.TarInfo) -> int:
-    """Bytes that a member takes in a tar file, its header included."""
-    return len(header.tobuf()) + -(-header.size // tarfile.BLOCKSIZE) * tarfile.BLOCKSIZE

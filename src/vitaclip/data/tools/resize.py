@@ -3,10 +3,9 @@
 Axes: H x W pixels.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -18,13 +17,13 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
-from vitaclip.data.lists.video_list import is_video_name
+from vitaclip.data.lists.video_list import find_videos_below
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import Picture, open_video
 from vitaclip.data.tools.scan import count_cores
 from vitaclip.data.transforms.geometry import resize
 from vitaclip.data.workers import Outcome, run_in_processes
-from vitaclip.files import atomic_write, check_made_with, write_text
+from vitaclip.files import atomic_write
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat, PositiveInt, Rule, bounds
 
 
@@ -43,36 +42,28 @@ class ResizeConfig(Config):
     time_limit_seconds: PositiveFloat = 600.0
     """A file that takes longer fails; the process that shrinks it is killed, also when the codec hangs."""
 
-    def made_with(self) -> str:
-        """What the copies depend on, as a line of JSON."""
-        values = {key: value for key, value in asdict(self).items() if key not in ("workers", "time_limit_seconds")}
-        return json.dumps(values) + "\n"
 
-
-SETTINGS_FILE = "resize.json"
 _TICK = Fraction(1, 90_000)  # of the copies' clocks, in seconds
 
 
-def find_copies(source: str | Path, target: str | Path, config: ResizeConfig) -> dict[Path, Path]:
+def find_copies(source: str | Path, target: str | Path) -> dict[Path, Path]:
     """The videos below a folder with their copies, made or not. Copies keep their place; they end in `.mp4`.
 
     Raises:
-        ValueError: no such folder, no video in it, one folder inside the other, two videos whose copies would bear one
-            name, or copies made with other settings.
+        ValueError: no such folder, no video in it, one folder inside the other, or two videos whose copies would bear
+            one name.
     """
     source, target = Path(source), Path(target)
     here, there = source.resolve(), target.resolve()
     if here == there or here in there.parents or there in here.parents:
         raise ValueError(f"{target}: lies in {source}, or the other way round; name a folder beside it")
-    videos = sorted(path for path in source.rglob("*") if is_video_name(path))
-    if not videos:
-        raise ValueError(f"{source}: is no folder with a video, at any depth; give the folder of the videos")
     of_copy: dict[Path, Path] = {}
-    for video in videos:
+    for video in (path for path in find_videos_below(source) if not path.is_dir()):
         copy = target / video.relative_to(source).with_suffix(".mp4")
         if of_copy.setdefault(copy, video) is not video:
             raise ValueError(f"{of_copy[copy]} and {video}: both would become {copy}; rename one")
-    check_made_with(target / SETTINGS_FILE, config.made_with())
+    if not of_copy:
+        raise ValueError(f"{source}: is no folder with a video, at any depth; give the folder of the videos")
     return {video: copy for copy, video in of_copy.items()}
 
 
@@ -81,14 +72,13 @@ def make_copies(copies: Mapping[Path, Path], target: str | Path, config: ResizeC
 
     A run that is stopped leaves no half of a file.
     """
-    write_text(Path(target) / SETTINGS_FILE, config.made_with())
     task, processes = partial(_copy, copies, config), config.workers or count_cores()
-    _remove_unfinished(Path(target))
     try:
         with closing(run_in_processes(task, copies, processes, config.time_limit_seconds)) as outcomes:
             yield from outcomes
     finally:
-        _remove_unfinished(Path(target))
+        for leftover in Path(target).rglob(".*.mp4.*.tmp"):  # of processes that were killed
+            leftover.unlink()
 
 
 def _copy(copies: Mapping[Path, Path], config: ResizeConfig, video: Path) -> None:
@@ -140,9 +130,3 @@ def _prepare(context: VideoCodecContext, first: Picture, config: ResizeConfig) -
     context.options = {"crf": str(config.quality), "preset": "fast", "tune": "fastdecode"}
     context.gop_size, context.pix_fmt, context.thread_count = config.key_frame_interval, "yuv420p", 1
     context.color_range, context.colorspace = ColorRange.MPEG, Colorspace.ITU601
-
-
-def _remove_unfinished(target: Path) -> None:
-    """Remove what processes that were killed left."""
-    for leftover in target.rglob(".*.mp4.*.tmp"):
-        leftover.unlink()

@@ -13,16 +13,14 @@ import av.error
 from av.container import InputContainer
 
 from vitaclip.data.config import VideoLimits
-from vitaclip.data.labels import format_labels
-from vitaclip.data.lists.list_file import read_list
-from vitaclip.data.lists.sources import names_shards, read_shards
-from vitaclip.data.lists.video_list import file_problems, is_video_name
+from vitaclip.data.lists.selection import list_text
+from vitaclip.data.lists.sources import find_videos, names_shards, read_folder, read_shards
+from vitaclip.data.lists.video_list import VideoList, VideoSample, file_problems, read_list
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
-from vitaclip.data.reading.frame_folder import is_frame_folder, open_source
+from vitaclip.data.reading.decode import open_source
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import run_in_processes
 from vitaclip.files import csv_text, write_text
-from vitaclip.names import in_words
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat
 
 
@@ -43,10 +41,6 @@ _SHARE_MISSING = 0.1
 _MISSING = {"seconds": 0.2, "frames": 3}
 
 
-Targets = dict[VideoPath, str | None]
-"""Videos to be checked, with class number or name as the clean list will have it; None where nothing says it."""
-
-
 class BadVideo(NamedTuple):
     """A video, or a line of a list, that cannot be used."""
 
@@ -58,42 +52,29 @@ class BadVideo(NamedTuple):
     """What is wrong, in one line that names the file."""
 
 
-def find_targets(
-    source: str, root: str | None = None, class_names: Sequence[str] | None = None
-) -> tuple[Targets, list[BadVideo]]:
-    """The videos of a list or of tar files, or all those of a folder at any depth; and what is bad at first sight.
+def find_targets(source: str, root: str | None = None, class_names: Sequence[str] | None = None) -> VideoList:
+    """The videos of a list, of tar files, or of a folder; with labels, unless they lie in no class folders.
 
     Raises:
         ValueError: a list that cannot be read, or nothing there.
     """
     if names_shards(source):
-        videos = read_shards(source, class_names, check=False)
-    elif Path(source).is_dir():
-        return _folder_targets(Path(source)), []
-    else:
-        videos = read_list(source, root, class_names, check=False)
-    names, wrong = videos.class_names, dict(file_problems(videos.samples))
-    bad = [BadVideo(None, "list", problem) for problem in videos.problems]
-    bad += [BadVideo(sample.path, "list", problem) for sample, problem in wrong.items()]
-    return {
-        sample.path: format_labels([names[label] for label in sample.labels] if names else sample.labels)
-        for sample in videos.samples
-        if sample not in wrong
-    }, bad
+        return read_shards(source, class_names, check=False)
+    if not Path(source).is_dir():
+        return read_list(source, root, class_names, check=False)
+    try:
+        return read_folder(source, class_names, check=False)
+    except ValueError:
+        return VideoList(tuple(VideoSample(path, (), str(path)) for path in find_videos([source])))
 
 
-def _folder_targets(folder: Path) -> Targets:
-    """Videos at any depth; where they lie in class folders, the names of these are their labels."""
-    paths = sorted(path for path in folder.rglob("*") if is_video_name(path) or is_frame_folder(path))
-    if not paths:
-        raise ValueError(f"{folder}: holds no video, at any depth; give the folder of the videos")
-    in_class_folders = all(path.parent.parent == folder for path in paths)
-    return {path: in_words(path.parent.name) if in_class_folders else None for path in paths}
-
-
-def scan_videos(paths: Sequence[VideoPath], config: ScanConfig) -> Iterator[BadVideo | None]:
-    """Check videos, several at a time, and yield what is wrong with each as it is done, None if nothing is. Neither a
-    hang nor a crash of the codec can stop it."""
+def scan_videos(videos: VideoList, config: ScanConfig) -> Iterator[BadVideo | None]:
+    """Check videos, several at a time, and yield what is wrong with each as it is done, None if nothing is; first what
+    is wrong at sight. Neither a hang nor a crash of the codec can stop it."""
+    absent = dict(file_problems(videos.samples))
+    yield from (BadVideo(None, "list", problem) for problem in videos.problems)
+    yield from (BadVideo(sample.path, "list", problem) for sample, problem in absent.items())
+    paths = [sample.path for sample in videos.samples if sample not in absent]
     check = partial(check_video, limits=config.limits)
     for outcome in run_in_processes(check, paths, config.workers or count_cores(), config.time_limit_seconds):
         yield BadVideo(outcome.item, outcome.ending, outcome.problem) if outcome.error else None
@@ -151,15 +132,14 @@ def _read_packets(container: InputContainer, video: int) -> tuple[int, dict[int,
     return packets, ends
 
 
-def write_scan(targets: Targets, bad: Sequence[BadVideo], out: str | Path) -> None:
-    """Write `bad.csv` (path, kind, problem) and, if any target is good, `clean.csv`: full path and, if known, class."""
+def write_scan(videos: VideoList, bad: Sequence[BadVideo], out: str | Path) -> None:
+    """Write `bad.csv` (path, kind, problem) and, if any video is good, `clean.csv`: full path and, if known, class."""
     rows = [(str(each.path or ""), each.kind, each.problem) for each in bad]
     write_text(Path(out) / "bad.csv", csv_text([("path", "kind", "problem"), *rows], for_people=True))
     bad_paths = {each.path for each in bad}
-    good = [(path, label) for path, label in targets.items() if path not in bad_paths]
+    good = [sample for sample in videos.samples if sample.path not in bad_paths]
     if good:
-        lines = [(path.absolute(), *(() if label is None else (label,))) for path, label in good]
-        write_text(Path(out) / "clean.csv", csv_text(lines))
+        write_text(Path(out) / "clean.csv", list_text(good, videos.class_names))
 
 
 def count_cores() -> int:
