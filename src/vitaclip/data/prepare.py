@@ -92,7 +92,7 @@ def prepare_dataset(dataset: str, root: str | Path, annotations: str | Path) -> 
     classes = load_dataset_classes(dataset)
     clips = _read_clips(dataset, source, classes, notes)
     if not clips:
-        raise ValueError(f"{source}: holds no annotations of {dataset}; --annotations takes {DATASETS[dataset].takes}")
+        raise ValueError(f"{source}: holds no annotations of {dataset}; --annotations takes {DATASETS[dataset][1]}")
     files = _Files(root, classes, clips)
     matches = {clip: files.match(clip) for clip in clips}
     found = {clip: match for clip, match in matches.items() if isinstance(match, Path)}
@@ -106,7 +106,7 @@ def prepare_dataset(dataset: str, root: str | Path, annotations: str | Path) -> 
 def _read_clips(dataset: str, source: Path, classes: ClassList, notes: list[str]) -> list[Clip]:
     """Each clip of each list once."""
     index, clips = ClassIndex(classes.names), dict[tuple[object, ...], Clip]()
-    for list_name, key, name, times, place in DATASETS[dataset].read(source, notes):
+    for list_name, key, name, times, place in DATASETS[dataset][0](source, notes):
         number = index.find(name)
         if number is None:
             raise ValueError(f"{place}: {name!r} is no class of {dataset}; are these its annotations?")
@@ -265,20 +265,13 @@ def _read_lines(file: Path) -> Iterator[tuple[str, str]]:
             yield f"{file}:{number}", line.strip()
 
 
-class _Layout(NamedTuple):
-    read: Callable[[Path, list[str]], Iterator[_Entry]]
-    """Gives what the files say, and adds to the list what was passed over."""
-    takes: str
-    """What --annotations is to be, for messages."""
-
-
-_KINETICS = _Layout(_kinetics, f"csv files with the columns {','.join(_KINETICS_COLUMNS)}, or a folder of them")
-DATASETS = {
+_KINETICS = _kinetics, f"csv files with the columns {','.join(_KINETICS_COLUMNS)}, or a folder of them"
+DATASETS: dict[str, tuple[Callable[[Path, list[str]], Iterator[_Entry]], str]] = {
     "kinetics400": _KINETICS,
     "kinetics600": _KINETICS,
     "kinetics700": _KINETICS,
-    "ucf101": _Layout(_ucf101, "the folder that holds trainlist01.txt ... testlist03.txt"),
-    "hmdb51": _Layout(_hmdb51, f"the folder that holds {_HMDB51_FOLDER}, or is that folder"),
-    "ssv2": _Layout(_ssv2, "the folder that holds train.json, validation.json"),
+    "ucf101": (_ucf101, "the folder that holds trainlist01.txt ... testlist03.txt"),
+    "hmdb51": (_hmdb51, f"the folder that holds {_HMDB51_FOLDER}, or is that folder"),
+    "ssv2": (_ssv2, "the folder that holds train.json, validation.json"),
 }
-"""The data sets that can be prepared, and how their annotations are laid out."""
+"""The data sets that can be prepared: what reads their annotations and notes what it passed over, and where from."""

@@ -43,7 +43,7 @@ def read_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None]:
             raise ValueError(f"data.val = {data.val}: no class can spare a video; give validation videos of their own")
         videos, val = replace(videos, samples=own), replace(videos, samples=held_out)
     elif data.val:
-        val = read_videos(data.val, "data.val", root=data.root, class_names=videos.class_names)
+        val = read_videos(str(data.val), "data.val", root=data.root, class_names=videos.class_names)
     if data.shots:
         seed = config.seed if data.shots_seed is None else data.shots_seed
         videos = replace(videos, samples=draw_shots(videos.samples, videos.class_names, data.shots, seed))

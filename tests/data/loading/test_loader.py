@@ -119,14 +119,6 @@ def test_worker_error_is_one_line(video_folder: Path, workers: int) -> None:
         assert "\n" not in str(caught.value)
 
 
-def test_workers_end_when_the_caller_stops_early(video_folder: Path) -> None:
-    batches = train_batches(train(rows_of(video_folder)), 0, 1000, 2, workers=2)
-    next(batches)
-    assert len(multiprocessing.active_children()) == 2
-    batches.close()  # type: ignore[attr-defined]
-    assert multiprocessing.active_children() == []
-
-
 def test_workers_survive_signals_to_process_group(video_folder: Path) -> None:
     """The main process decides; it may need the batches on their way."""
     batches = train_batches(train(rows_of(video_folder)), 0, 20, 2, workers=2)

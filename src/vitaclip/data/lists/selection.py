@@ -49,10 +49,10 @@ def list_text(samples: Sequence[VideoSample], class_names: Sequence[str] = ()) -
     return csv_text((each.path.absolute(), *([text] if text else [])) for each, text in written)
 
 
-def as_fraction(text: str) -> float | None:
-    """The number that a setting gives in place of a list, such as 0.2; None if it is none between 0 and 1."""
+def as_fraction(setting: str | float) -> float | None:
+    """The number between 0 and 1 that a setting gives in place of a list, such as 0.2; None if it gives none."""
     try:
-        number = float(text)
+        number = float(setting)
     except ValueError:
         return None
     return number if 0 < number < 1 else None
