@@ -76,14 +76,6 @@ def test_train_and_eval_keep_features(
     assert results[0].read_text() == results[1].read_text()
 
 
-def test_predict_prints_a_table(run_folder: Path, world: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    video = world / "videos" / "jump_up" / "0.mp4"
-    assert main(["predict", str(video), "--model", str(run_folder / "model")]) == 0
-    printed = capsys.readouterr().out
-    assert all(name in printed for name in NAMES)
-    assert printed.count("%") == 3
-
-
 def test_predict_with_a_plain_backbone(world: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal) -> None:
     video = str(world / "videos" / "jump_up" / "0.mp4")
     arguments = ["predict", video, "--backbone", str(world / "backbone")]

@@ -8,7 +8,6 @@ from PIL import Image
 
 from small_world import Refusal
 from vitaclip.cli import main
-from vitaclip.model import VideoModel
 
 NAMES = "jump up, moving left, moving right"
 
@@ -48,20 +47,6 @@ def test_one_name_keeps_apart_and_broken_is_named(
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["0.json", "0.png", "0_2.json", "0_2.png"]
     paths = [json.loads((tmp_path / "out" / file).read_text())["path"] for file in ("0.json", "0_2.json")]
     assert paths == list(map(str, videos))
-
-
-@pytest.mark.parametrize("command", ["explain", "predict"])
-def test_a_model_may_stand_before_the_videos(
-    command: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    VideoModel.from_pretrained(world / "backbone", num_frames=4).save_pretrained("run/model")
-    video = str(world / "videos" / "jump_up" / "0.mp4")
-    printed = []
-    for model in (["run", video], ["run/model", video], [video, "--model", "run/model"]):
-        assert main([command, *model, "--classes", NAMES]) == 0
-        printed.append(capsys.readouterr().out)
-    assert printed[0] == printed[1] == printed[2]
 
 
 def test_a_mistake_is_one_line(world: Path, tmp_path: Path, refusal: Refusal) -> None:
