@@ -89,13 +89,11 @@ class DecodePool(Pool):
 
     def attention(self, read: Tensor, tower: VisionTower) -> Tensor:
         """That of the last layer's query."""
-        token = self.token.expand(len(read), -1)
-        *others, last = zip(self._tokens(read), self.layers, strict=True)
-        for tokens, layer in others:
-            token = layer(token, tokens, None)
-        tokens, layer = last
-        assert isinstance(layer, QueryLayer)
-        weights = layer.attention.weights(layer.norm_query(token), layer.norm_tokens(tokens))
+        token, tokens, (*others, last) = self.token.expand(len(read), -1), self._tokens(read), self.layers
+        for layer in others:
+            token = layer(token, next(tokens), None)
+        assert isinstance(last, QueryLayer)
+        weights = last.attention.weights(last.norm_query(token), last.norm_tokens(next(tokens)))
         return weights.unflatten(-1, (read.shape[1], -1))
 
     def _tokens(self, read: Tensor) -> Iterator[Tensor]:
