@@ -16,7 +16,6 @@ from reference_clip import reference_tokenizer
 from tiny import tiny_tokenizer
 from vitaclip.backbones import Tokenizer
 from vitaclip.catalog import dataset_names, load_dataset_classes, load_templates, template_names
-from vitaclip.names import clean_text
 
 PIECES = (
     *("playing guitar", "Jump", "a", "schön", "schÃ¶n", "naïve", "e\u0301", "ΟΔΟΣ", "İstanbul", "ẞ", "ǅ", "ﬁ", "Ĳ"),
@@ -116,21 +115,6 @@ def test_tokenizer_json_of_transformers(tmp_path: Path) -> None:
     # transformers does not mend texts, so it agrees on those that need no mending.
     for wording in load_dataset_classes("kinetics400").prompts:
         assert from_ours(wording)["input_ids"] == [49_406, *from_theirs.encode(wording), 49_407]
-
-
-@pytest.mark.parametrize(
-    ("text", "cleaned"),
-    [
-        ("  Jump\t UP \n", "jump up"),
-        ("cats &amp;amp; dogs", "cats & dogs"),
-        ("schÃ¶n", "schön"),
-        ("ΟΔΟΣ", "οδος"[:-1] + "ς"),
-        ("bell\x07 and &amp;amp;amp;lt;b>", "bell and <b>"),
-        (" \t\n\u3000", ""),
-    ],
-)
-def test_text_is_cleaned_as_clip_does(text: str, cleaned: str) -> None:
-    assert clean_text(text) == cleaned
 
 
 def test_batches_reach_the_longest_text() -> None:

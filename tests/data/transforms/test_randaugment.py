@@ -57,7 +57,6 @@ def test_parts_in_any_order_with_timm_defaults() -> None:
         ("rnd-m7", "must begin with 'rand'"),
         ("rand-m7-k4", "part 'k4'"),
         ("rand-m", "part 'm'"),
-        ("rand-m7-", "part ''"),
         ("rand-m-7", "part 'm'"),
         ("rand-m7.5", "part 'm7.5'"),
         ("rand-m7-m8", "'m8' gives m a second time"),
@@ -69,11 +68,8 @@ def test_parts_in_any_order_with_timm_defaults() -> None:
         ("rand-p1.5", "probability = 1.5: must be at least 0 and at most 1"),
         ("rand-mstdinf", "part 'mstdinf'"),
         ("rand-mstd0,5", "part 'mstd0,5'"),
-        ("rand-inc2", "part 'inc2'"),
         ("rand-inc", "part 'inc'"),
-        ("rand-w0", "part 'w0'"),
         ("rand-t3a", "part 't3a'"),
-        ("rand-tweights", "part 'tweights'"),
         ("rand-m7_n4", "part 'm7_n4'"),
     ],
 )
@@ -220,10 +216,3 @@ def test_frame_result_independent_of_clip() -> None:
         together = augment(clip, np.random.default_rng(seed))
         alone = [augment(frame.unsqueeze(0), np.random.default_rng(seed)) for frame in clip]
         assert torch.equal(together, torch.cat(alone))
-
-
-def test_result_depends_on_generator_only() -> None:
-    augment = parse_randaugment("rand-m9-n3-mstd1-inc1")
-    first, again, other = (augment(noise(), np.random.default_rng(seed)) for seed in (5, 5, 6))
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
