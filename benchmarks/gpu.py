@@ -231,7 +231,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
 def build(size: str, frames: int, options: argparse.Namespace, classes: int = 400) -> Any:
     """A model with random weights, always the same ones."""
     side = 32 if options.small else 224
-    return full_size.build_model(frames=frames, classes=classes, image_size=side, small=options.small, size=size).eval()
+    return full_size.build_model(frames=frames, classes=classes, image_size=side, small=options.small, size=size)
 
 
 def model_frames(model: Any) -> int:

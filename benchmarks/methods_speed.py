@@ -56,7 +56,7 @@ def build(method: str, *, small: bool) -> VideoModel:
         for parameter in model.adapter_params().values():
             if not parameter.any():
                 parameter.normal_(std=0.02)
-    return model.eval()
+    return model
 
 
 def published(method: str, model: VideoModel) -> Callable[[Tensor], Tensor]:

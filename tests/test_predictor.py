@@ -14,21 +14,28 @@ from typing import Any
 
 import av
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
+from safetensors import safe_open
 
-from small_world import NAMES, small_model
+import vitaclip
+from small_world import NAMES, Refusal, small_model, train_config
+from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.reading.container import VideoError
+from vitaclip.evaluate.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor, Video
+from vitaclip.recipes import load_recipe
 from vitaclip.runtime import RuntimeConfig
 
 
 @pytest.fixture
 def predictor(world: Path) -> Predictor:
-    return Predictor(small_model(world), data=DataConfig(workers=0))
+    return Predictor(small_model(world), runtime=RuntimeConfig(precision="float32"), data=DataConfig(workers=0))
 
 
 def test_predictions_are_ranked_probabilities(predictor: Predictor, world: Path) -> None:
@@ -131,8 +138,8 @@ def test_many_takes_videos_as_needed(world: Path, clip: Path, workers: int) -> N
     data, counts = DataConfig(workers=workers, eval_batch_size=2), list[int]()
     many = Predictor(small_model(world), data=data).predict_many(endless(), on_progress=counts.append)
     assert len([*islice(many, 5)]) == 5
-    assert counts == [2, 2, 2]
-    assert len(taken) <= 2 * (3 + 2 * workers)
+    assert counts == [1] * 4
+    assert len(taken) <= 6 + 4 * bool(workers)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -198,9 +205,11 @@ def test_prediction_tells_itself(predictor: Predictor, clip: Path, world: Path) 
 
 
 def test_results_have_no_gradient(predictor: Predictor, clip: Path) -> None:
-    scores = predictor.predict(clip).scores
+    scores, model, video = predictor.predict(clip).scores, predictor.model, predictor.load(clip)[:1]
     assert scores is not None
     assert not any(each.requires_grad for each in (scores, predictor.encode(clip), predictor.texts.features))
+    assert not model(video, model.encode_text(["run"])).requires_grad
+    assert model.train()(video, model.encode_text(["run"])).requires_grad
 
 
 def test_predictor_loads_what_a_run_made(model_folder: Path, clip: Path) -> None:
@@ -209,3 +218,78 @@ def test_predictor_loads_what_a_run_made(model_folder: Path, clip: Path) -> None
         Predictor(each, runtime=runtime) for each in (model_folder.parent, VideoModel.from_pretrained(model_folder))
     )
     assert named.predict(clip) == loaded.predict(clip)
+
+
+def test_package_shows_its_public_names_alone() -> None:
+    assert dir(vitaclip) == sorted(vitaclip.__all__)
+    assert all(getattr(vitaclip, name) for name in dir(vitaclip))
+    with pytest.raises(AttributeError, match="no attribute 'x'; it has DataConfig, "):
+        _ = vitaclip.x
+
+
+def test_package_trains_evaluates_and_embeds(world: Path, tmp_path: Path) -> None:
+    config = train_config(world, tmp_path / "run")
+    model = vitaclip.train(replace(config, optim=replace(config.optim, steps=1)))
+    data, runtime = DataConfig(workers=0), RuntimeConfig(precision="float32")
+    result = vitaclip.evaluate(tmp_path / "run", world / "videos", data=data, runtime=runtime)
+    listed = read_folder(world / "videos")
+    assert result == Evaluator(model, runtime, data).run(listed.samples, NAMES, ViewsConfig()).result
+    found = vitaclip.embed(tmp_path / "run", world / "videos", data=data, runtime=runtime)
+    assert found.paths == tuple(str(sample.path) for sample in listed.samples)
+    assert dict(found.about)["fingerprint"] != model.fingerprint
+
+
+def test_recipe_changes_named_settings_alone() -> None:
+    changed, plain = load_recipe("evl", data={"workers": 5}, seed=3), load_recipe("evl")
+    assert changed == replace(plain, seed=3, data=replace(plain.data, workers=5))
+
+
+def test_windows_are_looked_at_like_videos(world: Path, clip: Path) -> None:
+    predictor, frames = Predictor(small_model(world), data=DataConfig(workers=0, eval_batch_size=2)), decoded(clip)
+    many_views = Predictor(predictor.model, data=predictor.data, views=ViewsConfig(temporal=60))
+    found = list(predictor.embed([clip, clip], window_seconds=5 / 12))
+    assert [each.start for each in found[:3]] == pytest.approx([0, 5 / 12, 10 / 12])
+    assert [each.end for each in found[:3]] == pytest.approx([5 / 12, 10 / 12, 1])
+    for each, first in zip(found, [0, 5, 10] * 2, strict=True):
+        alone = predictor.model.head.mean(predictor.encode(frames[first : first + 5])[None])[0]
+        torch.testing.assert_close(each.vector, alone)
+    (whole,) = predictor.embed([clip])
+    torch.testing.assert_close(whole.vector, predictor.model.head.mean(predictor.encode(clip)[None])[0])
+    assert (whole.start, whole.end) == (0, 1)
+    assert len(list(predictor.embed([clip], window_seconds=1e-9))) == 12
+    assert "its 12 windows have" in next(many_views.embed([clip], window_seconds=1e-9)).error
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "npz", "safetensors"])
+def test_vectors_are_written_with_their_origin(suffix: str, world: Path, model_folder: Path, tmp_path: Path) -> None:
+    out, bad = tmp_path / f"out.{suffix}", tmp_path / "bad.mp4"
+    bad.write_text("no video")
+    arguments = [str(world / "videos"), str(bad), "--model", str(model_folder), "--window_seconds", "0.5"]
+    assert main(["embed", *arguments, "--out", str(out), "--workers", "0"]) == 1
+    predictor = Predictor(model_folder, data=DataConfig(workers=0))
+    expected = list(predictor.embed(sorted((world / "videos").rglob("*.mp4")), window_seconds=0.5))
+    columns, about = read_vectors(out)
+    assert columns["path"] == [str(each.path) for each in expected]
+    assert list(zip(columns["start"], columns["end"], strict=True)) == [(each.start, each.end) for each in expected]
+    torch.testing.assert_close(torch.tensor(columns["vector"]), torch.stack([each.vector for each in expected]))
+    assert (about["model"], about["fingerprint"]) == (str(model_folder), predictor.provenance()["fingerprint"])
+
+
+def read_vectors(file: Path) -> tuple[dict[str, list[Any]], dict[str, str]]:
+    """Columns and metadata, by each format's own library."""
+    if file.suffix == ".npz":
+        with np.load(file) as found:
+            columns = {name: found[name].tolist() for name in ("path", "start", "end", "vector")}
+            return columns, json.loads(str(found["about"]))
+    if file.suffix == ".parquet":
+        table = pyarrow.parquet.read_table(file)
+        return table.to_pydict(), {key.decode(): value.decode() for key, value in table.schema.metadata.items()}
+    with safe_open(file, framework="pt") as opened:
+        (start, end), about = opened.get_tensor("times").T.tolist(), opened.metadata()
+        vector = opened.get_tensor("vectors").tolist()
+    return {"path": json.loads(about["paths"]), "start": start, "end": end, "vector": vector}, about
+
+
+def test_vectors_need_a_known_ending(world: Path, model_folder: Path, refusal: Refusal) -> None:
+    said = refusal("embed", world / "videos", "--model", model_folder, "--out", "out.csv")
+    assert said == "out.csv: name a file that ends in .parquet, .npz, .safetensors"

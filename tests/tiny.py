@@ -68,7 +68,7 @@ def tiny_backbone(**vision: Any) -> Backbone:
 def tiny_model(class_names: tuple[str, ...] = (), **settings: Any) -> VideoModel:
     """All kinds of prompts and a learned context, unless the settings of a `ModelConfig` say otherwise."""
     usual: dict[str, Any] = {"num_frames": 4, "context": all_kinds(2), "head": learned_text(3)}
-    return VideoModel(tiny_backbone(), ModelConfig(backbone="tiny", **{**usual, **settings}), class_names).eval()
+    return VideoModel(tiny_backbone(), ModelConfig(backbone="tiny", **{**usual, **settings}), class_names)
 
 
 def all_kinds(num_global: int = 8) -> dict[str, Any]:

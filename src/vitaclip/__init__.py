@@ -1,6 +1,7 @@
 """An image-text model and the few parts that teach it video.
 
-`VitaCLIP` is the name that `VideoModel` had before other methods came in; it stays.
+`VitaCLIP` is the name that `VideoModel` had before other methods came in; it stays. `train` and `evaluate` are packages
+that can be called: `vitaclip.train(config)` trains, and `vitaclip.train.trainer` is a module.
 """
 
 from importlib import import_module
@@ -9,22 +10,51 @@ from typing import TYPE_CHECKING, Any
 from vitaclip.version import __version__
 
 if TYPE_CHECKING:
+    from vitaclip.data.config import DataConfig, ViewsConfig
+    from vitaclip.evaluate.decision import DecisionConfig
+    from vitaclip.evaluate.evaluation import evaluate
     from vitaclip.model import VideoModel
     from vitaclip.model import VideoModel as VitaCLIP
-    from vitaclip.predictor import Predictor
-
-__all__ = ["Predictor", "VideoModel", "VitaCLIP", "__version__"]
+    from vitaclip.predictor import Predictor, embed
+    from vitaclip.recipes import load_recipe
+    from vitaclip.runtime import RuntimeConfig
+    from vitaclip.train.trainer import train
 
 _HOMES = {
-    "VideoModel": ("vitaclip.model", "VideoModel"),
-    "VitaCLIP": ("vitaclip.model", "VideoModel"),
-    "Predictor": ("vitaclip.predictor", "Predictor"),
+    "DataConfig": "vitaclip.data.config",
+    "DecisionConfig": "vitaclip.evaluate.decision",
+    "Predictor": "vitaclip.predictor",
+    "RuntimeConfig": "vitaclip.runtime",
+    "VideoModel": "vitaclip.model",
+    "ViewsConfig": "vitaclip.data.config",
+    "VitaCLIP": "vitaclip.model",
+    "embed": "vitaclip.predictor",
+    "load_recipe": "vitaclip.recipes",
 }
+__all__ = [
+    "DataConfig",
+    "DecisionConfig",
+    "Predictor",
+    "RuntimeConfig",
+    "VideoModel",
+    "ViewsConfig",
+    "VitaCLIP",
+    "__version__",
+    "embed",
+    "evaluate",
+    "load_recipe",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the public classes when they are asked for: torch takes a second that `vitaclip --help` need not."""
+    """Import what is public when it is asked for: torch takes a second that `vitaclip --help` need not."""
+    if name in ("train", "evaluate"):
+        return import_module(f"vitaclip.{name}")
     if name not in _HOMES:
-        raise AttributeError(f"module 'vitaclip' has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    return getattr(import_module(module), attribute)
+        raise AttributeError(f"module 'vitaclip' has no attribute {name!r}; it has {', '.join(__all__)}")
+    return getattr(import_module(_HOMES[name]), "VideoModel" if name == "VitaCLIP" else name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -5,8 +5,9 @@ Axes: B videos, T frames, H x W pixels, L tokens of a frame, K classes, D embedd
 """
 
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor, nn
@@ -29,13 +30,28 @@ from vitaclip.strings import one_line
 
 __all__ = ["VideoModel", "l2_normalize"]
 
+P = ParamSpec("P")
+
 TEMPERATURE = "head.logit_scale"
 TEXTS_AT_ONCE = 4096
 """Class names whose token embeddings are in memory at a time, outside of training."""
 
 
+def grad_in_training(method: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """A model's method without gradients in evaluation mode, so that features which are kept hold no graph."""
+
+    @wraps(method)
+    def call(*arguments: P.args, **options: P.kwargs) -> Tensor:
+        model: Any = arguments[0]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and model.training):
+            return method(*arguments, **options)
+
+    return call
+
+
 class VideoModel(Pretrained):
     """A backbone and its parts. Stateless in use: class names come in, class features come out, the caller keeps them.
+    In evaluation mode, as models are loaded, nothing that it gives has a gradient; `model.train()` changes that.
 
     Attributes:
         context: what the image tower's blocks see beside the tokens of a frame.
@@ -95,6 +111,7 @@ class VideoModel(Pretrained):
                 part.to(self.device, self.dtype)
             self.load_state(saved.read() if isinstance(saved, StateFile) else saved)
 
+    @grad_in_training
     def encode_video(self, video: Tensor, *, masks: DropoutMasks | None = None, normalize: bool = True) -> Tensor:
         """Embed videos.
 
@@ -113,10 +130,12 @@ class VideoModel(Pretrained):
         """
         return self.encode_features(self.tower_features(video), masks=masks, normalize=normalize)
 
+    @grad_in_training
     def tower_features(self, video: Tensor) -> Tensor:
         """What the pool reads of the image tower (B, T, ...), of videos as `encode_video` takes them."""
         return self.pool.read(self.run_tower(video), self.backbone.vision)
 
+    @grad_in_training
     def encode_features(
         self, tower_features: Tensor, *, masks: DropoutMasks | None = None, normalize: bool = True
     ) -> Tensor:
@@ -139,6 +158,7 @@ class VideoModel(Pretrained):
         tokens = self.context.input.change_tokens(tower.embed(video))
         return deque(tower.run_blocks(tokens, before, all_tokens=reads.all_tokens), maxlen=reads.blocks)
 
+    @grad_in_training
     def encode_text(
         self, names: Sequence[str], templates: Sequence[str] | None = None, *, normalize: bool = True
     ) -> Tensor:
@@ -176,6 +196,7 @@ class VideoModel(Pretrained):
             return encode_templates(self.backbone, names, templates or self.config.templates, self.head.combine)
         return self.head.class_features(encoded) if normalize else encoded
 
+    @grad_in_training
     def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         """Logits (..., K) of videos, as `encode_video` gives them, for K classes, as `encode_text` does.
 

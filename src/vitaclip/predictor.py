@@ -3,27 +3,34 @@
 Axes: n videos, V views, T frames, H x W pixels, K classes.
 """
 
+import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 
+from vitaclip.backbones.loading import fingerprint
 from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.lists.sources import find_videos
 from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
-from vitaclip.data.loading.loader import EvalBatch, stream_batches
+from vitaclip.data.loading.loader import stream_videos
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.given import as_given
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
-from vitaclip.evaluate.scoring import encode_views, fuse_views
+from vitaclip.evaluate.decision import NONE_OF_THESE, Decider, DecisionConfig
+from vitaclip.evaluate.embeddings import Embedding, Embeddings
+from vitaclip.evaluate.scoring import check_aggregation, encode_views, fuse_views
 from vitaclip.model import VideoModel
 from vitaclip.names import check_class_names, refuse_text
 from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device
@@ -44,33 +51,50 @@ class Prediction:
     """(K,) probabilities of all candidates."""
     error: str = ""
     """Why the video could not be read; there are no names then."""
+    known: float | None = None
+    """How much of the probability is left to all candidates beside background texts; None if there are none."""
+    rejected: bool = False
+    """Whether it is none of the candidates, see `DecisionConfig`."""
+    chosen: tuple[str, ...] | None = None
+    """The classes of a set of stated coverage, or all classes above their thresholds; None if nobody asked."""
 
     @property
     def label(self) -> str:
-        """The most probable class; empty if the video could not be read."""
+        """The most probable class, or `none of these`; empty if the video could not be read."""
+        if self.rejected:
+            return NONE_OF_THESE
         return self.names[0] if self.names else ""
 
     @property
     def score(self) -> float:
         """The probability of `label`; 0 if the video could not be read."""
+        if self.rejected and self.known is not None:
+            return 1 - self.known
         return self.probabilities[0] if self.probabilities else 0.0
+
+    @property
+    def remarks(self) -> dict[str, Any]:
+        """What else is said of the video: the part that the candidates have, and the classes of a set."""
+        said = {"known": self.known, "chosen": None if self.chosen is None else list(self.chosen)}
+        return {name: value for name, value in said.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
         """Everything but `scores`, ready for JSON."""
         ranked = zip(self.names, self.probabilities, strict=True)
         classes = [{"name": name, "probability": probability} for name, probability in ranked]
         answer = {"path": str(self.path), "label": self.label, "score": self.score, "classes": classes}
-        return answer | {"error": self.error}
+        return answer | self.remarks | {"error": self.error}
 
     def __str__(self) -> str:
         if self.error:
             return self.error
-        best = ", ".join(f"{name} {p:.1%}" for name, p in zip(self.names, self.probabilities, strict=True))
-        return f"{self.path}: {best}"
+        best = [f"{name} {p:.1%}" for name, p in zip(self.names, self.probabilities, strict=True)]
+        return f"{self.path}: " + ", ".join([f"{self.label} {self.score:.1%}"] * self.rejected + best)
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        rows = [(name, f"{p:.1%}") for name, p in zip(self.names, self.probabilities, strict=True)]
+        rows = [(self.label, f"{self.score:.1%}")] * self.rejected
+        rows += [(name, f"{p:.1%}") for name, p in zip(self.names, self.probabilities, strict=True)]
         cells = "".join(f"<tr><td>{escape(name)}</td><td>{p}</td></tr>" for name, p in rows or [(self.error, "")])
         return f"<table><caption>{escape(str(self.path))}</caption>{cells}</table>"
 
@@ -92,6 +116,7 @@ class Predictor:
         views: ViewsConfig | None = None,
         runtime: RuntimeConfig | None = None,
         data: DataConfig | None = None,
+        decision: DecisionConfig | None = None,
     ) -> None:
         """Take a model into use; the candidates are its own class names, if it has any, until others are set.
 
@@ -100,15 +125,19 @@ class Predictor:
             views: which clips and crops of a video are looked at.
             runtime: device and precision.
             data: how videos are read: limits, time limit, workers, batch size, and what to do about broken ones.
+            decision: whether "none of these", sets of classes or several classes are among the answers.
         """
         runtime = runtime or RuntimeConfig()
         device = pick_device(runtime.device)
         loaded = model if isinstance(model, VideoModel) else VideoModel.from_pretrained(model)
+        self.name = loaded.config.backbone if isinstance(model, VideoModel) else str(model)
         self.model = loaded.to(device).prepare(runtime).eval()
         self.views, self.data = views or ViewsConfig(), data or DataConfig()
         self.computed = describe_computed(runtime, device)
         self.autocast = partial(autocast, runtime, device)
+        self.decision = decision or DecisionConfig()
         self._texts: ClassTexts | None = None
+        self._decider: Decider | None = None
 
     def set_classes(
         self,
@@ -157,6 +186,14 @@ class Predictor:
             return self.set_classes(self.model.class_names)
         return self._texts
 
+    @property
+    def decider(self) -> Decider:
+        """Decides what else is said of a video with the present candidates."""
+        if self._decider is None or self._decider.texts is not self.texts:
+            with self.autocast():
+                self._decider = Decider(self.model, self.texts, self.decision)
+        return self._decider
+
     def probabilities(self, features: Tensor) -> Tensor:
         """(n, K) float32 on the CPU, of n videos whose views were embedded, (n, V, ...)."""
         return fuse_views(self.model, features, self.texts.features, self.views.aggregation)
@@ -197,10 +234,9 @@ class Predictor:
         >>> Predictor("miniature").predict(np.zeros((16, 64, 64, 3), np.uint8), top_k=2).to_dict()["path"]
         'video'
         """
-        _ = self.texts  # first: without candidates no video is opened
+        _ = self.decider  # first: without candidates no video is opened
         found = _find(video)
-        scores = self.probabilities(self.encode_views(self.reader.read(found))[None])[0]
-        return self._prediction(found, scores, top_k)
+        return self._prediction(found, self.encode_views(self.reader.read(found))[None], top_k)
 
     def predict_many(
         self, videos: Iterable[Video], top_k: int = 5, on_progress: Callable[[int], None] = lambda _: None
@@ -222,41 +258,121 @@ class Predictor:
         >>> [found.error or found.label for found in predictor.predict_many(["video.mp4", "missing.mp4"])]
         ['red heart moving left', 'missing.mp4 does not exist: check the path']
         """
-        _ = self.texts  # first: without candidates no video is opened
-        for paths, batch in self._batches(videos):
-            found = {row: Prediction(paths[row], error=error) for row, error in batch.skipped.items()}
-            if batch.indices:
-                features = encode_views(self.model, batch.video, self.views.normalization, self.autocast)
-                for row, scores in zip(batch.indices, self.probabilities(features), strict=True):
-                    found[row] = self._prediction(paths[row], scores, top_k)
-            on_progress(len(found))
-            yield from (found[row] for row in sorted(found))
+        _ = self.decider  # first: without candidates no video is opened
+        for path, found, _ in self._encode_many(videos):
+            if isinstance(found, VideoError):
+                yield Prediction(path, error=str(found))
+            else:
+                yield self._prediction(path, found, top_k)
+            on_progress(1)
 
-    def _batches(self, videos: Iterable[Video]) -> Iterator[tuple[dict[int, VideoPath], EvalBatch]]:
-        """The views of many videos, with what each is called by its number."""
-        refuse_text(videos, "predict_many")
-        ahead: dict[int, VideoPath] = {}
+    def embed(
+        self,
+        videos: Iterable[Video],
+        window_seconds: float = 0.0,
+        on_progress: Callable[[int], None] = lambda _: None,
+    ) -> Iterator[Embedding]:
+        """One vector for each of several videos, or for each window of them, which is looked at like a whole video;
+        read as `predict_many` does. Vectors of one model compare by their cosine, and with `texts.features`.
 
-        def samples() -> Iterator[VideoSample]:
+        Args:
+            videos: what `predict` takes.
+            window_seconds: length of the windows that a video is cut into; 0: one vector for all of it.
+            on_progress: called with the number of videos just done.
+
+        Raises:
+            ValueError: for a model that reads each video in the light of the names, so that it has no vector alone.
+            VideoError: as `predict_many`.
+
+        >>> predictor = Predictor("miniature", data=DataConfig(workers=0))
+        >>> [(each.start, each.end, each.vector.shape) for each in predictor.embed(["video.mp4"], window_seconds=1)]
+        [(0.0, 1.0, torch.Size([128])), (1.0, 1.333..., torch.Size([128]))]
+        """
+        check_aggregation(self.model, "features")
+        for path, found, times in self._encode_many(videos, window_seconds):
+            if isinstance(found, VideoError):
+                yield Embedding(path, error=str(found))
+            else:
+                vectors = self.model.head.mean(found)
+                yield from (Embedding(path, v, *span) for v, span in zip(vectors, times.tolist(), strict=True))
+            on_progress(1)
+
+    def provenance(self, window_seconds: float = 0.0) -> dict[str, str]:
+        """What vectors of `embed` depend on beside the video: vectors of equal provenance may be compared."""
+        looks = self.reader.view_config | {"normalization": self.views.normalization, "window_seconds": window_seconds}
+        state = fingerprint(self.model.state_dict())
+        return {"model": self.name, "fingerprint": state, "views": json.dumps(looks), "computed": str(self.computed)}
+
+    def _encode_many(
+        self, videos: Iterable[Video], seconds: float = 0.0
+    ) -> Iterator[tuple[VideoPath, Tensor | VideoError, np.ndarray]]:
+        """Path, features (W, V, ...) of all windows or the error, and times (W, 2) of many videos, which workers read
+        ahead; the windows of some videos go through the model together."""
+        refuse_text(videos, "a list of videos")
+        data, ahead = self.data, deque[VideoPath]()
+
+        def paths() -> Iterator[VideoPath]:
             for number, video in enumerate(videos):
                 try:
-                    path = _find(video, f"video {number}")
+                    ahead.append(_find(video, f"video {number}"))
                 except VideoError:  # of a tar file without this member; its reader says so
-                    path = Path(str(video))
-                ahead[number] = path
-                yield VideoSample(path, (0,), str(path))
+                    ahead.append(Path(str(video)))
+                yield ahead[-1]
 
-        data = self.data
-        how = data.on_error, data.eval_batch_size, data.workers, data.time_limit_seconds
-        for batch in stream_batches(samples(), self.reader, *how):
-            yield {row: ahead.pop(row) for row in (*batch.indices, *batch.skipped)}, batch
+        read = partial(self.reader.windows, seconds=seconds)
+        size, workers = data.eval_batch_size, data.workers
+        stream = stream_videos(read, paths(), workers, 2 * size if workers else 1, data.time_limit_seconds)
+        while batch := list(islice(stream, size)):
+            broken = [each for each in batch if isinstance(each, VideoError)]
+            if broken and data.on_error == "raise":
+                raise broken[0]
+            loaded = [each for each in batch if not isinstance(each, VideoError)]
+            windows = [window for views, _ in loaded for window in views.split(1)]
+            parts = [torch.cat(windows[start : start + size]) for start in range(0, len(windows), size)]
+            done = [encode_views(self.model, part, self.views.normalization, self.autocast) for part in parts]
+            features = iter(torch.cat(done).split([len(views) for views, _ in loaded]) if done else ())
+            for each in batch:
+                if isinstance(each, VideoError):
+                    yield ahead.popleft(), each, np.empty((0, 2))
+                else:
+                    yield ahead.popleft(), next(features), each[1]
 
-    def _prediction(self, path: VideoPath, scores: Tensor, top_k: int) -> Prediction:
+    def _prediction(self, path: VideoPath, features: Tensor, top_k: int) -> Prediction:
+        """The answer for one video, from its features (1, V, ...)."""
         if top_k < 1:
             raise ValueError(f"top_k = {top_k}: must be at least 1")
-        best = scores.topk(min(top_k, len(scores)))
+        scores = self.probabilities(features)
+        decided = self.decider.decide(features, scores, self.views.aggregation)
+        known = None if decided.known is None else float(decided.known)
+        if known is not None and len(self.class_names) == 1:  # a question, whose only other answer is no
+            scores = torch.full_like(scores, known)
+        best = scores[0].topk(min(top_k, scores.shape[1]))
         names = tuple(self.class_names[i] for i in best.indices.tolist())
-        return Prediction(path, names, tuple(best.values.tolist()), scores)
+        members = None if decided.chosen is None else decided.chosen[0].nonzero().flatten().tolist()
+        chosen = None if members is None else tuple(self.class_names[i] for i in members)
+        rejected = bool(decided.rejected)
+        return Prediction(path, names, tuple(best.values.tolist()), scores[0], "", known, rejected, chosen)
+
+
+def embed(
+    model: VideoModel | str | Path,
+    videos: str | Path | Iterable[Video],
+    window_seconds: float = 0.0,
+    *,
+    views: ViewsConfig | None = None,
+    runtime: RuntimeConfig | None = None,
+    data: DataConfig | None = None,
+) -> Embeddings:
+    """The vectors of a folder of videos, or of videos of any kind; see `Predictor` and `Predictor.embed`.
+
+    >>> import vitaclip
+    >>> found = vitaclip.embed("miniature", "videos", data=DataConfig(workers=0))
+    >>> found.vectors.shape, found.save("vectors.npz").name
+    (torch.Size([2, 128]), 'vectors.npz')
+    """
+    predictor = Predictor(model, views=views, runtime=runtime, data=data)
+    given = find_videos([videos]) if isinstance(videos, str | Path) else videos
+    return Embeddings.collect(predictor.embed(given, window_seconds), predictor.provenance(window_seconds))
 
 
 def _find(video: Video, name: str = "video") -> VideoPath:

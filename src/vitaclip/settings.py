@@ -30,6 +30,10 @@ MAX_BATCH = 1_000_000
 """Samples of a batch, at most."""
 
 
+FLAG: Mapping[str, Any] = {"positional": False, "argparse": {"action": "store_true"}}
+"""Metadata of a setting that the command line takes without a value."""
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class Rule:
     """What the value of a field must fulfil beside its type: `Annotated[str, Rule(bool, "name a folder")]`."""

@@ -2,7 +2,9 @@
 `videos/`, a clip of each of two classes of the miniature world, and `video.mp4`, the first of them.
 """
 
+import doctest
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +17,7 @@ from vitaclip.miniature.videos import clip_path, write_clip
 from vitaclip.miniature.world import class_id_of
 
 CLASSES = ("red heart moving left", "red heart moving right")
-PACKAGE = Path(vitaclip.__file__).parent
+PACKAGE, ROOT = Path(vitaclip.__file__).parent, Path(__file__).parents[2]
 MODULES = [file for file in sorted(PACKAGE.rglob("*.py")) if ">>> " in file.read_text(encoding="utf-8")]
 
 
@@ -32,3 +34,16 @@ def test_examples_print_what_they_say(tmp_path: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
     done = subprocess.run([*command, *MODULES], cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_page_of_python_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed, attempted = doctest.testfile(str(ROOT / "docs" / "python.md"), module_relative=False)
+    assert failed == 0
+    assert attempted > 15
+
+
+def test_python_of_the_readme_prints_what_it_says(capsys: pytest.CaptureFixture[str]) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    exec(example, {})
+    assert capsys.readouterr().out == re.findall(r"print\(.*#( .*)", example)[0].strip() + "\n"

@@ -29,6 +29,7 @@ TESTED_ELSEWHERE = {
     "vitaclip eval runs/k400 --protocol": "tests/evaluate/test_protocols.py",
     "vitaclip eval --protocol": "tests/evaluate/test_protocols.py",
     "vitaclip eval test.csv --model runs/tuned": "tests/test_interpolation.py",
+    "vitaclip eval test_videos/ --model runs/doors --calibration": "tests/evaluate/test_decision.py",
     "vitaclip train --config k400": "tests/test_recipes.py",
     "vitaclip ablate mine.yaml": "tests/cli/test_ablate.py",
     "vitaclip convert vitaclip_k400.pth": "tests/backbones/test_published.py",
@@ -47,6 +48,7 @@ SHORT = {
 SAYS = {
     "train": "use it: vitaclip predict VIDEO --model",
     "predict": " video",
+    "embed": "vectors are in",
     "explain": "nearest texts: ",
     "eval": "top-1",
     "ablate": "the table: ",

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from vitaclip.cli.command import argument
@@ -11,24 +10,25 @@ from vitaclip.cli.options import DATA_SETTINGS, ModelCommand
 from vitaclip.cli.results import check_places, write_result
 from vitaclip.cli.screen import counting_bar, progress_bars, terminal
 from vitaclip.data.config import ViewsConfig
-from vitaclip.data.lists.sources import names_shards, read_videos
-from vitaclip.data.lists.video_list import VideoList
+from vitaclip.data.lists.sources import find_videos
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.evaluate.class_texts import ClassPrompts
-from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluate.decision import DecisionConfig
+from vitaclip.evaluate.evaluation import Evaluator, read_test_videos
 from vitaclip.evaluate.predictions import check_predictions_file
 from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
 from vitaclip.evaluate.protocol_lists import check_training, list_part, read_protocol_lists
 from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
 from vitaclip.interpolation import InterpolateConfig, interpolate
 from vitaclip.model import VideoModel
-from vitaclip.names import ClassIndex
 from vitaclip.runtime import keep_freed_memory, pick_device
 from vitaclip.strings import first_lines
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate(ModelCommand):
+class Evaluate(ModelCommand, DecisionConfig):
     """Score a model on labelled videos: top-1, top-5, mean per-class accuracy, best and worst classes. The candidates
     are the names in --classes, else the model's own, or those of the folders if the model does not know them: names
     that were never trained on make it a zero-shot evaluation. Folders and labels find their class by name, whatever its
@@ -43,6 +43,8 @@ class Evaluate(ModelCommand):
       vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
       vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
       vitaclip eval test.csv --model runs/tuned/model --interpolate.alpha 0.5
+      vitaclip eval val/ --model runs/doors --save_calibration doors.json
+      vitaclip eval test_videos/ --model runs/doors --calibration doors.json --coverage 0.9 --unknown other/
       vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
       vitaclip eval --protocol hmdb51_fewshot --root lists/hmdb51 --model "runs/hmdb51_{shots}/model" --views vificlip
     """
@@ -66,6 +68,17 @@ class Evaluate(ModelCommand):
     predictions: str = ""
     """Write a row a video to this .csv, .jsonl or .parquet file; the last needs the `parquet` extra and has the
     probabilities of all classes. Of a protocol: a file for each part."""
+
+    unknown: str = ""
+    """A folder of videos that show none of the candidates, to measure by how well they are told."""
+    save_calibration: str = ""
+    """Write to this .json file what --calibration takes: thresholds and sets fitted on these videos."""
+
+    @property
+    def decision(self) -> DecisionConfig | None:
+        """Of the decisions that are asked for; None if none is."""
+        config = self.as_config(DecisionConfig)
+        return config if config != DecisionConfig() or self.unknown or self.save_calibration else None
 
     def run(self) -> int:
         """Evaluate and print."""
@@ -118,26 +131,11 @@ class Evaluation:
             if self._dist.is_rank0:
                 check_places(given)
             prompts, (name, model) = given.prompts, self.load_model({})
-            only = Round({}, name, model, [list_part(given.videos, self._read(model.class_names))])
-        parts = self._score([lambda: only], prompts, given.views)
+            videos = read_test_videos(given.videos, model.class_names, given.data)
+            only = Round({}, name, model, [list_part(given.videos, videos)])
+            unknown = find_videos([given.unknown]) if given.unknown else []
+        parts = self._score([lambda: only], prompts, given.views, unknown)
         return ProtocolResult("", given.videos, "", given.views, given.interpolate, {}, parts)
-
-    def _read(self, known: tuple[str, ...]) -> VideoList:
-        """The videos; candidates are the names given, else those that the model knows, else, where a folder shows
-        others, the folder's."""
-        given, data = self._command, self._command.data
-        read = partial(
-            read_videos,
-            given.videos,
-            "the list of videos",
-            root=data.root,
-            classes=data.classes,
-            keep_absent=data.on_error == "skip",
-        )
-        if Path(given.videos).is_dir() and not data.classes and not names_shards(given.videos):
-            videos, index = read(), ClassIndex(known)
-            return videos if None in map(index.find, videos.class_names) else read(class_names=known)
-        return read(class_names=known or None)
 
     def run_protocol(self) -> ProtocolResult:
         """Score the models that a protocol needs on its lists."""
@@ -166,12 +164,17 @@ class Evaluation:
         return ProtocolResult(protocol.name, protocol.about, protocol.variant, views, given.interpolate, summary, parts)
 
     def _score(
-        self, rounds: Sequence[Callable[[], Round]], prompts: ClassPrompts, views: ViewsConfig
+        self,
+        rounds: Sequence[Callable[[], Round]],
+        prompts: ClassPrompts,
+        views: ViewsConfig,
+        unknown: Sequence[VideoPath] = (),
     ) -> tuple[PartResult, ...]:
         given, dist = self._command, self._dist
+        others = [VideoSample(path, (0,), str(path)) for path in unknown]
 
         def make_evaluator(model: VideoModel) -> Evaluator:
-            return Evaluator(model, given.runtime, given.data, prompts, dist)
+            return Evaluator(model, given.runtime, given.data, prompts, dist, given.decision, others)
 
         with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
             return score_rounds(rounds, make_evaluator, views, dist, partial(counting_bar, progress))
@@ -182,6 +185,8 @@ def _check_settings(command: Evaluate, protocol: Protocol) -> None:
         raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
     if command.data.classes:
         raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
+    if command.decision:
+        raise ValueError(f"protocol {protocol.name} has no place for decisions; measure them on a list of videos")
     check_models(protocol, command.model)
     if protocol.views and command.views != ViewsConfig():
         raise ValueError(

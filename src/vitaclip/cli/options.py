@@ -164,7 +164,7 @@ def check_outputs(command: Command, *files: str, inputs: Sequence[str] = ()) -> 
         check_place(file, read)
 
 
-_OUTPUTS = ("out", "predictions", "report")
+_OUTPUTS = ("out", "predictions", "report", "save_calibration")
 
 
 def _texts(value: object) -> Iterator[str]:

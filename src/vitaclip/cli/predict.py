@@ -10,16 +10,17 @@ from vitaclip.backbones.loading import fingerprint
 from vitaclip.cli.options import VideosCommand, check_outputs
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.workers import expect_processes
-from vitaclip.evaluate.predictions import PredictionWriter, check_predictions_file
+from vitaclip.evaluate.decision import DecisionConfig
+from vitaclip.evaluate.predictions import REMARKS, PredictionWriter, check_predictions_file
 from vitaclip.predictor import Prediction, Predictor
-from vitaclip.settings import PositiveInt
+from vitaclip.settings import PositiveInt, to_dict
 from vitaclip.strings import counted, first_lines
 
 MOST_CLASSES_SHOWN = 20
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict(VideosCommand):
+class Predict(VideosCommand, DecisionConfig):
     """Name what happens in videos. Candidates are the model's own classes, or any names you give: classes need not have
     been trained on. Prints a table, or writes a row a video to a file as soon as it is known; after a stop the same
     command goes on behind these rows. A video that cannot be read, or takes longer than --data.time_limit_seconds, is
@@ -30,11 +31,14 @@ class Predict(VideosCommand):
       vitaclip predict my_videos/ --model runs/doors --out predictions.csv
       vitaclip predict "clips/*.mp4" --model runs/doors --classes kinetics400
       vitaclip predict demo/videos/test_trained --model miniature
+      vitaclip predict my_videos/ --classes "opening a door, closing a door" --reject
+      vitaclip predict clip.mp4 --classes "a door"
       find . -name "*.mp4" | vitaclip predict - --model runs/doors
     """
 
     shown: ClassVar[tuple[str, ...]] = (
         *("model", "backbone", "data.classes", "template", "views", "top_k", "out"),
+        *("reject", "calibration", "coverage", "multi_label"),
         *("data.workers", "data.time_limit_seconds", "runtime.device"),
     )
     top_k: PositiveInt = 3
@@ -51,6 +55,9 @@ class Predict(VideosCommand):
         check_outputs(command, self.out)
         expect_processes(self.data)  # they start while the model is loaded
         predictor = command.load_predictor()
+        predictor.decision = self.as_config(DecisionConfig)
+        if predictor.decider.background:
+            terminal().print(f"background: {predictor.decider.background.note}")
         labels, failures, predictions = Counter[str](), list[str](), list[Prediction]()
         with ExitStack() as opened:
             writer = opened.enter_context(self._writer(predictor)) if self.out else None
@@ -58,7 +65,8 @@ class Predict(VideosCommand):
             opened.callback(lambda: _close(self.out, len(paths) - len(waiting), len(waiting), labels, failures))
             for prediction in track(predictor.predict_many(waiting, self.top_k), "predicting", len(waiting)):
                 if writer:
-                    writer.write(prediction.path, prediction.scores, error=prediction.error)
+                    remarks = {"label": prediction.label, **prediction.remarks}
+                    writer.write(prediction.path, prediction.scores, error=prediction.error, remarks=remarks)
                 else:
                     predictions.append(prediction)
                 failures += [prediction.error] if prediction.error else []
@@ -71,7 +79,9 @@ class Predict(VideosCommand):
         weights, texts = fingerprint(predictor.model.state_dict()), predictor.texts
         settings: dict[str, Any] = {"weights": weights, "views": asdict(self.views), "top_k": self.top_k}
         settings |= {"candidates": list(texts.names), "text": texts.note, "texts": texts.sha256()}
-        return PredictionWriter(self.out, texts.names, self.top_k, predictor.computed, settings)
+        settings |= {"decision": to_dict(predictor.decision)}
+        remarks = REMARKS * (predictor.decider.rejects or predictor.decider.calibration is not None)
+        return PredictionWriter(self.out, texts.names, self.top_k, predictor.computed, settings, remarks)
 
 
 def _close(out: str, before: int, asked: int, labels: Counter[str], failures: Sequence[str]) -> None:
@@ -95,5 +105,8 @@ def _print(predictions: Sequence[Prediction], labels: Counter[str]) -> None:
 
 
 def _rows(prediction: Prediction) -> Iterator[tuple[str, str]]:
-    for rank, (name, p) in enumerate(zip(prediction.names, prediction.probabilities, strict=True)):
+    named = [*zip(prediction.names, prediction.probabilities, strict=True)]
+    for rank, (name, p) in enumerate([(prediction.label, prediction.score)] * prediction.rejected + named):
         yield "" if rank else str(prediction.path), f"{name}  {p:6.1%}"
+    if prediction.chosen is not None:
+        yield "", f"set: {', '.join(prediction.chosen) or 'empty'}"

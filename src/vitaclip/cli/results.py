@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def check_places(command: "Evaluate", inputs: Sequence[str] = ()) -> None:
     """Make sure that what is asked for can be written, before videos are evaluated; see `check_outputs`."""
     report = str(Path(command.report) / "index.html") if command.report else ""
-    check_outputs(command, command.out, command.predictions, report, inputs=inputs)
+    check_outputs(command, command.out, command.predictions, report, command.save_calibration, inputs=inputs)
     if command.report:
         check_report_folder(command.report)
 
@@ -33,6 +33,9 @@ def write_result(command: "Evaluate", result: ProtocolResult) -> None:
     several = len(result.parts) > 1
     if command.out:
         write_json(command.out, result.to_dict())
+    if command.save_calibration and (calibration := result.parts[0].evaluated.calibration):
+        calibration.write(command.save_calibration)
+        terminal().print(f"the calibration is in {command.save_calibration}")
     if command.predictions:
         file = Path(command.predictions)
         for part in result.parts:
@@ -105,6 +108,7 @@ def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
         "interpolation": describe_interpolation(result.interpolation),
         "never trained on": f"{part.never_trained} candidates",
         "training videos": part.training,
+        **(part.evaluated.decision.lines() if part.evaluated.decision else {}),
     }
     return {name: text for name, text in facts.items() if text}
 

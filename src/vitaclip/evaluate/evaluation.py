@@ -6,17 +6,21 @@ Axes: n videos, V views, K classes.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import torch
 
 from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.lists.sources import names_shards, read_videos
+from vitaclip.data.lists.video_list import VideoList, VideoSample
 from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
 from vitaclip.data.loading.dataset import EvalDataset
 from vitaclip.data.loading.loader import eval_batches
 from vitaclip.data.workers import expect_processes
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
+from vitaclip.evaluate.background import reads_background
 from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, encode_classes
+from vitaclip.evaluate.decision import Calibration, Decider, DecisionConfig, DecisionResult, measure
 from vitaclip.evaluate.feature_cache import cached_features
 from vitaclip.evaluate.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluate.scoring import (
@@ -28,8 +32,9 @@ from vitaclip.evaluate.scoring import (
     join,
 )
 from vitaclip.model import VideoModel
+from vitaclip.names import ClassIndex
 from vitaclip.parts.config import check_feature_cache
-from vitaclip.runtime import RuntimeConfig, autocast, describe_computed
+from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device
 
 OnProgress = Callable[[int], None]
 """Called with the number of videos just done."""
@@ -42,6 +47,10 @@ class Evaluated:
 
     scores: Scores
     result: EvaluationResult
+    decision: DecisionResult | None = None
+    """How good "none of these" and sets of classes were, if they were asked for."""
+    calibration: Calibration | None = None
+    """What later decisions can go by, if that was asked for."""
 
 
 class Evaluator:
@@ -62,6 +71,8 @@ class Evaluator:
         data: DataConfig,
         prompts: ClassPrompts | None = None,
         dist: DistEnv = SINGLE_PROCESS,
+        decision: DecisionConfig | None = None,
+        unknown: Sequence[VideoSample] = (),
     ) -> None:
         """Prepare the model.
 
@@ -71,13 +82,18 @@ class Evaluator:
             data: worker processes, batch size, caches, limits, and what to do about videos that cannot be read.
             prompts: templates instead of the learned context, and descriptions.
             dist: the processes that share the videos; each gets the result of all.
+            decision: measure "none of these" and sets of classes too, and make a calibration.
+            unknown: videos of no candidate, which are to be rejected.
 
         Raises:
-            ValueError: for a feature cache that the model cannot have.
+            ValueError: for a feature cache that the model cannot have, or for decisions of a model that keeps none.
         """
+        if decision and not model.head.comparable:
+            raise ValueError(f"the head {model.head.name!r} keeps no features to decide by; ask predict, not eval")
         check_feature_cache(data, model.config)
         self.model = model.prepare(runtime)
         self._runtime, self._data, self._prompts, self._dist = runtime, data, prompts, dist
+        self._decision, self._unknown = decision, tuple(unknown)
         self._autocast = partial(autocast, runtime, model.device)
         expect_processes(data)
 
@@ -152,7 +168,25 @@ class Evaluator:
                 probabilities.append(fuse_logits(self.model, own[..., _columns(videos, texts)], aggregation))
         computed = describe_computed(self._runtime, self.model.device)
         scores = Scores(torch.cat(probabilities), videos.labels, videos.indices, videos.skipped, computed)
-        return Evaluated(scores, summarize(scores, texts.names))
+        evaluated = Evaluated(scores, summarize(scores, texts.names))
+        return self._decide(videos, texts, evaluated, self._decision) if self._decision else evaluated
+
+    def _decide(
+        self, videos: VideoFeatures, texts: ClassTexts, evaluated: Evaluated, config: DecisionConfig
+    ) -> Evaluated:
+        """Add how good the decisions are, and what later ones can go by; "none of these" wherever the model can."""
+        with self._autocast():
+            rejects = config.reject or reads_background(self.model, texts)
+            decider = Decider(self.model, texts, replace(config, reject=rejects))
+        scores, aggregation, unknown = evaluated.scores, videos.views.aggregation, None
+        decisions = decider.decide(videos.features, scores.probabilities, aggregation)
+        if self._unknown:
+            others = self.encode(self._unknown, videos.views, [texts]).features
+            unknown = decider.decide(others, fuse_views(self.model, others, texts.features, aggregation), aggregation)
+        evidence = decider.evidence(videos.features, aggregation)
+        note = decider.background.note if decider.background else ""
+        measured = measure(scores, decisions, unknown, note)
+        return replace(evaluated, decision=measured, calibration=Calibration.fit(scores, evidence, texts.names))
 
     def _reader(self, views: ViewsConfig) -> EvalViews:
         """Reads the views of a video; an aggregation that the model does not have is refused before any is read."""
@@ -179,3 +213,44 @@ def _columns(videos: VideoFeatures, texts: ClassTexts) -> slice:
             return slice(start, start + len(texts.names))
         start += len(each.names)
     raise ValueError("this model compares videos with names while it looks at them; give all names beforehand")
+
+
+def read_test_videos(source: str, known: Sequence[str], data: DataConfig) -> VideoList:
+    """The videos of a test; candidates are the names in `data.classes`, else those that the model knows, else, where a
+    folder shows others, the folder's."""
+    keep = data.on_error == "skip"
+    read = partial(read_videos, source, "the list of videos", root=data.root, classes=data.classes, keep_absent=keep)
+    if Path(source).is_dir() and not data.classes and not names_shards(source):
+        videos, index = read(), ClassIndex(known)
+        return videos if None in map(index.find, videos.class_names) else read(class_names=known)
+    return read(class_names=known or None)
+
+
+def evaluate(
+    model: VideoModel | str | Path,
+    videos: str | Path,
+    *,
+    prompts: ClassPrompts | None = None,
+    views: ViewsConfig | None = None,
+    runtime: RuntimeConfig | None = None,
+    data: DataConfig | None = None,
+) -> EvaluationResult:
+    """Accuracies of a model on a folder of class folders, a list file or tar files.
+
+    Args:
+        model: the model, or what `VideoModel.from_pretrained` loads, such as `runs/doors`.
+        videos: where they are; for the candidates see `read_test_videos`.
+        prompts: templates instead of what the model has learned, and descriptions.
+        views: how a video is looked at.
+        runtime: device and precision.
+        data: the names of the classes, workers, batch size, and what to do about broken videos.
+
+    >>> import vitaclip
+    >>> vitaclip.evaluate("miniature", "videos", data=DataConfig(workers=0)).top1
+    1.0
+    """
+    runtime, data = runtime or RuntimeConfig(), data or DataConfig()
+    loaded = model if isinstance(model, VideoModel) else VideoModel.from_pretrained(model)
+    listed = read_test_videos(str(videos), loaded.class_names, data)
+    evaluator = Evaluator(loaded.to(pick_device(runtime.device)), runtime, data, prompts)
+    return evaluator.run(listed.samples, listed.class_names, views or ViewsConfig()).result

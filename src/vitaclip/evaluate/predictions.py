@@ -28,6 +28,8 @@ from vitaclip.strings import defuse
 from vitaclip.untrusted import read_json
 
 TOP_NAMES = 5
+REMARKS = ("label", "known", "chosen")
+"""Columns of what else is said of a video, see `Prediction`: `none of these` may be its label, `chosen` is a set."""
 FORMATS = (".csv", ".jsonl", ".parquet")
 _ROW_GROUP = 1024
 
@@ -54,6 +56,7 @@ class PredictionWriter:
         top_k: int = TOP_NAMES,
         computed: Computed | None = None,
         settings: Mapping[str, Any] | None = None,
+        remarks: Sequence[str] = (),
     ) -> None:
         """Open the file.
 
@@ -64,6 +67,7 @@ class PredictionWriter:
             computed: device and precision.
             settings: what the rows are made with, ready for JSON. The rows of a writer that did not come to its end
                 then stay if this one has the same settings; see `was_there`. None: nothing stays.
+            remarks: further columns, some of `REMARKS`.
 
         Raises:
             ValueError: see `check_predictions_file`.
@@ -73,7 +77,8 @@ class PredictionWriter:
         self._names, self._top_k = tuple(class_names), min(top_k, len(class_names))
         self._computed = computed or Computed()
         ranks = [f"{what}{rank}" for rank in range(1, self._top_k + 1) for what in ("name", "probability")]
-        self.columns = ("path", "class", "correct", *ranks, "error", "device", "precision")
+        self._remarks = tuple(remarks)
+        self.columns = ("path", "class", "correct", *ranks, *remarks, "error", "device", "precision")
         file = Path(file)
         file.parent.mkdir(parents=True, exist_ok=True)
         self._note = file.with_name(f".{file.name}.unfinished")
@@ -105,8 +110,16 @@ class PredictionWriter:
         self._there[shown] -= 1
         return self._there[shown] >= 0
 
-    def write(self, path: object, scores: Tensor | None = None, labels: Sequence[int] = (), error: str = "") -> None:
-        """Write a row: of a video with scores (K,) in [0, 1], or of one that could not be read, with an error.
+    def write(
+        self,
+        path: object,
+        scores: Tensor | None = None,
+        labels: Sequence[int] = (),
+        error: str = "",
+        remarks: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a row: of a video with scores (K,) in [0, 1], or of one that could not be read, with an error; and what
+        else is said of it, where such columns were asked for.
 
         Raises:
             OSError: the system refuses, as on a full disk; the rows before are whole.
@@ -119,6 +132,9 @@ class PredictionWriter:
             row["correct"] = chosen[0] in labels if labels else None
             for rank, (index, probability) in enumerate(zip(chosen, best.values.tolist(), strict=True), start=1):
                 row |= {f"name{rank}": self._names[index], f"probability{rank}": probability}
+        for name in self._remarks:
+            value = (remarks or {}).get(name)
+            row[name] = format_labels(value) if isinstance(value, list) else value
         row |= {"error": error or None, "device": self._computed.device, "precision": self._computed.precision}
         self._table.write(row, scores)
 
@@ -141,7 +157,7 @@ def check_predictions_file(file: str | Path) -> None:
     if suffix not in FORMATS:
         raise ValueError(f"{file}: name a file that ends in {', '.join(FORMATS)}")
     if suffix == ".parquet":
-        _import_pyarrow(file)
+        import_pyarrow(file)
 
 
 def write_predictions(
@@ -215,8 +231,8 @@ class _ParquetFile:
     """Rows go to a temporary file, which takes its place at the end; a file that was there before goes at once."""
 
     def __init__(self, file: Path, columns: Sequence[str], class_names: Sequence[str]) -> None:
-        arrow, parquet = _import_pyarrow(file)
-        kinds = {"correct": arrow.bool_(), "probability": arrow.float32()}
+        arrow, parquet = import_pyarrow(file)
+        kinds = {"correct": arrow.bool_(), "probability": arrow.float32(), "known": arrow.float32()}
         fields = [(name, kinds.get(name.rstrip("0123456789"), arrow.string())) for name in columns]
         schema = arrow.schema([*fields, ("probabilities", arrow.list_(arrow.float32()))])
         self._schema = schema.with_metadata({"class_names": json.dumps(list(class_names))})
@@ -240,7 +256,8 @@ class _ParquetFile:
         self._rows = []
 
 
-def _import_pyarrow(file: str | Path) -> tuple[Any, Any]:
+def import_pyarrow(file: str | Path) -> tuple[Any, Any]:
+    """The package and its parquet module, for a file of this name; ValueError if it is not installed."""
     try:
         import pyarrow
         import pyarrow.parquet

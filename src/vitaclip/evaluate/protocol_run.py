@@ -81,6 +81,7 @@ class PartResult:
             "videos_listed": len(self.part.samples),
             "videos_scored": self.result.num_videos,
             **asdict(self.result),
+            **({"decision": asdict(self.evaluated.decision)} if self.evaluated.decision else {}),
             "text": self.texts.note,
             "templates": self.texts.templates,
             "class_names": self.texts.names,

@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vitaclip.settings import from_dict
 from vitaclip.untrusted import YamlFolder, read_yaml
@@ -14,15 +14,22 @@ RECIPES = YamlFolder(Path(str(files("vitaclip.recipes"))), "recipe")
 VIEWS = YamlFolder(RECIPES.folder / "views", "way of testing")
 
 
-def load_recipe(name_or_file: str) -> "TrainConfig":
-    """A recipe as a config.
+def load_recipe(name_or_file: str, **settings: Any) -> "TrainConfig":
+    """A recipe as a config, with some settings changed; of a group, those that are named.
 
     Raises:
         ValueError: if there is no such recipe, or it is not a mapping of known fields.
 
-    >>> load_recipe("k400_vitb16_8f").model.num_frames
+    >>> load_recipe("k400_vitb16_8f", out="runs/first", data={"workers": 4}).model.num_frames
     8
     """
     from vitaclip.train.config import TrainConfig  # here, because torch comes with it, which help must not wait for
 
-    return from_dict(TrainConfig, read_yaml(RECIPES.find(name_or_file), "`vitaclip list recipes` shows some"))
+    recipe = read_yaml(RECIPES.find(name_or_file), "`vitaclip list recipes` shows some")
+    return from_dict(TrainConfig, _changed(recipe, settings))
+
+
+def _changed(values: Any, settings: Any) -> Any:
+    if not isinstance(values, dict) or not isinstance(settings, dict):
+        return settings
+    return values | {name: _changed(values.get(name), value) for name, value in settings.items()}

@@ -296,3 +296,13 @@ class Trainer:
             " with runtime.precision = float32, or start in another folder with a lower optim.learning_rate, or look at"
             f" the step's videos: {', '.join(files[:_SHOWN_FILES])}{more}"
         )
+
+
+def train(config: TrainConfig) -> VideoModel:
+    """Train to the end, or go on with a run that stopped; the model is in `OUT/model` too.
+
+    >>> import vitaclip
+    >>> config = vitaclip.load_recipe("own_videos", out="runs/doors", data={"train": "my_videos/"})  # doctest: +SKIP
+    >>> model = vitaclip.train(config)  # doctest: +SKIP
+    """
+    return Trainer(config).fit()

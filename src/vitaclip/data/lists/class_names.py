@@ -26,15 +26,16 @@ _HEADING = re.compile(
 
 def choose_classes(classes: str) -> tuple[str, ...]:
     """Class names from what a setting says: an existing file with one a line goes first, then names with commas
-    between, then the name of a data set of the catalogue (whose wording is taken).
+    between, then the name of a data set of the catalogue (whose wording is taken). A text with blanks is one name, if
+    it has no ending as a file would.
 
     Raises:
         ValueError: if it is none of them, or a name comes twice.
     """
     if os.path.isfile(classes):  # noqa: PTH113 - pathlib's raises where names with commas are too long for a path
         return read_class_names(classes)
-    if "," in classes:
-        return check_class_names([name.strip() for name in classes.split(",")], "classes")
+    if "," in classes or (" " in classes.strip() and not Path(classes).suffix):
+        return check_class_names([name.strip() for name in classes.rstrip(", ").split(",")], "classes")
     if classes in dataset_names():
         return load_dataset_classes(classes).prompts
     what = f"neither a file nor a data set of the catalogue{did_you_mean(classes, dataset_names())}"

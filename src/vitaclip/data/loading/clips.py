@@ -3,6 +3,8 @@
 Axes: V views of a video, T frames, S x S pixels of a crop.
 """
 
+import itertools
+import math
 import zlib
 from dataclasses import asdict, dataclass, field
 from functools import partial
@@ -22,7 +24,7 @@ from vitaclip.data.config import (
     VideoLimits,
     ViewsConfig,
 )
-from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error
+from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, as_video_error
 from vitaclip.data.reading.decode import open_source
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
@@ -32,6 +34,8 @@ from vitaclip.data.transforms.geometry import FrameFit, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
 from vitaclip.settings import Config, PositiveInt, bounds, require
 
+_MAX_WINDOW_FRAMES = MAX_VIEW_FRAMES // 4
+"""Frames of all windows of a video: with what they were cut from, they fit into the memory that a worker may take."""
 LoadedVideo = tuple[Tensor, np.ndarray]
 """Views of a video, uint8 (V, T, 3, S, S), and the (clips, T) numbers of the frames that the clips consist of."""
 
@@ -129,12 +133,36 @@ class EvalViews(Config):
         """`read`, and the numbers of the frames, from 0, that the clips consist of."""
         with as_video_error(path), open_source(path, *self.options) as source:
             indices = self.sampling.views(source.num_frames, self.temporal_views)
-            # Clips may share frames: each is decoded and resized once.
-            distinct, inverse = np.unique(indices, return_inverse=True)
-            frames = source.frames(distinct, partial(self.fit.resize, size=round(self.size / self.crop)))
+            return self._show(source, indices), indices
+
+    def windows(self, path: VideoPath, seconds: float = 0.0) -> tuple[Tensor, np.ndarray]:
+        """A video in windows of some seconds, each of which is looked at like a video of its own; 0: one window of all.
+
+        Returns:
+            The views, uint8 (W, V, T, 3, S, S), and (W, 2) where each window starts and ends, in seconds.
+
+        Raises:
+            VideoError: the windows are so many that their frames do not fit into memory.
+        """
+        with as_video_error(path), open_source(path, *self.options) as source:
+            length = max(1, round(seconds * source.fps)) if seconds else source.num_frames
+            edges = np.append(np.arange(0, source.num_frames, length), source.num_frames)
+            if (frames := (len(edges) - 1) * math.prod(self.shape[:2])) > _MAX_WINDOW_FRAMES:
+                fewer = f"more than {_MAX_WINDOW_FRAMES:,}; take longer windows, or fewer views of each"
+                raise VideoError(f"{path}: its {len(edges) - 1:,} windows have {frames:,} frames together, {fewer}")
+            spans = itertools.pairwise(edges.tolist())
+            clips = [start + self.sampling.views(end - start, self.temporal_views) for start, end in spans]
+            views = self._show(source, np.concatenate(clips)).unflatten(0, (len(clips), -1))
+            return views, np.stack([edges[:-1], edges[1:]], axis=1) / source.fps
+
+    def _show(self, source: VideoSource, indices: np.ndarray) -> Tensor:
+        """The crops of clips, of which indices (clips, T) are the frames: (clips x crops, T, 3, S, S)."""
+        # Clips may share frames: each is decoded and resized once.
+        distinct, inverse = np.unique(indices, return_inverse=True)
+        frames = source.frames(distinct, partial(self.fit.resize, size=round(self.size / self.crop)))
         crops = spatial_views(frames, self.size, self.spatial_crops)  # (crops, distinct frames, 3, S, S)
         views = crops[:, torch.from_numpy(inverse.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
-        return views.transpose(0, 1).flatten(0, 1).contiguous(), indices
+        return views.transpose(0, 1).flatten(0, 1).contiguous()
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:

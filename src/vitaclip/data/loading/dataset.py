@@ -6,7 +6,7 @@ Axes: V views of a video, T frames, S x S pixels of a crop.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from vitaclip.data.rng import Stream, generator
 from vitaclip.data.workers import reading
 
 OnError = Literal["raise", "skip"]
+ResultT = TypeVar("ResultT")
 
 _MAX_TRIES = 10
 
@@ -48,7 +49,6 @@ class _Videos:
             raise ValueError("the list of videos is empty: give at least one")
         self.samples, self.on_error = tuple(samples), on_error
         self.most_labels = max(len(sample.labels) for sample in samples)
-        self.first = 0
         self.refused: dict[int, str] = {}
         """What is wrong with each video that hung or killed the worker that read it, by its index. Such videos are
         refused from then on: they cost the time limit, or a worker, once and not in every epoch."""
@@ -59,13 +59,12 @@ class _Videos:
     def _read(self, index: int, read: Callable[[VideoPath], Tensor]) -> Tensor | str:
         """What is read of a video, or what is wrong with it if broken videos are skipped."""
         sample = self.samples[index]
-        try:
-            with as_video_error(sample.path), reading(self.first + index, sample.path):
-                return read(sample.path)
-        except VideoError as error:
-            if self.on_error == "raise":
-                raise VideoError(sample.located(str(error))) from error
-            return sample.located(str(error))
+        found = attempt(read, sample.path, index)
+        if isinstance(found, Tensor):
+            return found
+        if self.on_error == "raise":
+            raise VideoError(sample.located(str(found))) from found
+        return sample.located(str(found))
 
 
 class TrainDataset(_Videos):
@@ -126,26 +125,28 @@ class TrainDataset(_Videos):
 class EvalDataset(_Videos):
     """Test samples: the same views of every video, every time."""
 
-    def __init__(
-        self, samples: Sequence[VideoSample], views: ViewReader, on_error: OnError = "raise", first: int = 0
-    ) -> None:
-        """Args:
-        samples: the videos.
-        views: reads the views of a video.
-        on_error: what a broken video does: "raise" stops, "skip" gives a sample without video.
-        first: index of the first sample in a longer list, of which these are a part.
-        """
+    def __init__(self, samples: Sequence[VideoSample], views: ViewReader, on_error: OnError = "raise") -> None:
+        """`on_error` says what a broken video does: "raise" stops, "skip" gives a sample without video."""
         super().__init__(samples, on_error)
-        self.views, self.first = views, first
+        self.views = views
 
     def __getitem__(self, index: int) -> Sample:
-        """The views of video `index` of these.
+        """The views of video `index` of the list.
 
         Raises:
             VideoError: the video is broken and `on_error` is "raise".
         """
-        video, labels, number = self._read(index, self.views.read), self.samples[index].labels, self.first + index
-        return Sample(None, labels, number, (video,)) if isinstance(video, str) else Sample(video, labels, number)
+        video, labels = self._read(index, self.views.read), self.samples[index].labels
+        return Sample(None, labels, index, (video,)) if isinstance(video, str) else Sample(video, labels, index)
+
+
+def attempt(read: Callable[[VideoPath], ResultT], path: VideoPath, number: int) -> ResultT | VideoError:
+    """What is read of a video, whose number tells it from the others, or why it cannot be read."""
+    try:
+        with as_video_error(path), reading(number, path):
+            return read(path)
+    except VideoError as error:
+        return error
 
 
 def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

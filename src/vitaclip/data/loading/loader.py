@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.labels import label_tensor
-from vitaclip.data.lists.video_list import VideoSample
-from vitaclip.data.loading.clips import ViewReader
-from vitaclip.data.loading.dataset import EvalDataset, OnError, Sample, TrainDataset
+from vitaclip.data.loading.dataset import EvalDataset, Sample, TrainDataset, attempt
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import Outcome, WorkerPool
 
 BatchT = TypeVar("BatchT")
 JobT = TypeVar("JobT")
+ResultT = TypeVar("ResultT")
 
 _BATCHES_AHEAD = 2
 """Batches that each worker has to make, at most."""
@@ -107,36 +108,35 @@ def eval_batches(
 
 
 @dataclass(frozen=True, eq=False)
-class _Stretch:
-    """Samples that follow each other in a stream."""
+class _VideoJob:
+    """A video of a stream."""
 
-    first: int
-    samples: tuple[VideoSample, ...]
+    number: int
+    path: VideoPath
 
 
-def stream_batches(
-    samples: Iterable[VideoSample],
-    views: ViewReader,
-    on_error: OnError,
-    batch_size: int,
+def stream_videos(
+    read: Callable[[VideoPath], ResultT],
+    paths: Iterable[VideoPath],
     workers: int = 0,
+    ahead: int = 1,
     time_limit_seconds: float = 0.0,
-) -> Iterator[EvalBatch]:
-    """`eval_batches` of samples that may have no end: they are taken no further ahead than the workers read, and travel
-    to them with each batch, because videos in memory are part of them. Indices count the samples from 0."""
-    stretches = _stretches(iter(samples), batch_size)
-    return _load(partial(_stream_batch, views, on_error), {}, stretches, workers, time_limit_seconds)
+) -> Iterator[ResultT | VideoError]:
+    """What is read of each video, in order, or the error of one that cannot be read.
+
+    Args:
+        read: can be pickled.
+        paths: the videos; there may be no end of them, since none is taken further ahead than it says.
+        workers: processes that read; 0 = read here.
+        ahead: videos that may be read and not yet asked for, at least; each worker has two in any case.
+        time_limit_seconds: see `train_batches`.
+    """
+    jobs = (_VideoJob(number, path) for number, path in enumerate(paths))
+    return _load(partial(_read_job, read), {}, jobs, workers, time_limit_seconds, ahead)
 
 
-def _stretches(samples: Iterator[VideoSample], length: int) -> Iterator[_Stretch]:
-    first = 0
-    while some := tuple(islice(samples, length)):
-        yield _Stretch(first, some)
-        first += length
-
-
-def _stream_batch(views: ViewReader, on_error: OnError, stretch: _Stretch) -> EvalBatch:
-    return _eval_batch(EvalDataset(stretch.samples, views, on_error, stretch.first), len(stretch.samples), 0)
+def _read_job(read: Callable[[VideoPath], ResultT], job: _VideoJob) -> ResultT | VideoError:
+    return attempt(read, job.path, job.number)
 
 
 def _train_batch(dataset: TrainDataset, batch_size: int, places: range, step: int) -> TrainBatch:
@@ -163,7 +163,12 @@ def _collate(dataset: TrainDataset | EvalDataset, samples: Sequence[Sample]) -> 
 
 
 def _load(
-    make: Callable[[JobT], BatchT], refused: dict[int, str], jobs: Iterable[JobT], workers: int, time_limit: float
+    make: Callable[[JobT], BatchT],
+    refused: dict[int, str],
+    jobs: Iterable[JobT],
+    workers: int,
+    time_limit: float,
+    ahead: int = 1,
 ) -> Iterator[BatchT]:
     """The batches of these jobs, in this order, whatever happens to the workers that make them.
 
@@ -173,10 +178,11 @@ def _load(
     if not workers:
         yield from map(make, jobs)
         return
+    most = max(_BATCHES_AHEAD * workers, ahead)
     waiting, due, made, failures = iter(jobs), deque[JobT](), dict[JobT, Outcome[JobT, BatchT]](), Counter[JobT]()
     with WorkerPool(make, workers, time_limit or math.inf, refused) as pool:
         while True:
-            for job in islice(waiting, max(0, _BATCHES_AHEAD * workers - pool.pending - len(made))):
+            for job in islice(waiting, max(0, most - pool.pending - len(made))):
                 due.append(job)
                 pool.submit(job)
             if not due:

@@ -39,7 +39,6 @@ from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import FrameArray, FrameFolder, VideoSource, is_frame_folder
 from vitaclip.data.reading.span_decoder import IndexMismatchError, SpanDecoder
 
-_FALLBACK_FPS = 25.0  # what FFmpeg assumes for a stream that states no rate
 _LONGEST_GAP = 250  # frames: what is lost with one key frame at encoders' usual settings
 
 
@@ -115,6 +114,8 @@ class Video(VideoSource):
         self._spans = SpanDecoder(container, stream, index) if index else None
         if found is not None:
             self.num_frames = found if isinstance(found, int) else len(found.places)
+        if rate := stream.average_rate or stream.guessed_rate:
+            self.fps = float(rate)
         if index and len(index.packet_times) > 1:
             step = float(np.median(np.diff(np.sort(index.packet_times)))) * float(stream.time_base or 0)
             if step * self.num_frames > 3600 * limits.hours:
@@ -135,12 +136,6 @@ class Video(VideoSource):
         if count == 0:
             raise self._error("holds no frame that can be decoded: copy it again or leave it out")
         return count
-
-    @cached_property
-    def fps(self) -> float:
-        """Average frames per second as the file states them (25 if it says nothing)."""
-        rate = self._stream.average_rate or self._stream.guessed_rate
-        return float(rate) if rate else _FALLBACK_FPS
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
         for number, frame in self._decode(wanted):

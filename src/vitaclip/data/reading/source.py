@@ -33,6 +33,8 @@ class VideoSource(ABC):
     """Frames that are read by their numbers. `open_source` opens one."""
 
     path: VideoPath
+    fps: float = 25.0
+    """Average frames per second as the file states them; FFmpeg's own assumption where nothing does."""
 
     @property
     @abstractmethod

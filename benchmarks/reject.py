@@ -1,0 +1,153 @@
+"""None of these, and sets of a stated coverage, on the miniature world (synthetic): what background texts are worth.
+
+    python benchmarks/reject.py --out reject
+
+Candidates are the names of the trained classes. Unknown videos show classes that have no name among them, of three
+kinds: the 72 classes of colour-shape pairs that were never trained; a shape that no candidate names; a motion that
+none names. Of the last two no recombined name can be what is unknown, and the model's other classes are withheld. Both
+models see the same frames: 3 clips of a video. Sets are measured on 100 random halves of two lists of known videos,
+whose other half is the calibration. No label is used but for what is called calibrated. The features stay in the
+folder `--out`, so that another table costs no video.
+"""
+
+import argparse
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch import Tensor
+
+from vitaclip.evaluate.class_texts import encode_classes
+from vitaclip.evaluate.decision import Calibration, Decider, DecisionConfig, auroc, false_positive_rate
+from vitaclip.evaluate.metrics import Scores
+from vitaclip.evaluate.scoring import fuse_views
+from vitaclip.miniature import world
+from vitaclip.miniature.videos import write_clip
+from vitaclip.model import VideoModel
+from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
+
+LISTS = {"known": (world.trained_classes(), 2, 0), "unseen": (world.novel_classes(), 6, 0)}
+"""Of each list its classes, the videos of a class, and the number of the first."""
+LISTS["calibration"] = (world.trained_classes(), 2, 50)
+CANDIDATES: dict[str, Callable[[str], bool]] = {
+    "unseen pairs": lambda _: True,
+    "unnamed shape": lambda name: "key" not in name,
+    "unnamed motion": lambda name: "spinning" not in name,
+}
+COVERAGES = (0.9, 0.95, 0.99)
+Features = dict[str, tuple[Tensor, list[str]]]
+"""Of each list the features (n, V, D) and the names of the videos' classes."""
+
+
+def models() -> dict[str, VideoModel]:
+    """The shipped prompts, and the same towers without any."""
+    return {
+        "1200 steps of prompts": VideoModel.from_pretrained("miniature"),
+        "frozen CLIP": VideoModel.from_backbone("miniature"),
+    }
+
+
+def embed(seed: int) -> dict[str, Features]:
+    """The features of all lists, by model."""
+    runtime = RuntimeConfig(device="cpu", precision="float32")
+    predictors = {name: Predictor(model, runtime=runtime) for name, model in models().items()}
+    reader = next(iter(predictors.values())).reader
+    found: dict[str, Features] = {name: {} for name in predictors}
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "clip.mp4"
+        for part, (names, count, first) in LISTS.items():
+            labels = [name for name in names for _ in range(count)]
+            rows: dict[str, list[Tensor]] = {name: [] for name in predictors}
+            for number, name in enumerate(labels):
+                write_clip(file, 100 + seed, world.class_id_of(name), first + number % count, 96, 24)
+                views = reader.read(file)
+                for model, predictor in predictors.items():
+                    rows[model].append(predictor.encode_views(views))
+            for model in predictors:
+                found[model][part] = torch.stack(rows[model]), labels
+    return found
+
+
+def rejection(model: VideoModel, features: Features, named: Callable[[str], bool]) -> dict[str, float]:
+    """How well unknown videos are told from known ones without a label, and by a calibration."""
+    names = [name for name in world.trained_classes() if named(name)]
+    texts = encode_classes(model, names)
+    model.class_names = ()  # withheld: among them are names of what is unknown
+    decider = Decider(model, texts, DecisionConfig(reject=True))
+    assert decider.background is not None
+
+    def pick(lists: Sequence[str], wanted: Callable[[str], bool]) -> Tensor:
+        rows = [(f, label) for part in lists for f, label in zip(*features[part], strict=True)]
+        return torch.stack([f for f, label in rows if wanted(label)])
+
+    others = {name for name in world.class_names() if not named(name)} or set(world.novel_classes())
+    known, unknown = pick(["known"], names.__contains__), pick(["known", "unseen"], others.__contains__)
+    evidence, none = (decider.evidence(each, "softmax") for each in (known, unknown))
+    confidence = [fuse_views(model, each, texts.features).amax(dim=1) for each in (known, unknown)]
+    calibrated = decider.evidence(pick(["calibration"], names.__contains__), "softmax")
+    calibration = Calibration((), (), {name: tuple(each.sort().values.tolist()) for name, each in calibrated.items()})
+    return {
+        "AUROC of the top probability": auroc(*confidence),
+        "of the top logit": auroc(evidence["logit"], none["logit"]),
+        "of background texts": auroc(evidence["known"], none["known"]),
+        "FPR at 95 %": false_positive_rate(evidence["known"], none["known"]),
+        "kept": float((evidence["known"] >= 0.5).double().mean()),
+        "rejected": float((none["known"] < 0.5).double().mean()),
+        "kept, calibrated": 1 - float(calibration.strange(evidence, 0.95).double().mean()),
+        "rejected, calibrated": float(calibration.strange(none, 0.95).double().mean()),
+        "background": float(len(decider.background.names)),
+    }
+
+
+def sets(model: VideoModel, features: Features) -> dict[str, float]:
+    """Coverage and mean size of conformal sets."""
+    names = world.trained_classes()
+    texts = encode_classes(model, names)
+    both = [features[part] for part in ("known", "calibration")]
+    probabilities = torch.cat([fuse_views(model, rows, texts.features) for rows, _ in both])
+    labels = torch.tensor([names.index(label) for _, listed in both for label in listed])
+    found: dict[str, list[float]] = {}
+    for draw in range(100):
+        order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(draw))
+        half, other = order.chunk(2)
+        calibration = Calibration.fit(Scores(probabilities[half], labels[half], half), {}, names)
+        for coverage in COVERAGES:
+            chosen = calibration.sets(probabilities[other], coverage)
+            hit = float(chosen.gather(1, labels[other, None]).double().mean())
+            found.setdefault(f"coverage at {coverage:.0%}", []).append(hit)
+            found.setdefault(f"size at {coverage:.0%}", []).append(float(chosen.sum(dim=1).double().mean()))
+    return {name: statistics.fmean(values) for name, values in found.items()}
+
+
+def row(name: str, seeds: Sequence[dict[str, float]]) -> None:
+    """Print the means of some seeds with the smallest and the largest."""
+    for what in seeds[0]:
+        values = [each[what] for each in seeds]
+        print(f"{name:45} {what:30} {statistics.fmean(values):8.4f}  ({min(values):.4f} to {max(values):.4f})")
+
+
+def main() -> None:
+    """Embed what is not embedded yet, and print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True, help="folder of the features")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    options.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    by_seed = []
+    for seed in range(options.seeds):
+        file = options.out / f"features_{seed}.pt"
+        if not file.exists():
+            torch.save(embed(seed), file)
+        by_seed.append(torch.load(file, weights_only=True))
+    for name, model in models().items():
+        for candidates, named in CANDIDATES.items():
+            row(f"{name}, {candidates}", [rejection(model, each[name], named) for each in by_seed])
+        row(f"{name}, sets", [sets(model, each[name]) for each in by_seed])
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""`vitaclip embed`."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+from vitaclip.cli.command import argument
+from vitaclip.cli.options import DATA_SETTINGS, VideosCommand, check_outputs
+from vitaclip.cli.screen import counting_bar, print_error, progress_bars, terminal
+from vitaclip.data.workers import expect_processes
+from vitaclip.evaluate.embeddings import Embeddings, check_embeddings_file
+from vitaclip.predictor import Predictor
+from vitaclip.settings import NonNegativeFloat
+
+
+@dataclass(frozen=True, kw_only=True)
+class Embed(VideosCommand):
+    """Write a vector for each video, or for each window of a video, with its path, its times, the model and the
+    fingerprint of its weights. Vectors of one model compare by their cosine.
+
+    examples:
+      vitaclip embed my_videos/ --model runs/doors --out vectors.parquet
+      vitaclip embed clip.mp4 --window_seconds 10 --out clip.npz
+    """
+
+    shown: ClassVar[tuple[str, ...]] = (
+        *("model", "backbone", "window_seconds", "out", "views", "data.workers", "runtime.device"),
+    )
+    kept: ClassVar[Mapping[str, Collection[str]]] = {"data": (*DATA_SETTINGS, "on_error")}
+    out: str = argument("", required=True)
+    """Write to this .parquet, .npz or .safetensors file."""
+    window_seconds: NonNegativeFloat = 0.0
+    """Cut each video into windows of this length, each with a vector. 0: one vector for each video."""
+
+    def run(self) -> int:
+        """Embed every file; 1 if some could not be read."""
+        check_embeddings_file(self.out)
+        command = self.with_model_first()
+        paths = command.find_videos()
+        check_outputs(command, self.out)
+        expect_processes(self.data)  # they start while the model is loaded
+        predictor = Predictor(command.load_model(), views=self.views, runtime=self.runtime, data=self.data)
+        predictor.name = command.model_name
+        with progress_bars(terminal(stderr=True)) as progress:
+            found = predictor.embed(paths, self.window_seconds, counting_bar(progress, "embedding", len(paths)))
+            vectors = Embeddings.collect(found, predictor.provenance(self.window_seconds))
+        vectors.save(self.out)
+        terminal().print(f"{len(vectors.paths)} vectors are in {self.out}")
+        for error in vectors.errors:
+            print_error(error)
+        return 1 if vectors.errors else 0
