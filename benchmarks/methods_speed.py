@@ -32,6 +32,7 @@ PARTS = {
     "evl": {"context": {}, "pool": {"name": "decode"}, "head": {"name": "classifier"}},
     "xclip": {
         "context": {"summary": {}},
+        "centre": False,
         "pool": {"name": "integrate"},
         "head": {"name": "video_read"},
         "train": "image",
