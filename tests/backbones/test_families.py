@@ -142,6 +142,14 @@ def test_context_is_not_turned_and_trains() -> None:
     torch.testing.assert_close(block(x, [x[:, :1]], rope=rope), twice[:, 1:], rtol=1e-12, atol=1e-12)
 
 
+def test_a_tower_trains_after_inference() -> None:
+    model, video = golden_model("eva02", context={"global": {"count": 2}}), golden_video("eva02")
+    with torch.inference_mode():
+        before = model.encode_video(video)
+    model.encode_video(video).sum().backward()
+    assert torch.equal(model.encode_video(video).detach(), before)
+
+
 @pytest.mark.parametrize("case", NAMES)
 def test_towers_of_all_families_are_saved_and_read(case: str, tmp_path: Path) -> None:
     weights = read_tower(CASES / case)

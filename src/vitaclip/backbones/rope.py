@@ -25,8 +25,12 @@ def rotations(config: VisionConfig, like: Tensor) -> Tensor | None:
 
 
 @lru_cache(maxsize=8)
+@torch.inference_mode(False)
 def _rotations(config: VisionConfig, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Angles are computed in float64, so that each precision gets the nearest number. A class token is not turned."""
+    """Angles are computed in float64, so that each precision gets the nearest number. A class token is not turned.
+
+    What was made in inference mode could not be used in training, so that mode is left here.
+    """
     quarter = config.width // config.heads // 4
     frequency = _BASE ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
     along = torch.arange(config.grid_side, dtype=torch.float64)
