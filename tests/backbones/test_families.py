@@ -10,14 +10,15 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 import peers
-from tiny import all_kinds, tiny_tokenizer
+from tiny import all_kinds, tiny_backbone, tiny_tokenizer
 from tower_case import feature_places, read_tower, tower_errors
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.longclip import TABLE as LONGCLIP
 from vitaclip.backbones.families.timm import VISION
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.known import KnownBackbone, known_backbones, licence_notice
-from vitaclip.backbones.loading import Backbone, save_backbone
+from vitaclip.backbones.loading import Backbone, load_backbone, save_backbone
+from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.rope import rotations
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
@@ -167,7 +168,18 @@ def test_listed_backbones_have_the_parameters_stated(known: KnownBackbone) -> No
     assert known.parameters == " + ".join(f"{count / 1e6:.0f}" for count in counts)
 
 
-def test_restrictive_licences_are_said() -> None:
+def test_tokenizer_is_missed_before_weights_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    siglip(32, 0).save_pretrained(tmp_path)
+    monkeypatch.setattr(StateFile, "read", lambda self: pytest.fail("the weights were read"))
+    with pytest.raises(ValueError, match="no tokenizer in it"):
+        load_backbone(tmp_path)
+
+
+def test_restrictive_licences_are_said(tmp_path: Path) -> None:
+    folder = tmp_path / "metaclip-2"
+    backbone = tiny_backbone()
+    with pytest.warns(UserWarning, match="not for commercial use"):
+        load_backbone(save_backbone(backbone.clip, backbone.tokenizer, folder))
     assert "not for commercial use" in licence_notice("facebook/metaclip-2-worldwide-huge-quickgelu")
     assert "research" in licence_notice("timm/MobileCLIP2-L-14-OpenCLIP")
     assert not licence_notice("facebook/PE-Core-B16-224")

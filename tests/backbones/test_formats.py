@@ -216,7 +216,7 @@ def test_other_open_clip_models_are_refused_with_reason(folder: Path, reason: st
 def test_unknown_family_names_those_that_are_near(folder: Path) -> None:
     state = {name.replace("visual.", "vision."): value for name, value in peers.openai_clip().state_dict().items()}
     torch.save(state, folder / "clip.pt")
-    with pytest.raises(ValueError, match=r"near are OpenAI and open_clip \('visual\.conv1\.weight' where it has"):
+    with pytest.raises(ValueError, match=r"near are .*OpenAI and open_clip \('visual\.conv1\.weight' where it has"):
         load_backbone(folder / "clip.pt")
 
 

@@ -1,6 +1,6 @@
 """Which format a file or folder with a CLIP is in, and how to read it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import SequenceMatcher, get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -18,7 +18,13 @@ from vitaclip.strings import one_line
 from vitaclip.untrusted import reading
 
 
-def read_clip(path: Path, activation: Activation | None = None, backbone: CLIPWeights | None = None) -> CLIPWeights:
+def read_clip(
+    path: Path,
+    activation: Activation | None = None,
+    backbone: CLIPWeights | None = None,
+    *,
+    before: Callable[[CLIPWeights], object] = lambda planned: None,
+) -> CLIPWeights:
     """Read a CLIP of any known format.
 
     The format, the config and all shapes are judged before a number is read, so that a file which is no CLIP, or which
@@ -28,6 +34,8 @@ def read_clip(path: Path, activation: Activation | None = None, backbone: CLIPWe
         path: a weight file, or a folder with one and the config that belongs to it.
         activation: what the format does not tell; an error if it tells another.
         backbone: what a checkpoint was trained on, if it lacks that; an error for any other file.
+        before: called with the weights while they are still on the `meta` device, to refuse what else is wrong before
+            gigabytes are read.
 
     Raises:
         ValueError: if the format is unknown, a key is left over or missing, shapes and config do not fit, a number is
@@ -44,6 +52,7 @@ def read_clip(path: Path, activation: Activation | None = None, backbone: CLIPWe
             CLIP.from_state(planned.config, planned.state)
         except RuntimeError as error:
             raise ValueError(f"{file}: weights and config do not fit ({one_line(error)})") from error
+        before(planned)
         weights = _interpret(file, opened.read(), activation, backbone)
         to_float32(weights.state)
         if weights.trained is not None:
@@ -108,5 +117,5 @@ def _near_families(state: Mapping[str, Tensor]) -> str:
             likeness = SequenceMatcher(None, family.key, name).ratio()
             near.append((likeness, f"{family.name} ({family.key!r} where it has {name!r})"))
     if near:
-        return f"near are {', '.join(text for _, text in sorted(near, reverse=True)[:3])}"
+        return f"near are {', '.join(text for _, text in sorted(near, reverse=True)[:4])}"
     return f"known are those of {', '.join(family.name for family in families())}"

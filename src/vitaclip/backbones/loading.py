@@ -1,6 +1,7 @@
 """Backbones: a CLIP with its tokenizer, from wherever it is and in whatever format, and to a folder of ours."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from vitaclip.backbones.config import Activation, TextConfig
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import locate
+from vitaclip.backbones.known import licence_notice
 from vitaclip.backbones.vocabulary_files import TOKENIZER_FILES, read_vocabulary
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.settings import to_dict
@@ -84,13 +86,24 @@ def load_backbone(source: str | Path, *, activation: Activation | None = None, i
     >>> load_backbone("miniature").fingerprint
     'f8560cd697f63887'
     """
-    return build_backbone(read_clip(locate(str(source)), activation), str(source), image_size=image_size)
+    found: list[Tokenizer] = []
+    weights = read_clip(locate(str(source)), activation, before=lambda planned: found.append(tokenizer_of(planned)))
+    if notice := licence_notice(str(source)):
+        warnings.warn(f"{source}: the licence of these weights is {notice}", stacklevel=2)
+    return build_backbone(weights, str(source), image_size=image_size, tokenizer=found[0])
 
 
-def build_backbone(weights: CLIPWeights, name: str, *, image_size: int = 0) -> Backbone:
-    """The backbone that is made of these weights; see `load_backbone`."""
+def tokenizer_of(weights: CLIPWeights) -> Tokenizer:
+    """The tokenizer of weights, which may be on the `meta` device."""
+    return find_tokenizer(weights.folder, weights.config.text)
+
+
+def build_backbone(
+    weights: CLIPWeights, name: str, *, image_size: int = 0, tokenizer: Tokenizer | None = None
+) -> Backbone:
+    """The backbone that is made of these weights; see `load_backbone`. The tokenizer is looked for if none is given."""
     clip = CLIP.from_state(weights.config, weights.state)
-    tokenizer = find_tokenizer(weights.folder, clip.config.text)
+    tokenizer = tokenizer or tokenizer_of(weights)
     identity = fingerprint(clip.state_dict())
     if weights.fingerprint not in ("", identity):
         raise ValueError(
