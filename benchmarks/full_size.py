@@ -22,14 +22,14 @@ from vitaclip.backbones.loading import Backbone
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.data.config import DataConfig
 from vitaclip.data.loading.loader import TrainBatch
-from vitaclip.evaluate.scoring import encode_views, fuse_views
+from vitaclip.evaluation.scoring import encode_views, fuse_views
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.learned_text import lay_out
 from vitaclip.runtime import RuntimeConfig, autocast
-from vitaclip.train.config import OptimConfig, TrainConfig
-from vitaclip.train.optim import build_optimizer
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.config import OptimConfig, TrainConfig
+from vitaclip.training.optim import build_optimizer
+from vitaclip.training.trainer import Trainer
 
 SIZES = {"b16": (16, 768, 12, 512), "l14": (14, 1024, 24, 768)}
 """ViT-B/16 and ViT-L/14: patch, image width and depth, text width."""

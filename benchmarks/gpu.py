@@ -204,7 +204,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     from vitaclip.data.loading.dataset import EvalDataset
     from vitaclip.data.loading.loader import eval_batches
     from vitaclip.data.sampling import FrameSampling
-    from vitaclip.evaluate.scoring import encode_views
+    from vitaclip.evaluation.scoring import encode_views
 
     count, cores = (4, 2) if options.small else (480, os.cpu_count() or 1)
     model = build("b16", 8, options).to(options.device).eval()

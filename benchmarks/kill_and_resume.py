@@ -27,7 +27,7 @@ from small_world import train_config, write_small_world
 from torchrun import LAUNCHER
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.settings import to_dict
-from vitaclip.train.config import OptimConfig
+from vitaclip.training.config import OptimConfig
 
 STEPS_A_KILL = 12
 

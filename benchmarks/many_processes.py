@@ -24,7 +24,7 @@ import torchrun
 from small_world import train_config, write_small_world
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.settings import to_dict
-from vitaclip.train.config import OptimConfig, TrainConfig
+from vitaclip.training.config import OptimConfig, TrainConfig
 
 STEPS, BATCH_SIZE = 40, 11
 

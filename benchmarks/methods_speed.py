@@ -25,7 +25,7 @@ from published.xclip import PublishedXCLIP
 from torch import Tensor
 
 from vitaclip.backbones.loading import Backbone
-from vitaclip.evaluate.feature_cache import FeatureCache, FileState
+from vitaclip.evaluation.feature_cache import FeatureCache, FileState
 from vitaclip.model import VideoModel
 
 PARTS = {

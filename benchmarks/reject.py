@@ -19,10 +19,10 @@ from tempfile import TemporaryDirectory
 import torch
 from torch import Tensor
 
-from vitaclip.evaluate.class_texts import encode_classes
-from vitaclip.evaluate.decision import Calibration, Decider, DecisionConfig, auroc, false_positive_rate
-from vitaclip.evaluate.metrics import Scores
-from vitaclip.evaluate.scoring import fuse_views
+from vitaclip.evaluation.class_texts import encode_classes
+from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, auroc, false_positive_rate
+from vitaclip.evaluation.metrics import Scores
+from vitaclip.evaluation.scoring import fuse_views
 from vitaclip.miniature import world
 from vitaclip.miniature.videos import write_clip
 from vitaclip.model import VideoModel

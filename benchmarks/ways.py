@@ -11,7 +11,7 @@ import full_size
 import torch
 from torch import Tensor
 
-from vitaclip.evaluate.scoring import encode_views
+from vitaclip.evaluation.scoring import encode_views
 from vitaclip.runtime import RuntimeConfig
 
 PLAIN = "CLIP, frames averaged, float32"

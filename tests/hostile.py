@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.evaluate.class_texts import read_descriptions
+from vitaclip.evaluation.class_texts import read_descriptions
 from vitaclip.model import VideoModel
 from vitaclip.untrusted import read_yaml
 

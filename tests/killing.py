@@ -17,12 +17,12 @@ from torch import Tensor
 import vitaclip.files
 from vitaclip.data.config import AugmentConfig
 from vitaclip.distributed import init_distributed
-from vitaclip.evaluate import evaluation
+from vitaclip.evaluation import evaluation
 from vitaclip.settings import from_dict
-from vitaclip.train.config import TrainConfig
-from vitaclip.train.loggers import MEASURED, JSONLinesLogger
-from vitaclip.train.stopping import StopRequest, Terminated
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.loggers import MEASURED, JSONLinesLogger
+from vitaclip.training.stopping import StopRequest, Terminated
+from vitaclip.training.trainer import Trainer
 
 
 def die() -> None:

@@ -18,8 +18,8 @@ from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.miniature.videos import write_clip
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
-from vitaclip.train.config import OptimConfig, TrainConfig
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.config import OptimConfig, TrainConfig
+from vitaclip.training.trainer import Trainer
 
 NAMES = ("jump up", "moving left", "moving right")
 CLIPS_PER_CLASS = 4

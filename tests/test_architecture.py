@@ -17,13 +17,13 @@ from vitaclip.miniature import demo
 from vitaclip.parts import config as parts_config
 from vitaclip.parts.registry import parts
 from vitaclip.settings import setting_texts
-from vitaclip.train import config as train_config
+from vitaclip.training import config as train_config
 
 SOURCE = Path(vitaclip.__file__).parent
 # A room may import those that stand before it.
 ROOMS = (
     *("version", "strings", "names", "plugins", "settings", "untrusted", "files", "figures", "distributed", "runtime"),
-    *("catalog", "data", "backbones", "parts", "saving", "model", "interpolation", "evaluate", "train", "recipes"),
+    *("catalog", "data", "backbones", "parts", "saving", "model", "interpolation", "evaluation", "training", "recipes"),
     *("predictor", "explain", "report", "ablate", "miniature", "cli"),
 )
 # But for these, which have nothing to do with each other.
@@ -32,8 +32,8 @@ APART = {
     "data": {"distributed", "figures"},
     "backbones": {"data", "catalog", "runtime"},
     "parts": {"catalog"},
-    "predictor": {"train", "recipes"},
-    "explain": {"train", "recipes"},
+    "predictor": {"training", "recipes"},
+    "explain": {"training", "recipes"},
     "ablate": {"explain", "report", "recipes"},
 }
 # The same of what is in `data`, after the single files, which need nothing of it.

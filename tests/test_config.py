@@ -10,7 +10,7 @@ from vitaclip.backbones.config import CLIPConfig, VisionConfig
 from vitaclip.data.config import AugmentConfig, DataConfig, VideoLimits, ViewsConfig
 from vitaclip.parts.config import ModelConfig
 from vitaclip.settings import from_dict, to_dict
-from vitaclip.train.config import OptimConfig, TrainConfig
+from vitaclip.training.config import OptimConfig, TrainConfig
 
 TOWER = VisionConfig(image_size=32, patch_size=16, width=8, depth=1, heads=2)
 WRONG = [

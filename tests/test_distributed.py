@@ -1,4 +1,4 @@
-"""Exchanges between ranks, with a fake in place of the network. Real processes run in tests/train."""
+"""Exchanges between ranks, with a fake in place of the network. Real processes run in tests/training."""
 
 import pytest
 import torch

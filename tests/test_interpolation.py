@@ -13,7 +13,7 @@ from tiny import parameter_of
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.interpolation import InterpolateConfig, interpolate
 from vitaclip.model import VideoModel
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.trainer import Trainer
 
 NO_PROMPTS: dict[str, Any] = {"num_frames": 4, "context": {}}
 OTHERS = ("stand", "run", "sit down")

@@ -7,7 +7,7 @@ import pytest
 
 from small_world import train_config
 from vitaclip.cli import main
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.trainer import Trainer
 
 CLASSES = "jump up, moving left, moving right"
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tiny import all_kinds, learned_text, parameter_of, tiny_backbone, tiny_model
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.transformer import Attention, Block
-from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes
+from vitaclip.evaluation.class_texts import ClassPrompts, encode_classes
 from vitaclip.model import VideoModel
 from vitaclip.parts.assembly import PlaceContext
 from vitaclip.parts.config import ModelConfig

@@ -26,7 +26,7 @@ from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.reading.container import VideoError
-from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor, Video
 from vitaclip.recipes import load_recipe

@@ -18,11 +18,11 @@ from vitaclip.catalog import ClassList
 from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.lists.video_list import VideoSample
-from vitaclip.evaluate.class_texts import ClassTexts
-from vitaclip.evaluate.evaluation import Evaluated
-from vitaclip.evaluate.metrics import Scores, summarize
-from vitaclip.evaluate.protocol_lists import EvalPart
-from vitaclip.evaluate.protocol_run import PartResult
+from vitaclip.evaluation.class_texts import ClassTexts
+from vitaclip.evaluation.evaluation import Evaluated
+from vitaclip.evaluation.metrics import Scores, summarize
+from vitaclip.evaluation.protocol_lists import EvalPart
+from vitaclip.evaluation.protocol_run import PartResult
 from vitaclip.report import plots, write_report
 from vitaclip.report.html import MAX_CLIPS, misnamed_clips, summarize_classes
 

@@ -66,9 +66,9 @@ def train_in_float64(config_file: str) -> None:
 
     from vitaclip.distributed import init_distributed
     from vitaclip.settings import from_dict
-    from vitaclip.train.config import TrainConfig
-    from vitaclip.train.optim import EMA
-    from vitaclip.train.trainer import Trainer
+    from vitaclip.training.config import TrainConfig
+    from vitaclip.training.optim import EMA
+    from vitaclip.training.trainer import Trainer
 
     config = from_dict(TrainConfig, json.loads(Path(config_file).read_text()))
     with init_distributed() as processes:

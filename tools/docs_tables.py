@@ -21,8 +21,8 @@ from vitaclip.backbones.known import known_backbones
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.registry import parts
 from vitaclip.settings import setting_texts
-from vitaclip.train.config import TrainConfig
-from vitaclip.train.run_fingerprint import MAY_CHANGE_ON_RESUME
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.run_fingerprint import MAY_CHANGE_ON_RESUME
 
 PARTS = {slot: parts(slot) for slot in ("context", "pool", "head")}
 ROOT = Path(__file__).parents[1]

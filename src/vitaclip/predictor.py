@@ -27,10 +27,10 @@ from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.given import as_given
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.reading.tar import to_video_path
-from vitaclip.evaluate.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
-from vitaclip.evaluate.decision import NONE_OF_THESE, Decider, DecisionConfig
-from vitaclip.evaluate.embeddings import Embedding, Embeddings
-from vitaclip.evaluate.scoring import check_aggregation, encode_views, fuse_views
+from vitaclip.evaluation.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
+from vitaclip.evaluation.decision import NONE_OF_THESE, Decider, DecisionConfig
+from vitaclip.evaluation.embeddings import Embedding, Embeddings
+from vitaclip.evaluation.scoring import check_aggregation, encode_views, fuse_views
 from vitaclip.model import VideoModel
 from vitaclip.names import check_class_names, refuse_text
 from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device

@@ -13,11 +13,11 @@ from vitaclip.ablate.claims import Claim
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Variant
 from vitaclip.data.config import DataConfig
-from vitaclip.evaluate.evaluation import Evaluator
-from vitaclip.evaluate.protocol_lists import EvalPart
+from vitaclip.evaluation.evaluation import Evaluator
+from vitaclip.evaluation.protocol_lists import EvalPart
 from vitaclip.interpolation import interpolate
 from vitaclip.model import VideoModel
-from vitaclip.train.config import TrainConfig
+from vitaclip.training.config import TrainConfig
 
 FULL = Variant(name="full", about="all of them and the towers", overrides={"model.train": "both"}, interpolate=(0.5,))
 LESS = Variant(name="less", overrides={"model.context.summary": None, "model.context.time": None})
@@ -84,7 +84,7 @@ def test_finished_runs_are_kept(
 ) -> None:
     result, out = finished
     kept: list[bool] = []
-    monkeypatch.setattr("vitaclip.train.trainer.Trainer.train_step", None)
+    monkeypatch.setattr("vitaclip.training.trainer.Trainer.train_step", None)
     for file in out.glob("*/seed*/result.json"):  # older versions called these settings of views otherwise
         saved = json.loads(file.read_text())
         views = saved["asked"]["views"]
@@ -108,10 +108,10 @@ def test_a_run_stopped_before_its_tests_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as before_the_tests:
-        before_the_tests.setattr("vitaclip.evaluate.evaluation.Evaluator.encode", stop)
+        before_the_tests.setattr("vitaclip.evaluation.evaluation.Evaluator.encode", stop)
         with pytest.raises(KeyboardInterrupt):
             run_ablation(config_of(world, tmp_path), [LESS], SEEDS[:1], lists_of(world))
-    monkeypatch.setattr("vitaclip.train.trainer.Trainer.train_step", None)
+    monkeypatch.setattr("vitaclip.training.trainer.Trainer.train_step", None)
     (row,) = run_ablation(config_of(world, tmp_path), [LESS], SEEDS[:1], lists_of(world)).rows
     assert [row.values[test]["top1"][0] for test in ("trained", "novel")] == [
         finished[0].rows[2].values[test]["top1"][0] for test in ("trained", "novel")

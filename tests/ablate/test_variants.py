@@ -11,7 +11,7 @@ from vitaclip.ablate.variants import Variant, load_comparison
 from vitaclip.model import VideoModel
 from vitaclip.recipes import load_recipe
 from vitaclip.settings import to_dict
-from vitaclip.train.config import TrainConfig
+from vitaclip.training.config import TrainConfig
 
 TRAINS: dict[str, set[str]] = {
     # Written out here: the kinds of numbers that train, beside the temperature.

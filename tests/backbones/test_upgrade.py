@@ -14,8 +14,8 @@ from tiny import learned_text
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_model_config
-from vitaclip.train.checkpoint import Checkpoint, CheckpointStore
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.checkpoint import Checkpoint, CheckpointStore
+from vitaclip.training.trainer import Trainer
 
 # Today's names, and what they were.
 OLD = (

@@ -10,7 +10,7 @@ from published import PublishedModel, score_video, train_step
 from parity_case import CASES, load_case, relative_error
 from tiny import all_kinds, learned_text, tiny_model
 from vitaclip.backbones.families.vitaclip import to_published
-from vitaclip.evaluate.scoring import encode_views, fuse_views
+from vitaclip.evaluation.scoring import encode_views, fuse_views
 
 NAMES = ("jump", "run up", "very long name moving left")
 SETTINGS = [

@@ -12,8 +12,8 @@ from tiny import learned_text
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
-from vitaclip.evaluate.class_texts import ClassPrompts
-from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluation.class_texts import ClassPrompts
+from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.runtime import RuntimeConfig
 

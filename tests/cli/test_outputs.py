@@ -23,11 +23,11 @@ from small_world import NAMES, Refusal
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
-from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Prediction, Predictor
 from vitaclip.runtime import RuntimeConfig
-from vitaclip.train.checkpoint import CheckpointStore
+from vitaclip.training.checkpoint import CheckpointStore
 
 
 @pytest.mark.parametrize("command", ["predict", "eval", "explain"])

@@ -17,8 +17,8 @@ from video_files import write_video
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.main import build_parser
 from vitaclip.cli.parser import normalize
-from vitaclip.train.config import TrainConfig
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.trainer import Trainer
 
 ROOT = Path(__file__).parents[2]
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]}

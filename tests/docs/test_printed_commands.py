@@ -26,10 +26,10 @@ NAMES_OF_DOORS = ("opening a door", "closing a door", "a door")
 TESTED_ELSEWHERE = {
     "vitaclip demo": "tests/miniature/test_demo.py",
     "vitaclip data prepare": "tests/data/prepare",
-    "vitaclip eval runs/k400 --protocol": "tests/evaluate/test_protocols.py",
-    "vitaclip eval --protocol": "tests/evaluate/test_protocols.py",
+    "vitaclip eval runs/k400 --protocol": "tests/evaluation/test_protocols.py",
+    "vitaclip eval --protocol": "tests/evaluation/test_protocols.py",
     "vitaclip eval test.csv --model runs/tuned": "tests/test_interpolation.py",
-    "vitaclip eval test_videos/ --model runs/doors --calibration": "tests/evaluate/test_decision.py",
+    "vitaclip eval test_videos/ --model runs/doors --calibration": "tests/evaluation/test_decision.py",
     "vitaclip train --config k400": "tests/test_recipes.py",
     "vitaclip ablate mine.yaml": "tests/cli/test_ablate.py",
     "vitaclip convert vitaclip_k400.pth": "tests/backbones/test_published.py",

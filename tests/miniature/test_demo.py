@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vitaclip.cli import main
-from vitaclip.evaluate.metrics import Scores
+from vitaclip.evaluation.metrics import Scores
 from vitaclip.miniature import world
 from vitaclip.miniature.demo import motion_accuracies
 from vitaclip.model import VideoModel

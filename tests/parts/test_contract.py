@@ -14,14 +14,14 @@ from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.loading.loader import TrainBatch
-from vitaclip.evaluate.evaluation import Evaluator
+from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.parts import registry
 from vitaclip.parts.contract import CosineHead, Pool, Reads, l2_normalize
 from vitaclip.parts.registry import parts, register
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,12 +13,12 @@ from tiny import tiny_model
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.vitaclip import to_published
 from vitaclip.data.loading.loader import TrainBatch
-from vitaclip.evaluate.class_texts import ClassPrompts, encode_classes, resolve_templates
+from vitaclip.evaluation.class_texts import ClassPrompts, encode_classes, resolve_templates
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.linear import LinearHead
-from vitaclip.train.config import TrainConfig
-from vitaclip.train.optim import Schedule
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.optim import Schedule
+from vitaclip.training.trainer import Trainer
 
 TEMPLATES = ("a photo of {}.", "a video {}.")
 PROBE: dict[str, Any] = {"head": "linear", "templates": TEMPLATES}

@@ -16,8 +16,8 @@ from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.video_read import VideoReadHead
 from vitaclip.parts.pools.evl_decoder import DecodePool, motion_weights
 from vitaclip.runtime import RuntimeConfig, autocast
-from vitaclip.train.config import OptimConfig
-from vitaclip.train.optim import group_settings
+from vitaclip.training.config import OptimConfig
+from vitaclip.training.optim import group_settings
 
 DECODE = {"name": "decode", "blocks": 2}
 METHODS: dict[str, dict[str, Any]] = {

@@ -15,19 +15,19 @@ from vitaclip.ablate.variants import Variant
 from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.distributed import SINGLE_PROCESS
-from vitaclip.evaluate.evaluation import Evaluator
-from vitaclip.evaluate.metrics import Scores, summarize
-from vitaclip.evaluate.protocol_lists import EvalPart, list_part
+from vitaclip.evaluation.evaluation import Evaluator
+from vitaclip.evaluation.metrics import Scores, summarize
+from vitaclip.evaluation.protocol_lists import EvalPart, list_part
 from vitaclip.files import sha256_of_file, sha256_of_lines, write_json
 from vitaclip.interpolation import interpolate
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_views
 from vitaclip.settings import to_dict
-from vitaclip.train.config import TrainConfig
-from vitaclip.train.inputs import build_model, read_lists
-from vitaclip.train.loggers import METRICS_FILE, Logger, read_metrics
-from vitaclip.train.run_fingerprint import check_same_run, run_fingerprint
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.inputs import build_model, read_lists
+from vitaclip.training.loggers import METRICS_FILE, Logger, read_metrics
+from vitaclip.training.run_fingerprint import check_same_run, run_fingerprint
+from vitaclip.training.trainer import Trainer
 from vitaclip.untrusted import read_json, reading
 
 RESULT_FILE = "result.json"

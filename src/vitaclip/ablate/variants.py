@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from vitaclip.ablate.claims import Claim
 from vitaclip.settings import Config, Probability, Rule, from_dict, to_dict
 from vitaclip.strings import did_you_mean
-from vitaclip.train.config import TrainConfig
+from vitaclip.training.config import TrainConfig
 from vitaclip.untrusted import read_yaml, reading
 
 SHIPPED = Path(str(files("vitaclip.ablate"))) / "variants.yaml"

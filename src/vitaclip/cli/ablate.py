@@ -10,9 +10,9 @@ from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
 from vitaclip.data.lists.selection import as_fraction
-from vitaclip.evaluate.protocol_lists import EvalPart
-from vitaclip.train.config import TrainConfig
-from vitaclip.train.loggers import Logger
+from vitaclip.evaluation.protocol_lists import EvalPart
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.loggers import Logger
 
 _SEEDS = 3
 

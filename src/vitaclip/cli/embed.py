@@ -8,7 +8,7 @@ from vitaclip.cli.command import argument
 from vitaclip.cli.options import DATA_SETTINGS, VideosCommand, check_outputs
 from vitaclip.cli.screen import counting_bar, print_error, progress_bars, terminal
 from vitaclip.data.workers import expect_processes
-from vitaclip.evaluate.embeddings import Embeddings, check_embeddings_file
+from vitaclip.evaluation.embeddings import Embeddings, check_embeddings_file
 from vitaclip.predictor import Predictor
 from vitaclip.settings import NonNegativeFloat
 

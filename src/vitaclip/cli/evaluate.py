@@ -14,13 +14,13 @@ from vitaclip.data.lists.sources import find_videos
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.distributed import DistEnv, init_distributed
-from vitaclip.evaluate.class_texts import ClassPrompts
-from vitaclip.evaluate.decision import DecisionConfig
-from vitaclip.evaluate.evaluation import Evaluator, read_test_videos
-from vitaclip.evaluate.predictions import check_predictions_file
-from vitaclip.evaluate.protocol import Protocol, check_models, fill, load_protocol
-from vitaclip.evaluate.protocol_lists import check_training, list_part, read_protocol_lists
-from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
+from vitaclip.evaluation.class_texts import ClassPrompts
+from vitaclip.evaluation.decision import DecisionConfig
+from vitaclip.evaluation.evaluation import Evaluator, read_test_videos
+from vitaclip.evaluation.predictions import check_predictions_file
+from vitaclip.evaluation.protocol import Protocol, check_models, fill, load_protocol
+from vitaclip.evaluation.protocol_lists import check_training, list_part, read_protocol_lists
+from vitaclip.evaluation.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
 from vitaclip.interpolation import InterpolateConfig, interpolate
 from vitaclip.model import VideoModel
 from vitaclip.runtime import keep_freed_memory, pick_device

@@ -9,7 +9,7 @@ import yaml
 
 from vitaclip.catalog import class_variants, dataset_names, load_dataset_classes, load_templates, template_names
 from vitaclip.cli.command import Command, argument
-from vitaclip.evaluate.protocol import PROTOCOLS, load_protocol
+from vitaclip.evaluation.protocol import PROTOCOLS, load_protocol
 from vitaclip.parts.registry import parts
 from vitaclip.recipes import RECIPES, VIEWS, load_recipe
 from vitaclip.settings import setting_texts, to_dict

@@ -17,7 +17,7 @@ from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.lists.sources import find_videos, read_videos
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.evaluate.class_texts import ClassPrompts, read_descriptions
+from vitaclip.evaluation.class_texts import ClassPrompts, read_descriptions
 from vitaclip.files import check_place
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor

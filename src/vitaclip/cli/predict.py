@@ -10,8 +10,8 @@ from vitaclip.backbones.loading import fingerprint
 from vitaclip.cli.options import VideosCommand, check_outputs
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.workers import expect_processes
-from vitaclip.evaluate.decision import DecisionConfig
-from vitaclip.evaluate.predictions import REMARKS, PredictionWriter, check_predictions_file
+from vitaclip.evaluation.decision import DecisionConfig
+from vitaclip.evaluation.predictions import REMARKS, PredictionWriter, check_predictions_file
 from vitaclip.predictor import Prediction, Predictor
 from vitaclip.settings import PositiveInt, to_dict
 from vitaclip.strings import counted, first_lines

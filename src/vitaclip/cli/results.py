@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from vitaclip.cli.options import check_outputs
 from vitaclip.cli.screen import print_table, terminal
 from vitaclip.data.config import ViewsConfig
-from vitaclip.evaluate.metrics import EvaluationResult
-from vitaclip.evaluate.predictions import write_predictions
-from vitaclip.evaluate.protocol_run import PartResult, ProtocolResult
+from vitaclip.evaluation.metrics import EvaluationResult
+from vitaclip.evaluation.predictions import write_predictions
+from vitaclip.evaluation.protocol_run import PartResult, ProtocolResult
 from vitaclip.files import write_json
 from vitaclip.interpolation import InterpolateConfig
 from vitaclip.report import check_report_folder, write_report

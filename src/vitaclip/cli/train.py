@@ -12,10 +12,10 @@ from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
 from vitaclip.strings import counted
-from vitaclip.train.config import TrainConfig
-from vitaclip.train.run_dir import BAD_VIDEOS_FILE
-from vitaclip.train.stopping import StopRequest, Terminated
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.run_dir import BAD_VIDEOS_FILE
+from vitaclip.training.stopping import StopRequest, Terminated
+from vitaclip.training.trainer import Trainer
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 from vitaclip.data.loading.clips import LoadedVideo
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import to_video_path
-from vitaclip.evaluate.scoring import normalize_for_views
+from vitaclip.evaluation.scoring import normalize_for_views
 from vitaclip.explain.attention import ClsAttention, last_attention
 from vitaclip.explain.occlusion import Occlusion, occlude_frames
 from vitaclip.model import l2_normalize

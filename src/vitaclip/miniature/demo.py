@@ -17,10 +17,10 @@ from markupsafe import Markup
 
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.lists.video_list import VideoList
-from vitaclip.evaluate.evaluation import Evaluator
-from vitaclip.evaluate.metrics import Scores, top_k_accuracy
-from vitaclip.evaluate.protocol_lists import list_part
-from vitaclip.evaluate.protocol_run import PartResult, StartProgress
+from vitaclip.evaluation.evaluation import Evaluator
+from vitaclip.evaluation.metrics import Scores, top_k_accuracy
+from vitaclip.evaluation.protocol_lists import list_part
+from vitaclip.evaluation.protocol_run import PartResult, StartProgress
 from vitaclip.figures import ACCENT, drawing, to_svg
 from vitaclip.files import write_json, write_text
 from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, split_classes, write_videos
@@ -29,9 +29,9 @@ from vitaclip.model import VideoModel
 from vitaclip.recipes import load_recipe
 from vitaclip.report import render_template, write_report
 from vitaclip.settings import Config, NonNegativeInt, PositiveInt, Rule
-from vitaclip.train.config import TrainConfig
-from vitaclip.train.loggers import METRICS_FILE, Logger, read_metrics
-from vitaclip.train.trainer import Trainer
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.loggers import METRICS_FILE, Logger, read_metrics
+from vitaclip.training.trainer import Trainer
 
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"
 

@@ -8,7 +8,7 @@ from vitaclip.settings import from_dict
 from vitaclip.untrusted import YamlFolder, read_yaml
 
 if TYPE_CHECKING:
-    from vitaclip.train.config import TrainConfig
+    from vitaclip.training.config import TrainConfig
 
 RECIPES = YamlFolder(Path(str(files("vitaclip.recipes"))), "recipe")
 VIEWS = YamlFolder(RECIPES.folder / "views", "way of testing")
@@ -23,7 +23,7 @@ def load_recipe(name_or_file: str, **settings: Any) -> "TrainConfig":
     >>> load_recipe("k400_vitb16_8f", out="runs/first", data={"workers": 4}).model.num_frames
     8
     """
-    from vitaclip.train.config import TrainConfig  # here, because torch comes with it, which help must not wait for
+    from vitaclip.training.config import TrainConfig  # here, because torch comes with it, which help must not wait for
 
     recipe = read_yaml(RECIPES.find(name_or_file), "`vitaclip list recipes` shows some")
     return from_dict(TrainConfig, _changed(recipe, settings))

@@ -20,9 +20,9 @@ from vitaclip.data.loading.clips import EvalViews, read_options
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.workers import run_in_processes
-from vitaclip.evaluate.metrics import calibration_error, wilson_interval
-from vitaclip.evaluate.predictions import write_predictions
-from vitaclip.evaluate.protocol_run import PartResult
+from vitaclip.evaluation.metrics import calibration_error, wilson_interval
+from vitaclip.evaluation.predictions import write_predictions
+from vitaclip.evaluation.protocol_run import PartResult
 from vitaclip.figures import shorten
 from vitaclip.files import check_own, write_json, write_text
 from vitaclip.report import plots

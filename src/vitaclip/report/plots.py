@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from markupsafe import Markup
 
-from vitaclip.evaluate.metrics import EvaluationResult
+from vitaclip.evaluation.metrics import EvaluationResult
 from vitaclip.figures import INK, bars, drawing, shorten, to_svg
 
 WIDTH = 4.9

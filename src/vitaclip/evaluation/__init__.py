@@ -1,0 +1,1 @@
+"""Scoring videos, and what the scores come to."""

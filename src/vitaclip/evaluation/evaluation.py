@@ -1,0 +1,256 @@
+"""Evaluation of a model on labelled videos: supervised with the names it was trained on, zero-shot with others.
+
+Axes: n videos, V views, K classes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.lists.sources import names_shards, read_videos
+from vitaclip.data.lists.video_list import VideoList, VideoSample
+from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
+from vitaclip.data.loading.dataset import EvalDataset
+from vitaclip.data.loading.loader import eval_batches
+from vitaclip.data.workers import expect_processes
+from vitaclip.distributed import SINGLE_PROCESS, DistEnv
+from vitaclip.evaluation.background import reads_background
+from vitaclip.evaluation.class_texts import ClassPrompts, ClassTexts, encode_classes
+from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, DecisionResult, measure
+from vitaclip.evaluation.feature_cache import cached_features
+from vitaclip.evaluation.metrics import EvaluationResult, Scores, summarize
+from vitaclip.evaluation.scoring import (
+    VideoFeatures,
+    check_aggregation,
+    encode_views,
+    fuse_logits,
+    fuse_views,
+    join,
+)
+from vitaclip.model import VideoModel
+from vitaclip.names import ClassIndex
+from vitaclip.parts.config import check_feature_cache
+from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device
+
+OnProgress = Callable[[int], None]
+"""Called with the number of videos just done."""
+_VIDEOS_AT_A_TIME = 1024
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """The scores of every video and what they come to."""
+
+    scores: Scores
+    result: EvaluationResult
+    decision: DecisionResult | None = None
+    """How good "none of these" and sets of classes were, if they were asked for."""
+    calibration: Calibration | None = None
+    """What later decisions can go by, if that was asked for."""
+
+
+class Evaluator:
+    """Scores one model on any lists of videos, with any candidates and views.
+
+    Example:
+        >>> from vitaclip.data.lists.sources import read_videos
+        >>> videos = read_videos("videos", "my videos")
+        >>> evaluator = Evaluator(VideoModel.from_pretrained("miniature"), RuntimeConfig(), DataConfig(workers=0))
+        >>> evaluator.run(videos.samples, videos.class_names, ViewsConfig()).result.top1
+        1.0
+    """
+
+    def __init__(
+        self,
+        model: VideoModel,
+        runtime: RuntimeConfig,
+        data: DataConfig,
+        prompts: ClassPrompts | None = None,
+        dist: DistEnv = SINGLE_PROCESS,
+        decision: DecisionConfig | None = None,
+        unknown: Sequence[VideoSample] = (),
+    ) -> None:
+        """Prepare the model.
+
+        Args:
+            model: on its device; its sampling decides the frames, unless the views do.
+            runtime: precision.
+            data: worker processes, batch size, caches, limits, and what to do about videos that cannot be read.
+            prompts: templates instead of the learned context, and descriptions.
+            dist: the processes that share the videos; each gets the result of all.
+            decision: measure "none of these" and sets of classes too, and make a calibration.
+            unknown: videos of no candidate, which are to be rejected.
+
+        Raises:
+            ValueError: for a feature cache that the model cannot have, or for decisions of a model that keeps none.
+        """
+        if decision and not model.head.comparable:
+            raise ValueError(f"the head {model.head.name!r} keeps no features to decide by; ask predict, not eval")
+        check_feature_cache(data, model.config)
+        self.model = model.prepare(runtime)
+        self._runtime, self._data, self._prompts, self._dist = runtime, data, prompts, dist
+        self._decision, self._unknown = decision, tuple(unknown)
+        self._autocast = partial(autocast, runtime, model.device)
+        expect_processes(data)
+
+    def run(
+        self,
+        samples: Sequence[VideoSample],
+        names: Sequence[str],
+        views: ViewsConfig,
+        on_progress: OnProgress = lambda _: None,
+    ) -> Evaluated:
+        """Score every video. Labels are indices into the candidates' names, which may be trained on or not."""
+        texts = self.encode_texts(names)  # first: a name that does not fit costs no video
+        return self.score(self.encode(samples, views, [texts], on_progress), texts)
+
+    def encode_texts(self, names: Sequence[str], texts: Sequence[str] | None = None) -> ClassTexts:
+        """The candidates; see `encode_classes`."""
+        with self._autocast():
+            return encode_classes(self.model, names, self._prompts, texts)
+
+    def encode(
+        self,
+        samples: Sequence[VideoSample],
+        views: ViewsConfig,
+        candidates: Sequence[ClassTexts],
+        on_progress: OnProgress = lambda _: None,
+    ) -> VideoFeatures:
+        """Embed every video, which is nearly all of the work; the features can be scored against many candidates.
+
+        Args:
+            samples: the videos.
+            views: clips and crops of each video, and how they become one answer.
+            candidates: from `encode_texts`: all that the videos will be scored against. A model whose features cannot
+                be kept compares the videos with them now.
+            on_progress: called with the number of videos just done.
+        """
+        data, dist, normalization = self._data, self._dist, views.normalization
+        dataset = EvalDataset(samples, self._reader(views), data.on_error)
+        known = None if self.model.head.comparable else torch.cat([texts.features for texts in candidates])
+        if data.feature_cache:
+            share = dist.rank_range(len(samples))
+            own = cached_features(self.model, dataset, data, self._runtime, normalization, known, share, on_progress)
+        else:
+            self.model.eval()
+            done = []
+            sizes = data.eval_batch_size, data.workers, dist.rank, dist.world_size, data.time_limit_seconds
+            for batch in eval_batches(dataset, *sizes):
+                features = torch.empty(0, 0, 0)
+                if batch.indices:
+                    features = encode_views(self.model, batch.video, normalization, self._autocast, known)
+                indices = torch.tensor(batch.indices, dtype=torch.int64)
+                done.append(VideoFeatures(features, batch.labels, indices, batch.skipped))
+                on_progress(len(batch.labels) + len(batch.skipped))
+            own = join(done)
+        # The ranks' shards follow each other, so the videos keep the order of the list.
+        return replace(join(dist.gather(own)), views=views, candidates=tuple(candidates))
+
+    def score(self, videos: VideoFeatures, texts: ClassTexts) -> Evaluated:
+        """Compare embedded videos, whose labels are indices into the candidates, with these.
+
+        Args:
+            videos: from `encode`.
+            texts: the candidates, from `encode_texts`.
+
+        Raises:
+            ValueError: for candidates that were not given to `encode`, if the features of the model cannot be kept.
+        """
+        aggregation, probabilities = videos.views.aggregation, [torch.empty(0, len(texts.names))]
+        for own in videos.features.split(_VIDEOS_AT_A_TIME) if len(videos.indices) else ():
+            if self.model.head.comparable:
+                probabilities.append(fuse_views(self.model, own, texts.features, aggregation))
+            else:
+                probabilities.append(fuse_logits(self.model, own[..., _columns(videos, texts)], aggregation))
+        computed = describe_computed(self._runtime, self.model.device)
+        scores = Scores(torch.cat(probabilities), videos.labels, videos.indices, videos.skipped, computed)
+        evaluated = Evaluated(scores, summarize(scores, texts.names))
+        return self._decide(videos, texts, evaluated, self._decision) if self._decision else evaluated
+
+    def _decide(
+        self, videos: VideoFeatures, texts: ClassTexts, evaluated: Evaluated, config: DecisionConfig
+    ) -> Evaluated:
+        """Add how good the decisions are, and what later ones can go by; "none of these" wherever the model can."""
+        with self._autocast():
+            rejects = config.reject or reads_background(self.model, texts)
+            decider = Decider(self.model, texts, replace(config, reject=rejects))
+        scores, aggregation, unknown = evaluated.scores, videos.views.aggregation, None
+        decisions = decider.decide(videos.features, scores.probabilities, aggregation)
+        if self._unknown:
+            others = self.encode(self._unknown, videos.views, [texts]).features
+            unknown = decider.decide(others, fuse_views(self.model, others, texts.features, aggregation), aggregation)
+        evidence = decider.evidence(videos.features, aggregation)
+        note = decider.background.note if decider.background else ""
+        measured = measure(scores, decisions, unknown, note)
+        return replace(evaluated, decision=measured, calibration=Calibration.fit(scores, evidence, texts.names))
+
+    def _reader(self, views: ViewsConfig) -> EvalViews:
+        """Reads the views of a video; an aggregation that the model does not have is refused before any is read."""
+        check_aggregation(self.model, views.aggregation)
+        config, options = self.model.config, read_options(self._data, views)
+        return eval_views(
+            config.sampling, config.num_frames, self.model.image_size, self.model.frame_fit, views, options
+        )
+
+    def num_own_videos(self, count: int) -> int:
+        """How many of `count` videos this process embeds."""
+        if self._data.feature_cache:
+            return len(self._dist.rank_range(count))
+        size = self._data.eval_batch_size
+        batches = self._dist.rank_range(-(-count // size))
+        return min(count, size * batches.stop) - min(count, size * batches.start)
+
+
+def _columns(videos: VideoFeatures, texts: ClassTexts) -> slice:
+    """Where the logits of candidates are among those of all that the videos were compared with."""
+    start = 0
+    for each in videos.candidates:
+        if each is texts:
+            return slice(start, start + len(texts.names))
+        start += len(each.names)
+    raise ValueError("this model compares videos with names while it looks at them; give all names beforehand")
+
+
+def read_test_videos(source: str, known: Sequence[str], data: DataConfig) -> VideoList:
+    """The videos of a test; candidates are the names in `data.classes`, else those that the model knows, else, where a
+    folder shows others, the folder's."""
+    keep = data.on_error == "skip"
+    read = partial(read_videos, source, "the list of videos", root=data.root, classes=data.classes, keep_absent=keep)
+    if Path(source).is_dir() and not data.classes and not names_shards(source):
+        videos, index = read(), ClassIndex(known)
+        return videos if None in map(index.find, videos.class_names) else read(class_names=known)
+    return read(class_names=known or None)
+
+
+def evaluate(
+    model: VideoModel | str | Path,
+    videos: str | Path,
+    *,
+    prompts: ClassPrompts | None = None,
+    views: ViewsConfig | None = None,
+    runtime: RuntimeConfig | None = None,
+    data: DataConfig | None = None,
+) -> EvaluationResult:
+    """Accuracies of a model on a folder of class folders, a list file or tar files.
+
+    Args:
+        model: the model, or what `VideoModel.from_pretrained` loads, such as `runs/doors`.
+        videos: where they are; for the candidates see `read_test_videos`.
+        prompts: templates instead of what the model has learned, and descriptions.
+        views: how a video is looked at.
+        runtime: device and precision.
+        data: the names of the classes, workers, batch size, and what to do about broken videos.
+
+    >>> import vitaclip
+    >>> vitaclip.evaluate("miniature", "videos", data=DataConfig(workers=0)).top1
+    1.0
+    """
+    runtime, data = runtime or RuntimeConfig(), data or DataConfig()
+    loaded = model if isinstance(model, VideoModel) else VideoModel.from_pretrained(model)
+    listed = read_test_videos(str(videos), loaded.class_names, data)
+    evaluator = Evaluator(loaded.to(pick_device(runtime.device)), runtime, data, prompts)
+    return evaluator.run(listed.samples, listed.class_names, views or ViewsConfig()).result

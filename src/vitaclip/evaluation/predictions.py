@@ -1,0 +1,268 @@
+"""What was said of each video, as one table for every command: `.csv`, `.jsonl`, or `.parquet`.
+
+A row is a video: its path, its class and whether the first name is correct (both empty where no label is known), the
+best k names with their probabilities, why it could not be read (then there are no names), device and precision. A
+parquet file has the probabilities of all classes too, in the order of `class_names`, which its metadata hold as JSON.
+
+Axes: K classes.
+"""
+
+import csv
+import io
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from torch import Tensor
+
+from vitaclip.data.labels import NO_LABEL, format_labels
+from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.evaluation.metrics import Scores
+from vitaclip.files import atomic_write, csv_text, with_filename, write_json
+from vitaclip.runtime import Computed
+from vitaclip.strings import defuse
+from vitaclip.untrusted import read_json
+
+TOP_NAMES = 5
+REMARKS = ("label", "known", "chosen")
+"""Columns of what else is said of a video, see `Prediction`: `none of these` may be its label, `chosen` is a set."""
+FORMATS = (".csv", ".jsonl", ".parquet")
+_ROW_GROUP = 1024
+
+Row = Mapping[str, str | bool | float | None]
+
+
+class PredictionWriter:
+    """Writes predictions row by row; every row of a csv or jsonl file is there at once, whatever happens later.
+
+    Parquet has no file before its end, so its rows are written when the block ends, also by Ctrl-C. A file that was
+    there before goes when the writer is made: old results never look like new ones.
+
+    Example:
+        >>> import torch
+        >>> with PredictionWriter("out.csv", ["run", "jump"], 1) as writer:
+        ...     writer.write("a.mp4", torch.tensor([0.9, 0.1]))
+        ...     writer.write("b.mp4", error="b.mp4 is empty")
+    """
+
+    def __init__(
+        self,
+        file: str | Path,
+        class_names: Sequence[str],
+        top_k: int = TOP_NAMES,
+        computed: Computed | None = None,
+        settings: Mapping[str, Any] | None = None,
+        remarks: Sequence[str] = (),
+    ) -> None:
+        """Open the file.
+
+        Args:
+            file: ends in .csv, .jsonl or .parquet.
+            class_names: the K candidates.
+            top_k: names for each video, at most; fewer if there are fewer candidates.
+            computed: device and precision.
+            settings: what the rows are made with, ready for JSON. The rows of a writer that did not come to its end
+                then stay if this one has the same settings; see `was_there`. None: nothing stays.
+            remarks: further columns, some of `REMARKS`.
+
+        Raises:
+            ValueError: see `check_predictions_file`.
+            OSError: the system refuses.
+        """
+        check_predictions_file(file)
+        self._names, self._top_k = tuple(class_names), min(top_k, len(class_names))
+        self._computed = computed or Computed()
+        ranks = [f"{what}{rank}" for rank in range(1, self._top_k + 1) for what in ("name", "probability")]
+        self._remarks = tuple(remarks)
+        self.columns = ("path", "class", "correct", *ranks, *remarks, "error", "device", "precision")
+        file = Path(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        self._note = file.with_name(f".{file.name}.unfinished")
+        """Holds the settings while rows are written."""
+        self._there = Counter[str]() if settings is None else self._rows_there(file, settings)
+        self._table: _ParquetFile | _TextFile
+        if file.suffix.lower() == ".parquet":
+            self._table = _ParquetFile(file, self.columns, self._names)
+        else:
+            self._table = _TextFile(file, self.columns, goes_on=bool(self._there))
+            if settings is not None:
+                write_json(self._note, settings)
+
+    def _rows_there(self, file: Path, settings: Mapping[str, Any]) -> Counter[str]:
+        """How often each path is in the whole rows that a stopped writer with these settings left."""
+        if not file.exists() or not self._note.exists() or read_json(self._note) != settings:
+            return Counter()
+        text = file.read_text(encoding="utf-8", errors="replace")
+        text = text[: text.rfind("\n") + 1]
+        of_csv = file.suffix.lower() == ".csv"
+        rows = csv.DictReader(io.StringIO(text, newline="")) if of_csv else map(json.loads, text.splitlines())
+        return Counter(row["path"] for row in rows)
+
+    def was_there(self, path: object) -> bool:
+        """Whether the file had a row of this video already; of a path that comes twice, each row counts once."""
+        shown = str(path).encode(errors="backslashreplace").decode()
+        if isinstance(self._table, _TextFile):
+            shown = self._table.shown(shown)
+        self._there[shown] -= 1
+        return self._there[shown] >= 0
+
+    def write(
+        self,
+        path: object,
+        scores: Tensor | None = None,
+        labels: Sequence[int] = (),
+        error: str = "",
+        remarks: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Write a row: of a video with scores (K,) in [0, 1], or of one that could not be read, with an error; and what
+        else is said of it, where such columns were asked for.
+
+        Raises:
+            OSError: the system refuses, as on a full disk; the rows before are whole.
+        """
+        row: dict[str, str | bool | float | None] = dict.fromkeys(self.columns)
+        row |= {"path": str(path), "class": format_labels(self._names[label] for label in labels) or None}
+        if scores is not None:
+            best = scores.topk(self._top_k)
+            chosen = best.indices.tolist()
+            row["correct"] = chosen[0] in labels if labels else None
+            for rank, (index, probability) in enumerate(zip(chosen, best.values.tolist(), strict=True), start=1):
+                row |= {f"name{rank}": self._names[index], f"probability{rank}": probability}
+        for name in self._remarks:
+            value = (remarks or {}).get(name)
+            row[name] = format_labels(value) if isinstance(value, list) else value
+        row |= {"error": error or None, "device": self._computed.device, "precision": self._computed.precision}
+        self._table.write(row, scores)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._table.close()
+        if kind is None:
+            self._note.unlink(missing_ok=True)
+
+
+def check_predictions_file(file: str | Path) -> None:
+    """Make sure that predictions can be written to a file of this name.
+
+    Raises:
+        ValueError: for another ending, or a parquet file without the package that writes it.
+    """
+    suffix = Path(file).suffix.lower()
+    if suffix not in FORMATS:
+        raise ValueError(f"{file}: name a file that ends in {', '.join(FORMATS)}")
+    if suffix == ".parquet":
+        import_pyarrow(file)
+
+
+def write_predictions(
+    file: str | Path, samples: Sequence[VideoSample], class_names: Sequence[str], scores: Scores
+) -> None:
+    """Write a row for each listed video, in the order of the list.
+
+    Args:
+        file: see `PredictionWriter`.
+        samples: the videos listed; `scores.indices` count through them.
+        class_names: the candidates, which labels count through.
+        scores: of the videos that could be read.
+    """
+    position = {index: n for n, index in enumerate(scores.indices.tolist())}
+    with PredictionWriter(file, class_names, computed=scores.computed) as writer:
+        for index in sorted({*position, *scores.skipped}):
+            sample = samples[index]
+            if index in position:
+                n = position[index]
+                labels = [label for label in scores.labels[n].view(-1).tolist() if label != NO_LABEL]
+                writer.write(sample.path, scores.probabilities[n], labels)
+            else:
+                writer.write(sample.path, labels=sample.labels, error=scores.skipped[index])
+
+
+class _TextFile:
+    """Lines of csv or JSON, every one whole: what a full disk or Ctrl-C leaves of a line is taken back."""
+
+    def __init__(self, file: Path, columns: Sequence[str], *, goes_on: bool = False) -> None:
+        """With `goes_on`, behind the whole lines that are there."""
+        self._path, self._csv = file, file.suffix.lower() == ".csv"
+        whole = file.read_bytes().rfind(b"\n") + 1 if goes_on else 0
+        self._file = file.open("r+b" if goes_on else "wb", buffering=0)
+        self._file.truncate(whole)
+        self._file.seek(whole)
+        if self._csv and not goes_on:
+            self._append(csv_text([columns]))
+
+    def shown(self, text: str) -> str:
+        """A text as a row has it."""
+        return defuse(text) if self._csv else text
+
+    def write(self, row: Row, _scores: Tensor | None) -> None:
+        if self._csv:
+            self._append(csv_text([[_csv_cell(value) for value in row.values()]], for_people=True))
+        else:
+            self._append(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def _append(self, line: str) -> None:
+        start, data = self._file.tell(), memoryview(line.encode(errors="backslashreplace"))
+        try:
+            with with_filename(self._path):
+                while data:
+                    data = data[self._file.write(data) :]
+        except BaseException:
+            self._file.truncate(start)
+            raise
+
+    def close(self) -> None:
+        with with_filename(self._path):
+            self._file.close()
+
+
+def _csv_cell(value: str | bool | float | None) -> str | int | None:
+    if isinstance(value, bool):
+        return int(value)
+    return f"{value:.6f}" if isinstance(value, float) else value
+
+
+class _ParquetFile:
+    """Rows go to a temporary file, which takes its place at the end; a file that was there before goes at once."""
+
+    def __init__(self, file: Path, columns: Sequence[str], class_names: Sequence[str]) -> None:
+        arrow, parquet = import_pyarrow(file)
+        kinds = {"correct": arrow.bool_(), "probability": arrow.float32(), "known": arrow.float32()}
+        fields = [(name, kinds.get(name.rstrip("0123456789"), arrow.string())) for name in columns]
+        schema = arrow.schema([*fields, ("probabilities", arrow.list_(arrow.float32()))])
+        self._schema = schema.with_metadata({"class_names": json.dumps(list(class_names))})
+        self._arrow, self._rows = arrow, list[dict[str, Any]]()
+        file.unlink(missing_ok=True)
+        self._placing = ExitStack()
+        self._writer: Any = parquet.ParquetWriter(self._placing.enter_context(atomic_write(file)), self._schema)
+
+    def write(self, row: Row, scores: Tensor | None) -> None:
+        self._rows.append({**row, "probabilities": None if scores is None else scores.tolist()})
+        if len(self._rows) == _ROW_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        with self._placing:
+            self._flush()
+            self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_table(self._arrow.Table.from_pylist(self._rows, self._schema))
+        self._rows = []
+
+
+def import_pyarrow(file: str | Path) -> tuple[Any, Any]:
+    """The package and its parquet module, for a file of this name; ValueError if it is not installed."""
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError as error:
+        raise ValueError(
+            f"{file}: parquet needs the package pyarrow; pip install 'vitaclip[parquet]', or name a .csv file"
+        ) from error
+    return pyarrow, pyarrow.parquet

@@ -1,0 +1,193 @@
+"""Running an evaluation: each model sees each video once, then every part is scored against its own candidates."""
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+
+from vitaclip.data.config import ViewsConfig
+from vitaclip.data.labels import label_tensor
+from vitaclip.distributed import DistEnv
+from vitaclip.evaluation.class_texts import ClassTexts
+from vitaclip.evaluation.evaluation import Evaluated, Evaluator
+from vitaclip.evaluation.metrics import EvaluationResult
+from vitaclip.evaluation.protocol import Protocol
+from vitaclip.evaluation.protocol_lists import EvalPart, Samples, union
+from vitaclip.evaluation.scoring import VideoFeatures
+from vitaclip.interpolation import InterpolateConfig
+from vitaclip.model import VideoModel
+
+StartProgress = Callable[[str, int], Callable[[int], None]]
+"""Called with what begins and the number of its videos; returns a progress callback."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A model with the parts that it is scored on."""
+
+    values: Mapping[str, int]
+    """What the model goes by in a protocol of several models, such as `{"seed": 1}`."""
+    name: str
+    """What the model is called."""
+    model: VideoModel
+    parts: Sequence[EvalPart]
+    training: str = ""
+    """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """One accuracy, with all that says what was scored."""
+
+    part: EvalPart
+    """The videos listed, which `evaluated.scores.indices` count through."""
+    values: dict[str, int]
+    model: str
+    training: str
+    """See `Round`."""
+    texts: ClassTexts
+    """The candidates; rows and columns of the confusion matrix are in their order."""
+    never_trained: str
+    """How many of the candidates the model was not trained on, such as `3 of 10`."""
+    evaluated: Evaluated
+
+    @property
+    def result(self) -> EvaluationResult:
+        """The accuracies."""
+        return self.evaluated.result
+
+    @property
+    def name(self) -> str:
+        """The part, and what its model goes by, such as `base_seed1`: files are named after it."""
+        return "_".join([self.part.name, *(f"{word}{value}" for word, value in self.values.items())])
+
+    @property
+    def sha256(self) -> dict[str, str]:
+        """Sums of lists, names and templates, by what they are of."""
+        return {**self.part.sha256, **self.texts.sha256()}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but scores and videos, ready for JSON."""
+        return {
+            "part": self.part.name,
+            "values": self.values,
+            "model": self.model,
+            "sha256": {"lists": self.part.sha256, **self.texts.sha256()},
+            "training": self.training,
+            "never_trained": self.never_trained,
+            "note": self.part.note,
+            "videos_listed": len(self.part.samples),
+            "videos_scored": self.result.num_videos,
+            **asdict(self.result),
+            **({"decision": asdict(self.evaluated.decision)} if self.evaluated.decision else {}),
+            "text": self.texts.note,
+            "templates": self.texts.templates,
+            "class_names": self.texts.names,
+            "class_texts": self.texts.texts,
+        }
+
+
+@dataclass(frozen=True)
+class ProtocolResult:
+    """What a protocol comes to, or a list, which is one of a single part."""
+
+    protocol: str
+    """Its name; empty for a list."""
+    about: str
+    """Of a list, its file or folder."""
+    variant: str
+    """Empty, or what makes it another measurement, such as `as-published`."""
+    views: ViewsConfig
+    interpolation: InterpolateConfig
+    summary: dict[str, float]
+    """Top-1 in [0, 1]: empty, or `mean` and `std` (population), or `base`, `novel` and `harmonic_mean`."""
+    parts: tuple[PartResult, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, ready for JSON; of a list, the figures of its only part at the top."""
+        values = asdict(replace(self, parts=()))
+        if not self.protocol:
+            settings = {"videos": self.about, "views": values["views"], "interpolation": values["interpolation"]}
+            return self.parts[0].to_dict() | settings
+        return values | {"parts": [part.to_dict() for part in self.parts]}
+
+
+def score_rounds(
+    rounds: Iterable[Callable[[], Round]],
+    make_evaluator: Callable[[VideoModel], Evaluator],
+    views: ViewsConfig,
+    dist: DistEnv,
+    start: StartProgress,
+) -> tuple[PartResult, ...]:
+    """Score models on their parts, one model after the other.
+
+    Args:
+        rounds: each loads a model and reads its parts.
+        make_evaluator: of a model.
+        views: how a video is looked at.
+        dist: the processes that share the videos; each gets the result of all.
+        start: see `StartProgress`.
+
+    Raises:
+        ValueError: a text does not fit (no video is opened before); or no video of a part could be read.
+    """
+    results: list[PartResult] = []
+    model: VideoModel | None = None
+    samples: Samples = {}
+    for load in rounds:
+        with dist.shared_errors():
+            this = load()
+        missing = {place for part in this.parts for place in part.missing}
+        there = {place: sample for place, sample in union(this.parts).items() if place not in missing}
+        if model is not this.model or there != samples:  # else the same model has seen these videos already
+            model, samples, evaluator = this.model, there, make_evaluator(this.model)
+            # First: a text that does not fit costs no video.
+            with dist.shared_errors():
+                texts = [
+                    evaluator.encode_texts(each.names, each.prompts)
+                    for each in (part.candidates for part in this.parts)
+                ]
+            title = ", ".join(f"{word} {value}" for word, value in this.values.items()) or "evaluating"
+            on_progress = start(title, evaluator.num_own_videos(len(samples)))
+            encoded = evaluator.encode([*samples.values()], views, texts, on_progress)
+        for part, candidates in zip(this.parts, texts, strict=True):
+            unknown = sum(model.head.own_number(each) is None for each in candidates.names)
+            never_trained = f"{unknown} of {len(candidates.names)}"
+            evaluated = evaluator.score(_select(encoded, samples, part), candidates)
+            about = part, dict(this.values), this.name, this.training, candidates, never_trained
+            results.append(PartResult(*about, evaluated))
+    return tuple(results)
+
+
+def summarize_parts(protocol: Protocol, parts: Sequence[PartResult]) -> dict[str, float]:
+    """The figures that a protocol is quoted by."""
+    top1 = [part.result.top1 for part in parts]
+    if protocol.summary == "mean":
+        return {"mean": statistics.fmean(top1), "std": statistics.pstdev(top1)}
+    if protocol.summary == "harmonic_mean":
+        means = {
+            name: statistics.fmean(part.result.top1 for part in parts if part.part.name == name)
+            for name in protocol.parts
+        }
+        return means | {"harmonic_mean": statistics.harmonic_mean(means.values())}
+    return {}
+
+
+def _select(videos: VideoFeatures, samples: Samples, part: EvalPart) -> VideoFeatures:
+    """The embedded videos of a part, some of `samples`, with its labels, as indices into its samples; and why others
+    are not there."""
+    places = list(samples)
+    position = {places[index]: n for n, index in enumerate(videos.indices.tolist())}
+    reasons = {**part.missing, **{places[index]: reason for index, reason in videos.skipped.items()}}
+    listed = list(enumerate(part.samples.items()))
+    chosen = [position[place] for _, (place, _) in listed if place in position]
+    most_labels = max((len(sample.labels) for sample in part.samples.values()), default=1)
+    return replace(
+        videos,
+        features=videos.features[chosen],
+        labels=label_tensor([sample.labels for _, (place, sample) in listed if place in position], most_labels),
+        indices=torch.tensor([number for number, (place, _) in listed if place in position], dtype=torch.int64),
+        skipped={number: reasons[place] for number, (place, _) in listed if place not in position},
+    )

@@ -1,0 +1,175 @@
+"""Videos in, probabilities out: each view is embedded once, then the views of a video become one answer.
+
+What a model keeps of a video is its own matter: any tensor (n, V, ...) that begins with videos and views. Some models
+give features that can be compared with any classes later. Of others only the logits of classes known beforehand can be
+kept; these then stand in place of the features.
+
+Axes: B or n videos, V views, T frames, H x W pixels, K classes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vitaclip.backbones.pixels import IMAGENET_PIXELS
+from vitaclip.data.config import ViewsConfig
+from vitaclip.evaluation.class_texts import ClassTexts
+from vitaclip.model import VideoModel
+
+Autocast = Callable[[], AbstractContextManager[object]]
+Aggregation = Literal["softmax", "logits", "features"]
+Normalization = Literal["backbone", "imagenet"]
+
+
+@dataclass(frozen=True)
+class VideoFeatures:
+    """The embedded views of n videos: all that is needed of them to score any list of candidates."""
+
+    features: Tensor
+    """(n, V, ...) float32, on the CPU."""
+    labels: Tensor
+    """(n,) class indices; (n, M) where videos of the list have several, see `label_tensor`."""
+    indices: Tensor
+    """(n,) which videos of the list they are."""
+    skipped: Mapping[int, str]
+    """Index and reason of each video that could not be read; these are not among the n."""
+    views: ViewsConfig = field(default_factory=ViewsConfig)
+    """What the V views are, and how they become one answer."""
+    candidates: tuple[ClassTexts, ...] = ()
+    """The candidates that were known when the videos were embedded."""
+
+
+_NOTHING = VideoFeatures(torch.empty(0, 0, 0), torch.empty(0, dtype=torch.int64), torch.empty(0, dtype=torch.int64), {})
+
+
+def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
+    """The videos of several parts as one, in their order."""
+    # A part in which no video could be read does not know how many views there are.
+    filled = [part for part in parts if len(part.indices)] or [_NOTHING]
+    return VideoFeatures(
+        features=torch.cat([part.features for part in filled]),
+        labels=torch.cat([part.labels for part in filled]),
+        indices=torch.cat([part.indices for part in filled]),
+        skipped={index: reason for part in parts for index, reason in part.skipped.items()},
+    )
+
+
+def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:
+    """uint8 pixels (..., 3, H, W) as the model takes them: as they are, because it takes out its backbone's mean and
+    standard deviation itself, or float with those of ImageNet taken out."""
+    if normalization == "backbone":
+        return clips
+    mean, std = (
+        clips.new_tensor(values, dtype=torch.float32) for values in (IMAGENET_PIXELS.mean, IMAGENET_PIXELS.std)
+    )
+    return (clips / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+
+
+@torch.no_grad()
+def tower_features(
+    model: VideoModel, video: Tensor, normalization: Normalization = "backbone", autocast: Autocast = nullcontext
+) -> Tensor:
+    """What the model's pool reads of every view of some videos.
+
+    Args:
+        model: in evaluation mode.
+        video: (B, V, T, 3, H, W) uint8.
+        normalization: whose mean and standard deviation are taken out.
+        autocast: context of the forward pass.
+
+    Returns:
+        (B, V, T, ...) on the model's device.
+    """
+    clips = normalize_for_views(video.flatten(end_dim=1).to(model.device), normalization)
+    with autocast():
+        return model.tower_features(clips).unflatten(0, video.shape[:2])
+
+
+@torch.no_grad()
+def encode_features(
+    model: VideoModel, features: Tensor, autocast: Autocast = nullcontext, classes: Tensor | None = None
+) -> Tensor:
+    """Embed every view of some videos from what `tower_features` gives, or a cache kept of it.
+
+    Args:
+        model: in evaluation mode.
+        features: (B, V, T, ...).
+        autocast: context of the forward pass.
+        classes: class features (K, ...) to compare with at once; None: the features themselves are wanted.
+
+    Returns:
+        (B, V, ...) float32 on the CPU: features, or logits (B, V, K).
+    """
+    with autocast():
+        encoded = model.encode_features(features.flatten(end_dim=1).to(model.device, model.dtype))
+        if classes is not None:
+            encoded = model.logits(encoded, classes)
+    return encoded.unflatten(0, features.shape[:2]).float().cpu()
+
+
+def encode_views(
+    model: VideoModel,
+    video: Tensor,
+    normalization: Normalization = "backbone",
+    autocast: Autocast = nullcontext,
+    classes: Tensor | None = None,
+) -> Tensor:
+    """Embed every view of some videos (B, V, T, 3, H, W); see `tower_features` and `encode_features`."""
+    return encode_features(model, tower_features(model, video, normalization, autocast), autocast, classes)
+
+
+@torch.no_grad()
+def fuse_views(
+    model: VideoModel, features: Tensor, class_features: Tensor, aggregation: Aggregation = "softmax"
+) -> Tensor:
+    """Probabilities of some videos from all of their views; the mean of the softmax is the published way.
+
+    Args:
+        model: compares.
+        features: (B, V, ...).
+        class_features: (K, ...).
+        aggregation: what is averaged over the views.
+
+    Returns:
+        (B, K) float32 on the CPU.
+
+    Raises:
+        ValueError: see `check_aggregation`; or a probability is NaN or infinite, so that no accuracy may be computed.
+    """
+    features = features.to(class_features)
+    if aggregation == "features":
+        check_aggregation(model, aggregation)
+        return _finite(model.head.probabilities(model.logits(model.head.mean(features), class_features)))
+    flat = model.logits(features.flatten(end_dim=1), class_features)
+    return fuse_logits(model, flat.unflatten(0, features.shape[:2]), aggregation)
+
+
+def fuse_logits(model: VideoModel, logits: Tensor, aggregation: Aggregation) -> Tensor:
+    """Probabilities (B, K) on the CPU from the logits (B, V, K) of all views; see `fuse_views`."""
+    if aggregation == "logits":
+        return _finite(model.head.probabilities(logits.mean(dim=1)))
+    return _finite(model.head.probabilities(logits).mean(dim=1))
+
+
+def check_aggregation(model: VideoModel, aggregation: Aggregation) -> None:
+    """Raise ValueError for the mean of features of a model of which only logits can be kept."""
+    if aggregation == "features" and not model.head.comparable:
+        raise ValueError(
+            "views.aggregation = features: this model reads each name in the light of the video, so that its features"
+            " have no mean; take softmax or logits"
+        )
+
+
+def _finite(probabilities: Tensor) -> Tensor:
+    """The probabilities on the CPU, none of them NaN or infinite."""
+    probabilities = probabilities.cpu()
+    if not probabilities.isfinite().all():
+        raise ValueError(
+            "the model's scores are not finite numbers: its weights may be damaged (fetch them again), or too large for"
+            " bfloat16 (set runtime.precision = float32)"
+        )
+    return probabilities

@@ -1,0 +1,110 @@
+"""The fingerprint of a run, by which resuming with other settings or other videos is noticed."""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from vitaclip.data.labels import format_labels
+from vitaclip.data.lists.video_list import VideoList
+from vitaclip.parts.config import ModelConfig
+from vitaclip.saving.upgrade import upgrade_model_config
+from vitaclip.settings import from_dict, to_dict
+from vitaclip.training.config import TrainConfig
+
+MAY_CHANGE_ON_RESUME = frozenset(
+    "out log_every validate_every checkpoint_every keep_checkpoints views optim.micro_batch_size"  # noqa: SIM905
+    " runtime.device runtime.precision runtime.compile runtime.checkpoint_activations"
+    " data.workers data.eval_batch_size data.val data.root data.time_limit_seconds data.limits".split()
+)
+"""Settings that do not change what is learned, except by rounding. A difference in any other one is an error."""
+MAY_MOVE_ON_RESUME = frozenset({"data.feature_cache", "init"})
+"""Paths that may move; whether there is one does change what is learned."""
+_SHOWN = 10
+
+
+def run_fingerprint(config: TrainConfig, videos: VideoList, backbone: str = "") -> dict[str, Any]:
+    """The settings, class names, training videos and backbone (if given) of a run, ready for JSON.
+
+    Videos are their number and a hash of their labels and of their paths below the root (which may move), in order;
+    files are a hash of their sizes and times.
+    """
+    train = Path(config.data.train)
+    root = Path(config.data.root or (train if train.is_dir() else train.parent)).as_posix().rstrip("/") + "/"
+    labelled = "".join(
+        f"{str(each.path).removeprefix(root)}\0{format_labels(each.labels)}\n" for each in videos.samples
+    )
+    state = cache(_size_and_time)  # a tar file counts for each of the videos in it
+    states = "".join(f"{state(str(getattr(each.path, 'shard', each.path)))}\n" for each in videos.samples)
+    return {
+        "config": to_dict(config),
+        "class_names": list(videos.class_names),
+        "videos": f"{len(videos.samples)} (list {hashlib.sha256(labelled.encode()).hexdigest()[:8]})",
+        "files": hashlib.sha256(states.encode()).hexdigest()[:16],
+        **({"backbone": backbone} if backbone else {}),
+    }
+
+
+def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str) -> list[str]:
+    """Refuse to resume a run that was another one; return a warning if its training files have changed.
+
+    A setting that did not exist when the run was saved counts as its default; older runs do not say their backbone and
+    the state of their files.
+    """
+    for name in ("class_names", "bad_videos"):
+        texts = saved.get(name, [])
+        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+            raise ValueError(f"a damaged checkpoint: its {name} are no list of texts")
+    settings = deepcopy(saved["config"])
+    settings["model"] = to_dict(from_dict(ModelConfig, upgrade_model_config(settings["model"])))
+    if saved.get("backbone") and now.get("backbone"):  # wherever it is now: its fingerprint says whether it is the same
+        settings["model"]["backbone"] = now["config"]["model"]["backbone"]
+    settings["data"].pop("index_cache", None)  # these two are gone
+    settings.pop("wandb_project", None)
+    if "average_decay" in settings["optim"]:  # the name of `ema_decay` in older runs
+        settings["optim"]["ema_decay"] = settings["optim"].pop("average_decay")
+    before = settings | _named(saved["class_names"], saved["videos"], saved.get("backbone", now.get("backbone")))
+    after = now["config"] | _named(now["class_names"], now["videos"], now.get("backbone"))
+    differences = list(_differences(before, after, to_dict(TrainConfig()) | {"model": {}}))
+    if differences:
+        more = f" and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+        raise ValueError(
+            f"{folder} holds a run with another config: {'; '.join(differences[:_SHOWN])}{more}."
+            " Resume it with its own settings, or name another folder with --out"
+        )
+    if saved.get("files") in (None, now.get("files")):
+        return []
+    return [
+        "sizes or times of the training videos are others than when the run was saved; if a file was replaced by"
+        " another video under its name, the run goes on from one that saw the old one: start anew in another folder"
+    ]
+
+
+def _named(class_names: Sequence[str], videos: str, backbone: str | None) -> dict[str, Any]:
+    """What is compared beside the settings, under the names that messages have for it."""
+    classes = dict(enumerate(class_names))
+    return {"class": classes, "the list of training videos": videos, "the backbone's fingerprint": backbone}
+
+
+def _differences(saved: object, now: object, usual: object, path: str = "") -> Iterator[str]:
+    """A line with both values for each setting that differs and must not; what was not saved has its usual value."""
+    if path in MAY_CHANGE_ON_RESUME or saved == now or (path in MAY_MOVE_ON_RESUME and saved and now):
+        return
+    if isinstance(saved, dict) and isinstance(now, dict):
+        default = usual if isinstance(usual, dict) else {}
+        for key in sorted(saved.keys() | now.keys()):
+            before = saved.get(key, default.get(key))
+            yield from _differences(before, now.get(key), default.get(key), f"{path}.{key}" if path else key)
+    else:
+        yield f"{path} was {saved!r}, now {now!r}"
+
+
+def _size_and_time(file: str) -> str:
+    """Size and time of a local file; empty for a URL, and for a missing file, which reading reports later."""
+    try:
+        status = Path(file).stat()
+    except (OSError, ValueError):
+        return ""
+    return f"{status.st_size} {status.st_mtime_ns}"

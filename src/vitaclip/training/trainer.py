@@ -1,0 +1,308 @@
+"""The training loop.
+
+Axes: B videos of a step, b of a micro-batch, V views (1 in training), T frames, H x W pixels, K classes, D embedding.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, nullcontext
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grads_with_norm_, get_total_norm
+
+from vitaclip.data.loading.loader import TrainBatch, train_batches
+from vitaclip.data.workers import expect_processes
+from vitaclip.distributed import SINGLE_PROCESS, DistEnv
+from vitaclip.evaluation.evaluation import Evaluator
+from vitaclip.evaluation.metrics import is_label
+from vitaclip.model import VideoModel
+from vitaclip.runtime import autocast
+from vitaclip.saving.model_folder import MODEL_FOLDER
+from vitaclip.training.checkpoint import Checkpoint, load_state, state_dict
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.inputs import build_dataset, build_model, read_lists
+from vitaclip.training.loggers import Logger, Metrics, ThroughputMeter, run_loggers
+from vitaclip.training.losses import find_loss
+from vitaclip.training.micro_batches import StepMasks, micro_batches, rank_slice
+from vitaclip.training.optim import EMA, Schedule, build_optimizer, set_learning_rate
+from vitaclip.training.run_dir import RunDir
+from vitaclip.training.run_fingerprint import run_fingerprint
+from vitaclip.training.stopping import EarlyStopping, Terminated
+
+_SHOWN_FILES = 8
+
+
+class Trainer:
+    """Trains one model on one list of videos, and resumes where an earlier run in the same folder stopped.
+
+    >>> trainer = Trainer(load_recipe("miniature"))  # doctest: +SKIP
+    >>> model = trainer.fit()  # doctest: +SKIP
+    """
+
+    def __init__(self, config: TrainConfig, dist: DistEnv = SINGLE_PROCESS) -> None:
+        """Make all that the run consists of, in this order. Rank 0 alone reads and writes the run folder.
+
+        Raises:
+            ValueError: for anything wrong with the config, the lists or the backbone, and as `RunDir.open` does.
+        """
+        self.config, self.dist = config, dist
+        with dist.shared_errors():  # what is quickly found wrong goes before the backbone is read
+            self.loss = find_loss(config.optim)
+            self.videos, self.val_videos = read_lists(config)
+            self.schedule = Schedule(config.optim, len(self.videos.samples))
+            self.total_steps = self.schedule.steps
+            self.rank_slice = rank_slice(config.optim.batch_size, dist.rank, dist.world_size)
+            expect_processes(config.data)
+            self.model = build_model(config, self.videos.class_names, dist)
+            self.run_dir = RunDir(config)
+            self.fingerprint = run_fingerprint(config, self.videos, self.model.fingerprint)
+        self.optimizer = build_optimizer(self.model, config.optim)
+        self.ema = EMA(self.model.trainable_parameters(), config.optim.ema_decay) if config.optim.ema_decay else None
+
+        open_folder = partial(self.run_dir.open, self.fingerprint, self.total_steps)
+        checkpoint, validations, warnings = dist.broadcast_from_rank0(open_folder)
+        self.warnings = [*warnings, *self.videos.warnings()]
+        self.step = checkpoint.step
+        if checkpoint.tensors:
+            load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
+        self.bad_videos: dict[str, None] = dict.fromkeys(checkpoint.notes.get("bad_videos", []))
+        """A line about each video that could not be read so far, in the order in which they were found."""
+        self.early_stopping = EarlyStopping(config.early_stop_patience, validations)
+        self.loggers: list[Logger] = []
+        with dist.shared_errors():
+            if dist.is_rank0:
+                self.run_dir.write_inputs(self.videos, self.val_videos, self.warnings, self.bad_videos)
+                self.loggers = run_loggers(config, self.step)
+
+        self.stopping = False
+        self.should_stop: Callable[[], bool] = lambda: False
+        """Asked in each step whether the run is to save its state and end."""
+        self.on_features: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None
+        """With a feature cache, called with this rank's number of videos; returns a progress callback `(done)`."""
+        self._frozen_text: Tensor | None = None
+
+    def fit(self) -> VideoModel:
+        """Train to the end and write the model folder `OUT/model`; returns the trained model, in evaluation mode.
+
+        >>> Trainer(load_recipe("mine.yaml")).fit().save_pretrained("my_model")  # doctest: +SKIP
+        """
+        try:
+            with ExitStack() as open_loggers:
+                for logger in self.loggers:
+                    open_loggers.callback(logger.close)
+                self.train()
+            self.load_best_checkpoint()
+            if self.dist.is_rank0:
+                self.model.save_pretrained(self.run_dir.path / MODEL_FOLDER)
+        finally:
+            self.run_dir.release()
+        return self.model.eval()
+
+    def train(self) -> None:
+        """Train from the current step to the last one, or until validation stops improving; `Terminated` is raised when
+        the run was asked to stop, after it has saved its state."""
+        self._validate_if_due()  # for a run that was killed between a checkpoint and its validation
+        last_step = self.step if self.early_stopping.should_stop else self.total_steps
+        batches = self.batches(self.step, last_step)
+        meter = ThroughputMeter(self.config.optim.batch_size, self.model.device)
+        for batch in meter.timed(batches):
+            metrics = self.train_step(batch)
+            self.step += 1
+            if self._is_due(self.config.log_every):
+                self._log(metrics | meter.metrics(self.total_steps - self.step))
+            # A step that is validated is saved before: a run that is killed while validating then repeats nothing but
+            # the validation. A checkpoint's lines are in the metrics file before it.
+            if self._is_due(self.config.checkpoint_every) or self._validation_is_due() or self.stopping:
+                self._save()
+            if self.stopping:
+                raise Terminated
+            self._validate_if_due()
+            if self.early_stopping.should_stop:
+                break
+
+    def train_step(self, batch: TrainBatch) -> dict[str, float]:
+        """Make one update of what trains, and return the step's metrics.
+
+        Text features are computed once for the step. The micro-batches use a detached copy of them, which accumulates
+        the gradient of all; one backward pass through the text tower at the end propagates it. Each rank does so for
+        its own clips, and the sum over the ranks makes the same update on all of them.
+        """
+        optim = self.config.optim
+        self.model.train()
+        learning_rate = set_learning_rate(self.optimizer, self.step, self.schedule)
+        self.optimizer.zero_grad(set_to_none=True)
+
+        text = self._text_features()
+        leaf = text.detach().requires_grad_(text.requires_grad)
+        losses, correct = [], []
+        for video, labels, targets, masks in micro_batches(batch, self.model, self.config, self.rank_slice):
+            with autocast(self.config.runtime, self.model.device):
+                logits = self.model.logits(self._video_features(video, masks), leaf)
+            loss = self.loss.sum_losses(logits, targets, optim)
+            loss.backward()
+            losses.append(loss.detach())
+            correct.append(is_label(logits.argmax(dim=-1), labels).sum())
+        if text.requires_grad:
+            text.backward(leaf.grad)
+        mean_loss, top1 = self._reduce(batch, torch.stack(losses), torch.stack(correct))
+        norm = get_total_norm(self._gradients())
+        length = norm.item()  # once, because each read makes a GPU wait
+        if not math.isfinite(mean_loss):
+            raise self._non_finite(f"loss is {mean_loss}", batch, losses)
+        if not math.isfinite(length):
+            raise self._non_finite(f"gradient's length is {length}", batch)
+        if limit := optim.max_gradient_norm:
+            clip_grads_with_norm_(self.model.trainable_parameters().values(), limit, norm)
+        self.optimizer.step()
+        if self.ema is not None:
+            self.ema.update(self.step + 1)
+        return {
+            "train/loss": mean_loss,
+            "train/top1": top1,
+            "train/bad_videos": float(len(self.bad_videos)),
+            "learning_rate": learning_rate,
+            "train/gradient_norm": length,
+        }
+
+    def batches(self, first_step: int, last_step: int) -> Iterator[TrainBatch]:
+        """This rank's part of the batches of steps `first_step .. last_step - 1`: clips, or cached features."""
+        if first_step >= last_step:
+            return iter(())
+        data, on_progress = self.config.data, lambda done: None
+        if data.feature_cache:
+            on_progress = self.on_features(len(self.dist.rank_range(len(self.videos.samples))))
+        dataset = build_dataset(self.config, self.model, self.videos, self.dist, self._stoppable(on_progress))
+        workers = 0 if data.feature_cache else data.workers
+        batch_size, limit = self.config.optim.batch_size, data.time_limit_seconds
+        return train_batches(dataset, first_step, last_step, batch_size, workers, self.rank_slice, limit)
+
+    def validate(self) -> Metrics:
+        """Score the model on `data.val`, with class texts as the model encodes them now."""
+        config, videos = self.config, self.val_videos
+        assert videos is not None
+        evaluator, on_progress = Evaluator(self.model, config.runtime, config.data, dist=self.dist), lambda done: None
+        result = evaluator.run(videos.samples, videos.class_names, config.views, self._stoppable(on_progress)).result
+        several = {} if result.mean_average_precision is None else {"val/mAP": result.mean_average_precision}
+        skipped = float(len(result.skipped))
+        return {"val/top1": result.top1, "val/top5": result.top5, **several, "val/skipped": skipped}
+
+    def load_best_checkpoint(self) -> None:
+        """Load the state of the best validated step if early stopping is on, and the EMA if there is one."""
+        if self.early_stopping.patience and self.early_stopping.values:
+            ranking = self.early_stopping.ranking()
+            checkpoint, warnings = self.dist.broadcast_from_rank0(lambda: self.run_dir.checkpoints.best(ranking))
+            self.warnings += warnings
+            load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
+        if self.ema is not None:
+            self.ema.apply()
+
+    def _save(self) -> None:
+        if self.dist.is_rank0:
+            tensors = state_dict(self.model, self.optimizer, self.ema)
+            notes = {**self.fingerprint, "bad_videos": list(self.bad_videos)}
+            self.run_dir.checkpoints.save(Checkpoint(self.step, tensors, notes), self.early_stopping.best_step)
+
+    def _log(self, metrics: Metrics) -> None:
+        for logger in self.loggers:
+            logger.log(self.step, metrics)
+
+    def _validate_if_due(self) -> None:
+        """Score the model, or its EMA, once at each step that is due for validation."""
+        if self.step in self.early_stopping.values or not self._validation_is_due():
+            return
+        with self.ema.applied() if self.ema is not None else nullcontext():
+            metrics = self.validate()
+        self.early_stopping.values[self.step] = metrics[self.config.early_stop_metric]
+        self._log(metrics)
+
+    def _validation_is_due(self) -> bool:
+        return self.val_videos is not None and self._is_due(self.config.validate_every)
+
+    def _is_due(self, every: int) -> bool:
+        return self.step == self.total_steps or (every > 0 and self.step > 0 and self.step % every == 0)
+
+    def _stoppable(self, on_progress: Callable[[int], None]) -> Callable[[int], None]:
+        """A progress callback that also ends the run if that is asked for."""
+
+        def progress(done: int) -> None:
+            on_progress(done)
+            if self.should_stop():
+                raise Terminated
+
+        return progress
+
+    # -------------------------------------------------------------------------------------------- the parts of a step
+
+    def _text_features(self) -> Tensor:
+        """Text features (K, D) of the classes, of unit length."""
+        if self._frozen_text is not None:
+            return self._frozen_text
+        with autocast(self.config.runtime, self.model.device):
+            text = self.model.encode_text(self.model.class_names)
+        if not text.requires_grad:
+            self._frozen_text = text  # no step changes these features, so they are computed once
+        return text
+
+    def _video_features(self, video: Tensor, masks: StepMasks) -> Tensor:
+        """Features of b clips: uint8 pixels (b, T, 3, H, W), or what the feature cache keeps of them, (b, T, ...)."""
+        if self.config.data.feature_cache:
+            return self.model.encode_features(video.to(self.model.dtype), masks=masks)
+        return self.model.encode_video(video, masks=masks)
+
+    def _gradients(self) -> list[Tensor]:
+        return [p.grad for p in self.model.trainable_parameters().values() if p.grad is not None]
+
+    def _reduce(self, batch: TrainBatch, losses: Tensor, correct: Tensor) -> tuple[float, float]:
+        """Make the gradients, in place, those of the mean loss of the step's clips on all ranks; return that loss and
+        the fraction of clips whose top-1 class is correct. Broken videos are listed, and a wish to stop is noted.
+
+        The ranks exchange one tensor: all gradients, and behind them five figures.
+        """
+        counts = losses.new_tensor([len(batch.labels), len(batch.skipped), self.should_stop()])
+        figures = torch.cat([torch.stack([losses.sum(), correct.sum().to(losses.dtype)]), counts])
+        gradients = self._gradients()
+        if self.dist.world_size > 1:
+            exchanged = [*gradients, figures]
+            flat = torch.cat([tensor.flatten() for tensor in exchanged])
+            self.dist.all_reduce(flat)
+            for tensor, total in zip(exchanged, flat.split([tensor.numel() for tensor in exchanged]), strict=True):
+                tensor.copy_(total.view_as(tensor))
+        # All figures are read here at once, because each read makes a GPU wait.
+        loss, num_correct, clips, skipped, asked_to_stop = figures.tolist()
+        for gradient in gradients:
+            gradient /= clips
+        self.stopping = asked_to_stop > 0
+        if skipped:
+            known = len(self.bad_videos)
+            self.bad_videos |= dict.fromkeys(line for lines in self.dist.gather(batch.skipped) for line in lines)
+            if self.dist.is_rank0 and len(self.bad_videos) > known:
+                self.run_dir.write_bad_videos(self.bad_videos)
+        return loss / clips, num_correct / clips
+
+    def _non_finite(self, what: str, batch: TrainBatch, losses: Sequence[Tensor] = ()) -> BaseException:
+        """Save the state; the exception names the files of the micro-batches whose losses, if given, are not finite."""
+        finite = all(tensor.isfinite().all() for tensor in state_dict(self.model, self.optimizer, self.ema).values())
+        if finite:
+            self._save()
+        size = self.config.optim.micro_batch_size or len(batch.labels)
+        suspects = [index for i, index in enumerate(batch.indices) if not losses or not losses[i // size].isfinite()]
+        files = [str(self.videos.samples[i].path) for of_rank in self.dist.gather(suspects) for i in of_rank]
+        more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
+        return self.dist.failure(
+            f"the {what} at step {self.step}; the prompts were not updated,"
+            f" {'and are saved as they were' if finite else 'but were not finite before and are not saved'}. Go on"
+            " with runtime.precision = float32, or start in another folder with a lower optim.learning_rate, or look at"
+            f" the step's videos: {', '.join(files[:_SHOWN_FILES])}{more}"
+        )
+
+
+def train(config: TrainConfig) -> VideoModel:
+    """Train to the end, or go on with a run that stopped; the model is in `OUT/model` too.
+
+    >>> import vitaclip
+    >>> config = vitaclip.load_recipe("own_videos", out="runs/doors", data={"train": "my_videos/"})  # doctest: +SKIP
+    >>> model = vitaclip.train(config)  # doctest: +SKIP
+    """
+    return Trainer(config).fit()

@@ -1,0 +1,116 @@
+"""A run goes on as the same run, or is refused: its settings, its lists, its files, and what older versions saved."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from small_world import NAMES, changed, train_config, write_list
+from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.settings import to_dict
+from vitaclip.training.config import TrainConfig
+from vitaclip.training.run_fingerprint import check_same_run
+from vitaclip.training.trainer import Trainer
+
+
+def notes(world: Path, **model: Any) -> dict[str, Any]:
+    config = to_dict(train_config(world, world / "out"))
+    config["model"] |= model
+    return {"config": config, "class_names": list(NAMES), "videos": "12"}
+
+
+def test_missing_setting_counts_as_it_was(world: Path) -> None:
+    saved = notes(world)
+    del saved["config"]["model"]["centre"]
+    del saved["config"]["early_stop_metric"]
+    check_same_run(saved, notes(world, centre=False), "out")
+    with pytest.raises(ValueError, match=r"out holds a run with another config: model.centre was False, now True"):
+        check_same_run(saved, notes(world), "out")
+
+
+def test_settings_of_older_runs_are_read(world: Path) -> None:
+    saved = notes(world)
+    saved["config"]["optim"]["average_decay"] = saved["config"]["optim"].pop("ema_decay") + 0.9
+    saved["config"]["data"]["index_cache"] = "folder"  # these two settings are gone
+    saved["config"]["wandb_project"] = "doors"
+    with pytest.raises(ValueError, match=r"another config: optim.ema_decay was 0.9, now 0.0\. Resume"):
+        check_same_run(saved, notes(world), "out")
+
+
+def test_saved_setting_is_not_taken_for_default(world: Path) -> None:
+    with pytest.raises(ValueError, match=r"model.centre was True, now False"):
+        check_same_run(notes(world), notes(world, centre=False), "out")
+
+
+@pytest.fixture
+def listed(world: Path, tmp_path: Path) -> TrainConfig:
+    """A finished run on a list of eight videos and a file of class names."""
+    videos = sorted((world / "videos").rglob("*.mp4"))[:8]
+    train = write_list(tmp_path / "train.csv", [(path.relative_to(world), i % 3) for i, path in enumerate(videos)])
+    (tmp_path / "names.txt").write_text("\n".join(NAMES))
+    data = {"train": train, "classes": str(tmp_path / "names.txt"), "root": str(world)}
+    config = changed(train_config(world, tmp_path / "run", steps=2), data=data)
+    Trainer(config).fit()
+    return config
+
+
+@pytest.mark.parametrize("change", ["a row less", "another label", "another order"])
+def test_edited_list_is_refused_on_resume(listed: TrainConfig, change: str) -> None:
+    file = Path(listed.data.train)
+    rows = file.read_text().splitlines()
+    last = rows[-1][:-1] + "0"
+    edited = {"a row less": rows[:-1], "another label": [*rows[:-1], last], "another order": rows[::-1]}[change]
+    file.write_text("\n".join(edited))
+    message = rf"the list of training videos was '8 \(list \w+\)', now '{len(edited)} \(list \w+\)'"
+    with pytest.raises(ValueError, match=message):
+        Trainer(listed)
+
+
+def test_changed_class_names_are_refused_on_resume(listed: TrainConfig) -> None:
+    for names, message in {
+        (*NAMES[:2], "sit"): r"class.2 was 'moving right', now 'sit'",
+        (*NAMES, "sit"): r"class.3 was None, now 'sit'",
+    }.items():
+        Path(listed.data.classes).write_text("\n".join(names))
+        with pytest.raises(ValueError, match=message):
+            Trainer(listed)
+
+
+def test_the_videos_may_move(listed: TrainConfig, world: Path, tmp_path: Path) -> None:
+    (tmp_path / "moved").symlink_to(world)
+    assert Trainer(changed(listed, data={"root": str(tmp_path / "moved")})).step == 2
+
+
+def test_bad_videos_after_checkpoint_are_counted_again(listed: TrainConfig) -> None:
+    """Else a run that was killed would count them earlier than one that was not."""
+    file = Path(listed.out) / "bad_videos.txt"
+    file.write_text("met after the checkpoint\n")
+    assert Trainer(listed).bad_videos == {}
+    assert not file.exists()
+
+
+def test_changed_backbone_is_refused_on_resume(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "backbone", tmp_path / "backbone")
+    config = train_config(world, tmp_path / "run", steps=2)
+    config = changed(config, model={"backbone": str(tmp_path / "backbone")})
+    Trainer(config).fit()
+    other = load_backbone(str(world / "backbone"))
+    with torch.no_grad():
+        next(other.clip.vision.parameters()).add_(0.02)
+    save_backbone(other.clip, other.tokenizer, tmp_path / "backbone")
+    with pytest.raises(ValueError, match=r"the backbone's fingerprint was '\w+', now '\w+'\. Resume it with its own"):
+        Trainer(config)
+
+
+def test_replaced_video_is_warned_of_on_resume(world: Path, tmp_path: Path) -> None:
+    shutil.copytree(world / "videos", tmp_path / "videos")
+    config = train_config(world, tmp_path / "run", steps=2)
+    config = changed(config, data={"train": str(tmp_path / "videos")})
+    Trainer(config).fit()
+    assert Trainer(config).warnings == []
+    shutil.copy(tmp_path / "videos" / "moving_left" / "1.mp4", tmp_path / "videos" / "jump_up" / "1.mp4")
+    (warning,) = Trainer(config).warnings
+    assert "replaced by another video" in warning
+    assert warning in (tmp_path / "run" / "warnings.txt").read_text()
