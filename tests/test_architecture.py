@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 import vitaclip
-from vitaclip import interpolation, runtime
+from vitaclip import runtime
 from vitaclip.backbones import config as clip_config
 from vitaclip.data import config as data_config
 from vitaclip.data.tools import packing, resize, scan
@@ -23,7 +23,7 @@ SOURCE = Path(vitaclip.__file__).parent
 # A room may import those that stand before it.
 ROOMS = (
     *("version", "strings", "names", "plugins", "settings", "untrusted", "files", "figures", "distributed", "runtime"),
-    *("catalog", "data", "backbones", "parts", "saving", "model", "interpolation", "evaluation", "training", "recipes"),
+    *("catalog", "data", "backbones", "parts", "saving", "model", "evaluation", "training", "recipes"),
     *("predictor", "explain", "report", "ablate", "miniature", "cli"),
 )
 # But for these, which have nothing to do with each other.
@@ -85,7 +85,6 @@ def test_every_setting_is_documented_and_read_somewhere() -> None:
         parts_config,
         clip_config,
         train_config,
-        interpolation,
         runtime,
         demo,
         packing,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.loading import Backbone, Origin
+from vitaclip.backbones.loading import Backbone
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
@@ -59,7 +59,6 @@ class VideoModel(Pretrained):
         head: what videos are compared with, and how.
         backbone: the towers, which are frozen unless the config says otherwise.
         class_names: the classes it was trained on; the only ones that what is learned for each class can serve.
-        origin: the backbone that its towers started from; None if they were trained and nothing noted from what.
 
     >>> model, video = VideoModel.from_pretrained("miniature"), torch.randint(256, (2, 8, 3, 64, 64), dtype=torch.uint8)
     >>> model(video, model.encode_text(["red arrow moving left", "red arrow growing", "blue key growing"])).shape
@@ -87,7 +86,6 @@ class VideoModel(Pretrained):
         refuse_text(class_names, "class_names")
         self.class_names = tuple(class_names)
         self.fingerprint = backbone.fingerprint
-        self.origin: Origin | None = Origin(config.backbone, backbone.fingerprint)
         clip = backbone.clip
         clip.tokenizer = backbone.tokenizer
         if config.normalization == "imagenet":

@@ -63,7 +63,7 @@ def test_shipped_variants_train_what_they_say(recipe: str) -> None:
 def test_shipped_claims_are_about_shipped_rows() -> None:
     variants, claims = load_comparison()
     assert claims
-    assert {name for claim in claims for name in (claim.better, claim.than)} <= {r for v in variants for r in v.rows}
+    assert {name for claim in claims for name in (claim.better, claim.than)} <= {variant.name for variant in variants}
 
 
 def test_an_override_changes_its_field_alone() -> None:
@@ -76,19 +76,18 @@ def test_an_override_changes_its_field_alone() -> None:
 
 def test_own_file_adds_to_the_package(tmp_path: Path) -> None:
     mine = "variants:\n  fine_tuning: {overrides: {optim.learning_rate: 1.0e-3}}\n  full:\n  more: {about: 16 of them,"
-    mine += " overrides: {model.context.global.count: 16}, interpolate: [0.5]}\n"
+    mine += " overrides: {model.context.global.count: 16}}\n"
     mine += "  slow: {like: fine_tuning, about: slowly, overrides: {optim.learning_rate: 1.0e-7}}\n"
     mine += "  slower: {like: slow, overrides: {optim.learning_rate: 1.0e-8}}\n"
     (tuned, full, more, slow, slower), claims = load_comparison(own_file(tmp_path, mine))
     (shipped, shipped_full), shipped_claims = load_comparison(names=["fine_tuning", "full"])
     assert tuned.overrides == {**shipped.overrides, "optim.learning_rate": 1e-3}
-    assert tuned.interpolate == shipped.interpolate
     assert full == shipped_full
-    assert more.rows == {"more": 1, "more weights 0.5": 0.5}
+    assert (more.name, more.overrides) == ("more", {"model.context.global.count": 16})
     assert claims == shipped_claims
     assert slow.overrides == {**tuned.overrides, "optim.learning_rate": 1e-7}
     assert slower.overrides == {**tuned.overrides, "optim.learning_rate": 1e-8}
-    assert (slow.about, slower.about, slow.interpolate) == ("slowly", "slowly", shipped.interpolate)
+    assert (slow.about, slower.about) == ("slowly", "slowly")
 
 
 def test_names_choose_and_own_claims_replace(tmp_path: Path) -> None:
@@ -106,7 +105,7 @@ def test_names_choose_and_own_claims_replace(tmp_path: Path) -> None:
         ("variants: {a: [", "is not YAML"),
         ("variants: {a: 3}", "variant a: write a mapping"),
         ("variants: {a b: }", "'a b': names a folder; write letters, digits, _ and - only"),
-        ("variants: {a: {interpolate: [2]}}", "variant a: .*interpolate = 2: must be at least 0 and at most 1"),
+        ("variants: {a: {trains: 2}}", "variant a: .*trains"),
         ("variants: {a: }\nclaims: {b: c}", "claims: write a list"),
         ("variants: {a: {like: fine_tunin}}", r"no variant 'fine_tunin' \(did you mean 'fine_tuning'\?\)"),
     ],

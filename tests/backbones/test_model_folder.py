@@ -71,7 +71,7 @@ def test_the_card_says_what_it_is(model: VideoModel, tmp_path: Path) -> None:
     for fact in (model.fingerprint, "jump, run, sit down", "per_class True", "global (count 2), local, summary, time"):
         assert fact in card
     elsewhere = replace(model.config, backbone="/home/me/clip.pt")
-    card_of_path = model_card(elsewhere, SavedModel(elsewhere, (), model.fingerprint, None), 0)
+    card_of_path = model_card(elsewhere, SavedModel(elsewhere, (), model.fingerprint), 0)
     assert "`clip.pt`" in card_of_path
     assert "/home" not in card_of_path
     assert ModelCard(card).data.get("pipeline_tag") == "video-classification"

@@ -1,4 +1,4 @@
-"""`vitaclip ablate`, and `vitaclip eval` between frozen CLIP and a model."""
+"""`vitaclip ablate`."""
 
 import json
 from pathlib import Path
@@ -52,20 +52,6 @@ def test_seeds_and_list_come_from_the_config(world: Path, tmp_path: Path) -> Non
 def test_mistakes_are_one_line(more: list[str], message: str, world: Path, tmp_path: Path, refusal: Refusal) -> None:
     given = [text.replace("VIDEOS", str(world / "videos")) for text in more]
     assert message in refusal(*command(world, tmp_path, *given))
-
-
-def test_eval_takes_what_lies_between(
-    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
-) -> None:
-    towers = ["--model.train", "both", "--out", str(tmp_path / "run")]
-    assert main(["train", *command(world, tmp_path)[1:], *towers]) == 0
-    arguments = ["eval", str(world / "videos"), "--model", str(tmp_path / "run"), "--workers", "0"]
-    out = tmp_path / "result.json"
-    assert main([*arguments, "--interpolate.alpha", "0.25", "--out", str(out)]) == 0
-    assert "interpolation: weights: 0.25 x the model + 0.75 x frozen CLIP" in capsys.readouterr().out
-    assert json.loads(out.read_text())["interpolation"] == {"alpha": 0.25, "backbone": ""}
-    frozen = [*arguments[:2], "--backbone", str(world / "backbone"), "--interpolate.alpha", "0.25"]
-    assert "nothing lies between the two" in refusal(*frozen)
 
 
 def test_a_recipe_may_stand_first() -> None:

@@ -28,7 +28,6 @@ TESTED_ELSEWHERE = {
     "vitaclip data prepare": "tests/data/prepare",
     "vitaclip eval runs/k400 --protocol": "tests/evaluation/test_protocols.py",
     "vitaclip eval --protocol": "tests/evaluation/test_protocols.py",
-    "vitaclip eval test.csv --model runs/tuned": "tests/test_interpolation.py",
     "vitaclip eval test_videos/ --model runs/doors --calibration": "tests/evaluation/test_decision.py",
     "vitaclip train --config k400": "tests/test_recipes.py",
     "vitaclip ablate mine.yaml": "tests/cli/test_ablate.py",

@@ -5,7 +5,7 @@ Every run is an ordinary run folder, and beside its model lies what was found on
 
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,6 @@ from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.evaluation.metrics import Scores, summarize
 from vitaclip.evaluation.protocol_lists import EvalPart, list_part
 from vitaclip.files import sha256_of_file, sha256_of_lines, write_json
-from vitaclip.interpolation import interpolate
-from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_views
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
@@ -90,9 +88,8 @@ class RunResult:
 
     trained: int
     """Number of parameters that train."""
-    rows: Mapping[str, Mapping[str, Mapping[str, float]]]
-    """Row of the table, test list, figure: a fraction in [0, 1]. Lists with names that the model cannot serve are not
-    there."""
+    values: Mapping[str, Mapping[str, float]]
+    """Test list, figure: a fraction in [0, 1]. Lists with names that the model cannot serve are not there."""
     videos: Mapping[str, int]
     """Number of videos of each test list that were scored."""
     skipped: Mapping[str, Sequence[str]]
@@ -175,20 +172,19 @@ def run_ablation(
     rows = []
     for variant in variants:
         of_seeds = [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds]
-        rows += [_row(variant, name, of_seeds) for name in variant.rows]
+        rows.append(_row(variant, of_seeds))
     described = {test.name: _describe(test, [*results.values()]) for test in tests}
     return AblationResult(to_dict(config), [*seeds], described, rows, _judge(claims, rows))
 
 
-def _row(variant: Variant, name: str, of_seeds: Sequence[RunResult]) -> AblationRow:
-    about = variant.about if name == variant.name else f"between frozen CLIP (0) and {variant.name} (1)"
+def _row(variant: Variant, of_seeds: Sequence[RunResult]) -> AblationRow:
     values = {
-        test: {figure: [result.rows[name][test][figure] for result in of_seeds] for figure in figures}
-        for test, figures in of_seeds[0].rows[name].items()
+        test: {figure: [result.values[test][figure] for result in of_seeds] for figure in figures}
+        for test, figures in of_seeds[0].values.items()
     }
     seconds = statistics.median(result.step_seconds for result in of_seeds)
     memory = statistics.median(result.memory_gib for result in of_seeds)
-    return AblationRow(name, about, of_seeds[0].trained, seconds, memory, values)
+    return AblationRow(variant.name, variant.about, of_seeds[0].trained, seconds, memory, values)
 
 
 def _describe(test: EvalPart, results: Sequence[RunResult]) -> dict[str, Any]:
@@ -228,8 +224,10 @@ def find_result(run: Run) -> RunResult | None:
         check_same_run(saved["asked"]["run"], asked["run"], run.config.out)
         before = saved["asked"] | {"views": upgrade_views(saved["asked"]["views"])}
         same_tests = all(before[key] == asked[key] for key in ("tests", "views", "figures"))
-        if not same_tests or not run.variant.rows.keys() <= saved["rows"].keys() or "skipped" not in saved:
+        if not same_tests or "skipped" not in saved:
             return None
+        if "rows" in saved:  # as older versions wrote it, which had more than one row for some variants
+            saved["values"] = saved["rows"][run.variant.name]
         return RunResult(**{name.name: saved[name.name] for name in fields(RunResult) if name.name in saved})
 
 
@@ -243,16 +241,15 @@ def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
     else:
         model = build_model(config, read_lists(config)[0].class_names, SINGLE_PROCESS).eval()
     trained = sum(model.trained_counts().values()) if variant.trains else 0
-    rows: dict[str, dict[str, Mapping[str, float]]] = {row: {} for row in variant.rows}
-    videos, skipped = {}, {}
+    evaluator = Evaluator(model, config.runtime, config.data)
+    values, videos, skipped = {}, {}, {}
     for test in run.tests:
         if not model.head.serves(test.candidates.names):
             continue
-        for row, scores in _test(run, model, test):
-            rows[row][test.name] = dict(run.figures(scores, test.candidates.names))
-            if row == variant.name:
-                videos[test.name], skipped[test.name] = len(scores.labels), tuple(scores.skipped.values())
-    result = RunResult(trained, rows, videos, skipped, *(_cost(config) if variant.trains else ()))
+        scores = evaluator.run(list(test.samples.values()), test.candidates.names, config.views).scores
+        values[test.name] = dict(run.figures(scores, test.candidates.names))
+        videos[test.name], skipped[test.name] = len(scores.labels), tuple(scores.skipped.values())
+    result = RunResult(trained, values, videos, skipped, *(_cost(config) if variant.trains else ()))
     write_json(Path(config.out) / RESULT_FILE, {"asked": run.asked(), **asdict(result)})
     return result
 
@@ -265,10 +262,3 @@ def _cost(config: TrainConfig) -> tuple[float, float]:
         return 0.0, 0.0
     each = [config.optim.batch_size / line["clips_per_second"] * (1 - line["data_wait_share"]) for line in logged]
     return statistics.median(each), max(line["memory_gib"] for line in logged)
-
-
-def _test(run: Run, model: VideoModel, test: EvalPart) -> Iterator[tuple[str, Scores]]:
-    """The scores of each row. Its weights look at the videos anew."""
-    for row, alpha in run.variant.rows.items():
-        evaluator = Evaluator(interpolate(model, alpha), run.config.runtime, run.config.data)
-        yield row, evaluator.run(list(test.samples.values()), test.candidates.names, run.config.views).scores

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from vitaclip.ablate.claims import Claim
-from vitaclip.settings import Config, Probability, Rule, from_dict, to_dict
+from vitaclip.settings import Config, Rule, from_dict, to_dict
 from vitaclip.strings import did_you_mean
 from vitaclip.training.config import TrainConfig
 from vitaclip.untrusted import read_yaml, reading
@@ -32,8 +32,6 @@ class Variant(Config):
     """Values of config fields, such as `model.context.summary`."""
     trains: bool = True
     """False: it is tested as it starts."""
-    interpolate: tuple[Probability, ...] = ()
-    """Where towers train: the alphas between frozen CLIP (0) and the variant (1) that get a row each."""
 
     def config(self, base: TrainConfig) -> TrainConfig:
         """The base with the overrides.
@@ -52,15 +50,6 @@ class Variant(Config):
             place[last] = value
         with _naming(self.name):
             return from_dict(TrainConfig, values)
-
-    @property
-    def rows(self) -> dict[str, float]:
-        """Its rows in the table with their alphas: itself, then what lies between it and frozen CLIP.
-
-        >>> Variant(name="tuned", interpolate=(0.5,)).rows
-        {'tuned': 1.0, 'tuned weights 0.5': 0.5}
-        """
-        return {self.name: 1.0} | {f"{self.name} weights {alpha:g}": alpha for alpha in self.interpolate}
 
 
 def load_comparison(file: str = "", names: Sequence[str] = ()) -> tuple[tuple[Variant, ...], tuple[Claim, ...]]:

@@ -36,14 +36,6 @@ class Backbone:
     fingerprint: str
 
 
-@dataclass(frozen=True)
-class Origin:
-    """The CLIP that towers started from: the name it was asked for by, and its fingerprint."""
-
-    backbone: str
-    fingerprint: str
-
-
 def fingerprint(state: Mapping[str, Tensor]) -> str:
     """A short name for the towers of a CLIP's state dict, so that prompts are never put on a backbone they were not
     trained with, and damage of a backbone folder is noticed.

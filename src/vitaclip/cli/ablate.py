@@ -57,7 +57,7 @@ class Ablate(TrainConfig, Command):
             advance = counting_bar(progress, "runs", sum(len(seeds) if variant.trains else 1 for variant in variants))
 
             def on_done(done: Run, result: RunResult, found: bool) -> None:
-                name, told = next(iter(result.rows[done.variant.name].items()), ("no list that it can serve", {}))
+                name, told = next(iter(result.values.items()), ("no list that it can serve", {}))
                 figures = ", ".join(f"{figure} {fraction:.1%}" for figure, fraction in told.items())
                 kept = ", was finished" if found else ""
                 progress.console.print(f"{done.variant.name}, seed {done.config.seed}: {name} {figures}{kept}")

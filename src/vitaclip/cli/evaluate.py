@@ -1,7 +1,7 @@
 """`vitaclip eval`: a list, which is a protocol of one part, or a protocol."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar
 
@@ -21,7 +21,6 @@ from vitaclip.evaluation.predictions import check_predictions_file
 from vitaclip.evaluation.protocol import Protocol, check_models, fill, load_protocol
 from vitaclip.evaluation.protocol_lists import check_training, list_part, read_protocol_lists
 from vitaclip.evaluation.protocol_run import PartResult, ProtocolResult, Round, score_rounds, summarize_parts
-from vitaclip.interpolation import InterpolateConfig, interpolate
 from vitaclip.model import VideoModel
 from vitaclip.runtime import keep_freed_memory, pick_device
 from vitaclip.strings import first_lines
@@ -42,7 +41,6 @@ class Evaluate(ModelCommand, DecisionConfig):
       vitaclip eval test.csv --classes new_names.txt --model runs/own_videos/model --out result.json
       vitaclip eval test.csv --classes names.txt --backbone miniature --report report/
       vitaclip eval UCF101/ --classes ucf101 --template clip48 --model runs/own_videos/model
-      vitaclip eval test.csv --model runs/tuned/model --interpolate.alpha 0.5
       vitaclip eval val/ --model runs/doors --save_calibration doors.json
       vitaclip eval test_videos/ --model runs/doors --calibration doors.json --coverage 0.9 --unknown other/
       vitaclip eval runs/k400 --protocol ucf101_zeroshot --root lists/ucf101 --out ucf101.json
@@ -59,8 +57,6 @@ class Evaluate(ModelCommand, DecisionConfig):
     lists: the model, as --model takes it."""
     protocol: str = ""
     """In place of videos: a protocol's name, or a YAML file."""
-    interpolate: InterpolateConfig = field(default_factory=InterpolateConfig)
-    """Between frozen CLIP (alpha 0) and the model (alpha 1), in the weights of towers that were trained."""
     out: str = ""
     """Write the whole result to this .json file."""
     report: str = ""
@@ -112,9 +108,7 @@ class Evaluation:
         name = fill(given.model, values)
         if name not in self._loaded:
             device = pick_device(given.runtime.device, dist.local_rank, dist.world_size)
-            between = given.interpolate
-            model = interpolate(replace(given, model=name).load_model(), between.alpha, between.backbone)
-            self._loaded = {name: model.to(device)}
+            self._loaded = {name: replace(given, model=name).load_model().to(device)}
         model = self._loaded[name]
         if values and name == given.model and not model.is_zero_shot:
             word = next(iter(values))
@@ -135,7 +129,7 @@ class Evaluation:
             only = Round({}, name, model, [list_part(given.videos, videos)])
             unknown = find_videos([given.unknown]) if given.unknown else []
         parts = self._score([lambda: only], prompts, given.views, unknown)
-        return ProtocolResult("", given.videos, "", given.views, given.interpolate, {}, parts)
+        return ProtocolResult("", given.videos, "", given.views, {}, parts)
 
     def run_protocol(self) -> ProtocolResult:
         """Score the models that a protocol needs on its lists."""
@@ -161,7 +155,7 @@ class Evaluation:
         views = protocol.views or given.views
         parts = self._score([partial(load, values) for values in protocol.values], prompts, views)
         summary = summarize_parts(protocol, parts)
-        return ProtocolResult(protocol.name, protocol.about, protocol.variant, views, given.interpolate, summary, parts)
+        return ProtocolResult(protocol.name, protocol.about, protocol.variant, views, summary, parts)
 
     def _score(
         self,

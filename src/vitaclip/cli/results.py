@@ -11,7 +11,6 @@ from vitaclip.evaluation.metrics import EvaluationResult
 from vitaclip.evaluation.predictions import write_predictions
 from vitaclip.evaluation.protocol_run import PartResult, ProtocolResult
 from vitaclip.files import write_json
-from vitaclip.interpolation import InterpolateConfig
 from vitaclip.report import check_report_folder, write_report
 from vitaclip.strings import first_lines
 
@@ -105,7 +104,6 @@ def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
         "views": describe_views(result.views),
         "text": part.texts.note,
         "computed on": str(part.evaluated.scores.computed),
-        "interpolation": describe_interpolation(result.interpolation),
         "never trained on": f"{part.never_trained} candidates",
         "training videos": part.training,
         **(part.evaluated.decision.lines() if part.evaluated.decision else {}),
@@ -122,12 +120,6 @@ def describe_views(views: ViewsConfig) -> str:
         views.pixel_aspect
     )
     return ", ".join(parts)
-
-
-def describe_interpolation(config: InterpolateConfig) -> str:
-    """In words; empty if there is none."""
-    share = f"weights: {config.alpha:g} x the model + {1 - config.alpha:g} x frozen CLIP"
-    return share if config.alpha < 1 else ""
 
 
 def _shortened(sums: Mapping[str, str]) -> str:

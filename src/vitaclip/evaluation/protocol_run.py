@@ -16,7 +16,6 @@ from vitaclip.evaluation.metrics import EvaluationResult
 from vitaclip.evaluation.protocol import Protocol
 from vitaclip.evaluation.protocol_lists import EvalPart, Samples, union
 from vitaclip.evaluation.scoring import VideoFeatures
-from vitaclip.interpolation import InterpolateConfig
 from vitaclip.model import VideoModel
 
 StartProgress = Callable[[str, int], Callable[[int], None]]
@@ -100,7 +99,6 @@ class ProtocolResult:
     variant: str
     """Empty, or what makes it another measurement, such as `as-published`."""
     views: ViewsConfig
-    interpolation: InterpolateConfig
     summary: dict[str, float]
     """Top-1 in [0, 1]: empty, or `mean` and `std` (population), or `base`, `novel` and `harmonic_mean`."""
     parts: tuple[PartResult, ...]
@@ -109,8 +107,7 @@ class ProtocolResult:
         """Everything, ready for JSON; of a list, the figures of its only part at the top."""
         values = asdict(replace(self, parts=()))
         if not self.protocol:
-            settings = {"videos": self.about, "views": values["views"], "interpolation": values["interpolation"]}
-            return self.parts[0].to_dict() | settings
+            return self.parts[0].to_dict() | {"videos": self.about, "views": values["views"]}
         return values | {"parts": [part.to_dict() for part in self.parts]}
 
 

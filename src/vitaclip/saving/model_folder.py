@@ -16,7 +16,7 @@ from torch import Tensor
 from vitaclip.backbones.families.family import CONFIG_FILE
 from vitaclip.backbones.hub import PROMPTS as PROMPTS_FILE
 from vitaclip.backbones.hub import SHIPPED, is_repository
-from vitaclip.backbones.loading import Backbone, Origin, save_backbone
+from vitaclip.backbones.loading import Backbone, save_backbone
 from vitaclip.backbones.reading import StateFile, check_dtypes, open_state, to_float32
 from vitaclip.files import check_own, sha256_of_file, write_json, write_safetensors, write_text
 from vitaclip.names import check_class_names
@@ -45,8 +45,6 @@ class SavedModel:
     """The classes it was trained on."""
     fingerprint: str
     """Of the backbone it was trained on."""
-    origin: Origin | None
-    """The CLIP that the towers started from, which others are only if they were trained. None: not noted."""
 
 
 def find_model_folder(path: Path) -> Path | None:
@@ -80,8 +78,6 @@ def write_model_folder(
         "backbone_fingerprint": embedded.fingerprint if embedded else saved.fingerprint,
         "class_names": list(saved.class_names),
     }
-    if config.train != "none" and saved.origin is not None:
-        content["origin"] = {"backbone": _full_path(saved.origin.backbone), "fingerprint": saved.origin.fingerprint}
     saved_files = [folder / PROMPTS_FILE, *sorted((folder / EMBEDDED).glob("*"))]
     content["sha256"] = {file.relative_to(folder).as_posix(): sha256_of_file(file) for file in saved_files}
     write_json(folder / CONFIG_FILE, content)
@@ -102,10 +98,9 @@ def read_model_folder(folder: Path) -> tuple[SavedModel, StateFile]:
         if not isinstance(names, list):
             raise ValueError("class_names is no list of names")
         names = check_class_names(names, "class_names") if names else ()
-        origin = Origin(**content["origin"]) if "origin" in content else None
         if config.backbone == EMBEDDED:
             config = replace(config, backbone=str(folder / EMBEDDED))
-        saved = SavedModel(config, names, str(content["backbone_fingerprint"]), origin)
+        saved = SavedModel(config, names, str(content["backbone_fingerprint"]))
         _check_sums(folder, content.get("sha256", {}))  # older folders have none
     return saved, _open_adapter(folder / PROMPTS_FILE)
 

@@ -17,7 +17,7 @@ from vitaclip.backbones.families.family import Trained
 from vitaclip.backbones.families.vitaclip import check_writable, name_buffers, to_published
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights, locate
-from vitaclip.backbones.loading import Backbone, Origin, build_backbone, fingerprint, load_backbone
+from vitaclip.backbones.loading import Backbone, build_backbone, fingerprint, load_backbone
 from vitaclip.data.config import SamplingConfig
 from vitaclip.files import atomic_write
 from vitaclip.names import refuse_text
@@ -34,7 +34,6 @@ class Pretrained(nn.Module):
     config: ModelConfig
     class_names: tuple[str, ...]
     fingerprint: str
-    origin: Origin | None
     backbone: CLIP
     head: Head
 
@@ -62,7 +61,7 @@ class Pretrained(nn.Module):
         >>> VideoModel.from_pretrained("miniature").save_pretrained("my_model", embed_backbone=True).name
         'my_model'
         """
-        saved, clip = SavedModel(self.config, self.class_names, self.fingerprint, self.origin), self.backbone
+        saved, clip = SavedModel(self.config, self.class_names, self.fingerprint), self.backbone
         embedded = None
         if embed_backbone or self.config.train != "none":
             embedded = Backbone(clip, clip.tokenizer, self.config.backbone, fingerprint(clip.state_dict()))
@@ -246,10 +245,7 @@ class Pretrained(nn.Module):
                 f" {config.backbone!r} has {loaded.fingerprint}; use the backbone it was trained on"
             )
         with reading(folder):
-            model = cls(loaded, config, saved.class_names, saved=adapter)
-        if config.train != "none":
-            model.origin = saved.origin
-        return model.eval()
+            return cls(loaded, config, saved.class_names, saved=adapter).eval()
 
     @classmethod
     def _from_checkpoint(cls, backbone: Backbone, trained: Trained, class_names: Sequence[str]) -> Self:
