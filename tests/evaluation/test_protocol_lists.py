@@ -131,7 +131,7 @@ def test_failing_report_keeps_other_outputs(
     def fails(*_: object, **__: object) -> None:
         raise ValueError("no page today")
 
-    monkeypatch.setattr("vitaclip.cli.results.write_report", fails)
+    monkeypatch.setattr("vitaclip.cli.evaluate.write_report", fails)
     lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
     command = [*write_protocol(tmp_path, lists, "{b: {lists: [b.csv]}}"), "--model", str(model_folder)]
     command += ["--out", str(tmp_path / "out.json"), "--predictions", str(tmp_path / "p.csv")]

@@ -1,7 +1,7 @@
 """Running an evaluation: each model sees each video once, then every part is scored against its own candidates."""
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,24 +16,9 @@ from vitaclip.evaluation.metrics import EvaluationResult
 from vitaclip.evaluation.protocol import Protocol
 from vitaclip.evaluation.protocol_lists import EvalPart, Samples, union
 from vitaclip.evaluation.scoring import VideoFeatures
-from vitaclip.model import VideoModel
 
 StartProgress = Callable[[str, int], Callable[[int], None]]
 """Called with what begins and the number of its videos; returns a progress callback."""
-
-
-@dataclass(frozen=True)
-class Round:
-    """A model with the parts that it is scored on."""
-
-    values: Mapping[str, int]
-    """What the model goes by in a protocol of several models, such as `{"seed": 1}`."""
-    name: str
-    """What the model is called."""
-    model: VideoModel
-    parts: Sequence[EvalPart]
-    training: str = ""
-    """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +28,11 @@ class PartResult:
     part: EvalPart
     """The videos listed, which `evaluated.scores.indices` count through."""
     values: dict[str, int]
+    """What the model goes by in a protocol of several models, such as `{"seed": 1}`."""
     model: str
+    """What the model is called."""
     training: str
-    """See `Round`."""
+    """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
     texts: ClassTexts
     """The candidates; rows and columns of the confusion matrix are in their order."""
     never_trained: str
@@ -111,51 +98,44 @@ class ProtocolResult:
         return values | {"parts": [part.to_dict() for part in self.parts]}
 
 
-def score_rounds(
-    rounds: Iterable[Callable[[], Round]],
-    make_evaluator: Callable[[VideoModel], Evaluator],
-    views: ViewsConfig,
-    dist: DistEnv,
-    start: StartProgress,
-) -> tuple[PartResult, ...]:
-    """Score models on their parts, one model after the other.
+class PartScorer:
+    """Scores models one after the other; one that has seen the videos of its parts already does not read them again."""
 
-    Args:
-        rounds: each loads a model and reads its parts.
-        make_evaluator: of a model.
+    def __init__(self, views: ViewsConfig, dist: DistEnv, start: StartProgress) -> None:
+        """Args:
         views: how a video is looked at.
         dist: the processes that share the videos; each gets the result of all.
         start: see `StartProgress`.
+        """
+        self._views, self._dist, self._start = views, dist, start
+        self._evaluator: Evaluator | None = None
+        self._samples: Samples = {}
 
-    Raises:
-        ValueError: a text does not fit (no video is opened before); or no video of a part could be read.
-    """
-    results: list[PartResult] = []
-    model: VideoModel | None = None
-    samples: Samples = {}
-    for load in rounds:
-        with dist.shared_errors():
-            this = load()
-        missing = {place for part in this.parts for place in part.missing}
-        there = {place: sample for place, sample in union(this.parts).items() if place not in missing}
-        if model is not this.model or there != samples:  # else the same model has seen these videos already
-            model, samples, evaluator = this.model, there, make_evaluator(this.model)
-            # First: a text that does not fit costs no video.
-            with dist.shared_errors():
-                texts = [
-                    evaluator.encode_texts(each.names, each.prompts)
-                    for each in (part.candidates for part in this.parts)
-                ]
-            title = ", ".join(f"{word} {value}" for word, value in this.values.items()) or "evaluating"
-            on_progress = start(title, evaluator.num_own_videos(len(samples)))
-            encoded = evaluator.encode([*samples.values()], views, texts, on_progress)
-        for part, candidates in zip(this.parts, texts, strict=True):
-            unknown = sum(model.head.own_number(each) is None for each in candidates.names)
-            never_trained = f"{unknown} of {len(candidates.names)}"
-            evaluated = evaluator.score(_select(encoded, samples, part), candidates)
-            about = part, dict(this.values), this.name, this.training, candidates, never_trained
-            results.append(PartResult(*about, evaluated))
-    return tuple(results)
+    def score(
+        self, evaluator: Evaluator, parts: Sequence[EvalPart], values: dict[str, int], name: str, training: str = ""
+    ) -> list[PartResult]:
+        """Score a model on its parts; see `PartResult` for its values, name and training.
+
+        Raises:
+            ValueError: a text does not fit (no video is opened before); or no video of a part could be read.
+        """
+        missing = {place for part in parts for place in part.missing}
+        samples = {place: sample for place, sample in union(parts).items() if place not in missing}
+        if evaluator is not self._evaluator or samples != self._samples:
+            self._evaluator, self._samples = evaluator, samples
+            with self._dist.shared_errors():
+                candidates = [part.candidates for part in parts]
+                self._texts = [evaluator.encode_texts(each.names, each.prompts) for each in candidates]
+            title = ", ".join(f"{word} {value}" for word, value in values.items()) or "evaluating"
+            on_progress = self._start(title, evaluator.num_own_videos(len(samples)))
+            self._encoded = evaluator.encode([*samples.values()], self._views, self._texts, on_progress)
+        results = []
+        for part, texts in zip(parts, self._texts, strict=True):
+            unknown = sum(evaluator.model.head.own_number(each) is None for each in texts.names)
+            evaluated = evaluator.score(_select(self._encoded, samples, part), texts)
+            never_trained = f"{unknown} of {len(texts.names)}"
+            results.append(PartResult(part, values, name, training, texts, never_trained, evaluated))
+        return results
 
 
 def summarize_parts(protocol: Protocol, parts: Sequence[PartResult]) -> dict[str, float]:
