@@ -17,10 +17,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
+from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from vitaclip.evaluation.class_texts import encode_classes
-from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, auroc, false_positive_rate
+from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, auroc
 from vitaclip.evaluation.metrics import Scores
 from vitaclip.evaluation.scoring import fuse_views
 from vitaclip.miniature import world
@@ -100,6 +101,13 @@ def rejection(model: VideoModel, features: Features, named: Callable[[str], bool
         "rejected, calibrated": float(calibration.strange(none, 0.95).double().mean()),
         "background": float(len(decider.background.names)),
     }
+
+
+def false_positive_rate(known: Tensor, unknown: Tensor) -> float:
+    """The fraction of unknown videos that pass where 95 % of the known ones pass."""
+    truth = [1] * len(known) + [0] * len(unknown)
+    rates, recalls, _ = roc_curve(truth, torch.cat([known, unknown]).numpy(), drop_intermediate=False)
+    return float(rates[(recalls >= 0.95).argmax()])
 
 
 def sets(model: VideoModel, features: Features) -> dict[str, float]:

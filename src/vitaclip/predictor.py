@@ -21,7 +21,7 @@ from torch import Tensor
 from vitaclip.backbones.loading import fingerprint
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import find_videos
-from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
+from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.loading.loader import stream_videos
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.given import as_given
@@ -30,7 +30,7 @@ from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
 from vitaclip.evaluation.decision import NONE_OF_THESE, Decider, DecisionConfig
 from vitaclip.evaluation.embeddings import Embedding, Embeddings
-from vitaclip.evaluation.scoring import check_aggregation, encode_views, fuse_views
+from vitaclip.evaluation.scoring import check_aggregation, encode_views, fuse_views, views_reader
 from vitaclip.model import VideoModel
 from vitaclip.names import check_class_names, refuse_text
 from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device
@@ -202,10 +202,7 @@ class Predictor:
     def reader(self) -> EvalViews:
         """Reads the views of a video; `reader.load` gives the numbers of their frames too. It holds no model, so that
         it can be sent to other processes."""
-        config, options = self.model.config, read_options(self.data, self.views)
-        return eval_views(
-            config.sampling, config.num_frames, self.model.image_size, self.model.frame_fit, self.views, options
-        )
+        return views_reader(self.model, self.data, self.views)
 
     def load(self, video: Video) -> Tensor:
         """The views of a video, uint8 (V, T, 3, H, W); the crops of the first clip come first."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import f1_score, roc_auc_score, roc_curve
+from sklearn.metrics import f1_score, roc_auc_score
 
 from small_world import NAMES, Refusal, small_model, write_list
 from tiny import learned_text
@@ -22,7 +22,6 @@ from vitaclip.evaluation.decision import (
     DecisionConfig,
     auroc,
     best_thresholds,
-    false_positive_rate,
 )
 from vitaclip.evaluation.metrics import Scores
 from vitaclip.miniature import world as miniature
@@ -66,8 +65,6 @@ def test_background_leaves_out_kinds_of_a_candidate() -> None:
     background = make_background(model, encode_classes(model, ["a heart", "red key growing"]))
     assert "blue fish growing" in background.names
     assert not [name for name in background.names if "heart" in name or name == "red key growing"]
-    given = make_background(model, encode_classes(model, ["run", "sit"]), ["stand", "Run"])
-    assert given.names == ("stand",)
 
 
 def test_few_candidates_take_names_of_data_sets(world: Path) -> None:
@@ -78,12 +75,10 @@ def test_few_candidates_take_names_of_data_sets(world: Path) -> None:
     assert not [name for name in background.names if {"surfing", "water", "jump"} & {*name.split()}]
 
 
-def test_rates_equal_those_of_scikit_learn() -> None:
+def test_auroc_equals_that_of_scikit_learn() -> None:
     positive, negative = (random(200) * 10).round() / 10 + 0.2, (random(150, seed=1) * 10).round() / 10
     truth, scores = [1] * 200 + [0] * 150, torch.cat([positive, negative]).numpy()
     assert auroc(positive, negative) == pytest.approx(roc_auc_score(truth, scores))
-    rates, recalls, _ = roc_curve(truth, scores)
-    assert false_positive_rate(positive, negative) == pytest.approx(rates[np.argmax(recalls >= 0.95)])
 
 
 def test_thresholds_have_the_best_f1() -> None:

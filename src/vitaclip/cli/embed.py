@@ -8,7 +8,8 @@ from vitaclip.cli.command import argument
 from vitaclip.cli.options import DATA_SETTINGS, VideosCommand, check_outputs
 from vitaclip.cli.screen import counting_bar, print_error, progress_bars, terminal
 from vitaclip.data.workers import expect_processes
-from vitaclip.evaluation.embeddings import Embeddings, check_embeddings_file
+from vitaclip.evaluation.embeddings import FORMATS, Embeddings
+from vitaclip.evaluation.predictions import check_table_file
 from vitaclip.predictor import Predictor
 from vitaclip.settings import NonNegativeFloat
 
@@ -34,7 +35,7 @@ class Embed(VideosCommand):
 
     def run(self) -> int:
         """Embed every file; 1 if some could not be read."""
-        check_embeddings_file(self.out)
+        check_table_file(self.out, FORMATS)
         command = self.with_model_first()
         paths = command.find_videos()
         check_outputs(command, self.out)

@@ -18,7 +18,7 @@ from vitaclip.evaluation.class_texts import ClassPrompts
 from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.evaluation.evaluation import Evaluator, read_test_videos
 from vitaclip.evaluation.metrics import EvaluationResult
-from vitaclip.evaluation.predictions import check_predictions_file, write_predictions
+from vitaclip.evaluation.predictions import check_table_file, write_predictions
 from vitaclip.evaluation.protocol import Protocol, check_models, fill, load_protocol
 from vitaclip.evaluation.protocol_lists import check_training, list_part, read_protocol_lists
 from vitaclip.evaluation.protocol_run import PartResult, PartScorer, ProtocolResult, summarize_parts
@@ -87,7 +87,7 @@ class Evaluate(ModelCommand, DecisionConfig):
         if bool(command.videos) == bool(command.protocol):
             raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
         if self.predictions:
-            check_predictions_file(self.predictions)
+            check_table_file(self.predictions)
         with init_distributed() as dist:
             command.say_which(terminal(quiet=not dist.is_rank0))
             evaluation = Evaluation(command, dist)

@@ -11,7 +11,7 @@ from vitaclip.cli.options import VideosCommand, check_outputs
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.workers import expect_processes
 from vitaclip.evaluation.decision import DecisionConfig
-from vitaclip.evaluation.predictions import REMARKS, PredictionWriter, check_predictions_file
+from vitaclip.evaluation.predictions import REMARKS, PredictionWriter, check_table_file
 from vitaclip.predictor import Prediction, Predictor
 from vitaclip.settings import PositiveInt, to_dict
 from vitaclip.strings import counted, first_lines
@@ -49,7 +49,7 @@ class Predict(VideosCommand, DecisionConfig):
     def run(self) -> int:
         """Predict every file; 1 if some could not be read."""
         if self.out:
-            check_predictions_file(self.out)
+            check_table_file(self.out)
         command = self.with_model_first()
         paths = command.find_videos()
         check_outputs(command, self.out)

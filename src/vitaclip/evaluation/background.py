@@ -68,9 +68,9 @@ def reads_background(model: VideoModel, texts: ClassTexts) -> bool:
 
 
 @torch.no_grad()
-def make_background(model: VideoModel, texts: ClassTexts, given: Sequence[str] = ()) -> Background:
-    """The background of some candidates: the names given; else their recombined names and the other classes that the
-    model was trained on; and, where these are few, names of public data sets that are far from all candidates.
+def make_background(model: VideoModel, texts: ClassTexts) -> Background:
+    """The background of some candidates: their recombined names and the other classes that the model was trained on;
+    and, where these are few, names of public data sets that are far from all candidates.
 
     A name with all words of a candidate is a kind of it ("a red heart" of "a heart"), and left out. Names of other
     sources than the candidates themselves may mean what a candidate means. So a class of the model is left out that is
@@ -94,9 +94,6 @@ def make_background(model: VideoModel, texts: ClassTexts, given: Sequence[str] =
     def encode(names: Sequence[str]) -> Tensor:
         return model.encode_text(names, texts.templates or None).to(texts.features)
 
-    own = new(given)
-    if own:
-        return Background(tuple(own), encode(own), f"{len(own)} texts given")
     made = new(recombined_names(texts.texts))
     candidates = _unit(texts.features)
     trained = [name for name in new(model.class_names) if name not in made]

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.labels import multi_hot
-from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.evaluation.background import Background, make_background, reads_background
 from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.evaluation.metrics import Scores
@@ -28,7 +27,6 @@ NONE_OF_THESE = "none of these"
 _CALIBRATE = "make one from labelled videos: vitaclip eval VIDEOS --model MODEL --save_calibration FILE.json"
 _VIDEOS_AT_A_TIME = 1024
 _DIGITS = 9  # of a rank, so that 40 * (1 - 0.9) is 4
-Fraction = Annotated[float, bounds(ge=0, lt=1)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,14 +34,12 @@ class DecisionConfig(Config):
     """What is said beside the most probable class."""
 
     reject: bool = field(default=False, metadata=FLAG)
-    """Say "none of these" of a video that background texts describe better than all candidates together; with a
-    calibration, of one that is stranger than nearly all of its videos. A single candidate is such a question always."""
-    background: str = ""
-    """Background texts, as `--classes` takes names. Empty: names made of the candidates' words, the model's other
-    classes, and, where these are few, names of public data sets."""
+    """Say "none of these" of a video that background texts describe better than all candidates together, see
+    `make_background`; with a calibration, of one that is stranger than nearly all of its videos. A single candidate is
+    such a question always."""
     calibration: str = ""
     """File that `vitaclip eval --save_calibration` wrote for the same candidates."""
-    coverage: Fraction = 0.0
+    coverage: Annotated[float, bounds(ge=0, lt=1)] = 0.0
     """Give, by the calibration, a set of classes that holds the true one for this fraction of videos, such as 0.9; none
     at all says that no class is credible. 0: no sets."""
     keep: Annotated[float, bounds(gt=0, lt=1)] = 0.95
@@ -54,10 +50,9 @@ class DecisionConfig(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require(not self.coverage or bool(self.calibration), self, "coverage", f"needs a calibration; {_CALIBRATE}")
-        require(
-            not self.multi_label or bool(self.calibration), self, "multi_label", f"needs a calibration; {_CALIBRATE}"
-        )
+        for name in ("coverage", "multi_label"):
+            calibrated = bool(self.calibration) or not getattr(self, name)
+            require(calibrated, self, name, f"needs a calibration; {_CALIBRATE}")
         require(not (self.multi_label and self.coverage), self, "multi_label", "and coverage make two sets; choose one")
 
 
@@ -149,11 +144,10 @@ class Decider:
             raise ValueError(f"{config.calibration}: is of other classes than these {len(texts.names)}; {_CALIBRATE}")
         if config.multi_label and self.calibration and not self.calibration.thresholds:
             raise ValueError(f"{config.calibration}: is of videos with one label each; calibrate on some with several")
-        given = choose_classes(config.background) if config.background else ()
         reads = reads_background(model, texts)
         self.rejects = config.reject or (len(texts.names) == 1 and reads)
         needed = self.rejects and (reads or self.calibration is None)
-        self.background: Background | None = make_background(model, texts, given) if needed else None
+        self.background: Background | None = make_background(model, texts) if needed else None
 
     @torch.no_grad()
     def evidence(self, features: Tensor, aggregation: Aggregation) -> dict[str, Tensor]:
@@ -196,8 +190,6 @@ class DecisionResult:
     """Of videos of no candidate, those that were."""
     auroc: float | None = None
     """How often a video of the candidates is more known than one of none."""
-    false_positive_rate: float | None = None
-    """Videos of no candidate that pass where 95 % of those of the candidates pass."""
     coverage: float | None = None
     """Videos whose set holds the true class."""
     mean_size: float | None = None
@@ -211,7 +203,6 @@ class DecisionResult:
             "videos of the candidates kept": self.kept,
             "others rejected": self.rejected,
             "AUROC": self.auroc,
-            "false-positive rate at 95 %": self.false_positive_rate,
         }
         told = [f"{self.background} beside them"] * bool(self.background)
         told += [f"{name} {share:.2%}" for name, share in rejects.items() if share is not None]
@@ -232,7 +223,6 @@ def measure(scores: Scores, decisions: Decisions, unknown: Decisions | None, not
         if unknown is not None and unknown.known is not None:
             found["rejected"] = float(unknown.rejected.double().mean())
             found["auroc"] = auroc(decisions.known, unknown.known)
-            found["false_positive_rate"] = false_positive_rate(decisions.known, unknown.known)
     if decisions.chosen is not None:
         hot = multi_hot(scores.labels, scores.probabilities.shape[1]).bool()
         hits = float((hot & decisions.chosen).sum())
@@ -251,21 +241,11 @@ def auroc(positive: Tensor, negative: Tensor) -> float:
     return float((below + not_above).double().mean()) / 2 / len(negative)
 
 
-def false_positive_rate(positive: Tensor, negative: Tensor, recall: float = 0.95) -> float:
-    """The fraction of negative scores at or above the highest threshold that this fraction of positive ones reach."""
-    threshold = positive.sort(descending=True).values[math.ceil(recall * len(positive)) - 1]
-    return float((negative >= threshold).double().mean())
-
-
 def best_thresholds(probabilities: Tensor, hot: Tensor) -> Tensor:
     """(K,) for each class, the threshold with the best F1 on videos (n, K) whose labels are `hot`; of a class that no
     video has, one that nothing reaches."""
-    thresholds = torch.full((probabilities.shape[1],), 2.0)
-    for k in range(len(thresholds)):
-        values, order = probabilities[:, k].sort(descending=True)
-        hits, count = hot[order, k].cumsum(0).double(), torch.arange(1, len(values) + 1)
-        f1 = 2 * hits / (count + hits[-1])
-        f1[:-1][values[:-1] == values[1:]] = 0  # a threshold parts no equal scores
-        if hits[-1]:
-            thresholds[k] = values[int(f1.argmax())]
-    return thresholds
+    values, order = probabilities.sort(dim=0, descending=True)
+    hits, count = hot.gather(0, order).cumsum(0).double(), torch.arange(1, len(values) + 1)[:, None]
+    f1 = 2 * hits / (count + hits[-1])
+    f1[:-1][values[:-1] == values[1:]] = 0  # a threshold parts no equal scores
+    return values.gather(0, f1.argmax(dim=0, keepdim=True))[0].where(hits[-1] > 0, 2.0)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.evaluation.predictions import import_pyarrow
+from vitaclip.evaluation.predictions import check_table_file, import_pyarrow
 from vitaclip.files import atomic_write, write_safetensors
 
 FORMATS = (".parquet", ".npz", ".safetensors")
@@ -61,9 +61,9 @@ class Embeddings:
         """Write the columns path, start, end and vector; what they are of is in the metadata, of npz in `about`.
 
         Raises:
-            ValueError: see `check_embeddings_file`.
+            ValueError: see `check_table_file`.
         """
-        check_embeddings_file(file)
+        check_table_file(file, FORMATS)
         start, end = self.times.numpy().T
         suffix = Path(file).suffix.lower()
         if suffix == ".safetensors":
@@ -80,16 +80,3 @@ class Embeddings:
                 columns = {"path": list(self.paths), "start": start, "end": end, "vector": vectors}
                 parquet.write_table(arrow.table(columns).replace_schema_metadata(dict(self.about)), opened)
         return Path(file)
-
-
-def check_embeddings_file(file: str | Path) -> None:
-    """Make sure that vectors can be written to a file of this name.
-
-    Raises:
-        ValueError: for another ending, or a parquet file without the package that writes it.
-    """
-    suffix = Path(file).suffix.lower()
-    if suffix not in FORMATS:
-        raise ValueError(f"{file}: name a file that ends in {', '.join(FORMATS)}")
-    if suffix == ".parquet":
-        import_pyarrow(file)

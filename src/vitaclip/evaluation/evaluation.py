@@ -13,7 +13,6 @@ import torch
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import names_shards, read_videos
 from vitaclip.data.lists.video_list import VideoList, VideoSample
-from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
 from vitaclip.data.loading.dataset import EvalDataset
 from vitaclip.data.loading.loader import eval_batches
 from vitaclip.data.workers import expect_processes
@@ -30,6 +29,7 @@ from vitaclip.evaluation.scoring import (
     fuse_logits,
     fuse_views,
     join,
+    views_reader,
 )
 from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
@@ -130,7 +130,8 @@ class Evaluator:
             on_progress: called with the number of videos just done.
         """
         data, dist, normalization = self._data, self._dist, views.normalization
-        dataset = EvalDataset(samples, self._reader(views), data.on_error)
+        check_aggregation(self.model, views.aggregation)  # first: a mistake opens no video
+        dataset = EvalDataset(samples, views_reader(self.model, data, views), data.on_error)
         known = None if self.model.head.comparable else torch.cat([texts.features for texts in candidates])
         if data.feature_cache:
             share = dist.rank_range(len(samples))
@@ -187,14 +188,6 @@ class Evaluator:
         note = decider.background.note if decider.background else ""
         measured = measure(scores, decisions, unknown, note)
         return replace(evaluated, decision=measured, calibration=Calibration.fit(scores, evidence, texts.names))
-
-    def _reader(self, views: ViewsConfig) -> EvalViews:
-        """Reads the views of a video; an aggregation that the model does not have is refused before any is read."""
-        check_aggregation(self.model, views.aggregation)
-        config, options = self.model.config, read_options(self._data, views)
-        return eval_views(
-            config.sampling, config.num_frames, self.model.image_size, self.model.frame_fit, views, options
-        )
 
     def num_own_videos(self, count: int) -> int:
         """How many of `count` videos this process embeds."""

@@ -70,10 +70,10 @@ class PredictionWriter:
             remarks: further columns, some of `REMARKS`.
 
         Raises:
-            ValueError: see `check_predictions_file`.
+            ValueError: see `check_table_file`.
             OSError: the system refuses.
         """
-        check_predictions_file(file)
+        check_table_file(file)
         self._names, self._top_k = tuple(class_names), min(top_k, len(class_names))
         self._computed = computed or Computed()
         ranks = [f"{what}{rank}" for rank in range(1, self._top_k + 1) for what in ("name", "probability")]
@@ -147,15 +147,15 @@ class PredictionWriter:
             self._note.unlink(missing_ok=True)
 
 
-def check_predictions_file(file: str | Path) -> None:
-    """Make sure that predictions can be written to a file of this name.
+def check_table_file(file: str | Path, formats: Sequence[str] = FORMATS) -> None:
+    """Make sure that a table can be written to a file of this name.
 
     Raises:
         ValueError: for another ending, or a parquet file without the package that writes it.
     """
     suffix = Path(file).suffix.lower()
-    if suffix not in FORMATS:
-        raise ValueError(f"{file}: name a file that ends in {', '.join(FORMATS)}")
+    if suffix not in formats:
+        raise ValueError(f"{file}: name a file that ends in {', '.join(formats)}")
     if suffix == ".parquet":
         import_pyarrow(file)
 

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
-from vitaclip.data.config import ViewsConfig
+from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
 from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.model import VideoModel
 
@@ -56,6 +57,12 @@ def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
         indices=torch.cat([part.indices for part in filled]),
         skipped={index: reason for part in parts for index, reason in part.skipped.items()},
     )
+
+
+def views_reader(model: VideoModel, data: DataConfig, views: ViewsConfig) -> EvalViews:
+    """Reads the views of a video as the model takes them. It holds no model, so that other processes can have it."""
+    config, options = model.config, read_options(data, views)
+    return eval_views(config.sampling, config.num_frames, model.image_size, model.frame_fit, views, options)
 
 
 def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:
