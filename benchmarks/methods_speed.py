@@ -84,7 +84,7 @@ def on_kept_tokens(model: VideoModel, video: Tensor, folder: str) -> Callable[[T
     kept = FeatureCache(folder, {}).write(dict(zip(states, features[:, None].contiguous(), strict=True)))
 
     def way(_: Tensor) -> Tensor:
-        read = torch.stack([kept[state].read(0) for state in states])
+        read = torch.stack([kept[state].read()[0] for state in states])
         return model.logits(model.encode_features(read.to(model.dtype)), model.encode_text(model.class_names))
 
     return way

@@ -13,11 +13,6 @@ import torch
 import torchrun
 from small_world import changed, lines_of, prompts_of, same, train_config, train_until
 from vitaclip.data.lists.video_list import VideoList, VideoSample
-from vitaclip.data.loading.clips import FixedAugmentation, TrainClips
-from vitaclip.data.loading.dataset import EvalDataset
-from vitaclip.data.rng import Stream, generator
-from vitaclip.data.sampling import frame_sampling
-from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.evaluation.feature_cache import Kept, KeptVideos
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
@@ -87,39 +82,16 @@ def test_validation_reuses_cached_training_view(world: Path, tmp_path: Path, ope
     assert len(opened) == 12
 
 
-def test_step_takes_one_cached_draw(world: Path, tmp_path: Path) -> None:
-    """Against embedding the drawn clips one by one; which of them is due comes from the generator of the sample."""
-    augment = {"crop_scale": (0.3, 1.0), "flip": 0.5}
-    config = text_alone(world, tmp_path / "run", tmp_path / "cache", feature_draws=3, augment=augment)
-    trainer = Trainer(config)
-    batches = list(trainer.batches(0, 6))
-    model = trainer.model.eval()
-    transform = TrainTransform(model.image_size, config.data.augment)
-    clips_of = TrainClips(frame_sampling(config.model.sampling, 4), transform)
-    dataset = EvalDataset(trainer.videos.samples, FixedAugmentation(clips_of, 3))
-    taken = set()
-    for batch in batches:
-        assert batch.video.shape == (4, 4, 8)
-        for i, (row, features) in enumerate(zip(batch.indices, batch.video, strict=True)):
-            draw = int(generator(0, Stream.SAMPLE, batch.step, i, 0).integers(3))
-            clips = dataset[row].video
-            assert clips is not None
-            with torch.no_grad():
-                torch.testing.assert_close(features, model.tower_features(clips[draw : draw + 1])[0])
-            taken.add((row, draw))
-    assert len(taken) > 12  # two passes over 12 videos
-
-
 def test_resume_is_exact_with_moved_feature_cache(world: Path, tmp_path: Path) -> None:
-    whole = text_alone(world, tmp_path / "whole", tmp_path / "cache", feature_draws=2)
+    whole = text_alone(world, tmp_path / "whole", tmp_path / "cache")
     Trainer(whole).fit()
     stopped = changed(whole, out=str(tmp_path / "stopped"))
     train_until(stopped, step=3)
     Trainer(changed(stopped, data={"feature_cache": str(tmp_path / "moved")})).fit()
     assert same(prompts_of(stopped.out), prompts_of(whole.out))
     assert metrics_of(stopped.out) == metrics_of(whole.out)
-    with pytest.raises(ValueError, match=r"data.feature_cache was '.*moved', now ''; data.feature_draws was 2, now 0"):
-        Trainer(changed(stopped, data={"feature_cache": "", "feature_draws": 0}))
+    with pytest.raises(ValueError, match=r"data.feature_cache was '.*moved', now ''"):
+        Trainer(changed(stopped, data={"feature_cache": ""}))
 
 
 def test_stopping_keeps_features_made_so_far(world: Path, tmp_path: Path, opened: list[Path]) -> None:
@@ -145,7 +117,7 @@ def test_stopping_keeps_features_made_so_far(world: Path, tmp_path: Path, opened
 @pytest.mark.parametrize("model", [{}, EVL])
 def test_two_ranks_learn_same_weights_as_one(world: Path, videos: Path, tmp_path: Path, model: dict[str, Any]) -> None:
     for count in (1, 2):
-        values: dict[str, Any] = {"train": str(videos), "val": str(videos), "feature_draws": 2, "model": model}
+        values: dict[str, Any] = {"train": str(videos), "val": str(videos), "model": model}
         config = text_alone(world, tmp_path / str(count), tmp_path / f"cache{count}", **values)
         file = tmp_path / f"{count}.json"
         file.write_text(json.dumps(to_dict(config)))
@@ -183,7 +155,6 @@ def test_feature_cache_refuses_models_that_change_features(world: Path, tmp_path
     [
         ({"augment": {"mixup": 0.5}}, r"feature_cache = .*mix pixels, which features no longer have; set both"),
         ({"augment": {"cutmix": 0.5}}, r"feature_cache = .*mix pixels, which features no longer have; set both"),
-        ({"feature_cache": "", "feature_draws": 2}, r"feature_draws = 2: needs a feature_cache"),
     ],
 )
 def test_settings_impossible_with_features_are_refused(

@@ -33,9 +33,12 @@ def test_missing_setting_counts_as_it_was(world: Path) -> None:
 def test_settings_of_older_runs_are_read(world: Path) -> None:
     saved = notes(world)
     saved["config"]["optim"]["average_decay"] = saved["config"]["optim"].pop("ema_decay") + 0.9
-    saved["config"]["data"]["index_cache"] = "folder"  # these two settings are gone
+    saved["config"]["data"] |= {"index_cache": "folder", "feature_draws": 0}  # these three settings are gone
     saved["config"]["wandb_project"] = "doors"
     with pytest.raises(ValueError, match=r"another config: optim.ema_decay was 0.9, now 0.0\. Resume"):
+        check_same_run(saved, notes(world), "out")
+    saved["config"]["data"]["feature_draws"] = 3  # changed what was learned
+    with pytest.raises(ValueError, match=r"data.feature_draws was 3, now None; optim.ema_decay"):
         check_same_run(saved, notes(world), "out")
 
 

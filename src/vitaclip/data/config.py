@@ -126,19 +126,14 @@ class DataConfig(Config):
     """Training-time changes of a clip."""
     feature_cache: str = ""
     """Folder that keeps what the image tower makes of videos, for models without context in it: each video, trained on
-    or validated on, is then decoded and embedded once for all runs, which may share the folder. Empty: none."""
-    feature_draws: NonNegativeInt = 0
-    """Clips of each training video in the feature cache. 0: one, seen as in a test (the middle of the video, the centre
-    of the frames), whatever `augment` says. n: n clips drawn as for training, of which a step takes one; they depend
-    on the file's name alone, so that runs of all seeds share them."""
+    or validated on, is then decoded and embedded once for all runs, which may share the folder. One to train on is seen
+    as in a test (the middle of the video, the centre of the frames), whatever `augment` says. Empty: none."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        cached = bool(self.feature_cache)
-        require(cached or not self.feature_draws, self, "feature_draws", "needs a feature_cache; name a folder")
         mixed = self.augment.mixup or self.augment.cutmix
         remedy = "mixup and cutmix mix pixels, which features no longer have; set both to 0, or leave it empty"
-        require(not cached or not mixed, self, "feature_cache", remedy)
+        require(not self.feature_cache or not mixed, self, "feature_cache", remedy)
 
 
 @dataclass(frozen=True, kw_only=True)

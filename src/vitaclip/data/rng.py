@@ -6,7 +6,7 @@ import numpy as np
 
 
 class Stream(IntEnum):
-    """What is drawn. The same seed gives each purpose its own stream."""
+    """What is drawn. The same seed gives each purpose its own stream; a number is never given to another purpose."""
 
     ORDER = 0
     """The order of an epoch; numbered by epoch."""
@@ -16,8 +16,6 @@ class Stream(IntEnum):
     """How the clips of a step are mixed; numbered by step."""
     SHOTS = 3
     """The few videos of a class that are trained on; numbered by class."""
-    FIXED_AUGMENTATION = 4
-    """Training clips that are drawn once for all runs; numbered by a sum over the file's name, and by draw."""
     DROPOUT = 5
     """What a training step leaves out; numbered by step and place in the batch."""
     VALIDATION = 6

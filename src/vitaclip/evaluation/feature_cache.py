@@ -56,14 +56,13 @@ class Kept:
     offset: int
     shape: tuple[int, ...]
 
-    def read(self, view: int | None = None) -> Tensor:
-        """The features of all views, or (T, ...) of one; ValueError if they are damaged."""
-        shape = self.shape if view is None else self.shape[1:]
-        count = math.prod(shape)
-        values = np.fromfile(self.file, "<f4", count, offset=self.offset + 4 * count * (view or 0))
+    def read(self) -> Tensor:
+        """The features of all views; ValueError if they are damaged."""
+        count = math.prod(self.shape)
+        values = np.fromfile(self.file, "<f4", count, offset=self.offset)
         if len(values) < count or not np.isfinite(values).all():
             raise ValueError(f"{self.file}: damaged; delete it, and its videos are embedded again")
-        return torch.from_numpy(values).view(shape)
+        return torch.from_numpy(values).view(self.shape)
 
 
 @dataclass(frozen=True)

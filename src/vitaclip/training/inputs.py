@@ -1,6 +1,6 @@
 """What a run is made from: its lists, its model, and its training samples.
 
-Axes: V clips of a video.
+Axes: T frames of a clip.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,7 +13,7 @@ from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.lists.selection import as_fraction, draw_shots, split_validation
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.lists.video_list import VideoList
-from vitaclip.data.loading.clips import EvalViews, FixedAugmentation, TrainClips, read_options
+from vitaclip.data.loading.clips import EvalViews, TrainClips, read_options
 from vitaclip.data.loading.dataset import EvalDataset, TrainDataset
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
@@ -74,8 +74,7 @@ def build_dataset(
     if not data.feature_cache:
         return TrainDataset(videos.samples, clips, seed, data.on_error, data.balance_classes)
     views = EvalViews(sampling, 1, 1, size, fit=fit, options=clips.options)
-    looks = FixedAugmentation(clips, data.feature_draws) if data.feature_draws else views
-    cached = EvalDataset(videos.samples, looks, data.on_error)
+    cached = EvalDataset(videos.samples, views, data.on_error)
     share = dist.rank_range(len(videos.samples))
     with dist.shared_errors():
         own = keep_features(model, cached, data, config.runtime, share=share, on_progress=on_progress)
@@ -88,7 +87,7 @@ def build_dataset(
 
 
 class FeatureClips:
-    """Stands for `TrainClips`: what is kept of one of a video's V clips; the generator decides which."""
+    """Stands for `TrainClips`: what is kept of a video's one view, whatever the generator would draw."""
 
     def __init__(self, videos: VideoList, parts: Sequence[KeptVideos]) -> None:
         """`parts`: those of all ranks."""
@@ -104,8 +103,7 @@ class FeatureClips:
             )
 
     def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
-        """The features (T, ...) of a clip; VideoError if the video is broken."""
+        """The features (T, ...) of the view; VideoError if the video is broken."""
         if path in self._broken:
             raise VideoError(self._broken[path])
-        kept = self._kept[path]
-        return kept.read(int(rng.integers(kept.shape[0])))
+        return self._kept[path].read()[0]

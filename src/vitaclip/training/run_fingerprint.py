@@ -61,8 +61,10 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
     settings["model"] = to_dict(from_dict(ModelConfig, upgrade_model_config(settings["model"])))
     if saved.get("backbone") and now.get("backbone"):  # wherever it is now: its fingerprint says whether it is the same
         settings["model"]["backbone"] = now["config"]["model"]["backbone"]
-    settings["data"].pop("index_cache", None)  # these two are gone
+    settings["data"].pop("index_cache", None)  # these three are gone; the last changed what is learned unless it was 0
     settings.pop("wandb_project", None)
+    if not settings["data"].get("feature_draws"):
+        settings["data"].pop("feature_draws", None)
     if "average_decay" in settings["optim"]:  # the name of `ema_decay` in older runs
         settings["optim"]["ema_decay"] = settings["optim"].pop("average_decay")
     before = settings | _named(saved["class_names"], saved["videos"], saved.get("backbone", now.get("backbone")))

@@ -1,7 +1,5 @@
 """Samples: reproducible, complete, and a policy for broken videos."""
 
-import zlib
-from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,10 +11,9 @@ from torch import Tensor
 from video_files import SAMPLING, TRANSFORM, decode_all, rows_of, write_video
 from vitaclip.data.config import AugmentConfig, PixelAspect
 from vitaclip.data.lists.video_list import VideoSample
-from vitaclip.data.loading.clips import EvalViews, FixedAugmentation, ReadOptions, TrainClips
+from vitaclip.data.loading.clips import EvalViews, ReadOptions, TrainClips
 from vitaclip.data.loading.dataset import EvalDataset, OnError, Sample, TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.rng import Stream, generator
 from vitaclip.data.transforms.geometry import FrameFit, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
 
@@ -163,38 +160,13 @@ def test_every_reader_applies_pixel_aspect(tmp_path: Path, aspect: PixelAspect) 
     (tmp_path / "square").mkdir()
     square = write_video(tmp_path / "square" / "a.mp4")
     clips = TrainClips(SAMPLING, TRANSFORM, ReadOptions(pixel_aspect=aspect))
-    readers = FixedAugmentation(clips, 2), EvalViews(SAMPLING, 1, 1, 24, options=clips.options)
+    views = EvalViews(SAMPLING, 1, 1, 24, options=clips.options)
     samples = []
     for path in (wide, square):
         row = [VideoSample(path, (0,), "")]
-        samples.append((TrainDataset(row, clips, 0)[0, 0, 1], *(EvalDataset(row, reader)[0] for reader in readers)))
+        samples.append((TrainDataset(row, clips, 0)[0, 0, 1], EvalDataset(row, views)[0]))
     for of_wide, of_square in zip(*samples, strict=True):
         assert torch.equal(video_of(of_wide), video_of(of_square)) == (aspect == "stored")
-
-
-# -------------------------------------------------------------------------- training clips that are drawn once for all
-
-
-def test_fixed_clips_depend_on_name_and_draw_only(video_folder: Path) -> None:
-    """Clip by clip, they are what the transform makes of a generator of their own."""
-    reader = FixedAugmentation(CLIPS, 3)
-    for name in ("clip2.mp4", "clip3.mp4"):
-        frames = all_frames(video_folder / name)
-        for draw, view in enumerate(reader.read(video_folder / name)):
-            rng = generator(0, Stream.FIXED_AUGMENTATION, zlib.crc32(name.encode()), draw)
-            assert torch.equal(view, TRANSFORM(frames[SAMPLING.train(len(frames), rng)], rng))
-    assert reader.shape == (3, 4, 3, 24, 24)
-
-
-def test_other_augmentation_changes_view_config() -> None:
-    unlike = replace(TRANSFORM, augment=replace(TRANSFORM.augment, flip=0.0))
-    readers = [
-        FixedAugmentation(CLIPS, 3),
-        FixedAugmentation(CLIPS, 2),
-        FixedAugmentation(TrainClips(SAMPLING, unlike), 3),
-    ]
-    configs = [reader.view_config for reader in readers]
-    assert configs[0] not in configs[1:]
 
 
 # ------------------------------------------------------------------------------------------------------ the transform

@@ -1,18 +1,16 @@
-"""What a sample shows of its video: a random training clip, the fixed views of a test, or training clips drawn once.
+"""What a sample shows of its video: a random training clip, or the fixed views of a test.
 
 Axes: V views of a video, T frames, S x S pixels of a crop.
 """
 
 import itertools
 import math
-import zlib
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import av
 import numpy as np
-import PIL
 import torch
 from torch import Tensor
 
@@ -28,7 +26,6 @@ from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, as_video
 from vitaclip.data.reading.decode import open_source
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
-from vitaclip.data.rng import Stream, generator
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import FrameFit, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
@@ -65,21 +62,6 @@ class ClipReader(Protocol):
         """A clip, uint8 (T, 3, S, S), or what stands for it."""
 
 
-class ViewReader(Protocol):
-    """Reads the same views of a video every time; it may raise VideoError, and can be pickled."""
-
-    def read(self, path: VideoPath) -> Tensor:
-        """The views, uint8 (V, T, 3, S, S)."""
-
-    @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        """(V, T, 3, S, S)."""
-
-    @property
-    def view_config(self) -> dict[str, Any]:
-        """Everything that decides what the views of a file look like, ready for JSON."""
-
-
 @dataclass(frozen=True)
 class TrainClips:
     """Random training clips: frames, crop and augmentation are drawn anew each time."""
@@ -91,18 +73,14 @@ class TrainClips:
     def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
         """A clip, uint8 (T, 3, S, S)."""
         with open_source(path, *self.options) as source:
-            return self.draw(source, rng)
-
-    def draw(self, source: VideoSource, rng: np.random.Generator) -> Tensor:
-        """`read` from an open source."""
-        indices = self.sampling.train(source.num_frames, rng)
-        sampled = SampledTransform(self.transform, rng)
-        return sampled.clip(source.frames(indices, sampled.frame)).contiguous()
+            indices = self.sampling.train(source.num_frames, rng)
+            sampled = SampledTransform(self.transform, rng)
+            return sampled.clip(source.frames(indices, sampled.frame)).contiguous()
 
 
 @dataclass(frozen=True)
 class EvalViews(Config):
-    """The views of a test, V = temporal views x crops; the crops of the first clip come first."""
+    """The views of a test, the same every time. V = temporal views x crops; the crops of the first clip come first."""
 
     sampling: FrameSampling
     temporal_views: PositiveInt = 3
@@ -166,10 +144,12 @@ class EvalViews(Config):
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, 3, S, S)."""
         return self.temporal_views * self.spatial_crops, self.sampling.num_frames, 3, self.size, self.size
 
     @property
     def view_config(self) -> dict[str, Any]:
+        """Everything that decides what the views of a file look like, ready for JSON."""
         return {
             "decoder": f"PyAV {av.__version__}",
             "sampling": asdict(self.sampling),
@@ -189,33 +169,3 @@ def eval_views(
     ask for another way."""
     chosen = FrameSampling(views.sampling or sampling.kind, views.frames or num_frames, views.stride or sampling.stride)
     return EvalViews(chosen, views.temporal, views.spatial, size, views.crop, fit, options)
-
-
-@dataclass(frozen=True)
-class FixedAugmentation:
-    """`draws` training clips of every video, the same ones every time, where a test has its views.
-
-    They depend on the file's name and their number, not on a seed or on the list, so that all runs can share them.
-    """
-
-    clips: TrainClips
-    draws: int
-    """V, clips of each video."""
-
-    def read(self, path: VideoPath) -> Tensor:
-        """The clips, uint8 (V, T, 3, S, S)."""
-        name = zlib.crc32(path.parts[-1].encode(errors="surrogateescape"))
-        streams = [generator(0, Stream.FIXED_AUGMENTATION, name, draw) for draw in range(self.draws)]
-        with open_source(path, *self.clips.options) as source:
-            return torch.stack([self.clips.draw(source, rng) for rng in streams])
-
-    @property
-    def shape(self) -> tuple[int, int, int, int, int]:
-        size = self.clips.transform.size
-        return self.draws, self.clips.sampling.num_frames, 3, size, size
-
-    @property
-    def view_config(self) -> dict[str, Any]:
-        sampling, transform, options = self.clips.sampling, self.clips.transform, self.clips.options
-        like_views = EvalViews(sampling, self.draws, 1, transform.size, 1.0, transform.fit, options).view_config
-        return like_views | {"drawn": asdict(transform.augment), "augmented by": f"Pillow {PIL.__version__}"}

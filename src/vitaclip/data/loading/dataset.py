@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitaclip.data.labels import Labels, single_labels
 from vitaclip.data.lists.video_list import VideoSample
-from vitaclip.data.loading.clips import ClipReader, ViewReader
+from vitaclip.data.loading.clips import ClipReader, EvalViews
 from vitaclip.data.reading.container import VideoError, as_video_error
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.rng import Stream, generator
@@ -125,7 +125,7 @@ class TrainDataset(_Videos):
 class EvalDataset(_Videos):
     """Test samples: the same views of every video, every time."""
 
-    def __init__(self, samples: Sequence[VideoSample], views: ViewReader, on_error: OnError = "raise") -> None:
+    def __init__(self, samples: Sequence[VideoSample], views: EvalViews, on_error: OnError = "raise") -> None:
         """`on_error` says what a broken video does: "raise" stops, "skip" gives a sample without video."""
         super().__init__(samples, on_error)
         self.views = views
