@@ -17,7 +17,7 @@ import pytest
 from small_world import Refusal, small_model, write_small_world
 from video_files import write_video
 from vitaclip.cli import main
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.decode import open_video
 
 # Shells and nohup start background jobs with these signals ignored; processes that tests signal must not inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -77,7 +77,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     def counted(path: Path, *arguments: Any) -> Any:
         paths.append(path)
-        return open_source(path, *arguments)
+        return open_video(path, *arguments)
 
-    monkeypatch.setattr("vitaclip.data.loading.clips.open_source", counted)
+    monkeypatch.setattr("vitaclip.data.loading.clips.open_video", counted)
     return paths

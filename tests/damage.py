@@ -22,7 +22,7 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import EvalViews, TrainClips
 from vitaclip.data.loading.dataset import TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.data.transforms.train import TrainTransform
@@ -274,11 +274,11 @@ def _read(path: Path) -> str:
 
 
 def _check_single_frames(path: Path) -> None:
-    with open_source(path) as clip:
+    with open_video(path) as clip:
         numbers = list(range(min(clip.num_frames, 60)))
         together = clip.frames(numbers, _shrink)
     for number in numbers[:: max(1, len(numbers) // 3)]:
-        with open_source(path) as clip:
+        with open_video(path) as clip:
             alone = clip.frames([number], _shrink)[0]
         assert torch.equal(alone, together[number]), f"frame {number} by itself is another than among others"
 

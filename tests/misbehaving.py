@@ -14,7 +14,7 @@ from torch import Tensor
 
 from vitaclip.data.loading.clips import TrainClips
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import reading
 
@@ -58,15 +58,15 @@ def nap(*_: object) -> str:
 
 
 def open_or_misbehave(path: VideoPath, *arguments: Any, **options: Any) -> Any:
-    """`open_source`, but a file whose name says so hangs or kills the process."""
+    """`open_video`, but a file whose name says so hangs or kills the process."""
     misbehave(Path(str(path)).stem)
-    return open_source(path, *arguments, **options)
+    return open_video(path, *arguments, **options)
 
 
 def open_slowly(path: VideoPath, *arguments: Any) -> Any:
-    """`open_source`, after a fifth of a second."""
+    """`open_video`, after a fifth of a second."""
     nap()
-    return open_source(path, *arguments)
+    return open_video(path, *arguments)
 
 
 def tensors_or_die(item: int) -> object:

@@ -193,7 +193,7 @@ def test_damaged_or_endless_video_loses_no_report(
     forked_workers: None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("vitaclip.data.loading.clips.open_source", open_or_misbehave)
+    monkeypatch.setattr("vitaclip.data.loading.clips.open_video", open_or_misbehave)
     (broken := tmp_path / name).write_bytes(b"no video")
     shown = misnamed_clips(part_of(rows, scored(rows)), DataConfig(workers=0))
     damaged = tuple(replace(row, path=broken) if row.path == shown[0].path else row for row in rows)

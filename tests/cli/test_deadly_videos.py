@@ -13,7 +13,7 @@ from vitaclip.cli import main
 @pytest.fixture
 def deadly_world(world: Path, tmp_path: Path, forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The small world with a video more that hangs the codec."""
-    monkeypatch.setattr("vitaclip.data.loading.clips.open_source", open_or_misbehave)
+    monkeypatch.setattr("vitaclip.data.loading.clips.open_video", open_or_misbehave)
     shutil.copytree(world, tmp_path / "world")
     shutil.copy(world / "videos" / "jump_up" / "0.mp4", tmp_path / "world" / "videos" / "jump_up" / "hang.mp4")
     return tmp_path / "world"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitaclip.data.lists.selection import draw_shots, list_text, split_validation
+from vitaclip.data.lists.selection import as_fraction, draw_shots, list_text, split_validation
 from vitaclip.data.lists.video_list import VideoSample, read_list
 from vitaclip.data.loading.dataset import balanced_order
 from vitaclip.data.rng import Stream, generator
@@ -81,6 +81,14 @@ def test_clips_of_one_film_stay_together() -> None:
         films = [{film_of[sample.path.name] for sample in part} for part in (own, held_out)]
         assert all(films)
         assert films[0].isdisjoint(films[1])
+
+
+def test_a_number_is_a_fraction_or_names_videos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "2024").mkdir()
+    assert [as_fraction(setting) for setting in ("", "2024", "0.2", 0.2)] == [None, None, 0.2, 0.2]
+    with pytest.raises(ValueError, match=r"data\.val = 1\.5: give a fraction of data\.train between 0 and 1, videos"):
+        as_fraction(1.5)
 
 
 @pytest.mark.parametrize(("fraction", "taken"), [(0.2, [1, 1, 2, 0]), (0.5, [2, 3, 5, 0]), (0.9, [3, 4, 9, 0])])

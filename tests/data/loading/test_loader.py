@@ -141,7 +141,7 @@ EXITS = r"/exit\.mp4 ended the process that read it \(exit code 3\): leave it ou
 @pytest.fixture
 def misbehaving(forked_workers: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files called hang.mp4, segfault.mp4 and exit.mp4 do."""
-    monkeypatch.setattr("vitaclip.data.loading.clips.open_source", open_or_misbehave)
+    monkeypatch.setattr("vitaclip.data.loading.clips.open_video", open_or_misbehave)
 
 
 @pytest.fixture
@@ -204,7 +204,7 @@ def test_deadly_video_can_stop_training(video_folder: Path, name: str, message: 
 
 @pytest.mark.usefixtures("forked_workers")
 def test_time_limit_is_for_one_video(video_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitaclip.data.loading.clips.open_source", open_slowly)  # 0.2 s each
+    monkeypatch.setattr("vitaclip.data.loading.clips.open_video", open_slowly)  # 0.2 s each
     (batch,) = train_batches(train(rows_of(video_folder)), 0, 1, 6, 1, time_limit_seconds=1)
     assert batch.skipped == ()
 
@@ -246,14 +246,14 @@ ERRORS = {
 @pytest.fixture
 def failing(video_folder: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: None) -> list[VideoSample]:
     """Ten videos, of which four fail."""
-    opening = decode.open_source
+    opening = decode.open_video
 
     def open_or_fail(path: Path, *arguments: Any) -> Any:
         if path.parent.name in map(str, ERRORS):
             raise ERRORS[int(path.parent.name)]
         return opening(path, *arguments)
 
-    monkeypatch.setattr("vitaclip.data.loading.clips.open_source", open_or_fail)
+    monkeypatch.setattr("vitaclip.data.loading.clips.open_video", open_or_fail)
     return rows_with(video_folder, {n: f"{n}/clip" for n in ERRORS})
 
 

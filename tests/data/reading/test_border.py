@@ -18,7 +18,7 @@ from shard_files import tar_of
 from video_files import decode_all, write_video
 from vitaclip.data.lists.sources import find_videos, read_videos
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.decode import open_source, open_video
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.tar import read_shard, to_video_path
 from vitaclip.data.tools.resize import ResizeConfig, resize_video
 from vitaclip.data.tools.scan import check_video
@@ -128,7 +128,7 @@ def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with (
         pytest.raises(VideoError, match=r"pipe\.mp4 is a pipe or device, not a file"),
-        open_source(tmp_path / "pipe.mp4"),
+        open_video(tmp_path / "pipe.mp4"),
     ):
         pass
 
@@ -224,5 +224,5 @@ def test_a_missing_member_is_named_when_opened(tmp_path: Path) -> None:
     tar = tar_of(tmp_path / "x.tar", {"a.mp4": video, "a.cls": b"0"})
     missing, there = find_videos([f"{tar}::b.mp4", f"{tar}::a.mp4"])
     assert check_video(there) == 3
-    with pytest.raises(VideoError, match=r"x\.tar::b\.mp4 does not exist"), open_source(missing):
+    with pytest.raises(VideoError, match=r"x\.tar::b\.mp4 does not exist"), open_video(missing):
         pass

@@ -14,7 +14,7 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import TrainClips
 from vitaclip.data.loading.dataset import TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.source import is_frame_folder
 from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.data.transforms.train import TrainTransform
@@ -41,10 +41,10 @@ def read_all(folder: Path) -> torch.Tensor:
 @pytest.mark.parametrize("name", ["img_{:05d}.jpg", "{}.png", "frame{:06d}.JPEG", "image_{:04d}.webp"])
 def test_frames_equal_reading_all(tmp_path: Path, name: str) -> None:
     folder = write_frames(tmp_path / "clip", 12, name)
-    with open_source(folder) as clip:
+    with open_video(folder) as clip:
         assert (clip.num_frames, *clip.frames([0]).shape[2:]) == (12, 40, 56)
         assert torch.equal(clip.frames([11, 0, 5, 0]), read_all(folder)[[11, 0, 5, 0]])
-    with open_source(write_frames(tmp_path / "every_tenth", 5, name, first=0, step=10)) as clip:
+    with open_video(write_frames(tmp_path / "every_tenth", 5, name, first=0, step=10)) as clip:
         assert clip.num_frames == 5
 
 
@@ -52,7 +52,7 @@ def test_only_chosen_frames_are_read(tmp_path: Path) -> None:
     folder = write_frames(tmp_path / "clip")
     for number in (1, 2, 9):
         (folder / f"img_{number:05d}.jpg").write_text("no picture")
-    with open_source(folder) as clip:
+    with open_video(folder) as clip:
         assert clip.frames([2, 5]).shape == (2, 3, 40, 56)
         with pytest.raises(VideoError, match=r"img_00009\.jpg cannot be read as a picture: copy it again"):
             clip.frames([2, 8])
@@ -65,18 +65,18 @@ def test_transform_runs_as_each_picture_is_read(tmp_path: Path) -> None:
         shapes.append(tuple(pictures.shape))
         return FrameFit().resize(pictures, 20)
 
-    with open_source(folder) as clip:
+    with open_video(folder) as clip:
         shrunk = clip.frames([11, 0, 5, 0], shrink)
     assert shapes == [(1, 3, 40, 56)] * 3  # each once, alone
     assert torch.equal(shrunk, FrameFit().resize(read_all(folder)[[11, 0, 5, 0]], 20))
     Image.fromarray(np.zeros((60, 60, 3), np.uint8)).save(folder / "img_00002.jpg")
-    with pytest.raises(VideoError, match="holds pictures of several sizes"), open_source(folder) as clip:
+    with pytest.raises(VideoError, match="holds pictures of several sizes"), open_video(folder) as clip:
         clip.frames([0, 1], lambda pictures: pictures[..., :8, :8])
 
 
 def test_lossless_video_equals_its_pictures(video_folder: Path, tmp_path: Path) -> None:
     (tmp_path / "clip").mkdir()
-    with open_source(video_folder / "clip3.mp4") as video:
+    with open_video(video_folder / "clip3.mp4") as video:
         for number, frame in enumerate(video.frames(range(video.num_frames))):
             Image.fromarray(frame.permute(1, 2, 0).numpy()).save(tmp_path / "clip" / f"{number}.png")
     transform = TrainTransform(24, AugmentConfig(flip=0.5, randaugment="rand-m7-n4-mstd0.5-inc1"))
@@ -104,7 +104,7 @@ def test_optical_flow_beside_the_frames_is_left_alone(tmp_path: Path) -> None:
     frames = read_all(folder)
     for name in ("flow_x_{:05d}.jpg", "flow_y_{:05d}.jpg"):
         write_frames(folder, 4, name)
-    with open_source(folder) as clip:
+    with open_video(folder) as clip:
         assert torch.equal(clip.frames(range(5)), frames)
 
 
@@ -128,7 +128,7 @@ def test_bad_folders(tmp_path: Path, change: str, message: str) -> None:
         write_frames(folder, 3, "other_{}.jpg")
     elif change == "cut":
         third.write_bytes(third.read_bytes()[:700])
-    with pytest.raises(VideoError, match=message) as caught, open_source(folder) as clip:
+    with pytest.raises(VideoError, match=message) as caught, open_video(folder) as clip:
         clip.frames(range(12))
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
@@ -137,7 +137,7 @@ def test_bad_folders(tmp_path: Path, change: str, message: str) -> None:
 def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:
     grey = np.random.default_rng(0).integers(0, 65_536, (24, 32), dtype=np.uint16)
     Image.fromarray(grey).save(tmp_path / "1.png")
-    with open_source(tmp_path) as clip:
+    with open_video(tmp_path) as clip:
         shown = clip.frames([0])[0].numpy()
     np.testing.assert_allclose(shown, np.broadcast_to(grey * (255 / 65_535), (3, 24, 32)), atol=1)
 
@@ -159,5 +159,5 @@ def test_pictures_are_turned_as_they_say(tmp_path: Path, orientation: int) -> No
         7: stored[::-1, ::-1].transpose(1, 0, 2),
         8: stored[:, ::-1].transpose(1, 0, 2),
     }
-    with open_source(tmp_path) as clip:
+    with open_video(tmp_path) as clip:
         np.testing.assert_array_equal(clip.frames([0])[0].permute(1, 2, 0).numpy(), turned[orientation])

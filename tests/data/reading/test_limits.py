@@ -14,7 +14,7 @@ from vitaclip.data.lists.video_list import VideoList
 from vitaclip.data.loading.clips import EvalViews, ReadOptions, TrainClips
 from vitaclip.data.loading.dataset import EvalDataset, TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.tools.scan import ScanConfig, check_video, scan_videos
 
 LIMITS = VideoLimits()
@@ -22,7 +22,7 @@ JUST_ENOUGH = VideoLimits(frames=40, pixels=64 * 48, hours=0.0005)
 
 
 def read(path: Path, limits: VideoLimits) -> int:
-    with open_source(path, limits=limits) as clip:
+    with open_video(path, limits=limits) as clip:
         clip.frames([0])
         return clip.num_frames
 

@@ -3,7 +3,7 @@
 import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 import numpy as np
 
@@ -50,12 +50,20 @@ def list_text(samples: Sequence[VideoSample], class_names: Sequence[str] = ()) -
 
 
 def as_fraction(setting: str | float) -> float | None:
-    """The number between 0 and 1 that a setting gives in place of a list, such as 0.2; None if it gives none."""
+    """The number between 0 and 1 that `data.val` gives in place of a list, such as 0.2; None if it names videos.
+
+    Raises:
+        ValueError: a number beyond these, unless a path is called so.
+    """
     try:
         number = float(setting)
     except ValueError:
         return None
-    return number if 0 < number < 1 else None
+    if 0 < number < 1:
+        return number
+    if Path(str(setting)).exists():
+        return None
+    raise ValueError(f"data.val = {setting}: give a fraction of data.train between 0 and 1, videos, or nothing")
 
 
 def film_of(sample: VideoSample) -> str:

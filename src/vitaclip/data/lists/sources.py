@@ -16,7 +16,7 @@ from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
 from vitaclip.data.reading.member import ShardError, VideoPath, is_local, with_retries
 from vitaclip.data.reading.tar import read_shard, to_video_path
 from vitaclip.names import ClassIndex, check_class_names, in_words, quoted
-from vitaclip.strings import did_you_mean
+from vitaclip.strings import counted, did_you_mean
 
 _TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|tbz2|txz)$", re.IGNORECASE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -114,7 +114,9 @@ def read_folder(
             problems.append(f"{root / folder}: holds no video; add some or remove the folder")
         else:
             samples += [VideoSample(path, (label,), str(path)) for path in videos[folder]]
-    note = f"{len(beside)} videos lie beside the class folders and have no class, such as {beside[0]}" if beside else ""
+    note = (
+        f"no class for {counted(len(beside), 'video')} beside the class folders, such as {beside[0]}" if beside else ""
+    )
     read = VideoList(tuple(samples), names, note, tuple(problems))
     return read.checked(f"{root}", keep_absent=keep_absent) if check else read
 

@@ -21,7 +21,7 @@ from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import is_frame_folder, is_picture_name
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.names import check_class_names, quoted
-from vitaclip.strings import first_lines
+from vitaclip.strings import counted, first_lines
 
 # The names that people give the column; the first that is there counts.
 _PATH_COLUMNS = (
@@ -93,7 +93,8 @@ class VideoList:
         """How many videos and classes there are, and how many videos the smallest and the largest class have."""
         counts, names = self.counts(), self.class_names
         least, most = (f"{pick(counts)} ({names[counts.index(pick(counts))]!r})" for pick in (min, max))
-        return f"{len(self.samples)} videos of {len(names)} classes, fewest {least}, most {most}"
+        classes = f"{len(names)} class{'' if len(names) == 1 else 'es'}"
+        return f"{counted(len(self.samples), 'video')} of {classes}, fewest {least}, most {most}"
 
     def warnings(self) -> list[str]:
         """What makes a training on these videos doubtful."""
@@ -130,7 +131,7 @@ def _file_problem(path: Path) -> str:
 def raise_problems(problems: Sequence[str], where: str, note: str = "") -> None:
     """Raise ValueError with the first problems, if there are any, and a note that may explain them."""
     if problems:
-        heading = f"{where}: {len(problems)} problem{'s' if len(problems) > 1 else ''} found"
+        heading = f"{where}: {counted(len(problems), 'problem')} found"
         raise ValueError("\n".join([heading, *first_lines(problems), *([note] if note else [])]))
 
 

@@ -23,7 +23,7 @@ from vitaclip.data.config import (
     ViewsConfig,
 )
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, as_video_error
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.sampling import FrameSampling
@@ -72,7 +72,7 @@ class TrainClips:
 
     def read(self, path: VideoPath, rng: np.random.Generator) -> Tensor:
         """A clip, uint8 (T, 3, S, S)."""
-        with open_source(path, *self.options) as source:
+        with open_video(path, *self.options) as source:
             indices = self.sampling.train(source.num_frames, rng)
             sampled = SampledTransform(self.transform, rng)
             return sampled.clip(source.frames(indices, sampled.frame)).contiguous()
@@ -109,7 +109,7 @@ class EvalViews(Config):
 
     def load(self, path: VideoPath) -> LoadedVideo:
         """`read`, and the numbers of the frames, from 0, that the clips consist of."""
-        with as_video_error(path), open_source(path, *self.options) as source:
+        with as_video_error(path), open_video(path, *self.options) as source:
             indices = self.sampling.views(source.num_frames, self.temporal_views)
             return self._show(source, indices), indices
 
@@ -122,7 +122,7 @@ class EvalViews(Config):
         Raises:
             VideoError: the windows are so many that their frames do not fit into memory.
         """
-        with as_video_error(path), open_source(path, *self.options) as source:
+        with as_video_error(path), open_video(path, *self.options) as source:
             length = max(1, round(seconds * source.fps)) if seconds else source.num_frames
             edges = np.append(np.arange(0, source.num_frames, length), source.num_frames)
             if (frames := (len(edges) - 1) * math.prod(self.shape[:2])) > _MAX_WINDOW_FRAMES:

@@ -56,47 +56,34 @@ class Picture(NamedTuple):
 @contextmanager
 def open_video(
     path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS, pixel_aspect: PixelAspect = "display"
-) -> Iterator["Video"]:
-    """Opens a video file for reading frames.
+) -> Iterator[VideoSource]:
+    """Opens a video for reading frames.
 
     Args:
-        path: any file that FFmpeg reads, on its own or in a tar file.
+        path: any file that FFmpeg reads, on its own or in a tar file; a folder of numbered pictures; or a video in
+            memory.
         limits: what the video may be at most.
         pixel_aspect: whether pixels that are not square are made so, or left as they are stored.
 
     Yields:
-        The `Video`; it is closed when the block ends.
+        What gives the frames; it is closed when the block ends.
 
     Raises:
-        VideoError: missing, empty, a folder, not a video, damaged beyond reading, without a video stream, or beyond the
-            limits.
+        VideoError: missing, empty, a folder without pictures, not a video, damaged beyond reading, without a video
+            stream, or beyond the limits.
 
     >>> from pathlib import Path
     >>> with open_video(Path("video.mp4")) as video:
     ...     print(video.num_frames, video.frames([0, 8]).shape)
     16 torch.Size([2, 3, 64, 64])
     """
-    with open_container(path, limits, probe=False) as container:
-        yield Video(path, container, limits, pixel_aspect)
-
-
-@contextmanager
-def open_source(
-    path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS, pixel_aspect: PixelAspect = "display"
-) -> Iterator[VideoSource]:
-    """Opens a video file, as `open_video` does, or a folder of numbered pictures or frames in memory, without an index.
-
-    Raises:
-        VideoError: the path is neither, or what it holds is beyond the limits.
-    """
     if isinstance(path, Path) and is_frame_folder(path):
         yield FrameFolder(path, limits)
-        return
-    if isinstance(path, FramesInMemory):
+    elif isinstance(path, FramesInMemory):
         yield FrameArray(path, limits)
-        return
-    with open_video(path, limits, pixel_aspect) as video:
-        yield video
+    else:
+        with open_container(path, limits, probe=False) as container:
+            yield Video(path, container, limits, pixel_aspect)
 
 
 class Video(VideoSource):

@@ -30,7 +30,7 @@ _FLOW = re.compile(r"flow|(?:^|[^a-z])[xyuv]_?$", re.IGNORECASE)
 
 
 class VideoSource(ABC):
-    """Frames that are read by their numbers. `open_source` opens one."""
+    """Frames that are read by their numbers. `open_video` opens one."""
 
     path: VideoPath
     fps: float = 25.0
@@ -100,7 +100,7 @@ def is_frame_folder(path: Path) -> bool:
 
 
 class FrameFolder(VideoSource):
-    """A folder of numbered pictures, in the order of their numbers, turned as they say. Made by `open_source`."""
+    """A folder of numbered pictures, in the order of their numbers, turned as they say. Made by `open_video`."""
 
     def __init__(self, path: Path, limits: VideoLimits) -> None:
         self.path, self._limits = path, limits
@@ -118,7 +118,7 @@ class FrameFolder(VideoSource):
 
 
 class FrameArray(VideoSource):
-    """Frames in memory. Made by `open_source`."""
+    """Frames in memory. Made by `open_video`."""
 
     def __init__(self, path: FramesInMemory, limits: VideoLimits) -> None:
         self.path, self._frames = path, path.frames

@@ -18,8 +18,8 @@ from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 
 from vitaclip.data.lists.video_list import find_videos_below
-from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.decode import Picture, open_video
+from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, open_container
+from vitaclip.data.reading.decode import Picture, Video
 from vitaclip.data.tools.scan import count_cores
 from vitaclip.data.transforms.geometry import resize
 from vitaclip.data.workers import Outcome, run_in_processes
@@ -95,10 +95,11 @@ def resize_video(source: Path, target: Path, config: ResizeConfig) -> None:
         VideoError: the source cannot be read.
     """
     with (
-        open_video(source, pixel_aspect="stored") as video,
+        open_container(source, DEFAULT_LIMITS, probe=False) as container,
         atomic_write(target) as temporary,
         av.open(f"file:{temporary.absolute()}", "w", format="mp4") as output,
     ):
+        video = Video(source, container, DEFAULT_LIMITS, "stored")
         stream = output.add_stream("libx264", rate=Fraction(video.fps).limit_denominator(1001))
         context = stream.codec_context
         assert isinstance(stream, VideoStream)

@@ -17,7 +17,7 @@ from vitaclip.data.lists.selection import list_text
 from vitaclip.data.lists.sources import find_videos, names_shards, read_folder, read_shards
 from vitaclip.data.lists.video_list import VideoList, VideoSample, file_problems, read_list
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, first_video, open_container, read_packets
-from vitaclip.data.reading.decode import open_source
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import run_in_processes
 from vitaclip.files import csv_text, write_text
@@ -89,7 +89,7 @@ def check_video(path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS) -> int:
     Raises:
         VideoError: it cannot give the frames, is beyond the limits, or is cut off.
     """
-    with open_source(path, limits=limits) as video:
+    with open_video(path, limits=limits) as video:
         if not isinstance(path, Path) or path.is_file():
             _check_end(path, limits)
         last = video.num_frames - 1
