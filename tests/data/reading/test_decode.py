@@ -16,6 +16,7 @@ from video_files import decode_all, write_video
 from video_kinds import KINDS, remux, write_streams
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import Video, open_video
+from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.reading.span_decoder import SpanDecoder
 
 
@@ -76,7 +77,7 @@ def test_unusual_files_are_decoded_from_start(name: str, folder: Path, monkeypat
 
 
 @pytest.fixture(scope="module")
-def long_gop(folder: Path) -> Iterator[tuple[Video, np.ndarray]]:
+def long_gop(folder: Path) -> Iterator[tuple[VideoSource, np.ndarray]]:
     path = write_video(folder / "long_gop.mp4", frames=60, gop=17, b_frames=4)
     with open_video(path) as video:
         assert video.fps == 25
@@ -85,7 +86,7 @@ def long_gop(folder: Path) -> Iterator[tuple[Video, np.ndarray]]:
 
 @settings(max_examples=60, deadline=None)
 @given(indices=st.lists(st.integers(0, 59), min_size=1, max_size=6))
-def test_any_order_and_repeats(long_gop: tuple[Video, np.ndarray], indices: list[int]) -> None:
+def test_any_order_and_repeats(long_gop: tuple[VideoSource, np.ndarray], indices: list[int]) -> None:
     video, everything = long_gop
     np.testing.assert_array_equal(as_stored(video.frames(indices)), everything[indices])
 

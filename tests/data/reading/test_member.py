@@ -15,7 +15,7 @@ from shard_files import tar_of
 from video_files import decode_all, write_video
 from video_kinds import KINDS
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.decode import open_video
+from vitaclip.data.reading.decode import Video, open_video
 from vitaclip.data.reading.member import ShardError, ShardMember
 from vitaclip.data.reading.tar import read_shard, to_video_path
 
@@ -142,6 +142,7 @@ def test_a_storage_that_fails_is_a_named_error(counted: str) -> None:
         open_video(member).__enter__()
     with open_video(member) as video:
         Counted.failures += [ConnectionResetError("gone")] * 99
+        assert isinstance(video, Video)
         video._spans = None
         with pytest.raises(VideoError, match=r"x\.tar::a\.mp4 cannot be read \(ConnectionResetError: gone\)"):
             video.frames([3])

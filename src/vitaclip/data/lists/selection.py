@@ -11,6 +11,7 @@ from vitaclip.data.labels import format_labels, single_labels
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.rng import Stream, generator
 from vitaclip.files import csv_text
+from vitaclip.strings import counted
 
 _CLIP_OF_FILM = re.compile(
     r"_[0-9]{6}_[0-9]{6}$"  # Kinetics: first and last second
@@ -35,7 +36,7 @@ def draw_shots(
     for label, name in enumerate(class_names):
         of_class = np.flatnonzero(labels == label)
         if len(of_class) < shots:
-            videos = f"{len(of_class)} video{'' if len(of_class) == 1 else 's'}"
+            videos = counted(len(of_class), "video")
             raise ValueError(f"data.shots = {shots}: class {name!r} has {videos}; lower data.shots or add videos")
         order = generator(seed, Stream.SHOTS, label).permutation(len(of_class))
         chosen.update(of_class[order[:shots]].tolist())

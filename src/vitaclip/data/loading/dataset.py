@@ -59,7 +59,7 @@ class _Videos:
     def _read(self, index: int, read: Callable[[VideoPath], Tensor]) -> Tensor | str:
         """What is read of a video, or what is wrong with it if broken videos are skipped."""
         sample = self.samples[index]
-        found = attempt(read, sample.path, index)
+        found = attempt(read, index, sample.path)
         if isinstance(found, Tensor):
             return found
         if self.on_error == "raise":
@@ -140,7 +140,7 @@ class EvalDataset(_Videos):
         return Sample(None, labels, index, (video,)) if isinstance(video, str) else Sample(video, labels, index)
 
 
-def attempt(read: Callable[[VideoPath], ResultT], path: VideoPath, number: int) -> ResultT | VideoError:
+def attempt(read: Callable[[VideoPath], ResultT], number: int, path: VideoPath) -> ResultT | VideoError:
     """What is read of a video, whose number tells it from the others, or why it cannot be read."""
     try:
         with as_video_error(path), reading(number, path):

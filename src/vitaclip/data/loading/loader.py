@@ -107,14 +107,6 @@ def eval_batches(
     return _load(partial(_eval_batch, dataset, batch_size), dataset.refused, own, workers, time_limit_seconds)
 
 
-@dataclass(frozen=True, eq=False)
-class _VideoJob:
-    """A video of a stream."""
-
-    number: int
-    path: VideoPath
-
-
 def stream_videos(
     read: Callable[[VideoPath], ResultT],
     paths: Iterable[VideoPath],
@@ -131,12 +123,11 @@ def stream_videos(
         ahead: videos that may be read and not yet asked for, at least; each worker has two in any case.
         time_limit_seconds: see `train_batches`.
     """
-    jobs = (_VideoJob(number, path) for number, path in enumerate(paths))
-    return _load(partial(_read_job, read), {}, jobs, workers, time_limit_seconds, ahead)
+    return _load(partial(_read_numbered, read), {}, enumerate(paths), workers, time_limit_seconds, ahead)
 
 
-def _read_job(read: Callable[[VideoPath], ResultT], job: _VideoJob) -> ResultT | VideoError:
-    return attempt(read, job.path, job.number)
+def _read_numbered(read: Callable[[VideoPath], ResultT], numbered: tuple[int, VideoPath]) -> ResultT | VideoError:
+    return attempt(read, *numbered)
 
 
 def _train_batch(dataset: TrainDataset, batch_size: int, places: range, step: int) -> TrainBatch:
