@@ -4,10 +4,11 @@
     python benchmarks/parity.py --cases FOLDER      every .safetensors file there, in the same formats
 
 Exits with 1 if an output is further than 1e-9 off in float64, a gradient (stored in float32) further than 1e-6, or if a
-case is of a method that is not built here.
+case cannot be read, unless it is of a family of towers that is refused on purpose: such a row says why.
 """
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from tower_case import META, tower_errors
 
 COLUMNS = ("video_features", "text_features", "logits", "loss")
 OUTPUT_LIMIT, GRADIENT_LIMIT = 1e-9, 1e-6
+REFUSED = ("eva02_e", "mobileclip_b", "xlm_roberta")
+"""Families of towers whose blocks are not built; see docs/backbones.md."""
 
 
 def main() -> None:
@@ -74,13 +77,13 @@ def main() -> None:
 
 
 def print_tower(folder: Path, found: dict[str, object]) -> bool:
-    """A row of the table for each precision of an image-text tower; whether it is near enough, or refused."""
+    """A row of the table for each precision of an image-text tower; whether it is near enough, or refused rightly."""
     for dtype in (torch.float32, torch.float64):
         try:
             errors = tower_errors(folder, dtype)
         except ValueError as refused:
             print(f"| {folder.name} | refused: {refused} | | | | | |")
-            return False
+            return json.loads((folder / META).read_text())["family"] in REFUSED
         names = ("image_features", "text_features", "logits_per_image")
         print(f"| {folder.name} | {str(dtype)[6:]} | {' | '.join(f'{errors[name]:.0e}' for name in names)} | | |")
         found[f"{folder.name}, {str(dtype)[6:]}"] = errors

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tiny import tiny_tokenizer
+from tower_case import toy_heads
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, TextLayoutConfig, VisionConfig
 from vitaclip.backbones.families import evl, openai, vifi, vitaclip, xclip
@@ -157,8 +158,8 @@ def _video(tensors: Mapping[str, Tensor]) -> Tensor:
 
 
 def _vitaclip(config: dict[str, Any], state: dict[str, Tensor]) -> CLIPWeights:
-    heads = {"vision_heads": config["num_heads"], "text_heads": config["text_transformer_heads"]}
-    weights = vitaclip.read(state, FOLDER, **heads)
+    with toy_heads(config["num_heads"], config["text_transformer_heads"]):
+        weights = vitaclip.read(state, FOLDER)
     assert weights.trained is not None
     weights.trained.settings["head"]["class_token_position"] = config["text_prompt_pos"]
     return weights

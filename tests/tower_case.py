@@ -7,7 +7,9 @@ Axes: K texts, L tokens.
 """
 
 import json
+from contextlib import AbstractContextManager
 from pathlib import Path
+from unittest.mock import patch
 
 import torch
 from safetensors.torch import load_file
@@ -16,7 +18,7 @@ from torch.nn.functional import normalize
 
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import TextConfig
-from vitaclip.backbones.families import pe
+from vitaclip.backbones.families import architecture, pe
 from vitaclip.backbones.families.family import CLIPWeights
 from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights
@@ -30,10 +32,14 @@ def read_tower(folder: Path) -> CLIPWeights:
     meta = json.loads((folder / META).read_text())
     file = find_weights(folder) or next(folder.glob("*.pt"))
     if meta["family"].startswith("pe") and file.suffix == ".pt":
-        state = open_state(file).read()
-        heads = {"vision_heads": meta["vision"]["heads"], "text_heads": meta["text"]["heads"]}
-        return pe.read(state, folder, None, **heads)
+        with toy_heads(meta["vision"]["heads"], meta["text"]["heads"]):
+            return pe.read(open_state(file).read(), folder, None)
     return read_clip(file)
+
+
+def toy_heads(vision: int, text: int) -> AbstractContextManager[object]:
+    """While it is open, the heads of the one model that is read, which its weights do not tell, are these."""
+    return patch.object(architecture, "_heads", side_effect=(vision, text))
 
 
 def feature_places(ids: Tensor, text: TextConfig) -> Tensor:

@@ -134,7 +134,7 @@ def test_prompts_keep_their_promises_on_each_tower(case: str) -> None:
 def test_context_is_not_turned_and_trains() -> None:
     """With RoPE, a class token given as context once more does what a second class token in the frame would."""
     model, video = golden_model("pe", context={"global": {"count": 2}}), golden_video("pe")
-    model.encode_video(video).sum().backward()
+    model.train().encode_video(video).sum().backward()
     assert all(p.grad is not None and p.grad.abs().max() > 0 for p in model.context.parameters())
     block, x = model.backbone.vision.blocks[0], torch.randn(1, 17, 64, dtype=torch.float64)
     rope = rotations(model.backbone.config.vision, x)
@@ -147,7 +147,7 @@ def test_a_tower_trains_after_inference() -> None:
     model, video = golden_model("eva02", context={"global": {"count": 2}}), golden_video("eva02")
     with torch.inference_mode():
         before = model.encode_video(video)
-    model.encode_video(video).sum().backward()
+    model.train().encode_video(video).sum().backward()
     assert torch.equal(model.encode_video(video).detach(), before)
 
 

@@ -8,13 +8,15 @@ from torch import Tensor
 
 from parity_case import CASES, load_case
 from tiny import learned_text
+from tower_case import toy_heads
 from vitaclip.backbones.families.family import CLIPWeights
 from vitaclip.backbones.families.vitaclip import read, to_published
 
 
 def read_toy(weights: dict[str, Tensor]) -> CLIPWeights:
     """Toy widths are no multiples of 64, so the heads must be told."""
-    return read(weights, Path(), vision_heads=4, text_heads=4)
+    with toy_heads(4, 4):
+        return read(weights, Path())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -33,7 +35,7 @@ def test_configs_are_read_off_the_weights() -> None:
     context = {"global": {"count": 4}, "summary": {}, "time": {}}
     assert published.trained is not None
     head = learned_text(6, per_class=False)
-    assert published.trained.settings == {"num_frames": 4, "context": context, "head": head}
+    assert published.trained.settings == {"num_frames": 4, "context": context, "centre": False, "head": head}
     assert (published.config.vision.image_size, published.config.vision.depth) == (48, 3)
 
 

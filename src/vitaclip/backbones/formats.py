@@ -1,7 +1,7 @@
 """Which format a file or folder with a CLIP is in, and how to read it."""
 
 from collections.abc import Callable, Mapping
-from difflib import SequenceMatcher, get_close_matches
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
@@ -66,18 +66,17 @@ def _interpret(
     """The weights of a file in our terms; they may be on the `meta` device."""
     state = _without_prefix(file, named)
     family = next(each for each in families() if each.key in state)
-    if family.complete is not None:
+    if family.lacks_backbone:
         if backbone is None:
             raise ValueError(
                 f"{file}: weights of {family.name} without the backbone they were trained on; name that, e.g."
                 " backbone='openai/clip-vit-base-patch16' (--backbone on the command line)"
             )
-        return family.complete(state, backbone)
+        return family.read(state, backbone)
     if backbone is not None:
         raise ValueError(
             f"{file}: holds its own backbone, so there is no other one to give it; leave it out, or name this file"
         )
-    assert family.read is not None
     weights = family.read(state, file.parent, activation)
     trained_with = weights.config.vision.activation
     if activation not in (None, trained_with):
@@ -110,12 +109,12 @@ def _without_prefix(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _near_families(state: Mapping[str, Tensor]) -> str:
-    """Which families have a key that is like one of the file's names, the likest first; all of them if none has."""
-    near: list[tuple[float, str]] = []
-    for family in families():
-        for name in get_close_matches(family.key, islice(state, 2000), n=1, cutoff=0.75):
-            likeness = SequenceMatcher(None, family.key, name).ratio()
-            near.append((likeness, f"{family.name} ({family.key!r} where it has {name!r})"))
+    """Which families have a key that is like one of the file's names; all of them if none has."""
+    near = [
+        f"{family.name} ({family.key!r} where it has {name!r})"
+        for family in families()
+        for name in get_close_matches(family.key, islice(state, 2000), n=1, cutoff=0.75)
+    ]
     if near:
-        return f"near are {', '.join(text for _, text in sorted(near, reverse=True)[:4])}"
+        return f"near are {', '.join(near)}"
     return f"known are those of {', '.join(family.name for family in families())}"

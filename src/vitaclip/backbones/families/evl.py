@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from vitaclip.backbones.families.family import CLIPWeights, Trained, register_incomplete
+from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
 from vitaclip.backbones.families.table import depth, drops_bias, same, to_ours
 
 KEY = "decoder.cls_token"
@@ -47,7 +47,7 @@ def _settings(parts: Mapping[str, Tensor]) -> dict[str, Any]:
     return {"context": {}, "pool": pool, "head": "classifier", **num_frames}
 
 
-@register_incomplete("the published EVL code", KEY)
+@register_family("the published EVL code", KEY, first=True, lacks_backbone=True)
 def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
     """The decoder and the classifier, on the frozen CLIP that they were trained on."""
     parts = to_ours(state, TABLE, "an EVL of the published code")

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from vitaclip.backbones.config import Activation, CLIPConfig
+from vitaclip.backbones.config import CLIPConfig
 from vitaclip.plugins import import_registered
 from vitaclip.untrusted import read_json
 
@@ -47,13 +47,10 @@ class CLIPWeights:
     fingerprint: str = ""
 
 
-ReadFamily = Callable[[dict[str, Tensor], Path, Activation | None], CLIPWeights]
+ReadFamily = Callable[..., CLIPWeights]
 """From the weights of a file, which may be on the `meta` device, the folder it lies in and the activation that the user
-gives for weights that do not tell theirs."""
-CompleteFamily = Callable[[dict[str, Tensor], CLIPWeights], CLIPWeights]
-"""From the weights of a file that lacks its backbone, or a part of one, and that backbone: both together."""
+gives for weights that do not tell theirs. Of files that lack their backbone: from the weights and that backbone."""
 ReadT = TypeVar("ReadT", bound=ReadFamily)
-CompleteT = TypeVar("CompleteT", bound=CompleteFamily)
 
 
 @dataclass(frozen=True)
@@ -63,17 +60,19 @@ class Family:
     name: str
     key: str
     """A key that every such file has and no other family."""
-    read: ReadFamily | None = None
-    complete: CompleteFamily | None = None
-    """In place of `read`, for files that lack the backbone they were trained on."""
+    read: ReadFamily
     first: bool = False
     """Whether it is asked before the others, since its files may have the key of a plain backbone as well."""
+    lacks_backbone: bool = False
+    """Whether its files lack the backbone they were trained on, or a part of it."""
 
 
 _FAMILIES: dict[str, Family] = {}
 
 
-def register_family(name: str, key: str, *, first: bool = False) -> Callable[[ReadT], ReadT]:
+def register_family(
+    name: str, key: str, *, first: bool = False, lacks_backbone: bool = False
+) -> Callable[[ReadT], ReadT]:
     """A decorator that makes a function known as what reads a family; see `Family`.
 
     >>> @register_family("my lab", "towers.image.conv")
@@ -82,18 +81,8 @@ def register_family(name: str, key: str, *, first: bool = False) -> Callable[[Re
     """
 
     def add(read: ReadT) -> ReadT:
-        _FAMILIES[key] = Family(name, key, read, first=first)
+        _FAMILIES[key] = Family(name, key, read, first, lacks_backbone)
         return read
-
-    return add
-
-
-def register_incomplete(name: str, key: str) -> Callable[[CompleteT], CompleteT]:
-    """A decorator that makes a function known as what completes a family of files that lack their backbone."""
-
-    def add(complete: CompleteT) -> CompleteT:
-        _FAMILIES[key] = Family(name, key, complete=complete, first=True)
-        return complete
 
     return add
 

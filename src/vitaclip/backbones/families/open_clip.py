@@ -1,10 +1,9 @@
 """What open_clip's `open_clip_config.json` tells of a model, whose weights go by OpenAI's names (`openai.py`); those of
-an image tower of timm by that library's (`timm.py`).
-
-Every setting that changes the mathematics becomes an option of ours or is refused.
+an image tower of timm by that library's (`timm.py`). `open_clip.yaml` lists the settings that are understood.
 """
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,58 +14,12 @@ from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architectu
 from vitaclip.backbones.families.family import read_config_file
 from vitaclip.backbones.families.table import Row, optional, same, transposed
 from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE, open_clip_pixels
+from vitaclip.untrusted import read_yaml
 
 Settings = Mapping[str, Any]
-TOLD_BY_WEIGHTS = frozenset(
-    {"embed_dim", "width", "patch_size", "mlp_ratio", "context_length", "vocab_size", "custom_text", "output_dict"}
-    | {"init_logit_scale", "init_logit_bias", "patch_dropout", "output_tokens", "cast_dtype", "timm_drop"}
-    | {"timm_drop_path", "timm_model_pretrained", "timm_model_kwargs", "attn_pooler_heads"}
-)
-"""Settings that the weights tell, or that change nothing about them."""
-_SIGLIP = {"norm_epsilon": 1e-6, "pool": "attention"}
-_EVA = {"norm_epsilon": 1e-6}
-TIMM_TOWERS: dict[str, dict[str, Any]] = {
-    "vit_so400m_patch16_siglip": {**_SIGLIP, "activation": "gelu_tanh"},
-    "vit_giantopt_patch16_siglip": {**_SIGLIP, "activation": "gelu_tanh"},
-    "vit_base_patch32_siglip": {**_SIGLIP, "activation": "gelu_tanh"},
-    "vit_large_patch16_siglip_512": {**_SIGLIP, "activation": "gelu_tanh"},
-    "vit_base_patch16_siglip": {**_SIGLIP, "activation": "gelu"},
-    "vit_large_patch16_siglip": {**_SIGLIP, "activation": "gelu"},
-    "vit_so400m_patch14_siglip": {**_SIGLIP, "activation": "gelu"},
-    "vit_pe_core": {"activation": "gelu", "rope": "pe", "pool": "attention", "pool_heads": 8},
-    "eva02_base": {**_EVA, "activation": "silu", "rope": "eva02"},
-    "eva02_large": {**_EVA, "activation": "silu", "rope": "eva02"},
-    "eva_giant": {**_EVA, "activation": "gelu"},
-    "vit_large_patch14_clip": {"activation": "gelu"},
-}
-"""What timm's name of a tower tells and its weights do not; the first name that it starts with counts. timm computes
-some sizes of SigLIP with the exact GELU and others with its approximation by tanh, on weights of the latter."""
-UNDERSTOOD: dict[str, dict[str, Any]] = {
-    "model_cfg": {"quick_gelu": bool, "vision_cfg": Mapping, "text_cfg": Mapping},
-    "vision_cfg": {
-        **{"image_size": int, "layers": int, "head_width": int, "timm_model_name": TIMM_TOWERS, "norm_kwargs": Mapping},
-        **{"no_ln_pre": bool, "final_ln_after_pool": bool, "pool_type": ("tok", "avg"), "act_kwargs": ({},)},
-        **{"timm_pool": ("token", "map"), "timm_proj": (None, "none"), "attentional_pool": (False,)},
-        "pos_embed_type": ("learnable",),
-    },
-    "text_cfg": {
-        **{"heads": int, "layers": int, "hf_tokenizer_name": str, "tokenizer_kwargs": Mapping, "norm_kwargs": Mapping},
-        **{"no_causal_mask": bool, "proj_bias": bool, "pool_type": ("argmax", "eos", "last"), "eos_id": int},
-        **{"proj_type": ("linear", "none"), "act_kwargs": Mapping, "tokenizer_mode": ("clips",), "embed_cls": (False,)},
-    },
-}
-"""Settings that become options here, and the values that they may have, or their type, or how they may start."""
-REASONS = {
-    "layers": "a ResNet, whose feature maps are no tokens that prompts could go to",
-    "timm_model_name": "only plain vision transformers are built, whose blocks see one sequence of tokens: no"
-    " convolutions, windows, variable grids (NaFlex), nor norms after the branch",
-    "hf_model_name": "a text tower with the blocks of BERT or T5, which are not built",
-    "multimodal_cfg": "CoCa's decoder of texts is not built",
-    "attentional_pool": "CoCa's pool is not built",
-    "embed_cls": "CoCa's token behind the text is not built",
-    "ls_init_value": "layer scale is not built",
-    "audio_cfg": "a model of sound, not of images",
-}
+FACTS = read_yaml(Path(str(files("vitaclip.backbones"))) / "open_clip.yaml")
+"""What its settings mean here, and why the others are refused."""
+_TYPES: dict[str, Any] = {"bool": bool, "int": int, "str": str, "map": Mapping}
 
 
 def with_options(rows: Sequence[Row]) -> list[Row]:
@@ -88,13 +41,16 @@ def read_settings(folder: Path) -> Settings:
     """
     config = read_config_file(folder / OPEN_CLIP_CONFIG_FILE)
     model: Settings = config.get("model_cfg", config)
-    for name in ("model_cfg", "vision_cfg", "text_cfg"):
+    for name, understood in FACTS["understood"].items():
         part = model if name == "model_cfg" else model.get(name)
         if not isinstance(part, Mapping):
             raise ValueError(f"{OPEN_CLIP_CONFIG_FILE}: no vision_cfg and text_cfg in it, so no image-text model")
         for setting, value in part.items():
-            if setting not in TOLD_BY_WEIGHTS and not _is_understood(UNDERSTOOD[name].get(setting, (None,)), value):
-                reason = REASONS.get(setting, "this setting is not understood, and might change the mathematics")
+            told = setting in FACTS["told_by_weights"]
+            if not told and not _is_understood(understood.get(setting, [None]), value):
+                reason = FACTS["reasons"].get(
+                    setting, "this setting is not understood, and might change the mathematics"
+                )
                 raise ValueError(f"{OPEN_CLIP_CONFIG_FILE}: {name}.{setting} = {value!r}: {reason}")
     return model
 
@@ -124,9 +80,9 @@ def _read_own_vision(vision: Settings, model: Settings) -> dict[str, Any]:
 
 def _read_timm(vision: Settings, model: Settings) -> dict[str, Any]:
     """Of a tower of timm, by its name. Heads in `timm_model_kwargs` win over those of the name."""
-    told = next(told for start, told in TIMM_TOWERS.items() if vision["timm_model_name"].startswith(start))
+    told = next(told for name, told in FACTS["timm_towers"].items() if vision["timm_model_name"].startswith(name))
     heads = (vision.get("timm_model_kwargs") or {}).get("num_heads", 0)
-    return {"heads": heads, "projection": "none" if vision.get("timm_proj") == "none" else "bias"} | told
+    return {"heads": heads, "projection": "none" if vision.get("timm_proj") == "none" else "bias", **told}
 
 
 def _read_text(text: Settings, model: Settings) -> dict[str, Any]:
@@ -164,6 +120,6 @@ def _epsilon(tower: Settings) -> float:
 
 
 def _is_understood(allowed: Any, value: Any) -> bool:
-    if isinstance(allowed, Mapping):
-        return isinstance(value, str) and value.startswith(tuple(allowed))
-    return value in allowed if isinstance(allowed, tuple) else isinstance(value, allowed)
+    if allowed == "tower":
+        return isinstance(value, str) and value.startswith(tuple(FACTS["timm_towers"]))
+    return value in allowed if isinstance(allowed, list) else isinstance(value, _TYPES[allowed])

@@ -15,7 +15,7 @@ _POOL = "visual.attn_pool"
 TABLE = [
     *optional(openai.TABLE, "vision.cls_embed"),
     reshaped("vision.pool.probe", KEY, (-1,)),
-    single_query("vision.pool.attention", (f"{_POOL}.attn.in_proj_weight", f"{_POOL}.attn.in_proj_bias")),
+    single_query("vision.pool.attention", f"{_POOL}.attn.in_proj_"),
     *same(
         {
             "vision.pool.attention.out.*": f"{_POOL}.attn.out_proj.*",
@@ -29,16 +29,8 @@ PIXELS = PixelConfig(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), fit="squash", in
 
 
 @register_family("PE-Core", KEY, first=True)
-def read(
-    state: dict[str, Tensor],
-    folder: Path,
-    activation: Activation | None = None,
-    *,
-    vision_heads: int = 0,
-    text_heads: int = 0,
-) -> CLIPWeights:
+def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """A file of weights alone: heads follow from the width, and the pool has 8 in all sizes."""
     ours = openai.convert(state, TABLE, "a PE-Core")
-    vision = {"activation": "gelu", "heads": vision_heads, "rope": "pe", "pool": "attention", "pool_heads": 8}
-    config = read_architecture(ours, vision, {"activation": "gelu", "heads": text_heads}, PIXELS)
-    return CLIPWeights("PE-Core", config, ours, folder)
+    vision = {"activation": "gelu", "rope": "pe", "pool": "attention", "pool_heads": 8}
+    return CLIPWeights("PE-Core", read_architecture(ours, vision, {"activation": "gelu"}, PIXELS), ours, folder)

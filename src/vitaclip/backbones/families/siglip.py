@@ -19,7 +19,7 @@ TABLE: list[Row] = [
     *(row for row in transformers.TABLE if row.ours[0] not in _OTHERS),
     *(reshaped(name, name, ()) for name in ("logit_scale", "logit_bias")),
     reshaped("vision.pool.probe", KEY, (-1,)),
-    single_query("vision.pool.attention", (f"{_POOL}.attention.in_proj_weight", f"{_POOL}.attention.in_proj_bias")),
+    single_query("vision.pool.attention", f"{_POOL}.attention.in_proj_"),
     *same(
         {
             "vision.pool.attention.out.*": f"{_POOL}.attention.out_proj.*",

@@ -71,16 +71,17 @@ def reshaped(ours: str, theirs: str, shape: tuple[int, ...], kind: str = "") -> 
     return Row((ours,), (theirs,), lambda there: [there[0].reshape(shape)], kind=kind)
 
 
-def single_query(ours: str, theirs: tuple[str, str]) -> Row:
-    """An attention of one query, whose q, k and v lie one under the other there, weights and biases. The bias of the
-    keys drops out of the softmax."""
+def single_query(ours: str, theirs: str, stacked: str = "query key value", kind: str = "") -> Row:
+    """An attention of one query, whose projections, or those named as `stacked`, lie one under the other there, weights
+    and biases (`theirs` ends before these words). The bias of the keys drops out of the softmax."""
+    layers = stacked.split()
 
-    def apart(parts: list[Any]) -> list[Tensor]:
-        (query, key, value), (query_bias, _, value_bias) = (part.chunk(3) for part in parts)
-        return [query, query_bias, key, value, value_bias]
+    def apart(there: list[Tensor]) -> list[Tensor]:
+        weights, biases = (tensor.chunk(len(layers)) for tensor in there)
+        return [*weights, *(bias for layer, bias in zip(layers, biases, strict=True) if layer != "key")]
 
-    names = ("query.weight", "query.bias", "key.weight", "value.weight", "value.bias")
-    return Row(tuple(f"{ours}.{name}" for name in names), theirs, apart)
+    names = [f"{layer}.weight" for layer in layers] + [f"{layer}.bias" for layer in layers if layer != "key"]
+    return Row(tuple(f"{ours}.{name}" for name in names), (f"{theirs}weight", f"{theirs}bias"), apart, kind=kind)
 
 
 def shared(ours: tuple[str, ...], theirs: str) -> Row:

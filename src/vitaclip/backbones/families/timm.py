@@ -7,26 +7,10 @@ from torch import Tensor
 from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families import open_clip, openai
 from vitaclip.backbones.families.family import CLIPWeights, register_family
-from vitaclip.backbones.families.table import (
-    Row,
-    fused,
-    layer,
-    leading_axis,
-    reshaped,
-    same,
-    transposed,
-)
+from vitaclip.backbones.families.table import fused, layer, leading_axis, reshaped, same, single_query, transposed
 
 KEY = "visual.trunk.patch_embed.proj.weight"
 _BLOCK, _POOL = "visual.trunk.blocks.#", "visual.trunk.attn_pool"
-
-
-def _pool_keys_and_values(there: list[Tensor]) -> list[Tensor]:
-    """The bias of the keys drops out of the softmax."""
-    (key, value), value_bias = there[0].chunk(2), there[1].chunk(2)[1]
-    return [key, value, value_bias]
-
-
 VISION = [
     layer("vision.patch_embed", "visual.trunk.patch_embed.proj"),
     reshaped("vision.cls_embed", "visual.trunk.cls_token", (-1,), "class token"),
@@ -49,12 +33,7 @@ VISION = [
     *same({"vision.blocks.#.mlp.fc2.*": f"{_BLOCK}.mlp.fc2.*"}),
     reshaped("vision.pool.probe", f"{_POOL}.latent", (-1,), "pool"),
     *same({"vision.pool.attention.query.*": f"{_POOL}.q.*", "vision.pool.attention.out.*": f"{_POOL}.proj.*"}, "pool"),
-    Row(
-        tuple(f"vision.pool.attention.{name}" for name in ("key.weight", "value.weight", "value.bias")),
-        (f"{_POOL}.kv.weight", f"{_POOL}.kv.bias"),
-        _pool_keys_and_values,
-        kind="pool",
-    ),
+    single_query("vision.pool.attention", f"{_POOL}.kv.", "key value", "pool"),
     *same({f"vision.pool.{name}.*": f"{_POOL}.{name}.*" for name in ("norm", "mlp.fc1", "mlp.fc2")}, "pool"),
     transposed("vision.proj", "visual.trunk.head.weight", "head"),
     *same({"vision.proj_bias": "visual.trunk.head.bias"}, "head"),

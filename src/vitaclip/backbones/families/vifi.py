@@ -7,7 +7,7 @@ from torch import Tensor
 
 from vitaclip.backbones.families import openai
 from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CLIPWeights, Trained, register_incomplete
+from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
 from vitaclip.backbones.families.table import Row, renamed, same, shared, split_parts, to_ours
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 
@@ -60,7 +60,7 @@ def _settings(parts: Mapping[str, Tensor]) -> dict[str, Any]:
     }
 
 
-@register_incomplete("the published ViFi-CLIP code", KEY)
+@register_family("the published ViFi-CLIP code", KEY, first=True, lacks_backbone=True)
 def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
     """The towers of the file with the token embedding of the CLIP that they started from, which never trains."""
     clip, parts = split_parts(to_ours(state, TABLE, "a ViFi-CLIP of the published code", IGNORABLE))

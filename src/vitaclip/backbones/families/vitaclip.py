@@ -66,14 +66,7 @@ TABLE = [
 
 
 @register_family("the published Vita-CLIP code", "visual.patch_embed.proj.weight")
-def read(
-    state: dict[str, Tensor],
-    folder: Path,
-    activation: Activation | None = None,
-    *,
-    vision_heads: int = 0,
-    text_heads: int = 0,
-) -> CLIPWeights:
+def read(state: dict[str, Tensor], folder: Path, activation: Activation | None = None) -> CLIPWeights:
     """A trained model, or the backbone file that its training starts from.
 
     It tells neither its heads, for which see `read_architecture`, nor the place of the class name in the context.
@@ -91,8 +84,7 @@ def read(
     trained = Trained(_settings(learned), learned, num_classes) if learned.keys() - {"head.logit_scale"} else None
     # The published code starts from this where its backbone file has none.
     clip_state["logit_scale"] = learned.setdefault("head.logit_scale", torch.tensor(math.log(1 / 0.07)))
-    config = read_architecture(clip_state, {"heads": vision_heads}, {"heads": text_heads})
-    return CLIPWeights("published Vita-CLIP", config, clip_state, folder, trained)
+    return CLIPWeights("published Vita-CLIP", read_architecture(clip_state), clip_state, folder, trained)
 
 
 def _settings(learned: Mapping[str, Tensor]) -> dict[str, Any]:
