@@ -13,6 +13,7 @@ import peers
 from tiny import all_kinds, tiny_backbone, tiny_tokenizer
 from tower_case import feature_places, read_tower, tower_errors
 from vitaclip.backbones import CLIP
+from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.longclip import TABLE as LONGCLIP
 from vitaclip.backbones.families.timm import VISION
 from vitaclip.backbones.formats import read_clip
@@ -166,6 +167,13 @@ def test_listed_backbones_have_the_parameters_stated(known: KnownBackbone) -> No
         clip = CLIP(known.config)
     counts = (sum(p.numel() for p in tower.parameters()) for tower in (clip.vision, clip.text))
     assert known.parameters == " + ".join(f"{count / 1e6:.0f}" for count in counts)
+
+
+@pytest.mark.parametrize("known", known_backbones(), ids=lambda known: known.name)
+def test_heads_of_listed_backbones_follow_from_their_widths(known: KnownBackbone) -> None:
+    with torch.device("meta"):
+        read = read_architecture(CLIP(known.config).state_dict(), {"pool": known.config.vision.pool})
+    assert (read.vision.heads, read.text.heads) == (known.config.vision.heads, known.config.text.heads)
 
 
 def test_tokenizer_is_missed_before_weights_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,6 @@
 
 import pickle
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -116,16 +115,6 @@ def test_a_pickle_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     torch.save(STATE, "old.bin", _use_new_zipfile_serialization=False)
     with pytest.raises(ValueError, match="bare pickles"):
         open_state("old.bin").read()
-    assert not Path("boom").exists()
-
-
-def test_a_torchscript_archive_is_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    with zipfile.ZipFile(tmp_path / "evil.pt", "w") as archive:
-        archive.writestr("x/data.pkl", pickle.dumps(Boom()))
-        archive.writestr("x/constants.pkl", pickle.dumps(()))
-    with pytest.raises(ValueError, match=r"asks for builtins.exec, and only running it could rebuild that"):
-        open_state(tmp_path / "evil.pt").read()
     assert not Path("boom").exists()
 
 

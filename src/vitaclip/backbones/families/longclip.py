@@ -9,13 +9,13 @@ from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families import openai
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CLIPWeights, register_family
-from vitaclip.backbones.families.table import Row
+from vitaclip.backbones.families.table import Row, without
 
 KEY = "positional_embedding_res"
 _KEPT = 20
 """Positions that stayed OpenAI's; those behind them were stretched and trained."""
 TABLE = [
-    *(row for row in openai.TABLE if row.ours != ("text.pos_embed",)),
+    *without(openai.TABLE, "text.pos_embed"),
     Row(
         ("text.pos_embed",),
         ("positional_embedding", KEY),

@@ -12,7 +12,7 @@ from torch import Tensor
 from vitaclip.backbones.config import CLIPConfig, TextLayoutConfig
 from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
 from vitaclip.backbones.families.family import read_config_file
-from vitaclip.backbones.families.table import Row, optional, same, transposed
+from vitaclip.backbones.families.table import Row, optional, same, transposed, without
 from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE, open_clip_pixels
 from vitaclip.untrusted import read_yaml
 
@@ -28,9 +28,8 @@ def with_options(rows: Sequence[Row]) -> list[Row]:
     matrix = same({"text.proj": "text_projection"}, "text matrix")
     layer = [transposed("text.proj", "text_projection.weight", "text layer")]
     bias = same({"text.proj_bias": "text_projection.bias"}, "text bias")
-    others = [row for row in rows if row.ours != ("text.proj",)]
     logit_bias = same({"logit_bias": "logit_bias"}, "logit_bias")
-    return [*optional(others, "vision.norm_pre.*"), *matrix, *layer, *bias, *logit_bias]
+    return [*optional(without(rows, "text.proj"), "vision.norm_pre.*"), *matrix, *layer, *bias, *logit_bias]
 
 
 def read_settings(folder: Path) -> Settings:

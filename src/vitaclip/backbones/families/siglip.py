@@ -9,14 +9,13 @@ from vitaclip.backbones.config import Activation, PixelConfig, TextLayoutConfig
 from vitaclip.backbones.families import transformers
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
-from vitaclip.backbones.families.table import Row, reshaped, same, single_query, to_ours, transposed
+from vitaclip.backbones.families.table import Row, reshaped, same, single_query, to_ours, transposed, without
 from vitaclip.backbones.pixels import transformers_pixels
 
 KEY = "vision_model.head.probe"
-_OTHERS = ("logit_scale", "vision.cls_embed", "vision.norm_pre.*", "vision.proj", "text.proj")
 _POOL = "vision_model.head"
 TABLE: list[Row] = [
-    *(row for row in transformers.TABLE if row.ours[0] not in _OTHERS),
+    *without(transformers.TABLE, "logit_scale", "vision.cls_embed", "vision.norm_pre.*", "vision.proj", "text.proj"),
     *(reshaped(name, name, ()) for name in ("logit_scale", "logit_bias")),
     reshaped("vision.pool.probe", KEY, (-1,)),
     single_query("vision.pool.attention", f"{_POOL}.attention.in_proj_"),

@@ -126,6 +126,11 @@ def optional(rows: Iterable[Row], *ours: str) -> list[Row]:
     return [replace(row, kind=row.ours[0]) if row.ours[0] in ours else row for row in rows]
 
 
+def without(rows: Iterable[Row], *ours: str) -> list[Row]:
+    """Rows but those for these names of ours."""
+    return [row for row in rows if row.ours[0] not in ours]
+
+
 def to_ours(
     state: Mapping[str, Tensor], table: Sequence[Row], what: str, ignorable: Sequence[str] = ()
 ) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor
 from vitaclip.backbones.families import openai
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
-from vitaclip.backbones.families.table import Row, renamed, same, shared, split_parts, to_ours
+from vitaclip.backbones.families.table import Row, renamed, same, shared, split_parts, to_ours, without
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 
 KEY = "image_encoder.class_embedding"
@@ -28,7 +28,7 @@ def _prompts_of_blocks() -> list[Row]:
     return rows
 
 
-_TOWERS = [row for row in openai.TABLE if row.ours not in (("logit_scale",), (EMBEDDING,))]
+_TOWERS = without(openai.TABLE, "logit_scale", EMBEDDING)
 for _theirs in ("transformer.", "positional_embedding", "ln_final", "text_projection"):
     _TOWERS = renamed(_TOWERS, _theirs, f"text_encoder.{_theirs}")
 TABLE = [

@@ -15,7 +15,6 @@ from vitaclip.backbones.families import openai, transformers
 from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, Trained, read_config_file, register_family
 from vitaclip.backbones.families.table import (
-    Row,
     depth,
     fused,
     leading_axis,
@@ -24,6 +23,7 @@ from vitaclip.backbones.families.table import (
     shared,
     split_parts,
     to_ours,
+    without,
 )
 from vitaclip.backbones.pixels import IMAGENET_PIXELS, transformers_pixels
 
@@ -49,12 +49,8 @@ _GENERATOR = [
 """The layers that read texts in the light of the video, which both formats name alike, and the temperature."""
 
 
-def _without_temperature(table: list[Row]) -> list[Row]:
-    return [row for row in table if row.ours != ("logit_scale",)]
-
-
 TABLE = [
-    *_without_temperature(openai.TABLE),
+    *without(openai.TABLE, "logit_scale"),
     *_GENERATOR,
     leading_axis("pool.positions", KEY),
     *openai.blocks("pool.blocks", "mit.resblocks"),
@@ -71,7 +67,7 @@ TABLE = [
     ),
 ]
 TRANSFORMERS_TABLE = [
-    *renamed(_without_temperature(transformers.TABLE), "vision_model.pre_layrnorm", "vision_model.pre_layernorm"),
+    *renamed(without(transformers.TABLE, "logit_scale"), "vision_model.pre_layrnorm", "vision_model.pre_layernorm"),
     *_GENERATOR,
     leading_axis("pool.positions", TRANSFORMERS_KEY),
     *transformers.blocks("pool.blocks", "mit"),
