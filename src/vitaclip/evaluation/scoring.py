@@ -17,7 +17,8 @@ from torch import Tensor
 
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.data.loading.clips import EvalViews, eval_views, read_options
+from vitaclip.data.loading.clips import EvalViews, read_options
+from vitaclip.data.sampling import FrameSampling
 from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.model import VideoModel
 
@@ -60,9 +61,12 @@ def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
 
 
 def views_reader(model: VideoModel, data: DataConfig, views: ViewsConfig) -> EvalViews:
-    """Reads the views of a video as the model takes them. It holds no model, so that other processes can have it."""
-    config, options = model.config, read_options(data, views)
-    return eval_views(config.sampling, config.num_frames, model.image_size, model.frame_fit, views, options)
+    """Reads the views of a video as the model takes them: frames are chosen as in its training, unless the views ask
+    for another way. It holds no model, so that other processes can have it."""
+    usual, num_frames = model.config.sampling, views.frames or model.config.num_frames
+    sampling = FrameSampling(views.sampling or usual.kind, num_frames, views.stride or usual.stride)
+    size, fit, options = model.image_size, model.frame_fit, read_options(data, views)
+    return EvalViews(sampling, views.temporal, views.spatial, size, views.crop, fit, options)
 
 
 def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:

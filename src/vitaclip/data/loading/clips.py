@@ -14,14 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.data.config import (
-    MAX_VIEW_FRAMES,
-    DataConfig,
-    PixelAspect,
-    SamplingConfig,
-    VideoLimits,
-    ViewsConfig,
-)
+from vitaclip.data.config import MAX_VIEW_FRAMES, DataConfig, PixelAspect, VideoLimits, ViewsConfig
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, as_video_error
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.member import VideoPath
@@ -160,12 +153,3 @@ class EvalViews(Config):
             "fit": asdict(self.fit),
             "pixel_aspect": self.options.pixel_aspect,
         }
-
-
-def eval_views(
-    sampling: SamplingConfig, num_frames: int, size: int, fit: FrameFit, views: ViewsConfig, options: ReadOptions
-) -> EvalViews:
-    """The views that settings describe: frames are chosen as in training (`sampling`, `num_frames`), unless the views
-    ask for another way."""
-    chosen = FrameSampling(views.sampling or sampling.kind, views.frames or num_frames, views.stride or sampling.stride)
-    return EvalViews(chosen, views.temporal, views.spatial, size, views.crop, fit, options)
