@@ -19,7 +19,7 @@ from vitaclip.data.reading.container import VideoError, check_size
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.transforms.geometry import resize
 
-_MOST_ANAMORPHIC = 10  # limit_error, a pixel's stated shape is a mistake
+_MOST_ANAMORPHIC = 10  # beyond, a pixel's stated shape is a mistake
 
 
 class FrameConverter:
