@@ -17,7 +17,7 @@ def test_labels_from_one_are_told_everywhere(world: Path, tmp_path: Path, capsys
     (tmp_path / "list.csv").write_text("".join(f"{path},{label}\n" for path, label in videos))
     config = train_config(world, tmp_path / "run")
     config = replace(config, data=replace(config.data, train=str(tmp_path / "list.csv"), classes=CLASSES))
-    assert [warning.split(":")[0] for warning in Trainer(config).warnings] == ["label 0 never occurs"]
+    assert "label 0 never occurs" in [warning.split(":")[0] for warning in Trainer(config).warnings]
     backbone = ["--model", str(world / "backbone"), "--workers", "0"]
     assert main(["eval", str(tmp_path / "list.csv"), "--classes", CLASSES, *backbone]) == 0
     assert "label 0 never occurs: labels count from 0; if these count from 1" in capsys.readouterr().out

@@ -331,7 +331,7 @@ def test_moved_backbone_can_be_pointed_at(backbone_folder: Path, tmp_path: Path)
     model = VideoModel(load_backbone(backbone_folder), ModelConfig(backbone=str(backbone_folder)), NAMES)
     folder = model.save_pretrained(tmp_path / "model")
     moved = backbone_folder.rename(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match=r"no such file or folder"):
+    with pytest.raises(ValueError, match=r"is not at .* any more; say where it is now"):
         VideoModel.from_pretrained(folder)
     assert VideoModel.from_pretrained(folder, backbone=moved).fingerprint == model.fingerprint
 

@@ -18,7 +18,7 @@ from vitaclip.training.loggers import MEASURED
 from vitaclip.training.micro_batches import neighbours, rank_slice
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
-ROUNDING = 1e-12
+ROUNDING = 1e-11
 FIGURES = 5
 """That travel with the gradients: loss, correct clips, clips, bad videos, a wish to stop."""
 
@@ -103,7 +103,7 @@ def errors_of_two_ranks(arguments: list[str], capfd: pytest.CaptureFixture[str])
 def test_only_rank_0_prints_and_writes(world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert torchrun.run_on_ranks(partial(main, command(world, tmp_path / "run", "--log_every", "1"))) == [0, 0]
     printed = capfd.readouterr().out
-    assert printed.count("what trains") == printed.count("the model is in") == 1
+    assert printed.count("what trains") == printed.count("take it along") == 1
     assert [line["step"] for line in lines_of(tmp_path / "run")] == [1, 2, 3, 4]
     assert (tmp_path / "run" / "model" / "prompts.safetensors").exists()
 

@@ -46,7 +46,9 @@ def bpe_of_merges(merges: Sequence[tuple[str, str]]) -> Vocabulary:
     order."""
     entries = [*SIGNS, *(sign + WORD_END for sign in SIGNS), *map("".join, merges), START, END]
     ids = {entry: number for number, entry in enumerate(entries)}
-    return clip_vocabulary(models.BPE(ids, merges, unk_token=END, end_of_word_suffix=WORD_END))
+    return clip_vocabulary(
+        models.BPE(ids, merges, unk_token=END, continuing_subword_prefix="", end_of_word_suffix=WORD_END)
+    )
 
 
 def clip_vocabulary(model: models.BPE) -> Vocabulary:

@@ -39,7 +39,7 @@ class Predict(VideosCommand, DecisionConfig):
     shown: ClassVar[tuple[str, ...]] = (
         *("model", "backbone", "data.classes", "template", "views", "top_k", "out"),
         *("reject", "calibration", "coverage", "multi_label"),
-        *("data.workers", "data.time_limit_seconds", "runtime.device"),
+        *("data.workers", "runtime.device"),
     )
     top_k: PositiveInt = 3
     """How many names for each video."""
