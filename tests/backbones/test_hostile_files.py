@@ -256,7 +256,7 @@ model.head.num_context=1000000000000|model.context.global.count=1.5|model.head.n
 model=null|model.context=5|model.context.local=[1]|model.head=5|model.video=[]|model.video={"num_global": 2000000}
 model.text={"num_context": 1.5}|class_names="abc"|class_names=[1,2]|class_names=[null]|class_names={"a":1}
 class_names=["", "a"]|class_names=["run", "RUN"]|class_names=["caf\u00e9", "cafe\u0301"]|class_names=["\u200b", "a"]
-origin=5|sha256=5|sha256={"../x":"0"}""",
+sha256=5|sha256={"../x":"0"}""",
 )
 CASES: dict[str, tuple[str, Make, str]] = {
     **{name: ("clip", *case) for name, case in CLIPS.items()},
