@@ -22,7 +22,7 @@ from vitaclip.backbones.loading import Backbone
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.data.config import DataConfig
 from vitaclip.data.loading.loader import TrainBatch
-from vitaclip.evaluation.scoring import encode_views, fuse_views
+from vitaclip.evaluation.scoring import ViewEncoder, fuse_views
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.learned_text import lay_out
@@ -119,7 +119,7 @@ class Ours:
     def test(self, views: Tensor) -> None:
         """One video, uint8 (V, T, 3, H, W); the text features are there, as in an evaluation."""
         self.model.eval()
-        features = encode_views(self.model, views[None], autocast=self.autocast).to(self.model.device)
+        features = ViewEncoder(self.model, autocast=self.autocast).encode(views[None]).to(self.model.device)
         fuse_views(self.model, features, self.text_features)
 
 

@@ -204,7 +204,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     from vitaclip.data.loading.dataset import EvalDataset
     from vitaclip.data.loading.loader import eval_batches
     from vitaclip.data.sampling import FrameSampling
-    from vitaclip.evaluation.scoring import encode_views
+    from vitaclip.evaluation.scoring import ViewEncoder
 
     count, cores = (4, 2) if options.small else (480, os.cpu_count() or 1)
     model = build("b16", 8, options).to(options.device).eval()
@@ -212,6 +212,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
         paths = [clips.make(clip, Path(folder)) for clip in clips.SHORT[: 1 if options.small else None]]
         rows = [VideoSample(paths[i % len(paths)], (0,), str(i)) for i in range(count)]
         figures: dict[str, Any] = {"files": "H.264, 340 x 256, 10 s, synthetic", "cores": cores, "views": 3}
+        encoder = ViewEncoder(model, autocast=partial(autocast, BFLOAT16, options.device))
         for what in ("decoding alone", "decoding and the model"):
             data = EvalDataset(rows, EvalViews(FrameSampling("dense", 8, 16), 3, size=model.image_size))
             begun: list[float] = []
@@ -220,7 +221,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
                     begun.append(time.perf_counter())
                     continue
                 if what != "decoding alone":
-                    encode_views(model, batch.video, autocast=partial(autocast, BFLOAT16, options.device))
+                    encoder.encode(batch.video)
             figures[f"videos/s, {what}"] = max(0, count - 16) / (time.perf_counter() - begun[0])
     return figures
 

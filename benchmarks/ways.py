@@ -11,7 +11,7 @@ import full_size
 import torch
 from torch import Tensor
 
-from vitaclip.evaluation.scoring import encode_views
+from vitaclip.evaluation.scoring import ViewEncoder
 from vitaclip.runtime import RuntimeConfig
 
 PLAIN = "CLIP, frames averaged, float32"
@@ -56,7 +56,7 @@ def plain_test(options: argparse.Namespace, frames: int, views: Tensor) -> Calla
     """The test of a video by CLIP's image tower, its frames averaged."""
     model = full_size.build_model(frames=frames, image_size=side(options), small=options.small, prompts=False)
     model = model.to(options.device).eval()
-    return lambda: encode_views(model, views[None])
+    return lambda: ViewEncoder(model).encode(views[None])
 
 
 def xclip_test(options: argparse.Namespace, frames: int, views: Tensor) -> Callable[[], object]:

@@ -17,7 +17,7 @@ from torch import Tensor
 import vitaclip.files
 from vitaclip.data.config import AugmentConfig
 from vitaclip.distributed import init_distributed
-from vitaclip.evaluation import evaluation
+from vitaclip.evaluation.scoring import ViewEncoder
 from vitaclip.settings import from_dict
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.loggers import MEASURED, JSONLinesLogger
@@ -71,9 +71,9 @@ MOMENTS: dict[str, Callable[[int], None]] = {
     "in a checkpoint": lambda n: before_call(vitaclip.files, "save_file", n, write_half_a_checkpoint),
     "before a checkpoint is renamed": lambda n: before_call(os, "fsync", n, lambda *_: die()),
     "in a line of metrics": lambda n: before_call(JSONLinesLogger, "log", n, write_half_a_line),
-    "in a validation": lambda n: before_call(evaluation, "encode_views", n, lambda *_: die()),
+    "in a validation": lambda n: before_call(ViewEncoder, "encode", n, lambda *_: die()),
     "asked before an update": lambda n: before_call(torch.nn.functional, "cross_entropy", n, ask),
-    "asked in a validation": lambda n: before_call(evaluation, "encode_views", n, ask),
+    "asked in a validation": lambda n: before_call(ViewEncoder, "encode", n, ask),
 }
 """Each is given the number of the call at which the process dies, or is asked to end."""
 

@@ -30,7 +30,7 @@ from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
 from vitaclip.evaluation.decision import NONE_OF_THESE, Decider, DecisionConfig
 from vitaclip.evaluation.embeddings import Embedding, Embeddings
-from vitaclip.evaluation.scoring import check_aggregation, encode_views, fuse_views, views_reader
+from vitaclip.evaluation.scoring import ViewEncoder, check_aggregation, fuse_views, views_reader
 from vitaclip.model import VideoModel
 from vitaclip.names import check_class_names, refuse_text
 from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device
@@ -135,6 +135,7 @@ class Predictor:
         self.views, self.data = views or ViewsConfig(), data or DataConfig()
         self.computed = describe_computed(runtime, device)
         self.autocast = partial(autocast, runtime, device)
+        self._encoder = ViewEncoder(self.model, self.views.normalization, self.autocast)
         self.decision = decision or DecisionConfig()
         self._texts: ClassTexts | None = None
         self._decider: Decider | None = None
@@ -218,7 +219,7 @@ class Predictor:
 
     def encode_views(self, views: Tensor) -> Tensor:
         """`encode` of views that were loaded before, uint8 (V, T, 3, H, W)."""
-        return encode_views(self.model, views[None], self.views.normalization, self.autocast)[0]
+        return self._encoder.encode(views[None])[0]
 
     def predict(self, video: Video, top_k: int = 5) -> Prediction:
         """The `top_k` most probable classes of a video, which is read in this process and without a time limit.
@@ -326,7 +327,7 @@ class Predictor:
             loaded = [each for each in batch if not isinstance(each, VideoError)]
             windows = [window for views, _ in loaded for window in views.split(1)]
             parts = [torch.cat(windows[start : start + size]) for start in range(0, len(windows), size)]
-            done = [encode_views(self.model, part, self.views.normalization, self.autocast) for part in parts]
+            done = [self._encoder.encode(part) for part in parts]
             features = iter(torch.cat(done).split([len(views) for views, _ in loaded]) if done else ())
             for each in batch:
                 if isinstance(each, VideoError):

@@ -10,7 +10,7 @@ from published import PublishedModel, score_video, train_step
 from parity_case import CASES, load_case, relative_error
 from tiny import all_kinds, learned_text, tiny_model
 from vitaclip.backbones.families.vitaclip import to_published
-from vitaclip.evaluation.scoring import encode_views, fuse_views
+from vitaclip.evaluation.scoring import ViewEncoder, fuse_views
 
 NAMES = ("jump", "run up", "very long name moving left")
 SETTINGS = [
@@ -57,7 +57,7 @@ def test_step_has_our_logits_and_gradients(video: dict[str, Any], text: dict[str
 def test_a_test_video_has_the_probabilities_of_ours() -> None:
     model = tiny_model(NAMES, centre=False).double()
     views = pixels(1, 3)
-    ours = fuse_views(model, encode_views(model, views).double(), model.encode_text(NAMES))[0]
+    ours = fuse_views(model, ViewEncoder(model).encode(views).double(), model.encode_text(NAMES))[0]
     published = score_video(PublishedModel(model, NAMES), model.backbone.normalize_pixels(views[0]))
     torch.testing.assert_close(published, ours, rtol=1e-5, atol=1e-7)  # our features leave the device in float32
 

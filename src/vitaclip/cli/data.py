@@ -155,10 +155,6 @@ class Shard(ShardConfig, _ListCommand):
         videos = read_videos(self.videos, "videos", root=self.root, classes=self.classes, may_be_numbers=True)
         shards = [*track(pack_videos(videos, self.out, self.as_config(ShardConfig)), "writing tar files", None)]
         gigabytes = f"{sum(file.stat().st_size for file in shards) / 1e9:.3f}"
-        rows = [
-            ("videos", str(len(videos.samples))),
-            ("tar files", str(len(shards))),
-            ("gigabytes", gigabytes),
-        ]
+        rows = [("videos", str(len(videos.samples))), ("tar files", str(len(shards))), ("gigabytes", gigabytes)]
         print_table(terminal(), self.out, ("packed", ""), rows)
         return 0

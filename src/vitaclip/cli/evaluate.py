@@ -102,7 +102,6 @@ class Evaluation:
 
     def __init__(self, command: Evaluate, dist: DistEnv) -> None:
         self._command, self._dist = command, dist
-        self._console = terminal(quiet=not dist.is_rank0)
         self._loaded: dict[str, Evaluator] = {}  # the last one: it may serve all values of a protocol
 
     def _load(
@@ -120,8 +119,8 @@ class Evaluation:
                     f"protocol {given.protocol} needs a model for each {word}; write {{{word}}} in --model,"
                     f' such as "runs/{{{word}}}/model"'
                 )
-            evaluator = Evaluator(model, given.runtime, given.data, prompts, dist, given.decision, unknown)
-            self._loaded = {name: evaluator}
+            ready = Evaluator(model, given.runtime, given.data, prompts, dist, given.decision, unknown)
+            self._loaded = {name: ready}
         return name or given.model_name, self._loaded[name]
 
     @contextmanager
@@ -146,6 +145,7 @@ class Evaluation:
     def run_protocol(self) -> ProtocolResult:
         """Score the models that a protocol needs on its lists."""
         given, dist = self._command, self._dist
+        console = terminal(quiet=not dist.is_rank0)
         with dist.shared_errors():
             protocol, prompts = load_protocol(given.protocol), given.prompts
             _check_settings(given, protocol)
@@ -153,7 +153,7 @@ class Evaluation:
             if dist.is_rank0:
                 _check_places(given, [str(lists.root / name) for name in lists.files])
             for line in first_lines([*lists.missing.values()]):
-                self._console.print(f"not there: {line}", style="yellow", soft_wrap=True)
+                console.print(f"not there: {line}", style="yellow", soft_wrap=True)
             if lists.missing and given.data.on_error == "raise":
                 lacking = f"not there: {len(lists.missing)} of the videos"
                 raise ValueError(f"{lacking}; copy what is lacking, or leave it out with --data.on_error skip")
@@ -281,9 +281,8 @@ def _describe_views(views: ViewsConfig) -> str:
     clips = f"{views.temporal} temporal x {views.spatial} spatial"
     parts = [clips, f"mean of {views.aggregation}", f"{views.normalization} pixels"]
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
-    parts += [f"crop {views.crop:g}"] * (views.crop < 1) + [f"pixels as {views.pixel_aspect}"] * bool(
-        views.pixel_aspect
-    )
+    parts += [f"crop {views.crop:g}"] * (views.crop < 1)
+    parts += [f"pixels as {views.pixel_aspect}"] * bool(views.pixel_aspect)
     return ", ".join(parts)
 
 

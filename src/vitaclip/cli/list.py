@@ -63,9 +63,8 @@ def _part(wanted: str) -> str:
     for slot, name, part in _parts():
         if name == wanted:
             lines.append(f"model.{slot}: {part.__doc__}")
-            lines += [
-                f"  {setting} = {default!r}: {text}" for setting, default, text in setting_texts(part.config_class)
-            ]
+            settings = setting_texts(part.config_class)
+            lines += [f"  {setting} = {default!r}: {text}" for setting, default, text in settings]
     if not lines:
         raise ValueError(f"no part is called {wanted!r}; `vitaclip list parts` shows all")
     return "\n".join(lines)
@@ -85,12 +84,10 @@ def _backbones() -> Iterator[str]:
 def _backbone(wanted: str) -> str:
     from vitaclip.backbones.known import known_backbones
 
-    for each in known_backbones():
-        if each.name == wanted:
-            return yaml.safe_dump(vars(each), sort_keys=False)
-    raise ValueError(
-        f"{wanted!r} is not listed; `vitaclip list backbones` shows all (others of their families load too)"
-    )
+    known = {each.name: vars(each) for each in known_backbones()}
+    if wanted not in known:
+        raise ValueError(f"{wanted!r} is not listed; `vitaclip list backbones` shows all (others of a family load too)")
+    return yaml.safe_dump(known[wanted], sort_keys=False)
 
 
 def _text_of(folder: YamlFolder) -> Callable[[str], str]:

@@ -27,12 +27,8 @@ class UsageError(ValueError):
     """The command line, or a config file named on it, is wrong."""
 
 
-class HelpFormatter(DefaultHelpFormatter):
-    """Keeps the line breaks of descriptions."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        del width
-        return "".join(indent + line for line in text.splitlines(keepends=True))
+class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
+    """Keeps the line breaks of descriptions, and says bounds of numbers in words."""
 
     def _get_type_str(self, action: argparse.Action) -> str | None:
         text = super()._get_type_str(action)

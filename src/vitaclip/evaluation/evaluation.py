@@ -24,8 +24,8 @@ from vitaclip.evaluation.feature_cache import cached_features
 from vitaclip.evaluation.metrics import EvaluationResult, Scores, summarize
 from vitaclip.evaluation.scoring import (
     VideoFeatures,
+    ViewEncoder,
     check_aggregation,
-    encode_views,
     fuse_logits,
     fuse_views,
     join,
@@ -137,13 +137,12 @@ class Evaluator:
             share = dist.rank_range(len(samples))
             own = cached_features(self.model, dataset, data, self._runtime, normalization, known, share, on_progress)
         else:
-            self.model.eval()
-            done = []
+            encoder, done = ViewEncoder(self.model.eval(), normalization, self._autocast), []
             sizes = data.eval_batch_size, data.workers, dist.rank, dist.world_size, data.time_limit_seconds
             for batch in eval_batches(dataset, *sizes):
                 features = torch.empty(0, 0, 0)
                 if batch.indices:
-                    features = encode_views(self.model, batch.video, normalization, self._autocast, known)
+                    features = encoder.encode(batch.video, known)
                 indices = torch.tensor(batch.indices, dtype=torch.int64)
                 done.append(VideoFeatures(features, batch.labels, indices, batch.skipped))
                 on_progress(len(batch.labels) + len(batch.skipped))

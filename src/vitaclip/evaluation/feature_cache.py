@@ -30,7 +30,7 @@ from vitaclip.data.loading.dataset import EvalDataset
 from vitaclip.data.loading.loader import EvalBatch, eval_batches
 from vitaclip.data.reading.given import GivenVideo
 from vitaclip.data.reading.member import ShardMember, VideoPath
-from vitaclip.evaluation.scoring import Normalization, VideoFeatures, encode_features, tower_features
+from vitaclip.evaluation.scoring import Normalization, VideoFeatures, ViewEncoder
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.runtime import RuntimeConfig, autocast, pick_precision
@@ -161,7 +161,7 @@ def keep_features(
         dataset: the videos and how they are looked at.
         data: the cache, workers, batch size, time limit.
         runtime: precision.
-        normalization: see `tower_features`.
+        normalization: see `ViewEncoder`.
         share: indices of the samples that are asked for. None: all.
         on_progress: called with the number of videos just done, or found.
     """
@@ -181,13 +181,12 @@ def keep_features(
     known = cache.find(set(states.values()), (*dataset.views.shape[:2], *pool.frame_shape))
     missing = [index for index, state in states.items() if state not in known]
     on_progress(len(share) - len(missing))
-    see = partial(tower_features, model.eval(), normalization=normalization)
-    see = partial(see, autocast=partial(autocast, runtime, model.device))
+    encoder = ViewEncoder(model.eval(), normalization, partial(autocast, runtime, model.device))
     skipped: dict[int, str] = {}
     unsaved: dict[FileState, Tensor] = {}
     try:
         for batch in _batches(dataset, missing, data) if missing else ():
-            features = see(batch.video).float().cpu() if batch.indices else ()
+            features = encoder.tower_features(batch.video).float().cpu() if batch.indices else ()
             unsaved |= {states[missing[n]]: each for n, each in zip(batch.indices, features, strict=True)}
             skipped |= {missing[n]: reason for n, reason in batch.skipped.items()}
             size = sum(4 * each.numel() for each in unsaved.values())
@@ -212,12 +211,13 @@ def cached_features(
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> VideoFeatures:
     """The embedded views of some videos, from what `keep_features` keeps; for the arguments see there, for `classes`
-    see `encode_features`."""
+    see `ViewEncoder.encode_features`."""
     videos = keep_features(model, dataset, data, runtime, normalization, share, on_progress)
+    encoder = ViewEncoder(model, normalization, partial(autocast, runtime, model.device))
     whole, features = list(videos.kept), [torch.empty(0, 0, 0)]
     for start in range(0, len(whole), data.eval_batch_size):
         kept = torch.stack([videos.kept[index].read() for index in whole[start : start + data.eval_batch_size]])
-        features.append(encode_features(model, kept, partial(autocast, runtime, model.device), classes))
+        features.append(encoder.encode_features(kept, classes))
     return VideoFeatures(
         features=torch.cat(features[1:] or features),
         labels=label_tensor([dataset.samples[index].labels for index in whole], dataset.most_labels),

@@ -22,7 +22,6 @@ from vitaclip.data.sampling import FrameSampling
 from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.model import VideoModel
 
-Autocast = Callable[[], AbstractContextManager[object]]
 Aggregation = Literal["softmax", "logits", "features"]
 Normalization = Literal["backbone", "imagenet"]
 
@@ -74,63 +73,42 @@ def normalize_for_views(clips: Tensor, normalization: Normalization) -> Tensor:
     standard deviation itself, or float with those of ImageNet taken out."""
     if normalization == "backbone":
         return clips
-    mean, std = (
-        clips.new_tensor(values, dtype=torch.float32) for values in (IMAGENET_PIXELS.mean, IMAGENET_PIXELS.std)
-    )
-    return (clips / 255 - mean.view(3, 1, 1)) / std.view(3, 1, 1)
+    both = IMAGENET_PIXELS.mean, IMAGENET_PIXELS.std
+    mean, std = (clips.new_tensor(each, dtype=torch.float32).view(3, 1, 1) for each in both)
+    return (clips / 255 - mean) / std
 
 
-@torch.no_grad()
-def tower_features(
-    model: VideoModel, video: Tensor, normalization: Normalization = "backbone", autocast: Autocast = nullcontext
-) -> Tensor:
-    """What the model's pool reads of every view of some videos.
+@dataclass(frozen=True)
+class ViewEncoder:
+    """Embeds the views of videos with a model in evaluation mode."""
 
-    Args:
-        model: in evaluation mode.
-        video: (B, V, T, 3, H, W) uint8.
-        normalization: whose mean and standard deviation are taken out.
-        autocast: context of the forward pass.
+    model: VideoModel
+    normalization: Normalization = "backbone"
+    """Whose mean and standard deviation are taken out of the pixels."""
+    autocast: Callable[[], AbstractContextManager[object]] = nullcontext
+    """Context of the forward pass."""
 
-    Returns:
-        (B, V, T, ...) on the model's device.
-    """
-    clips = normalize_for_views(video.flatten(end_dim=1).to(model.device), normalization)
-    with autocast():
-        return model.tower_features(clips).unflatten(0, video.shape[:2])
+    def encode(self, video: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Embed every view of some videos (B, V, T, 3, H, W); see the two steps below."""
+        return self.encode_features(self.tower_features(video), classes)
 
+    @torch.no_grad()
+    def tower_features(self, video: Tensor) -> Tensor:
+        """What the model's pool reads of every view, (B, V, T, ...) on the model's device, of (B, V, T, 3, H, W) in
+        uint8."""
+        clips = normalize_for_views(video.flatten(end_dim=1).to(self.model.device), self.normalization)
+        with self.autocast():
+            return self.model.tower_features(clips).unflatten(0, video.shape[:2])
 
-@torch.no_grad()
-def encode_features(
-    model: VideoModel, features: Tensor, autocast: Autocast = nullcontext, classes: Tensor | None = None
-) -> Tensor:
-    """Embed every view of some videos from what `tower_features` gives, or a cache kept of it.
-
-    Args:
-        model: in evaluation mode.
-        features: (B, V, T, ...).
-        autocast: context of the forward pass.
-        classes: class features (K, ...) to compare with at once; None: the features themselves are wanted.
-
-    Returns:
-        (B, V, ...) float32 on the CPU: features, or logits (B, V, K).
-    """
-    with autocast():
-        encoded = model.encode_features(features.flatten(end_dim=1).to(model.device, model.dtype))
-        if classes is not None:
-            encoded = model.logits(encoded, classes)
-    return encoded.unflatten(0, features.shape[:2]).float().cpu()
-
-
-def encode_views(
-    model: VideoModel,
-    video: Tensor,
-    normalization: Normalization = "backbone",
-    autocast: Autocast = nullcontext,
-    classes: Tensor | None = None,
-) -> Tensor:
-    """Embed every view of some videos (B, V, T, 3, H, W); see `tower_features` and `encode_features`."""
-    return encode_features(model, tower_features(model, video, normalization, autocast), autocast, classes)
+    @torch.no_grad()
+    def encode_features(self, features: Tensor, classes: Tensor | None = None) -> Tensor:
+        """Embed views from what `tower_features` gives, or a cache kept of it: (B, V, ...) in float32 on the CPU. With
+        class features (K, ...) they are compared at once, and the logits (B, V, K) stand in place of the features."""
+        with self.autocast():
+            encoded = self.model.encode_features(features.flatten(end_dim=1).to(self.model.device, self.model.dtype))
+            if classes is not None:
+                encoded = self.model.logits(encoded, classes)
+        return encoded.unflatten(0, features.shape[:2]).float().cpu()
 
 
 @torch.no_grad()
