@@ -162,7 +162,7 @@ class VideoModel(Pretrained):
     ) -> Tensor:
         """Embed class names: as the head has learned them, or in hand-written templates.
 
-        All class names become features here, in training and in evaluation; `evaluate.class_texts` only chooses the
+        All class names become features here, in training and in evaluation; `evaluation.class_texts` only chooses the
         templates and adds descriptions.
 
         Args:

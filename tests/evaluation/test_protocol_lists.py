@@ -36,6 +36,13 @@ def video(world: Path, name: str, number: int) -> Path:
     return world / "videos" / name.replace(" ", "_") / f"{number}.mp4"
 
 
+@pytest.fixture(params=["protocol", "list"])
+def command(request: pytest.FixtureRequest, world: Path, model_folder: Path, tmp_path: Path) -> list[str]:
+    """Tests one video, in a protocol or in a list alone."""
+    lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
+    return [*command_for(request.param == "protocol", tmp_path, lists), "--model", str(model_folder)]
+
+
 def parts_of(out: Path) -> dict[str, Any]:
     return {part["part"]: part for part in json.loads(out.read_text())["parts"]}
 
@@ -80,17 +87,9 @@ def test_lists_may_spell_a_path_differently(world: Path, model_folder: Path, tmp
     assert [len(found[part]["skipped"]) for part in "bc"] == [1, 1]
 
 
-@pytest.mark.parametrize("protocol", [True, False])
 def test_texts_are_checked_before_videos_are_opened(
-    protocol: bool,
-    world: Path,
-    model_folder: Path,
-    tmp_path: Path,
-    refusal: Refusal,
-    opened: list[Path],
+    command: list[str], tmp_path: Path, refusal: Refusal, opened: list[Path]
 ) -> None:
-    lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
-    command = [*command_for(protocol, tmp_path, lists), "--model", str(model_folder)]
     (tmp_path / "few.json").write_text(json.dumps({"jump up": "A jump."}))
     message = refusal(*[*command, "--descriptions", str(tmp_path / "few.json")])
     assert "the descriptions do not say anything of class 'moving left'" in message
@@ -101,17 +100,9 @@ def test_texts_are_checked_before_videos_are_opened(
     assert len(opened) == 1
 
 
-@pytest.mark.parametrize("protocol", [True, False])
 def test_outputs_are_checked_before_videos_are_opened(
-    protocol: bool,
-    world: Path,
-    model_folder: Path,
-    tmp_path: Path,
-    refusal: Refusal,
-    opened: list[Path],
+    command: list[str], tmp_path: Path, refusal: Refusal, opened: list[Path]
 ) -> None:
-    lists = {"b.csv": [(video(world, "moving left", 0), "moving left")]}
-    command = [*command_for(protocol, tmp_path, lists), "--model", str(model_folder)]
     (tmp_path / "file.json").write_text("kept")
     for option, place, message in (
         ("--out", "/proc/no/out.json", "/proc/no"),
