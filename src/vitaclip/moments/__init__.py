@@ -1,0 +1,1 @@
+"""What happens when in long videos: from scores of windows to segments with times."""
