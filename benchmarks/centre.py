@@ -24,9 +24,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.ablate.ablation import read_test_list, run_ablation
-from vitaclip.ablate.claims import Claim
 from vitaclip.ablate.table import write_ablation
-from vitaclip.ablate.variants import Variant
+from vitaclip.ablate.variants import Claim, Variant
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.sources import read_videos
@@ -105,7 +104,7 @@ def study_states(out: Path, seeds: list[int], steps: int, clips: int) -> None:
         for figure in ("top1", "appearance")
     ]
     result = run_ablation(
-        config, variants, seeds, tests, claims, figures=motion_accuracies, on_done=lambda run, *_: print(run.config.out)
+        config, variants, seeds, tests, claims, figures=motion_accuracies, on_done=lambda run, *_: print(run.out)
     )
     print(write_ablation(out, result, NOTE.format(clips=clips, steps=steps)).read_text(encoding="utf-8"))
 

@@ -18,11 +18,12 @@ from pathlib import Path
 # One thread, said before torch is imported: two processes with more would stall each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from vitaclip.ablate.ablation import Run, RunResult, read_test_list, run_ablation
+from vitaclip.ablate.ablation import RunResult, read_test_list, run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.data.config import DataConfig
 from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config, write_world
+from vitaclip.training.config import TrainConfig
 
 VARIANTS = Path(__file__).with_name("miniature_variants.yaml")
 NOTE = (
@@ -32,11 +33,10 @@ NOTE = (
 )
 
 
-def say(run: Run, result: RunResult, found: bool) -> None:
+def say(run: TrainConfig, result: RunResult, found: bool) -> None:
     """A line for each run."""
-    told = result.rows[run.variant.name]
-    shares = ", ".join(f"{name} {figures['top1']:.1%}" for name, figures in told.items())
-    print(f"{run.variant.name}, seed {run.config.seed}: {shares}{', was finished' if found else ''}", flush=True)
+    shares = ", ".join(f"{name} {figures['top1']:.1%}" for name, figures in result.values.items())
+    print(f"{run.out}: {shares}{', was finished' if found else ''}", flush=True)
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from vitaclip.ablate.claims import Claim, judge
+from vitaclip.ablate.table import judge
+from vitaclip.ablate.variants import Claim
 
 CLAIM = Claim(says="a helps", better="a", than="b")
 

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 
 from tiny import tiny_backbone
-from vitaclip.ablate.claims import Claim
-from vitaclip.ablate.variants import Variant, load_comparison
+from vitaclip.ablate.variants import Claim, Variant, load_comparison
 from vitaclip.model import VideoModel
 from vitaclip.recipes import load_recipe
 from vitaclip.settings import to_dict

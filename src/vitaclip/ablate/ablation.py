@@ -6,20 +6,18 @@ Every run is an ordinary run folder, and beside its model lies what was found on
 import statistics
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vitaclip.ablate.claims import Claim, Verdict, judge
-from vitaclip.ablate.variants import Variant
+from vitaclip.ablate.variants import Claim, Variant
 from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.sources import read_videos
+from vitaclip.data.lists.video_list import VideoList
 from vitaclip.distributed import SINGLE_PROCESS
 from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.evaluation.metrics import Scores, summarize
-from vitaclip.evaluation.protocol_lists import EvalPart, list_part
-from vitaclip.files import sha256_of_file, sha256_of_lines, write_json
-from vitaclip.saving.upgrade import upgrade_views
+from vitaclip.files import sha256_of_lines, write_json
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.inputs import build_model, read_lists
@@ -29,6 +27,8 @@ from vitaclip.training.trainer import Trainer
 from vitaclip.untrusted import read_json, reading
 
 RESULT_FILE = "result.json"
+TestList = tuple[str, VideoList]
+"""Videos to test on, whose class names are the candidates, under the name that the table has for them."""
 Figures = Callable[[Scores, Sequence[str]], Mapping[str, float]]
 """Computes named fractions in [0, 1] from scores and class names. It is a module's function, because results are kept
 under its name."""
@@ -40,7 +40,7 @@ def accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, float]:
     return {"top1": result.top1, "top5": result.top5, "per_class": result.mean_class_accuracy}
 
 
-def read_test_list(text: str, data: DataConfig) -> EvalPart:
+def read_test_list(text: str, data: DataConfig) -> TestList:
     """Read `NAME=VIDEOS` or `NAME=VIDEOS:CLASSES`; without classes the candidates are those of `data`.
 
     >>> read_test_list("novel=test.csv:names.txt", DataConfig())  # doctest: +SKIP
@@ -54,37 +54,14 @@ def read_test_list(text: str, data: DataConfig) -> EvalPart:
             f"--tests {text!r}: write NAME=VIDEOS or NAME=VIDEOS:CLASSES, such as novel=test.csv:names.txt"
         )
     videos, _, classes = source.partition(":")
-    classes, keep_absent = classes or data.classes, data.on_error == "skip"
-    found = read_videos(videos, f"--tests {name}", root=data.root, classes=classes, keep_absent=keep_absent)
-    sums = {"candidates": sha256_of_lines(found.class_names)}
-    if Path(videos).is_file():
-        sums["list"] = sha256_of_file(Path(videos))
-    return replace(list_part(videos, found), name=name, sha256=sums)
-
-
-@dataclass(frozen=True)
-class Run:
-    """A variant with a seed, and what it is to be tested on."""
-
-    variant: Variant
-    config: TrainConfig
-    """With the variant's overrides, the seed, and a folder of its own as `out`."""
-    tests: tuple[EvalPart, ...]
-    figures: Figures
-
-    def asked(self) -> dict[str, Any]:
-        """What a result belongs to, ready for JSON."""
-        return {
-            "run": run_fingerprint(self.config, read_lists(self.config)[0]),
-            "tests": {test.name: {"videos": len(test.samples), **test.sha256} for test in self.tests},
-            "views": to_dict(self.config.views),
-            "figures": f"{self.figures.__module__}.{self.figures.__name__}",
-        }
+    keep = data.on_error == "skip"
+    where = f"--tests {name}"
+    return name, read_videos(videos, where, root=data.root, classes=classes or data.classes, keep_absent=keep)
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run came to."""
+    """What a variant came to with one seed."""
 
     trained: int
     """Number of parameters that train."""
@@ -104,41 +81,35 @@ class RunResult:
 class AblationRow:
     """A line of the table."""
 
-    name: str
-    about: str
-    trained: int
-    """Number of parameters that were trained."""
-    step_seconds: float
-    """Of a training step, as the median over the seeds; 0: not known."""
-    memory_gib: float
-    """Peak of a training, as the median over the seeds; 0: not known."""
-    values: Mapping[str, Mapping[str, Sequence[float]]]
-    """Test list, figure: a fraction in [0, 1] for each seed."""
+    variant: Variant
+    runs: Sequence[RunResult]
+    """One for each seed; a variant that does not train has the same for all."""
+
+    def values(self, test: str, figure: str) -> list[float]:
+        """A figure for each seed; empty if the model cannot serve the names of the list."""
+        return [run.values[test][figure] for run in self.runs if figure in run.values.get(test, {})]
 
 
 @dataclass(frozen=True)
 class AblationResult:
-    """The whole table, ready for `dataclasses.asdict` and JSON."""
+    """The whole table, and what was asked for."""
 
-    config: Mapping[str, Any]
-    """What the variants change."""
     seeds: Sequence[int]
-    tests: Mapping[str, Mapping[str, Any]]
-    """Numbers of videos and candidates of each list, hashes, and why videos were skipped."""
+    tests: Sequence[TestList]
+    claims: Sequence[Claim]
     rows: Sequence[AblationRow]
-    claims: Sequence[Verdict]
 
 
 def run_ablation(
     config: TrainConfig,
     variants: Sequence[Variant],
     seeds: Sequence[int],
-    tests: Sequence[EvalPart],
+    tests: Sequence[TestList],
     claims: Sequence[Claim] = (),
     *,
     figures: Figures = accuracies,
-    on_done: Callable[[Run, RunResult, bool], None] = lambda _run, _result, _found: None,
-    loggers: Callable[[Run], Iterable[Logger]] = lambda _run: (),
+    on_done: Callable[[TrainConfig, RunResult, bool], None] = lambda _config, _result, _found: None,
+    loggers: Callable[[Trainer], Iterable[Logger]] = lambda _trainer: (),
 ) -> AblationResult:
     """Train and test every variant with every seed. Finished runs of an earlier call are kept, stopped ones resumed.
 
@@ -149,7 +120,7 @@ def run_ablation(
         tests: at least one.
         claims: about rows of the table.
         figures: computes the figures of the table from the scores.
-        on_done: called with each run, its result, and whether an earlier call had finished it.
+        on_done: called with the config of each run, its result, and whether an earlier call had finished it.
         loggers: take the metrics of a run.
 
     Raises:
@@ -157,108 +128,89 @@ def run_ablation(
 
     >>> result = run_ablation(config, variants, [0, 1, 2], tests, claims)  # doctest: +SKIP
     """
-    runs: dict[tuple[str, int], Run] = {}
+    runs = {}
     for seed in seeds:
         for variant in variants:
             if variant.trains or seed == seeds[0]:
                 out = str(Path(config.out) / variant.name / f"seed{seed}")
-                own = replace(variant.config(config), out=out, seed=seed)
-                runs[variant.name, seed] = Run(variant, own, tuple(tests), figures)
-    found = {key: find_result(run) for key, run in runs.items()}
-    results: dict[tuple[str, int], RunResult] = {}
-    for key, run in runs.items():
-        results[key] = found[key] or execute(run, loggers(run))
-        on_done(run, results[key], found[key] is not None)
-    rows = []
-    for variant in variants:
-        of_seeds = [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds]
-        rows.append(_row(variant, of_seeds))
-    described = {test.name: _describe(test, [*results.values()]) for test in tests}
-    return AblationResult(to_dict(config), [*seeds], described, rows, _judge(claims, rows))
-
-
-def _row(variant: Variant, of_seeds: Sequence[RunResult]) -> AblationRow:
-    values = {
-        test: {figure: [result.values[test][figure] for result in of_seeds] for figure in figures}
-        for test, figures in of_seeds[0].values.items()
-    }
-    seconds = statistics.median(result.step_seconds for result in of_seeds)
-    memory = statistics.median(result.memory_gib for result in of_seeds)
-    return AblationRow(variant.name, variant.about, of_seeds[0].trained, seconds, memory, values)
-
-
-def _describe(test: EvalPart, results: Sequence[RunResult]) -> dict[str, Any]:
-    return {
-        "videos_listed": len(test.samples),
-        "videos_scored": next((each.videos[test.name] for each in results if test.name in each.videos), 0),
-        "candidates": len(test.candidates.names),
-        # A video that was only too slow may be skipped by one run and not by another.
-        "skipped": [*dict.fromkeys(line for each in results for line in each.skipped.get(test.name, ()))],
-        "sha256": test.sha256,
-    }
-
-
-def _judge(claims: Sequence[Claim], rows: Sequence[AblationRow]) -> list[Verdict]:
-    """Judge the claims whose rows, test lists and figures are in the table."""
-    values = {row.name: row.values for row in rows}
-    return [
-        judge(claim, test, figures[claim.figure], values[claim.than][test][claim.figure])
-        for claim in claims
-        if claim.better in values and claim.than in values
-        for test, figures in values[claim.better].items()
-        if claim.figure in figures and claim.test in ("", test) and test in values[claim.than]
+                runs[variant.name, seed] = variant, replace(variant.config(config), out=out, seed=seed)
+    asked = {key: _asked(own, tests, figures) for key, (_, own) in runs.items()}
+    found = {
+        key: _find_result(own.out, asked[key]) for key, (_, own) in runs.items()
+    }  # first: a mistake trains nothing
+    results = {}
+    for key, (variant, own) in runs.items():
+        result = found[key] or _train_and_test(variant, own, tests, figures, loggers)
+        write_json(Path(own.out) / RESULT_FILE, {"asked": asked[key], **asdict(result)})
+        on_done(own, result, found[key] is not None)
+        results[key] = result
+    rows = [
+        AblationRow(variant, [results[variant.name, seed if variant.trains else seeds[0]] for seed in seeds])
+        for variant in variants
     ]
+    return AblationResult(seeds, tests, claims, rows)
 
 
-def find_result(run: Run) -> RunResult | None:
-    """What an earlier call found, if it asked for the same.
+def describe_test(videos: VideoList) -> dict[str, Any]:
+    """How many videos and candidates a test list has, and SHA-256 sums of both."""
+    lines = (f"{sample.path},{'|'.join(map(str, sample.labels))}" for sample in videos.samples)
+    return {
+        "videos": len(videos.samples),
+        "candidates": len(videos.class_names),
+        "sha256": {"list": sha256_of_lines(lines), "candidates": sha256_of_lines(videos.class_names)},
+    }
 
-    Raises:
-        ValueError: if the folder holds a run with another config, class names or training videos.
-    """
-    file = Path(run.config.out) / RESULT_FILE
+
+def _asked(config: TrainConfig, tests: Sequence[TestList], figures: Figures) -> dict[str, Any]:
+    """What a result belongs to, ready for JSON."""
+    return {
+        "run": run_fingerprint(config, read_lists(config)[0]),
+        "tests": {name: describe_test(videos) for name, videos in tests},
+        "views": to_dict(config.views),
+        "figures": f"{figures.__module__}.{figures.__name__}",
+    }
+
+
+def _find_result(folder: str, asked: Mapping[str, Any]) -> RunResult | None:
+    """What an earlier call found, if it asked for the same; another run in the folder is a ValueError."""
+    file = Path(folder) / RESULT_FILE
     if not file.exists():
         return None
-    saved, asked = read_json(file, "delete it"), run.asked()
     with reading(file, "delete it"):
-        check_same_run(saved["asked"]["run"], asked["run"], run.config.out)
-        before = saved["asked"] | {"views": upgrade_views(saved["asked"]["views"])}
-        same_tests = all(before[key] == asked[key] for key in ("tests", "views", "figures"))
-        if not same_tests or "skipped" not in saved:
-            return None
-        if "rows" in saved:  # as older versions wrote it, which had more than one row for some variants
-            saved["values"] = saved["rows"][run.variant.name]
-        return RunResult(**{name.name: saved[name.name] for name in fields(RunResult) if name.name in saved})
+        saved = read_json(file, "delete it")
+        before = saved.pop("asked")
+        check_same_run(before.pop("run"), asked["run"], folder)
+        return RunResult(**saved) if all(asked[key] == value for key, value in before.items()) else None
 
 
-def execute(run: Run, loggers: Iterable[Logger] = ()) -> RunResult:
-    """Train, or resume a run that stopped, then test; writes `result.json` into the run folder."""
-    config, variant = run.config, run.variant
+def _train_and_test(
+    variant: Variant,
+    config: TrainConfig,
+    tests: Sequence[TestList],
+    figures: Figures,
+    loggers: Callable[[Trainer], Iterable[Logger]],
+) -> RunResult:
+    trained, cost = 0, (0.0, 0.0)
     if variant.trains:
         trainer = Trainer(config)
-        trainer.loggers += loggers
+        trainer.loggers += loggers(trainer)
         model = trainer.fit()
+        trained, cost = sum(model.trained_counts().values()), _cost(config)
     else:
         model = build_model(config, read_lists(config)[0].class_names, SINGLE_PROCESS).eval()
-    trained = sum(model.trained_counts().values()) if variant.trains else 0
     evaluator = Evaluator(model, config.runtime, config.data)
-    values, videos, skipped = {}, {}, {}
-    for test in run.tests:
-        if not model.head.serves(test.candidates.names):
-            continue
-        scores = evaluator.run(list(test.samples.values()), test.candidates.names, config.views).scores
-        values[test.name] = dict(run.figures(scores, test.candidates.names))
-        videos[test.name], skipped[test.name] = len(scores.labels), tuple(scores.skipped.values())
-    result = RunResult(trained, values, videos, skipped, *(_cost(config) if variant.trains else ()))
-    write_json(Path(config.out) / RESULT_FILE, {"asked": run.asked(), **asdict(result)})
-    return result
+    values, counts, skipped = {}, {}, {}
+    for name, videos in tests:
+        if model.head.serves(videos.class_names):
+            scores = evaluator.run(videos.samples, videos.class_names, config.views).scores
+            values[name] = dict(figures(scores, videos.class_names))
+            counts[name], skipped[name] = len(scores.labels), [*scores.skipped.values()]
+    return RunResult(trained, values, counts, skipped, *cost)
 
 
 def _cost(config: TrainConfig) -> tuple[float, float]:
     """Seconds of a step without its waiting for data, as the median of what the run has logged, and peak memory."""
     lines = read_metrics(Path(config.out) / METRICS_FILE, sys.maxsize)
     logged = [line for line in lines if line.get("clips_per_second")]
-    if not logged:
-        return 0.0, 0.0
     each = [config.optim.batch_size / line["clips_per_second"] * (1 - line["data_wait_share"]) for line in logged]
-    return statistics.median(each), max(line["memory_gib"] for line in logged)
+    return statistics.median(each or [0.0]), max((line["memory_gib"] for line in logged), default=0.0)

@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
-from vitaclip.ablate.claims import Claim
 from vitaclip.settings import Config, Rule, from_dict, to_dict
 from vitaclip.strings import did_you_mean
 from vitaclip.training.config import TrainConfig
@@ -43,13 +42,28 @@ class Variant(Config):
         for path, value in self.overrides.items():
             *parents, last = path.split(".")
             place: Any = values
-            for key in parents:
-                place = place.get(key) if isinstance(place, dict) else None
-            if not isinstance(place, dict) or (last not in place and parents != ["model", "context"]):
-                raise ValueError(f"variant {self.name}: the config has no field {path!r}; see `vitaclip train --help`")
-            place[last] = value
+            try:
+                for key in parents:
+                    place = place[key]
+                place[last] = value
+            except (KeyError, TypeError):
+                raise ValueError(
+                    f"variant {self.name}: the config has no field {path!r}; see `vitaclip train --help`"
+                ) from None
         with _naming(self.name):
             return from_dict(TrainConfig, values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """That one row of the table is better than another."""
+
+    says: str
+    better: str
+    than: str
+    test: str = ""
+    """Name of a test list. Empty: every list, each for itself."""
+    figure: str = "top1"
 
 
 def load_comparison(file: str = "", names: Sequence[str] = ()) -> tuple[tuple[Variant, ...], tuple[Claim, ...]]:

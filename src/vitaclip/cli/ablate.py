@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
-from vitaclip.ablate.ablation import Run, RunResult, read_test_list, run_ablation
+from vitaclip.ablate.ablation import RunResult, TestList, read_test_list, run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
 from vitaclip.data.lists.selection import as_fraction
-from vitaclip.evaluation.protocol_lists import EvalPart
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.loggers import Logger
+from vitaclip.training.trainer import Trainer
 
 _SEEDS = 3
 
@@ -56,16 +57,15 @@ class Ablate(TrainConfig, Command):
         with progress_bars(terminal(stderr=True)) as progress:
             advance = counting_bar(progress, "runs", sum(len(seeds) if variant.trains else 1 for variant in variants))
 
-            def on_done(done: Run, result: RunResult, found: bool) -> None:
+            def on_done(done: TrainConfig, result: RunResult, found: bool) -> None:
                 name, told = next(iter(result.values.items()), ("no list that it can serve", {}))
                 figures = ", ".join(f"{figure} {fraction:.1%}" for figure, fraction in told.items())
-                kept = ", was finished" if found else ""
-                progress.console.print(f"{done.variant.name}, seed {done.config.seed}: {name} {figures}{kept}")
+                variant, kept = Path(done.out).parent.name, ", was finished" if found else ""
+                progress.console.print(f"{variant}, seed {done.seed}: {name} {figures}{kept}")
                 advance(1)
 
-            def loggers(started: Run) -> Sequence[Logger]:
-                steps = started.config.optim.steps
-                return [TrainingBar(progress, steps, stays=False)] if steps and started.variant.trains else []
+            def loggers(trainer: Trainer) -> Sequence[Logger]:
+                return [TrainingBar(progress, trainer.total_steps, trainer.step, stays=False)]
 
             result = run_ablation(config, variants, list(seeds), tests, claims, on_done=on_done, loggers=loggers)
         page = write_ablation(config.out, result)
@@ -73,11 +73,11 @@ class Ablate(TrainConfig, Command):
             terminal().print(line)
         return 0
 
-    def _read_tests(self, config: TrainConfig) -> list[EvalPart]:
+    def _read_tests(self, config: TrainConfig) -> list[TestList]:
         if not self.tests and (not config.data.val or as_fraction(config.data.val)):
             raise ValueError("there is nothing to test on; give --tests NAME=VIDEOS:CLASSES, or videos as --data.val")
         tests = [read_test_list(text, config.data) for text in self.tests or [f"val={config.data.val}"]]
-        names = [test.name for test in tests]
+        names = [name for name, _ in tests]
         if len(set(names)) < len(names):
             raise ValueError(f"--tests: the names {', '.join(names)} are not all different")
         return tests
