@@ -12,7 +12,7 @@ import vitaclip
 from vitaclip import runtime
 from vitaclip.backbones import config as clip_config
 from vitaclip.data import config as data_config
-from vitaclip.data.tools import packing, resize, scan
+from vitaclip.data.tools import resize, scan
 from vitaclip.miniature import demo
 from vitaclip.parts import config as parts_config
 from vitaclip.parts.registry import parts
@@ -87,7 +87,6 @@ def test_every_setting_is_documented_and_read_somewhere() -> None:
         train_config,
         runtime,
         demo,
-        packing,
         resize,
         scan,
     )

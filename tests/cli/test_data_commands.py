@@ -42,7 +42,7 @@ def test_data_sets_and_templates_are_listed(capsys: pytest.CaptureFixture[str]) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("data",), "prepare,scan,resize,shard"),
+        (("data",), "prepare,scan,resize"),
         (("data", "clases"), "invalid choice: 'clases'"),
         (("list", "classes", "kinetic400"), "did you mean 'kinetics400'?"),
         (("list", "classes", "--prompts"), "say how classes are printed"),

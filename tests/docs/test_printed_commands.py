@@ -54,7 +54,6 @@ SAYS = {
     "convert": "fingerprint",
     "data scan": "good",
     "data resize": "shrunk",
-    "data shard": "tar files",
     "list": "",
 }
 

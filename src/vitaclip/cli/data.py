@@ -1,4 +1,4 @@
-"""`vitaclip data`: the way from a downloaded data set to checked lists, small copies and tar files."""
+"""`vitaclip data`: the way from a downloaded data set to checked lists and small copies."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -8,9 +8,7 @@ from vitaclip.cli.command import Command, argument
 from vitaclip.cli.options import check_outputs
 from vitaclip.cli.screen import print_table, terminal, track
 from vitaclip.data.lists.class_names import choose_classes
-from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.prepare import prepare_dataset, write_preparation
-from vitaclip.data.tools.packing import ShardConfig, pack_videos
 from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies
 from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan
 
@@ -50,19 +48,7 @@ class Prepare(Command):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _ListCommand(Command):
-    """A command that reads a list of videos."""
-
-    videos: str
-    """A list file, a folder that is searched, or tar files."""
-    root: str = ""
-    """Folder that paths in the list are relative to."""
-    classes: str = ""
-    """Class names, as `vitaclip eval` takes them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Scan(ScanConfig, _ListCommand):
+class Scan(ScanConfig, Command):
     """Open every video and decode its first, middle and last frame, on all cores. A file that hangs the codec is
     stopped after --time_limit_seconds, one that crashes it costs one process: either is named, and the others go on.
     With --out, write clean.csv, a list of the good ones, and bad.csv with what is wrong with each of the others. Exit
@@ -74,6 +60,12 @@ class Scan(ScanConfig, _ListCommand):
       vitaclip data scan my_videos/ --time_limit_seconds 20
     """
 
+    videos: str
+    """A list file, a folder that is searched, or tar files."""
+    root: str = ""
+    """Folder that paths in the list are relative to."""
+    classes: str = ""
+    """Class names, as `vitaclip eval` takes them."""
     out: str = ""
     """Folder for clean.csv and bad.csv."""
 
@@ -133,28 +125,3 @@ class Resize(ResizeConfig, Command):
         ]
         print_table(terminal(), self.target, ("videos", ""), rows)
         return int(len(shrunk) < len(waiting))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard(ShardConfig, _ListCommand):
-    """Pack the videos of a list, or of a folder with a folder per class, into tar files of about equal size, in random
-    order: KEY.mp4 (or whatever the ending is) and KEY.cls, the class number, as webdataset has it. The videos stay as
-    they are. With class names, --out also holds classes.txt. Tar files are trained on by their folder, their address or
-    a range of them.
-
-    examples:
-      vitaclip data shard train.csv --classes names.txt --out shards/train
-      vitaclip data shard my_videos/ --out shards/my_videos --max_gib 0.5
-    """
-
-    out: str = argument(required=True)
-    """New folder for the tar files."""
-
-    def run(self) -> int:
-        """Pack and count."""
-        videos = read_videos(self.videos, "videos", root=self.root, classes=self.classes, may_be_numbers=True)
-        shards = [*track(pack_videos(videos, self.out, self.as_config(ShardConfig)), "writing tar files", None)]
-        gigabytes = f"{sum(file.stat().st_size for file in shards) / 1e9:.3f}"
-        rows = [("videos", str(len(videos.samples))), ("tar files", str(len(shards))), ("gigabytes", gigabytes)]
-        print_table(terminal(), self.out, ("packed", ""), rows)
-        return 0

@@ -48,9 +48,8 @@ COMMANDS: CommandTable = {
             "prepare": ("vitaclip.cli.data:Prepare", "lists of a standard data set, from its annotations"),
             "scan": ("vitaclip.cli.data:Scan", "which videos of a list or folder can be read"),
             "resize": ("vitaclip.cli.data:Resize", "a smaller copy of a folder of videos, quicker to train from"),
-            "shard": ("vitaclip.cli.data:Shard", "pack videos into tar files, for storages that many machines read"),
         },
-        "from a downloaded data set to checked lists, small copies and tar files",
+        "from a downloaded data set to checked lists and small copies",
     ),
     "convert": ("vitaclip.cli.convert:Convert", "a CLIP or a trained model of any format, in ours or as published"),
     "list": (

@@ -89,7 +89,7 @@ class DataConfig(Config):
 
     train: str = ""
     """Training videos: a list file (`path,label` or `path label` a line), a folder with one folder per class, or tar
-    files: a folder of them, a pattern, a range such as `shards/train-{000..009}.tar`, or an address of these."""
+    files: a folder of them, a pattern, or a range such as `shards/train-{000..009}.tar`."""
     val: str | float = ""
     """Validation videos, likewise. A number such as 0.2: that fraction of each class in `train`, written to
     val_list.csv in the run folder; clips cut from one film stay together where their names tell. Empty: train without

@@ -19,8 +19,8 @@ from vitaclip.strings import did_you_mean, one_line
 Labels = tuple[int, ...]
 """Class indices of a video from 0, in ascending order; one in the common case."""
 
-LABEL_COLUMNS = "label class class_name label_name category class_id label_id target labels".split()  # noqa: SIM905
-"""Names that people give the label in a heading or in JSON; the first that is there counts."""
+LABEL_COLUMNS = ("label", "labels", "class", "class_name", "category")
+"""Names of the label in a heading or in JSON; the first that is there counts."""
 NO_LABEL = -1
 """Fills up the labels of videos that have fewer than others."""
 BETWEEN_LABELS = "|"
@@ -54,45 +54,34 @@ class LabelReader:
         """
         return tuple(sorted(set(map(self._read_one, self.split(text)))))
 
-    def is_label(self, text: str) -> bool:
-        """Whether a text is a number or the name of a class, or several of them with `|` between."""
-        return all(_NUMBER.fullmatch(part) or self._index.find(part) is not None for part in self.split(text))
-
     def split(self, text: str) -> list[str]:
         """The labels between the `|` of a text; a name may hold the sign itself."""
         one = BETWEEN_LABELS not in text or self._index.find(text) is not None
         return [text] if one else [part.strip() for part in text.split(BETWEEN_LABELS)]
 
     def _read_one(self, label: str) -> int:
-        named = self._index.exact(label)
+        named, names = self._index.exact(label), self._index.names
         if named is not None and label.isdecimal() and int(label) != named:
             classes = f"class number {int(label)} or the name of class {named}"
             raise ValueError(f"label {label!r} may be {classes}; rename that class")
         if named is None and _NUMBER.fullmatch(label):
-            return self._check_number(int(label))
+            number = int(label)
+            self._least = number if self._least is None else min(self._least, number)
+            if number < 0 or (names and number >= len(names)):
+                raise ValueError(
+                    f"label {number} is out of range; classes are numbered from 0, here to {len(names) - 1}"
+                )
+            return number
         found = self._index.find(label)
-        if found is None:
-            raise self._unknown(label)
-        return found
-
-    def _check_number(self, number: int) -> int:
-        count = len(self._index.names)
-        if number < 0:
-            raise ValueError(f"label {number} is negative; classes are numbered from 0")
-        self._least = number if self._least is None else min(self._least, number)
-        if count and number >= count:
-            classes = f"{count} class{'es' if count > 1 else ''}"
-            raise ValueError(f"label {number} is out of range for {classes}; use 0..{count - 1}")
-        return number
-
-    def _unknown(self, label: str) -> ValueError:
-        if not self._index.names:
+        if found is None and not names:
             use = "use 0, 1, ..., with | between several, or give the class names"
-            return ValueError(f"label {quoted(label)} is no class number; {use}")
-        self._hints -= 1
-        hint = did_you_mean(label, self._index.names) if self._hints >= 0 else ""
-        use = "correct it, add it to the class names, or write | between several"
-        return ValueError(f"no class is called {quoted(label)}{hint}; {use}")
+            raise ValueError(f"label {quoted(label)} is no class number; {use}")
+        if found is None:
+            self._hints -= 1
+            hint = did_you_mean(label, names) if self._hints >= 0 else ""
+            use = "correct it, add it to the class names, or write | between several"
+            raise ValueError(f"no class is called {quoted(label)}{hint}; {use}")
+        return found
 
 
 def parse_json(text: str) -> Any:

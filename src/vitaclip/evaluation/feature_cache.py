@@ -76,7 +76,7 @@ class KeptVideos:
 def file_state(path: VideoPath) -> FileState:
     """The state of a video file, or of a folder of pictures: then their bytes together, and the newest time."""
     if isinstance(path, ShardMember):
-        return str(path.absolute()), path.offset, path.size, path.version
+        return (*file_state(Path(path.shard)), path.name)
     if isinstance(path, GivenVideo):
         return (str(path),)
     try:

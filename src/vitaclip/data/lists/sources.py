@@ -3,17 +3,13 @@
 import glob
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
-
-from fsspec.core import url_to_fs
 
 from vitaclip.data.labels import LabelReader
 from vitaclip.data.lists.class_names import CLASSES_REMEDY, choose_classes
 from vitaclip.data.lists.video_list import VideoList, VideoSample, find_videos_below, read_list
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
-from vitaclip.data.reading.member import ShardError, VideoPath, is_local, with_retries
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.tar import read_shard, to_video_path
 from vitaclip.names import ClassIndex, check_class_names, in_words, quoted
 from vitaclip.strings import counted, did_you_mean
@@ -21,8 +17,6 @@ from vitaclip.strings import counted, did_you_mean
 _TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|tbz2|txz)$", re.IGNORECASE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
-_WILDCARD = re.compile(r"[*?\[]")
-_AT_A_TIME = 16  # tar files whose headers are read at a time; most of it is waiting
 
 
 def read_videos(
@@ -38,7 +32,7 @@ def read_videos(
     """Read and check the videos of a setting.
 
     Args:
-        source: a list file, a folder of class folders, or what `find_shards` takes.
+        source: a list file, a folder of class folders, or what `read_shards` takes.
         setting: what the user calls it, for messages, such as `data.train`.
         root: folder that paths of a list are relative to; empty: the list's own.
         classes: as `choose_classes` takes it; empty: `class_names`, or else the names of the folders or in the list.
@@ -139,86 +133,56 @@ def _check_level(root: Path, videos: Mapping[str, list[Path]], beside: list[Path
 
 
 def names_shards(source: str) -> bool:
-    """Whether a source of videos is tar files: by its ending, a protocol in front, or a folder with tar files and no
-    folders in it (beside class folders, a tar file is what they were unpacked from)."""
-    if _TAR_NAME.search(source) or "://" in source:
-        return True
+    """Whether a source of videos is tar files: by its ending, or a folder with tar files and no folders in it (beside
+    class folders, a tar file is what they were unpacked from)."""
     folder = Path(source)
-    return folder.is_dir() and any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir())
+    if _TAR_NAME.search(source) or not folder.is_dir():
+        return bool(_TAR_NAME.search(source))
+    return any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir())
 
 
 def read_shards(source: str, class_names: Sequence[str] | None = None, *, check: bool = True) -> VideoList:
     """Read the videos of tar files: headers and labels, nothing else.
 
     Args:
-        source: as `find_shards` takes it.
+        source: a tar file, a folder of them, a pattern `*.tar`, or a range `train-{000..009}.tar`.
         class_names: see `read_list`.
         check: see `read_list`.
 
     Raises:
-        ValueError: as `find_shards`; or, for all videos at once: a tar file that is not there, compressed or cut
-            short, a video without label, an unknown class.
+        ValueError: no tar file; or, for all videos at once: a tar file that is not there, compressed or cut short, a
+            video without label, an unknown class.
     """
     names = () if class_names is None else check_class_names(class_names, "class_names")
-    labels = LabelReader(names)
-    samples: list[VideoSample] = []
-    problems: list[str] = []
-    with ThreadPoolExecutor(_AT_A_TIME) as threads:
-        for found, wrong in threads.map(read_shard, find_shards(source)):
-            problems += wrong
-            for video, label in found.items():
-                try:
-                    samples.append(VideoSample(video, labels.read(label), str(video)))
-                except ValueError as error:
-                    problems.append(f"{video}: {error}")
+    labels, samples, problems = LabelReader(names), list[VideoSample](), list[str]()
+    shards = sorted(map(str, Path(source).glob("*.tar"))) if Path(source).is_dir() else expand_ranges(source)
+    # Path.glob would want the place where the pattern begins.
+    shards = [each for shard in shards for each in (sorted(glob.glob(shard)) if "*" in shard else [shard])]  # noqa: PTH207
+    if not shards:
+        raise ValueError(f"{source}: no tar file is there; check the path")
+    for found, wrong in map(read_shard, shards):
+        problems += wrong
+        for video, label in found.items():
+            try:
+                samples.append(VideoSample(video, labels.read(label), str(video)))
+            except ValueError as error:
+                problems.append(f"{video}: {error}")
     videos = VideoList(tuple(samples), names, labels.note, tuple(problems))
     return videos.checked(source) if check else videos
 
 
-def find_shards(source: str) -> list[str]:
-    """Paths or addresses of tar files: one, a range `train-{000..009}.tar`, a pattern `*.tar`, or a folder of them.
-
-    Raises:
-        ValueError: nothing there, a range that runs backwards, or a storage that cannot be asked.
-    """
-    try:
-        found = [shard for address in expand_ranges(source) for shard in with_retries(partial(_look, address))]
-    except ShardError as error:
-        raise ValueError(f"{source}: {error}") from error
-    if not found:
-        raise ValueError(f"{source}: no tar file is there; check the path")
-    return found
-
-
-def expand_ranges(address: str) -> list[str]:
-    """The addresses of a range of numbers in braces, or of several, the last running fastest.
+def expand_ranges(path: str) -> list[str]:
+    """The paths of a range of numbers in braces, or of several, the last running fastest.
 
     >>> expand_ranges("train-{08..10}.tar")
     ['train-08.tar', 'train-09.tar', 'train-10.tar']
     """
-    match = _RANGE.search(address)
+    match = _RANGE.search(path)
     if match is None:
-        return [address]
+        return [path]
     first, last = match.groups()
-    if int(first) > int(last):
-        raise ValueError(f"{address}: the range {match[0]} runs backwards; write the smaller number first")
-    width = max(len(first), len(last)) if "0" in (first[0], last[0]) else 0
-    before, after = address[: match.start()], expand_ranges(address[match.end() :])
-    return [f"{before}{number:0{width}}{rest}" for number in range(int(first), int(last) + 1) for rest in after]
-
-
-def _look(address: str) -> list[str]:
-    """The tar files that an address without ranges means, sorted; one that names no pattern is taken at its word."""
-    if is_local(address):
-        pattern = str(Path(address) / "*.tar") if Path(address).is_dir() else address
-        # Path.glob would want the place where the pattern begins.
-        return sorted(glob.glob(pattern)) if _WILDCARD.search(pattern) else [pattern]  # noqa: PTH207
-    system, path = url_to_fs(address)
-    if not _WILDCARD.search(path):
-        if _TAR_NAME.search(path) or not system.isdir(path):
-            return [address]
-        path = f"{path.rstrip('/')}/*.tar"
-    return sorted(str(system.unstrip_protocol(found)) for found in system.glob(path))
+    before, after = path[: match.start()], expand_ranges(path[match.end() :])
+    return [f"{before}{number:0{len(first)}}{rest}" for number in range(int(first), int(last) + 1) for rest in after]
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:

@@ -1,17 +1,16 @@
 """The videos of a data set and their classes, read from a list file; and which files of a folder are videos.
 
-A list file has a video a line, in one of three forms: `path,label` or `path label`; csv with a heading that names the
-columns; JSON lines. Several labels of a video have `|` between them, or the video is listed once for each.
+A list file has a video a line, in one of four forms: `path label`, split at the last blank; `path,label` as csv; csv
+with a heading that names the columns; JSON lines. Several labels of a video have `|` between them, or the video is
+listed once for each.
 """
 
 import csv
 import os
-import re
 import stat
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,16 +22,8 @@ from vitaclip.data.reading.tar import to_video_path
 from vitaclip.names import check_class_names, quoted
 from vitaclip.strings import counted, first_lines
 
-# The names that people give the column; the first that is there counts.
-_PATH_COLUMNS = (
-    "path filepath file_path video_path video file filename file_name video_name clip clip_path".split()  # noqa: SIM905
-)
-# What parts a path from its label: a comma with or without blanks, or blanks alone.
-_SEPARATOR = re.compile(r"\s*,\s*|\s+")
-_MOST_PARTS = 64
-"""Parts of a line's end that are looked up as a label, so that the time grows with the line and not its square."""
-_QUOTED_PATH = re.compile(r'"(?P<path>(?:[^"]|"")*)"(?:\s*,\s*|\s+)(?P<label>.+)')
-_FILE_ENDING = re.compile(r'\.(?=[0-9]*[A-Za-z])[A-Za-z0-9]{2,4}"?(?P<separator>\s*,\s*|\s+)')
+_PATH_COLUMNS = ("path", "video_path", "video", "file", "filename")
+"""Names of the path in a heading or in JSON; the first that is there counts."""
 
 
 @dataclass(frozen=True)
@@ -174,11 +165,11 @@ def read_list(
 ) -> VideoList:
     """Read a list file.
 
-    A line without heading is split before the longest end that is a label, because paths may hold blanks and commas; a
-    path may also stand in "quotes". Labels are class numbers from 0 or, with `class_names`, names, spelled as
-    `ClassIndex` allows; without, the classes are the names that occur, sorted, if no label is a number. Blank lines and
-    those that begin with `#` are passed over. JSON lines are {"path": "a.mp4", "label": 3}. A path may be a folder of
-    numbered pictures, or a video in a tar file, `train-000.tar::key.mp4`.
+    The first line decides the form: with a comma (or tab or semicolon) in it, all are csv, where a cell that holds the
+    separator stands in "quotes". Labels are class numbers from 0 or, with `class_names`, names, spelled as `ClassIndex`
+    allows; without, the classes are the names that occur, sorted, if no label is a number. Blank lines and those that
+    begin with `#` are passed over. JSON lines are {"path": "a.mp4", "label": 3}. A path may be a folder of numbered
+    pictures, or a video in a tar file, `train-000.tar::key.mp4`.
 
     Args:
         file: the list, UTF-8.
@@ -193,7 +184,7 @@ def read_list(
     """
     file = Path(file)
     names = () if class_names is None else check_class_names(class_names, "class_names")
-    entries, problems = _parse(file, LabelReader(names))
+    entries, problems = _parse(file)
     if class_names is None:
         names = _names_in(entries)
     root, labels = file.parent if root is None else Path(root), LabelReader(names)
@@ -249,54 +240,47 @@ def content_lines(file: Path, text: str) -> Iterator[tuple[str, str]]:
             yield f"{file.name}:{number}", content
 
 
-def _parse(file: Path, labels: LabelReader) -> tuple[list[_Line], list[str]]:
+def _parse(file: Path) -> tuple[list[_Line], list[str]]:
     """The entries of a list file, and what is wrong with its other lines."""
     lines = list(content_lines(file, read_text(file)))
-    try:
-        parse, has_heading = _parser(lines[0][1] if lines else "", labels)
-    except ValueError as error:
-        raise ValueError(f"{file}: {error}") from error
+    parse, has_heading = _parser(lines[0][1] if lines else "")
     entries, problems = list[_Line](), list[str]()
     for source, line in lines[has_heading:]:
         try:
             entries.append(_Line(source, *parse(line)))
-        except ValueError as error:
+        except (ValueError, csv.Error) as error:
             problems.append(f"{source}: {error}")
     return entries, problems
 
 
-def _parser(first_line: str, labels: LabelReader) -> tuple[Callable[[str], tuple[str, str]], bool]:
+def _parser(first_line: str) -> tuple[Callable[[str], tuple[str, str]], bool]:
     """What splits lines into path and label, in a list that begins like this; and whether its first line is only a
     heading."""
     if first_line.startswith("{"):
         return _parse_json_line, False
     delimiter = next((sign for sign in ",\t;" if sign in first_line), None)
-    columns = _cells(first_line, delimiter)
-    places = {name: place for place, name in enumerate(columns)}
+    places = {name: place for place, name in enumerate(_cells(first_line, delimiter))}
     path, label = first_value(places, _PATH_COLUMNS), first_value(places, LABEL_COLUMNS)
     has_heading = path is not None and label is not None
-    if not has_heading or (path, label, len(columns)) == (0, 1, 2):
-        return partial(_parse_plain, is_label=labels.is_label), has_heading
+    width, path, label = (len(places), path, label) if has_heading else (2, 0, 1)
 
     def parse_cells(line: str) -> tuple[str, str]:
         cells = _cells(line, delimiter)
-        if len(cells) != len(columns):
-            raise ValueError(f"has {len(cells)} columns, the heading {len(columns)}; quote what holds the separator")
-        if empty := [columns[at] for at in (path, label) if not cells[at]]:
-            raise ValueError(f"no {empty[0]}; fill it in or remove the line")
+        if len(cells) != width:
+            remedy = "quote what holds the separator, or begin the list with a heading such as path,label"
+            raise ValueError(f"{quoted(line)} has {counted(len(cells), 'column')}, not {width}; {remedy}")
+        if not cells[path] or not cells[label]:
+            raise ValueError(f"{quoted(line)} has no path or no label; write 'path,label'")
         return cells[path], cells[label]
 
-    return parse_cells, True
+    return parse_cells, has_heading
 
 
 def _cells(line: str, delimiter: str | None) -> list[str]:
-    """The cells of a line of csv, or, without a delimiter, those that blanks part."""
+    """The cells of a line of csv; without a delimiter, what stands before and behind the last blanks."""
     if delimiter is None:
-        return line.split()
-    try:
-        return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
-    except csv.Error as error:
-        raise ValueError(f"is no line of csv ({error}); write one video a line") from error
+        return line.rsplit(maxsplit=1)
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter, skipinitialspace=True))]
 
 
 def _parse_json_line(line: str) -> tuple[str, str]:
@@ -305,26 +289,3 @@ def _parse_json_line(line: str) -> tuple[str, str]:
     if not isinstance(path, str) or label is None:
         raise ValueError('has no path or no label; write {"path": "a.mp4", "label": 3}')
     return path, label_text(label)
-
-
-def _parse_plain(line: str, is_label: Callable[[str], bool]) -> tuple[str, str]:
-    match = _QUOTED_PATH.fullmatch(line)
-    if match is not None:
-        return unquote(f'"{match["path"]}"'), unquote(match["label"])
-    parts = [(part.start(), part.end()) for part in _SEPARATOR.finditer(line) if part.start() > 0]
-    if not parts or parts[-1][1] == len(line):
-        raise ValueError(f"{quoted(line)} has no label; write 'path,label'")
-    ending = _FILE_ENDING.search(line)
-    # What is no label is taken whole: all that stands behind the file.
-    otherwise = ending.span("separator") if ending else parts[-1]
-    end, start = next((part for part in parts[-_MOST_PARTS:] if is_label(unquote(line[part[1] :]))), otherwise)
-    between = line[ending.end() : end] if ending else ""
-    if between and all(map(is_label, re.split(r"\s*,\s*", between))):
-        raise ValueError(f"several labels ({quoted(line[-40:])[1:-1]}) have | between them, as in 0|2")
-    return line[:end], unquote(line[start:])
-
-
-def unquote(text: str) -> str:
-    """The text of a csv field; one without quotes stays as it is."""
-    has_quotes = len(text) > 1 and text[0] == text[-1] == '"'
-    return text[1:-1].replace('""', '"') if has_quotes else text

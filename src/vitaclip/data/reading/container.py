@@ -21,7 +21,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from vitaclip.data.config import VideoLimits
-from vitaclip.data.reading.member import MemberFile, ShardError, VideoPath
+from vitaclip.data.reading.member import MemberFile, VideoPath
 from vitaclip.data.reading.mp4_header import stated_samples
 from vitaclip.strings import one_line
 
@@ -85,30 +85,22 @@ def open_container(path: VideoPath, limits: VideoLimits, probe: bool = True) -> 
     """
     with ExitStack() as opened:
         try:
-            yield _open(path, limits, probe, opened)
-        except ShardError as error:  # while opening, or later while the block reads
-            raise VideoError(f"{path} {error}") from error
-
-
-def _open(path: VideoPath, limits: VideoLimits, probe: bool, opened: ExitStack) -> InputContainer:
-    try:
-        file: _File = _open_file(path) if isinstance(path, Path) else path.open()
-        opened.enter_context(file)
-        start = file.read(8)
-        if not start:
-            raise VideoError(f"{path} is empty (0 bytes): copy or download it again")
-        is_mp4 = start[4:] == _MP4_SIGNATURE
-        _check_samples(path, file, limits)
-        file.seek(0)
-        options = _codec_options(limits) | ({} if probe or not is_mp4 else _NO_PROBING)
-        return opened.enter_context(_open_in_ffmpeg(file, options))
-    except ShardError:
-        raise
-    except (av.error.FFmpegError, OSError) as error:
-        reason = error.strerror or type(error).__name__
-        raise VideoError(
-            f"{path} cannot be read as a video ({reason}): damaged, incomplete or none; copy it again"
-        ) from error
+            file: _File = _open_file(path) if isinstance(path, Path) else path.open()
+            opened.enter_context(file)
+            start = file.read(8)
+            if not start:
+                raise VideoError(f"{path} is empty (0 bytes): copy or download it again")
+            is_mp4 = start[4:] == _MP4_SIGNATURE
+            _check_samples(path, file, limits)
+            file.seek(0)
+            options = _codec_options(limits) | ({} if probe or not is_mp4 else _NO_PROBING)
+            container = opened.enter_context(_open_in_ffmpeg(file, options))
+        except (av.error.FFmpegError, OSError) as error:
+            reason = error.strerror or type(error).__name__
+            raise VideoError(
+                f"{path} cannot be read as a video ({reason}): damaged, incomplete or none; copy it again"
+            ) from error
+        yield container
 
 
 def _open_in_ffmpeg(file: _File, options: dict[str, str]) -> InputContainer:

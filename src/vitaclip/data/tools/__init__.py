@@ -1,1 +1,1 @@
-"""What is done to a whole data set on disk: looked through, made smaller, packed into tar files."""
+"""What is done to a whole data set on disk: looked through, made smaller."""
