@@ -2,20 +2,23 @@
 
 import gc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 import torch
+from av.video.frame import VideoFrame
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from video_files import decode_all, write_video
-from video_kinds import KINDS, remux, write_streams
+from video_kinds import KINDS, packets_of, remux, write_packets, write_streams
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import Video, open_video
+from vitaclip.data.reading.frame_index import FrameIndex
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.reading.span_decoder import SpanDecoder
 
@@ -172,3 +175,28 @@ def test_a_cover_picture_is_no_video(folder: Path) -> None:
         assert len(container.streams.video) == 1
     with pytest.raises(VideoError, match=r"song\.mp4 holds no video stream: leave it out"), open_video(path):
         pass
+
+
+def test_a_damaged_stretch_falls_back_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_video(tmp_path / "whole.mkv", frames=60)
+    packets = packets_of(source)
+    packets[15] = replace(packets[15], data=b"\0\0\0\xff" + packets[15].data[4:])
+    path = write_packets(tmp_path / "a.mkv", source, packets)
+    alone = list[int]()
+    decode_alone = Video._decode_alone
+
+    def noted(video: Video, index: FrameIndex, number: int) -> VideoFrame | None:
+        alone.append(number)
+        return decode_alone(video, index, number)
+
+    monkeypatch.setattr(Video, "_decode_alone", noted)
+    with open_video(path) as video:
+        assert len([*video.stream(range(60))]) == 60
+    assert alone == [*range(12, 24)]
+
+
+def test_times_are_those_of_the_file(tmp_path: Path) -> None:
+    times = [0, 40, 80, 500, 540, 2000, 2040, 2080]
+    path = write_video(tmp_path / "pauses.mkv", frames=8, b_frames=2, times=times)
+    with open_video(path) as video:
+        np.testing.assert_allclose(video.times, np.array(times) / 1000)

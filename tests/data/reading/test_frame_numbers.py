@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import torch
 
 from video_files import write_video
 from video_kinds import Stored, packets_of, remux, write_packets
@@ -29,8 +30,12 @@ def decode_by_time(path: Path) -> dict[int, np.ndarray]:
 
 
 def read(path: Path, numbers: list[int]) -> np.ndarray:
+    """Read, and streamed too, which must give the same."""
     with open_video(path) as video:
-        return video.frames(numbers).permute(0, 2, 3, 1).numpy()
+        frames = video.frames(numbers)
+        streamed = torch.stack([*video.stream(sorted(numbers))])
+        assert torch.equal(streamed, frames[np.argsort(numbers, kind="stable")])
+        return frames.permute(0, 2, 3, 1).numpy()
 
 
 def groups(count: int) -> Iterator[list[int]]:

@@ -9,14 +9,16 @@ come out at all is shown as a player shows it: by the one before it.
 Axes: n frames, H x W pixels as displayed.
 """
 
+import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+import av
 import av.error
 import numpy as np
 from av.container import InputContainer
@@ -40,6 +42,8 @@ from vitaclip.data.reading.source import FrameArray, FrameFolder, VideoSource, i
 from vitaclip.data.reading.span_decoder import IndexMismatchError, SpanDecoder
 
 _LONGEST_GAP = 250  # frames: what is lost with one key frame at encoders' usual settings
+_LONGEST_PAUSE = 600.0  # seconds for which a frame is shown; more is a mistake in the timestamps
+_MOST_ALONE = 256  # frames behind one key frame, of a stream
 
 
 class Picture(NamedTuple):
@@ -96,6 +100,8 @@ class Video(VideoSource):
         self._stream = stream = video_stream(path, container, limits)
         self._stated_size = stream.codec_context.width, stream.codec_context.height
         self._convert = FrameConverter(path, stream, limits, pixel_aspect)
+        self._player: _Player | None = None
+        self.stated_seconds = (container.duration or 0) / av.time_base
         found = read_index(path, container, stream, limits)
         self._index = index = found if isinstance(found, FrameIndex) else None
         self._spans = SpanDecoder(container, stream, index) if index else None
@@ -124,17 +130,35 @@ class Video(VideoSource):
             raise self._error("holds no frame that can be decoded: copy it again or leave it out")
         return count
 
+    @property
+    def times(self) -> np.ndarray:
+        """As the file states them; without an index, or where they jump by more than ten minutes, those of a constant
+        rate."""
+        if self._index is None or self._stream.time_base is None:
+            return super().times
+        steps = np.diff(np.sort(self._index.packet_times[self._index.places])) * float(self._stream.time_base)
+        steps[steps > _LONGEST_PAUSE] = 1 / self.fps
+        return np.append(0.0, np.cumsum(steps))
+
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
-        for number, frame in self._decode(wanted):
+        return self._convert_all(self._decode(wanted))
+
+    def _parts(self, wanted: list[int]) -> Iterable[Iterator[tuple[int, Tensor]]]:
+        spans = [list(span.wanted) for span in self._index.spans(wanted)] if self._index else [wanted]
+        return (self._convert_all(self._decode(span, _MOST_ALONE)) for span in spans)
+
+    def _convert_all(self, frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, Tensor]]:
+        for number, frame in frames:
             pixels = self._convert(frame, self._size_of(frame))
             # A decoder writes into the memory of frames that nobody holds, and leaves it as it was where data is
             # missing: how long frames are held must not depend on which are wanted.
             del frame
             yield number, pixels
 
-    def _decode(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
+    def _decode(self, wanted: list[int], most_alone: float = math.inf) -> Iterator[tuple[int, VideoFrame]]:
         """The wanted frames with their numbers. What a number gives does not depend on the other numbers: if anything
-        looks damaged, each frame is decoded as if it were the only one."""
+        looks damaged, each frame is decoded as if it were the only one; of more than `most_alone`, which would take
+        hours, each is what decoding from the start gives."""
         missing = wanted
         if self._spans and self._index:
             try:
@@ -142,8 +166,8 @@ class Video(VideoSource):
                     yield from self._spans.frames(span)
                 return
             except IndexMismatchError:
-                self._spans = None
-        if self._index:
+                self._spans.forget_place()
+        if self._index and len(wanted) <= most_alone:
             missing = []
             for number in wanted:
                 frame = self._decode_alone(self._index, number)
@@ -183,16 +207,10 @@ class Video(VideoSource):
         Frames are identified by the times in the index, or counted if there is no index. A frame that cannot be decoded
         is replaced by the one before it, or by the first.
         """
-        frames = self._numbered()
-        following: tuple[int, VideoFrame] | None = None
-        latest = -1
-        shown: VideoFrame | None = None
         for number in wanted:
-            while latest < number:
-                following = following or next(frames, None)
-                if following is None or (shown is not None and following[0] > number):
-                    break
-                (latest, shown), following = following, None
+            if self._player is None or number < self._player.latest:
+                self._player = _Player(self._numbered())
+            shown, latest = self._player.show(number), self._player.latest
             if shown is None:
                 raise self._error("holds no frame that can be decoded: copy it again or leave it out")
             if number - latest > _LONGEST_GAP:
@@ -236,3 +254,23 @@ class Video(VideoSource):
 
     def _error(self, message: str) -> VideoError:
         return VideoError(f"{self.path} {message}")
+
+
+class _Player:
+    """Shows the frames of a sequence at ascending numbers, and goes on where it was."""
+
+    def __init__(self, frames: Iterator[tuple[int, VideoFrame]]) -> None:
+        self._frames = frames
+        self._following: tuple[int, VideoFrame] | None = None
+        self._shown: VideoFrame | None = None
+        self.latest = -1
+        """Number of the frame that is shown."""
+
+    def show(self, number: int) -> VideoFrame | None:
+        """The last frame up to `number`, or else the first of all; None if there is none."""
+        while self.latest < number:
+            self._following = self._following or next(self._frames, None)
+            if self._following is None or (self._shown is not None and self._following[0] > number):
+                break
+            (self.latest, self._shown), self._following = self._following, None
+        return self._shown

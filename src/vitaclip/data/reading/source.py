@@ -9,7 +9,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,8 @@ from vitaclip.data.reading.given import FramesInMemory
 from vitaclip.data.reading.member import VideoPath
 
 FrameFunction = Callable[[Tensor], Tensor]
+_MOST_HELD = 256
+"""Frames that `VideoSource.stream` holds back, at most."""
 
 _NUMBERED = re.compile(r"(?P<prefix>.*?)(?P<number>[0-9]+)\.(?:jpe?g|png|webp|bmp)", re.IGNORECASE)
 # Pictures of optical flow often lie beside the frames.
@@ -40,6 +42,11 @@ class VideoSource(ABC):
     @abstractmethod
     def num_frames(self) -> int:
         """Number of frames, at least 1."""
+
+    @property
+    def times(self) -> np.ndarray:
+        """(num_frames,) seconds from the first frame to each frame: here those of a constant rate."""
+        return np.arange(self.num_frames) / self.fps
 
     @abstractmethod
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
@@ -84,6 +91,44 @@ class VideoSource(ABC):
                     collected[position] = pixels
         assert collected is not None
         return collected
+
+    def stream(
+        self, indices: Sequence[int] | np.ndarray, transform: FrameFunction = lambda frame: frame
+    ) -> Iterator[Tensor]:
+        """Yields the frames with these ascending numbers, each distinct one decoded once, in a memory that does not
+        grow with their number.
+
+        They are those of `frames`, but for a damaged file with many wanted frames between two key frames: those of
+        them that were given before the damage was met stay as they were.
+
+        Args:
+            indices: ascending frame numbers, each in 0..num_frames-1; repeats allowed.
+            transform: see `frames`; sizes may differ before it.
+
+        Raises:
+            VideoError: a damaged file does not give the next frame; those before it were yielded.
+        """
+        numbers = [int(index) for index in indices]
+        frames = self._in_order(list(dict.fromkeys(numbers)), transform)
+        for _, repeats in itertools.groupby(numbers):
+            frame = next(frames)
+            yield from (frame for _ in repeats)
+
+    def _in_order(self, wanted: list[int], transform: FrameFunction) -> Iterator[Tensor]:
+        """The frames of the ascending numbers `wanted`, each once."""
+        for part in self._parts(wanted):
+            held, given = dict[int, Tensor](), -1
+            for number, frame in part:
+                if number > given:
+                    held[number] = transform(frame.unsqueeze(0))[0]
+                if len(held) > _MOST_HELD:
+                    given = min(held)
+                    yield held.pop(given)
+            yield from (held[number] for number in sorted(held))
+
+    def _parts(self, wanted: list[int]) -> Iterable[Iterator[tuple[int, Tensor]]]:
+        """What `_read` gives, in ascending parts; within each of them the order may be any, and a number may come again."""
+        return [self._read(wanted)]
 
 
 def is_picture_name(name: str) -> bool:

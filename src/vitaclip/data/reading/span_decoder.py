@@ -32,7 +32,11 @@ class SpanDecoder:
         # What is damaged is then said, instead of hidden by pixels that depend on what was decoded before.
         stream.codec_context.options = {**stream.codec_context.options, "err_detect": "explode"}
         self._packets = read_packets(container, stream)
-        self._place = len(index.packet_times)  # of the packet read last
+        self.forget_place()
+
+    def forget_place(self) -> None:
+        """Have the next span begin with a seek: where the last one failed tells nothing."""
+        self._place = len(self._index.packet_times)  # of the packet read last
 
     def frames(self, span: Span) -> Iterator[tuple[int, VideoFrame]]:
         """The wanted frames of a span with their numbers, as they come out of the decoder; all frames that come out are
