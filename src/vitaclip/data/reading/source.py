@@ -127,7 +127,7 @@ class VideoSource(ABC):
             yield from (held[number] for number in sorted(held))
 
     def _parts(self, wanted: list[int]) -> Iterable[Iterator[tuple[int, Tensor]]]:
-        """What `_read` gives, in ascending parts; within each of them the order may be any, and a number may come again."""
+        """What `_read` gives, in ascending parts; within a part the order may be any, and a number may come again."""
         return [self._read(wanted)]
 
 
