@@ -45,7 +45,7 @@ def test_page_shows_results_and_leads_to_reports(demo: Path) -> None:
     assert len(found) == 6
     for each in found.values():
         assert each["num_videos"] == 72
-        for accuracy in ("top1", "top5", "appearance", "motion"):
+        for accuracy in ("top1", "appearance", "motion"):
             assert f"{100 * each[accuracy]:.1f}\xa0%" in page
         assert f'href="{each["report"]}"' in page
         assert ", frame 1 of 8" in (demo / each["report"]).read_text()

@@ -25,7 +25,7 @@ from vitaclip.evaluation.protocol_run import PartResult, PartScorer, ProtocolRes
 from vitaclip.files import write_json
 from vitaclip.report import check_report_folder, write_report
 from vitaclip.runtime import keep_freed_memory, pick_device
-from vitaclip.strings import first_lines
+from vitaclip.strings import counted, first_lines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -223,7 +223,12 @@ def _print_result(result: ProtocolResult) -> None:
     """Accuracies, what they were measured with, and what was skipped."""
     console = terminal()
     _print_accuracies(result)
-    facts = [_facts(result, part) | {"sha256": _shortened(part.sha256)} for part in result.parts]
+    facts = [
+        _facts(result, part)
+        | (part.evaluated.decision.lines() if part.evaluated.decision else {})
+        | {"sha256": _shortened(part.sha256)}
+        for part in result.parts
+    ]
     for name in dict.fromkeys(name for each in facts for name in each):
         for text in dict.fromkeys(each[name] for each in facts if name in each):
             console.print(f"{name}: {text}")
@@ -271,15 +276,15 @@ def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
         "computed on": str(part.evaluated.scores.computed),
         "never trained on": f"{part.never_trained} candidates",
         "training videos": part.training,
-        **(part.evaluated.decision.lines() if part.evaluated.decision else {}),
     }
     return {name: text for name, text in facts.items() if text}
 
 
 def _describe_views(views: ViewsConfig) -> str:
     """The settings in words; those that are as the model was trained are not named."""
-    clips = f"{views.temporal} temporal x {views.spatial} spatial"
-    parts = [clips, f"mean of {views.aggregation}", f"{views.normalization} pixels"]
+    clips = f"{counted(views.temporal, 'clip')} of a video, {counted(views.spatial, 'crop')} of each"
+    parts = [clips, f"mean of {'probabilities' if views.aggregation == 'softmax' else views.aggregation}"]
+    parts += [f"{views.normalization} pixels"] * (views.normalization != "backbone")
     parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
     parts += [f"crop {views.crop:g}"] * (views.crop < 1)
     parts += [f"pixels as {views.pixel_aspect}"] * bool(views.pixel_aspect)

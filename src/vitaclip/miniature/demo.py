@@ -3,6 +3,7 @@
 Axes: n videos, K classes.
 """
 
+import csv
 import os
 import platform
 import time
@@ -17,6 +18,7 @@ from markupsafe import Markup
 
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.lists.video_list import VideoList
+from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.evaluation.metrics import Scores, top_k_accuracy
 from vitaclip.evaluation.protocol_lists import list_part
@@ -27,13 +29,16 @@ from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, split_cla
 from vitaclip.miniature.world import MOTIONS, appearance_of
 from vitaclip.model import VideoModel
 from vitaclip.recipes import load_recipe
-from vitaclip.report import render_template, write_report
+from vitaclip.report import film_strip, render_template, write_report
+from vitaclip.report.html import PREDICTIONS_FILE
 from vitaclip.settings import Config, NonNegativeInt, PositiveInt, Rule
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.loggers import METRICS_FILE, Logger, read_metrics
 from vitaclip.training.trainer import Trainer
 
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"
+COMPARED = 4
+"""Videos that the page shows, with their names before and after."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +103,8 @@ def run_demo(
     write_json(out / RESULT_FILE, {"config": asdict(config), "results": [*map(asdict, results)], "facts": facts})
     steps = [each for each in read_metrics(Path(run.out) / METRICS_FILE, config.steps) if "train/loss" in each]
     values = {"optim": run.optim, "results": results, "facts": facts, "motions": len(MOTIONS)}
-    values["curve"] = Markup(_draw_learning_curve(steps))
+    values["curves"] = [Markup(_draw_learning_curve(steps, metric)) for metric in ("train/loss", "train/top1")]
+    values["compared"] = _compare(out, run)
     write_text(out / PAGE_FILE, render_template("demo.html.j2", "vitaclip.miniature", **values))
     return results
 
@@ -145,7 +151,8 @@ def _test(
         evaluated = evaluator.score(evaluator.encode(videos.samples, run.views, [texts], done), texts)
         folder = f"{label.split()[0].lower()}_{which}"
         part = PartResult(list_part(which, videos), {}, label, "", texts, "", evaluated)
-        page = write_report(out / folder, f"{label}: {which} classes", {"data": "synthetic"}, part, run.data)
+        about = {"model": label, "videos": "synthetic: drawn shapes that move over textures", "text": texts.note}
+        page = write_report(out / folder, f"{label}: {which} classes", about, part, run.data)
         result = evaluated.result
         accuracies = {"top5": result.top5} | motion_accuracies(evaluated.scores, names)
         report = f"{folder}/{page.name}"
@@ -173,15 +180,25 @@ def motion_accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, f
     }
 
 
-def _draw_learning_curve(steps: Sequence[Mapping[str, float]]) -> str:
-    numbers, half = [each["step"] for each in steps], len(steps) // 24
-    with drawing(9, 2.8) as figure:
-        titles = {"train/loss": "loss", "train/top1": "top-1 of the clips of a step"}
-        for axes, (metric, title) in zip(figure.subplots(1, 2), titles.items(), strict=True):
-            values = [each[metric] for each in steps]
-            means = [np.mean(values[max(i - half, 0) : i + half + 1]) for i in range(len(values))]
-            axes.plot(numbers, values, color=ACCENT, alpha=0.35, linewidth=1)
-            axes.plot(numbers, means, color=ACCENT, linewidth=2)
-            axes.set(title=title, xlabel="step", ylim=(0, None))
-            axes.grid(axis="y")
-        return to_svg(figure, "Loss and top-1 over the training steps.")
+def _compare(out: Path, run: TrainConfig) -> list[dict[str, object]]:
+    """Videos at equal distances in the list of never-trained classes: frames, truth, and the names before and after."""
+    before, after = (
+        list(csv.DictReader((out / f"{model}_novel" / PREDICTIONS_FILE).open(encoding="utf-8", newline="")))
+        for model in ("frozen", "after")
+    )
+    return [
+        {"frames": film_strip(to_video_path(old["path"]), run.data), "before": old, "after": new}
+        for old, new in list(zip(before, after, strict=True))[:: len(before) // COMPARED]
+    ]
+
+
+def _draw_learning_curve(steps: Sequence[Mapping[str, float]], metric: str) -> str:
+    numbers, values, half = [each["step"] for each in steps], [each[metric] for each in steps], len(steps) // 24
+    means = [np.mean(values[max(i - half, 0) : i + half + 1]) for i in range(len(values))]
+    with drawing(4.6, 2.6) as figure:
+        axes = figure.subplots()
+        axes.plot(numbers, values, color=ACCENT, alpha=0.35, linewidth=1)
+        axes.plot(numbers, means, color=ACCENT, linewidth=2)
+        axes.set(xlabel="step", ylim=(0, None))
+        axes.grid(axis="y")
+        return to_svg(figure, f"{metric} over the training steps.")

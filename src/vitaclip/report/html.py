@@ -7,6 +7,7 @@ import base64
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from io import BytesIO
 from pathlib import Path
@@ -20,19 +21,19 @@ from vitaclip.data.loading.clips import EvalViews, read_options
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.workers import run_in_processes
+from vitaclip.evaluation.decision import DecisionResult
 from vitaclip.evaluation.metrics import calibration_error, wilson_interval
 from vitaclip.evaluation.predictions import write_predictions
 from vitaclip.evaluation.protocol_run import PartResult
-from vitaclip.figures import shorten
 from vitaclip.files import check_own, write_json, write_text
-from vitaclip.report import plots
+from vitaclip.report.confusion import confusion_chart
 from vitaclip.strings import counted
 from vitaclip.version import __version__
 
 PAGE_FILE, RESULT_FILE, PREDICTIONS_FILE = "index.html", "result.json", "predictions.csv"
 MIN_VIDEOS_FOR_CALIBRATION = 100
 """With fewer, the bins hold a handful of videos each, and the error is noise."""
-MAX_RANKED, MAX_CONFUSIONS, MAX_CLIPS = 8, 5, 12
+MAX_CONFUSIONS, MAX_CLIPS = 5, 12
 _NUM_FRAMES, _FRAME_SIZE = 8, 112
 
 
@@ -41,15 +42,13 @@ class ClassSummary:
     """How the videos of a class were named."""
 
     name: str
-    videos: int
-    correct: int
-    confused_with: tuple[tuple[str, int], ...]
+    score: float
+    """The fraction of its videos that were named correctly; average precision where videos have several labels."""
+    videos: int = 0
+    """Not counted where videos have several labels."""
+    correct: int = 0
+    confused_with: tuple[tuple[str, int], ...] = ()
     """Other names given to its videos with counts, the most frequent first."""
-
-    @property
-    def accuracy(self) -> float:
-        """The fraction of its videos that were named correctly."""
-        return self.correct / self.videos
 
 
 @dataclass
@@ -89,47 +88,59 @@ def write_report(
         part: what was evaluated, and what came of it.
         data: worker processes, limits and the time limit with which the videos that are shown are read.
     """
-    folder, scores = Path(folder), part.evaluated.scores
+    folder, scores, date = Path(folder), part.evaluated.scores, f"{datetime.now():%Y-%m-%d}"
     write_predictions(folder / PREDICTIONS_FILE, [*part.part.samples.values()], part.texts.names, scores)
-    classes = summarize_classes(part)
-    ranked = sorted(classes, key=lambda each: (-each.accuracy, each.name))
-    best = min(MAX_RANKED, (len(ranked) + 1) // 2)
-    worst = ranked[best:][-MAX_RANKED:][::-1]
     enough = len(scores.labels) >= MIN_VIDEOS_FOR_CALIBRATION and scores.labels.dim() == 1
     error = calibration_error(scores.probabilities, scores.labels) if enough else None
-    told = {"title": title, "about": dict(about), "version": __version__, "calibration_error": error}
+    told = {"title": title, "date": date, "about": dict(about), "version": __version__, "calibration_error": error}
     write_json(folder / RESULT_FILE, told | part.to_dict())
     page = render_template(
         "page.html.j2",
         title=title,
+        date=date,
         about=about,
         sha256=part.sha256,
         result=part.result,
         interval=wilson_interval(part.result.top1, part.result.num_videos),
-        calibration_error=error,
-        classes=classes,
-        best=_chart(ranked[:best]),
-        worst=_chart(worst),
-        confusion=plots.confusion_chart(part.result, part.texts.names) if ranked else "",
+        figures=_figures(part, error),
+        classes=sorted(summarize_classes(part), key=lambda each: (each.score, each.name)),
+        confusion=confusion_chart(part.result, part.texts.names) if part.result.confusion else "",
         clips=misnamed_clips(part, data or DataConfig()),
     )
     write_text(folder / PAGE_FILE, page)
     return folder / PAGE_FILE
 
 
-def _chart(classes: Sequence[ClassSummary]) -> str:
-    labels = [f"{shorten(each.name, 34)} ({each.correct}/{each.videos})" for each in classes]
-    return plots.class_accuracy_chart(labels, [each.accuracy for each in classes]) if classes else ""
+def _figures(part: PartResult, calibration: float | None) -> list[tuple[str, float, str]]:
+    """Name, fraction and meaning of what was measured beside top-1; a mean that says the same as top-1 is left out."""
+    result, decision = part.result, part.evaluated.decision or DecisionResult()
+    several, size = result.mean_average_precision is not None, f"{decision.mean_size or 0:.2f} classes a video"
+    per_class = None if several or abs(result.mean_class_accuracy - result.top1) < 5e-4 else result.mean_class_accuracy
+    figures = (
+        ("top-1", result.top1 if several else None, "one of its labels comes first"),
+        ("top-5", result.top5 if result.num_classes > 5 else None, "a correct name is among the first five"),
+        ("per class", per_class, "mean over the classes, each counting the same"),
+        ("calibration error", calibration, "mean distance between confidence and accuracy"),
+        ("kept", decision.kept, f'videos of the candidates not called "none of these", with {decision.background}'),
+        ("rejected", decision.rejected, 'videos of no candidate called "none of these"'),
+        ("AUROC", decision.auroc, "how often a video of the candidates is more known than one of none"),
+        ("coverage", decision.coverage, f"videos whose set of classes holds the true one; {size}"),
+        ("F1", decision.f1, f"of the labels given, over all videos and classes; {size}"),
+    )
+    return [(name, fraction, note) for name, fraction, note in figures if fraction is not None]
 
 
 def summarize_classes(part: PartResult) -> list[ClassSummary]:
     """Count what the videos of each class were named, for classes with videos, in the order of the candidates."""
-    names, summaries = part.texts.names, []
+    names, scores = part.texts.names, part.result.class_accuracy
+    if not part.result.confusion:
+        return [ClassSummary(name, score) for name, score in scores.items()]
+    summaries = []
     for true, row in enumerate(part.result.confusion):
         others = sorted((-count, names[other]) for other, count in enumerate(row) if count and other != true)
         confused = tuple((name, -count) for count, name in others[:MAX_CONFUSIONS])
         if sum(row):
-            summaries.append(ClassSummary(names[true], sum(row), row[true], confused))
+            summaries.append(ClassSummary(names[true], scores[names[true]], sum(row), row[true], confused))
     return summaries
 
 
@@ -149,16 +160,17 @@ def misnamed_clips(part: PartResult, data: DataConfig) -> list[MisnamedClip]:
     by_path: dict[VideoPath, list[MisnamedClip]] = {}  # a list may name a video twice
     for clip in clips:
         by_path.setdefault(clip.path, []).append(clip)
-    views = EvalViews(FrameSampling("segments", _NUM_FRAMES), 1, 1, _FRAME_SIZE, options=read_options(data))
     limit = data.time_limit_seconds or math.inf
-    for outcome in run_in_processes(partial(_read_frames, views), by_path, data.workers, limit):
+    for outcome in run_in_processes(partial(film_strip, data=data), by_path, data.workers, limit):
         for clip in by_path[outcome.item]:
             clip.error, clip.frames = outcome.problem, outcome.result or ()
     return clips
 
 
-def _read_frames(views: EvalViews, path: VideoPath) -> list[str]:
-    return [image_to_data_uri(frame) for frame in views.read(path)[0]]
+def film_strip(path: VideoPath, data: DataConfig) -> list[str]:
+    """Frames spread over a video, small, as data URIs in order of time."""
+    views = EvalViews(FrameSampling("segments", _NUM_FRAMES), 1, 1, _FRAME_SIZE, options=read_options(data))
+    return [_to_data_uri(frame) for frame in views.read(path)[0]]
 
 
 def render_template(name: str, package: str = "vitaclip.report", **values: object) -> str:
@@ -174,7 +186,7 @@ def render_template(name: str, package: str = "vitaclip.report", **values: objec
     return environment.get_template(name).render(version=__version__, **values)
 
 
-def image_to_data_uri(image: Tensor) -> str:
+def _to_data_uri(image: Tensor) -> str:
     """An image, uint8 (3, H, W), as the data URI of a JPEG."""
     buffer = BytesIO()
     Image.fromarray(image.permute(1, 2, 0).contiguous().cpu().numpy()).save(buffer, "JPEG", quality=78, optimize=True)
