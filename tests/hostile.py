@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.evaluation.class_texts import read_descriptions
+from vitaclip.evaluation.decision import Calibration
 from vitaclip.model import VideoModel
 from vitaclip.untrusted import read_yaml
 
@@ -23,7 +23,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "clip": lambda path: load_backbone(path, activation="quick_gelu"),
     "model": VideoModel.from_pretrained,
     "yaml": read_yaml,
-    "descriptions": read_descriptions,
+    "calibration": Calibration.read,
 }
 
 

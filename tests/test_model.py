@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from tiny import all_kinds, learned_text, parameter_of, tiny_backbone, tiny_model
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.backbones.transformer import Attention, Block
-from vitaclip.evaluation.class_texts import ClassPrompts, encode_classes
 from vitaclip.model import VideoModel
 from vitaclip.parts.assembly import PlaceContext
 from vitaclip.parts.config import ModelConfig
@@ -204,23 +203,6 @@ def test_templates_are_averaged_as_unit_vectors() -> None:
         parts.append(F.normalize(model.backbone.encode_ids(tokens.ids, tokens.end), dim=-1))
     expected = F.normalize(torch.stack(parts).mean(dim=0), dim=-1)
     torch.testing.assert_close(model.encode_text(NAMES, templates), expected)
-
-
-def test_many_descriptions_are_averaged_in_batches() -> None:
-    """A class of 1,100 sentences beside one of a single one, against unit features of fifty at a time."""
-    model, names = tiny_model(NAMES), NAMES[:2]
-    sentences = {names[0]: tuple(f"jump {number}" for number in range(1100)), names[1]: ("run up one",)}
-    sizes: list[int] = []
-    model.backbone.text.register_forward_pre_hook(lambda _module, inputs: sizes.append(len(inputs[0])))
-    features = encode_classes(model, names, ClassPrompts((), sentences)).features
-    assert max(sizes) == 1024
-    with torch.no_grad():
-        learned = model.encode_text(names)
-        for name, own, feature in zip(names, learned, features, strict=True):
-            parts = [sentences[name][start : start + 50] for start in range(0, len(sentences[name]), 50)]
-            mean = torch.cat([model.encode_text(part, ["{}"]) for part in parts]).mean(dim=0)
-            expected = F.normalize(own + F.normalize(mean, dim=0), dim=0)
-            torch.testing.assert_close(feature, expected, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("templates", [None, ["a photo of {}."]])

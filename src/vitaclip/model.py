@@ -4,15 +4,18 @@ config; a method such as Vita-CLIP (Wasim et al., CVPR 2023) is a recipe.
 Axes: B videos, T frames, H x W pixels, L tokens of a frame, K classes, D embedding.
 """
 
+import re
+import warnings
 from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
-from functools import wraps
+from functools import lru_cache, wraps
 from typing import Any, ParamSpec
 
 import torch
 from torch import Tensor, nn
 
-from vitaclip.backbones import CLIP
+from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones.hub import DEFAULT_BACKBONE
 from vitaclip.backbones.loading import Backbone
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
@@ -33,6 +36,8 @@ __all__ = ["VideoModel", "l2_normalize"]
 P = ParamSpec("P")
 
 TEMPERATURE = "head.logit_scale"
+SMALL_VOCABULARY = 1000
+"""A tokenizer of fewer entries has the words of a small world alone, such as the miniature's."""
 TEXTS_AT_ONCE = 4096
 """Class names whose token embeddings are in memory at a time, outside of training."""
 
@@ -47,6 +52,15 @@ def grad_in_training(method: Callable[P, Tensor]) -> Callable[P, Tensor]:
             return method(*arguments, **options)
 
     return call
+
+
+@lru_cache(maxsize=16)  # each step of a training asks again
+def _unread_words(tokenizer: Tokenizer, texts: tuple[str, ...]) -> list[str]:
+    """Words that a tokenizer reads in pieces, if it has the words of a small world alone; else none."""
+    if tokenizer.vocab_size >= SMALL_VOCABULARY:
+        return []
+    words = dict.fromkeys(re.findall(r"[^\W_]+", " ".join(texts)))
+    return [word for word in words if len(tokenizer.encode(word)) > 1]
 
 
 class VideoModel(Pretrained):
@@ -163,7 +177,7 @@ class VideoModel(Pretrained):
         """Embed class names: as the head has learned them, or in hand-written templates.
 
         All class names become features here, in training and in evaluation; `evaluation.class_texts` only chooses the
-        templates and adds descriptions.
+        templates. Words that the tower of a small world never read are warned of.
 
         Args:
             names: K class names; underscores count as blanks.
@@ -189,10 +203,29 @@ class VideoModel(Pretrained):
             return torch.cat([self.encode_text(chunk, templates, normalize=normalize) for chunk in chunks])
         if templates is not None and not self.head.takes_templates:
             raise ValueError(f"model.head {self.head.name!r} reads no texts; leave the templates out")
+        if warning := self.warn_of_words(names, templates):
+            warnings.warn(warning, stacklevel=3)
         encoded = None if templates is not None else self.head.encode(names, self.backbone)
         if encoded is None:
             return encode_templates(self.backbone, names, templates or self.config.templates, self.head.combine)
         return self.head.class_features(encoded) if normalize else encoded
+
+    def warn_of_words(self, names: Sequence[str], templates: Sequence[str] | None = None) -> str:
+        """What to know of names whose words the text tower of a small world never read; empty if it reads all.
+
+        >>> VideoModel.from_pretrained("miniature").warn_of_words(["blue key growing", "opening a door"])
+        "this model knows a small synthetic world alone and never read 'opening', 'door': ..."
+        """
+        unread = (
+            [] if self.head.replaces_texts and not templates else _unread_words(self.backbone.tokenizer, tuple(names))
+        )
+        if not unread:
+            return ""
+        more = f" and {len(unread) - 3} more words" if len(unread) > 3 else ""
+        return (
+            f"this model knows a small synthetic world alone and never read {', '.join(map(repr, unread[:3]))}{more}:"
+            f" what it answers for names with them means nothing; for real videos take {DEFAULT_BACKBONE}"
+        )
 
     @grad_in_training
     def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.given import as_given
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.reading.tar import to_video_path
-from vitaclip.evaluation.class_texts import ClassPrompts, ClassTexts, Descriptions, encode_classes
+from vitaclip.evaluation.class_texts import ClassTexts, encode_classes
 from vitaclip.evaluation.decision import NONE_OF_THESE, Decider, DecisionConfig
 from vitaclip.evaluation.embeddings import Embedding, Embeddings
 from vitaclip.evaluation.scoring import ViewEncoder, check_aggregation, fuse_views, views_reader
@@ -140,18 +140,12 @@ class Predictor:
         self._texts: ClassTexts | None = None
         self._decider: Decider | None = None
 
-    def set_classes(
-        self,
-        names: Sequence[str],
-        templates: Sequence[str] | None = None,
-        descriptions: Descriptions | None = None,
-    ) -> ClassTexts:
+    def set_classes(self, names: Sequence[str], templates: Sequence[str] = ()) -> ClassTexts:
         """Choose the K candidate classes; their features are computed here, once, as an evaluation does.
 
         Args:
             names: class names in plain words.
             templates: hand-written texts with one `{}` each instead of the learned context.
-            descriptions: sentences about each class, by its name.
 
         Returns:
             The candidates; their `note` says in words how the features were made.
@@ -164,9 +158,8 @@ class Predictor:
         """
         names = check_class_names(names, "set_classes")
         refuse_text(templates, "templates")
-        prompts = ClassPrompts(tuple(templates or ()), descriptions or {})
         with self.autocast():
-            self._texts = encode_classes(self.model, names, prompts)
+            self._texts = encode_classes(self.model, names, templates)
         return self._texts
 
     @property

@@ -273,7 +273,7 @@ CASES: dict[str, tuple[str, Make, str]] = {
     "long": ("yaml", file_of(b"a: b\n" * 2**20), "larger than 1 MiB"),
     "objects": ("yaml", file_of(b"seed: !!python/object/apply:os.getcwd []"), "not YAML"),
     "latin": ("yaml", file_of(b"a: \xff"), "not UTF-8"),
-    "deep descriptions": ("descriptions", file_of(b'{"a":' + b"[" * 200_000), "too deeply"),
+    "deep calibration": ("calibration", file_of(b'{"a":' + b"[" * 200_000), "too deeply"),
 }
 
 

@@ -15,7 +15,7 @@ from tiny import learned_text
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.evaluation.background import make_background, recombined_names
-from vitaclip.evaluation.class_texts import ClassPrompts, encode_classes
+from vitaclip.evaluation.class_texts import encode_classes
 from vitaclip.evaluation.decision import (
     NONE_OF_THESE,
     Calibration,
@@ -191,5 +191,5 @@ def test_decisions_that_cannot_be_are_refused(
     per_class = small_model(world, head=learned_text(3, per_class=True))
     with pytest.raises(ValueError, match="give templates, or a calibration"):
         Predictor(per_class, decision=DecisionConfig(reject=True)).predict(world / "videos" / "jump_up" / "0.mp4")
-    texts = encode_classes(per_class, NAMES, ClassPrompts(("a {}.",)))
+    texts = encode_classes(per_class, NAMES, ["a {}."])
     assert make_background(per_class, texts).names

@@ -1,16 +1,13 @@
 """Text features of candidates, against vectors added up by hand; and what is decided for names never trained on."""
 
-import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.nn.functional as F
 
 from tiny import learned_text, tiny_model
-from vitaclip.evaluation.class_texts import ClassPrompts, encode_classes, read_descriptions, resolve_templates
+from vitaclip.evaluation.class_texts import encode_classes, resolve_templates
 from vitaclip.parts.heads.learned_text import LearnedTextHead
 
 TRAINED = ("jump up", "run", "sit down")
@@ -22,7 +19,7 @@ def per_class() -> dict[str, Any]:
 
 def test_shared_context_serves_any_name() -> None:
     model = tiny_model(TRAINED)
-    assert resolve_templates(model, ["stand"], ClassPrompts())[1] == "the learned context, shared by all names"
+    assert resolve_templates(model, ["stand"])[1] == "the learned context, shared by all names"
     torch.testing.assert_close(encode_classes(model, ["stand", "run"]).features, model.encode_text(["stand", "run"]))
 
 
@@ -54,41 +51,6 @@ def test_unseen_names_go_through_the_text_tower() -> None:
 
 def test_templates_given_go_first() -> None:
     model = tiny_model(TRAINED)
-    texts = encode_classes(model, TRAINED, ClassPrompts(("a video of {}.",)))
+    texts = encode_classes(model, TRAINED, ["a video of {}."])
     assert texts.note == "1 template given, frozen text tower"
     torch.testing.assert_close(texts.features, model.encode_text(TRAINED, ["a video of {}."]))
-
-
-def test_descriptions_are_half_of_each_vector() -> None:
-    model = tiny_model(TRAINED)
-    descriptions = {"Jump_up": ("one very long jump", "up"), "sit": ("{} on two",), "other": ("three",)}
-    found = encode_classes(model, ["jump up", "sit"], ClassPrompts((), descriptions)).features
-    own = model.encode_text(["jump up", "sit"])
-    first, second = model.encode_text(["one very long jump", "up"], ["{}"])
-    third = model.encode_text(["sit on two"], ["{}"])[0]
-    described = torch.stack([F.normalize((first + second) / 2, dim=0), third])
-    torch.testing.assert_close(found, F.normalize(own + described, dim=1))
-    with pytest.raises(ValueError, match="do not say anything of class 'run'; add it"):
-        encode_classes(model, ["run", "sit"], ClassPrompts((), descriptions))
-
-
-def test_descriptions_are_found_by_name_or_text() -> None:
-    model = tiny_model(TRAINED)
-    wording = ClassPrompts((), {"jump up": ("one",)})
-    found = encode_classes(model, ["J"], wording, ["jump up"]).features
-    torch.testing.assert_close(found, encode_classes(model, ["jump up"], wording).features)
-
-
-def test_descriptions_are_read_and_checked(tmp_path: Path) -> None:
-    file = tmp_path / "descriptions.json"
-    file.write_text(json.dumps({"run": "one sentence", "sit": ["two", "three"]}))
-    assert read_descriptions(file) == {"run": ("one sentence",), "sit": ("two", "three")}
-    for content, message in (
-        ("{", "not JSON"),
-        ("[]", "no JSON object"),
-        ('{"run": []}', "'run' needs a sentence"),
-        ('{"run": [" "]}', "'run' needs a sentence"),
-    ):
-        file.write_text(content)
-        with pytest.raises(ValueError, match=message):
-            read_descriptions(file)

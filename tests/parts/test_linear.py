@@ -13,7 +13,7 @@ from tiny import tiny_model
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.vitaclip import to_published
 from vitaclip.data.loading.loader import TrainBatch
-from vitaclip.evaluation.class_texts import ClassPrompts, encode_classes, resolve_templates
+from vitaclip.evaluation.class_texts import encode_classes, resolve_templates
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.linear import LinearHead
 from vitaclip.training.config import TrainConfig
@@ -47,7 +47,7 @@ def test_probe_serves_its_own_classes_alone() -> None:
     torch.testing.assert_close(encode_classes(model, [NAMES[2], NAMES[0]]).features, expected)
     with pytest.raises(ValueError, match=r"one vector for each of its own 3 classes.*pass templates"):
         model.encode_text([NAMES[0], "stand"])
-    assert "a vector for each of its 3 classes" in resolve_templates(model, ["stand"], ClassPrompts())[1]
+    assert "a vector for each of its 3 classes" in resolve_templates(model, ["stand"])[1]
     torch.testing.assert_close(
         encode_classes(model, ["stand", NAMES[0]]).features, model.encode_text(["stand", NAMES[0]], TEMPLATES)
     )

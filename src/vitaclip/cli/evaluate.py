@@ -14,7 +14,6 @@ from vitaclip.data.config import ViewsConfig
 from vitaclip.data.lists.sources import find_videos
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.distributed import DistEnv, init_distributed
-from vitaclip.evaluation.class_texts import ClassPrompts
 from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.evaluation.evaluation import Evaluator, read_test_videos
 from vitaclip.evaluation.metrics import EvaluationResult
@@ -105,7 +104,7 @@ class Evaluation:
         self._loaded: dict[str, Evaluator] = {}  # the last one: it may serve all values of a protocol
 
     def _load(
-        self, values: Mapping[str, int], prompts: ClassPrompts, unknown: Sequence[VideoSample] = ()
+        self, values: Mapping[str, int], templates: Sequence[str], unknown: Sequence[VideoSample] = ()
     ) -> tuple[str, Evaluator]:
         """The model for some values of a protocol, ready to evaluate, with its name."""
         given, dist = self._command, self._dist
@@ -119,7 +118,7 @@ class Evaluation:
                     f"protocol {given.protocol} needs a model for each {word}; write {{{word}}} in --model,"
                     f' such as "runs/{{{word}}}/model"'
                 )
-            ready = Evaluator(model, given.runtime, given.data, prompts, dist, given.decision, unknown)
+            ready = Evaluator(model, given.runtime, given.data, templates, dist, given.decision, unknown)
             self._loaded = {name: ready}
         return name or given.model_name, self._loaded[name]
 
@@ -136,7 +135,7 @@ class Evaluation:
             if self._dist.is_rank0:
                 _check_places(given)
             unknown = find_videos([given.unknown]) if given.unknown else []
-            name, evaluator = self._load({}, given.prompts, [VideoSample(path, (0,), str(path)) for path in unknown])
+            name, evaluator = self._load({}, given.templates, [VideoSample(path, (0,), str(path)) for path in unknown])
             videos = read_test_videos(given.videos, evaluator.model.class_names, given.data)
         with self._scorer(given.views) as scorer:
             parts = scorer.score(evaluator, [list_part(given.videos, videos)], {}, name)
@@ -147,7 +146,7 @@ class Evaluation:
         given, dist = self._command, self._dist
         console = terminal(quiet=not dist.is_rank0)
         with dist.shared_errors():
-            protocol, prompts = load_protocol(given.protocol), given.prompts
+            protocol, templates = load_protocol(given.protocol), given.templates
             _check_settings(given, protocol)
             lists = read_protocol_lists(protocol, given.data.root)
             if dist.is_rank0:
@@ -157,12 +156,12 @@ class Evaluation:
             if lists.missing and given.data.on_error == "raise":
                 lacking = f"not there: {len(lists.missing)} of the videos"
                 raise ValueError(f"{lacking}; copy what is lacking, or leave it out with --data.on_error skip")
-        prompts = replace(prompts, templates=prompts.templates or protocol.templates)
+        templates = templates or protocol.templates
         views, parts = protocol.views or given.views, list[PartResult]()
         with self._scorer(views) as scorer:
             for values in protocol.values:
                 with dist.shared_errors():
-                    name, evaluator = self._load(values, prompts)
+                    name, evaluator = self._load(values, templates)
                     training = check_training(lists, values, name)
                 parts += scorer.score(evaluator, lists.parts(values), dict(values), name, training)
         summary = summarize_parts(protocol, parts)

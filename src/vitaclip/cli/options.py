@@ -17,7 +17,6 @@ from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.lists.sources import find_videos, read_videos
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.evaluation.class_texts import ClassPrompts, read_descriptions
 from vitaclip.files import check_place
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
@@ -50,8 +49,6 @@ class ModelCommand(Command):
     template: tuple[str, ...] = argument((), action="append")
     """Text with one {} instead of the learned context, a file with one a line, or a set that `vitaclip list templates`
     shows; may be repeated."""
-    descriptions: str = ""
-    """JSON file: class name, then sentences about it."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
     """Clips and crops of each video: a way of testing that `vitaclip list views` shows, or a YAML file."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
@@ -81,8 +78,8 @@ class ModelCommand(Command):
             console.print(PLAIN_CLIP)
 
     @property
-    def prompts(self) -> ClassPrompts:
-        """How names are put into words.
+    def templates(self) -> tuple[str, ...]:
+        """The texts that names are put into; none: as the model decides.
 
         Raises:
             ValueError: if that is neither a text with {}, nor a file of such texts, nor a set of the catalogue.
@@ -93,7 +90,7 @@ class ModelCommand(Command):
                 raise ValueError(
                     f"--template: template {text!r} must hold {{}} exactly once, where the class name goes"
                 )
-        return ClassPrompts(texts, read_descriptions(self.descriptions) if self.descriptions else {})
+        return texts
 
     def load_predictor(self) -> Predictor:
         """The model with the candidates that are named, or else its own; prints how their names are put into words.
@@ -104,11 +101,11 @@ class ModelCommand(Command):
         if not self.model and not self.data.classes:
             raise ValueError('name the candidates with --classes "a, b, c" or a file, or a trained model with --model')
         self.say_which(terminal())
-        prompts, names = self.prompts, choose_classes(self.data.classes) if self.data.classes else ()
+        templates, names = self.templates, choose_classes(self.data.classes) if self.data.classes else ()
         predictor = Predictor(self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
         if not names and not predictor.class_names:
             raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
-        texts = predictor.set_classes(names or predictor.class_names, prompts.templates, prompts.descriptions)
+        texts = predictor.set_classes(names or predictor.class_names, templates)
         terminal().print(f"text: {texts.note}")
         terminal().print(f"computed on {predictor.computed}")
         return predictor

@@ -18,7 +18,7 @@ from vitaclip.data.loading.loader import eval_batches
 from vitaclip.data.workers import expect_processes
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluation.background import reads_background
-from vitaclip.evaluation.class_texts import ClassPrompts, ClassTexts, encode_classes
+from vitaclip.evaluation.class_texts import ClassTexts, encode_classes
 from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, DecisionResult, measure
 from vitaclip.evaluation.feature_cache import cached_features
 from vitaclip.evaluation.metrics import EvaluationResult, Scores, summarize
@@ -69,7 +69,7 @@ class Evaluator:
         model: VideoModel,
         runtime: RuntimeConfig,
         data: DataConfig,
-        prompts: ClassPrompts | None = None,
+        templates: Sequence[str] = (),
         dist: DistEnv = SINGLE_PROCESS,
         decision: DecisionConfig | None = None,
         unknown: Sequence[VideoSample] = (),
@@ -80,7 +80,7 @@ class Evaluator:
             model: on its device; its sampling decides the frames, unless the views do.
             runtime: precision.
             data: worker processes, batch size, caches, limits, and what to do about videos that cannot be read.
-            prompts: templates instead of the learned context, and descriptions.
+            templates: texts with one `{}` each, instead of what the model has learned.
             dist: the processes that share the videos; each gets the result of all.
             decision: measure "none of these" and sets of classes too, and make a calibration.
             unknown: videos of no candidate, which are to be rejected.
@@ -92,7 +92,7 @@ class Evaluator:
             raise ValueError(f"the head {model.head.name!r} keeps no features to decide by; ask predict, not eval")
         check_feature_cache(data, model.config)
         self.model = model.prepare(runtime)
-        self._runtime, self._data, self._prompts, self._dist = runtime, data, prompts, dist
+        self._runtime, self._data, self._templates, self._dist = runtime, data, templates, dist
         self._decision, self._unknown = decision, tuple(unknown)
         self._autocast = partial(autocast, runtime, model.device)
         expect_processes(data)
@@ -111,7 +111,7 @@ class Evaluator:
     def encode_texts(self, names: Sequence[str], texts: Sequence[str] | None = None) -> ClassTexts:
         """The candidates; see `encode_classes`."""
         with self._autocast():
-            return encode_classes(self.model, names, self._prompts, texts)
+            return encode_classes(self.model, names, self._templates, texts)
 
     def encode(
         self,
@@ -222,7 +222,7 @@ def evaluate(
     model: VideoModel | str | Path,
     videos: str | Path,
     *,
-    prompts: ClassPrompts | None = None,
+    templates: Sequence[str] = (),
     views: ViewsConfig | None = None,
     runtime: RuntimeConfig | None = None,
     data: DataConfig | None = None,
@@ -232,7 +232,7 @@ def evaluate(
     Args:
         model: the model, or what `VideoModel.from_pretrained` loads, such as `runs/doors`.
         videos: where they are; for the candidates see `read_test_videos`.
-        prompts: templates instead of what the model has learned, and descriptions.
+        templates: texts with one `{}` each, instead of what the model has learned.
         views: how a video is looked at.
         runtime: device and precision.
         data: the names of the classes, workers, batch size, and what to do about broken videos.
@@ -244,5 +244,5 @@ def evaluate(
     runtime, data = runtime or RuntimeConfig(), data or DataConfig()
     loaded = model if isinstance(model, VideoModel) else VideoModel.from_pretrained(model)
     listed = read_test_videos(str(videos), loaded.class_names, data)
-    evaluator = Evaluator(loaded.to(pick_device(runtime.device)), runtime, data, prompts)
+    evaluator = Evaluator(loaded.to(pick_device(runtime.device)), runtime, data, templates)
     return evaluator.run(listed.samples, listed.class_names, views or ViewsConfig()).result
