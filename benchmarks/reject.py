@@ -17,11 +17,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import torch
-from sklearn.metrics import roc_curve
 from torch import Tensor
 
 from vitaclip.evaluation.class_texts import encode_classes
-from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, auroc
+from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, auroc, fpr
 from vitaclip.evaluation.metrics import Scores
 from vitaclip.evaluation.scoring import fuse_views
 from vitaclip.miniature import world
@@ -78,7 +77,6 @@ def rejection(model: VideoModel, features: Features, named: Callable[[str], bool
     texts = encode_classes(model, names)
     model.class_names = ()  # withheld: among them are names of what is unknown
     decider = Decider(model, texts, DecisionConfig(reject=True))
-    assert decider.background is not None
 
     def pick(lists: Sequence[str], wanted: Callable[[str], bool]) -> Tensor:
         rows = [(f, label) for part in lists for f, label in zip(*features[part], strict=True)]
@@ -86,28 +84,26 @@ def rejection(model: VideoModel, features: Features, named: Callable[[str], bool
 
     others = {name for name in world.class_names() if not named(name)} or set(world.novel_classes())
     known, unknown = pick(["known"], names.__contains__), pick(["known", "unseen"], others.__contains__)
-    evidence, none = (decider.evidence(each, "softmax") for each in (known, unknown))
+    weighed = [decider.evidence(each, "softmax") for each in (known, unknown)]
+    (score, share), (none, none_share) = weighed
+    assert decider.background is not None
+    assert share is not None
+    assert none_share is not None
     confidence = [fuse_views(model, each, texts.features).amax(dim=1) for each in (known, unknown)]
-    calibrated = decider.evidence(pick(["calibration"], names.__contains__), "softmax")
-    calibration = Calibration((), (), {name: tuple(each.sort().values.tolist()) for name, each in calibrated.items()})
+    calibrated = decider.evidence(pick(["calibration"], names.__contains__), "softmax").score
+    calibration = Calibration((), (), tuple(calibrated.sort().values.tolist()))
     return {
         "AUROC of the top probability": auroc(*confidence),
-        "of the top logit": auroc(evidence["logit"], none["logit"]),
-        "of background texts": auroc(evidence["known"], none["known"]),
-        "FPR at 95 %": false_positive_rate(evidence["known"], none["known"]),
-        "kept": float((evidence["known"] >= 0.5).double().mean()),
-        "rejected": float((none["known"] < 0.5).double().mean()),
-        "kept, calibrated": 1 - float(calibration.strange(evidence, 0.95).double().mean()),
+        "of the top logit": auroc(*(score - share.clamp_min(1e-30).log() for score, share in weighed)),
+        "of the share beside the background": auroc(share, none_share),
+        "of the evidence": auroc(score, none),
+        "FPR at 95 %": fpr(score, none),
+        "kept": float((share >= 0.5).double().mean()),
+        "rejected": float((none_share < 0.5).double().mean()),
+        "kept, calibrated": 1 - float(calibration.strange(score, 0.95).double().mean()),
         "rejected, calibrated": float(calibration.strange(none, 0.95).double().mean()),
         "background": float(len(decider.background.names)),
     }
-
-
-def false_positive_rate(known: Tensor, unknown: Tensor) -> float:
-    """The fraction of unknown videos that pass where 95 % of the known ones pass."""
-    truth = [1] * len(known) + [0] * len(unknown)
-    rates, recalls, _ = roc_curve(truth, torch.cat([known, unknown]).numpy(), drop_intermediate=False)
-    return float(rates[(recalls >= 0.95).argmax()])
 
 
 def sets(model: VideoModel, features: Features) -> dict[str, float]:
@@ -121,7 +117,7 @@ def sets(model: VideoModel, features: Features) -> dict[str, float]:
     for draw in range(100):
         order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(draw))
         half, other = order.chunk(2)
-        calibration = Calibration.fit(Scores(probabilities[half], labels[half], half), {}, names)
+        calibration = Calibration.fit(Scores(probabilities[half], labels[half], half), torch.empty(0), names)
         for coverage in COVERAGES:
             chosen = calibration.sets(probabilities[other], coverage)
             hit = float(chosen.gather(1, labels[other, None]).double().mean())

@@ -333,8 +333,10 @@ class Predictor:
         if top_k < 1:
             raise ValueError(f"top_k = {top_k}: must be at least 1")
         scores = self.probabilities(features)
-        decided = self.decider.decide(features, scores, self.views.aggregation)
-        known = None if decided.known is None else float(decided.known)
+        decider = self.decider
+        evidence = decider.evidence(features, self.views.aggregation) if decider.rejects else None
+        known = None if evidence is None or evidence.known is None else float(evidence.known)
+        decided = decider.decide(scores, evidence)
         if known is not None and len(self.class_names) == 1:  # a question, whose only other answer is no
             scores = torch.full_like(scores, known)
         best = scores[0].topk(min(top_k, scores.shape[1]))

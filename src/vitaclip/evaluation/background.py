@@ -5,7 +5,7 @@ Axes: K candidates, B background texts, D numbers of a text's feature.
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -60,36 +60,27 @@ def recombined_names(names: Sequence[str]) -> list[str]:
     return found[:: max(1, math.ceil(len(found) / _MOST))]
 
 
-def reads_background(model: VideoModel, texts: ClassTexts) -> bool:
-    """Whether the model can compare other texts as it compares these candidates: not if it learned something for each
-    class that others lack."""
-    head = model.head
-    return bool(texts.templates) if head.per_class else head.learns_texts or head.takes_templates
-
-
 @torch.no_grad()
-def make_background(model: VideoModel, texts: ClassTexts) -> Background:
+def make_background(model: VideoModel, texts: ClassTexts) -> Background | None:
     """The background of some candidates: their recombined names and the other classes that the model was trained on;
-    and, where these are few, names of public data sets that are far from all candidates.
+    and, where these are few, names of public data sets that are far from all candidates. None where no other text
+    compares, because the model learned something for each class, or where it can read none.
 
-    A name with all words of a candidate is a kind of it ("a red heart" of "a heart"), and left out. Names of other
-    sources than the candidates themselves may mean what a candidate means. So a class of the model is left out that is
-    nearer to a candidate than any two candidates or any two of these classes are to each other, and of data sets the
-    nearer half, and those that share a word with a candidate (compare NegLabel, Jiang et al., ICLR 2024, which takes
-    far labels of a dictionary).
-
-    Raises:
-        ValueError: see `reads_background`.
+    A name with all words of a candidate is a kind of it ("a red heart" of "a heart"), and left out. So is one with
+    words that the tower of a small world never read: their features mean nothing, and may lie nearer to every video
+    than what is in it. Names of other sources than the candidates themselves may mean what a candidate means. So a
+    class of the model is left out that is nearer to a candidate than any two candidates or any two of these classes are
+    to each other, and of data sets the nearer half, and those that share a word with a candidate (compare NegLabel,
+    Jiang et al., ICLR 2024, which takes far labels of a dictionary).
     """
-    if not reads_background(model, texts):
-        raise ValueError(
-            f"the head {model.head.name!r} learned something for each class, so that no other text compares; give"
-            " templates, or a calibration"
-        )
+    head = model.head
+    if not (texts.templates if head.per_class else head.learns_texts or head.takes_templates):
+        return None
     asked = [_words(text) for text in {*texts.names, *texts.texts}]
 
-    def new(names: Sequence[str]) -> list[str]:
-        return [name for name in names if not any(words <= _words(name) for words in asked)]
+    def new(names: Iterable[str]) -> list[str]:
+        others = [name for name in names if not any(words <= _words(name) for words in asked)]
+        return [name for name in others if not model.warn_of_words([name], texts.templates)]
 
     def encode(names: Sequence[str]) -> Tensor:
         return model.encode_text(names, texts.templates or None).to(texts.features)
@@ -105,12 +96,12 @@ def make_background(model: VideoModel, texts: ClassTexts) -> Background:
     names, notes = made + trained, [f"{len(made)} recombined names"] * bool(made)
     notes += [f"{len(trained)} other classes of the model"] * bool(trained)
     if len(names) < _ENOUGH:
-        listed = dict.fromkeys(name for data in _CATALOGUE for name in load_dataset_classes(data).prompts)
+        listed = new(dict.fromkeys(name for data in _CATALOGUE for name in load_dataset_classes(data).prompts))
         far = [name for name in listed if not any(words & _words(name) for words in asked)]
-        near = (_unit(encode(far)) @ candidates.T).amax(dim=1)
+        near = (_unit(encode(far)) @ candidates.T).amax(dim=1) if far else torch.empty(0)
         far = [far[n] for n in near.argsort()[: len(far) // 2].tolist()]
-        names, notes = names + far, [*notes, f"{len(far)} names of {', '.join(_CATALOGUE)}"]
-    return Background(tuple(names), encode(names), ", ".join(notes))
+        names, notes = names + far, [*notes, *[f"{len(far)} names of {', '.join(_CATALOGUE)}"] * bool(far)]
+    return Background(tuple(names), encode(names), ", ".join(notes)) if names else None
 
 
 def _words(text: str) -> frozenset[str]:

@@ -4,17 +4,16 @@ Axes: n videos, V views, K candidates.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vitaclip.data.labels import multi_hot
-from vitaclip.evaluation.background import Background, make_background, reads_background
+from vitaclip.evaluation.background import make_background
 from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.evaluation.metrics import Scores
 from vitaclip.evaluation.scoring import Aggregation, fuse_views
@@ -26,6 +25,7 @@ from vitaclip.untrusted import read_json
 NONE_OF_THESE = "none of these"
 _CALIBRATE = "make one from labelled videos: vitaclip eval VIDEOS --model MODEL --save_calibration FILE.json"
 _VIDEOS_AT_A_TIME = 1024
+_LEAST = 1e-30  # of what is taken the logarithm of
 _DIGITS = 9  # of a rank, so that 40 * (1 - 0.9) is 4
 
 
@@ -63,20 +63,23 @@ class Calibration:
     class_names: tuple[str, ...]
     doubt: tuple[float, ...]
     """1 - the probability of the true class, of each video; empty where videos have several labels."""
-    evidence: Mapping[str, tuple[float, ...]]
-    """See `Decider.evidence`."""
+    evidence: tuple[float, ...]
+    """`Evidence.score` of each video."""
+    background: str = ""
+    """Which background texts there were."""
     thresholds: tuple[float, ...] = ()
     """(K,) of each class, where videos have several labels."""
 
     @classmethod
-    def fit(cls, scores: Scores, evidence: Mapping[str, Tensor], class_names: Sequence[str]) -> "Calibration":
-        """From the scores of labelled videos, and their evidence."""
-        listed = {name: tuple(values.sort().values.tolist()) for name, values in evidence.items()}
+    def fit(cls, scores: Scores, evidence: Tensor, class_names: Sequence[str], background: str = "") -> "Calibration":
+        """From the scores (n, K) of labelled videos, and their evidence (n,)."""
+        doubt, thresholds = torch.empty(0), torch.empty(0)
         if scores.labels.dim() == 2:
-            hot = multi_hot(scores.labels, len(class_names))
-            return cls(tuple(class_names), (), listed, tuple(best_thresholds(scores.probabilities, hot).tolist()))
-        doubt = 1 - scores.probabilities.gather(1, scores.labels[:, None])[:, 0]
-        return cls(tuple(class_names), tuple(doubt.sort().values.tolist()), listed)
+            thresholds = best_thresholds(scores.probabilities, multi_hot(scores.labels, len(class_names)))
+        else:
+            doubt = 1 - scores.probabilities.gather(1, scores.labels[:, None])[:, 0]
+        ascending = (tuple(values.sort().values.tolist()) for values in (doubt, evidence))
+        return cls(tuple(class_names), *ascending, background, tuple(thresholds.tolist()))
 
     @classmethod
     def read(cls, file: str | Path) -> "Calibration":
@@ -107,24 +110,27 @@ class Calibration:
             )
         return 1 - probabilities <= self.doubt[rank - 1]
 
-    def strange(self, evidence: Mapping[str, Tensor], keep: float) -> Tensor:
+    def strange(self, evidence: Tensor, keep: float) -> Tensor:
         """Which videos (n,) have less evidence than videos of the candidates mostly have. At least the fraction `keep`
-        of such videos stays; each kind of evidence may spend an equal part of the rest."""
-        kinds = [name for name in self.evidence if name in evidence]
-        verdicts = []
-        for name in kinds:
-            known = self.evidence[name]
-            rank = math.floor(round((len(known) + 1) * (1 - keep) / len(kinds), _DIGITS))
-            verdicts.append(evidence[name] < (known[rank - 1] if rank else -math.inf))
-        return torch.stack(verdicts).any(dim=0)
+        of such videos stays."""
+        rank = math.floor(round((len(self.evidence) + 1) * (1 - keep), _DIGITS))
+        return evidence < (self.evidence[rank - 1] if rank else -math.inf)
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What is said of n videos."""
+class Evidence(NamedTuple):
+    """What speaks for the candidates being right at all, of n videos."""
 
+    score: Tensor
+    """(n,) the higher, the likelier that it is one of the candidates: the highest logit of any (the energy of Liu et
+    al., NeurIPS 2020, at low temperature), and with a background the logarithm of `known` added. The background tells
+    what texts can name, the logit also what none names."""
     known: Tensor | None
     """(n,) how much of the probability is left to the candidates beside background texts, if there are any."""
+
+
+class Decisions(NamedTuple):
+    """What is said of n videos."""
+
     rejected: Tensor
     """(n,) bool: none of the candidates."""
     chosen: Tensor | None
@@ -134,48 +140,66 @@ class Decisions:
 class Decider:
     """Decides as a config says, for some candidates."""
 
-    def __init__(self, model: VideoModel, texts: ClassTexts, config: DecisionConfig) -> None:
-        """Raises:
-        ValueError: for a calibration of other candidates, or background texts that the model cannot read.
+    def __init__(self, model: VideoModel, texts: ClassTexts, config: DecisionConfig, *, measured: bool = False) -> None:
+        """Read the calibration, and find the background.
+
+        Args:
+            model: compares.
+            texts: the candidates.
+            config: what is asked for.
+            measured: decide on "none of these" wherever the model can, whether asked for or not.
+
+        Raises:
+            ValueError: for a calibration of other candidates, or nothing to reject by.
         """
-        self.model, self.texts, self.config = model, texts, config
-        self.calibration = Calibration.read(config.calibration) if config.calibration else None
-        if self.calibration and self.calibration.class_names != texts.names:
-            raise ValueError(f"{config.calibration}: is of other classes than these {len(texts.names)}; {_CALIBRATE}")
-        if config.multi_label and self.calibration and not self.calibration.thresholds:
-            raise ValueError(f"{config.calibration}: is of videos with one label each; calibrate on some with several")
-        reads = reads_background(model, texts)
-        self.rejects = config.reject or (len(texts.names) == 1 and reads)
-        needed = self.rejects and (reads or self.calibration is None)
-        self.background: Background | None = make_background(model, texts) if needed else None
+        self.model, self.texts, self.config, file = model, texts, config, config.calibration
+        self.calibration = Calibration.read(file) if file else None
+        asked = config.reject or measured or len(texts.names) == 1
+        self.background = make_background(model, texts) if asked else None
+        self.note = self.background.note if self.background else ""
+        self.rejects = asked and (self.background is not None or self.calibration is not None)
+        if config.reject and not self.rejects:
+            raise ValueError(
+                f"reject: the head {model.head.name!r} can read no text beside these {len(texts.names)} candidates that"
+                " could stand for other videos; give templates, more candidates, or a calibration"
+            )
+        if self.calibration is None:
+            return
+        if self.calibration.class_names != texts.names:
+            raise ValueError(f"{file}: is of other classes than these {len(texts.names)}; {_CALIBRATE}")
+        if self.rejects and self.calibration.background != self.note:
+            made, here = (note or "no background" for note in (self.calibration.background, self.note))
+            raise ValueError(f"{file}: was made beside {made}, here there is {here}; {_CALIBRATE}")
+        if config.multi_label and not self.calibration.thresholds:
+            raise ValueError(f"{file}: is of videos with one label each; calibrate on some with several")
 
     @torch.no_grad()
-    def evidence(self, features: Tensor, aggregation: Aggregation) -> dict[str, Tensor]:
-        """What speaks for the candidates being right at all, (n,) each, from features (n, V, ...): `known`, the part of
-        the probability that they have beside the background; `logit`, the highest logit of any, which needs none."""
-        found: dict[str, list[Tensor]] = defaultdict(list)
-        text = self.texts.features
-        for some in features.split(_VIDEOS_AT_A_TIME):
+    def evidence(self, features: Tensor, aggregation: Aggregation) -> Evidence:
+        """What speaks for the candidates, from features (n, V, ...)."""
+        text, scores, known = self.texts.features, [torch.empty(0)], [torch.empty(0)]
+        for some in features.split(_VIDEOS_AT_A_TIME) if len(features) else ():
             logits = self.model.logits(some.to(text).flatten(end_dim=1), text).unflatten(0, some.shape[:2])
-            found["logit"].append(logits.mean(dim=1).amax(dim=1).float().cpu())
-            if self.background is not None:
+            scores.append(logits.mean(dim=1).amax(dim=1).float().cpu())
+            if self.background:
                 joint = fuse_views(self.model, some, torch.cat([text, self.background.features]), aggregation)
-                found["known"].append(joint[:, : len(text)].sum(dim=1) / joint.sum(dim=1))
-        return {name: torch.cat(parts) for name, parts in found.items()}
+                known.append(joint[:, : len(text)].sum(dim=1) / joint.sum(dim=1))
+        score, shares = torch.cat(scores), torch.cat(known)
+        return Evidence(score + shares.clamp_min(_LEAST).log(), shares) if self.background else Evidence(score, None)
 
-    def decide(self, features: Tensor, probabilities: Tensor, aggregation: Aggregation) -> Decisions:
-        """Decide on n videos from their features (n, V, ...) and probabilities (n, K)."""
+    def decide(self, probabilities: Tensor, evidence: Evidence | None) -> Decisions:
+        """Decide on n videos from their probabilities (n, K) and evidence, which `rejects` needs."""
         config, calibration = self.config, self.calibration
-        known, rejected, chosen = None, torch.zeros(len(features), dtype=torch.bool), None
-        if self.rejects:
-            evidence = self.evidence(features, aggregation)
-            known = evidence.get("known")
-            rejected = calibration.strange(evidence, config.keep) if calibration else evidence["known"] < 0.5
+        rejected, chosen = torch.zeros(len(probabilities), dtype=torch.bool), None
+        if self.rejects and evidence is not None:
+            if calibration:
+                rejected = calibration.strange(evidence.score, config.keep)
+            elif evidence.known is not None:
+                rejected = evidence.known < 0.5
         if calibration and config.multi_label:
             chosen = probabilities >= torch.tensor(calibration.thresholds)
         elif calibration and config.coverage:
             chosen = calibration.sets(probabilities, config.coverage)
-        return Decisions(known, rejected, chosen)
+        return Decisions(rejected, chosen)
 
 
 @dataclass(frozen=True)
@@ -189,7 +213,9 @@ class DecisionResult:
     rejected: float | None = None
     """Of videos of no candidate, those that were."""
     auroc: float | None = None
-    """How often a video of the candidates is more known than one of none."""
+    """How often a video of the candidates has more evidence than one of none."""
+    fpr: float | None = None
+    """Of videos of no candidate, those with as much evidence as 95 % of the others have."""
     coverage: float | None = None
     """Videos whose set holds the true class."""
     mean_size: float | None = None
@@ -203,6 +229,7 @@ class DecisionResult:
             "videos of the candidates kept": self.kept,
             "others rejected": self.rejected,
             "AUROC": self.auroc,
+            "false-positive rate at 95 %": self.fpr,
         }
         told = [f"{self.background} beside them"] * bool(self.background)
         told += [f"{name} {share:.2%}" for name, share in rejects.items() if share is not None]
@@ -215,20 +242,25 @@ class DecisionResult:
         return {name: text for name, text in found.items() if text}
 
 
-def measure(scores: Scores, decisions: Decisions, unknown: Decisions | None, note: str = "") -> DecisionResult:
-    """Compare decisions with the labels of the videos, and with those on videos of no candidate."""
-    found: dict[str, Any] = {}
-    if decisions.known is not None:
-        found |= {"background": note, "kept": 1 - float(decisions.rejected.double().mean())}
-        if unknown is not None and unknown.known is not None:
-            found["rejected"] = float(unknown.rejected.double().mean())
-            found["auroc"] = auroc(decisions.known, unknown.known)
-    if decisions.chosen is not None:
+def measure(
+    decider: Decider, scores: Scores, evidence: Evidence, unknown: tuple[Tensor, Evidence] | None = None
+) -> DecisionResult:
+    """How good decisions are: on labelled videos, and on the probabilities and the evidence of videos of no candidate
+    (`unknown`)."""
+    found: dict[str, Any] = {"background": decider.note}
+    rejected, chosen = decider.decide(scores.probabilities, evidence)
+    if decider.rejects:
+        found["kept"] = 1 - float(rejected.double().mean())
+    if unknown:
+        found["auroc"], found["fpr"] = auroc(evidence.score, unknown[1].score), fpr(evidence.score, unknown[1].score)
+        if decider.rejects:
+            found["rejected"] = float(decider.decide(*unknown).rejected.double().mean())
+    if chosen is not None:
         hot = multi_hot(scores.labels, scores.probabilities.shape[1]).bool()
-        hits = float((hot & decisions.chosen).sum())
-        found["mean_size"] = float(decisions.chosen.sum(dim=1).double().mean())
+        hits = float((hot & chosen).sum())
+        found["mean_size"] = float(chosen.sum(dim=1).double().mean())
         if scores.labels.dim() == 2:
-            found["f1"] = 2 * hits / max(1.0, float(hot.sum() + decisions.chosen.sum()))
+            found["f1"] = 2 * hits / max(1.0, float(hot.sum() + chosen.sum()))
         else:
             found["coverage"] = hits / len(hot)
     return DecisionResult(**found)
@@ -239,6 +271,12 @@ def auroc(positive: Tensor, negative: Tensor) -> float:
     below = torch.searchsorted(negative.sort().values, positive, right=False)
     not_above = torch.searchsorted(negative.sort().values, positive, right=True)
     return float((below + not_above).double().mean()) / 2 / len(negative)
+
+
+def fpr(positive: Tensor, negative: Tensor, recall: float = 0.95) -> float:
+    """The fraction of negative scores that pass where this fraction of the positive ones does."""
+    passing = math.ceil(round(len(positive) * recall, _DIGITS))
+    return float((negative >= positive.sort(descending=True).values[passing - 1]).double().mean())
 
 
 def best_thresholds(probabilities: Tensor, hot: Tensor) -> Tensor:

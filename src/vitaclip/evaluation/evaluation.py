@@ -17,7 +17,6 @@ from vitaclip.data.loading.dataset import EvalDataset
 from vitaclip.data.loading.loader import eval_batches
 from vitaclip.data.workers import expect_processes
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
-from vitaclip.evaluation.background import reads_background
 from vitaclip.evaluation.class_texts import ClassTexts, encode_classes
 from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, DecisionResult, measure
 from vitaclip.evaluation.feature_cache import cached_features
@@ -176,17 +175,16 @@ class Evaluator:
     ) -> Evaluated:
         """Add how good the decisions are, and what later ones can go by; "none of these" wherever the model can."""
         with self._autocast():
-            rejects = config.reject or reads_background(self.model, texts)
-            decider = Decider(self.model, texts, replace(config, reject=rejects))
+            decider = Decider(self.model, texts, config, measured=True)
         scores, aggregation, unknown = evaluated.scores, videos.views.aggregation, None
-        decisions = decider.decide(videos.features, scores.probabilities, aggregation)
+        evidence = decider.evidence(videos.features, aggregation)
         if self._unknown:
             others = self.encode(self._unknown, videos.views, [texts]).features
-            unknown = decider.decide(others, fuse_views(self.model, others, texts.features, aggregation), aggregation)
-        evidence = decider.evidence(videos.features, aggregation)
-        note = decider.background.note if decider.background else ""
-        measured = measure(scores, decisions, unknown, note)
-        return replace(evaluated, decision=measured, calibration=Calibration.fit(scores, evidence, texts.names))
+            probabilities = fuse_views(self.model, others, texts.features, aggregation)
+            unknown = probabilities, decider.evidence(others, aggregation)
+        measured = measure(decider, scores, evidence, unknown)
+        calibration = Calibration.fit(scores, evidence.score, texts.names, decider.note)
+        return replace(evaluated, decision=measured, calibration=calibration)
 
     def num_own_videos(self, count: int) -> int:
         """How many of `count` videos this process embeds."""
