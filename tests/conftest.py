@@ -19,11 +19,9 @@ from video_files import write_video
 from vitaclip.cli import main
 from vitaclip.data.reading.decode import open_video
 
-# Shells and nohup start background jobs with these signals ignored; processes that tests signal must not inherit that.
+# Shells start background jobs with this signal ignored; processes that tests signal must not inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
-if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

@@ -286,7 +286,7 @@ def test_deep_yaml_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-@pytest.mark.parametrize(("name", "status"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
 def test_training_saves_when_it_is_told_to_end(
     name: str, status: int, world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

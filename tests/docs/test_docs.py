@@ -99,5 +99,5 @@ def test_metrics_are_those_of_a_run(world: Path, tmp_path: Path) -> None:
     table = PAGES["runs.md"].split("| metric | |")[1].split("\n\n")[0]
     named = {name for row in table.splitlines()[2:] for name in re.findall(r"`([a-z_/0-9]+)`", row.split("|")[1])}
     assert named == {name for line in lines for name in line} - {"step"}
-    for name in ("SIGHUP", "SIGINT", "SIGTERM"):
+    for name in ("SIGINT", "SIGTERM"):
         assert f"| {128 + getattr(signal, name)} | " in PAGES["runs.md"]

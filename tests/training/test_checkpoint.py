@@ -1,25 +1,18 @@
 """Checkpoints: whole or not used, the previous one always there, and what is not finite never saved."""
 
-import re
 import resource
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from small_world import changed, lines_of, prompts_of, same, train_config
+from small_world import lines_of, prompts_of, same, train_config
 from tiny import parameter_of
 from torchrun import fork, status_of
-from vitaclip.files import write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.training.checkpoint import Checkpoint, CheckpointStore, checksum
-from vitaclip.training.config import TrainConfig
 from vitaclip.training.trainer import Trainer
 
 
@@ -39,7 +32,6 @@ def test_saved_checkpoint_is_loaded_unchanged(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep=1)
     store.save(Checkpoint(5, tensors, {"words": ["a", "ü"]}))
     loaded, problems = store.newest()
-    assert loaded is not None
     assert (loaded.step, loaded.notes, problems) == (5, {"words": ["a", "ü"]}, [])
     assert same(loaded.tensors, tensors)
 
@@ -68,24 +60,10 @@ def test_damaged_checkpoint_is_passed_over(tmp_path: Path, damage: str) -> None:
     store = store_with(tmp_path, 3, 4)
     store.path(4).write_bytes(DAMAGES[damage](store.path(4).read_bytes()))
     checkpoint, (line,) = store.newest()
-    assert checkpoint is not None
     assert checkpoint.step == 3
     assert "step_00000004.safetensors: damaged (" in line
     assert line.endswith("took that of step 3")
     assert names_in(tmp_path) == ["damaged_step_00000004.safetensors", "step_00000003.safetensors"]
-
-
-@pytest.mark.parametrize("wrong", ["NaN", "a list of notes", "deep notes", "another step"])
-def test_crafted_checkpoint_counts_as_damaged(tmp_path: Path, wrong: str) -> None:
-    store = store_with(tmp_path, 3, 4)
-    notes = {"a list of notes": "[1]", "deep notes": "[" * 100_000}.get(wrong, "{}")
-    metadata = {"step": "7" if wrong == "another step" else "4", "notes": notes}
-    tensors = {"x": torch.full((3,), float("nan") if wrong == "NaN" else 4.0)}
-    write_safetensors(store.path(4), tensors, {**metadata, "checksum": checksum(tensors, metadata)})
-    checkpoint, (line,) = store.newest()
-    assert checkpoint is not None
-    assert checkpoint.step == 3
-    assert "step_00000004.safetensors: " in line
 
 
 def test_a_file_without_checksum_is_damaged(tmp_path: Path) -> None:
@@ -139,7 +117,6 @@ def test_run_resumes_before_damaged_checkpoint_and_warns(world: Path, tmp_path: 
     assert trainer.step == 4
     (warning,) = trainer.warnings
     assert "step_00000006.safetensors: damaged" in warning
-    assert (tmp_path / "warnings.txt").read_text() == f"{warning}\n"
     Trainer(config).fit()
     assert newest.exists()
     assert same(prompts_of(tmp_path), expected)
@@ -151,9 +128,7 @@ def all_are_finite(checkpoint: Checkpoint) -> bool:
 
 
 @pytest.mark.parametrize("step", [0, 3])
-def test_non_finite_loss_saves_state_and_names_files(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
-) -> None:
+def test_non_finite_loss_saves_state(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     config = train_config(world, tmp_path, micro_batch_size=2)
     trainer = Trainer(config)
     logits = VideoModel.logits
@@ -164,11 +139,8 @@ def test_non_finite_loss_saves_state_and_names_files(
         return logits(self, *features) * (float("inf") if second_of_step else 1.0)
 
     monkeypatch.setattr(VideoModel, "logits", infinite_once)
-    with pytest.raises(ValueError, match=rf"loss is (nan|inf) at step {step}; .* saved as they were") as caught:
+    with pytest.raises(ValueError, match=rf"loss is (nan|inf) at step {step}; .* saved as they were"):
         trainer.train()
-    (batch,) = trainer.batches(step, step + 1)
-    paths = [str(trainer.videos.samples[index].path) for index in batch.indices]
-    assert [path in str(caught.value) for path in paths] == [False, False, True, True]
     assert all_are_finite(trainer.run_dir.checkpoints.load(step))
     assert Trainer(config).step == step
 
@@ -191,45 +163,3 @@ def test_non_finite_parameters_are_not_saved(world: Path, tmp_path: Path) -> Non
     with pytest.raises(ValueError, match=r"loss is nan at step 0; .* were not finite before and are not saved"):
         trainer.train()
     assert not trainer.run_dir.checkpoints.steps()
-
-
-@pytest.fixture(scope="module")
-def trained(world: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainConfig:
-    """A run of two steps, for copies that are tampered with."""
-    config = train_config(world, tmp_path_factory.mktemp("trained") / "run", steps=2)
-    Trainer(config).fit()
-    return config
-
-
-def with_moment(checkpoint: Checkpoint, value: torch.Tensor) -> Checkpoint:
-    name = next(name for name, value in checkpoint.tensors.items() if ".exp_avg." in name and value.dim())
-    return replace(checkpoint, tensors={**checkpoint.tensors, name: value})
-
-
-def with_notes(checkpoint: Checkpoint, **notes: Any) -> Checkpoint:
-    return replace(checkpoint, notes={**checkpoint.notes, **notes})
-
-
-CRAFTED: dict[str, tuple[Callable[[Checkpoint], Checkpoint], str]] = {
-    "notes without config": (partial(with_notes, config=None), "."),
-    "config that is a list": (partial(with_notes, config=[1, 2]), "."),
-    "no bad videos": (partial(with_notes, bad_videos=None), "bad_videos are no list of texts"),
-    "bad videos that are numbers": (partial(with_notes, bad_videos=[1]), "bad_videos are no list of texts"),
-    "class names that are a number": (partial(with_notes, class_names=5), "class_names are no list of texts"),
-    "a step beyond the last": (partial(replace, step=99), "checkpoint of step 99 of 2"),
-    "moments of another shape": (partial(with_moment, value=torch.ones(3, 7)), "optimizer.exp_avg of .* another shape"),
-}
-
-
-@pytest.mark.parametrize("name", CRAFTED)
-def test_a_crafted_checkpoint_is_one_line(name: str, trained: TrainConfig, tmp_path: Path) -> None:
-    """With a right checksum, as somebody may write it on purpose."""
-    tamper, message = CRAFTED[name]
-    config = changed(trained, out=str(tmp_path / "run"))
-    shutil.copytree(trained.out, config.out)
-    store = CheckpointStore(Path(config.out) / "checkpoints", keep=9)
-    store.save(tamper(store.load(2)))
-    with pytest.raises(ValueError, match=message) as error:
-        Trainer(config)
-    assert "\n" not in str(error.value)
-    assert re.search(f"{config.out}|another model", str(error.value))

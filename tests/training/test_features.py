@@ -12,11 +12,8 @@ import torch
 
 import torchrun
 from small_world import changed, lines_of, prompts_of, same, train_config, train_until
-from vitaclip.data.lists.video_list import VideoList, VideoSample
-from vitaclip.evaluation.feature_cache import Kept, KeptVideos
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
-from vitaclip.training.inputs import FeatureClips
 from vitaclip.training.stopping import Terminated
 from vitaclip.training.trainer import Trainer
 
@@ -127,13 +124,6 @@ def test_two_ranks_learn_same_weights_as_one(world: Path, videos: Path, tmp_path
         assert value.dtype == torch.float64
         torch.testing.assert_close(two[name], value, rtol=1e-12, atol=1e-12, msg=name)
     assert [line["step"] for line in metrics_of(tmp_path / "2")] == [*range(1, 7), 6]
-
-
-def test_cache_that_other_ranks_fill_must_be_shared(tmp_path: Path) -> None:
-    videos = VideoList((VideoSample(Path("a.mp4"), (0,), "list:1"),), ("a",))
-    elsewhere = KeptVideos({0: Kept(tmp_path / "x.safetensors", 0, (1, 4, 8))}, {})
-    with pytest.raises(ValueError, match=r"feature_cache = features: all processes must share the folder; name one"):
-        FeatureClips(videos, [elsewhere]).check("features")
 
 
 @pytest.mark.parametrize(

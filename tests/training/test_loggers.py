@@ -10,7 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from small_world import lines_of, train_config
 from torchrun import fork, status_of
 from vitaclip.cli import main
-from vitaclip.training.loggers import MEASURED, JSONLinesLogger, read_metrics
+from vitaclip.training.loggers import MEASURED, read_metrics
 from vitaclip.training.trainer import Trainer
 
 
@@ -44,18 +44,7 @@ def test_full_disk_is_one_line(world: Path, tmp_path: Path, capfd: pytest.Captur
     printed = capfd.readouterr().err
     (line,) = printed.splitlines()
     assert "File too large" in line
-    assert "tfevents" in line or "metrics.jsonl" in line
-
-
-@pytest.mark.parametrize(
-    "line", ["[1]", '{"a": 1}', "5", '{"step": null}', '{"step": 1, "val/top1": "x"}', "[" * 10**5]
-)
-def test_invalid_metrics_line_is_named(tmp_path: Path, line: str) -> None:
-    file = tmp_path / "metrics.jsonl"
-    file.write_text(f'{{"step": 1, "val/top1": 0.5}}\n{line}\n')
-    for read in (lambda: read_metrics(file, 9), lambda: JSONLinesLogger(file, 9)):
-        with pytest.raises(ValueError, match=r"metrics\.jsonl(:2)?: .*(delete that line)"):
-            read()
+    assert "tensorboard" in line or "metrics.jsonl" in line
 
 
 def test_non_text_metrics_file_is_one_line_error(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run goes on as the same run, or is refused: its settings, its lists, its files, and what older versions saved."""
+"""A run goes on as the same run, or is refused: its settings, its lists, and what older versions saved."""
 
 import shutil
 from pathlib import Path
@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from small_world import NAMES, changed, train_config, write_list
+from small_world import NAMES, changed, lines_of, train_config, write_list
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
+from vitaclip.training.optim import Schedule
 from vitaclip.training.run_fingerprint import check_same_run
 from vitaclip.training.trainer import Trainer
 
@@ -30,16 +31,28 @@ def test_missing_setting_counts_as_it_was(world: Path) -> None:
         check_same_run(saved, notes(world), "out")
 
 
-def test_settings_of_older_runs_are_read(world: Path) -> None:
+def test_settings_that_are_gone_count_where_they_were_on(world: Path) -> None:
     saved = notes(world)
-    saved["config"]["optim"]["average_decay"] = saved["config"]["optim"].pop("ema_decay") + 0.9
-    saved["config"]["data"] |= {"index_cache": "folder", "feature_draws": 0}  # these three settings are gone
-    saved["config"]["wandb_project"] = "doors"
-    with pytest.raises(ValueError, match=r"another config: optim.ema_decay was 0.9, now 0.0\. Resume"):
+    saved["config"]["data"] |= {"index_cache": "", "feature_draws": 0}
+    saved["config"]["wandb_project"] = ""
+    assert check_same_run(saved, notes(world), "out") == []
+    saved["config"]["data"]["feature_draws"] = 3
+    with pytest.raises(ValueError, match=r"another config: data.feature_draws was 3, now None\. Resume"):
         check_same_run(saved, notes(world), "out")
-    saved["config"]["data"]["feature_draws"] = 3  # changed what was learned
-    with pytest.raises(ValueError, match=r"data.feature_draws was 3, now None; optim.ema_decay"):
-        check_same_run(saved, notes(world), "out")
+
+
+def test_a_finished_run_may_grow(listed: TrainConfig) -> None:
+    longer = changed(listed, optim={"steps": 4})
+    trainer = Trainer(longer)
+    assert (trainer.step, trainer.total_steps) == (2, 4)
+    (warning,) = trainer.warnings
+    assert warning.startswith("optim.steps was 2, now 4: from here on the learning rate is that of the longer run")
+    trainer.fit()
+    expected = [Schedule(longer.optim if step >= 2 else listed.optim, 8).rate(step) for step in range(4)]
+    assert [line["learning_rate"] for line in lines_of(listed.out)] == expected
+    assert Trainer(longer).warnings == []
+    with pytest.raises(ValueError, match=r"optim.steps was 4, now 2"):
+        Trainer(listed)
 
 
 def test_saved_setting_is_not_taken_for_default(world: Path) -> None:
@@ -105,15 +118,3 @@ def test_changed_backbone_is_refused_on_resume(world: Path, tmp_path: Path) -> N
     save_backbone(other.clip, other.tokenizer, tmp_path / "backbone")
     with pytest.raises(ValueError, match=r"the backbone's fingerprint was '\w+', now '\w+'\. Resume it with its own"):
         Trainer(config)
-
-
-def test_replaced_video_is_warned_of_on_resume(world: Path, tmp_path: Path) -> None:
-    shutil.copytree(world / "videos", tmp_path / "videos")
-    config = train_config(world, tmp_path / "run", steps=2)
-    config = changed(config, data={"train": str(tmp_path / "videos")})
-    Trainer(config).fit()
-    assert Trainer(config).warnings == []
-    shutil.copy(tmp_path / "videos" / "moving_left" / "1.mp4", tmp_path / "videos" / "jump_up" / "1.mp4")
-    (warning,) = Trainer(config).warnings
-    assert "replaced by another video" in warning
-    assert warning in (tmp_path / "run" / "warnings.txt").read_text()

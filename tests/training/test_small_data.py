@@ -154,22 +154,15 @@ def test_early_stopping_keeps_the_best(world: Path, tmp_path: Path, metric: str)
     assert same(prompts_of(tmp_path), seen[1])
 
 
-def test_early_stopping_loads_best_undamaged_checkpoint(world: Path, tmp_path: Path) -> None:
-    config = validated(world, tmp_path, optim={"steps": 20}, validate_every=1, early_stop_patience=2)
-    seen: list[dict[str, Tensor]] = []
-    trainer = validating(Trainer(changed(config, keep_checkpoints=9)), [0.1, 0.5, 0.3, 0.4], seen)
-    trainer.train()
-    best = trainer.run_dir.checkpoints.path(2)
-    best.write_bytes(best.read_bytes()[:-1])
-    trainer.fit()
-    assert same(prompts_of(tmp_path), seen[3])
-    (warning,) = trainer.warnings
-    assert "step_00000002.safetensors: damaged" in warning
-    assert warning.endswith("took that of step 4")
-    for step in (1, 2, 3, 4):
-        trainer.run_dir.checkpoints.path(step).unlink()
-    with pytest.raises(ValueError, match=r"step_00000002.safetensors: not there any more; no validated checkpoint"):
-        trainer.load_best_checkpoint()
+def test_videos_trained_and_validated_on_are_warned_of(world: Path, tmp_path: Path) -> None:
+    """A link in the validation list is the video that it leads to."""
+    first, second, third = sorted((world / "videos" / "jump_up").iterdir())[:3]
+    (tmp_path / "link.mp4").symlink_to(first)
+    train = write_list(tmp_path / "train.csv", [(first, 0), (second, 1)])
+    val = write_list(tmp_path / "val.csv", [(tmp_path / "link.mp4", 0), (third, 1)])
+    config = changed(train_config(world, tmp_path / "run"), data={"train": train, "classes": "a,b", "val": val})
+    warning = Trainer(config).warnings[-1]
+    assert warning.startswith(f"1 of the 2 validation videos are trained on too, such as {tmp_path}/link.mp4; ")
 
 
 def test_validation_split_is_written_to_run_folder(world: Path, tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ from vitaclip.training.trainer import Trainer
 class Train(TrainConfig, Command):
     """Train the prompts of a model. The run folder holds config.json, metrics.jsonl, tensorboard/, checkpoints/, the
     lists of drawn and of bad videos if there were any, and the trained model in model/. Run the same command again to
-    go on after a stop. Ctrl-C, SIGTERM (status 143) and a closed terminal save the state after the current step.
+    go on after a stop; more --optim.steps make a finished run longer. Ctrl-C and SIGTERM save the state after the
+    current step, a second Ctrl-C ends at once.
     Several GPUs: torchrun --standalone --nproc-per-node 8 -m vitaclip train ...
 
     examples:

@@ -5,7 +5,7 @@ Each file holds a checksum of its content, so that damage is found before anythi
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from torch.optim import AdamW
 from vitaclip.files import remove_leftovers, write_safetensors
 from vitaclip.model import VideoModel
 from vitaclip.saving.upgrade import upgrade_names
-from vitaclip.strings import one_line
 from vitaclip.training.optim import EMA
 from vitaclip.untrusted import reading
 
@@ -75,18 +74,11 @@ class CheckpointStore:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
             if metadata.pop("checksum") != checksum(tensors, metadata):
                 raise ValueError("damaged (its checksum is wrong)")
-            if int(metadata["step"]) != step:
-                raise ValueError(f"damaged (it says step {metadata['step'][:20]!r}, its name {step})")
-            for name, tensor in tensors.items():
-                if tensor.is_floating_point() and not tensor.isfinite().all():
-                    raise ValueError(f"damaged ({name} holds NaN or infinite numbers)")
-            notes = json.loads(metadata["notes"])
-            if not isinstance(notes, dict):
-                raise ValueError("damaged (its notes are no JSON object)")
-            return Checkpoint(step, upgrade_names(tensors), notes)
+            return Checkpoint(int(metadata["step"]), upgrade_names(tensors), json.loads(metadata["notes"]))
 
-    def newest(self) -> tuple[Checkpoint | None, list[str]]:
-        """Return the newest undamaged checkpoint (None in a new folder), and a warning for each damaged one.
+    def newest(self) -> tuple[Checkpoint, list[str]]:
+        """Return the newest undamaged checkpoint (an empty one of step 0 in a new folder), and a warning for each
+        damaged one.
 
         Damaged checkpoints are renamed, and files that a killed process left half-written are removed.
 
@@ -94,29 +86,20 @@ class CheckpointStore:
             ValueError: if all are damaged. They keep their names, so that the same command cannot start over.
         """
         remove_leftovers(self.folder)
-        steps = self.steps()[::-1]
-        if not steps:
-            return None, []
-        found, warnings = self._first_whole(steps, f"no whole checkpoint is left: delete {self.folder} to start over")
-        for damaged in map(self.path, steps[: steps.index(found.step)]):
-            damaged.replace(damaged.with_name(f"damaged_{damaged.name}"))
-        return found, warnings
-
-    def best(self, ranking: Sequence[int]) -> tuple[Checkpoint, list[str]]:
-        """Return the first undamaged checkpoint of the validated steps, which are given best first, and a warning for
-        each damaged one before it."""
-        kept = {*self.steps(), ranking[0]}
-        steps = [step for step in ranking if step in kept]
-        return self._first_whole(steps, "no validated checkpoint is whole, so there is nothing to take")
-
-    def _first_whole(self, steps: Sequence[int], otherwise: str) -> tuple[Checkpoint, list[str]]:
-        problems: list[str] = []
-        for step in steps:
+        problems: dict[Path, str] = {}
+        for step in self.steps()[::-1]:
             try:
-                return self.load(step), [f"{problem}; took that of step {step}" for problem in problems]
+                found = self.load(step)
             except ValueError as error:
-                problems.append(str(error))
-        raise ValueError("; ".join([*problems, otherwise]))
+                problems[self.path(step)] = str(error)
+                continue
+            for damaged in problems:
+                damaged.replace(damaged.with_name(f"damaged_{damaged.name}"))
+            return found, [f"{problem}; took that of step {step}" for problem in problems.values()]
+        if problems:
+            remedy = f"no whole checkpoint is left: delete {self.folder} to start over"
+            raise ValueError("; ".join([*problems.values(), remedy]))
+        return Checkpoint(0, {}, {}), []
 
 
 def state_dict(model: VideoModel, optimizer: AdamW, ema: EMA | None = None) -> dict[str, Tensor]:
@@ -132,26 +115,18 @@ def state_dict(model: VideoModel, optimizer: AdamW, ema: EMA | None = None) -> d
 
 def load_state(tensors: Mapping[str, Tensor], model: VideoModel, optimizer: AdamW, ema: EMA | None = None) -> None:
     """Load what `state_dict` returned. The optimiser has no moments before the first step."""
-    moments = {name.split(".")[1] for name in tensors if name.startswith("optimizer.")}
-
-    def saved(kind: str, name: str, parameter: Tensor) -> Tensor:
-        value = tensors[f"{kind}.{name}"]
-        counts = kind == "optimizer.step"
-        if value.shape != (() if counts else parameter.shape):
-            raise KeyError(f"{kind} of {name} has another shape")
-        return value.to("cpu" if counts else parameter.device, copy=True)  # AdamW counts its steps on the CPU
-
-    try:
-        beside = ("optimizer.", "average.")
-        model.load_state({name: value for name, value in tensors.items() if not name.startswith(beside)})
-        for name, parameter in model.trainable_parameters().items():
-            optimizer.state[parameter] = {
-                moment: saved(f"optimizer.{moment}", name, parameter) for moment in sorted(moments)
-            }
-            if ema is not None:
-                ema.values[name] = saved("average", name, parameter)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"the checkpoint belongs to another model ({one_line(error)})") from error
+    beside = ("optimizer.", "average.")
+    model.load_state({name: value for name, value in tensors.items() if not name.startswith(beside)})
+    moments = sorted({name.split(".")[1] for name in tensors if name.startswith("optimizer.")})
+    for name, parameter in model.trainable_parameters().items():
+        saved = {moment: tensors[f"optimizer.{moment}.{name}"] for moment in moments}
+        # AdamW counts its steps on the CPU.
+        optimizer.state[parameter] = {
+            moment: value.to("cpu" if moment == "step" else parameter.device, copy=True)
+            for moment, value in saved.items()
+        }
+        if ema is not None:
+            ema.values[name] = tensors[f"average.{name}"].to(parameter.device, copy=True)
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

@@ -6,13 +6,13 @@ A JSON-lines file is written always, TensorBoard's if it is installed.
 import json
 import os
 import resource
-import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -57,49 +57,31 @@ class JSONLinesLogger:
 
 def read_metrics(path: Path, last_step: int) -> list[dict[str, float]]:
     """The entries of a metrics file up to `last_step`, without incomplete lines of a killed process."""
-    entries: list[dict[str, float]] = []
+    entries = []
     with reading(path, "delete that line"):
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        for number, line in enumerate(text.splitlines(), start=1):
-            try:
-                entry = json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            values = entry.values() if isinstance(entry, dict) and "step" in entry else [None]
-            if not all(isinstance(value, int | float) for value in values):
-                raise ValueError(f"{path}:{number}: no step with its figures, {line[:60]!r}; delete that line")
-            entries.append(entry)
-    return [entry for entry in entries if entry["step"] <= last_step]
+        for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+            with suppress(json.JSONDecodeError):
+                entries.append(json.loads(line))
+        return [entry for entry in entries if entry["step"] <= last_step]
 
 
 class TensorBoardLogger:
-    """Writes TensorBoard's event files; needs the package's `tensorboard` extra. Not by torch's SummaryWriter, whose
-    thread prints a traceback when the disk is full."""
+    """Writes TensorBoard's event files; needs the package's `tensorboard` extra."""
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         """Start a file, at which TensorBoard forgets the steps of a killed run beyond `first_step`."""
-        from tensorboard.compat.proto.event_pb2 import Event, SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
+        from torch.utils.tensorboard import SummaryWriter  # takes a second
 
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"events.out.tfevents.{time.time_ns() // 10**9:010}.{socket.gethostname()}.{os.getpid()}.{first_step}"
-        self._file = (folder / name).open("ab")
-        self._records, self._event = RecordWriter(self._file), Event
-        self._write(file_version="brain.Event:2")
-        self._write(step=first_step + 1, session_log=SessionLog(status=SessionLog.START))
+        self._writer = SummaryWriter(folder, purge_step=first_step + 1)
 
     def log(self, step: int, metrics: Metrics) -> None:
-        values = [{"tag": name, "simple_value": value} for name, value in metrics.items()]
-        self._write(step=step, summary={"value": values})
+        with with_filename(self._writer.log_dir):
+            for name, value in metrics.items():
+                self._writer.add_scalar(name, value, step)
+            self._writer.flush()
 
     def close(self) -> None:
-        with with_filename(self._file.name):
-            self._file.close()
-
-    def _write(self, **event: Any) -> None:
-        with with_filename(self._file.name):
-            self._records.write(self._event(wall_time=time.time(), **event).SerializeToString())
-            self._file.flush()
+        self._writer.close()
 
 
 def run_loggers(config: TrainConfig, first_step: int) -> list[Logger]:

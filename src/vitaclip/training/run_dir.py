@@ -1,6 +1,6 @@
 """The folder of a run: who may write in it, what a run leaves there, and what a resumed run reads from it."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from vitaclip.untrusted import reading
 
 CONFIG_FILE, BAD_VIDEOS_FILE = "config.json", "bad_videos.txt"
 VAL_LIST_FILE = "val_list.csv"
-WARNINGS_FILE, LOCK_FILE, CHECKPOINT_FOLDER = "warnings.txt", ".lock", "checkpoints"
+LOCK_FILE, CHECKPOINT_FOLDER = ".lock", "checkpoints"
 
 
 class RunDir:
@@ -33,7 +33,7 @@ class RunDir:
         # A singleton: a run that failed in this process may hold the lock, and may be started again.
         self._lock = FileLock(self.path.resolve() / LOCK_FILE, is_singleton=True)
 
-    def open(self, fingerprint: Mapping[str, Any], total_steps: int) -> tuple[Checkpoint, dict[int, float], list[str]]:
+    def open(self, fingerprint: Mapping[str, Any]) -> tuple[Checkpoint, dict[int, float], list[str]]:
         """Keep other processes out of the folder until `release`, or until this process ends, however it ends, and
         read how far the run had come.
 
@@ -57,13 +57,9 @@ class RunDir:
             ) from None
         remove_leftovers(self.path)
         checkpoint, warnings = self.checkpoints.newest()
-        if checkpoint is None:
-            checkpoint = Checkpoint(0, {}, {})
-        else:
+        if checkpoint.step:
             with reading(self.path, f"delete {CHECKPOINT_FOLDER} in it to start over"):
                 warnings += check_same_run(checkpoint.notes, fingerprint, str(self.path))
-        if checkpoint.step > total_steps:
-            raise ValueError(f"{self.path}: holds a checkpoint of step {checkpoint.step} of {total_steps}; delete it")
         name, entries = self._config.early_stop_metric, read_metrics(self.path / METRICS_FILE, checkpoint.step)
         return checkpoint, {int(entry["step"]): entry[name] for entry in entries if name in entry}, warnings
 
@@ -71,20 +67,15 @@ class RunDir:
         """Let other processes in."""
         self._lock.release(force=True)
 
-    def write_inputs(
-        self, videos: VideoList, val_videos: VideoList | None, warnings: Sequence[str], bad_videos: Iterable[str]
-    ) -> None:
-        """Write the config, the lists that `data.shots` and a fraction as `data.val` drew, the warnings about the state
-        that was read, and the bad videos in it."""
+    def write_inputs(self, videos: VideoList, val_videos: VideoList | None, bad_videos: Iterable[str]) -> None:
+        """Write the config, the lists that `data.shots` and a fraction as `data.val` drew, and the bad videos of the
+        state that was read."""
         write_json(self.path / CONFIG_FILE, to_dict(self._config))
         is_split = as_fraction(self._config.data.val) is not None
         if self._config.data.shots or is_split:
             write_text(self.path / TRAIN_LIST_FILE, list_text(videos.samples))
         if val_videos and is_split:
             write_text(self.path / VAL_LIST_FILE, list_text(val_videos.samples))
-        if warnings:
-            with (self.path / WARNINGS_FILE).open("a", encoding="utf-8") as file:
-                file.writelines(f"{line}\n" for line in warnings)
         self.write_bad_videos(bad_videos)
 
     def write_bad_videos(self, lines: Iterable[str]) -> None:

@@ -2,8 +2,6 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from copy import deepcopy
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -28,45 +26,38 @@ _SHOWN = 10
 def run_fingerprint(config: TrainConfig, videos: VideoList, backbone: str = "") -> dict[str, Any]:
     """The settings, class names, training videos and backbone (if given) of a run, ready for JSON.
 
-    Videos are their number and a hash of their labels and of their paths below the root (which may move), in order;
-    files are a hash of their sizes and times.
+    Videos are their number and a hash of their labels and of their paths below the root (which may move), in order.
     """
     train = Path(config.data.train)
     root = Path(config.data.root or (train if train.is_dir() else train.parent)).as_posix().rstrip("/") + "/"
     labelled = "".join(
         f"{str(each.path).removeprefix(root)}\0{format_labels(each.labels)}\n" for each in videos.samples
     )
-    state = cache(_size_and_time)  # a tar file counts for each of the videos in it
-    states = "".join(f"{state(str(getattr(each.path, 'shard', each.path)))}\n" for each in videos.samples)
     return {
         "config": to_dict(config),
         "class_names": list(videos.class_names),
         "videos": f"{len(videos.samples)} (list {hashlib.sha256(labelled.encode()).hexdigest()[:8]})",
-        "files": hashlib.sha256(states.encode()).hexdigest()[:16],
         **({"backbone": backbone} if backbone else {}),
     }
 
 
 def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str) -> list[str]:
-    """Refuse to resume a run that was another one; return a warning if its training files have changed.
+    """Refuse to resume a run that was another one; return a warning if it is to be longer than it was.
 
-    A setting that did not exist when the run was saved counts as its default; older runs do not say their backbone and
-    the state of their files.
+    A setting that did not exist when the run was saved counts as its default; older runs do not say their backbone.
     """
-    for name in ("class_names", "bad_videos"):
-        texts = saved.get(name, [])
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise ValueError(f"a damaged checkpoint: its {name} are no list of texts")
-    settings = deepcopy(saved["config"])
-    settings["model"] = to_dict(from_dict(ModelConfig, upgrade_model_config(settings["model"])))
+    model = to_dict(from_dict(ModelConfig, upgrade_model_config(saved["config"]["model"])))
     if saved.get("backbone") and now.get("backbone"):  # wherever it is now: its fingerprint says whether it is the same
-        settings["model"]["backbone"] = now["config"]["model"]["backbone"]
-    settings["data"].pop("index_cache", None)  # these three are gone; the last changed what is learned unless it was 0
-    settings.pop("wandb_project", None)
-    if not settings["data"].get("feature_draws"):
-        settings["data"].pop("feature_draws", None)
-    if "average_decay" in settings["optim"]:  # the name of `ema_decay` in older runs
-        settings["optim"]["ema_decay"] = settings["optim"].pop("average_decay")
+        model["backbone"] = now["config"]["model"]["backbone"]
+    settings, warnings = saved["config"] | {"model": model}, []
+    for name, length in now["config"]["optim"].items():
+        before = settings["optim"].get(name)
+        if name in ("steps", "epochs") and before and before < length:
+            settings["optim"] = settings["optim"] | {name: length}
+            warnings.append(
+                f"optim.{name} was {before}, now {length}: from here on the learning rate is that of the longer run, so"
+                " it rises again where the cosine was near its end"
+            )
     before = settings | _named(saved["class_names"], saved["videos"], saved.get("backbone", now.get("backbone")))
     after = now["config"] | _named(now["class_names"], now["videos"], now.get("backbone"))
     differences = list(_differences(before, after, to_dict(TrainConfig()) | {"model": {}}))
@@ -76,12 +67,7 @@ def check_same_run(saved: Mapping[str, Any], now: Mapping[str, Any], folder: str
             f"{folder} holds a run with another config: {'; '.join(differences[:_SHOWN])}{more}."
             " Resume it with its own settings, or name another folder with --out"
         )
-    if saved.get("files") in (None, now.get("files")):
-        return []
-    return [
-        "sizes or times of the training videos are others than when the run was saved; if a file was replaced by"
-        " another video under its name, the run goes on from one that saw the old one: start anew in another folder"
-    ]
+    return warnings
 
 
 def _named(class_names: Sequence[str], videos: str, backbone: str | None) -> dict[str, Any]:
@@ -91,22 +77,16 @@ def _named(class_names: Sequence[str], videos: str, backbone: str | None) -> dic
 
 
 def _differences(saved: object, now: object, usual: object, path: str = "") -> Iterator[str]:
-    """A line with both values for each setting that differs and must not; what was not saved has its usual value."""
+    """A line with both values for each setting that differs and must not. What was not saved has its usual value; a
+    setting that is gone does no harm if it was off."""
     if path in MAY_CHANGE_ON_RESUME or saved == now or (path in MAY_MOVE_ON_RESUME and saved and now):
         return
     if isinstance(saved, dict) and isinstance(now, dict):
         default = usual if isinstance(usual, dict) else {}
         for key in sorted(saved.keys() | now.keys()):
             before = saved.get(key, default.get(key))
+            if key not in now and not before and not path.startswith("model"):
+                continue
             yield from _differences(before, now.get(key), default.get(key), f"{path}.{key}" if path else key)
     else:
         yield f"{path} was {saved!r}, now {now!r}"
-
-
-def _size_and_time(file: str) -> str:
-    """Size and time of a local file; empty for a URL, and for a missing file, which reading reports later."""
-    try:
-        status = Path(file).stat()
-    except (OSError, ValueError):
-        return ""
-    return f"{status.st_size} {status.st_mtime_ns}"

@@ -1,8 +1,4 @@
-"""What ends a run before its last step: a signal, or validations that find nothing better.
-
-Signals are SIGTERM (clusters send it some seconds before they take the machine away), SIGHUP (the terminal was closed)
-and Ctrl-C. The run saves its state after the current step; a second Ctrl-C ends it at once.
-"""
+"""What ends a run before its last step: a signal, or validations that find nothing better."""
 
 import os
 import signal
@@ -10,26 +6,23 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Self
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP", "SIGINT") if hasattr(signal, name))
-
 
 class Terminated(Exception):  # noqa: N818 - nothing went wrong
     """The run was asked to end; a checkpoint of its last step lies in its folder."""
 
 
 class StopRequest:
-    """Whether the run was asked to end, and by which signal. While the context lasts, signals do no more than make it
-    answer True when it is called. A signal that is ignored, as SIGHUP is below `nohup`, stays ignored."""
+    """Whether the run was asked to end, and by which signal: SIGTERM, which clusters send some seconds before they take
+    the machine away, or Ctrl-C. While the context lasts, signals do no more than make it answer True when it is called;
+    the run then saves its state after the current step. A second Ctrl-C ends it at once."""
 
     def __init__(self) -> None:
         self.signal: int = 0
-        self._terminals = [descriptor for descriptor in (0, 1, 2) if os.isatty(descriptor)]
-        self._before = {number: signal.getsignal(number) for number in SIGNALS}
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def __enter__(self) -> Self:
-        for number, handler in self._before.items():
-            if handler is not signal.SIG_IGN:
-                signal.signal(number, self.receive)
+        for number in self._before:
+            signal.signal(number, self.receive)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -52,10 +45,6 @@ class StopRequest:
             raise KeyboardInterrupt
         if number == signal.SIGINT:
             os.write(2, b"\nsaving the state after this step, then stopping; Ctrl-C again stops at once\n")
-        elif number == getattr(signal, "SIGHUP", None):
-            nowhere = os.open(os.devnull, os.O_RDWR)
-            for descriptor in self._terminals:  # the terminal is gone: a progress bar could not be written there
-                os.dup2(nowhere, descriptor)
 
 
 @dataclass
@@ -67,18 +56,13 @@ class EarlyStopping:
     values: dict[int, float] = field(default_factory=dict)
     """The metric that is watched, of which more is better, after each validated step, in the order of steps."""
 
-    def ranking(self) -> list[int]:
-        """The validated steps, best first; of equal ones the earlier first."""
-        return sorted(self.values, key=lambda step: -self.values[step])
-
     @property
     def best_step(self) -> int | None:
         """The first step that reached the best value; None before any validation."""
-        return next(iter(self.ranking()), None)
+        return max(self.values, key=lambda step: self.values[step], default=None)
 
     @property
     def should_stop(self) -> bool:
         """Whether the last `patience` validations found nothing better."""
-        if not self.patience or self.best_step is None:
-            return False
-        return sum(step > self.best_step for step in self.values) >= self.patience
+        best = self.best_step
+        return best is not None and 0 < self.patience <= sum(step > best for step in self.values)

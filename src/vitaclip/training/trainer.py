@@ -4,7 +4,7 @@ Axes: B videos of a step, b of a micro-batch, V views (1 in training), T frames,
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from functools import partial
 
@@ -22,7 +22,7 @@ from vitaclip.runtime import autocast
 from vitaclip.saving.model_folder import MODEL_FOLDER
 from vitaclip.training.checkpoint import Checkpoint, load_state, state_dict
 from vitaclip.training.config import TrainConfig
-from vitaclip.training.inputs import build_dataset, build_model, read_lists
+from vitaclip.training.inputs import build_dataset, build_model, read_lists, shared_videos
 from vitaclip.training.loggers import Logger, Metrics, ThroughputMeter, run_loggers
 from vitaclip.training.losses import find_loss
 from vitaclip.training.micro_batches import StepMasks, micro_batches, rank_slice
@@ -30,8 +30,6 @@ from vitaclip.training.optim import EMA, Schedule, build_optimizer, set_learning
 from vitaclip.training.run_dir import RunDir
 from vitaclip.training.run_fingerprint import run_fingerprint
 from vitaclip.training.stopping import EarlyStopping, Terminated
-
-_SHOWN_FILES = 8
 
 
 class Trainer:
@@ -61,9 +59,9 @@ class Trainer:
         self.optimizer = build_optimizer(self.model, config.optim)
         self.ema = EMA(self.model.trainable_parameters(), config.optim.ema_decay) if config.optim.ema_decay else None
 
-        open_folder = partial(self.run_dir.open, self.fingerprint, self.total_steps)
+        open_folder = partial(self.run_dir.open, self.fingerprint)
         checkpoint, validations, warnings = dist.broadcast_from_rank0(open_folder)
-        self.warnings = [*warnings, *self.videos.warnings()]
+        self.warnings = [*warnings, *self.videos.warnings(), *shared_videos(self.videos, self.val_videos)]
         self.step = checkpoint.step
         if checkpoint.tensors:
             load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
@@ -73,7 +71,7 @@ class Trainer:
         self.loggers: list[Logger] = []
         with dist.shared_errors():
             if dist.is_rank0:
-                self.run_dir.write_inputs(self.videos, self.val_videos, self.warnings, self.bad_videos)
+                self.run_dir.write_inputs(self.videos, self.val_videos, self.bad_videos)
                 self.loggers = run_loggers(config, self.step)
 
         self.stopping = False
@@ -150,9 +148,9 @@ class Trainer:
         norm = get_total_norm(self._gradients())
         length = norm.item()  # once, because each read makes a GPU wait
         if not math.isfinite(mean_loss):
-            raise self._non_finite(f"loss is {mean_loss}", batch, losses)
+            raise self._non_finite(f"loss is {mean_loss}")
         if not math.isfinite(length):
-            raise self._non_finite(f"gradient's length is {length}", batch)
+            raise self._non_finite(f"gradient's length is {length}")
         if limit := optim.max_gradient_norm:
             clip_grads_with_norm_(self.model.trainable_parameters().values(), limit, norm)
         self.optimizer.step()
@@ -190,10 +188,9 @@ class Trainer:
 
     def load_best_checkpoint(self) -> None:
         """Load the state of the best validated step if early stopping is on, and the EMA if there is one."""
-        if self.early_stopping.patience and self.early_stopping.values:
-            ranking = self.early_stopping.ranking()
-            checkpoint, warnings = self.dist.broadcast_from_rank0(lambda: self.run_dir.checkpoints.best(ranking))
-            self.warnings += warnings
+        best = self.early_stopping.best_step
+        if self.early_stopping.patience and best is not None:
+            checkpoint = self.dist.broadcast_from_rank0(lambda: self.run_dir.checkpoints.load(best))
             load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
         if self.ema is not None:
             self.ema.apply()
@@ -281,20 +278,15 @@ class Trainer:
                 self.run_dir.write_bad_videos(self.bad_videos)
         return loss / clips, num_correct / clips
 
-    def _non_finite(self, what: str, batch: TrainBatch, losses: Sequence[Tensor] = ()) -> BaseException:
-        """Save the state; the exception names the files of the micro-batches whose losses, if given, are not finite."""
+    def _non_finite(self, what: str) -> BaseException:
+        """Save the state as it was before the step."""
         finite = all(tensor.isfinite().all() for tensor in state_dict(self.model, self.optimizer, self.ema).values())
         if finite:
             self._save()
-        size = self.config.optim.micro_batch_size or len(batch.labels)
-        suspects = [index for i, index in enumerate(batch.indices) if not losses or not losses[i // size].isfinite()]
-        files = [str(self.videos.samples[i].path) for of_rank in self.dist.gather(suspects) for i in of_rank]
-        more = f" and {len(files) - _SHOWN_FILES} more" if len(files) > _SHOWN_FILES else ""
         return self.dist.failure(
             f"the {what} at step {self.step}; the prompts were not updated,"
             f" {'and are saved as they were' if finite else 'but were not finite before and are not saved'}. Go on"
-            " with runtime.precision = float32, or start in another folder with a lower optim.learning_rate, or look at"
-            f" the step's videos: {', '.join(files[:_SHOWN_FILES])}{more}"
+            " with runtime.precision = float32, or start in another folder with a lower optim.learning_rate"
         )
 
 
