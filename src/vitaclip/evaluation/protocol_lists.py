@@ -181,7 +181,7 @@ def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) 
 
 def _read(file: Path, root: Path | None, names: Sequence[str] | None) -> dict[str, VideoSample]:
     """The samples of a list, each once; whether the files are there is not looked at."""
-    videos = read_list(file, root, names, check=False)
+    videos = read_list(file, root, names)
     problems = list(videos.problems)
     first: dict[str, VideoSample] = {}
     for sample in videos.samples:

@@ -5,10 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip.data.lists.video_list import VideoSample, read_list
+from vitaclip.data.lists import video_list
+from vitaclip.data.lists.video_list import VideoList, VideoSample
 
 NAMES = ["guitar", "playing guitar", "swimming, indoors", "tai chi"]
 WriteList = Callable[..., Path]
+
+
+def read_list(
+    file: Path, root: Path | None = None, class_names: list[str] | None = None, keep_absent: bool = False
+) -> VideoList:
+    return video_list.read_list(file, root, class_names).checked(str(file), keep_absent=keep_absent)
 
 
 @pytest.fixture

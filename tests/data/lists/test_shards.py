@@ -91,7 +91,7 @@ def test_labels_are_numbers_or_names(tmp_path: Path) -> None:
         tar_of(tmp_path / f"{ending}.tar", {"a.mp4": b"0", f"a.{ending}": label.encode()})
     assert [sample.label for sample in read_shards(str(tmp_path), NAMES).samples] == [2, 2, 2]
     with pytest.raises(ValueError, match=r"txt\.tar::a\.mp4: label 'neither of both' is no class number"):
-        read_shards(str(tmp_path / "txt.tar"))
+        read_shards(str(tmp_path / "txt.tar")).checked("txt.tar")
     with pytest.raises(
         ValueError, match=r"data\.val = .*cls\.tar: its labels are numbers, which need class names; give"
     ):
@@ -103,7 +103,7 @@ def test_all_that_is_wrong_is_said_at_once(shards: Path, tmp_path: Path) -> None
     (tmp_path / "t-1.tar").write_bytes(whole[:5000])
     write_shard(tmp_path / "t-2.tar", [{"__key__": "a", "mp4": b"0", "cls": 3}, {"__key__": "b", "mp4": b"0"}])
     with pytest.raises(ValueError, match=r"t-\{0\.\.2\}\.tar: 4 problems found") as caught:
-        read_shards(f"{tmp_path}/t-{{0..2}}.tar", NAMES)
+        read_videos(f"{tmp_path}/t-{{0..2}}.tar", "data.train", class_names=NAMES)
     found = [" ".join(line.removeprefix(f"{tmp_path}/").split()[:2]) for line in str(caught.value).splitlines()[1:]]
     assert found == ["t-0.tar: cannot", "t-1.tar: is", "t-2.tar::b.mp4: no", "t-2.tar::a.mp4: label"]
 
@@ -133,12 +133,12 @@ def test_lists_name_videos_in_tar_files(shards: Path, tmp_path: Path) -> None:
         "train-000.tar::0001_clip1.mp4 0\ntrain-000.tar::none.mp4 1\nnone.tar::a.mp4 1\n"
     )
     with pytest.raises(ValueError, match="2 problems found") as caught:
-        read_list(tmp_path / "list.csv", root=shards)
+        read_list(tmp_path / "list.csv", root=shards).checked("list.csv")
     assert "list.csv:2: train-000.tar::none.mp4 is not there: the tar file holds no such video" in str(caught.value)
     assert f"list.csv:3: {shards}/none.tar: cannot be read (No such file or directory)" in str(caught.value)
     (tmp_path / "list.csv").write_text("train-000.tar::0001_clip1.mp4 0\n./train-000.tar::0001_clip1.mp4 0\n")
     with pytest.raises(ValueError, match=r"is listed already at list\.csv:1; remove one of the two"):
-        read_list(tmp_path / "list.csv", root=shards)
+        read_list(tmp_path / "list.csv", root=shards).checked("list.csv")
 
 
 def test_documented_lines_pack_a_folder(video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,36 +54,28 @@ def read_videos(
     elif not Path(source).exists():
         raise ValueError(f"{setting} = {source}: does not exist; check the path")
     elif Path(source).is_dir():
-        return read_folder(source, names, keep_absent=keep_absent)
+        videos = read_folder(source, names)
     else:
-        videos = read_list(source, root or None, names, keep_absent=keep_absent)
+        videos = read_list(source, root or None, names)
+    videos = videos.checked(source, keep_absent=keep_absent)
     if not videos.class_names and not may_be_numbers:
         raise ValueError(f"{setting} = {source}: its labels are numbers, which need class names; {CLASSES_REMEDY}")
     return videos
 
 
-def read_folder(
-    root: str | Path, class_names: Sequence[str] | None = None, *, keep_absent: bool = False, check: bool = True
-) -> VideoList:
-    """Read and check a folder that holds one folder of videos for each class, at any depth in it.
+def read_folder(root: str | Path, class_names: Sequence[str] | None = None) -> VideoList:
+    """Read a folder that holds one folder of videos for each class, at any depth in it.
 
     A class is named like its folder, with blanks for underscores. Classes are numbered in the order of the sorted
     folder names, or in that of `class_names`, which may name more classes than there are folders, and spell them
     otherwise (see `ClassIndex`). Files without a video's ending and hidden ones are passed over.
 
-    Args:
-        root: the folder.
-        class_names: names in the order of the classes.
-        keep_absent: see `VideoList.checked`.
-        check: see `read_list`.
+    Problems of the list are a folder without videos or that `class_names` does not name, and two folders of one class.
 
     Raises:
-        ValueError: no such folder, no class folder, a folder of such folders, one without videos, an empty (0 bytes)
-            file, a link to nothing, a folder that `class_names` does not name, or two folders of one class.
+        ValueError: no class folder, or a folder of such folders.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise ValueError(f"{root}: no such folder; give the folder that holds the class folders")
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     videos: dict[str, list[Path]] = {folder.name: [] for folder in folders}
     beside = list[Path]()
@@ -91,11 +83,10 @@ def read_folder(
         first, *rest = path.relative_to(root).parts or ("",)
         (videos[first] if rest else beside).append(path)
     found = [in_words(name) for name in videos]
-    _check_level(root, videos, beside, ClassIndex(class_names) if class_names is not None else None)
+    _check_level(root, videos, beside, ClassIndex(class_names or ()))
     names = check_class_names(found if class_names is None else class_names, str(root))
     index, folder_of = ClassIndex(names), dict[int, str]()
-    problems: list[str] = []
-    samples: list[VideoSample] = []
+    problems, samples = list[str](), list[VideoSample]()
     for folder, name in zip(videos, found, strict=True):
         label = index.find(folder)
         if label is None:
@@ -111,11 +102,10 @@ def read_folder(
     note = (
         f"no class for {counted(len(beside), 'video')} beside the class folders, such as {beside[0]}" if beside else ""
     )
-    read = VideoList(tuple(samples), names, note, tuple(problems))
-    return read.checked(f"{root}", keep_absent=keep_absent) if check else read
+    return VideoList(tuple(samples), names, note, tuple(problems))
 
 
-def _check_level(root: Path, videos: Mapping[str, list[Path]], beside: list[Path], known: ClassIndex | None) -> None:
+def _check_level(root: Path, videos: Mapping[str, list[Path]], beside: list[Path], known: ClassIndex) -> None:
     """Raise ValueError if a folder seems to lie a level above or below the one that holds the class folders."""
     if beside and not any(videos.values()):
         raise ValueError(
@@ -125,10 +115,9 @@ def _check_level(root: Path, videos: Mapping[str, list[Path]], beside: list[Path
     if not videos:
         raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
     is_deep = all(len(path.relative_to(root).parts) > 2 for paths in videos.values() for path in paths)
-    are_classes = known is not None and any(known.find(name) is not None for name in videos)
-    if is_deep and any(videos.values()) and not are_classes:
+    if is_deep and any(videos.values()) and not any(known.find(name) is not None for name in videos):
         splits = [name for name in videos if name.lower() in _SPLITS]
-        if splits or len(videos) == 1 or known is not None:
+        if splits or len(videos) == 1 or known.names:
             raise ValueError(f"{root}: holds folders of folders; did you mean {root / (splits or [*videos])[0]}?")
 
 
@@ -141,17 +130,15 @@ def names_shards(source: str) -> bool:
     return any(folder.glob("*.tar")) and not any(path.is_dir() for path in folder.iterdir())
 
 
-def read_shards(source: str, class_names: Sequence[str] | None = None, *, check: bool = True) -> VideoList:
+def read_shards(source: str, class_names: Sequence[str] | None = None) -> VideoList:
     """Read the videos of tar files: headers and labels, nothing else.
 
     Args:
         source: a tar file, a folder of them, a pattern `*.tar`, or a range `train-{000..009}.tar`.
         class_names: see `read_list`.
-        check: see `read_list`.
 
-    Raises:
-        ValueError: no tar file; or, for all videos at once: a tar file that is not there, compressed or cut short, a
-            video without label, an unknown class.
+    The list tells as problems a tar file that is not there, compressed or cut short, a video without label, an unknown
+    class. No tar file at all is a ValueError.
     """
     names = () if class_names is None else check_class_names(class_names, "class_names")
     labels, samples, problems = LabelReader(names), list[VideoSample](), list[str]()
@@ -167,8 +154,7 @@ def read_shards(source: str, class_names: Sequence[str] | None = None, *, check:
                 samples.append(VideoSample(video, labels.read(label), str(video)))
             except ValueError as error:
                 problems.append(f"{video}: {error}")
-    videos = VideoList(tuple(samples), names, labels.note, tuple(problems))
-    return videos.checked(source) if check else videos
+    return VideoList(tuple(samples), names, labels.note, tuple(problems))
 
 
 def expand_ranges(path: str) -> list[str]:

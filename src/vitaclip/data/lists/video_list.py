@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from vitaclip.data.labels import LABEL_COLUMNS, LabelReader, Labels, first_value, label_text, parse_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
@@ -58,7 +57,7 @@ class VideoList:
     note: str = ""
     """What the user should know of the labels; empty: nothing."""
     problems: tuple[str, ...] = ()
-    """What is wrong with lines and videos that are not among the samples, a line each."""
+    """What is wrong with lines and videos that are not among the samples, a line each. See `checked`."""
 
     def checked(self, where: str, *, keep_absent: bool = False) -> "VideoList":
         """The list itself, if nothing is wrong with its lines and files.
@@ -149,20 +148,7 @@ def _is_video_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")  # noqa: PTH122
 
 
-class _Line(NamedTuple):
-    source: str
-    path: str
-    label: str
-
-
-def read_list(
-    file: str | Path,
-    root: str | Path | None = None,
-    class_names: Sequence[str] | None = None,
-    *,
-    keep_absent: bool = False,
-    check: bool = True,
-) -> VideoList:
+def read_list(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:
     """Read a list file.
 
     The first line decides the form: with a comma (or tab or semicolon) in it, all are csv, where a cell that holds the
@@ -175,18 +161,21 @@ def read_list(
         file: the list, UTF-8.
         root: folder that paths are relative to; default: the list's own.
         class_names: names in the order of the classes; also sets the range that labels must lie in.
-        keep_absent: see `VideoList.checked`.
-        check: look at the files, and raise for all that is wrong. If not, the list tells its problems.
+
+    The list tells as problems, each as `list.csv:17: what is wrong`: no label, unknown class, label out of range, a
+    path listed twice with one label.
 
     Raises:
-        ValueError: the list cannot be read or is empty; or, for all lines at once as `list.csv:17: what is wrong`: no
-            label, unknown class, label out of range, missing or empty file, a path listed twice with one label.
+        ValueError: the list cannot be read or is empty.
     """
     file = Path(file)
     names = () if class_names is None else check_class_names(class_names, "class_names")
     entries, problems = _parse(file)
     if class_names is None:
-        names = _names_in(entries)
+        split = LabelReader(()).split
+        found = {name for _, _, label in entries for name in split(label)}
+        # A label without letters may be a number.
+        names = tuple(sorted(found)) if all(any(map(str.isalpha, name)) for name in found) else ()
     root, labels = file.parent if root is None else Path(root), LabelReader(names)
     samples: dict[str, VideoSample] = {}
     for source, path, label in entries:
@@ -198,16 +187,7 @@ def read_list(
             problems.append(f"{source}: {error}")
     if not samples and not problems:
         raise ValueError(f"{file}: lists no video; write one line 'path,label' for each")
-    videos = VideoList(tuple(samples.values()), names, labels.note, tuple(problems))
-    return videos.checked(f"{file}", keep_absent=keep_absent) if check else videos
-
-
-def _names_in(entries: Sequence[_Line]) -> tuple[str, ...]:
-    """The classes of a list that nobody named: all its labels, unless one has no letter and may be a number."""
-    reader = LabelReader(())
-    found = {name for entry in entries for name in reader.split(entry.label)}
-    are_names = all(any(map(str.isalpha, name)) for name in found)
-    return tuple(sorted(found)) if are_names else ()
+    return VideoList(tuple(samples.values()), names, labels.note, tuple(problems))
 
 
 def _joined(earlier: VideoSample, sample: VideoSample) -> VideoSample:
@@ -240,14 +220,14 @@ def content_lines(file: Path, text: str) -> Iterator[tuple[str, str]]:
             yield f"{file.name}:{number}", content
 
 
-def _parse(file: Path) -> tuple[list[_Line], list[str]]:
-    """The entries of a list file, and what is wrong with its other lines."""
+def _parse(file: Path) -> tuple[list[tuple[str, str, str]], list[str]]:
+    """The lines of a list file (place, path, label), and what is wrong with its other lines."""
     lines = list(content_lines(file, read_text(file)))
     parse, has_heading = _parser(lines[0][1] if lines else "")
-    entries, problems = list[_Line](), list[str]()
+    entries, problems = list[tuple[str, str, str]](), list[str]()
     for source, line in lines[has_heading:]:
         try:
-            entries.append(_Line(source, *parse(line)))
+            entries.append((source, *parse(line)))
         except (ValueError, csv.Error) as error:
             problems.append(f"{source}: {error}")
     return entries, problems

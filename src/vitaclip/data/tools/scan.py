@@ -59,11 +59,11 @@ def find_targets(source: str, root: str | None = None, class_names: Sequence[str
         ValueError: a list that cannot be read, or nothing there.
     """
     if names_shards(source):
-        return read_shards(source, class_names, check=False)
+        return read_shards(source, class_names)
     if not Path(source).is_dir():
-        return read_list(source, root, class_names, check=False)
+        return read_list(source, root, class_names)
     try:
-        return read_folder(source, class_names, check=False)
+        return read_folder(source, class_names)
     except ValueError:
         return VideoList(tuple(VideoSample(path, (), str(path)) for path in find_videos([source])))
 
