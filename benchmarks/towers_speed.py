@@ -1,20 +1,29 @@
-"""Frames a second of image towers at full size, random weights: frozen, with Vita-CLIP's prompts, and in transformers.
+"""Speed of image towers at full size, random weights: frozen, with Vita-CLIP's prompts, trained, and in transformers.
 
-    python benchmarks/towers_speed.py                                      all towers of `vitaclip list backbones`
+    python benchmarks/towers_speed.py --page docs/speed.md                 all towers of `vitaclip list backbones`
     python benchmarks/towers_speed.py --only PE-Core-B16 siglip2-base --precision bfloat16 --out speed.json
 
-All ways of a tower run in one process, in changing order; a ratio is the median over pairs of runs. bfloat16 is
-autocast for all. Texts are left out. The train step is forward and backward of the prompts on one batch, without an
-optimizer; memory is what a card held most while all of this ran. transformers has the towers of CLIP, MetaCLIP 2 and
-SigLIP; where it has none the column is empty.
+Each row is a process of its own, in which all ways run in changing order; a ratio is the median over pairs of runs.
+Clips have 8 frames, on a CPU those of towers above 100 GFLOP a frame 2. bfloat16 is autocast for all. Texts are left
+out. The train step is forward and backward of the prompts, without an optimizer; a first one of more than 5 seconds is
+not repeated. Memory is the most over what was there before, of the test with prompts and of the train step. Of
+transformers there are the towers of CLIP, MetaCLIP 2 and SigLIP. Towers of one shape are measured once. `--page` puts
+the table into a page, between `<!-- measured: towers -->` and `<!-- end -->`.
 """
 
 import argparse
-from collections.abc import Callable
+import multiprocessing
+import re
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 from full_size import random_pixels
-from timing import Times, add_out, device_name, machine, measure, write_figures
+from memory import extra_peak_bytes
+from timing import add_out, device_name, machine, measure, write_figures
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP, Tokenizer
@@ -25,20 +34,46 @@ from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.runtime import RuntimeConfig, autocast
 
-FRAMES = 8
 PROMPTS = {"global": {"count": 8}, "local": {}, "summary": {}, "time": {}}
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
+SECONDS = 5.0
+"""How long a row's pairs are repeated, and the longest first train step that is repeated."""
+HEADINGS = ("tower", "precision", "frames", "frozen, frames/s", "prompts, times frozen", "transformers, times frozen")
+MORE_HEADINGS = ("train step, frames/s", "memory of a test, MiB", "of a train step")
 
 
-def build(known: KnownBackbone, device: torch.device, context: dict[str, object]) -> VideoModel:
-    """The tower with these prompts, and a text tower of next to no size."""
-    torch.manual_seed(0)
-    tokenizer = Tokenizer.from_file()
-    text = TextConfig(vocab_size=tokenizer.vocab_size, context_length=77, width=64, depth=1, heads=1)
-    config = CLIPConfig(vision=known.config.vision, text=text, embed_dim=known.embed_dim)
-    backbone = Backbone(CLIP(config).eval(), tokenizer, known.name, "random")
-    settings = ModelConfig(backbone=known.name, num_frames=FRAMES, context=context, head="templates")
-    return VideoModel(backbone, settings).to(device)
+@dataclass(frozen=True)
+class Row:
+    """What was measured of a tower in one precision."""
+
+    frames: int
+    seconds: dict[str, list[float]]
+    """Of each run of each way."""
+    ratios: dict[str, float]
+    """Of the ways beside frozen: the median of their times over those of frozen."""
+    step_seconds: float
+    mebibytes: tuple[float, float]
+    """Of the test with prompts, and of the train step."""
+
+    def cells(self) -> Iterator[str]:
+        """What stands behind the precision in the table."""
+        yield str(self.frames)
+        yield f"{self.frames / torch.tensor(self.seconds['frozen']).median():.1f}"
+        yield from (f"{self.ratios[way]:.2f}" if way in self.ratios else "" for way in ("prompts", "transformers"))
+        yield f"{self.frames / self.step_seconds:.1f}"
+        yield from (f"{size:.0f}" for size in self.mebibytes)
+
+
+def build(clip: CLIP, name: str, frames: int, context: dict[str, object]) -> VideoModel:
+    """A video model with these prompts on the CLIP."""
+    settings = ModelConfig(backbone=name, num_frames=frames, context=context, head="templates")
+    return VideoModel(Backbone(clip, Tokenizer.from_file(), name, "random"), settings)
+
+
+def random_clip(known: KnownBackbone) -> CLIP:
+    """The tower, and a text tower of next to no size."""
+    text = TextConfig(vocab_size=49408, context_length=77, width=64, depth=1, heads=1)
+    return CLIP(CLIPConfig(vision=known.config.vision, text=text, embed_dim=known.embed_dim)).eval()
 
 
 def transformers_tower(vision: VisionConfig, embed_dim: int) -> nn.Module | None:
@@ -58,15 +93,14 @@ def transformers_tower(vision: VisionConfig, embed_dim: int) -> nn.Module | None
     return None
 
 
-def measure_tower(
-    known: KnownBackbone, device: torch.device, precision: str, videos: int, runs: int
-) -> tuple[dict[str, Times], float]:
-    """Times of every way, and the most memory of a card that the train step took, in GiB."""
-    size = known.config.vision.image_size
-    video = random_pixels(videos, FRAMES, size=size).to(device).float() / 255
-    frozen, prompted = build(known, device, {}), build(known, device, dict(PROMPTS))
+def measure_tower(known: KnownBackbone, device: torch.device, precision: str, seconds: float) -> Row:
+    """A row."""
+    torch.manual_seed(0)
+    frames = 2 if device.type == "cpu" and known.frame_gflop > 100 else 8
+    video = random_pixels(1, frames, size=known.config.vision.image_size).to(device).float() / 255
+    clip = random_clip(known).to(device)
+    frozen, prompted = build(clip, known.name, frames, {}), build(clip, known.name, frames, dict(PROMPTS)).to(device)
     theirs = transformers_tower(known.config.vision, known.embed_dim)
-    theirs = None if theirs is None else theirs.to(device)
 
     def forward(encode: Callable[[], object]) -> Callable[[int], None]:
         def run(_: int) -> None:
@@ -76,30 +110,57 @@ def measure_tower(
 
         return run
 
-    def step(_: int) -> None:
-        prompted.zero_grad()
+    def step() -> None:
+        prompted.train().zero_grad()
         with autocast(RuntimeConfig(precision=precision), device):
             features: Tensor = prompted.encode_video(video)
         features.float().square().sum().backward()
         _wait(device)
 
     ways = {
-        "frozen": forward(lambda: frozen.encode_video(video)),
         "prompts": forward(lambda: prompted.encode_video(video)),
-        "train step": step,
+        "frozen": forward(lambda: frozen.encode_video(video)),
     }
     if theirs is not None:
-        images, model = video.flatten(0, 1), theirs
+        images, model = video.flatten(0, 1), theirs.to(device)
         ways["transformers"] = forward(lambda: model(pixel_values=images))
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-    times = measure(ways, range(runs))
-    return times, torch.cuda.max_memory_allocated() / 2**30 if device.type == "cuda" else 0.0
+    of_test = extra_peak_bytes(device, lambda: ways["prompts"](0))
+    start = time.perf_counter()
+    of_step = extra_peak_bytes(device, step)
+    step_seconds = time.perf_counter() - start
+    if step_seconds < SECONDS:
+        start = time.perf_counter()
+        step()
+        step_seconds = time.perf_counter() - start
+    start = time.perf_counter()
+    ways["frozen"](0)
+    rounds = seconds / (len(ways) * (time.perf_counter() - start))
+    times = measure(ways, range(max(2, min(20, round(rounds)))))
+    ratios = {name: its.over(times["frozen"], "wall") for name, its in times.items() if name != "frozen"}
+    return Row(
+        frames,
+        {name: its.wall for name, its in times.items()},
+        ratios,
+        step_seconds,
+        (of_test / 2**20, of_step / 2**20),
+    )
 
 
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize()
+
+
+def put_into(page: Path, table: str) -> None:
+    """Replace what stands between the marks of the page."""
+    marks = re.compile(r"(<!-- measured: towers -->\n).*?(<!-- end -->)", re.DOTALL)
+    page.write_text(marks.sub(lambda match: f"{match[1]}{table}{match[2]}", page.read_text("utf-8")), "utf-8")
+
+
+def towers(parts: list[str]) -> list[KnownBackbone]:
+    """The known towers whose names hold one of these parts, the first of each shape."""
+    first = {repr(known.config.vision): known for known in reversed(known_backbones())}
+    return [k for k in known_backbones() if k in first.values() and any(part in k.name for part in parts)]
 
 
 def main() -> None:
@@ -108,30 +169,29 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=[""], help="parts of names")
     parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--videos", type=int, default=1, help="videos of 8 frames at a time")
-    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long the pairs of a row are repeated")
+    parser.add_argument("--page", type=Path, help="put the table into this page")
     add_out(parser)
     options = parser.parse_args()
-    device, runtime = torch.device(options.device), f"{options.videos} x {FRAMES} frames"
-    print(f"{machine()}, {device_name(device)}, {torch.get_num_threads()} threads, {runtime}\n")
-    headings = ("tower", "precision", "frozen, frames/s", "prompts, times frozen", "transformers, times frozen")
-    for row in ((*headings, "train step, ms", "memory, GiB"), ["---"] * 7):
-        print(f"| {' | '.join(row)} |")
-    found: dict[str, object] = {}
-    for known in known_backbones():
-        for precision in options.precision if any(part in known.name for part in options.only) else ():
-            times, memory = measure_tower(known, device, precision, options.videos, options.runs)
-            frozen = times["frozen"]
-            per_second = 1000 * options.videos * FRAMES / frozen.median_ms("wall")
-            ratios = (
-                f"{times[way].over(frozen, 'wall'):.2f}" if way in times else "" for way in ("prompts", "transformers")
-            )
-            step = f"{times['train step'].median_ms('wall'):.0f}"
-            print(f"| {known.name} | {precision} | {per_second:.1f} | {' | '.join(ratios)} | {step} | {memory:.1f} |")
-            found[f"{known.name}, {precision}"] = {name: vars(its) for name, its in times.items()} | {"GiB": memory}
+    device, lines, found = torch.device(options.device), [], {}
+    about = f"{machine()}, {device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}\n\n"
+    print(about)
+    for cells in ((*HEADINGS, *MORE_HEADINGS), ["---"] * 9):
+        lines.append(f"| {' | '.join(cells)} |\n")
+        print(lines[-1], end="")
+    fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
+    with fresh as processes:
+        for known in towers(options.only):
+            for precision in options.precision:
+                row = processes.submit(measure_tower, known, device, precision, options.seconds).result()
+                lines.append(f"| `{known.name}` | {precision} | {' | '.join(row.cells())} |\n")
+                print(lines[-1], end="", flush=True)
+                found[f"{known.name}, {precision}"] = asdict(row)
+    if options.page:
+        put_into(options.page, about + "".join(lines))
     if options.out:
-        settings = {"device": device_name(device), "videos": options.videos, "threads": torch.get_num_threads()}
-        write_figures(options.out, settings, {"seconds": found})
+        settings = {"device": device_name(device), "threads": torch.get_num_threads()}
+        write_figures(options.out, settings, {"rows": found})
 
 
 if __name__ == "__main__":

@@ -36,7 +36,11 @@ class ClassTexts:
 
 @torch.no_grad()
 def encode_classes(
-    model: VideoModel, names: Sequence[str], templates: Sequence[str] = (), texts: Sequence[str] | None = None
+    model: VideoModel,
+    names: Sequence[str],
+    templates: Sequence[str] = (),
+    texts: Sequence[str] | None = None,
+    features: Tensor | None = None,
 ) -> ClassTexts:
     """Decide how names become features, and make them.
 
@@ -45,13 +49,14 @@ def encode_classes(
         names: what the classes are called.
         templates: texts with one `{}` each, in place of what the model has learned. None: see `resolve_templates`.
         texts: what stands for each name in a text. None: the names.
+        features: what `model.encode_text` gave for these texts and templates, where that is known already.
 
     Raises:
         ValueError: for names that the text tower cannot take.
     """
     texts = tuple(names if texts is None else texts)
     chosen, note = resolve_templates(model, texts, templates)
-    features = model.encode_text(texts, chosen or None)
+    features = model.encode_text(texts, chosen or None) if features is None else features
     # Whatever precision the text tower has, classes are compared outside of autocast.
     features = features.to(torch.promote_types(features.dtype, torch.float32))
     warning = model.warn_of_words(texts, chosen)

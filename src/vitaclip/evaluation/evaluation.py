@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import names_shards, read_videos
@@ -107,10 +108,12 @@ class Evaluator:
         texts = self.encode_texts(names)  # first: a name that does not fit costs no video
         return self.score(self.encode(samples, views, [texts], on_progress), texts)
 
-    def encode_texts(self, names: Sequence[str], texts: Sequence[str] | None = None) -> ClassTexts:
+    def encode_texts(
+        self, names: Sequence[str], texts: Sequence[str] | None = None, features: Tensor | None = None
+    ) -> ClassTexts:
         """The candidates; see `encode_classes`."""
         with self._autocast():
-            return encode_classes(self.model, names, self._templates, texts)
+            return encode_classes(self.model, names, self._templates, texts, features)
 
     def encode(
         self,

@@ -177,11 +177,14 @@ class Trainer:
         return train_batches(dataset, first_step, last_step, batch_size, workers, self.rank_slice, limit)
 
     def validate(self) -> Metrics:
-        """Score the model on `data.val`, with class texts as the model encodes them now."""
+        """Score the model on `data.val`, with class texts as the model encodes them now, or once in a run if nothing in
+        them trains."""
         config, videos = self.config, self.val_videos
         assert videos is not None
         evaluator, on_progress = Evaluator(self.model, config.runtime, config.data, dist=self.dist), lambda done: None
-        result = evaluator.run(videos.samples, videos.class_names, config.views, self._stoppable(on_progress)).result
+        texts = evaluator.encode_texts(videos.class_names, features=self._frozen_text)
+        encoded = evaluator.encode(videos.samples, config.views, [texts], self._stoppable(on_progress))
+        result = evaluator.score(encoded, texts).result
         several = {} if result.mean_average_precision is None else {"val/mAP": result.mean_average_precision}
         skipped = float(len(result.skipped))
         return {"val/top1": result.top1, "val/top5": result.top5, **several, "val/skipped": skipped}
