@@ -4,6 +4,7 @@ Axes: T frames, S tokens looked at.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from tiny import all_kinds, tiny_backbone, tiny_model
+from vitaclip.backbones.vision import VisionTower
 from vitaclip.explain.attention import attention_weights, last_attention
 from vitaclip.model import VideoModel
 
@@ -24,6 +26,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"num_frames": T, "context": {"local": {}, "time": {}}},
     {"num_frames": T, "context": {"summary": {}}},
 ]
+Kernels = Callable[[VideoModel], tuple[Tensor, ...]]
 NAMES = ["-".join(each["context"]) or "none" for each in SETTINGS]
 
 
@@ -42,11 +45,10 @@ def plain_weights(query: Tensor, keys: Tensor) -> list[float]:
     return [power / sum(powers) for power in powers]
 
 
-@pytest.mark.parametrize("config", SETTINGS, ids=NAMES)
-def test_weights_are_those_of_the_fused_kernel(config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    model, clip = double_model(config), random_clip()
-    ours = last_attention(model, clip).weights
-    calls: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+@pytest.fixture
+def run_kernels(monkeypatch: pytest.MonkeyPatch) -> Kernels:
+    """Runs a model on the random clip; returns query, key, value and output of its last block's fused attention."""
+    calls: list[tuple[Tensor, ...]] = []
     fused = F.scaled_dot_product_attention
 
     def recorded(query: Tensor, key: Tensor, value: Tensor, is_causal: bool = False) -> Tensor:
@@ -54,10 +56,20 @@ def test_weights_are_those_of_the_fused_kernel(config: dict[str, Any], monkeypat
         calls.append((query, key, value, mixed))
         return mixed
 
+    def run(model: VideoModel) -> tuple[Tensor, ...]:
+        with torch.no_grad():
+            model.encode_video(random_clip()[None])
+        return calls[-1]  # its prompts were made before
+
     monkeypatch.setattr(F, "scaled_dot_product_attention", recorded)
-    with torch.no_grad():
-        model.encode_video(clip[None])
-    query, key, value, mixed = calls[-1]  # of the last block; its prompts were made before
+    return run
+
+
+@pytest.mark.parametrize("config", SETTINGS, ids=NAMES)
+def test_weights_are_those_of_the_fused_kernel(config: dict[str, Any], run_kernels: Kernels) -> None:
+    model = double_model(config)
+    ours = last_attention(model, random_clip()).weights
+    query, key, value, mixed = run_kernels(model)
     weights = torch.cat([ours["itself"], *(part for kind, part in ours.items() if kind != "itself")], dim=-1)
     heads = query.shape[1]
     assert weights.shape == (heads, T, key.shape[-2])
@@ -67,6 +79,45 @@ def test_weights_are_those_of_the_fused_kernel(config: dict[str, Any], monkeypat
             assert weights[head, t].tolist() == pytest.approx(expected, rel=1e-9)
             output = weights[head, t] @ value[t, head]
             torch.testing.assert_close(output, mixed[t, head, 0], rtol=1e-9, atol=1e-12)
+
+
+POOLED: dict[str, dict[str, Any]] = {
+    "siglip": {"class_token": False, "norm_pre": False, "pool": "attention"},
+    "pe": {"rope": "pe", "pool": "attention", "pool_heads": 4},
+    "clipa": {"norm_pre": False, "pool": "mean"},
+}
+
+
+def pooled_fractions(tower: VisionTower, tokens: Tensor) -> Tensor:
+    """(T, L) of what each of the last block's tokens gives to the frame's feature, by torch's own attention."""
+    config = tower.config
+    if config.pool == "mean":
+        return torch.tensor([[0.0, *[1 / config.num_patches] * config.num_patches]], dtype=tokens.dtype).expand(T, -1)
+    of, normed = tower.pool.attention, tower.norm_post(tokens)
+    theirs = torch.nn.MultiheadAttention(config.width, of.heads, batch_first=True).double()
+    theirs.in_proj_weight.data = torch.cat([of.query.weight, of.key.weight, of.value.weight])
+    theirs.in_proj_bias.data = torch.cat([of.query.bias, torch.zeros_like(of.query.bias), of.value.bias])
+    fractions: Tensor = theirs(tower.pool.probe.expand(T, 1, -1), normed, normed)[1][:, 0]
+    return fractions
+
+
+@pytest.mark.parametrize("name", POOLED)
+@pytest.mark.parametrize("context", [{}, all_kinds(2)], ids=["frozen", "prompted"])
+def test_pooled_tokens_are_weighed_by_the_pool(name: str, context: dict[str, Any], run_kernels: Kernels) -> None:
+    backbone = tiny_backbone(**POOLED[name])
+    model = VideoModel(backbone, double_model(PLAIN | {"context": context}).config).double().eval()
+    ours = last_attention(model, random_clip()).weights
+    query, key, *_ = run_kernels(model)
+    tower = model.backbone.vision
+    with torch.no_grad():
+        fractions = pooled_fractions(tower, model.run_tower(random_clip()[None])[-1].output[0])
+    cls = ["cls tokens"] if tower.config.class_token else []
+    weights = torch.cat([ours[kind] for kind in (*cls, *(k for k in ours if k not in cls))], dim=-1)
+    assert list(ours) == ["patches", *cls, *(["global", "local", "summary"] if context else [])]
+    for t in range(T):
+        for head in range(query.shape[1]):
+            looks = torch.tensor([plain_weights(each, key[t, head]) for each in query[t, head]], dtype=torch.float64)
+            torch.testing.assert_close(weights[head, t], fractions[t] @ looks, rtol=1e-9, atol=1e-12)
 
 
 @pytest.mark.parametrize("config", SETTINGS, ids=NAMES)
@@ -110,6 +161,6 @@ def test_the_softmax_is_in_float32_under_autocast() -> None:
     layer = tiny_model().backbone.vision.blocks[-1].attention
     tokens = torch.randn(3, 16, generator=torch.Generator().manual_seed(0))
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        weights = attention_weights(layer, tokens)  # type: ignore[arg-type]
+        weights = attention_weights(layer, tokens, 1)[..., 0, :]  # type: ignore[arg-type]
     assert weights.dtype == torch.float32
     torch.testing.assert_close(weights.sum(dim=-1), torch.ones(2), rtol=0, atol=1e-6)

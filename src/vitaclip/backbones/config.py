@@ -64,6 +64,11 @@ class VisionConfig(TransformerConfig):
     rope: Literal["none", "pe", "eva02"] = "none"
     """Rotary position embedding of the patches: PE-Core turns by the column first, counting from 1; EVA-02 by the row
     first, counting from 0 and stretched to a grid of 16."""
+    rope_side: NonNegativeInt = 0
+    """Patches along a side of the grid that the coordinates are stretched to, whatever the image's size. 0: as `rope`
+    says. timm stretches PE-Core's to the grid it was trained on, where PE's own code goes on counting."""
+    resample: Literal["bicubic_antialias", "bicubic", "bilinear"] = "bicubic_antialias"
+    """How positions are resampled to images of another size: as open_clip and timm, as transformers, or as PE-Core."""
     pool: Literal["class", "mean", "attention"] = "class"
     """What is pooled: the class token, the mean of the patches, or all tokens by a learned probe that attends to
     them."""

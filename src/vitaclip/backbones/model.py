@@ -57,8 +57,7 @@ class CLIP(nn.Module):
         """The same model for square images of `image_size` pixels a side; all weights but the positions are shared."""
         config = replace(self.config, vision=replace(self.config.vision, image_size=image_size))
         state = self.state_dict()
-        vision = config.vision
-        positions = resize_positions(state["vision.pos_embed"], vision.grid_side, class_token=vision.class_token)
+        positions = resize_positions(state["vision.pos_embed"], config.vision)
         return CLIP.from_state(config, {**state, "vision.pos_embed": positions})
 
     def normalize_pixels(self, pixels: Tensor) -> Tensor:

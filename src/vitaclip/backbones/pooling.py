@@ -61,3 +61,8 @@ class AttentionPool(nn.Module):
         """(..., S, C) -> (..., C)."""
         found = self.attention(self.probe[None], tokens.flatten(end_dim=-3)).unflatten(0, tokens.shape[:-2])
         return found + self.mlp(self.norm(found))
+
+    def weights(self, tokens: Tensor) -> Tensor:
+        """How much the probe attends to each token, the mean of its heads: (..., S, C) -> (..., S)."""
+        by_head = self.attention.weights(self.probe[None], tokens.flatten(end_dim=-3))
+        return by_head.mean(dim=1).unflatten(0, tokens.shape[:-2])

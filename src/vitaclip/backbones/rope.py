@@ -34,7 +34,9 @@ def _rotations(config: VisionConfig, dtype: torch.dtype, device: torch.device) -
     quarter = config.width // config.heads // 4
     frequency = _BASE ** -(torch.arange(quarter, dtype=torch.float64) / quarter)
     along = torch.arange(config.grid_side, dtype=torch.float64)
-    along = along + 1 if config.rope == "pe" else along * _EVA02_SIDE / config.grid_side
+    along = along + 1 if config.rope == "pe" else along
+    stretched_to = config.rope_side or (config.grid_side if config.rope == "pe" else _EVA02_SIDE)
+    along = along * stretched_to / config.grid_side
     row, column = torch.meshgrid(along, along, indexing="ij")
     coordinates = (column, row) if config.rope == "pe" else (row, column)
     angles = torch.cat([each.flatten()[:, None] * frequency for each in coordinates], dim=1)

@@ -115,19 +115,28 @@ class VisionTower(Tower):
             return self.project(self.pool(self.norm_post(self.own_tokens(tokens))))
         return self.project(self.norm_post(self.frame_token(tokens)))
 
+    def pool_weights(self, tokens: Tensor) -> Tensor:
+        """How much of each of the last block's tokens (..., L, C) `frame_features` takes: (..., L), which sum to 1."""
+        weights, config = tokens.new_zeros(tokens.shape[:-1]), self.config
+        if config.pool == "class":
+            weights[..., 0] = 1
+        elif config.pool == "mean":
+            weights[..., int(config.class_token) : config.num_tokens] = 1 / config.num_patches
+        else:
+            weights[..., : config.num_tokens] = self.pool.weights(self.norm_post(self.own_tokens(tokens)))
+        return weights
+
     def forward(self, images: Tensor) -> Tensor:
         """Image features (..., D), not of unit length, of images (..., 3, H, W)."""
         *_, last = self.run_blocks(self.embed(images))
         return self.frame_features(last.output)
 
 
-def resize_positions(positions: Tensor, side: int, *, class_token: bool = True) -> Tensor:
-    """Resample position embeddings (L, C), the class token's first if there is one, to a grid of side * side patches.
-
-    Bicubic with antialiasing, as open_clip does it.
-    """
-    cls, patches = positions[: int(class_token)], positions[int(class_token) :]
-    old = math.isqrt(len(patches))
+def resize_positions(positions: Tensor, config: VisionConfig) -> Tensor:
+    """Resample position embeddings (L, C), the class token's first if there is one, to the grid of a config."""
+    cls, patches = positions[: int(config.class_token)], positions[int(config.class_token) :]
+    old, new = math.isqrt(len(patches)), (config.grid_side, config.grid_side)
     grid = patches.view(1, old, old, -1).permute(0, 3, 1, 2)
-    resized = F.interpolate(grid, size=(side, side), mode="bicubic", antialias=True, align_corners=False)
+    mode, _, antialias = config.resample.partition("_")
+    resized = F.interpolate(grid, size=new, mode=mode, antialias=bool(antialias), align_corners=False)
     return torch.cat([cls, resized[0].flatten(1).T])

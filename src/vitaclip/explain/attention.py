@@ -1,5 +1,5 @@
-"""What the cls token of each frame attends to in the last block, or a pool that looks itself in all frames, computed
-beside the model's fused forward pass.
+"""What a frame's feature is made of: what the tokens that the tower pools attend to in the last block, or what a pool
+attends to that looks at all frames itself. Computed beside the model's fused forward pass.
 
 Axes: T frames, N patches in rows x columns, L tokens of a frame, S tokens attended to, C image width.
 """
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vitaclip.backbones.rope import rotations
 from vitaclip.backbones.transformer import Attention
+from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.model import VideoModel
 from vitaclip.parts.registry import context_look
 
@@ -30,12 +31,12 @@ def label_and_color(kind: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class ClsAttention:
-    """The last block's attention from each frame's cls token, or that of a pool, by the kind of token attended to."""
+    """The last block's attention from each frame's pooled tokens, or that of a pool, by the kind of token seen."""
 
     weights: Mapping[str, Tensor]
-    """(heads, T, tokens of the kind) float32 on the CPU: `patches` (row by row) and `itself`, then the kinds of
-    context that the model has. Over all kinds they sum to 1. Of a pool: `patches` and `cls tokens`, which sum to 1 over
-    all frames together."""
+    """(heads, T, tokens of the kind) float32 on the CPU: `patches` (row by row), the cls token if there is one
+    (`itself`, or `cls tokens` where others are pooled), then the kinds of context that the model has. Over all kinds
+    they sum to 1. Of a pool: `patches` and `cls tokens`, which sum to 1 over all frames together."""
     of: str = "of the cls token, last\nblock"
     """Whose it is, for pictures."""
 
@@ -54,9 +55,9 @@ class ClsAttention:
 
 @torch.no_grad()
 def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
-    """Run a clip (T, 3, H, W) up to the last block of the image tower and compute what that block's cls tokens attend
-    to. Pixels are taken as `encode_video` takes them."""
-    if lacking := {"class token", "square patches", "queries and keys"} - model.backbone.offers:
+    """Run a clip (T, 3, H, W), as `encode_video` takes it, through the image tower, and compute what the last block's
+    tokens attend to, each weighed by how much of it the tower's own pooling takes."""
+    if lacking := {"square patches", "queries and keys"} - model.backbone.offers:
         raise ValueError(f"attention is not explained for a backbone without {', '.join(sorted(lacking))}")
     tower, traces = model.backbone.vision, model.run_tower(clip[None])
     looked = model.pool.attention(model.pool.read(traces, tower), tower)
@@ -65,26 +66,35 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
         looked = looked / looked.sum(dim=(1, 2), keepdim=True)  # in bfloat16 they sum to 1 by rounding alone
         cls, patches = looked.split([1, looked.shape[-1] - 1], dim=-1)
         return ClsAttention({"patches": patches, "cls tokens": cls}, f"of the pool {model.pool.name!r},\nin all frames")
-    block, context = traces[-1].block, traces[-1].context
-    tokens = block.norm1(traces[-1].input)
+    return _block_attention(tower, traces[-1])
+
+
+def _block_attention(tower: VisionTower, trace: Trace) -> ClsAttention:
+    config, block, context = tower.config, trace.block, trace.context
+    pooled = tower.pool_weights(trace.output)
+    pooled = pooled / pooled.sum(dim=-1, keepdim=True)  # by the tokens' own precision alone
+    tokens = block.norm1(trace.input)
     groups = (block.norm1(group).expand(*tokens.shape[:2], -1, -1) for group in context.values())
-    seen, rope = torch.cat([tokens, *groups], dim=-2)[0], rotations(tower.config, tokens)
-    weights = attention_weights(block.attention, seen, rope).transpose(0, 1).cpu()
-    added = tokens.shape[-2] - 1 - tower.config.num_patches  # by kinds that put tokens behind the patches
-    sizes = {"itself": 1, "patches": tower.config.num_patches, "added tokens": added}
+    seen, rope = torch.cat([tokens, *groups], dim=-2)[0], rotations(config, tokens)
+    by_token = attention_weights(block.attention, seen, pooled.shape[-1], rope)
+    weights = torch.einsum("thls,tl->hts", by_token, pooled[0].to(by_token.dtype)).cpu()
+    cls = "itself" if config.pool == "class" else "cls tokens"
+    added = tokens.shape[-2] - config.num_tokens  # by kinds that put tokens behind the patches
+    sizes = {cls: int(config.class_token), "patches": config.num_patches, "added tokens": added}
     sizes |= {kind: group.shape[-2] for kind, group in context.items()}
     parts = dict(zip(sizes, weights.split(list(sizes.values()), dim=-1), strict=True))
-    return ClsAttention({kind: parts[kind] for kind in ("patches", *sizes) if sizes[kind]})
+    of = "cls token" if config.pool == "class" else "pooled tokens"
+    return ClsAttention({kind: parts[kind] for kind in ("patches", *sizes) if sizes[kind]}, f"of the {of}, last\nblock")
 
 
-def attention_weights(layer: Attention, tokens: Tensor, rope: Tensor | None = None) -> Tensor:
-    """The weights (..., heads, L) with which the first of L normalised tokens (..., L, C) attends to all of them, of
-    which those of the frame itself are turned by `rope`.
+def attention_weights(layer: Attention, tokens: Tensor, looking: int, rope: Tensor | None = None) -> Tensor:
+    """The weights (..., heads, looking, L) with which the first tokens of L normalised ones (..., L, C) attend to all
+    of them, of which those of the frame itself are turned by `rope`.
 
     The fused kernel does not return them. The softmax is taken in float32 at least.
     """
     query, key = layer.queries_and_keys(tokens, rope)
     exact = torch.promote_types(query.dtype, torch.float32)
     with torch.autocast(tokens.device.type, enabled=False):
-        scores = query[..., :1, :].to(exact) @ key.to(exact).transpose(-2, -1) / query.shape[-1] ** 0.5
-    return scores.softmax(dim=-1)[..., 0, :]
+        scores = query[..., :looking, :].to(exact) @ key.to(exact).transpose(-2, -1) / query.shape[-1] ** 0.5
+    return scores.softmax(dim=-1)

@@ -32,5 +32,5 @@ PIXELS = PixelConfig(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), fit="squash", in
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """A file of weights alone: heads follow from the width, and the pool has 8 in all sizes."""
     ours = openai.convert(state, TABLE, "a PE-Core")
-    vision = {"activation": "gelu", "rope": "pe", "pool": "attention", "pool_heads": 8}
+    vision = {"activation": "gelu", "rope": "pe", "pool": "attention", "pool_heads": 8, "resample": "bilinear"}
     return CLIPWeights("PE-Core", read_architecture(ours, vision, {"activation": "gelu"}, PIXELS), ours, folder)
