@@ -180,14 +180,14 @@ def _evl(config: dict[str, Any], state: dict[str, Tensor], tower: dict[str, Tens
     whole = CLIP(clip_config).state_dict()
     table = [row for row in openai.TABLE if row.theirs[0].startswith("visual.")]
     table = [row for row in table if row.ours[0] != "vision.proj" and not row.ours[0].startswith("vision.norm_post")]
-    weights = CLIPWeights("", clip_config, whole | to_ours(tower, table, "the tower of an EVL case"), Path())
+    weights = CLIPWeights(clip_config, whole | to_ours(tower, table, "the tower of an EVL case"))
     return evl.complete(state, weights)
 
 
 def _vifi(state: dict[str, Tensor], embedding: Tensor) -> CLIPWeights:
     vision = VisionConfig(image_size=16, patch_size=16, width=64, depth=1, heads=1)
     any_config = CLIPConfig(vision=vision, text=ANY_TEXT, embed_dim=64)
-    backbone = CLIPWeights("", any_config, {vifi.EMBEDDING: embedding}, Path(), Trained({}, {}))
+    backbone = CLIPWeights(any_config, {vifi.EMBEDDING: embedding}, Trained({}, {}))
     return vifi.complete(state, backbone)
 
 

@@ -143,3 +143,27 @@ def transformers_features(model: Any) -> tuple[Tensor, Tensor]:
     image = model.get_image_features(pixel_values=images())
     text = model.get_text_features(input_ids=token_ids())
     return tuple(getattr(part, "pooler_output", part) for part in (image, text))
+
+
+def siglip(image_size: int, pad: int, entries: int = 90) -> Any:
+    from transformers import SiglipConfig, SiglipModel
+
+    sizes = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
+    text = {"intermediate_size": 80, "vocab_size": entries, "max_position_embeddings": 12, "pad_token_id": pad}
+    vision = {"intermediate_size": 96, "image_size": image_size, "patch_size": 8}
+    config = SiglipConfig(text_config={**sizes, **text, "projection_size": 48}, vision_config={**sizes, **vision})
+    return SiglipModel(config)
+
+
+def metaclip2(activation: str, entries: int = 90) -> Any:
+    from transformers import MetaClip2Config, MetaClip2Model
+
+    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_act": activation, "projection_dim": 20}
+    text = {"hidden_size": 32, "intermediate_size": 128, "vocab_size": entries, "max_position_embeddings": 12}
+    vision = {"hidden_size": 48, "intermediate_size": 192, "image_size": 32, "patch_size": 8}
+    config = MetaClip2Config(
+        text_config={**sizes, **text, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1},
+        vision_config={**sizes, **vision},
+        projection_dim=20,
+    )
+    return MetaClip2Model(config)

@@ -33,8 +33,8 @@ class Family(NamedTuple):
     """A tokenizer of ours, the peer on the same file, and which texts the peer is asked about."""
 
     ours: Tokenizer
-    theirs: Callable[[Sequence[str]], Rows]
-    """Rows of LENGTH ids, padding included."""
+    theirs: Callable[..., Rows]
+    """Rows of LENGTH ids, padding included, for texts; of transformers' tokenizers also cut to another length."""
     peer: str
     asked: Callable[[str], bool] = lambda _: True
     """False for texts that the peer reads otherwise than the training of the family did."""
@@ -184,9 +184,10 @@ def _openai(texts: Sequence[str]) -> Rows:
     return _fill([[49_406, *reference_tokenizer().encode(text), 49_407] for text in texts])
 
 
-def _padded(peer: Any) -> Callable[[Sequence[str]], Rows]:
-    """A tokenizer of transformers, padded as the image-text models of its family are."""
-    return lambda texts: peer(list(texts), padding="max_length", max_length=LENGTH, padding_side="right")["input_ids"]
+def _padded(peer: Any) -> Callable[..., Rows]:
+    """A tokenizer of transformers, padded and cut as for the image-text models of its family."""
+    how = {"padding": "max_length", "padding_side": "right", "truncation": True}
+    return lambda texts, length=LENGTH: peer(list(texts), max_length=length, **how)["input_ids"]
 
 
 def _sentencepiece(file: Path) -> Callable[[Sequence[str]], Rows]:
@@ -195,9 +196,9 @@ def _sentencepiece(file: Path) -> Callable[[Sequence[str]], Rows]:
     return lambda texts: _fill([[*processor.encode(lower(text)), 1] for text in texts])
 
 
-def _without_sep(peer: Callable[[Sequence[str]], Rows]) -> Callable[[Sequence[str]], Rows]:
+def _without_sep(peer: Callable[..., Rows]) -> Callable[..., Rows]:
     """open_clip's `strip_sep_token`."""
-    return lambda texts: [[0 if number == SEP else number for number in row] for row in peer(texts)]
+    return lambda *asked: [[0 if number == SEP else number for number in row] for row in peer(*asked)]
 
 
 def _openvision(bert: Any) -> Callable[[Sequence[str]], Rows]:

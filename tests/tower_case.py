@@ -24,6 +24,7 @@ from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights
 from vitaclip.backbones.reading import open_state
 
+CASES = Path(__file__).parent / "towers"
 GOLDEN, META = "golden.safetensors", "meta.json"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 import peers
 from tiny import all_kinds, tiny_backbone, tiny_tokenizer
-from tower_case import feature_places, read_tower, tower_errors
+from tower_case import CASES, feature_places, read_tower, tower_errors
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.longclip import TABLE as LONGCLIP
@@ -24,7 +24,6 @@ from vitaclip.backbones.rope import rotations
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 
-CASES = Path(__file__).parent.parent / "towers"
 NAMES = sorted(folder.name for folder in CASES.iterdir())
 
 
@@ -33,35 +32,11 @@ def test_golden_towers_are_reproduced_in_float64(case: str) -> None:
     assert max(tower_errors(CASES / case).values()) < 1e-9
 
 
-def siglip(image_size: int, pad: int) -> Any:
-    from transformers import SiglipConfig, SiglipModel
-
-    sizes = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3}
-    text = {"intermediate_size": 80, "vocab_size": 90, "max_position_embeddings": 12, "pad_token_id": pad}
-    vision = {"intermediate_size": 96, "image_size": image_size, "patch_size": 8}
-    config = SiglipConfig(text_config={**sizes, **text, "projection_size": 48}, vision_config={**sizes, **vision})
-    return SiglipModel(config)
-
-
-def metaclip2(activation: str) -> Any:
-    from transformers import MetaClip2Config, MetaClip2Model
-
-    sizes = {"num_hidden_layers": 2, "num_attention_heads": 2, "hidden_act": activation, "projection_dim": 20}
-    text = {"hidden_size": 32, "intermediate_size": 128, "vocab_size": 90, "max_position_embeddings": 12}
-    vision = {"hidden_size": 48, "intermediate_size": 192, "image_size": 32, "patch_size": 8}
-    config = MetaClip2Config(
-        text_config={**sizes, **text, "bos_token_id": 0, "eos_token_id": 2, "pad_token_id": 1},
-        vision_config={**sizes, **vision},
-        projection_dim=20,
-    )
-    return MetaClip2Model(config)
-
-
 PEERS: dict[str, tuple[Callable[[], Any], list[list[int]]]] = {
-    "SigLIP, an image with a rest": (lambda: siglip(35, 1), [[5, 6, 7, 1], [9, 1], [8, 7, 6, 5, 4, 1]]),
-    "SigLIP 2": (lambda: siglip(32, 0), [[5, 6, 7, 1], [9, 1], [8, 7, 6, 5, 4, 1]]),
-    "MetaCLIP 2, quick_gelu": (lambda: metaclip2("quick_gelu"), [[0, 5, 6, 2], [0, 9, 2], [0, 4, 4, 4, 2]]),
-    "MetaCLIP 2, gelu": (lambda: metaclip2("gelu"), [[0, 5, 6, 2], [0, 9, 2], [0, 4, 4, 4, 2]]),
+    "SigLIP, an image with a rest": (lambda: peers.siglip(35, 1), [[5, 6, 7, 1], [9, 1], [8, 7, 6, 5, 4, 1]]),
+    "SigLIP 2": (lambda: peers.siglip(32, 0), [[5, 6, 7, 1], [9, 1], [8, 7, 6, 5, 4, 1]]),
+    "MetaCLIP 2, quick_gelu": (lambda: peers.metaclip2("quick_gelu"), [[0, 5, 6, 2], [0, 9, 2], [0, 4, 4, 4, 2]]),
+    "MetaCLIP 2, gelu": (lambda: peers.metaclip2("gelu"), [[0, 5, 6, 2], [0, 9, 2], [0, 4, 4, 4, 2]]),
 }
 
 
@@ -83,6 +58,42 @@ def test_transformers_families_are_reproduced(name: str, tmp_path: Path) -> None
     for mine, expected in zip(ours, (getattr(each, "pooler_output", each) for each in theirs), strict=True):
         assert expected.std(dim=0).mean() > 0.01
         torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: peers.siglip(32, 1), lambda: peers.metaclip2("gelu"), peers.transformers_clip]
+)
+@pytest.mark.parametrize("image_size", [16, 64])
+@torch.no_grad()
+def test_other_input_sizes_are_transformers(make: Callable[[], Any], image_size: int, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = make().eval().double()
+    peers.spread(model)
+    model.save_pretrained(tmp_path)
+    weights = read_clip(tmp_path)
+    clip = CLIP.from_state(weights.config, weights.state).double().resized(image_size)
+    images = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    theirs = model.get_image_features(images, interpolate_pos_encoding=True)
+    expected = getattr(theirs, "pooler_output", theirs)
+    torch.testing.assert_close(clip.encode_image(images), expected, rtol=1e-5, atol=1e-5)  # saved in float32
+
+
+@pytest.mark.parametrize(("case", "last"), [("pe", 8), ("pe_timm", 4), ("eva02", 14)])
+def test_rope_of_other_input_sizes_is_the_familys(case: str, last: float) -> None:
+    """On a grid of twice the side: PE's own code goes on counting, timm's PE and EVA-02 stretch to a fixed one."""
+    options = {"pe": {"rope": "pe"}, "pe_timm": {"rope": "pe", "rope_side": 4}, "eva02": {"rope": "eva02"}}[case]
+    config = tiny_backbone(image_size=32, **options).clip.resized(64).config.vision
+    angles = torch.atan2(*rotations(config, torch.zeros(1, dtype=torch.float64)).flip(0))  # type: ignore[union-attr]
+    assert torch.allclose(angles[-1, 0].cos(), torch.tensor(last, dtype=torch.float64).cos())
+
+
+def test_pe_positions_are_resampled_bilinearly() -> None:
+    """Twice the side: a new position is 3/4 of the nearest old one and 1/4 of the next, along both axes."""
+    weights = read_tower(CASES / "pe")
+    clip = CLIP.from_state(weights.config, weights.state)
+    old, new = (c.vision.pos_embed[1:].unflatten(0, (c.config.vision.grid_side, -1)) for c in (clip, clip.resized(64)))
+    rows = 0.75 * old[1] + 0.25 * old[0]
+    torch.testing.assert_close(new[2, 2], 0.75 * rows[1] + 0.25 * rows[0])
 
 
 def test_long_positions_are_joined() -> None:
@@ -176,8 +187,20 @@ def test_heads_of_listed_backbones_follow_from_their_widths(known: KnownBackbone
     assert (read.vision.heads, read.text.heads) == (known.config.vision.heads, known.config.text.heads)
 
 
+@pytest.mark.filterwarnings("ignore")
+def test_naflex_is_refused(tmp_path: Path) -> None:
+    from transformers import Siglip2Config, Siglip2Model
+
+    sizes = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 80}
+    vision = {"num_patches": 16, "patch_size": 8}
+    config = Siglip2Config(text_config={**sizes, "vocab_size": 90}, vision_config={**sizes, **vision})
+    Siglip2Model(config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"images of variable size \(NaFlex\) are not built"):
+        load_backbone(tmp_path)
+
+
 def test_tokenizer_is_missed_before_weights_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    siglip(32, 0).save_pretrained(tmp_path)
+    peers.siglip(32, 0).save_pretrained(tmp_path)
     monkeypatch.setattr(StateFile, "read", lambda self: pytest.fail("the weights were read"))
     with pytest.raises(ValueError, match="no tokenizer in it"):
         load_backbone(tmp_path)

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from tiny import tiny_backbone
 from tokenizer_peers import LENGTH, Family, english, families, five_languages, hostile
 from vitaclip.backbones.config import TextConfig, TextLayoutConfig
-from vitaclip.backbones.loading import find_tokenizer
+from vitaclip.backbones.loading import find_tokenizer, save_backbone
 from vitaclip.backbones.vocabulary_files import read_vocabulary
 from vitaclip.parts.heads.learned_text import LearnedTextConfig, lay_out
 
@@ -61,10 +62,29 @@ def test_last_id_stands_behind_the_padding(all_families: dict[str, Family]) -> N
     assert batch.end.tolist() == [7]
 
 
-def test_texts_too_long_are_refused_in_each(family: Family) -> None:
-    family.ours(["dog"], LENGTH)
+LONG = ["playing the guitar in a long long line of other players", "dog", "dancing on and on and on and on and on"]
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name.startswith(("CLIP:", "MetaCLIP", "mT5"))])
+def test_texts_too_long_are_refused(all_families: dict[str, Family], name: str) -> None:
     with pytest.raises(ValueError, match="the text tower takes 8; shorten it"):
-        family.ours(["playing the guitar in a long long line of other players"], 8)
+        all_families[name].ours(LONG, 8)
+
+
+@pytest.mark.parametrize("name", ["SigLIP: spiece.model", "SigLIP 2: tokenizer.json", "CLIPA: tokenizer.json"])
+def test_texts_of_full_length_are_cut_as_transformers_does(all_families: dict[str, Family], name: str) -> None:
+    """SigLIP's so400m-patch14-224 takes 16 tokens."""
+    with pytest.warns(UserWarning, match="takes 16, so its end is cut off, as of 2 texts in all"):
+        batch = all_families[name].ours([f"{text} {text} {text}" for text in LONG], 16)
+    assert batch.ids.tolist() == all_families[name].theirs([f"{text} {text} {text}" for text in LONG], 16)
+    assert batch.end.tolist() == [15] * 3
+
+
+def test_another_tokenizer_in_the_folder_is_an_error(all_families: dict[str, Family], tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"holds a tokenizer\.json, which would be read in place of .* spiece\.model"):
+        save_backbone(tiny_backbone().clip, all_families["SigLIP: spiece.model"].ours, tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == ["tokenizer.json"]
 
 
 def test_layout_and_vocabulary_must_fit_the_tower(all_families: dict[str, Family], tmp_path: Path) -> None:

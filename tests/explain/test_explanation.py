@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from small_world import NAMES, train_config
+from tiny import all_kinds, tiny_backbone
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.reading.decode import open_video
@@ -16,7 +17,9 @@ from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention
 from vitaclip.explain.occlusion import occlude_frames, stand_ins
+from vitaclip.explain.picture import draw_explanation
 from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
 
@@ -145,6 +148,18 @@ def test_one_frame_of_plain_clip_has_attention_alone(world: Path) -> None:
     found = explain_video(predictor, world / VIDEO)
     assert list(found.attention.weights) == ["patches", "itself"]
     assert (found.occlusion.single, len(found.occlusion.curve)) == ((), 1)
+
+
+@pytest.mark.parametrize("cls", [[], ["cls tokens"]], ids=["as in SigLIP", "as in PE-Core"])
+def test_towers_with_an_attention_pool_are_explained(world: Path, cls: list[str]) -> None:
+    options = {"rope": "pe"} if cls else {"class_token": False, "norm_pre": False}
+    config = ModelConfig(backbone="tiny", num_frames=4, context=all_kinds(2), head="templates")
+    predictor = Predictor(VideoModel(tiny_backbone(pool="attention", **options), config))
+    predictor.set_classes(NAMES)
+    found = explain_video(predictor, world / VIDEO)
+    assert list(found.attention.weights) == ["patches", *cls, "global", "local", "summary"]
+    torch.testing.assert_close(sum(found.attention.mass.values()), torch.ones(4))
+    assert draw_explanation(found).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Which format a file or folder with a CLIP is in, and how to read it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -9,8 +10,8 @@ from torch import Tensor
 
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import Activation
-from vitaclip.backbones.families import open_clip
 from vitaclip.backbones.families.family import CLIPWeights, families
+from vitaclip.backbones.families.open_clip_config import read_settings
 from vitaclip.backbones.hub import WEIGHTS, find_weights
 from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE
 from vitaclip.backbones.reading import check_dtypes, open_state, to_float32
@@ -77,12 +78,11 @@ def _interpret(
         raise ValueError(
             f"{file}: holds its own backbone, so there is no other one to give it; leave it out, or name this file"
         )
-    weights = family.read(state, file.parent, activation)
+    weights = replace(family.read(state, file.parent, activation), folder=file.parent)
     trained_with = weights.config.vision.activation
     if activation not in (None, trained_with):
         raise ValueError(
-            f"{file}: activation {activation!r} asked for, but these are {weights.format} weights trained with"
-            f" {trained_with!r}"
+            f"{file}: activation {activation!r} asked for, but these weights were trained with {trained_with!r}"
         )
     return weights
 
@@ -94,7 +94,7 @@ def _without_prefix(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:
     found = [(name, each.key) for name in state for each in families() if name.endswith(f".{each.key}")]
     if len(found) != 1:
         if (file.parent / OPEN_CLIP_CONFIG_FILE).is_file():
-            open_clip.read_settings(file.parent)  # says what of the model is not built
+            read_settings(file.parent)  # says what of the model is not built
         raise ValueError(
             f"{file}: not a CLIP of a known format (its first names are {sorted(state)[:3]}); {_near_families(state)}"
         )

@@ -27,6 +27,7 @@ class KnownBackbone:
     frame_gflop: float
     text_gflop: float
     licence: str
+    source: str
     languages: str
     also: str = ""
     similarity: str = "softmax"

@@ -52,8 +52,18 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
 
 
 def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
-    """Write a backbone folder; `dtype` is the precision of the stored weights."""
-    folder = Path(folder)
+    """Write a backbone folder; `dtype` is the precision of the stored weights.
+
+    Raises:
+        ValueError: if a tokenizer that lies there already would be read in place of this one.
+    """
+    folder, own = Path(folder), tokenizer.vocabulary.file_name
+    for other in TOKENIZER_FILES[: TOKENIZER_FILES.index(own)]:
+        if (folder / other).is_file():
+            raise ValueError(
+                f"{folder}: holds a {other}, which would be read in place of this backbone's {own}; remove it, or write"
+                " to another folder"
+            )
     state = {name: t.to(dtype) for name, t in clip.state_dict().items()}
     write_safetensors(folder / WEIGHTS_FILE, state)
     tokenizer.vocabulary.save(folder)

@@ -4,6 +4,7 @@ Axes: K texts, L tokens.
 """
 
 import string
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,15 +74,19 @@ class Tokenizer:
         return self.vocabulary.cut(CLEANING[self._layout.clean](whole))
 
     def __call__(self, texts: Sequence[str], context_length: int = 77) -> TokenBatch:
-        """Ids of whole texts, laid out. A text of more than `context_length` tokens is refused."""
+        """Ids of whole texts, laid out. A text of more than `context_length` tokens is refused, but by families whose
+        texts are always of full length, some of 16 tokens: it is cut before its end token as they do, with a warning.
+        """
         rows, room = [self.encode(text) for text in texts], self.room(context_length)
-        for text, row in zip(texts, rows, strict=True):
-            if len(row) > room:
-                total = len(row) + context_length - room
-                raise ValueError(
-                    f"{quoted(text)} makes {total} tokens, the text tower takes {context_length}; shorten it"
-                )
-        return self.lay_out(rows, context_length)
+        long = [(text, row) for text, row in zip(texts, rows, strict=True) if len(row) > room]
+        if long:
+            (text, row), cut = long[0], self._layout.feature == "last"
+            total = len(row) + context_length - room
+            message = f"{quoted(text)} makes {total} tokens, the text tower takes {context_length}"
+            if not cut:
+                raise ValueError(f"{message}; shorten it")
+            warnings.warn(f"{message}, so its end is cut off, as of {len(long)} texts in all", stacklevel=2)
+        return self.lay_out([row[:room] for row in rows], context_length)
 
     def room(self, context_length: int) -> int:
         """Ids that a text itself may have."""

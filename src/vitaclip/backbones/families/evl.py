@@ -60,4 +60,4 @@ def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
             f" {side}; give the backbone it was trained on"
         )
     trained = Trained(_settings(parts), parts, num_classes=len(parts["head.linear.bias"]))
-    return replace(backbone, format="published EVL", trained=trained)
+    return replace(backbone, trained=trained)

@@ -31,20 +31,18 @@ class CLIPWeights:
     """A CLIP in our terms.
 
     Attributes:
-        format: what it was read from.
         config: its architecture.
         state: its weights under our names.
-        folder: where its tokenizer would lie.
         trained: the parts that came with it, if it is a checkpoint of a trained model.
         fingerprint: of the weights when they were saved, against damage; empty if the format holds none.
+        folder: where its tokenizer would lie: that of its file, or of the backbone it was completed with.
     """
 
-    format: str
     config: CLIPConfig
     state: dict[str, Tensor]
-    folder: Path
     trained: Trained | None = None
     fingerprint: str = ""
+    folder: Path = Path()
 
 
 ReadFamily = Callable[..., CLIPWeights]
@@ -77,7 +75,7 @@ def register_family(
 
     >>> @register_family("my lab", "towers.image.conv")
     ... def read(state, folder, activation):
-    ...     return CLIPWeights("my lab", read_architecture(state), state, folder)
+    ...     return CLIPWeights(read_architecture(state), state)
     """
 
     def add(read: ReadT) -> ReadT:

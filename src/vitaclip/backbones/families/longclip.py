@@ -28,4 +28,4 @@ TABLE = [
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """A checkpoint of the published code, which is OpenAI's CLIP otherwise."""
     ours = openai.convert(state, TABLE, "a Long-CLIP")
-    return CLIPWeights("Long-CLIP", read_architecture(ours), ours, folder)
+    return CLIPWeights(read_architecture(ours), ours)

@@ -4,22 +4,14 @@ open_clip's `CustomTextCLIP` puts the text tower under `text.`; otherwise the na
 """
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from torch import Tensor
 
-from vitaclip.backbones.config import Activation
-from vitaclip.backbones.families import open_clip
-from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CLIPWeights, register_family
 from vitaclip.backbones.families.table import Row, layer, same, to_ours
-from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE
 
 WHAT = "a CLIP under OpenAI's or open_clip's names"
 IGNORABLE = ("input_resolution", "context_length", "vocab_size", r".*attn_mask", r".*position_ids")
 """Sizes that OpenAI's files carry as tensors (the weights say the same), and masks and counters that are no weights."""
-OPENAI_ONLY = "input_resolution"
-"""A key that OpenAI's own files have and open_clip's have not."""
 
 
 def blocks(ours: str, theirs: str) -> list[Row]:
@@ -61,24 +53,3 @@ def convert(state: Mapping[str, Tensor], table: Sequence[Row] = TABLE, what: str
     if "text.token_embedding.weight" in state:
         state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
     return to_ours(state, table, what, IGNORABLE)
-
-
-@register_family("OpenAI and open_clip", "visual.conv1.weight")
-def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
-    """OpenAI's own files and open_clip's, whose config lies beside them; without it the user says the activation."""
-    if (folder / OPEN_CLIP_CONFIG_FILE).is_file():
-        model = open_clip.read_settings(folder)
-        ours = convert(state, open_clip.with_options(TABLE))
-        config = open_clip.read_config(folder, model, ours)
-        return CLIPWeights("open_clip", config, ours, folder)
-    ours = convert(state)
-    if OPENAI_ONLY in state:
-        return CLIPWeights("OpenAI", read_architecture(ours), ours, folder)
-    if activation is None:
-        raise ValueError(
-            f"these weights do not tell their activation, and there is no {OPEN_CLIP_CONFIG_FILE} beside them: give"
-            " activation 'quick_gelu' (weights of OpenAI, MetaCLIP, DFN) or 'gelu' (LAION, DataComp), e.g."
-            " `vitaclip convert FILE OUT --activation gelu`, which writes a folder that tells it"
-        )
-    told = {"activation": activation}
-    return CLIPWeights("open_clip", read_architecture(ours, told, told), ours, folder)

@@ -28,4 +28,4 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
                 if name not in ("vision", "text", "mlp_ratio", "pool_mlp_ratio") and values[name] != value:
                     field = f"{part}.{name}".removeprefix(".")
                     raise ValueError(f"does not fit the weights: it says {field} = {values[name]}, they hold {value}")
-    return CLIPWeights("vitaclip", told, state, folder, fingerprint=fingerprint)
+    return CLIPWeights(told, state, fingerprint=fingerprint)

@@ -33,4 +33,4 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
     """A file of weights alone: heads follow from the width, and the pool has 8 in all sizes."""
     ours = openai.convert(state, TABLE, "a PE-Core")
     vision = {"activation": "gelu", "rope": "pe", "pool": "attention", "pool_heads": 8, "resample": "bilinear"}
-    return CLIPWeights("PE-Core", read_architecture(ours, vision, {"activation": "gelu"}, PIXELS), ours, folder)
+    return CLIPWeights(read_architecture(ours, vision, {"activation": "gelu"}, PIXELS), ours)

@@ -10,6 +10,7 @@ from vitaclip.backbones.families import transformers
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
 from vitaclip.backbones.families.table import Row, reshaped, same, single_query, to_ours, transposed, without
+from vitaclip.backbones.families.transformers_common import IGNORABLE, read_tower
 from vitaclip.backbones.pixels import transformers_pixels
 
 KEY = "vision_model.head.probe"
@@ -44,12 +45,12 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
             f"config.json: model_type is {file.get('model_type')!r}: images of variable size (NaFlex) are not built;"
             " take a SigLIP 2 of a fixed resolution, such as google/siglip2-base-patch16-224"
         )
-    ours = to_ours(state, TABLE, "transformers' SiglipModel", transformers.IGNORABLE)
-    vision = transformers.read_tower(file, "vision_config", DEFAULTS) | {"pool": "attention"}
-    text, told = transformers.read_tower(file, "text_config", DEFAULTS), file.get("text_config") or {}
+    ours = to_ours(state, TABLE, "transformers' SiglipModel", IGNORABLE)
+    vision = read_tower(file, "vision_config", DEFAULTS) | {"pool": "attention"}
+    text, told = read_tower(file, "text_config", DEFAULTS), file.get("text_config") or {}
     pad = 0 if len(ours["text.token_embed.weight"]) == GEMMA_VOCABULARY else told.get("pad_token_id", 1)
     clean: Literal["canonicalize", "lower"] = "canonicalize" if pad else "lower"
     layout = TextLayoutConfig(start=(), end=(1,), pad=pad, feature="last", clean=clean)
     text |= {"order": "all", "layout": layout}
     config = read_architecture(ours, vision, text, transformers_pixels(folder, PIXELS))
-    return CLIPWeights("transformers", config, ours, folder)
+    return CLIPWeights(config, ours)

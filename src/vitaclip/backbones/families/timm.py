@@ -5,8 +5,10 @@ from pathlib import Path
 from torch import Tensor
 
 from vitaclip.backbones.config import Activation
-from vitaclip.backbones.families import open_clip, openai
+from vitaclip.backbones.families import openai
 from vitaclip.backbones.families.family import CLIPWeights, register_family
+from vitaclip.backbones.families.open_clip import with_options
+from vitaclip.backbones.families.open_clip_config import read_config, read_settings
 from vitaclip.backbones.families.table import fused, layer, leading_axis, reshaped, same, single_query, transposed
 
 KEY = "visual.trunk.patch_embed.proj.weight"
@@ -44,6 +46,6 @@ _TEXT = [row for row in openai.TABLE if not row.ours[0].startswith("vision.")]
 @register_family("open_clip with an image tower of timm", KEY)
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """Weights with their open_clip_config.json, which names timm's tower."""
-    model = open_clip.read_settings(folder)
-    ours = openai.convert(state, [*VISION, *open_clip.with_options(_TEXT)], "an open_clip model with a tower of timm")
-    return CLIPWeights("open_clip", open_clip.read_config(folder, model, ours), ours, folder)
+    model = read_settings(folder)
+    ours = openai.convert(state, [*VISION, *with_options(_TEXT)], "an open_clip model with a tower of timm")
+    return CLIPWeights(read_config(folder, model, ours), ours)

@@ -1,4 +1,4 @@
-"""The key names and the config.json of transformers' `CLIPModel` and `MetaClip2Model`."""
+"""transformers' `CLIPModel` and `MetaClip2Model`: their key names and what their config.json tells."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,24 +9,12 @@ from torch import Tensor
 from vitaclip.backbones.config import Activation, CLIPConfig, PixelConfig, TextLayoutConfig
 from vitaclip.backbones.families.architecture import read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
-from vitaclip.backbones.families.table import Row, fused, layer, same, to_ours, transposed
+from vitaclip.backbones.families.table import layer, same, to_ours, transposed
+from vitaclip.backbones.families.transformers_common import IGNORABLE, blocks, read_tower
 from vitaclip.backbones.pixels import transformers_pixels
 
-IGNORABLE = (r".*embeddings\.position_ids",)
-"""Counters that older versions saved."""
 DEFAULTS = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 """What a config.json means where it says nothing, beside heads: the values of OpenAI's ViT-B/32."""
-ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_pytorch_tanh": "gelu_tanh"}
-
-
-def blocks(ours: str, theirs: str) -> list[Row]:
-    """Transformer blocks, whose q, k and v are apart there."""
-    names = {"attention.out": "self_attn.out_proj", "norm1": "layer_norm1", "norm2": "layer_norm2"}
-    names |= {"mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
-    return [
-        fused(f"{ours}.#.attention.qkv.*", f"{theirs}.encoder.layers.#.self_attn.{{}}_proj.*"),
-        *same({f"{ours}.#.{here}.*": f"{theirs}.encoder.layers.#.{there}.*" for here, there in names.items()}),
-    ]
 
 
 TABLE = [
@@ -54,8 +42,7 @@ TABLE = [
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """Weights with their config.json."""
     ours = to_ours(state, TABLE, "transformers' CLIPModel", IGNORABLE)
-    config = read_config(read_config_file(folder / CONFIG_FILE), ours, transformers_pixels(folder))
-    return CLIPWeights("transformers", config, ours, folder)
+    return CLIPWeights(read_config(read_config_file(folder / CONFIG_FILE), ours, transformers_pixels(folder)), ours)
 
 
 def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: PixelConfig) -> CLIPConfig:
@@ -67,22 +54,3 @@ def read_config(config: Mapping[str, Any], state: Mapping[str, Tensor], pixels: 
         start, pad = ((0,), 1) if end == 2 else ((), 0)
         text["layout"] = TextLayoutConfig(start=start, end=(end,), pad=pad, clean="none")
     return read_architecture(state, vision, text, pixels)
-
-
-def read_tower(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a tower's config from its part of a config.json, which says only what differs from the defaults."""
-    part = config.get(name) or {}
-    if not isinstance(part, Mapping):
-        raise ValueError(f"config.json: {name} is no mapping of settings")
-    told = {**defaults, **part}
-    if told["hidden_act"] not in ACTIVATIONS:
-        raise ValueError(
-            f"config.json: {name}.hidden_act is {told['hidden_act']!r}; known are {', '.join(ACTIVATIONS)}"
-        )
-    size = {"image_size": part["image_size"]} if "image_size" in part else {}
-    return {
-        "heads": told["num_attention_heads"],
-        "activation": ACTIVATIONS[told["hidden_act"]],
-        "norm_epsilon": told["layer_norm_eps"],
-        **size,
-    }

@@ -73,4 +73,4 @@ def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
         )
     config = read_architecture(clip, pixels=IMAGENET_PIXELS)
     trained = Trained(_settings(parts), parts)
-    return CLIPWeights("published ViFi-CLIP", config, clip, backbone.folder, trained)
+    return CLIPWeights(config, clip, trained, folder=backbone.folder)

@@ -84,7 +84,7 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None =
     trained = Trained(_settings(learned), learned, num_classes) if learned.keys() - {"head.logit_scale"} else None
     # The published code starts from this where its backbone file has none.
     clip_state["logit_scale"] = learned.setdefault("head.logit_scale", torch.tensor(math.log(1 / 0.07)))
-    return CLIPWeights("published Vita-CLIP", read_architecture(clip_state), clip_state, folder, trained)
+    return CLIPWeights(read_architecture(clip_state), clip_state, trained)
 
 
 def _settings(learned: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None =
     """A checkpoint of the published code. Heads of 64 and ImageNet's pixels are its rule; the file tells neither."""
     clip, parts = split_parts(to_ours(state, TABLE, "an X-CLIP of the published code", IGNORABLE))
     config = read_architecture(clip, pixels=IMAGENET_PIXELS)
-    return CLIPWeights("published X-CLIP", config, clip, folder, Trained(_settings(parts), parts))
+    return CLIPWeights(config, clip, Trained(_settings(parts), parts))
 
 
 @register_family("transformers' XCLIPModel", TRANSFORMERS_KEY, first=True)
@@ -127,4 +127,4 @@ def read_folder(state: dict[str, Tensor], folder: Path, activation: Activation |
             f" the published model, set mit_num_attention_heads and prompt_num_attention_heads to {published} there",
             stacklevel=2,
         )
-    return CLIPWeights("transformers", config, clip, folder, Trained(_settings(parts, pool_heads, head_heads), parts))
+    return CLIPWeights(config, clip, Trained(_settings(parts, pool_heads, head_heads), parts))
