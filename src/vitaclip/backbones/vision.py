@@ -116,8 +116,10 @@ class VisionTower(Tower):
         return self.project(self.norm_post(self.frame_token(tokens)))
 
     def pool_weights(self, tokens: Tensor) -> Tensor:
-        """How much of each of the last block's tokens (..., L, C) `frame_features` takes: (..., L), which sum to 1."""
-        weights, config = tokens.new_zeros(tokens.shape[:-1]), self.config
+        """How much of each of the last block's tokens (..., L, C) `frame_features` takes: (..., L), which sum to 1, in
+        float32 at least."""
+        exact, config = torch.promote_types(tokens.dtype, torch.float32), self.config
+        weights = tokens.new_zeros(tokens.shape[:-1], dtype=exact)
         if config.pool == "class":
             weights[..., 0] = 1
         elif config.pool == "mean":

@@ -72,12 +72,12 @@ def last_attention(model: VideoModel, clip: Tensor) -> ClsAttention:
 def _block_attention(tower: VisionTower, trace: Trace) -> ClsAttention:
     config, block, context = tower.config, trace.block, trace.context
     pooled = tower.pool_weights(trace.output)
-    pooled = pooled / pooled.sum(dim=-1, keepdim=True)  # by the tokens' own precision alone
+    pooled = pooled / pooled.sum(dim=-1, keepdim=True)  # in bfloat16 they sum to 1 by rounding alone
     tokens = block.norm1(trace.input)
     groups = (block.norm1(group).expand(*tokens.shape[:2], -1, -1) for group in context.values())
     seen, rope = torch.cat([tokens, *groups], dim=-2)[0], rotations(config, tokens)
     by_token = attention_weights(block.attention, seen, pooled.shape[-1], rope)
-    weights = torch.einsum("thls,tl->hts", by_token, pooled[0].to(by_token.dtype)).cpu()
+    weights = (by_token * pooled[0, :, None, :, None]).sum(dim=-2).transpose(0, 1).cpu()
     cls = "itself" if config.pool == "class" else "cls tokens"
     added = tokens.shape[-2] - config.num_tokens  # by kinds that put tokens behind the patches
     sizes = {cls: int(config.class_token), "patches": config.num_patches, "added tokens": added}
