@@ -30,12 +30,14 @@ _KEPT, _LOST = "#8fa2ba", "#c2394b"
 
 def overlay_heat(frames: Tensor, heat: Tensor, side: int = 224) -> Tensor:
     """Grey frames, uint8 (T, 3, H, W), coloured by heat (T, rows, columns): uint8 (T, 3, S, S) with S = `side`. The
-    brightest colour is the highest value of the whole clip."""
+    brightest colour is the highest value of the whole clip, or four times its mean, if that is more: even attention
+    stays dark, so that the frames can be seen."""
     from matplotlib import colormaps
 
     size = (side, side)
     pixels = F.interpolate(frames.float() / 255, size, mode="bicubic", antialias=True).clamp(0, 1)
-    strength = F.interpolate((heat.float() / heat.max())[:, None], size, mode="bilinear")[:, 0]
+    brightest = torch.maximum(heat.max(), 4 * heat.mean())
+    strength = F.interpolate((heat.float() / brightest)[:, None], size, mode="bilinear")[:, 0]
     colours = torch.from_numpy(colormaps[COLORMAP](strength.numpy())[..., :3]).float().permute(0, 3, 1, 2)
     grey = torch.einsum("tchw,c->thw", pixels, torch.tensor(_LUMA))[:, None]
     return (255 * (0.45 * grey + 0.75 * colours)).clamp(0, 255).to(torch.uint8)
