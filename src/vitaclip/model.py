@@ -25,7 +25,16 @@ from vitaclip.data.transforms.geometry import FrameFit
 from vitaclip.names import refuse_text
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig
-from vitaclip.parts.contract import DropoutMasks, Head, HeadInputs, Part, Pool, encode_templates, l2_normalize
+from vitaclip.parts.contract import (
+    ContextKind,
+    DropoutMasks,
+    Head,
+    HeadInputs,
+    Part,
+    Pool,
+    encode_templates,
+    l2_normalize,
+)
 from vitaclip.parts.registry import find_part, read_settings
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.pretrained import Pretrained
@@ -250,6 +259,12 @@ class VideoModel(Pretrained):
         """How frames come to that size, as the backbone was trained."""
         pixels = self.backbone.config.pixels
         return FrameFit(pixels.fit == "squash", pixels.interpolation)
+
+    @property
+    def sees_frames_alone(self) -> bool:
+        """Whether what the pool reads of a frame is the same whatever its place and the other frames are."""
+        kinds = [kind for kind in self.context.modules() if isinstance(kind, ContextKind)]
+        return not self.pool.reads.neighbours and all(kind.frames_alone for kind in kinds)
 
     @property
     def device(self) -> torch.device:

@@ -6,7 +6,7 @@ Axes: n videos, V views, T frames, H x W pixels, K classes.
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from html import escape
 from itertools import islice
@@ -32,8 +32,12 @@ from vitaclip.evaluation.decision import NONE_OF_THESE, Decider, DecisionConfig
 from vitaclip.evaluation.embeddings import Embedding, Embeddings
 from vitaclip.evaluation.scoring import ViewEncoder, check_aggregation, fuse_views, views_reader
 from vitaclip.model import VideoModel
+from vitaclip.moments.config import MomentsConfig
+from vitaclip.moments.engine import find_moments
+from vitaclip.moments.table import Moments
 from vitaclip.names import check_class_names, refuse_text
 from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device
+from vitaclip.settings import to_dict
 
 Video = str | VideoPath | bytes | IO[bytes] | np.ndarray | Tensor | Sequence[Image.Image]
 """A path, an address, bytes, a file opened in binary mode, frames (T, H, W, 3) or (T, 3, H, W) in uint8, or images."""
@@ -287,6 +291,61 @@ class Predictor:
                 vectors = self.model.head.mean(found)
                 yield from (Embedding(path, v, *span) for v, span in zip(vectors, times.tolist(), strict=True))
             on_progress(1)
+
+    def moments(
+        self,
+        video: Video,
+        config: MomentsConfig | None = None,
+        *,
+        queries: Sequence[str] = (),
+        keep: str | Path = "",
+        on_progress: Callable[[int, int], None] = lambda done, total: None,
+    ) -> Moments:
+        """What happens when in a video of any length: segments with times in seconds, and the curves behind them.
+
+        The video is read once, in this process and in bounded memory. `views` says how many frames a window has and how
+        frames come to the model's size; of crops there is the central one.
+
+        Args:
+            video: what `predict` takes.
+            config: windows, and how scores become segments.
+            queries: texts that are searched for, each on its own, in place of the candidates.
+            keep: file for the scores so far. After a stop the same call goes on behind them; it goes when all is done.
+            on_progress: called with the number of chosen frames done, and with that of all.
+
+        Returns:
+            The segments found. Of a video that fails half-way or ends early, those of its part, and `error` says why.
+
+        Raises:
+            ValueError: for an empty query, one that is too long or another that the text tower cannot take, a stride
+                beyond the video, no classes, or no readable video at all (then a `VideoError`).
+
+        >>> found = Predictor("miniature").moments("film.mp4", MomentsConfig(lengths_s=(1, 2)), queries=["a red heart"])
+        >>> [(each.label, each.start_s) for each in found.segments]
+        [('a red heart', 0.0)]
+        """
+        config = config or MomentsConfig()
+        refuse_text(queries, "queries")
+        decision = replace(self.decision, reject=config.reject)
+        prompts = ClassPrompts(self.texts.templates) if self._texts else ClassPrompts()
+        lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
+        with self.autocast():
+            texts = [encode_classes(self.model, names, prompts) for names in lists] or [self.texts]
+            deciders = [Decider(self.model, each, decision) for each in texts]
+        looks = self.reader.view_config | {"normalization": self.views.normalization}
+        about = {"weights": fingerprint(self.model.state_dict()), "computed": str(self.computed), "views": looks}
+        about |= {"texts": [each.sha256() for each in texts], "decision": to_dict(decision)}
+        return find_moments(
+            _find(video),
+            self.reader,
+            self._encoder,
+            deciders,
+            config,
+            batch_size=self.data.eval_batch_size,
+            keep=Path(keep) if keep else None,
+            about=about,
+            on_progress=on_progress,
+        )
 
     def provenance(self, window_seconds: float = 0.0) -> dict[str, str]:
         """What vectors of `embed` depend on beside the video: vectors of equal provenance may be compared."""

@@ -53,6 +53,8 @@ class ContextKind(Part):
     """Its colour in pictures."""
     needs_projection: ClassVar[bool] = False
     """Whether `forward` takes the frame tokens as the block's `cls_proj` projects them, instead of as they are."""
+    frames_alone: ClassVar[bool] = False
+    """Whether it does the same to a frame whatever its place and the other frames are."""
     starts_after_projection: ClassVar[bool] = False
     """Whether its start is drawn after that of `cls_proj`: this decides the order of random numbers alone."""
 
@@ -84,6 +86,8 @@ class Reads:
     all_tokens: bool = False
     """Whether it wants all tokens that leave the last block; else only those that the tower's own pooling reads are
     computed."""
+    neighbours: bool = False
+    """Whether what it reads of a frame depends on the frames beside it."""
 
 
 class Pool(Part):

@@ -105,6 +105,8 @@ class Video(VideoSource):
         found = read_index(path, container, stream, limits)
         self._index = index = found if isinstance(found, FrameIndex) else None
         self._spans = SpanDecoder(container, stream, index) if index else None
+        if index:
+            self.key_numbers = index.key_numbers
         if found is not None:
             self.num_frames = found if isinstance(found, int) else len(found.places)
         if rate := stream.average_rate or stream.guessed_rate:

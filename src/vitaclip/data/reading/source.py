@@ -38,6 +38,11 @@ class VideoSource(ABC):
     fps: float = 25.0
     """Average frames per second as the file states them; FFmpeg's own assumption where nothing does."""
 
+    stated_seconds: float = 0.0
+    """Length that the file states; 0 where it states none."""
+    key_numbers: np.ndarray = np.empty(0, np.int64)
+    """Ascending numbers of frames that are decoded alone; none where nothing tells."""
+
     @property
     @abstractmethod
     def num_frames(self) -> int:

@@ -27,6 +27,8 @@ class DeepTokensConfig(Config):
 class DeepTokens(ContextKind):
     """M learned tokens (M, C) behind the patches, which look at other tokens and are looked at."""
 
+    frames_alone = True
+
     def __init__(self, config: DeepTokensConfig, tower: VisionConfig, num_frames: int, place: int) -> None:
         super().__init__(config, tower, num_frames, place)
         self.replaces = place != INPUT

@@ -23,6 +23,8 @@ class GlobalConfig(Config):
 class GlobalTokens(ContextKind):
     """G learned tokens (G, C), which start uniform in +-sqrt(6 / (3 * patch^2 + C))."""
 
+    frames_alone = True
+
     def __init__(self, config: GlobalConfig, tower: VisionConfig, num_frames: int, place: int) -> None:
         super().__init__(config, tower, num_frames, place)
         self.prompts = uniform_tokens(config.count, tower)

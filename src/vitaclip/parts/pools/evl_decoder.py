@@ -57,7 +57,7 @@ class DecodePool(Pool):
 
     def __init__(self, config: DecodeConfig, tower: VisionConfig, num_frames: int, embed_dim: int) -> None:
         super().__init__(config, tower, num_frames, embed_dim)
-        self.reads = Reads(config.blocks, all_tokens=True)
+        self.reads = Reads(config.blocks, all_tokens=True, neighbours=config.motion)
         self.token_shape = (tower.num_tokens, tower.width)
         self.motion_shape = (2, tower.num_patches, tower.num_patches) if config.motion else (0,)
         self.frame_shape = (config.blocks, math.prod(self.token_shape) + math.prod(self.motion_shape))

@@ -1,0 +1,40 @@
+"""Settings of how a long video is searched."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from vitaclip.settings import Config, NonNegativeFloat, PositiveFloat, Probability, bounds, require
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentsConfig(Config):
+    """How a long video is looked at, and how scores become segments."""
+
+    lengths_s: tuple[PositiveFloat, ...] = (8.0, 16.0, 32.0, 64.0)
+    """Seconds of the windows that are scored, each as one clip: something is found best by windows of about its own
+    length."""
+    stride_s: NonNegativeFloat = 0.0
+    """Seconds from one chosen frame to the next. 0: what gives the shortest window as many frames as the model was
+    trained on."""
+    hop: Annotated[float, bounds(gt=0, le=1)] = 0.25
+    """Distance of two windows of a length, as a fraction of it. Half of it makes windows, and their cost, twice as
+    many."""
+    reject: bool = True
+    """Let background texts stand beside the candidates, as `DecisionConfig.reject` does: where nothing of the list
+    happens, nothing is found. False: every stretch is the likeliest class."""
+    smooth: NonNegativeFloat = 0.5
+    """Width over which scores are averaged in time, as a fraction of the window's length. 0: none."""
+    threshold: Probability = 0.5
+    """Least score of a segment. A score is the probability of the class among all candidates and background texts:
+    above one half it is more likely than all else together, which is where predict says `none of these`."""
+    edge: Annotated[float, bounds(gt=0, lt=1)] = 0.5
+    """A segment goes on while its score stays above this fraction of its highest."""
+    merge_s: NonNegativeFloat = 0.0
+    """Two segments of a class with a gap of at most so many seconds become one. 0: a quarter of the shortest window."""
+    overlap: Probability = 0.3
+    """Of two segments of a class whose intersection is more than this fraction of the shorter one, the one with the
+    lower score goes (non-maximum suppression): windows of several lengths find the same."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.lengths_s) > 0, self, "lengths_s", "give at least one length")

@@ -1,0 +1,145 @@
+"""One pass over a video: chosen frames in, the scores of all windows out, in bounded memory.
+
+Axes: n frames or windows, T frames of a window, K classes or queries.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vitaclip.data.loading.clips import EvalViews
+from vitaclip.data.reading.container import VideoError, as_video_error
+from vitaclip.data.reading.source import VideoSource
+from vitaclip.data.transforms.geometry import spatial_views
+from vitaclip.evaluation.decision import Decider
+from vitaclip.evaluation.scoring import ViewEncoder, fuse_views
+from vitaclip.moments.windows import Windows
+
+_BLOCK = 64
+"""Steps that are read before the windows which they complete are scored."""
+Progress = Callable[[int, int], None]
+"""Called with the steps done so far, and with all."""
+
+
+class KeptScores:
+    """The scores of a pass in a file, which a stopped pass goes on behind: a line that says what they are of, then the
+    rows as float32."""
+
+    def __init__(self, file: Path | None, about: Mapping[str, Any], width: int) -> None:
+        """Take up the `width` scores a row that the file holds, if they are of the same; no file keeps nothing."""
+        self.file = file
+        self.rows = np.empty((0, width), np.float32)
+        head = json.dumps(about, sort_keys=True).encode() + b"\n"
+        if file is None:
+            return
+        with suppress(FileNotFoundError):
+            content = file.read_bytes()
+            if content.startswith(head):
+                whole = (len(content) - len(head)) // (4 * width) * 4 * width
+                self.rows = np.frombuffer(content[len(head) : len(head) + whole], "<f4").reshape(-1, width)
+        file.write_bytes(head + self.rows.tobytes())
+
+    def add(self, rows: np.ndarray) -> None:
+        """Write further rows (n, K)."""
+        if self.file is not None:
+            with self.file.open("ab") as opened:
+                opened.write(rows.astype("<f4").tobytes())
+
+    def remove(self) -> None:
+        """The pass is done."""
+        if self.file is not None:
+            self.file.unlink(missing_ok=True)
+
+
+def window_scores(deciders: Sequence[Decider], features: Tensor) -> Tensor:
+    """Scores (n, K) in [0, 1] of windows with features (n, 1, ...): the probability of each class among all candidates
+    of its decider and the background texts. A calibration scores those 0 that it finds strange."""
+    columns = []
+    for decider in deciders:
+        scores = fuse_views(decider.model, features, decider.texts.features)
+        decided = decider.decide(features, scores, "softmax")
+        if decided.known is not None:
+            scores = scores * decided.known[:, None]
+        if decider.calibration:
+            scores = scores.masked_fill(decided.rejected[:, None], 0.0)
+        columns.append(scores)
+    return torch.cat(columns, dim=1)
+
+
+def scan(
+    source: VideoSource,
+    windows: Windows,
+    views: EvalViews,
+    encoder: ViewEncoder,
+    score: Callable[[Tensor], Tensor],
+    kept: KeptScores,
+    batch_size: int,
+    on_progress: Progress = lambda done, total: None,
+) -> tuple[np.ndarray, str]:
+    """Score the windows of a video.
+
+    Each chosen frame is decoded once. If the image tower sees frames alone, each also goes through it once, and a
+    window is the pool and the head on what was kept of its frames; else each window's frames go through it, because
+    what the tower makes of a frame depends on the others of its window.
+
+    Args:
+        source: the video.
+        windows: what is looked at.
+        views: how frames come to the model's size.
+        encoder: the model.
+        score: scores (n, K) of windows with features (n, 1, ...).
+        kept: scores of an earlier pass that was stopped; new ones are added.
+        batch_size: windows that go through the model together.
+        on_progress: called after each block of steps.
+
+    Returns:
+        The scores of the windows up to where the video ends or fails, (W or fewer, K), and why, if it fails.
+    """
+    done, ends, total = len(kept.rows), windows.ends, len(windows.numbers)
+    rows, error, alone = [kept.rows], "", encoder.model.sees_frames_alone
+    needed = np.append(np.minimum.accumulate(windows.starts[::-1])[::-1], total)  # from the window of that number on
+    held_from = step = int(needed[done])
+    frames = source.stream(windows.numbers[step:], partial(views.fit.resize, size=round(views.size / views.crop)))
+    held: Tensor | None = None
+    while step < total and not error:
+        block, error = _take(frames, min(_BLOCK - step % _BLOCK, total - step), source)
+        if not block:
+            break
+        step += len(block)
+        pixels = torch.stack([spatial_views(frame[None], views.size, 1)[0, 0] for frame in block])
+        items = encoder.tower_features(pixels[:, None, None])[:, 0, 0] if alone else pixels
+        held = items if held is None else torch.cat([held, items])
+        due = int(np.searchsorted(ends, step, side="right"))
+        new = np.empty((due - done, kept.rows.shape[1]), np.float32)
+        for length, offsets in enumerate(windows.offsets):
+            chosen = np.flatnonzero(windows.lengths[done:due] == length)
+            for some in np.array_split(chosen, -(-len(chosen) // batch_size) or 1):
+                looks = held[torch.from_numpy(windows.starts[done + some, None] + offsets - held_from)][:, None]
+                read = looks if alone else encoder.tower_features(looks)
+                new[some] = score(encoder.encode_features(read)) if len(some) else 0
+        rows.append(new)
+        kept.add(new)
+        done, keep_from = due, min(step, int(needed[due]))
+        held, held_from = held[keep_from - held_from :].clone(), keep_from
+        on_progress(step, total)
+    return np.concatenate(rows), error
+
+
+def _take(frames: Iterator[Tensor], count: int, source: VideoSource) -> tuple[list[Tensor], str]:
+    """The next frames, and why there are fewer than `count`."""
+    taken = list[Tensor]()
+    try:
+        with as_video_error(source.path):
+            for frame in islice(frames, count):
+                taken.append(frame)
+    except VideoError as error:
+        return taken, str(error)
+    return taken, ""
