@@ -14,6 +14,7 @@ from vitaclip.backbones import config as clip_config
 from vitaclip.data import config as data_config
 from vitaclip.data.tools import resize, scan
 from vitaclip.miniature import demo
+from vitaclip.moments import config as moments_config
 from vitaclip.parts import config as parts_config
 from vitaclip.parts.registry import parts
 from vitaclip.settings import setting_texts
@@ -85,6 +86,7 @@ def test_every_setting_is_documented_and_read_somewhere() -> None:
         parts_config,
         clip_config,
         train_config,
+        moments_config,
         runtime,
         demo,
         resize,

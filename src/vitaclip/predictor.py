@@ -298,7 +298,8 @@ class Predictor:
         config: MomentsConfig | None = None,
         *,
         queries: Sequence[str] = (),
-        keep: str | Path = "",
+        templates: Sequence[str] = (),
+        scores_file: str | Path = "",
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Moments:
         """What happens when in a video of any length: segments with times in seconds, and the curves behind them.
@@ -310,7 +311,9 @@ class Predictor:
             video: what `predict` takes.
             config: windows, and how scores become segments.
             queries: texts that are searched for, each on its own, in place of the candidates.
-            keep: file for the scores so far. After a stop the same call goes on behind them; it goes when all is done.
+            templates: hand-written texts with one `{}` each that queries are put in, in place of the learned context.
+            scores_file: keeps the scores of the windows. After a stop the same call goes on behind them, and one with
+                other settings of segments alone reads no video.
             on_progress: called with the number of chosen frames done, and with that of all.
 
         Returns:
@@ -327,10 +330,11 @@ class Predictor:
         config = config or MomentsConfig()
         refuse_text(queries, "queries")
         decision = replace(self.decision, reject=config.reject)
-        prompts = ClassPrompts(self.texts.templates) if self._texts else ClassPrompts()
         lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
         with self.autocast():
-            texts = [encode_classes(self.model, names, prompts) for names in lists] or [self.texts]
+            texts = [encode_classes(self.model, names, ClassPrompts(tuple(templates))) for names in lists] or [
+                self.texts
+            ]
             deciders = [Decider(self.model, each, decision) for each in texts]
         looks = self.reader.view_config | {"normalization": self.views.normalization}
         about = {"weights": fingerprint(self.model.state_dict()), "computed": str(self.computed), "views": looks}
@@ -342,7 +346,7 @@ class Predictor:
             deciders,
             config,
             batch_size=self.data.eval_batch_size,
-            keep=Path(keep) if keep else None,
+            scores_file=Path(scores_file) if scores_file else None,
             about=about,
             on_progress=on_progress,
         )

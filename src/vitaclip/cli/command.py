@@ -48,7 +48,7 @@ class Command(Config):
             if hints[name] is not bool:
                 more["type"] = get_args(hints[name])[0] if get_origin(hints[name]) is tuple else hints[name]
             if each.default is not MISSING:
-                more["default"] = [] if each.default == () else each.default
+                more["default"] = [*each.default] if isinstance(each.default, tuple) else each.default
             parser.add_argument(
                 name if each.metadata.get("positional", True) else f"--{name}", help=texts[name], **more
             )

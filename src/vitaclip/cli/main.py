@@ -40,6 +40,7 @@ COMMANDS: CommandTable = {
     "train": ("vitaclip.cli.train:Train", "teach a model your videos"),
     "eval": ("vitaclip.cli.evaluate:Evaluate", "accuracy on a list of videos or by a protocol"),
     "predict": ("vitaclip.cli.predict:Predict", "what is in video files or folders"),
+    "moments": ("vitaclip.cli.moments:FindMoments", "what happens when in long videos, or where a text describes them"),
     "embed": ("vitaclip.cli.embed:Embed", "a vector for each video or window, for search and other programs"),
     "explain": ("vitaclip.cli.explain:Explain", "why a video is given its name: frames, attention, names nearby"),
     "ablate": ("vitaclip.cli.ablate:Ablate", "a table of variants and baselines over seeds"),

@@ -1,16 +1,19 @@
 """Settings of how a long video is searched."""
 
-from dataclasses import dataclass
-from typing import Annotated
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
 
 from vitaclip.settings import Config, NonNegativeFloat, PositiveFloat, Probability, bounds, require
+
+_SEVERAL: Mapping[str, Any] = {"positional": False, "argparse": {"nargs": "+"}}
 
 
 @dataclass(frozen=True, kw_only=True)
 class MomentsConfig(Config):
     """How a long video is looked at, and how scores become segments."""
 
-    lengths_s: tuple[PositiveFloat, ...] = (8.0, 16.0, 32.0, 64.0)
+    lengths_s: tuple[PositiveFloat, ...] = field(default=(8.0, 16.0, 32.0, 64.0), metadata=_SEVERAL)
     """Seconds of the windows that are scored, each as one clip: something is found best by windows of about its own
     length."""
     stride_s: NonNegativeFloat = 0.0

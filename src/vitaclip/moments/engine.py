@@ -1,12 +1,9 @@
 """What happens when in a video: windows, scores and segments put together."""
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.reading.container import as_video_error
@@ -20,7 +17,6 @@ from vitaclip.moments.scan import KeptScores, scan, window_scores
 from vitaclip.moments.segments import find_segments, length_curves
 from vitaclip.moments.table import Moments
 from vitaclip.moments.windows import plan_windows
-from vitaclip.settings import to_dict
 
 _EARLY = 1.02, 1.0
 """A video ends early if what it states as its length is beyond its last frame by this factor and so many seconds."""
@@ -34,7 +30,7 @@ def find_moments(
     config: MomentsConfig,
     *,
     batch_size: int,
-    keep: Path | None = None,
+    scores_file: Path | None = None,
     about: Mapping[str, Any] | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Moments:
@@ -47,16 +43,17 @@ def find_moments(
         deciders: with classes that exclude each other, or one for each query.
         config: windows and segments.
         batch_size: windows that go through the model together.
-        keep: file of the scores so far.
+        scores_file: keeps the scores.
         about: what decides the scores beside the video and the windows; scores of other things are not taken up.
         on_progress: called with the chosen frames done, and with all.
     """
     names = tuple(name for decider in deciders for name in decider.texts.names)
-    with as_video_error(path), open_video(path, *views.options) as source:
+    with open_video(path, *views.options) as source:
+        with as_video_error(path):
+            duration, fps = float(source.times[-1]) + 1 / source.fps, source.fps
         windows = plan_windows(source, config, views.sampling.num_frames)
-        duration, fps = float(source.times[-1]) + 1 / source.fps, source.fps
-        of = {"file": file_state(path), "windows": [to_dict(config), windows.digest]} | dict(about or {})
-        kept = KeptScores(keep, of, len(names))
+        of = {"file": file_state(path), "windows": windows.digest} | dict(about or {})
+        kept = KeptScores(scores_file, of, len(names))
         scores, error = scan(
             source, windows, views, encoder, partial(window_scores, deciders), kept, batch_size, on_progress
         )
@@ -69,5 +66,4 @@ def find_moments(
     curves = length_curves(windows, scores, config)[:, :seen]
     times = windows.times[:seen]
     segments = find_segments(curves, times, duration, names, config)
-    kept.remove()
     return Moments(path, duration, fps, names, segments, times, curves.max(axis=0), error)

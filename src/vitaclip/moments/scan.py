@@ -53,11 +53,6 @@ class KeptScores:
             with self.file.open("ab") as opened:
                 opened.write(rows.astype("<f4").tobytes())
 
-    def remove(self) -> None:
-        """The pass is done."""
-        if self.file is not None:
-            self.file.unlink(missing_ok=True)
-
 
 def window_scores(deciders: Sequence[Decider], features: Tensor) -> Tensor:
     """Scores (n, K) in [0, 1] of windows with features (n, 1, ...): the probability of each class among all candidates
@@ -121,10 +116,10 @@ def scan(
         new = np.empty((due - done, kept.rows.shape[1]), np.float32)
         for length, offsets in enumerate(windows.offsets):
             chosen = np.flatnonzero(windows.lengths[done:due] == length)
-            for some in np.array_split(chosen, -(-len(chosen) // batch_size) or 1):
+            for some in (chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)):
                 looks = held[torch.from_numpy(windows.starts[done + some, None] + offsets - held_from)][:, None]
                 read = looks if alone else encoder.tower_features(looks)
-                new[some] = score(encoder.encode_features(read)) if len(some) else 0
+                new[some] = score(encoder.encode_features(read))
         rows.append(new)
         kept.add(new)
         done, keep_from = due, min(step, int(needed[due]))

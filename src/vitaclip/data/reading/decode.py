@@ -138,9 +138,10 @@ class Video(VideoSource):
         rate."""
         if self._index is None or self._stream.time_base is None:
             return super().times
-        steps = np.diff(np.sort(self._index.packet_times[self._index.places])) * float(self._stream.time_base)
-        steps[steps > _LONGEST_PAUSE] = 1 / self.fps
-        return np.append(0.0, np.cumsum(steps))
+        tick = float(self._stream.time_base)
+        steps = np.diff(np.sort(self._index.packet_times[self._index.places]))
+        steps[steps * tick > _LONGEST_PAUSE] = round(1 / self.fps / tick)
+        return np.append(0, np.cumsum(steps)) * tick
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
         return self._convert_all(self._decode(wanted))

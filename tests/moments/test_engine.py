@@ -1,0 +1,174 @@
+"""Long videos: each frame is read once, windows are scored as clips are, and a stopped pass goes on."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from av.video.frame import VideoFrame
+from torch import Tensor
+
+from small_world import NAMES, Refusal, small_model
+from video_files import decode_all, write_video
+from vitaclip.cli import main
+from vitaclip.data.config import DataConfig, ViewsConfig
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import Video, open_video
+from vitaclip.evaluation.scoring import ViewEncoder
+from vitaclip.model import VideoModel
+from vitaclip.moments import scan
+from vitaclip.moments.config import MomentsConfig
+from vitaclip.moments.scan import window_scores
+from vitaclip.moments.windows import plan_windows
+from vitaclip.predictor import Predictor
+from vitaclip.runtime import RuntimeConfig
+
+SETTINGS = MomentsConfig(lengths_s=(0.5, 1.0, 2.0), threshold=0.0)
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("film") / "film.mp4", frames=300, gop=30)
+
+
+@pytest.fixture(autouse=True)
+def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "_BLOCK", 16)
+
+
+@pytest.fixture(params=["frames alone", "context"])
+def predictor(request: pytest.FixtureRequest, world: Path) -> Predictor:
+    alone = request.param == "frames alone"
+    model = VideoModel.from_backbone(world / "backbone", num_frames=4) if alone else small_model(world)
+    assert model.sees_frames_alone == alone
+    views = ViewsConfig(temporal=1, sampling="dense", stride=1)
+    runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0, eval_batch_size=5)
+    predictor = Predictor(model, views=views, runtime=runtime, data=data)
+    predictor.set_classes(NAMES)
+    return predictor
+
+
+def kept_scores(file: Path) -> np.ndarray:
+    """The scores that a pass has kept, (W, K)."""
+    return np.frombuffer(file.read_bytes().split(b"\n", 1)[1], "<f4").reshape(-1, len(NAMES))
+
+
+def test_windows_are_scored_as_clips_are(
+    predictor: Predictor, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, through_tower = list[int](), ViewEncoder.tower_features
+
+    def noted(encoder: ViewEncoder, video: Tensor) -> Tensor:
+        seen.append(video[..., 0, 0, 0].numel())
+        return through_tower(encoder, video)
+
+    monkeypatch.setattr(ViewEncoder, "tower_features", noted)
+    found = predictor.moments(film, replace(SETTINGS, reject=False), scores_file=tmp_path / "scores")
+    looks, pictures, expected = sum(seen), decode_all(film), list[Tensor]()
+    with open_video(film) as source:
+        windows = plan_windows(source, SETTINGS, 4)
+    for start, length in zip(windows.starts, windows.lengths, strict=True):
+        clip = pictures[windows.numbers[start + windows.offsets[length]]]
+        expected.append(window_scores([predictor.decider], predictor.encode(clip)[None]))
+    np.testing.assert_allclose(kept_scores(tmp_path / "scores"), torch.cat(expected), rtol=1e-4)
+    steps = len(windows.numbers)
+    assert looks == (steps if predictor.model.sees_frames_alone else round(windows.looks * steps))
+    assert found.curves.shape == (steps, 3)
+    assert {each.label for each in found.segments} == {*NAMES}
+    assert all(0 <= each.start_s < each.end_s <= found.duration_s == 12 for each in found.segments)
+
+
+def test_a_stopped_pass_goes_on(
+    predictor: Predictor, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, file = predictor.moments(film, SETTINGS, scores_file=tmp_path / "whole"), tmp_path / "scores"
+
+    def stop(done: int, total: int) -> None:
+        if done * 2 > total:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        predictor.moments(film, SETTINGS, scores_file=file, on_progress=stop)
+    file.write_bytes(file.read_bytes()[:-5])  # a row that was not written whole
+    before, steps = len(file.read_bytes()), list[int]()
+    again = predictor.moments(film, SETTINGS, scores_file=file, on_progress=lambda done, _: steps.append(done))
+    assert 0 < before < len(file.read_bytes())
+    assert steps[0] > 50
+    np.testing.assert_allclose(kept_scores(file), kept_scores(tmp_path / "whole"), rtol=1e-5)
+    np.testing.assert_allclose(again.curves, whole.curves, rtol=1e-5)
+    other = replace(SETTINGS, threshold=0.9)
+    monkeypatch.setattr(ViewEncoder, "tower_features", None)  # scores alone make other segments
+    assert len(predictor.moments(film, other, scores_file=file).segments) < len(whole.segments)
+
+
+def test_a_killed_command_goes_on(film: Path, model_folder: Path, tmp_path: Path) -> None:
+    words = [
+        "moments",
+        str(film),
+        "--model",
+        str(model_folder),
+        "--out",
+        str(tmp_path / "out.csv"),
+        "--stride_s",
+        "0.04",
+    ]
+    code = "import sys, killing; from vitaclip.cli import main; from vitaclip.moments.scan import KeptScores;"
+    code += "killing.before_call(KeptScores, 'add', 2, lambda *_: killing.die()); main(sys.argv[1:])"
+    assert subprocess.run([sys.executable, "-c", code, *words], check=False).returncode == -9
+    assert [path.name for path in tmp_path.iterdir()] == [".out.csv.0.scores"]
+    assert main(words) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+
+
+def test_a_video_that_ends_early_is_kept_and_marked(predictor: Predictor, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "film.mp4", frames=300, gop=30, container_options={"movflags": "faststart"})
+    whole = predictor.moments(path, SETTINGS)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    part = predictor.moments(path, SETTINGS)
+    assert whole.error == ""
+    assert "states 12.0 seconds and ends at" in part.error
+    assert 5 < part.duration_s < 9
+    assert part.segments
+    assert part.times_s[-1] < 9
+
+
+def test_a_video_that_fails_half_way_is_kept_and_marked(
+    predictor: Predictor, film: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Video._convert_all
+
+    def fail(video: Video, frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, Tensor]]:
+        for number, pixels in read(video, frames):
+            if number > 150:
+                raise VideoError("film.mp4 is damaged")
+            yield number, pixels
+
+    monkeypatch.setattr(Video, "_convert_all", fail)
+    found = predictor.moments(film, SETTINGS)
+    assert found.error == "film.mp4 is damaged"
+    assert 5 < found.times_s[-1] < found.duration_s <= 6.1
+    assert found.segments
+
+
+def test_key_frames_alone_are_read_where_the_stride_allows(film: Path) -> None:
+    with open_video(film) as source:
+        sparse = plan_windows(source, MomentsConfig(lengths_s=(4.8,)), 4)
+        dense = plan_windows(source, MomentsConfig(lengths_s=(4.0,)), 4)
+    assert sparse.step_s == pytest.approx(1.2)
+    assert sparse.numbers.tolist() == [*range(0, 300, 30)]
+    np.testing.assert_allclose(sparse.times, np.arange(10) * 1.2, atol=1e-9)
+    assert dense.numbers.tolist() == [*range(12, 300, 25)]
+
+
+def test_wrong_requests_are_one_line(film: Path, model_folder: Path, refusal: Refusal) -> None:
+    words = ["moments", str(film), "--model", str(model_folder)]
+    for more, told in {
+        ("--query", " "): "queries",
+        ("--query", "very " * 100): "tokens",
+        ("--query", "jump", "--stride_s", "13"): "lasts 12.00 seconds; give a smaller stride",
+    }.items():
+        assert told in refusal(*words, *more)
