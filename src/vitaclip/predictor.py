@@ -332,9 +332,8 @@ class Predictor:
         decision = replace(self.decision, reject=config.reject)
         lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
         with self.autocast():
-            texts = [encode_classes(self.model, names, ClassPrompts(tuple(templates))) for names in lists] or [
-                self.texts
-            ]
+            asked = [encode_classes(self.model, names, tuple(templates)) for names in lists]
+            texts = asked or [self.texts]
             deciders = [Decider(self.model, each, decision) for each in texts]
         looks = self.reader.view_config | {"normalization": self.views.normalization}
         about = {"weights": fingerprint(self.model.state_dict()), "computed": str(self.computed), "views": looks}

@@ -105,7 +105,7 @@ class FindMoments(VideosCommand, MomentsConfig):
             path,
             self.as_config(MomentsConfig),
             queries=self.query,
-            templates=self.prompts.templates,
+            templates=self.templates,
             scores_file=scores,
             on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
