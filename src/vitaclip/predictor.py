@@ -329,7 +329,7 @@ class Predictor:
         """
         config = config or MomentsConfig()
         refuse_text(queries, "queries")
-        decision = replace(self.decision, reject=config.reject)
+        decision = replace(self.decision, reject=config.reject or bool(queries))
         lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
         with self.autocast():
             asked = [encode_classes(self.model, names, tuple(templates)) for names in lists]

@@ -60,11 +60,12 @@ def window_scores(deciders: Sequence[Decider], features: Tensor) -> Tensor:
     columns = []
     for decider in deciders:
         scores = fuse_views(decider.model, features, decider.texts.features)
-        decided = decider.decide(features, scores, "softmax")
-        if decided.known is not None:
-            scores = scores * decided.known[:, None]
-        if decider.calibration:
-            scores = scores.masked_fill(decided.rejected[:, None], 0.0)
+        if decider.rejects:
+            evidence = decider.evidence(features, "softmax")
+            if evidence.known is not None:
+                scores = scores * evidence.known[:, None]
+            if decider.calibration:
+                scores = scores.masked_fill(decider.decide(scores, evidence).rejected[:, None], 0.0)
         columns.append(scores)
     return torch.cat(columns, dim=1)
 
