@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,9 @@ from vitaclip.untrusted import read_bytes, reading
 Times = tuple[int, int]
 _Entry = tuple[str, str, str, Times | None, str]
 """List, key, class as the annotations spell it, times, and the place for messages."""
+
+_File = tuple[Path, str | None, Times | None]
+"""A video file, the class of the nearest folder that is called like one, and the times in its name."""
 
 _MAX_BYTES = 2**30
 _REMEDY = "download the annotations again"
@@ -89,75 +92,62 @@ def prepare_dataset(dataset: str, root: str | Path, annotations: str | Path) -> 
     for place, option in ((source, "annotations"), (root, "root")):
         if not place.exists():
             raise ValueError(f"{place}: does not exist; check --{option}")
-    classes = load_dataset_classes(dataset)
-    clips = _read_clips(dataset, source, classes, notes)
-    if not clips:
-        raise ValueError(f"{source}: holds no annotations of {dataset}; --annotations takes {DATASETS[dataset][1]}")
-    files = _Files(root, classes, clips)
-    matches = {clip: files.match(clip) for clip in clips}
-    found = {clip: match for clip, match in matches.items() if isinstance(match, Path)}
-    if not found:
-        what = f"none of the {len(clips)} annotated clips was found, such as {clips[0].file_stem}"
-        raise ValueError(f"{root}: {what}; check --root and --annotations")
-    missing = {clip: match for clip, match in matches.items() if isinstance(match, str)}
-    return Preparation(classes, found, missing, notes)
-
-
-def _read_clips(dataset: str, source: Path, classes: ClassList, notes: list[str]) -> list[Clip]:
-    """Each clip of each list once."""
-    index, clips = ClassIndex(classes.names), dict[tuple[object, ...], Clip]()
-    for list_name, key, name, times, place in DATASETS[dataset][0](source, notes):
+    classes, once = load_dataset_classes(dataset), dict[tuple[object, ...], Clip]()
+    index = ClassIndex(classes.names)
+    for list_name, key, name, times, where in DATASETS[dataset][0](source, notes):
         number = index.find(name)
         if number is None:
-            raise ValueError(f"{place}: {name!r} is no class of {dataset}; are these its annotations?")
+            raise ValueError(f"{where}: {name!r} is no class of {dataset}; are these its annotations?")
         clip = Clip(list_name, key, classes.names[number], times)
         # Files of two classes may share a name where nothing but the folder parts them.
-        clips.setdefault((list_name, key, times or clip.class_name), clip)
-    return list(clips.values())
+        once.setdefault((list_name, key, times or clip.class_name), clip)
+    if not once:
+        raise ValueError(f"{source}: holds no annotations of {dataset}; --annotations takes {DATASETS[dataset][1]}")
+    files, meant = _find_files(root, index, any(clip.times for clip in once.values())), defaultdict[str, set[Clip]](set)
+    for clip in once.values():
+        meant[clip.key].add(clip._replace(list_name=""))
+    matches = {
+        clip: _match(clip, files.get(_fold(clip.key, clip.times), []), meant[clip.key]) for clip in once.values()
+    }
+    found = {clip: match for clip, match in matches.items() if isinstance(match, Path)}
+    if not found:
+        what = f"none of the {len(matches)} annotated clips was found, such as {next(iter(matches)).file_stem}"
+        raise ValueError(f"{root}: {what}; check --root and --annotations")
+    return Preparation(classes, found, {clip: why for clip, why in matches.items() if isinstance(why, str)}, notes)
 
 
-class _Files:
+def _find_files(root: Path, index: ClassIndex, have_times: bool) -> dict[str, list[_File]]:
     """The video files below a folder, by the key that their names say."""
+    files: dict[str, list[_File]] = defaultdict(list)
+    for path in find_videos_below(root):
+        if path.is_file() and path.stat().st_size:
+            match = _TIMED.fullmatch(path.stem) if have_times else None
+            times = (int(match["start"]), int(match["end"])) if match else None
+            numbers = map(index.find, path.relative_to(root).parts[-2::-1])
+            of_class = next((index.names[number] for number in numbers if number is not None), None)
+            files[_fold(match["key"] if match else path.stem, have_times)].append((path, of_class, times))
+    return files
 
-    def __init__(self, root: Path, classes: ClassList, clips: Iterable[Clip]) -> None:
-        self._root, self._index = root, ClassIndex(classes.names)
-        self._clips: dict[str, list[Clip]] = defaultdict(list)
-        for clip in clips:
-            self._clips[clip.key].append(clip)
-        self._has_times = any(clip.times for group in self._clips.values() for clip in group)
-        self._files: dict[str, list[tuple[Path, str | None, Times | None]]] = defaultdict(list)
-        for path in find_videos_below(root):
-            if path.is_file() and path.stat().st_size:
-                match = _TIMED.fullmatch(path.stem) if self._has_times else None
-                times = (int(match["start"]), int(match["end"])) if match else None
-                self._files[self._fold(match["key"] if match else path.stem)].append(
-                    (path, self._class_of(path), times)
-                )
 
-    def match(self, clip: Clip) -> Path | str:
-        """The file of a clip, or why there is none."""
-        files = self._files.get(self._fold(clip.key), [])
-        fitting = [file for file in files if self._fits(clip, *file)]
-        if not fitting:
-            return f"of other times, of another class or ambiguous: {files[0][0]}" if files else "not found"
-        # The best has the times in its name, is in the folder of its class, then in that of its list.
-        return min(fitting, key=lambda f: (f[2] is None, f[1] is None, clip.list_name not in f[0].parts, f[0]))[0]
+def _fold(key: str, has_times: object) -> str:
+    # Capitals differ between lists and files (HandstandPushups/v_HandStandPushups_g01_c01.avi), but tell ids apart.
+    return key if has_times else key.casefold()
 
-    def _fits(self, clip: Clip, path: Path, class_name: str | None, times: Times | None) -> bool:
+
+def _match(clip: Clip, files: Sequence[_File], meant: Collection[Clip]) -> Path | str:
+    """The file of a clip among those of its key, or why there is none; `meant` are all clips of the key."""
+
+    def fits(class_name: str | None, times: Times | None) -> bool:
         if class_name not in (None, clip.class_name) or times not in (None, clip.times):
             return False
         # A name without times may mean any clip of its video, of its class if it lies in a class's folder.
-        meant = {each.times for each in self._clips[clip.key] if class_name in (None, each.class_name)}
-        return times is not None or len(meant) == 1
+        return times is not None or len({c.times for c in meant if class_name in (None, c.class_name)}) == 1
 
-    def _fold(self, name: str) -> str:
-        # Capitals differ between lists and files (HandstandPushups/v_HandStandPushups_g01_c01.avi), but tell ids apart.
-        return name if self._has_times else name.casefold()
-
-    def _class_of(self, path: Path) -> str | None:
-        """The class of the nearest folder that is called like one."""
-        numbers = map(self._index.find, path.relative_to(self._root).parts[-2::-1])
-        return next((self._index.names[number] for number in numbers if number is not None), None)
+    fitting = [file for file in files if fits(*file[1:])]
+    if not fitting:
+        return f"of other times, of another class or ambiguous: {files[0][0]}" if files else "not found"
+    # The best has the times in its name, is in the folder of its class, then in that of its list.
+    return min(fitting, key=lambda f: (f[2] is None, f[1] is None, clip.list_name not in f[0].parts, f[0]))[0]
 
 
 def write_preparation(preparation: Preparation, out: str | Path) -> None:
@@ -170,11 +160,8 @@ def write_preparation(preparation: Preparation, out: str | Path) -> None:
     out = Path(out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ValueError(f"{out}: exists already; remove it or name another --out")
-    classes = preparation.classes
-    wording, lists = (
-        dict(zip(classes.names, classes.prompts, strict=True)),
-        defaultdict[str, list[tuple[Path, str]]](list),
-    )
+    classes, lists = preparation.classes, defaultdict[str, list[tuple[Path, str]]](list)
+    wording = dict(zip(classes.names, classes.prompts, strict=True))
     for clip, path in preparation.found.items():
         lists[f"{clip.list_name}.csv"].append((path.absolute(), wording[clip.class_name]))
     missing = (f"{c.list_name}\t{c.class_name}\t{c.file_stem}\t{why}\n" for c, why in preparation.missing.items())

@@ -203,7 +203,7 @@ class _Worker:
     def __init__(self, packed: bytes) -> None:
         context = process_context()
         self.state: _State = context.RawValue(_State)
-        self.jobs, self._num_told = deque[Any](), 0
+        self.jobs = deque[Any]()
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, self.state, packed), daemon=True)
         with _signals_blocked():
@@ -212,13 +212,10 @@ class _Worker:
         atexit.register(self.process.kill)  # else the interpreter would wait for it for ever
 
     def submit(self, job: Any, refused: dict[int, str]) -> None:
-        """Send a job with the items refused since the last one. Sending only the new ones keeps the message small: a
-        full pipe would block this process."""
+        """Send a job with the items that are refused."""
         self.jobs.append(job)
         with suppress(ConnectionError):  # that it has ended is noticed where the answer is due
-            told = dict(islice(refused.items(), self._num_told, None))
-            shared_tensors.send(self.connection, (job, told))
-        self._num_told = len(refused)
+            shared_tensors.send(self.connection, (job, refused))
 
     def is_late(self, time_limit_seconds: float) -> bool:
         """Whether it reads an item for too long, also at a second look."""
@@ -338,11 +335,11 @@ def run_in_processes(
     Raises:
         RuntimeError: processes cannot be started at all.
     """
-    waiting, read = iter(items), partial(_read_item, task)
+    waiting = iter(items)
     if not processes:
-        yield from (_attempt(read, item) for item in waiting)
+        yield from (_attempt(task, item) for item in waiting)
         return
-    with WorkerPool(read, processes, time_limit_seconds) as pool:
+    with WorkerPool(partial(_read_item, task), processes, time_limit_seconds) as pool:
         for item in islice(waiting, processes):
             pool.submit(item)
         while pool.pending:

@@ -113,17 +113,22 @@ def as_given(video: Any, name: str) -> GivenVideo | str | Path:
     """
     if isinstance(video, GivenVideo | str | Path):
         return video
+    if hasattr(video, "read"):
+        video = video.read()
+        if isinstance(video, str):
+            raise ValueError(f"{name}: the file is not open in binary mode; open it with mode 'rb'")
     if isinstance(video, bytes | bytearray | memoryview):
         return EncodedVideo(name, np.frombuffer(video, np.uint8))
-    if hasattr(video, "read"):
-        content = video.read()
-        if not isinstance(content, bytes):
-            raise ValueError(f"{name}: the file is not open in binary mode; open it with mode 'rb'")
-        return EncodedVideo(name, np.frombuffer(content, np.uint8))
     if isinstance(video, torch.Tensor):
         video = video.cpu().numpy()
     if isinstance(video, np.ndarray):
-        return FramesInMemory(name, _check_frames(video, name))
+        if video.dtype != np.uint8:
+            raise ValueError(f"{name}: frames of {video.dtype}; give uint8 pixels in 0..255")
+        if video.ndim != 4 or 3 not in (video.shape[1], video.shape[3]) or not video.size:
+            shapes = "(T, H, W, 3) or (T, 3, H, W), an image as image[None]"
+            raise ValueError(f"{name}: frames of shape {video.shape}; give {shapes}")
+        # The channels are where the length is 3, at the end if that is so in both places.
+        return FramesInMemory(name, video if video.shape[3] == 3 else video.transpose(0, 2, 3, 1))
     if isinstance(video, Sequence) and video and all(isinstance(image, Image.Image) for image in video):
         if len(sizes := {image.size for image in video}) > 1:
             raise ValueError(f"{name}: images of {len(sizes)} sizes; resize them to one")
@@ -132,14 +137,3 @@ def as_given(video: Any, name: str) -> GivenVideo | str | Path:
         f"{name}: {type(video).__name__} is no video; give a path, an address, bytes, an open file, frames (T, H, W, 3)"
         " in uint8, or a list of PIL images (predict_many takes several videos)"
     )
-
-
-def _check_frames(frames: np.ndarray, name: str) -> np.ndarray:
-    """uint8 (T, H, W, 3); the channels are where the length is 3, at the end if that is so in both places."""
-    if frames.dtype != np.uint8:
-        raise ValueError(f"{name}: frames of {frames.dtype}; give uint8 pixels in 0..255")
-    if frames.ndim != 4 or 3 not in (frames.shape[1], frames.shape[3]) or not frames.size:
-        raise ValueError(
-            f"{name}: frames of shape {frames.shape}; give (T, H, W, 3) or (T, 3, H, W), an image as image[None]"
-        )
-    return frames if frames.shape[3] == 3 else frames.transpose(0, 2, 3, 1)

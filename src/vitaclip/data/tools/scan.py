@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 import av
 import av.error
-from av.container import InputContainer
 
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.lists.selection import list_text
@@ -38,7 +37,7 @@ class ScanConfig(Config):
 
 # A file that lacks more than this of its stated length is cut off; headers are a little wrong in many files.
 _SHARE_MISSING = 0.1
-_MISSING = {"seconds": 0.2, "frames": 3}
+_MISSING_SECONDS = 0.2
 
 
 class BadVideo(NamedTuple):
@@ -99,37 +98,24 @@ def check_video(path: VideoPath, limits: VideoLimits = DEFAULT_LIMITS) -> int:
 
 def _check_end(path: VideoPath, limits: VideoLimits) -> None:
     """Raise VideoError if a file ends long before its stated end: a download that broke off often reads well as far as
-    it goes."""
+    it goes. The last of all streams counts, because sound may go on after the pictures."""
     with open_container(path, limits) as container:
-        video = first_video(path, container)
-        packets, ends = _read_packets(container, video.index)
-        if container.format.name == "avi" and video.frames:
-            # The length of an avi file without its end is a guess; but it states frames. Those that it repeats by
+        video, ends, packets = first_video(path, container), [0.0], 0
+        start = (container.start_time or 0) / av.time_base
+        with suppress(av.error.FFmpegError):  # a file that breaks off may end in an error
+            for packet in read_packets(container):
+                packets += packet.stream_index == video.index and packet.size > 0
+                time = packet.dts if packet.pts is None else packet.pts
+                if time is not None and packet.time_base is not None:
+                    ends.append(float((time + (packet.duration or 0)) * packet.time_base) - start)
+        has, of = max(ends), (container.duration or 0) / av.time_base
+        if container.format.name == "avi" and video.frames and video.average_rate:
+            # The length of an avi file without its end is a guess, but it states frames; those that it repeats by
             # leaving them out are among them.
-            has = max(packets, ends.get(video.index, 0.0) * float(video.average_rate or 0))
-            of, what = float(video.frames), "frames"
-        else:
-            # Of all streams: sound may go on after the pictures. Frames would not do: edit lists hide some.
-            has, of, what = max(ends.values(), default=0.0), (container.duration or 0) / av.time_base, "seconds"
+            has, of = max(has, packets / float(video.average_rate)), video.frames / float(video.average_rate)
     # A length beyond the limits is none that a file broke off from: live recordings may state anything.
-    if of > {"frames": limits.frames, "seconds": 3600 * limits.hours}[what]:
-        return
-    if ends and of - has > max(_SHARE_MISSING * of, _MISSING[what]):
-        raise VideoError(f"{path} is cut off ({has:.4g} of {of:.4g} {what}): copy it again or leave it out")
-
-
-def _read_packets(container: InputContainer, video: int) -> tuple[int, dict[int, float]]:
-    """Number of packets of the stream `video`; and the end of every stream in seconds, by its number."""
-    start = (container.start_time or 0) / av.time_base
-    packets, ends = 0, dict[int, float]()
-    with suppress(av.error.FFmpegError):  # a file that breaks off may end in an error
-        for packet in read_packets(container):
-            packets += packet.stream_index == video and packet.size > 0
-            time = packet.dts if packet.pts is None else packet.pts
-            if time is not None and packet.time_base is not None:
-                end = float((time + (packet.duration or 0)) * packet.time_base) - start
-                ends[packet.stream_index] = max(end, ends.get(packet.stream_index, 0.0))
-    return packets, ends
+    if 0 < has < of - max(_MISSING_SECONDS, _SHARE_MISSING * of) and of <= 3600 * limits.hours:
+        raise VideoError(f"{path} is cut off ({has:.4g} of {of:.4g} seconds): copy it again or leave it out")
 
 
 def write_scan(videos: VideoList, bad: Sequence[BadVideo], out: str | Path) -> None:
