@@ -24,11 +24,7 @@ def test_no_launcher_means_single_process(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_incomplete_launcher_variables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", "0")
-    with (
-        pytest.raises(ValueError, match=r"LOCAL_RANK, MASTER_ADDR, MASTER_PORT is not; start .* with torchrun"),
-        init_distributed(),
-    ):
+    with pytest.raises(ValueError, match=r"LOCAL_RANK is not; start .* with torchrun"), init_distributed():
         pass
 
 

@@ -16,8 +16,6 @@ from torch import Tensor
 
 T = TypeVar("T")
 
-LAUNCHER_VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
-"""Environment variables that `torchrun` sets for each process."""
 TIMEOUT = timedelta(hours=2)
 """How long a rank waits for the others at an exchange. Ranks that embed or score videos of their own may be far apart:
 torch's 10 to 30 minutes would end a run for one slow disk. The launcher notices a dead process much sooner."""
@@ -121,17 +119,12 @@ SINGLE_PROCESS = DistEnv()
 
 @contextmanager
 def init_distributed() -> Iterator[DistEnv]:
-    """Connect this process to those that `torchrun` started with it, for as long as the context lasts.
-
-    Raises:
-        ValueError: if only some of the launcher's variables are set.
-    """
+    """Connect this process to those that `torchrun` started with it, for as long as the context lasts."""
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield SINGLE_PROCESS
         return
-    missing = [name for name in LAUNCHER_VARIABLES if name not in os.environ]
-    if missing:
-        raise ValueError(f"WORLD_SIZE is set but {', '.join(missing)} is not; start several processes with torchrun")
+    if "LOCAL_RANK" not in os.environ:
+        raise ValueError("WORLD_SIZE is set but LOCAL_RANK is not; start several processes with torchrun")
     # NCCL carries tensors on a GPU; gloo carries those in main memory, and Python objects.
     with_cuda = torch.cuda.is_available() and dist.is_nccl_available()
     # No `device_id`: with one, NCCL would connect at once and wait for a rank that has no device of its own (a CPU run,

@@ -19,11 +19,11 @@ from vitaclip.strings import defuse, one_line
 
 
 @contextmanager
-def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """Yield a temporary file beside `path`; it replaces `path` on success and is removed on failure.
 
-    The file keeps the mode of the one that it replaces; a new file gets what the umask allows. With `durable` the bytes
-    are on the disk before the rename, so that a power cut loses nothing.
+    The file keeps the mode of the one that it replaces; a new file gets what the umask allows. The bytes are on the
+    disk before the rename, so that a power cut loses nothing.
 
     Raises:
         OSError: the system refuses to write, as on a full disk; the error names `path`.
@@ -37,9 +37,8 @@ def atomic_write(path: str | Path, durable: bool = True) -> Iterator[Path]:
             mode = (path if path.exists() else temporary).stat().st_mode & 0o777
             yield temporary
             temporary.chmod(mode)  # safetensors writes files that only their owner may read
-            if durable:
-                with temporary.open("rb") as written:
-                    os.fsync(written.fileno())
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)

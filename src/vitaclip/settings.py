@@ -4,6 +4,7 @@ Nothing here imports torch, so that the command line can print its help at once.
 """
 
 import dataclasses
+import json
 import math
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
@@ -28,8 +29,6 @@ MAX_IMAGE_SIZE = 4096
 """Pixels of a side that a model may be set to, at most."""
 MAX_BATCH = 1_000_000
 """Samples of a batch, at most."""
-
-
 FLAG: Mapping[str, Any] = {"positional": False, "argparse": {"action": "store_true"}}
 """Metadata of a setting that the command line takes without a value."""
 
@@ -101,14 +100,8 @@ def require(condition: bool, owner: object, name: str, remedy: str) -> None:
 
 def to_dict(config: Any) -> dict[str, Any]:
     """A config as plain dicts and lists, ready for JSON or YAML."""
-    values: dict[str, Any] = _plain(dataclasses.asdict(config))
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return values
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(inner) for key, inner in value.items()}
-    return [_plain(inner) for inner in value] if isinstance(value, tuple | list) else value
 
 
 def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:

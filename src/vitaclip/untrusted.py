@@ -84,6 +84,10 @@ class YamlFolder:
             raise ValueError(f"{name_or_file!r} is neither a file nor a {self.what}{hint}; there is {', '.join(names)}")
         return self.folder / f"{name_or_file}.yaml"
 
+    def read(self, name_or_file: str) -> str:
+        """The text of that file."""
+        return self.find(name_or_file).read_text(encoding="utf-8")
+
 
 def read_bytes(path: str | Path, max_bytes: int = MAX_TEXT_BYTES) -> bytes:
     """The content of a regular file of at most `max_bytes`.

@@ -13,26 +13,26 @@ from vitaclip.data.lists.class_names import read_class_names
 
 @pytest.mark.parametrize("dataset", dataset_names())
 def test_printed_classes_are_a_class_file(dataset: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for option, expected in (("", "names"), ("--prompts", "prompts")):
-        assert main(["list", "classes", dataset, *option.split()]) == 0
+    for kind, expected in (("classes", "names"), ("prompts", "prompts")):
+        assert main(["list", kind, dataset]) == 0
         (tmp_path / "names.txt").write_text(capsys.readouterr().out, "utf-8")
         assert read_class_names(tmp_path / "names.txt") == getattr(load_dataset_classes(dataset), expected)
 
 
 def test_classes_in_their_wording_and_variants(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "classes", "ucf101", "--prompts"]) == 0
+    assert main(["list", "prompts", "ucf101"]) == 0
     assert capsys.readouterr().out.splitlines()[35] == "hammer throw"
-    assert main(["list", "classes", "hmdb51", "--variant", "vificlip_csv"]) == 0
+    assert main(["list", "classes", "hmdb51@vificlip_csv"]) == 0
     assert capsys.readouterr().out.splitlines()[20] == "kick_ball"
 
 
 def test_data_sets_and_templates_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "classes"]) == 0
     listed = [line.split()[:2] for line in capsys.readouterr().out.splitlines()]
-    assert [entry for entry in listed if entry[0] != "--variant"] == [
+    assert [entry for entry in listed if "@" not in entry[0]] == [
         [name, str(len(load_dataset_classes(name).names))] for name in dataset_names()
     ]
-    assert ["--variant", "vificlip_csv:"] in listed
+    assert "hmdb51@vificlip_csv:" in [entry[0] for entry in listed]
     assert main(["list", "templates"]) == 0
     assert "clip48            48" in capsys.readouterr().out
     assert main(["list", "templates", "clip28"]) == 0
@@ -45,9 +45,8 @@ def test_data_sets_and_templates_are_listed(capsys: pytest.CaptureFixture[str]) 
         (("data",), "prepare,scan,resize"),
         (("data", "clases"), "invalid choice: 'clases'"),
         (("list", "classes", "kinetic400"), "did you mean 'kinetics400'?"),
-        (("list", "classes", "--prompts"), "say how classes are printed"),
-        (("list", "classes", "ucf101", "--variant", "x"), "no variant of ucf101; there is open"),
-        (("list", "classes", "ucf101", "--prompt"), "did you mean prompts?"),
+        (("list", "classes", "ucf101@x"), "no variant of ucf101; there is open"),
+        (("list", "prompt", "ucf101"), "invalid choice: 'prompt'"),
         (("list", "templates", "clip"), "no set of templates"),
         (("eval", "x.csv", "--template", "clip"), "'clip' is no set of templates"),
         (("eval", "x.csv", "--template", "a video"), "a text needs {} where the class name goes"),

@@ -7,7 +7,6 @@ from typing import Literal
 from vitaclip.backbones.families.family import CONFIG_FILE
 from vitaclip.backbones.loading import save_backbone
 from vitaclip.cli.command import Command
-from vitaclip.cli.options import check_outputs
 from vitaclip.cli.screen import terminal
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.files import check_no_input, check_place
@@ -46,7 +45,7 @@ class Convert(Command):
     def run(self) -> int:
         """Read, write, and say what it was."""
         if self.to == "published":
-            check_outputs(self, self.out)
+            check_place(self.out, [self.source, self.backbone, self.classes])
         else:
             check_no_input(self.out, [self.source])
             check_folder(Path(self.out))

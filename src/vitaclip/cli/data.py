@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vitaclip.cli.command import Command, argument
-from vitaclip.cli.options import check_outputs
 from vitaclip.cli.screen import print_table, terminal, track
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.prepare import prepare_dataset, write_preparation
 from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies
 from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan
+from vitaclip.files import check_place
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,8 @@ class Scan(ScanConfig, Command):
     def run(self) -> int:
         """Check and print; 1 if something is bad."""
         if self.out:
-            check_outputs(self, *(str(Path(self.out) / name) for name in ("bad.csv", "clean.csv")))
+            for name in ("bad.csv", "clean.csv"):
+                check_place(Path(self.out) / name, [self.videos, self.classes])
         names = choose_classes(self.classes) if self.classes else None
         videos = find_targets(self.videos, self.root or None, names)
         console, total = terminal(stderr=True), len(videos.samples) + len(videos.problems)

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from vitaclip.cli.command import argument
-from vitaclip.cli.options import DATA_SETTINGS, VideosCommand, check_outputs
+from vitaclip.cli.options import DATA_SETTINGS, VideosCommand
 from vitaclip.cli.screen import counting_bar, print_error, progress_bars, terminal
 from vitaclip.data.workers import expect_processes
 from vitaclip.evaluation.embeddings import FORMATS, Embeddings
 from vitaclip.evaluation.predictions import check_table_file
+from vitaclip.files import check_place
 from vitaclip.predictor import Predictor
 from vitaclip.settings import NonNegativeFloat
 
@@ -38,7 +39,7 @@ class Embed(VideosCommand):
         check_table_file(self.out, FORMATS)
         command = self.with_model_first()
         paths = command.find_videos()
-        check_outputs(command, self.out)
+        check_place(self.out, command.inputs)
         expect_processes(self.data)  # they start while the model is loaded
         predictor = Predictor(command.load_model(), views=self.views, runtime=self.runtime, data=self.data)
         predictor.name = command.model_name

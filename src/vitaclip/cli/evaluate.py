@@ -1,14 +1,15 @@
 """`vitaclip eval`: a list, which is a protocol of one part, or a protocol; what it prints and writes of the result."""
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+from rich.console import Console
+
 from vitaclip.cli.command import argument
-from vitaclip.cli.options import DATA_SETTINGS, ModelCommand, check_outputs
+from vitaclip.cli.options import DATA_SETTINGS, ModelCommand
 from vitaclip.cli.screen import counting_bar, print_table, progress_bars, terminal
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.lists.sources import find_videos
@@ -16,12 +17,12 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.evaluation.evaluation import Evaluator, read_test_videos
-from vitaclip.evaluation.metrics import EvaluationResult
 from vitaclip.evaluation.predictions import check_table_file, write_predictions
 from vitaclip.evaluation.protocol import Protocol, check_models, fill, load_protocol
 from vitaclip.evaluation.protocol_lists import check_training, list_part, read_protocol_lists
 from vitaclip.evaluation.protocol_run import PartResult, PartScorer, ProtocolResult, summarize_parts
-from vitaclip.files import write_json
+from vitaclip.files import check_place, write_json
+from vitaclip.model import VideoModel
 from vitaclip.report import check_report_folder, write_report
 from vitaclip.runtime import keep_freed_memory, pick_device
 from vitaclip.strings import counted, first_lines
@@ -72,6 +73,11 @@ class Evaluate(ModelCommand, DecisionConfig):
     """Write to this .json file what --calibration takes: thresholds and sets fitted on these videos."""
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Those of every command that uses a model, and what else this one may read."""
+        return (*super().inputs, self.videos, self.protocol, self.calibration)
+
+    @property
     def decision(self) -> DecisionConfig | None:
         """Of the decisions that are asked for; None if none is."""
         config = self.as_config(DecisionConfig)
@@ -88,180 +94,143 @@ class Evaluate(ModelCommand, DecisionConfig):
         if self.predictions:
             check_table_file(self.predictions)
         with init_distributed() as dist:
-            command.say_which(terminal(quiet=not dist.is_rank0))
-            evaluation = Evaluation(command, dist)
-            result = evaluation.run_protocol() if self.protocol else evaluation.run_list()
+            console = terminal(quiet=not dist.is_rank0)
+            command.say_which(console)
+            result = command.score(dist, console)
             if dist.is_rank0:
-                _write_result(command, result)
+                _print_result(result)
+                command.write(result)
         return 0
 
-
-class Evaluation:
-    """The evaluation that a command asks for, on this rank. What it names is checked before any video is read."""
-
-    def __init__(self, command: Evaluate, dist: DistEnv) -> None:
-        self._command, self._dist = command, dist
-        self._loaded: dict[str, Evaluator] = {}  # the last one: it may serve all values of a protocol
-
-    def _load(
-        self, values: Mapping[str, int], templates: Sequence[str], unknown: Sequence[VideoSample] = ()
-    ) -> tuple[str, Evaluator]:
-        """The model for some values of a protocol, ready to evaluate, with its name."""
-        given, dist = self._command, self._dist
-        name = fill(given.model, values)
-        if name not in self._loaded:
-            device = pick_device(given.runtime.device, dist.local_rank, dist.world_size)
-            model = replace(given, model=name).load_model().to(device)
-            if values and name == given.model and not model.is_zero_shot:
-                word = next(iter(values))
-                raise ValueError(
-                    f"protocol {given.protocol} needs a model for each {word}; write {{{word}}} in --model,"
-                    f' such as "runs/{{{word}}}/model"'
-                )
-            ready = Evaluator(model, given.runtime, given.data, templates, dist, given.decision, unknown)
-            self._loaded = {name: ready}
-        return name or given.model_name, self._loaded[name]
-
-    @contextmanager
-    def _scorer(self, views: ViewsConfig) -> Iterator[PartScorer]:
-        """Scores parts, with a bar for the videos."""
-        with progress_bars(terminal(stderr=True, quiet=not self._dist.is_rank0)) as progress:
-            yield PartScorer(views, self._dist, partial(counting_bar, progress))
-
-    def run_list(self) -> ProtocolResult:
-        """Score the model on a list or a folder."""
-        given = self._command
-        with self._dist.shared_errors():  # before bars are drawn, so that an error is one line
-            if self._dist.is_rank0:
-                _check_places(given)
-            unknown = find_videos([given.unknown]) if given.unknown else []
-            name, evaluator = self._load({}, given.templates, [VideoSample(path, (0,), str(path)) for path in unknown])
-            videos = read_test_videos(given.videos, evaluator.model.class_names, given.data)
-        with self._scorer(given.views) as scorer:
-            parts = scorer.score(evaluator, [list_part(given.videos, videos)], {}, name)
-        return ProtocolResult("", given.videos, "", given.views, {}, tuple(parts))
-
-    def run_protocol(self) -> ProtocolResult:
-        """Score the models that a protocol needs on its lists."""
-        given, dist = self._command, self._dist
-        console = terminal(quiet=not dist.is_rank0)
+    def score(self, dist: DistEnv, console: Console) -> ProtocolResult:
+        """Score the model on the videos, or the models that a protocol needs on its lists. What is named is checked
+        before any video is read."""
+        protocol, lists, templates, views = None, None, self.templates, self.views
         with dist.shared_errors():
-            protocol, templates = load_protocol(given.protocol), given.templates
-            _check_settings(given, protocol)
-            lists = read_protocol_lists(protocol, given.data.root)
+            if self.protocol:
+                protocol = load_protocol(self.protocol)
+                self._check_settings(protocol)
+                templates = templates or protocol.templates
+                lists, views = read_protocol_lists(protocol, self.data.root), protocol.views or views
+                for line in first_lines([*lists.missing.values()]):
+                    console.print(f"not there: {line}", style="yellow", soft_wrap=True)
+                if lists.missing and self.data.on_error == "raise":
+                    lacking = f"not there: {len(lists.missing)} of the videos"
+                    raise ValueError(f"{lacking}; copy what is lacking, or leave it out with --data.on_error skip")
             if dist.is_rank0:
-                _check_places(given, [str(lists.root / name) for name in lists.files])
-            for line in first_lines([*lists.missing.values()]):
-                console.print(f"not there: {line}", style="yellow", soft_wrap=True)
-            if lists.missing and given.data.on_error == "raise":
-                lacking = f"not there: {len(lists.missing)} of the videos"
-                raise ValueError(f"{lacking}; copy what is lacking, or leave it out with --data.on_error skip")
-        templates = templates or protocol.templates
-        views, parts = protocol.views or given.views, list[PartResult]()
-        with self._scorer(views) as scorer:
-            for values in protocol.values:
+                self._check_places([str(lists.root / name) for name in lists.files] if lists else [])
+            unknown = find_videos([self.unknown]) if self.unknown else []
+        others = [VideoSample(path, (0,), str(path)) for path in unknown]
+        loaded, results = dict[str, Evaluator](), list[PartResult]()
+        with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
+            scorer = PartScorer(views, dist, partial(counting_bar, progress))
+            for values in protocol.values if protocol else ({},):
+                name, training = fill(self.model, values), ""
                 with dist.shared_errors():
-                    name, evaluator = self._load(values, templates)
-                    training = check_training(lists, values, name)
-                parts += scorer.score(evaluator, lists.parts(values), dict(values), name, training)
-        summary = summarize_parts(protocol, parts)
-        return ProtocolResult(protocol.name, protocol.about, protocol.variant, views, summary, tuple(parts))
+                    if name not in loaded:  # the last one may serve all values
+                        model = self._load(name, values, dist)
+                        ready = Evaluator(model, self.runtime, self.data, templates, dist, self.decision, others)
+                        loaded = {name: ready}
+                    if lists:
+                        parts, training = lists.parts(values), check_training(lists, values, name)
+                    else:
+                        videos = read_test_videos(self.videos, loaded[name].model.class_names, self.data)
+                        parts = [list_part(self.videos, videos)]
+                results += scorer.score(loaded[name], parts, dict(values), name or self.model_name, training)
+        if protocol is None:
+            return ProtocolResult("", self.videos, "", views, {}, tuple(results))
+        summary = summarize_parts(protocol, results)
+        return ProtocolResult(protocol.name, protocol.about, protocol.variant, views, summary, tuple(results))
 
+    def _load(self, name: str, values: Mapping[str, int], dist: DistEnv) -> VideoModel:
+        """The model for some values of a protocol, on this rank's device."""
+        device = pick_device(self.runtime.device, dist.local_rank, dist.world_size)
+        model = replace(self, model=name).load_model().to(device)
+        if values and name == self.model and not model.is_zero_shot:
+            word = next(iter(values))
+            raise ValueError(
+                f"protocol {self.protocol} needs a model for each {word}; write {{{word}}} in --model,"
+                f' such as "runs/{{{word}}}/model"'
+            )
+        return model
 
-def _check_settings(command: Evaluate, protocol: Protocol) -> None:
-    if not command.data.root:
-        raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
-    if command.data.classes:
-        raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
-    if command.decision:
-        raise ValueError(f"protocol {protocol.name} has no place for decisions; measure them on a list of videos")
-    check_models(protocol, command.model)
-    if protocol.views and command.views != ViewsConfig():
-        raise ValueError(
-            f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
-        )
+    def _check_settings(self, protocol: Protocol) -> None:
+        if not self.data.root:
+            raise ValueError(f"--root is not set; give the folder that holds {', '.join(protocol.test_lists)}")
+        if self.data.classes:
+            raise ValueError(f"protocol {protocol.name} says which classes are candidates; leave --classes out")
+        if self.decision:
+            raise ValueError(f"protocol {protocol.name} has no place for decisions; measure them on a list of videos")
+        check_models(protocol, self.model)
+        if protocol.views and self.views != ViewsConfig():
+            raise ValueError(
+                f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
+            )
 
+    def _check_places(self, lists: Sequence[str]) -> None:
+        """Make sure that what is asked for can be written, before videos are evaluated."""
+        report = str(Path(self.report) / "index.html") if self.report else ""
+        for file in filter(None, (self.out, self.predictions, report, self.save_calibration)):
+            check_place(file, (*self.inputs, *lists))
+        if self.report:
+            check_report_folder(self.report)
 
-def _check_places(command: Evaluate, inputs: Sequence[str] = ()) -> None:
-    """Make sure that what is asked for can be written, before videos are evaluated; see `check_outputs`."""
-    report = str(Path(command.report) / "index.html") if command.report else ""
-    check_outputs(command, command.out, command.predictions, report, command.save_calibration, inputs=inputs)
-    if command.report:
-        check_report_folder(command.report)
-
-
-def _write_result(command: Evaluate, result: ProtocolResult) -> None:
-    """Print the result, and write what is asked for; the report last, since it draws and opens videos once more."""
-    _print_result(result)
-    several = len(result.parts) > 1
-    if command.out:
-        write_json(command.out, result.to_dict())
-    if command.save_calibration and (calibration := result.parts[0].evaluated.calibration):
-        calibration.write(command.save_calibration)
-        terminal().print(f"the calibration is in {command.save_calibration}")
-    if command.predictions:
-        file = Path(command.predictions)
+    def write(self, result: ProtocolResult) -> None:
+        """Write what is asked for; the report last, since it draws and opens videos once more."""
+        several = len(result.parts) > 1
+        if self.out:
+            write_json(self.out, result.to_dict())
+        if self.save_calibration and (calibration := result.parts[0].evaluated.calibration):
+            calibration.write(self.save_calibration)
+            terminal().print(f"the calibration is in {self.save_calibration}")
+        if self.report and result.protocol:
+            write_json(Path(self.report) / "protocol.json", result.to_dict())
         for part in result.parts:
-            place = file.with_stem(f"{file.stem}_{part.name}") if several else file
-            write_predictions(place, [*part.part.samples.values()], part.texts.names, part.evaluated.scores)
-    if not command.report:
-        return
-    folder = Path(command.report)
-    if result.protocol:
-        write_json(folder / "protocol.json", result.to_dict())
-    for part in result.parts:
-        title = f"{result.protocol}, {part.name}" if several else result.protocol or part.part.name
-        about = {"protocol": result.about} if result.protocol else {}
-        about |= {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
-        place = folder / part.name if several else folder
-        page = write_report(place, title, about | _facts(result, part), part, command.data)
-        terminal().print(f"the page: {page.resolve()}")
+            below = f"_{part.name}" if several else ""
+            if self.predictions:
+                file = Path(self.predictions)
+                samples = [*part.part.samples.values()]
+                write_predictions(file.with_stem(file.stem + below), samples, part.texts.names, part.evaluated.scores)
+            if self.report:
+                title = f"{result.protocol}, {part.name}" if several else result.protocol or part.part.name
+                about = {"protocol": result.about} if result.protocol else {}
+                about |= {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
+                place = Path(self.report) / part.name if several else Path(self.report)
+                page = write_report(place, title, about | _facts(result, part), part, self.data)
+                terminal().print(f"the page: {page.resolve()}")
 
 
 def _print_result(result: ProtocolResult) -> None:
-    """Accuracies, what they were measured with, and what was skipped."""
-    console = terminal()
-    _print_accuracies(result)
-    facts = [
-        _facts(result, part)
-        | (part.evaluated.decision.lines() if part.evaluated.decision else {})
-        | {"sha256": _shortened(part.sha256)}
-        for part in result.parts
-    ]
-    for name in dict.fromkeys(name for each in facts for name in each):
-        for text in dict.fromkeys(each[name] for each in facts if name in each):
-            console.print(f"{name}: {text}")
-    if not result.protocol:
-        _print_classes(result.parts[0].result)
-    for line in first_lines([*dict.fromkeys(line for part in result.parts for line in part.result.skipped)]):
-        console.print(f"skipped: {line}", style="yellow")
-
-
-def _print_accuracies(result: ProtocolResult) -> None:
-    """A row for each part, and the figures that a protocol is quoted by."""
-    rows = []
+    """A row for each part, the figures that a protocol is quoted by, what they were measured with, what was skipped."""
+    console, rows, facts = terminal(), [], []
     for part in result.parts:
         scored = f"{part.result.num_videos} of {len(part.part.samples)}"
         accuracies = (part.result.top1, part.result.top5, part.result.mean_class_accuracy)
         rows.append((part.name, scored, str(len(part.texts.names)), *(f"{each:.2%}" for each in accuracies)))
-    per_class = "per class" if result.parts[0].result.mean_average_precision is None else "mAP"
+        sums = ", ".join(f"{name} {value[:12]}" for name, value in part.sha256.items())
+        facts.append(_facts(result, part) | {"sha256": sums})
+    several_labels = result.parts[0].result.mean_average_precision is not None
     title = f"{result.protocol}: {result.about}" if result.protocol else result.about
-    print_table(terminal(), title, ("part", "videos", "candidates", "top-1", "top-5", per_class), rows)
+    headings = ("part", "videos", "candidates", "top-1", "top-5", "mAP" if several_labels else "per class")
+    print_table(console, title, headings, rows)
     if "std" in result.summary:
         mean, std = result.summary["mean"], result.summary["std"]
         text = f"top-1 {mean:.2%}, population standard deviation {std:.2%} over {len(result.parts)}"
-        terminal().print(text, style="bold")
+        console.print(text, style="bold")
     elif result.summary:
         listed = ", ".join(f"{name} {fraction:.2%}" for name, fraction in result.summary.items())
-        terminal().print(f"top-1: {listed}", style="bold")
-
-
-def _print_classes(result: EvaluationResult) -> None:
-    ranked = sorted(result.class_accuracy.items(), key=lambda item: (-item[1], item[0]))
-    shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
-    heading = "class" if shown is ranked else "class (five best, five worst)"
-    measure = "accuracy" if result.mean_average_precision is None else "average precision"
-    print_table(terminal(), "", (heading, measure), [(name, f"{fraction:.1%}") for name, fraction in shown])
+        console.print(f"top-1: {listed}", style="bold")
+    for name in dict.fromkeys(name for each in facts for name in each):
+        for text in dict.fromkeys(each[name] for each in facts if name in each):
+            console.print(f"{name}: {text}")
+    if not result.protocol:
+        found = result.parts[0].result.class_accuracy.items()
+        ranked = [(name, f"{value:.1%}") for name, value in sorted(found, key=lambda item: (-item[1], item[0]))]
+        shown = ranked if len(ranked) <= 10 else [*ranked[:5], *ranked[-5:]]
+        heading = "class" if shown is ranked else "class (five best, five worst)"
+        print_table(console, "", (heading, "average precision" if several_labels else "accuracy"), shown)
+    for line in first_lines([*dict.fromkeys(line for part in result.parts for line in part.result.skipped)]):
+        console.print(f"skipped: {line}", style="yellow")
 
 
 def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
@@ -288,7 +257,3 @@ def _describe_views(views: ViewsConfig) -> str:
     parts += [f"crop {views.crop:g}"] * (views.crop < 1)
     parts += [f"pixels as {views.pixel_aspect}"] * bool(views.pixel_aspect)
     return ", ".join(parts)
-
-
-def _shortened(sums: Mapping[str, str]) -> str:
-    return ", ".join(f"{name} {value[:12]}" for name, value in sums.items())

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vitaclip.cli.options import VideosCommand, check_outputs
+from vitaclip.cli.options import VideosCommand
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import expect_processes, run_in_processes
 from vitaclip.explain import Explanation, explain_video
 from vitaclip.explain.picture import draw_explanation
-from vitaclip.files import atomic_write, check_own, write_json
+from vitaclip.files import atomic_write, check_own, check_place, write_json
 from vitaclip.settings import PositiveInt
 
 
@@ -50,7 +50,7 @@ class Explain(VideosCommand):
         paths, folder = [*dict.fromkeys(command.find_videos())], Path(self.out)
         stems = dict(zip(paths, _distinct_stems(paths), strict=True))
         _check_places(folder, [*stems.values()])
-        check_outputs(command, str(folder / f"{stems[paths[0]]}.json"))
+        check_place(folder / f"{stems[paths[0]]}.json", command.inputs)
         expect_processes(self.data)  # they start while the model is loaded
         predictor = command.load_predictor()
         explanations: dict[VideoPath, Explanation] = {}

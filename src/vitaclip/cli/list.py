@@ -1,13 +1,19 @@
 """`vitaclip list`."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import yaml
 
-from vitaclip.catalog import class_variants, dataset_names, load_dataset_classes, load_templates, template_names
+from vitaclip.catalog import (
+    ClassList,
+    class_variants,
+    dataset_names,
+    load_dataset_classes,
+    load_templates,
+    template_names,
+)
 from vitaclip.cli.command import Command, argument
 from vitaclip.evaluation.protocol import PROTOCOLS, load_protocol
 from vitaclip.parts.registry import parts
@@ -20,7 +26,7 @@ def _files(folder: YamlFolder) -> Iterator[str]:
     """A line for each file: its name, and the comment that it begins with."""
     width = max(map(len, folder.names()))
     for name in folder.names():
-        comment, _, _ = folder.find(name).read_text(encoding="utf-8").partition("\n")
+        comment, _, _ = folder.read(name).partition("\n")
         yield f"{name:{width}}  {comment.removeprefix('# ')}"
 
 
@@ -29,12 +35,12 @@ def _data_sets() -> Iterator[str]:
         classes = load_dataset_classes(name)
         yield f"{name:15} {len(classes.names):4}  {classes.about}"
         for variant, about in class_variants(name).items():
-            yield f"{'':22}--variant {variant}: {about}"
+            yield f"{'':22}{name}@{variant}: {about}"
 
 
-def _classes(data_set: str, variant: str = "", *, prompts: bool = False) -> str:
-    classes = load_dataset_classes(data_set, variant)
-    return "\n".join(classes.prompts if prompts else classes.names)
+def _classes(name: str) -> ClassList:
+    data_set, _, variant = name.partition("@")
+    return load_dataset_classes(data_set, variant)
 
 
 def _template_sets() -> Iterator[str]:
@@ -51,17 +57,16 @@ def _protocols() -> Iterator[str]:
             yield f"{'':28}{name}@{variant}: worded as {wording}"
 
 
-def _parts() -> Iterator[tuple[str, str, Any]]:
-    """Slot, name and class of every part that a model may consist of."""
-    for slot in ("context", "pool", "head"):
+def _parts() -> Iterator[str]:
+    for slot in SLOTS:
         for name, part in parts(slot).items():
-            yield slot, name, part
+            yield f"{slot}: {name}  {(part.__doc__ or '').splitlines()[0]}"
 
 
 def _part(wanted: str) -> str:
     lines = []
-    for slot, name, part in _parts():
-        if name == wanted:
+    for slot in SLOTS:
+        if part := parts(slot).get(wanted):
             lines.append(f"model.{slot}: {part.__doc__}")
             settings = setting_texts(part.config_class)
             lines += [f"  {setting} = {default!r}: {text}" for setting, default, text in settings]
@@ -90,20 +95,15 @@ def _backbone(wanted: str) -> str:
     return yaml.safe_dump(known[wanted], sort_keys=False)
 
 
-def _text_of(folder: YamlFolder) -> Callable[[str], str]:
-    return lambda name: folder.find(name).read_text(encoding="utf-8")
-
-
-KINDS: dict[str, tuple[Callable[[], Iterator[str]], Callable[[str], str]]] = {
+SLOTS = ("context", "pool", "head")
+KINDS: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], str]]] = {
     "recipes": (partial(_files, RECIPES), lambda name: yaml.safe_dump(to_dict(load_recipe(name)), sort_keys=False)),
-    "views": (partial(_files, VIEWS), _text_of(VIEWS)),
-    "classes": (_data_sets, _classes),
+    "views": (partial(_files, VIEWS), VIEWS.read),
+    "classes": (_data_sets, lambda name: "\n".join(_classes(name).names)),
+    "prompts": (_data_sets, lambda name: "\n".join(_classes(name).prompts)),
     "templates": (_template_sets, lambda name: "\n".join(load_templates(name))),
-    "protocols": (_protocols, _text_of(PROTOCOLS)),
-    "parts": (
-        lambda: (f"{slot}: {name}  {(part.__doc__ or '').splitlines()[0]}" for slot, name, part in _parts()),
-        _part,
-    ),
+    "protocols": (_protocols, PROTOCOLS.read),
+    "parts": (_parts, _part),
     "backbones": (_backbones, _backbone),
 }
 """Of each kind: the lines that list it, and the text of one by its name."""
@@ -119,7 +119,7 @@ class List(Command):
     examples:
       vitaclip list
       vitaclip list recipes own_videos > mine.yaml
-      vitaclip list classes ucf101 --prompts
+      vitaclip list prompts ucf101
       vitaclip list templates clip28
       vitaclip list protocols ucf101_zeroshot
     """
@@ -127,20 +127,11 @@ class List(Command):
     kind: str = argument("", positional=True, nargs="?", choices=["", *KINDS])
     """What to list; without it all kinds."""
     name: str = argument("", positional=True, nargs="?")
-    """One of the kind."""
-    prompts: bool = argument(False, action="store_true")
-    """Classes: print the wording for texts, not the name."""
-    variant: str = ""
-    """Classes: another order or wording in circulation."""
+    """One of the kind; of classes and prompts also NAME@VARIANT, another order or wording in circulation."""
 
     def run(self) -> int:
         """Print."""
-        of_classes = self.prompts or self.variant
-        if of_classes and (self.kind != "classes" or not self.name):
-            raise ValueError("--prompts and --variant say how classes are printed: list classes NAME")
-        if of_classes:
-            print(_classes(self.name, self.variant, prompts=self.prompts))
-        elif self.name:
+        if self.name:
             _, show = KINDS[self.kind]
             print(show(self.name).rstrip("\n"))
         elif self.kind:

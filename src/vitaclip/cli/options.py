@@ -2,7 +2,7 @@
 
 import glob
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Self
@@ -17,12 +17,10 @@ from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.lists.sources import find_videos, read_videos
 from vitaclip.data.reading.member import VideoPath
-from vitaclip.files import check_place
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.model_folder import find_model_folder
-from vitaclip.settings import Config
 
 PLAIN_CLIP = (
     f"model: {DEFAULT_BACKBONE}, because neither --model nor --backbone is named: plain CLIP, which names things and"
@@ -57,6 +55,11 @@ class ModelCommand(Command):
     """How videos are read."""
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """Settings that may name a file, which no output may then be."""
+        return (self.model, self.backbone, self.data.classes, *self.template)
+
+    @property
     def model_name(self) -> str:
         """What the model is called where results are told."""
         return self.model or self.backbone or DEFAULT_BACKBONE
@@ -85,11 +88,8 @@ class ModelCommand(Command):
             ValueError: if that is neither a text with {}, nor a file of such texts, nor a set of the catalogue.
         """
         texts = tuple(text for value in self.template for text in _templates(value))
-        for text in texts:
-            if text.count("{}") != 1:
-                raise ValueError(
-                    f"--template: template {text!r} must hold {{}} exactly once, where the class name goes"
-                )
+        if wrong := next((text for text in texts if text.count("{}") != 1), None):
+            raise ValueError(f"--template: template {wrong!r} must hold {{}} exactly once, where the class name goes")
         return texts
 
     def load_predictor(self) -> Predictor:
@@ -119,6 +119,11 @@ class VideosCommand(ModelCommand):
     """Video files, folders that are searched for them, patterns such as "clips/*.mp4", lists as `vitaclip eval` takes
     them, addresses, or - for paths on standard input; a run may come first."""
 
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Those of every command that uses a model, and the lists of videos."""
+        return (*super().inputs, *self.videos)
+
     def with_model_first(self) -> Self:
         """`RUN VIDEO ...`: the folder of a run or of a model before the videos is the model, if none is named."""
         first, *others = self.videos
@@ -146,31 +151,6 @@ def _find_videos(word: str) -> Sequence[VideoPath]:
         return [each.path for each in read_videos(word, "videos", keep_absent=True, may_be_numbers=True).samples]
     matching = [] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207 - may be absolute
     return find_videos(matching or [word])
-
-
-def check_outputs(command: Command, *files: str, inputs: Sequence[str] = ()) -> None:
-    """Make sure that files can be written, and that none of them is read, before the long work; see `check_place`.
-
-    Args:
-        command: each text of its settings, but for the places to write to, counts as read.
-        files: what is to be written; empty ones are not asked for.
-        inputs: what else is read.
-    """
-    read = [*inputs, *_texts([value for name, value in vars(command).items() if name not in _OUTPUTS])]
-    for file in filter(None, files):
-        check_place(file, read)
-
-
-_OUTPUTS = ("out", "predictions", "report", "save_calibration")
-
-
-def _texts(value: object) -> Iterator[str]:
-    """The texts in a value, which may be a config or a list of others."""
-    if isinstance(value, str):
-        yield value
-    elif isinstance(value, list | tuple | Config):
-        for each in vars(value).values() if isinstance(value, Config) else value:
-            yield from _texts(each)
 
 
 def _templates(value: str) -> Sequence[str]:

@@ -23,10 +23,6 @@ CommandTable = Mapping[str, "tuple[str | CommandTable, str]"]
 """Of each command: `module:class`, or the commands of a group; and its help in a line."""
 
 
-class UsageError(ValueError):
-    """The command line, or a config file named on it, is wrong."""
-
-
 class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Keeps the line breaks of descriptions, and says bounds of numbers in words."""
 
@@ -37,7 +33,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
 
 
 class CommandParser(ArgumentParser):
-    """Raises UsageError instead of printing a page of usage and leaving."""
+    """Raises ValueError instead of printing a page of usage and leaving."""
 
     shown: Sequence[str] = ()
     """Settings that the help shows; empty: all."""
@@ -69,7 +65,7 @@ class CommandParser(ArgumentParser):
         command = re.search(r"arguments are required: ([\w.]+)\.", message)
         text = message.replace(f"{command[1]}.", "") if command else message
         prog = " ".join([self.prog.replace(" [options]", ""), *(command[1].split(".") if command else [])])
-        raise UsageError(f"{text}{self._suggestion(text)} (see: {prog} --help)")
+        raise ValueError(f"{text}{self._suggestion(text)} (see: {prog} --help)")
 
     def _suggestion(self, message: str) -> str:
         """`; did you mean x?` for an option that nearly exists."""

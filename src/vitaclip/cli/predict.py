@@ -7,11 +7,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from vitaclip.backbones.loading import fingerprint
-from vitaclip.cli.options import VideosCommand, check_outputs
+from vitaclip.cli.options import VideosCommand
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.workers import expect_processes
 from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.evaluation.predictions import REMARKS, PredictionWriter, check_table_file
+from vitaclip.files import check_place
 from vitaclip.predictor import Prediction, Predictor
 from vitaclip.settings import PositiveInt, to_dict
 from vitaclip.strings import counted, first_lines
@@ -48,11 +49,11 @@ class Predict(VideosCommand, DecisionConfig):
 
     def run(self) -> int:
         """Predict every file; 1 if some could not be read."""
+        command = self.with_model_first()
         if self.out:
             check_table_file(self.out)
-        command = self.with_model_first()
+            check_place(self.out, (*command.inputs, self.calibration))
         paths = command.find_videos()
-        check_outputs(command, self.out)
         expect_processes(self.data)  # they start while the model is loaded
         predictor = command.load_predictor()
         predictor.decision = self.as_config(DecisionConfig)

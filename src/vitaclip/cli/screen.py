@@ -12,6 +12,7 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -67,20 +68,25 @@ class _RateColumn(ProgressColumn):
         return Text("" if speed is None else f"{speed:.1f}/s", style="progress.data.speed")
 
 
+class _Bars(Progress):
+    """Bars that are drawn once there is one, so that an error before is a line by itself."""
+
+    def add_task(self, *given: Any, **options: Any) -> TaskID:
+        self.start()
+        return super().add_task(*given, **options)
+
+
 @contextmanager
 def progress_bars(console: Console) -> Iterator[Progress]:
     """Bars with count, rate, time taken and time left."""
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=10),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
+    text = TextColumn("{task.description}", markup=False)
+    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
+    progress = _Bars(text, BarColumn(bar_width=10), MofNCompleteColumn(), _RateColumn(), *times, console=console)
+    try:
         yield progress
+    finally:
+        if progress.tasks:
+            progress.stop()
 
 
 def track(items: Iterable[T], what: str, total: int | None, console: Console | None = None) -> Iterator[T]:
@@ -119,7 +125,8 @@ class TrainingBar:
         if "val/top1" in metrics:
             shown = {"top-1": "val/top1", "top-5": "val/top5", "mAP": "val/mAP"}
             figures = ", ".join(f"{name} {metrics[key]:.1%}" for name, key in shown.items() if key in metrics)
-            console.print(f"step {step}: validation {figures}")
+            skipped = f", {metrics['val/skipped']:.0f} videos skipped" if metrics["val/skipped"] else ""
+            console.print(f"step {step}: validation {figures}{skipped}")
 
     def close(self) -> None:
         """The bar closes with its progress display, or goes."""

@@ -1,6 +1,5 @@
 """`vitaclip train`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -53,13 +52,14 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
             trainer = Trainer(config, dist)
             trainer.should_stop = stop
             trainer.on_features = partial(counting_bar, progress, "features")
-            known = len(trainer.warnings)
             console.print(f"training on {config.data.train}: {trainer.videos.summary()}")
             if trainer.val_videos:
                 console.print(f"validation on {config.data.val}: {trainer.val_videos.summary()}")
-            _show_warnings(trainer.warnings, console)
+            for warning in trainer.warnings:
+                console.print(f"warning: {warning}", style="yellow")
             counts = {kind: count for kind, count in trainer.model.trained_counts().items() if count}
-            rows = [(kind, f"{count:,}") for kind, count in (counts | {"all": sum(counts.values())}).items()]
+            counts["all"] = sum(counts.values())
+            rows = [(kind, f"{count:,}") for kind, count in counts.items()]
             print_table(console, "", ["what trains", "parameters"], rows)
             if trainer.step:
                 finished = "was finished" if trainer.step == trainer.total_steps else "goes on"
@@ -67,10 +67,9 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
             if dist.is_rank0:
                 trainer.loggers.append(TrainingBar(progress, trainer.total_steps, trainer.step))
             trainer.fit()
-            replaced = (
-                f"{counted(len(trainer.bad_videos), 'video')} that could not be read: replaced, see {BAD_VIDEOS_FILE}"
-            )
-            _show_warnings([*trainer.warnings[known:], *[replaced] * bool(trainer.bad_videos)], console)
+            if trainer.bad_videos:
+                bad = f"{counted(len(trainer.bad_videos), 'video')} that could not be read: replaced by others"
+                console.print(f"warning: {bad}, see {trainer.run_dir.path / BAD_VIDEOS_FILE}", style="yellow")
     except Terminated:
         console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")
         return stop.exit_status
@@ -80,8 +79,3 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
     console.print(f"use it: vitaclip predict VIDEO --model {config.out}")
     console.print(f"take it along, backbone and all: vitaclip convert {config.out} FOLDER")
     return 0
-
-
-def _show_warnings(warnings: Sequence[str], console: Console) -> None:
-    for warning in warnings:
-        console.print(f"warning: {warning}", style="yellow")
