@@ -84,7 +84,8 @@ def fetch_repository(name: str) -> Path:
         raise ValueError(
             f"{name!r} is no path here and not in the cache of the Hugging Face hub, which cannot be reached"
             f" ({one_line(error)[:200]}); fetch it where there is a network (`hf download {name}`) or name a model here"
-            " (`--model miniature` needs no network, but knows moving coloured shapes alone)"
+            " (`--model miniature`, in training `--model.backbone miniature`, needs no network, but knows moving"
+            " coloured shapes alone)"
         ) from error
 
 

@@ -205,10 +205,12 @@ def _print_result(result: ProtocolResult) -> None:
     console, rows, facts = terminal(), [], []
     for part in result.parts:
         scored = f"{part.result.num_videos} of {len(part.part.samples)}"
-        accuracies = (part.result.top1, part.result.top5, part.result.mean_class_accuracy)
-        rows.append((part.name, scored, str(len(part.texts.names)), *(f"{each:.2%}" for each in accuracies)))
+        count, top5 = len(part.texts.names), f"{part.result.top5:.2%}"
+        figures = (f"{part.result.top1:.2%}", top5 if count > 5 else "", f"{part.result.mean_class_accuracy:.2%}")
+        rows.append((part.name, scored, str(count), *figures))
         sums = ", ".join(f"{name} {value[:12]}" for name, value in part.sha256.items())
-        facts.append(_facts(result, part) | {"sha256": sums})
+        decision = part.evaluated.decision.lines() if part.evaluated.decision else {}
+        facts.append(_facts(result, part) | decision | {"sha256": sums})
     several_labels = result.parts[0].result.mean_average_precision is not None
     title = f"{result.protocol}: {result.about}" if result.protocol else result.about
     headings = ("part", "videos", "candidates", "top-1", "top-5", "mAP" if several_labels else "per class")

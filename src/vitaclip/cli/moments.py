@@ -8,12 +8,12 @@ from typing import ClassVar
 from rich.progress import Progress
 
 from vitaclip.cli.command import argument
-from vitaclip.cli.options import DATA_SETTINGS, VideosCommand, check_outputs
+from vitaclip.cli.options import DATA_SETTINGS, VideosCommand
 from vitaclip.cli.screen import print_error, print_table, progress_bars, terminal
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluation.decision import DecisionConfig
-from vitaclip.files import csv_text, write_text
+from vitaclip.files import check_place, csv_text, write_text
 from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.table import Moments
 from vitaclip.predictor import Predictor
@@ -57,7 +57,8 @@ class FindMoments(VideosCommand, MomentsConfig):
         """Search every video; 1 if some could not be read to their end."""
         command = self.with_model_first()
         paths = command.find_videos()
-        check_outputs(command, self.out)
+        if self.out:
+            check_place(self.out, command.inputs)
         predictor = command.load_searcher()
         found, failures = list[Moments](), list[str]()
         with progress_bars(terminal(stderr=True)) as progress:
