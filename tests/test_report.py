@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -28,8 +29,6 @@ from vitaclip.report import write_report
 from vitaclip.report.confusion import MAX_NAMED_CLASSES, confusion_chart
 from vitaclip.report.html import MAX_CLIPS, misnamed_clips, summarize_classes
 
-VOID = {"meta", "img", "br", "input"}
-
 
 class Page(HTMLParser):
     """Checks that tags are balanced; gathers tags and text."""
@@ -38,13 +37,14 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.pieces: list[str] = []
+        self.text = ""
         self.feed(html)
         assert self.open == []
+        self.text = " ".join(self.text.split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
+        self.handle_startendtag(tag, attrs)
+        if tag not in ("meta", "img"):
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -54,12 +54,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if self.open[-1:] not in (["style"], ["script"]):
-            self.pieces.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.pieces).split())
+        self.text += data * (self.open[-1:] != ["style"])
 
 
 @pytest.fixture
@@ -80,7 +75,7 @@ def scored(rows: tuple[VideoSample, ...], names: tuple[str, ...] = NAMES) -> Eva
 def part_of(rows: Sequence[VideoSample], evaluated: Evaluated, names: tuple[str, ...] = NAMES) -> PartResult:
     samples = {str(n): row for n, row in enumerate(rows)}
     part = EvalPart("list", samples, ClassList("", "", names, names), {"list": "12ab"}, {})
-    texts = ClassTexts(names, names, torch.empty(0), ("a {}",), {}, "")
+    texts = ClassTexts(names, names, torch.empty(0), ("a {}",), "")
     return PartResult(part, {}, "runs/one", "", texts, "", evaluated)
 
 
@@ -167,24 +162,16 @@ def test_page_of_several_labels_shows_average_precision(rows: tuple[VideoSample,
 def test_predictions_and_result_hold_every_video(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
     names = (*NAMES, "of no video")
     report(tmp_path, rows, names)
-    evaluated = scored(rows, names)
     with (tmp_path / "predictions.csv").open(newline="") as file:
         lines = list(csv.DictReader(file))
     assert [line["path"] for line in lines] == [str(row.path) for row in rows]
     assert lines.pop(1)["error"] == "list.csv:2: <b>gone</b>"
-    for line, probabilities in zip(lines, evaluated.scores.probabilities.tolist(), strict=True):
-        ranked = sorted(zip(probabilities, names, strict=True), reverse=True)
-        assert [line[f"name{rank}"] for rank in (1, 2, 3)] == [name for _, name in ranked[:3]]
-        assert float(line["probability1"]) == pytest.approx(ranked[0][0], abs=1e-6)
-        assert line["correct"] == str(int(line["name1"] == line["class"]))
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["top1"] == pytest.approx(sum(line["correct"] == "1" for line in lines) / len(lines))
     assert (result["about"]["model"], result["templates"]) == ("runs/<one>", ["a {}"])
     assert result["class_names"] == list(names)
-    for i, true in enumerate(names):
-        for j, chosen in enumerate(names):
-            count = sum((line["class"], line["name1"]) == (true, chosen) for line in lines)
-            assert result["confusion"][i][j] == count
+    counts = Counter((line["class"], line["name1"]) for line in lines)
+    assert result["confusion"] == [[counts[true, chosen] for chosen in names] for true in names]
 
 
 def test_one_video_has_a_report(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
