@@ -25,18 +25,22 @@ class MomentsConfig(Config):
     reject: bool = True
     """Let background texts stand beside the candidates, as `DecisionConfig.reject` does: where nothing of the list
     happens, nothing is found. False: every stretch is the likeliest class."""
-    smooth: NonNegativeFloat = 0.5
+    smooth: NonNegativeFloat = 1.0
     """Width over which scores are averaged in time, as a fraction of the window's length. 0: none."""
-    threshold: Probability = 0.5
-    """Least score of a segment. A score is the probability of the class among all candidates and background texts:
-    above one half it is more likely than all else together, which is where predict says `none of these`."""
+    threshold: Probability = 0.2
+    """Least height of the averaged scores of a segment. The score of a window is the probability of the class among
+    all candidates and background texts, so that above one half it is likelier than all else together, which predict
+    calls a class; the average is lower, because windows around an event hold a part of it."""
     edge: Annotated[float, bounds(gt=0, lt=1)] = 0.5
     """A segment goes on while its score stays above this fraction of its highest."""
+    snap: NonNegativeFloat = 0.5
+    """Fraction of its length by which an end of a segment may move to where the picture starts, or stops, to change
+    clearly. 0: ends stay where the scores put them."""
     merge_s: NonNegativeFloat = 0.0
     """Two segments of a class with a gap of at most so many seconds become one. 0: a quarter of the shortest window."""
     overlap: Probability = 0.3
-    """Of two segments of a class whose intersection is more than this fraction of the shorter one, the one with the
-    lower score goes (non-maximum suppression): windows of several lengths find the same."""
+    """Of two segments of a class whose intersection is more than this fraction of the shorter one, the one with less
+    evidence goes (non-maximum suppression): windows of several lengths find the same."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

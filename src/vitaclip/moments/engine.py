@@ -54,16 +54,13 @@ def find_moments(
         windows = plan_windows(source, config, views.sampling.num_frames)
         of = {"file": file_state(path), "windows": windows.digest} | dict(about or {})
         kept = KeptScores(scores_file, of, len(names))
-        scores, error = scan(
-            source, windows, views, encoder, partial(window_scores, deciders), kept, batch_size, on_progress
-        )
+        score = partial(window_scores, deciders)
+        error = scan(source, windows, views, encoder, score, kept, batch_size, on_progress)
         if not error and source.stated_seconds > _EARLY[0] * duration + _EARLY[1]:
             error = f"{path} states {source.stated_seconds:.1f} seconds and ends at {duration:.1f}: copy it again"
-    seen = len(windows.times)
-    if len(scores) < len(windows.starts):  # the video failed half-way
-        seen = int(windows.ends[: len(scores)].max(initial=0))
+    seen = len(kept.changes)
+    if seen < len(windows.times):  # the video failed half-way
         duration = min(duration, seen * windows.step_s)
-    curves = length_curves(windows, scores, config)[:, :seen]
-    times = windows.times[:seen]
-    segments = find_segments(curves, times, duration, names, config)
-    return Moments(path, duration, fps, names, segments, times, curves.max(axis=0), error)
+    curves, times = length_curves(windows, kept.scores, config)[:, :seen], windows.times[:seen]
+    segments = find_segments(curves, times, kept.changes, duration, names, config)
+    return Moments(path, duration, fps, names, segments, times, curves.max(axis=0, initial=0), error)

@@ -30,28 +30,43 @@ Progress = Callable[[int, int], None]
 
 
 class KeptScores:
-    """The scores of a pass in a file, which a stopped pass goes on behind: a line that says what they are of, then the
-    rows as float32."""
+    """What a pass has found so far, in a file that a stopped pass goes on behind: a line that says what it is of, then
+    after each block the new scores and changes as numpy saves them."""
 
     def __init__(self, file: Path | None, about: Mapping[str, Any], width: int) -> None:
-        """Take up the `width` scores a row that the file holds, if they are of the same; no file keeps nothing."""
-        self.file = file
-        self.rows = np.empty((0, width), np.float32)
-        head = json.dumps(about, sort_keys=True).encode() + b"\n"
+        """Take up the `width` scores a window that the file holds, if they are of the same; no file keeps nothing."""
+        self._file = file
+        self.scores = np.empty((0, width), np.float32)
+        """(W or fewer, K) of the windows, in their order."""
+        self.changes = np.empty(0, np.float32)
+        """(N or fewer,) mean change of a pixel from the frame before, in grey levels, of each step."""
         if file is None:
             return
-        with suppress(FileNotFoundError):
-            content = file.read_bytes()
-            if content.startswith(head):
-                whole = (len(content) - len(head)) // (4 * width) * 4 * width
-                self.rows = np.frombuffer(content[len(head) : len(head) + whole], "<f4").reshape(-1, width)
-        file.write_bytes(head + self.rows.tobytes())
+        head = json.dumps(about, sort_keys=True).encode() + b"\n"
+        if not file.exists():
+            file.write_bytes(head)
+        with file.open("rb+") as opened:
+            if opened.readline() != head:
+                opened.seek(0)
+                opened.write(head)
+            whole = opened.tell()
+            with suppress(EOFError, ValueError):  # the end, or a block that was not written whole
+                while True:
+                    self._append(np.load(opened), np.load(opened))
+                    whole = opened.tell()
+            opened.truncate(whole)
 
-    def add(self, rows: np.ndarray) -> None:
-        """Write further rows (n, K)."""
-        if self.file is not None:
-            with self.file.open("ab") as opened:
-                opened.write(rows.astype("<f4").tobytes())
+    def add(self, scores: np.ndarray, changes: np.ndarray) -> None:
+        """Keep those of a further block."""
+        self._append(scores, changes)
+        if self._file is not None:
+            with self._file.open("ab") as opened:
+                np.save(opened, scores)
+                np.save(opened, changes)
+
+    def _append(self, scores: np.ndarray, changes: np.ndarray) -> None:
+        self.scores = np.concatenate([self.scores, scores])
+        self.changes = np.concatenate([self.changes, changes])
 
 
 def window_scores(deciders: Sequence[Decider], features: Tensor) -> Tensor:
@@ -79,8 +94,8 @@ def scan(
     kept: KeptScores,
     batch_size: int,
     on_progress: Progress = lambda done, total: None,
-) -> tuple[np.ndarray, str]:
-    """Score the windows of a video.
+) -> str:
+    """Score the windows of a video, and measure how much the picture changes; `kept` then has both.
 
     Each chosen frame is decoded once. If the image tower sees frames alone, each also goes through it once, and a
     window is the pool and the head on what was kept of its frames; else each window's frames go through it, because
@@ -92,41 +107,43 @@ def scan(
         views: how frames come to the model's size.
         encoder: the model.
         score: scores (n, K) of windows with features (n, 1, ...).
-        kept: scores of an earlier pass that was stopped; new ones are added.
+        kept: what an earlier pass that was stopped has found.
         batch_size: windows that go through the model together.
         on_progress: called after each block of steps.
 
     Returns:
-        The scores of the windows up to where the video ends or fails, (W or fewer, K), and why, if it fails.
+        Why the video fails half-way, if it does.
     """
-    done, ends, total = len(kept.rows), windows.ends, len(windows.numbers)
-    rows, error, alone = [kept.rows], "", encoder.model.sees_frames_alone
+    done, total, error = len(kept.scores), len(windows.numbers), ""
     needed = np.append(np.minimum.accumulate(windows.starts[::-1])[::-1], total)  # from the window of that number on
     held_from = step = int(needed[done])
-    frames = source.stream(windows.numbers[step:], partial(views.fit.resize, size=round(views.size / views.crop)))
-    held: Tensor | None = None
+    alone, size = encoder.model.sees_frames_alone, round(views.size / views.crop)
+    frames = source.stream(windows.numbers[step:], partial(views.fit.resize, size=size))
+    held, last = torch.empty(0), None
     while step < total and not error:
         block, error = _take(frames, min(_BLOCK - step % _BLOCK, total - step), source)
         if not block:
             break
-        step += len(block)
         pixels = torch.stack([spatial_views(frame[None], views.size, 1)[0, 0] for frame in block])
+        before = pixels[:1] if last is None else last
+        changes = torch.cat([before, pixels]).short().diff(dim=0).abs().float().mean(dim=(1, 2, 3)).numpy()
+        changes, last = changes[max(0, len(kept.changes) - step) :], pixels[-1:]
+        step += len(block)
         items = encoder.tower_features(pixels[:, None, None])[:, 0, 0] if alone else pixels
-        held = items if held is None else torch.cat([held, items])
-        due = int(np.searchsorted(ends, step, side="right"))
-        new = np.empty((due - done, kept.rows.shape[1]), np.float32)
+        held = torch.cat([held.to(items), items]) if len(held) else items
+        due = int(np.searchsorted(windows.ends, step, side="right"))
+        new = np.empty((due - done, kept.scores.shape[1]), np.float32)
         for length, offsets in enumerate(windows.offsets):
             chosen = np.flatnonzero(windows.lengths[done:due] == length)
             for some in (chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)):
                 looks = held[torch.from_numpy(windows.starts[done + some, None] + offsets - held_from)][:, None]
                 read = looks if alone else encoder.tower_features(looks)
                 new[some] = score(encoder.encode_features(read))
-        rows.append(new)
-        kept.add(new)
+        kept.add(new, changes)
         done, keep_from = due, min(step, int(needed[due]))
         held, held_from = held[keep_from - held_from :].clone(), keep_from
         on_progress(step, total)
-    return np.concatenate(rows), error
+    return error
 
 
 def _take(frames: Iterator[Tensor], count: int, source: VideoSource) -> tuple[list[Tensor], str]:

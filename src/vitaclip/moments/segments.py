@@ -3,6 +3,7 @@
 Axes: N steps of the grid, W windows, L lengths, K classes.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -10,6 +11,11 @@ import numpy as np
 from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.table import Segment
 from vitaclip.moments.windows import Windows
+
+_STILL = 0.02
+"""Grey levels by which the pixels of a still picture change at most, in the mean, when it is stored."""
+_CLEAR = 0.5
+"""The change of a clear border grows by a factor of e to the power of this."""
 
 
 def length_curves(windows: Windows, scores: np.ndarray, config: MomentsConfig) -> np.ndarray:
@@ -40,25 +46,70 @@ def _smooth(values: np.ndarray, config: MomentsConfig) -> np.ndarray:
 
 
 def find_segments(
-    curves: np.ndarray, times: np.ndarray, duration_s: float, names: tuple[str, ...], config: MomentsConfig
+    curves: np.ndarray,
+    times: np.ndarray,
+    changes: np.ndarray,
+    duration_s: float,
+    names: tuple[str, ...],
+    config: MomentsConfig,
 ) -> tuple[Segment, ...]:
-    """Segments of all classes, from curves (L, N, K) at times (N,).
+    """Segments of all classes.
 
-    Around each place where a class is most likely, a segment reaches to where its curve falls below the fraction
-    `edge` of that; between two steps the curve runs straight, so that times are finer than steps. Those of all lengths
-    are merged and suppressed as the settings say.
+    Around each place where a class is most likely by one length of windows, a segment reaches to where its curve falls
+    below the fraction `edge` of that; between two steps the curve runs straight, so that times are finer than steps.
+    Its ends then move to where the picture starts and stops to change. Its score is the mean in it of the curves of all
+    lengths: what only one of them sees is doubtful. Of segments that overlap, that with the most evidence stays: score
+    times the root of the duration, as of a sum of as many independent scores over its deviation.
+
+    Args:
+        curves: (L, N, K), see `length_curves`.
+        times: (N,) seconds of the steps.
+        changes: (N,) how much the picture changes from the step before.
+        duration_s: where the video ends.
+        names: the K classes.
+        config: how.
     """
-    gap = config.merge_s or min(config.lengths_s) / 4
-    found = list[Segment]()
-    for k in np.flatnonzero(curves.max(axis=(0, 1)) >= config.threshold):
-        spans = [_merge([*_runs(curve[:, k], times, duration_s, config)], gap) for curve in curves]
-        best = _suppress([span for some in spans for span in some], config.overlap)
-        found += [Segment(start, end, names[k], score) for start, end, score in best]
+    gap, found = config.merge_s or min(config.lengths_s) / 4, list[Segment]()
+    borders = _Borders(times, changes, duration_s, config.snap)
+    for k in np.flatnonzero(curves.max(axis=(0, 1), initial=0) >= config.threshold):
+        spans = [span for curve in curves for span in _merge([*_runs(curve[:, k], times, duration_s, config)], gap)]
+        rated = []
+        for start, end in (borders.snap(start, end) for start, end, _ in spans):
+            inside = (times >= start) & (times <= end)
+            inside[np.abs(times - (start + end) / 2).argmin()] = True
+            rated.append((start, end, float(curves[:, inside, k].mean())))
+        found += [Segment(start, end, names[k], score) for start, end, score in _suppress(rated, config.overlap)]
     return tuple(sorted(found, key=lambda each: (each.start_s, each.label)))
 
 
 Span = tuple[float, float, float]
 """Start, end, score."""
+
+
+class _Borders:
+    """Where the picture starts and stops to change."""
+
+    def __init__(self, times: np.ndarray, changes: np.ndarray, duration_s: float, reach: float) -> None:
+        self._edges = np.concatenate([[0.0], (times[1:] + times[:-1]) / 2, [duration_s]])
+        self._sums = np.append(0.0, np.cumsum(np.log(changes + _STILL)))
+        self._reach = reach
+
+    def snap(self, start: float, end: float) -> tuple[float, float]:
+        """Both ends, moved by at most the fraction `reach` of the length."""
+        moved = self._move(start, end - start, 1), self._move(end, end - start, -1)
+        return moved if moved[0] < moved[1] else (start, end)
+
+    def _move(self, at: float, length: float, sign: int) -> float:
+        """The place near `at` with the largest rise (or fall, by `sign`) of the mean logarithm of the change from the
+        steps before to those behind it, if that is a clear one."""
+        low, high = np.searchsorted(self._edges, (at - self._reach * length, at + self._reach * length))
+        count = max(2, round(len(self._edges) * length / self._edges[-1] / 4))
+        places = np.arange(max(low, count), min(high, len(self._sums) - count))
+        if not len(places):
+            return at
+        before, here, behind = (self._sums[places + shift] for shift in (-count, 0, count))
+        rise = sign * (behind - 2 * here + before) / count
+        return float(self._edges[places[rise.argmax()]]) if rise.max() > _CLEAR else at
 
 
 def _runs(curve: np.ndarray, times: np.ndarray, duration_s: float, config: MomentsConfig) -> Iterator[Span]:
@@ -94,9 +145,9 @@ def _merge(spans: list[Span], gap: float) -> list[Span]:
 
 
 def _suppress(spans: list[Span], overlap: float) -> list[Span]:
-    """The spans of one class without those that lie mostly in a better one, or the other way round."""
+    """The spans of one class without those that lie mostly in one with more evidence, or the other way round."""
     kept = list[Span]()
-    for start, end, score in sorted(spans, key=lambda span: (-span[2], span)):
+    for start, end, score in sorted(spans, key=lambda span: (-span[2] * math.sqrt(span[1] - span[0]), span)):
         shared = (
             (min(end, other[1]) - max(start, other[0])) / max(1e-9, min(end - start, other[1] - other[0]))
             for other in kept
