@@ -27,13 +27,13 @@ from pathlib import Path
 import av
 import numpy as np
 from timing import machine
-from vitaclip.moments.metrics import ACTIVITYNET_IOUS, evaluate_detection, evaluate_retrieval, false_alarms_per_hour
 
 from vitaclip.data.config import DataConfig
 from vitaclip.files import write_json
 from vitaclip.miniature import world
 from vitaclip.model import VideoModel
 from vitaclip.moments.config import MomentsConfig
+from vitaclip.moments.metrics import ACTIVITYNET_IOUS, evaluate_detection, evaluate_retrieval, false_alarms_per_hour
 from vitaclip.moments.table import Moments, Segment
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
