@@ -107,7 +107,7 @@ class Ours:
 
     def __init__(self, model: VideoModel, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig) -> None:
         self.model, self.batch = model.prepare(runtime), batch
-        self.autocast = partial(autocast, runtime, model.device)
+        self.runtime, self.autocast = runtime, partial(autocast, runtime, model.device)
         self.trainer = trainer_of(model, len(batch.labels), len(batch.labels) // micro_batches, runtime)
         with torch.no_grad(), self.autocast():
             self.text_features = model.encode_text(model.class_names)
@@ -119,7 +119,7 @@ class Ours:
     def test(self, views: Tensor) -> None:
         """One video, uint8 (V, T, 3, H, W); the text features are there, as in an evaluation."""
         self.model.eval()
-        features = ViewEncoder(self.model, autocast=self.autocast).encode(views[None]).to(self.model.device)
+        features = ViewEncoder(self.model, runtime=self.runtime).encode(views[None]).to(self.model.device)
         fuse_views(self.model, features, self.text_features)
 
 

@@ -212,7 +212,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
         paths = [clips.make(clip, Path(folder)) for clip in clips.SHORT[: 1 if options.small else None]]
         rows = [VideoSample(paths[i % len(paths)], (0,), str(i)) for i in range(count)]
         figures: dict[str, Any] = {"files": "H.264, 340 x 256, 10 s, synthetic", "cores": cores, "views": 3}
-        encoder = ViewEncoder(model, autocast=partial(autocast, BFLOAT16, options.device))
+        encoder = ViewEncoder(model, runtime=BFLOAT16)
         for what in ("decoding alone", "decoding and the model"):
             data = EvalDataset(rows, EvalViews(FrameSampling("dense", 8, 16), 3, size=model.image_size))
             begun: list[float] = []

@@ -36,7 +36,7 @@ from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.engine import find_moments
 from vitaclip.moments.table import Moments
 from vitaclip.names import check_class_names, refuse_text
-from vitaclip.runtime import RuntimeConfig, autocast, describe_computed, pick_device
+from vitaclip.runtime import RuntimeConfig, describe_computed, pick_device
 from vitaclip.settings import to_dict
 
 Video = str | VideoPath | bytes | IO[bytes] | np.ndarray | Tensor | Sequence[Image.Image]
@@ -138,8 +138,7 @@ class Predictor:
         self.model = loaded.to(device).prepare(runtime).eval()
         self.views, self.data = views or ViewsConfig(), data or DataConfig()
         self.computed = describe_computed(runtime, device)
-        self.autocast = partial(autocast, runtime, device)
-        self._encoder = ViewEncoder(self.model, self.views.normalization, self.autocast)
+        self.encoder = ViewEncoder(self.model, self.views.normalization, runtime)
         self.decision = decision or DecisionConfig()
         self._texts: ClassTexts | None = None
         self._decider: Decider | None = None
@@ -162,7 +161,7 @@ class Predictor:
         """
         names = check_class_names(names, "set_classes")
         refuse_text(templates, "templates")
-        with self.autocast():
+        with self.encoder.autocast():
             self._texts = encode_classes(self.model, names, templates)
         return self._texts
 
@@ -188,7 +187,7 @@ class Predictor:
     def decider(self) -> Decider:
         """Decides what else is said of a video with the present candidates."""
         if self._decider is None or self._decider.texts is not self.texts:
-            with self.autocast():
+            with self.encoder.autocast():
                 self._decider = Decider(self.model, self.texts, self.decision)
         return self._decider
 
@@ -216,7 +215,7 @@ class Predictor:
 
     def encode_views(self, views: Tensor) -> Tensor:
         """`encode` of views that were loaded before, uint8 (V, T, 3, H, W)."""
-        return self._encoder.encode(views[None])[0]
+        return self.encoder.encode(views[None])[0]
 
     def predict(self, video: Video, top_k: int = 5) -> Prediction:
         """The `top_k` most probable classes of a video, which is read in this process and without a time limit.
@@ -382,7 +381,7 @@ class Predictor:
             loaded = [each for each in batch if not isinstance(each, VideoError)]
             windows = [window for views, _ in loaded for window in views.split(1)]
             parts = [torch.cat(windows[start : start + size]) for start in range(0, len(windows), size)]
-            done = [self._encoder.encode(part) for part in parts]
+            done = [self.encoder.encode(part) for part in parts]
             features = iter(torch.cat(done).split([len(views) for views, _ in loaded]) if done else ())
             for each in batch:
                 if isinstance(each, VideoError):

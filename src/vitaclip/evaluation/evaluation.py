@@ -131,20 +131,18 @@ class Evaluator:
                 be kept compares the videos with them now.
             on_progress: called with the number of videos just done.
         """
-        data, dist, normalization = self._data, self._dist, views.normalization
+        data, dist = self._data, self._dist
         check_aggregation(self.model, views.aggregation)  # first: a mistake opens no video
         dataset = EvalDataset(samples, views_reader(self.model, data, views), data.on_error)
+        encoder = ViewEncoder(self.model.eval(), views.normalization, self._runtime)
         known = None if self.model.head.comparable else torch.cat([texts.features for texts in candidates])
         if data.feature_cache:
             share = dist.rank_range(len(samples))
-            own = cached_features(self.model, dataset, data, self._runtime, normalization, known, share, on_progress)
+            own = cached_features(encoder, dataset, data, known, share, on_progress)
         else:
-            encoder, done = ViewEncoder(self.model.eval(), normalization, self._autocast), []
-            sizes = data.eval_batch_size, data.workers, dist.rank, dist.world_size, data.time_limit_seconds
+            done, sizes = [], (data.eval_batch_size, data.workers, dist.rank, dist.world_size, data.time_limit_seconds)
             for batch in eval_batches(dataset, *sizes):
-                features = torch.empty(0, 0, 0)
-                if batch.indices:
-                    features = encoder.encode(batch.video, known)
+                features = encoder.encode(batch.video, known) if batch.indices else torch.empty(0, 0, 0)
                 indices = torch.tensor(batch.indices, dtype=torch.int64)
                 done.append(VideoFeatures(features, batch.labels, indices, batch.skipped))
                 on_progress(len(batch.labels) + len(batch.skipped))

@@ -12,10 +12,9 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +26,12 @@ from torch import Tensor
 from vitaclip.data.config import DataConfig
 from vitaclip.data.labels import label_tensor
 from vitaclip.data.loading.dataset import EvalDataset
-from vitaclip.data.loading.loader import EvalBatch, eval_batches
+from vitaclip.data.loading.loader import eval_batches
 from vitaclip.data.reading.given import GivenVideo
 from vitaclip.data.reading.member import ShardMember, VideoPath
-from vitaclip.evaluation.scoring import Normalization, VideoFeatures, ViewEncoder
+from vitaclip.evaluation.scoring import VideoFeatures, ViewEncoder
 from vitaclip.files import write_json, write_safetensors
-from vitaclip.model import VideoModel
-from vitaclip.runtime import RuntimeConfig, autocast, pick_precision
+from vitaclip.runtime import pick_precision
 from vitaclip.settings import to_dict
 from vitaclip.untrusted import reading
 
@@ -144,11 +142,9 @@ def _find_in(file: Path, wanted: AbstractSet[FileState], shape: tuple[int, ...])
 
 
 def keep_features(
-    model: VideoModel,
+    encoder: ViewEncoder,
     dataset: EvalDataset,
     data: DataConfig,
-    runtime: RuntimeConfig,
-    normalization: Normalization = "backbone",
     share: range | None = None,
     on_progress: Callable[[int], None] = lambda _: None,
 ) -> KeptVideos:
@@ -156,23 +152,21 @@ def keep_features(
     there when something ends the work half-way.
 
     Args:
-        model: whose image tower sees videos always alike (see `check_feature_cache`); it is in evaluation mode
-            afterwards.
+        encoder: of a model in evaluation mode whose image tower sees videos always alike, see `check_feature_cache`.
         dataset: the videos and how they are looked at.
         data: the cache, workers, batch size, time limit.
-        runtime: precision.
-        normalization: see `ViewEncoder`.
         share: indices of the samples that are asked for. None: all.
         on_progress: called with the number of videos just done, or found.
     """
+    model = encoder.model
     read, pool = type(model.pool).read, model.pool
     about = {  # all that decides the features of a file, but the kind of machine, which changes their rounding
         "format": _FORMAT,
         "backbone": model.fingerprint,
         "read": [read.__module__, read.__qualname__, pool.reads.blocks, pool.frame_shape],
         "clip": to_dict(model.backbone.config),
-        "precision": pick_precision(runtime, model.device),
-        "pixels": normalization,
+        "precision": pick_precision(encoder.runtime, model.device),
+        "pixels": encoder.normalization,
         "views": dataset.views.view_config,
     }
     cache = FeatureCache(data.feature_cache, about)
@@ -181,11 +175,11 @@ def keep_features(
     known = cache.find(set(states.values()), (*dataset.views.shape[:2], *pool.frame_shape))
     missing = [index for index, state in states.items() if state not in known]
     on_progress(len(share) - len(missing))
-    encoder = ViewEncoder(model.eval(), normalization, partial(autocast, runtime, model.device))
-    skipped: dict[int, str] = {}
-    unsaved: dict[FileState, Tensor] = {}
+    skipped, unsaved = dict[int, str](), dict[FileState, Tensor]()
+    some = EvalDataset([dataset.samples[index] for index in missing], dataset.views, dataset.on_error)
+    batches = eval_batches(some, data.eval_batch_size, data.workers, time_limit_seconds=data.time_limit_seconds)
     try:
-        for batch in _batches(dataset, missing, data) if missing else ():
+        for batch in batches if missing else ():  # its indices count through the missing
             features = encoder.tower_features(batch.video).float().cpu() if batch.indices else ()
             unsaved |= {states[missing[n]]: each for n, each in zip(batch.indices, features, strict=True)}
             skipped |= {missing[n]: reason for n, reason in batch.skipped.items()}
@@ -201,19 +195,16 @@ def keep_features(
 
 
 def cached_features(
-    model: VideoModel,
+    encoder: ViewEncoder,
     dataset: EvalDataset,
     data: DataConfig,
-    runtime: RuntimeConfig,
-    normalization: Normalization = "backbone",
-    classes: Tensor | None = None,
-    share: range | None = None,
-    on_progress: Callable[[int], None] = lambda _: None,
+    classes: Tensor | None,
+    share: range,
+    on_progress: Callable[[int], None],
 ) -> VideoFeatures:
     """The embedded views of some videos, from what `keep_features` keeps; for the arguments see there, for `classes`
     see `ViewEncoder.encode_features`."""
-    videos = keep_features(model, dataset, data, runtime, normalization, share, on_progress)
-    encoder = ViewEncoder(model, normalization, partial(autocast, runtime, model.device))
+    videos = keep_features(encoder, dataset, data, share, on_progress)
     whole, features = list(videos.kept), [torch.empty(0, 0, 0)]
     for start in range(0, len(whole), data.eval_batch_size):
         kept = torch.stack([videos.kept[index].read() for index in whole[start : start + data.eval_batch_size]])
@@ -224,9 +215,3 @@ def cached_features(
         indices=torch.tensor(whole, dtype=torch.int64),
         skipped=videos.skipped,
     )
-
-
-def _batches(dataset: EvalDataset, indices: Sequence[int], data: DataConfig) -> Iterator[EvalBatch]:
-    """The videos of some indices, which count anew in the batches."""
-    some = EvalDataset([dataset.samples[index] for index in indices], dataset.views, dataset.on_error)
-    return eval_batches(some, data.eval_batch_size, data.workers, time_limit_seconds=data.time_limit_seconds)

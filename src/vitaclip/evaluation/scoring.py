@@ -7,9 +7,10 @@ kept; these then stand in place of the features.
 Axes: B or n videos, V views, T frames, H x W pixels, K classes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal
 
 import torch
@@ -21,6 +22,7 @@ from vitaclip.data.loading.clips import EvalViews, read_options
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.model import VideoModel
+from vitaclip.runtime import RuntimeConfig, autocast
 
 Aggregation = Literal["softmax", "logits", "features"]
 Normalization = Literal["backbone", "imagenet"]
@@ -85,8 +87,12 @@ class ViewEncoder:
     model: VideoModel
     normalization: Normalization = "backbone"
     """Whose mean and standard deviation are taken out of the pixels."""
-    autocast: Callable[[], AbstractContextManager[object]] = nullcontext
-    """Context of the forward pass."""
+    runtime: RuntimeConfig = field(default_factory=partial(RuntimeConfig, precision="float32"))
+    """Precision of the forward pass."""
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context of the forward pass."""
+        return autocast(self.runtime, self.model.device)
 
     def encode(self, video: Tensor, classes: Tensor | None = None) -> Tensor:
         """Embed every view of some videos (B, V, T, 3, H, W); see the two steps below."""

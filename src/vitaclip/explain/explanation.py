@@ -127,7 +127,7 @@ def explain_video(
     clip_number = views.temporal // 2
     view = clip_number * views.spatial + views.spatial // 2
     clip, features = video[view], predictor.encode_views(video)
-    with predictor.autocast():
+    with predictor.encoder.autocast():
         attention = last_attention(model, normalize_for_views(clip.to(model.device), views.normalization))
     fused, alone = (predictor.probabilities(each[None])[0] for each in (features, features[view : view + 1]))
     target = names.index(name) if name else int(fused.argmax())

@@ -22,6 +22,7 @@ from vitaclip.data.sampling import frame_sampling
 from vitaclip.data.transforms.train import TrainTransform
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluation.feature_cache import KeptVideos, keep_features
+from vitaclip.evaluation.scoring import ViewEncoder
 from vitaclip.model import VideoModel
 from vitaclip.runtime import pick_device
 from vitaclip.strings import counted
@@ -102,7 +103,7 @@ def build_dataset(
     cached = EvalDataset(videos.samples, views, data.on_error)
     share = dist.rank_range(len(videos.samples))
     with dist.shared_errors():
-        own = keep_features(model, cached, data, config.runtime, share=share, on_progress=on_progress)
+        own = keep_features(ViewEncoder(model.eval(), runtime=config.runtime), cached, data, share, on_progress)
     features = FeatureClips(videos, dist.gather(own))
     # The error of a broken video begins with its place in the list already; `source` would add it once more.
     rows = [replace(row, source=str(row.path)) for row in videos.samples]
