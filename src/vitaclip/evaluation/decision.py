@@ -122,8 +122,8 @@ class Evidence(NamedTuple):
 
     score: Tensor
     """(n,) the higher, the likelier that it is one of the candidates: the highest logit of any (the energy of Liu et
-    al., NeurIPS 2020, at low temperature), and with a background the logarithm of `known` added. The background tells
-    what texts can name, the logit also what none names."""
+    al., NeurIPS 2020, at low temperature), and with a background four times the logarithm of `known`. The background
+    tells what texts can name, the logit also what none names. (Of 1, 2, 4 and 8 times: docs/python.md.)"""
     known: Tensor | None
     """(n,) how much of the probability is left to the candidates beside background texts, if there are any."""
 
@@ -184,7 +184,9 @@ class Decider:
                 joint = fuse_views(self.model, some, torch.cat([text, self.background.features]), aggregation)
                 known.append(joint[:, : len(text)].sum(dim=1) / joint.sum(dim=1))
         score, shares = torch.cat(scores), torch.cat(known)
-        return Evidence(score + shares.clamp_min(_LEAST).log(), shares) if self.background else Evidence(score, None)
+        return (
+            Evidence(score + 4 * shares.clamp_min(_LEAST).log(), shares) if self.background else Evidence(score, None)
+        )
 
     def decide(self, probabilities: Tensor, evidence: Evidence | None) -> Decisions:
         """Decide on n videos from their probabilities (n, K) and evidence, which `rejects` needs."""
