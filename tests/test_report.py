@@ -74,9 +74,9 @@ def scored(rows: tuple[VideoSample, ...], names: tuple[str, ...] = NAMES) -> Eva
 
 def part_of(rows: Sequence[VideoSample], evaluated: Evaluated, names: tuple[str, ...] = NAMES) -> PartResult:
     samples = {str(n): row for n, row in enumerate(rows)}
-    part = EvalPart("list", samples, ClassList("", "", names, names), {"list": "12ab"}, {})
+    part = EvalPart("list", samples, ClassList("", "", names, names), {"list": "12ab"})
     texts = ClassTexts(names, names, torch.empty(0), ("a {}",), "")
-    return PartResult(part, {}, "runs/one", "", texts, "", evaluated)
+    return PartResult(part, "runs/one", texts, "", evaluated)
 
 
 def report(

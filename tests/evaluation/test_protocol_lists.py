@@ -11,7 +11,7 @@ import pytest
 from small_world import NAMES, Refusal
 from vitaclip.cli import main
 from vitaclip.evaluation.protocol import load_protocol
-from vitaclip.evaluation.protocol_lists import TRAIN_LIST_FILE, check_training, read_protocol_lists
+from vitaclip.evaluation.protocol_lists import TRAIN_LIST_FILE, read_parts
 
 
 def write_protocol(folder: Path, lists: dict[str, list[tuple[Path, str]]], parts: str, more: str = "") -> list[str]:
@@ -189,7 +189,7 @@ def test_copies_of_training_videos_are_found_by_name(tmp_path: Path) -> None:
         (tmp_path / "test1.csv").write_text("".join(f"{row}\n" for row in rows))
         (tmp_path / "train1.csv").write_text(f"{train}\n")
         (tmp_path / "own.yaml").write_text(f"{heading}\ntrain: [train1.csv]\nparts: {{a: {{lists: [test1.csv]}}}}\n")
-        return check_training(read_protocol_lists(load_protocol(str(tmp_path / "own.yaml")), tmp_path), {}, "")
+        return read_parts(load_protocol(str(tmp_path / "own.yaml")), tmp_path)[0].training
 
     with pytest.raises(ValueError, match=r"1 of the tested videos are in the training list train1.csv.*copy/YoYo"):
         check("dataset: ucf101", "copy/YoYo_g01.mp4,YoYo")

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import ClassVar
 
@@ -19,8 +20,8 @@ from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.evaluation.evaluation import Evaluator, read_test_videos
 from vitaclip.evaluation.predictions import check_table_file, write_predictions
 from vitaclip.evaluation.protocol import Protocol, check_models, fill, load_protocol
-from vitaclip.evaluation.protocol_lists import check_training, list_part, read_protocol_lists
-from vitaclip.evaluation.protocol_run import PartResult, PartScorer, ProtocolResult, summarize_parts
+from vitaclip.evaluation.protocol_lists import EvalPart, list_part, read_parts
+from vitaclip.evaluation.protocol_run import PartResult, ProtocolResult, score_parts, summarize_parts
 from vitaclip.files import check_place, write_json
 from vitaclip.model import VideoModel
 from vitaclip.report import check_report_folder, write_report
@@ -105,49 +106,43 @@ class Evaluate(ModelCommand, DecisionConfig):
     def score(self, dist: DistEnv, console: Console) -> ProtocolResult:
         """Score the model on the videos, or the models that a protocol needs on its lists. What is named is checked
         before any video is read."""
-        protocol, lists, templates, views = None, None, self.templates, self.views
+        protocol, parts = None, list[EvalPart]()
         with dist.shared_errors():
             if self.protocol:
                 protocol = load_protocol(self.protocol)
                 self._check_settings(protocol)
-                templates = templates or protocol.templates
-                lists, views = read_protocol_lists(protocol, self.data.root), protocol.views or views
-                for line in first_lines([*lists.missing.values()]):
+                parts = read_parts(protocol, self.data.root, self.model)
+                missing = [*{place: line for part in parts for place, line in part.missing.items()}.values()]
+                for line in first_lines(missing):
                     console.print(f"not there: {line}", style="yellow", soft_wrap=True)
-                if lists.missing and self.data.on_error == "raise":
-                    lacking = f"not there: {len(lists.missing)} of the videos"
+                if missing and self.data.on_error == "raise":
+                    lacking = f"not there: {len(missing)} of the videos"
                     raise ValueError(f"{lacking}; copy what is lacking, or leave it out with --data.on_error skip")
             if dist.is_rank0:
-                self._check_places([str(lists.root / name) for name in lists.files] if lists else [])
+                self._check_places([str(Path(self.data.root) / name) for name in protocol.lists] if protocol else [])
             unknown = find_videos([self.unknown]) if self.unknown else []
-        others = [VideoSample(path, (0,), str(path)) for path in unknown]
-        loaded, results = dict[str, Evaluator](), list[PartResult]()
+        others, results = [VideoSample(path, (0,), str(path)) for path in unknown], list[PartResult]()
+        by_model = [(name, [*own]) for name, own in groupby(parts, lambda part: fill(self.model, part.values))]
         with progress_bars(terminal(stderr=True, quiet=not dist.is_rank0)) as progress:
-            scorer = PartScorer(views, dist, partial(counting_bar, progress))
-            for values in protocol.values if protocol else ({},):
-                name, training = fill(self.model, values), ""
+            start = partial(counting_bar, progress)
+            for name, own in by_model or [(self.model, [])]:
                 with dist.shared_errors():
-                    if name not in loaded:  # the last one may serve all values
-                        model = self._load(name, values, dist)
-                        ready = Evaluator(model, self.runtime, self.data, templates, dist, self.decision, others)
-                        loaded = {name: ready}
-                    if lists:
-                        parts, training = lists.parts(values), check_training(lists, values, name)
-                    else:
-                        videos = read_test_videos(self.videos, loaded[name].model.class_names, self.data)
-                        parts = [list_part(self.videos, videos)]
-                results += scorer.score(loaded[name], parts, dict(values), name or self.model_name, training)
+                    model = self._load(name, "".join(protocol.models) if protocol else "", dist)
+                    evaluator = Evaluator(model, self.runtime, self.data, self.templates, dist, self.decision, others)
+                    if protocol is None:
+                        videos = read_test_videos(self.videos, model.class_names, self.data)
+                        own = [list_part(self.videos, videos)]
+                results += score_parts(evaluator, own, self.views, dist, start, name or self.model_name)
         if protocol is None:
-            return ProtocolResult("", self.videos, "", views, {}, tuple(results))
+            return ProtocolResult("", self.videos, "", self.views, {}, tuple(results))
         summary = summarize_parts(protocol, results)
-        return ProtocolResult(protocol.name, protocol.about, protocol.variant, views, summary, tuple(results))
+        return ProtocolResult(protocol.name, protocol.about, protocol.variant, self.views, summary, tuple(results))
 
-    def _load(self, name: str, values: Mapping[str, int], dist: DistEnv) -> VideoModel:
-        """The model for some values of a protocol, on this rank's device."""
+    def _load(self, name: str, word: str, dist: DistEnv) -> VideoModel:
+        """The model of this name on this rank's device; `word` is what tells the models of a protocol apart."""
         device = pick_device(self.runtime.device, dist.local_rank, dist.world_size)
         model = replace(self, model=name).load_model().to(device)
-        if values and name == self.model and not model.is_zero_shot:
-            word = next(iter(values))
+        if word and name == self.model and not model.is_zero_shot:
             raise ValueError(
                 f"protocol {self.protocol} needs a model for each {word}; write {{{word}}} in --model,"
                 f' such as "runs/{{{word}}}/model"'
@@ -162,10 +157,6 @@ class Evaluate(ModelCommand, DecisionConfig):
         if self.decision:
             raise ValueError(f"protocol {protocol.name} has no place for decisions; measure them on a list of videos")
         check_models(protocol, self.model)
-        if protocol.views and self.views != ViewsConfig():
-            raise ValueError(
-                f"protocol {protocol.name} says how videos are looked at; leave --views out, or change it there"
-            )
 
     def _check_places(self, lists: Sequence[str]) -> None:
         """Make sure that what is asked for can be written, before videos are evaluated."""
@@ -245,7 +236,7 @@ def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
         "text": part.texts.note,
         "computed on": str(part.evaluated.scores.computed),
         "never trained on": f"{part.never_trained} candidates",
-        "training videos": part.training,
+        "training videos": part.part.training,
     }
     return {name: text for name, text in facts.items() if text}
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from torch import Tensor
 from vitaclip.data.config import DataConfig
 from vitaclip.data.labels import label_tensor
 from vitaclip.data.loading.dataset import EvalDataset
-from vitaclip.data.loading.loader import eval_batches
+from vitaclip.data.loading.loader import EvalBatch, eval_batches
 from vitaclip.data.reading.given import GivenVideo
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.evaluation.scoring import VideoFeatures, ViewEncoder
@@ -176,10 +176,12 @@ def keep_features(
     missing = [index for index, state in states.items() if state not in known]
     on_progress(len(share) - len(missing))
     skipped, unsaved = dict[int, str](), dict[FileState, Tensor]()
-    some = EvalDataset([dataset.samples[index] for index in missing], dataset.views, dataset.on_error)
-    batches = eval_batches(some, data.eval_batch_size, data.workers, time_limit_seconds=data.time_limit_seconds)
+    batches: Iterable[EvalBatch] = ()
+    if missing:
+        some = EvalDataset([dataset.samples[index] for index in missing], dataset.views, dataset.on_error)
+        batches = eval_batches(some, data.eval_batch_size, data.workers, time_limit_seconds=data.time_limit_seconds)
     try:
-        for batch in batches if missing else ():  # its indices count through the missing
+        for batch in batches:  # its indices count through the missing
             features = encoder.tower_features(batch.video).float().cpu() if batch.indices else ()
             unsaved |= {states[missing[n]]: each for n, each in zip(batch.indices, features, strict=True)}
             skipped |= {missing[n]: reason for n, reason in batch.skipped.items()}

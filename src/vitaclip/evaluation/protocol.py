@@ -5,17 +5,16 @@ value is a model of its own.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Literal
 
 from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_subset
-from vitaclip.data.config import ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.names import check_class_names
-from vitaclip.settings import Config, Rule, Template, from_dict, require
+from vitaclip.settings import Config, Rule, from_dict, require
 from vitaclip.untrusted import YamlFolder, read_yaml, reading
 
 PROTOCOLS = YamlFolder(Path(str(files("vitaclip.evaluation"))) / "protocols", "protocol")
@@ -64,10 +63,6 @@ class Protocol(Config):
     summary: Literal["each", "mean", "harmonic_mean"] = "each"
     """each: the parts stand for themselves. mean: with the population standard deviation, over parts and models.
     harmonic_mean: of the means of the two parts over the models."""
-    templates: tuple[Template, ...] = ()
-    """Texts with one `{}`, if the command line gives none. Empty: as the model decides."""
-    views: ViewsConfig | None = None
-    """How a video is looked at. None: as the command line says."""
     variants: Mapping[str, str] = field(default_factory=dict)
     """Other wordings: the name after `@`, and the catalogue's name of it."""
     variant: str = ""
@@ -97,15 +92,14 @@ class Protocol(Config):
     @property
     def test_lists(self) -> tuple[str, ...]:
         """The list files that are needed, each once."""
-        return self._filled([name for part in self.parts.values() for name in part.lists])
+        named = [name for part in self.parts.values() for name in part.lists]
+        return tuple(dict.fromkeys(fill(name, values) for values in self.values for name in named))
 
     @property
     def lists(self) -> tuple[str, ...]:
         """All list files that are read if they are there, each once: those needed, then training lists."""
-        return tuple(dict.fromkeys((*self.test_lists, *self._filled(self.train))))
-
-    def _filled(self, names: Sequence[str]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(fill(name, values) for values in self.values for name in names))
+        train = (fill(name, values) for values in self.values for name in self.train)
+        return tuple(dict.fromkeys((*self.test_lists, *train)))
 
     def all_classes(self) -> ClassList:
         """Every class that a label may name, and what stands for it in a text."""
@@ -165,8 +159,11 @@ def load_protocol(name_or_file: str) -> Protocol:
     with reading(file, "docs/protocols.md shows one"):
         values |= {"name": f"{file.stem}{at * bool(variant)}{variant}", "variant": variant}
         values["shots"] = str(values.get("shots", 0))
-        if values.get("classes"):
-            values["classes"] = _own_classes(values["classes"], file.parent)
+        own = values.get("classes")
+        if isinstance(own, str) and own:
+            values["classes"] = choose_classes(str(file.parent / own) if (file.parent / own).is_file() else own)
+        elif isinstance(own, list):
+            values["classes"] = check_class_names(own, "classes")
         protocol = from_dict(Protocol, values)
         known = class_variants(protocol.dataset) if protocol.dataset else {}
         for other, wording in protocol.variants.items():
@@ -177,11 +174,3 @@ def load_protocol(name_or_file: str) -> Protocol:
         for part in protocol.parts:
             protocol.candidates(part)
     return protocol
-
-
-def _own_classes(given: object, folder: Path) -> tuple[str, ...]:
-    if isinstance(given, str):
-        return choose_classes(str(folder / given) if (folder / given).is_file() else given)
-    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
-        raise ValueError("classes: give a file, or a list of names")
-    return check_class_names(given, "classes")

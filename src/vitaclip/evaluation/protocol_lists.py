@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vitaclip.catalog import ClassList
@@ -32,8 +32,12 @@ class EvalPart:
     candidates: ClassList
     sha256: Mapping[str, str]
     """Of the bytes of each list."""
-    missing: Mapping[str, str]
+    missing: Mapping[str, str] = field(default_factory=dict)
     """By their place, samples that are known not to be there, with what is wrong."""
+    values: Mapping[str, int] = field(default_factory=dict)
+    """What its model goes by in a protocol of several models, such as `{"seed": 1}`."""
+    training: str = ""
+    """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
     note: str = ""
     """What was noticed when the list was read."""
 
@@ -44,54 +48,7 @@ def list_part(source: str, videos: VideoList) -> EvalPart:
     samples = {str(number): sample for number, sample in enumerate(videos.samples)}
     candidates = ClassList("", source, videos.class_names, videos.class_names)
     sums = {file.name: sha256_of_file(file)} if file.is_file() else {}
-    return EvalPart(file.name, samples, candidates, sums, {}, videos.note)
-
-
-@dataclass(frozen=True)
-class ProtocolLists:
-    """All lists of a protocol."""
-
-    protocol: Protocol
-    root: Path
-    files: Mapping[str, Samples]
-    """By their names, the lists that are there. Labels are indices into all classes of the protocol."""
-    sha256: Mapping[str, str]
-    """Of the bytes of each."""
-    missing: Mapping[str, str]
-    """By their place, videos to be tested that are not there, or empty, with what is wrong."""
-
-    def parts(self, values: Mapping[str, int]) -> list[EvalPart]:
-        """The parts that a model is scored on; videos of classes that are no candidates are passed over.
-
-        Raises:
-            ValueError: if two lists of a part give a video different classes.
-        """
-        names = self.protocol.all_classes().names
-        parts = []
-        for part, lists in self.protocol.parts.items():
-            files, candidates = [fill(name, values) for name in lists.lists], self.protocol.candidates(part)
-            index = {name: number for number, name in enumerate(candidates.names)}
-            samples: dict[str, VideoSample] = {}
-            for place, sample in (item for file in files for item in self.files[file].items()):
-                earlier = samples.setdefault(place, sample)
-                if earlier.label != sample.label:
-                    raise ValueError(
-                        f"part {part}: {sample.path} is {names[earlier.label]!r} in {earlier.source} and"
-                        f" {names[sample.label]!r} in {sample.source}; correct one of the two"
-                    )
-            labelled = {
-                place: replace(sample, labels=(index[names[sample.label]],))
-                for place, sample in samples.items()
-                if names[sample.label] in index
-            }
-            sums = {file: self.sha256[file] for file in files}
-            parts.append(EvalPart(part, labelled, candidates, sums, self.missing))
-        return parts
-
-    def train_lists(self, values: Mapping[str, int]) -> dict[str, Samples]:
-        """The training lists that are there, by their names."""
-        named = (fill(name, values) for name in self.protocol.train)
-        return {name: self.files[name] for name in named if name in self.files}
+    return EvalPart(file.name, samples, candidates, sums, note=videos.note)
 
 
 def union(parts: Sequence[EvalPart]) -> Samples:
@@ -102,13 +59,20 @@ def union(parts: Sequence[EvalPart]) -> Samples:
     return first
 
 
-def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
-    """Read and check all lists of a protocol below a folder, and look whether their videos are there.
+def read_parts(protocol: Protocol, root: str | Path, model: str = "") -> list[EvalPart]:
+    """The parts of a protocol, for one model after the other. All lists below a folder are read and checked, and it is
+    looked whether their videos are there.
+
+    Args:
+        protocol: which lists and candidates.
+        root: the folder.
+        model: the folder of the model, with the protocol's word in braces where there are several: what a training left
+            beside it says which videos it saw.
 
     Raises:
         ValueError: if a list is not there (all that are needed are named), a label is no class of the protocol
-            or is a number, a part's lists contradict each other, a video is in a training list too, or a part has no
-            video, or none that is there.
+            or is a number, a part's lists contradict each other, a model was trained on a video that is tested or on
+            another number of videos a class, or a part has no video, or none that is there.
     """
     root = Path(root)
     lacking = [name for name in protocol.test_lists if not (root / name).is_file()]
@@ -119,23 +83,44 @@ def read_protocol_lists(protocol: Protocol, root: str | Path) -> ProtocolLists:
             " folder with --root"
         )
     names = protocol.all_classes().names
-    there = [name for name in protocol.lists if (root / name).is_file()]
-    files = {name: _read(root / name, root, names) for name in there}
+    files = {name: _read(root / name, root, names) for name in protocol.lists if (root / name).is_file()}
     if protocol.dataset:
         for name, samples in files.items():
             _refuse_numbers(root / name, names, samples)
-    lists = ProtocolLists(protocol, root, files, {name: sha256_of_file(root / name) for name in there}, {})
-    missing: dict[str, str] = {}
+    parts = []
     for values in protocol.values:
-        parts = lists.parts(values)
-        tested = union(parts)
-        for name, trained in lists.train_lists(values).items():
-            _refuse_overlap(protocol, tested, name, trained)
-        problems = dict(file_problems(list(tested.values())))
-        missing |= {place: problems[sample] for place, sample in tested.items() if sample in problems}
-        for part in parts:
-            _refuse_nothing(part, missing)
-    return replace(lists, missing=missing)
+        own = [_make_part(protocol, name, values, files, root) for name in protocol.parts]
+        training = _check_training(protocol, union(own), values, files, fill(model, values))
+        parts += [replace(part, training=training) for part in own]
+    samples = union(parts)
+    problems = dict(file_problems(list(samples.values())))
+    missing = {place: problems[sample] for place, sample in samples.items() if sample in problems}
+    for part in parts:
+        _refuse_nothing(part, missing)
+    return [replace(p, missing={place: missing[place] for place in p.samples if place in missing}) for p in parts]
+
+
+def _make_part(
+    protocol: Protocol, name: str, values: Mapping[str, int], files: Mapping[str, Samples], root: Path
+) -> EvalPart:
+    """A part for one model; videos of classes that are no candidates are passed over."""
+    names, candidates = protocol.all_classes().names, protocol.candidates(name)
+    lists = [fill(each, values) for each in protocol.parts[name].lists]
+    index = {candidate: number for number, candidate in enumerate(candidates.names)}
+    samples: dict[str, VideoSample] = {}
+    for place, sample in (item for file in lists for item in files[file].items()):
+        earlier = samples.setdefault(place, sample)
+        if earlier.label != sample.label:
+            raise ValueError(
+                f"part {name}: {sample.path} is {names[earlier.label]!r} in {earlier.source} and"
+                f" {names[sample.label]!r} in {sample.source}; correct one of the two"
+            )
+    labelled = {
+        place: replace(sample, labels=(index[names[sample.label]],))
+        for place, sample in samples.items()
+        if names[sample.label] in index
+    }
+    return EvalPart(name, labelled, candidates, {file: sha256_of_file(root / file) for file in lists}, values=values)
 
 
 def _how_to_get(protocol: Protocol, lacking: Sequence[str]) -> str:
@@ -156,16 +141,13 @@ def _refuse_nothing(part: EvalPart, missing: Mapping[str, str]) -> None:
         raise ValueError(f"{named}: none of the {count} videos of {part.name} is there, such as {first}; check --root")
 
 
-def check_training(lists: ProtocolLists, values: Mapping[str, int], model: str) -> str:
-    """What is known of the model's training videos, in words.
-
-    Raises:
-        ValueError: if the model was trained on a video that is tested, or on another number of videos a class.
-    """
-    protocol, tested = lists.protocol, union(lists.parts(values))
-    trained, own = lists.train_lists(values), dict[str, VideoSample]()
+def _check_training(
+    protocol: Protocol, tested: Samples, values: Mapping[str, int], files: Mapping[str, Samples], model: str
+) -> str:
+    """What is known of the model's training videos, in words, after checking that none of them is tested."""
+    trained = {name: files[name] for name in (fill(each, values) for each in protocol.train) if name in files}
     run = Path(model) if (Path(model) / "model").is_dir() else Path(model).parent
-    beside = run / TRAIN_LIST_FILE
+    beside, own = run / TRAIN_LIST_FILE, dict[str, VideoSample]()
     if model and beside.is_file():
         trained[str(beside)] = own = _read(beside, None, None)
     checked = [f"{name} ({_refuse_overlap(protocol, tested, name, samples)})" for name, samples in trained.items()]

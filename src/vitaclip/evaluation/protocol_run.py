@@ -27,12 +27,8 @@ class PartResult:
 
     part: EvalPart
     """The videos listed, which `evaluated.scores.indices` count through."""
-    values: dict[str, int]
-    """What the model goes by in a protocol of several models, such as `{"seed": 1}`."""
     model: str
     """What the model is called."""
-    training: str
-    """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
     texts: ClassTexts
     """The candidates; rows and columns of the confusion matrix are in their order."""
     never_trained: str
@@ -47,7 +43,7 @@ class PartResult:
     @property
     def name(self) -> str:
         """The part, and what its model goes by, such as `base_seed1`: files are named after it."""
-        return "_".join([self.part.name, *(f"{word}{value}" for word, value in self.values.items())])
+        return "_".join([self.part.name, *(f"{word}{value}" for word, value in self.part.values.items())])
 
     @property
     def sha256(self) -> dict[str, str]:
@@ -58,10 +54,10 @@ class PartResult:
         """Everything but scores and videos, ready for JSON."""
         return {
             "part": self.part.name,
-            "values": self.values,
+            "values": self.part.values,
             "model": self.model,
             "sha256": {"lists": self.part.sha256, **self.texts.sha256()},
-            "training": self.training,
+            "training": self.part.training,
             "never_trained": self.never_trained,
             "note": self.part.note,
             "videos_listed": len(self.part.samples),
@@ -98,44 +94,38 @@ class ProtocolResult:
         return values | {"parts": [part.to_dict() for part in self.parts]}
 
 
-class PartScorer:
-    """Scores models one after the other; one that has seen the videos of its parts already does not read them again."""
+def score_parts(
+    evaluator: Evaluator, parts: Sequence[EvalPart], views: ViewsConfig, dist: DistEnv, start: StartProgress, name: str
+) -> list[PartResult]:
+    """Score a model on parts; a video of several is looked at once.
 
-    def __init__(self, views: ViewsConfig, dist: DistEnv, start: StartProgress) -> None:
-        """Args:
+    Args:
+        evaluator: of the model.
+        parts: what it is scored on.
         views: how a video is looked at.
         dist: the processes that share the videos; each gets the result of all.
         start: see `StartProgress`.
-        """
-        self._views, self._dist, self._start = views, dist, start
-        self._evaluator: Evaluator | None = None
-        self._samples: Samples = {}
+        name: what the model is called.
 
-    def score(
-        self, evaluator: Evaluator, parts: Sequence[EvalPart], values: dict[str, int], name: str, training: str = ""
-    ) -> list[PartResult]:
-        """Score a model on its parts; see `PartResult` for its values, name and training.
-
-        Raises:
-            ValueError: a text does not fit (no video is opened before); or no video of a part could be read.
-        """
-        missing = {place for part in parts for place in part.missing}
-        samples = {place: sample for place, sample in union(parts).items() if place not in missing}
-        if evaluator is not self._evaluator or samples != self._samples:
-            self._evaluator, self._samples = evaluator, samples
-            with self._dist.shared_errors():
-                candidates = [part.candidates for part in parts]
-                self._texts = [evaluator.encode_texts(each.names, each.prompts) for each in candidates]
-            title = ", ".join(f"{word} {value}" for word, value in values.items()) or "evaluating"
-            on_progress = self._start(title, evaluator.num_own_videos(len(samples)))
-            self._encoded = evaluator.encode([*samples.values()], self._views, self._texts, on_progress)
-        results = []
-        for part, texts in zip(parts, self._texts, strict=True):
-            unknown = sum(evaluator.model.head.own_number(each) is None for each in texts.names)
-            evaluated = evaluator.score(_select(self._encoded, samples, part), texts)
-            never_trained = f"{unknown} of {len(texts.names)}"
-            results.append(PartResult(part, values, name, training, texts, never_trained, evaluated))
-        return results
+    Raises:
+        ValueError: a text does not fit (no video is opened before); or no video of a part could be read.
+    """
+    samples = union(
+        [replace(part, samples={p: s for p, s in part.samples.items() if p not in part.missing}) for part in parts]
+    )
+    with dist.shared_errors():
+        candidates = dict.fromkeys(part.candidates for part in parts)
+        texts = {each: evaluator.encode_texts(each.names, each.prompts) for each in candidates}
+    told = dict.fromkeys(f"{word} {value}" for part in parts for word, value in part.values.items())
+    on_progress = start(", ".join(told) or "evaluating", evaluator.num_own_videos(len(samples)))
+    videos = evaluator.encode([*samples.values()], views, [*texts.values()], on_progress)
+    results = []
+    for part in parts:
+        own = texts[part.candidates]
+        unknown = sum(evaluator.model.head.own_number(each) is None for each in own.names)
+        evaluated = evaluator.score(_select(videos, samples, part), own)
+        results.append(PartResult(part, name, own, f"{unknown} of {len(own.names)}", evaluated))
+    return results
 
 
 def summarize_parts(protocol: Protocol, parts: Sequence[PartResult]) -> dict[str, float]:

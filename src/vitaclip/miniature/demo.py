@@ -150,7 +150,7 @@ def _test(
         texts = evaluator.encode_texts(names)
         evaluated = evaluator.score(evaluator.encode(videos.samples, run.views, [texts], done), texts)
         folder = f"{label.split()[0].lower()}_{which}"
-        part = PartResult(list_part(which, videos), {}, label, "", texts, "", evaluated)
+        part = PartResult(list_part(which, videos), label, texts, "", evaluated)
         about = {"model": label, "videos": "synthetic: drawn shapes that move over textures", "text": texts.note}
         page = write_report(out / folder, f"{label}: {which} classes", about, part, run.data)
         result = evaluated.result
