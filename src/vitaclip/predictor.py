@@ -330,17 +330,21 @@ class Predictor:
         refuse_text(queries, "queries")
         decision = replace(self.decision, reject=config.reject or bool(queries))
         lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
-        with self.autocast():
+        with self.encoder.autocast():
             asked = [encode_classes(self.model, names, tuple(templates)) for names in lists]
             texts = asked or [self.texts]
             deciders = [Decider(self.model, each, decision) for each in texts]
         looks = self.reader.view_config | {"normalization": self.views.normalization}
-        about = {"weights": fingerprint(self.model.state_dict()), "computed": str(self.computed), "views": looks}
+        about: dict[str, Any] = {
+            "weights": fingerprint(self.model.state_dict()),
+            "computed": str(self.computed),
+            "views": looks,
+        }
         about |= {"texts": [each.sha256() for each in texts], "decision": to_dict(decision)}
         return find_moments(
             _find(video),
             self.reader,
-            self._encoder,
+            self.encoder,
             deciders,
             config,
             batch_size=self.data.eval_batch_size,

@@ -72,7 +72,8 @@ def test_videos_are_opened_once_and_scored_alike(
     assert torch.equal(probabilities(model, rows, tmp_path / "cache"), expected)
     # Another list of the same videos, with one twice and other labels.
     other = [replace(rows[number], labels=(2,)) for number in (7, 1, 7)]
-    assert torch.equal(probabilities(model, other, tmp_path / "cache"), expected[[7, 1, 7]])
+    # A batch of another size: on some processors its products are added up in another order.
+    torch.testing.assert_close(probabilities(model, other, tmp_path / "cache"), expected[[7, 1, 7]])
     assert opened == []
 
 

@@ -78,8 +78,8 @@ class Calibration:
             thresholds = best_thresholds(scores.probabilities, multi_hot(scores.labels, len(class_names)))
         else:
             doubt = 1 - scores.probabilities.gather(1, scores.labels[:, None])[:, 0]
-        ascending = (tuple(values.sort().values.tolist()) for values in (doubt, evidence))
-        return cls(tuple(class_names), *ascending, background, tuple(thresholds.tolist()))
+        ascending = [tuple(values.sort().values.tolist()) for values in (doubt, evidence)]
+        return cls(tuple(class_names), ascending[0], ascending[1], background, tuple(thresholds.tolist()))
 
     @classmethod
     def read(cls, file: str | Path) -> "Calibration":

@@ -92,9 +92,9 @@ def read_parts(protocol: Protocol, root: str | Path, model: str = "") -> list[Ev
         own = [_make_part(protocol, name, values, files, root) for name in protocol.parts]
         training = _check_training(protocol, union(own), values, files, fill(model, values))
         parts += [replace(part, training=training) for part in own]
-    samples = union(parts)
-    problems = dict(file_problems(list(samples.values())))
-    missing = {place: problems[sample] for place, sample in samples.items() if sample in problems}
+    every = union(parts)
+    problems = dict(file_problems(list(every.values())))
+    missing = {place: problems[sample] for place, sample in every.items() if sample in problems}
     for part in parts:
         _refuse_nothing(part, missing)
     return [replace(p, missing={place: missing[place] for place in p.samples if place in missing}) for p in parts]
