@@ -12,23 +12,29 @@ seed, then with all.
 
 import argparse
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 # One thread, said before torch is imported: two processes with more would stall each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from vitaclip.ablate.ablation import RunResult, read_test_list, run_ablation
+import av
+import numpy as np
+
+from vitaclip.ablate.ablation import RunResult, TestList, run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
-from vitaclip.data.config import DataConfig
-from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config, write_world
+from vitaclip.files import write_text
+from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config, world_list, write_world
+from vitaclip.miniature.videos import TRAINED_FILE, encode_video
 from vitaclip.training.config import TrainConfig
 
 VARIANTS = Path(__file__).with_name("miniature_variants.yaml")
 NOTE = (
     "Synthetic data: the miniature world, {clips} training videos of each of 216 names, {steps} steps of {batch} clips."
-    " `trained`: other videos of these names; `novel`: 72 names never trained on. Appearance is colour and shape."
+    " `trained`: other videos of these names; `novel`: 72 names never trained on; `reversed`: the videos of `trained`"
+    " played backwards, with the opposite motion in their names. Appearance is colour and shape."
     " Motion is told with the appearance given: chance is 12.5."
 )
 
@@ -39,17 +45,18 @@ def say(run: TrainConfig, result: RunResult, found: bool) -> None:
     print(f"{run.out}: {shares}{', was finished' if found else ''}", flush=True)
 
 
-def main() -> None:
-    """Run what is missing, and write and print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_world_options(parser: argparse.ArgumentParser) -> None:
+    """What `prepare_world` reads, and the seeds of the runs."""
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--variants-file", default=str(VARIANTS))
-    parser.add_argument("--variants", nargs="+", default=[], help="some of the file's, or shipped ones")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--world-seed", type=int, default=0, help="another seed draws other videos")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--train-clips", type=int, default=12, help="training videos of each name")
-    options = parser.parse_args()
+
+
+def prepare_world(options: argparse.Namespace) -> tuple[TrainConfig, list[TestList]]:
+    """Write the world OUT/world, or find it there; returns what trains on it, with OUT as the folder of the runs, and
+    the test lists: `trained`, `novel`, and `reversed`, the clips of `trained` played backwards."""
     demo = DemoConfig(
         out=str(options.out / "world"),
         seed=options.world_seed,
@@ -57,14 +64,43 @@ def main() -> None:
         train_clips=options.train_clips,
         test_clips=2,
     )
-    write_world(demo, lambda _what, _total: lambda _done: None)
+    tests = write_world(demo, lambda _what, _total: lambda _done: None)
+    videos = options.out / "world/videos"
+    write_reversed(videos, tests[0][1].class_names)
     config = training_config(demo)
     config = replace(config, out=str(options.out), data=replace(config.data, workers=0))
-    videos = Path(config.data.train).parent
-    tests = [
-        read_test_list(f"{name}={videos}/test_{name}.csv:{videos}/classes_{name}.txt", DataConfig())
-        for name in ("trained", "novel")
-    ]
+    return config, [*tests, world_list(videos, "reversed", TRAINED_FILE)]
+
+
+def write_reversed(videos: Path, names: Sequence[str]) -> None:
+    """The clips of `test_trained.csv` played backwards, each with the name of the opposite motion."""
+    if (videos / "test_reversed.csv").exists():
+        return
+    opposite = {name: names[number ^ 1] for number, name in enumerate(names)}  # motions stand in pairs
+    rows = []
+    for line in (videos / "test_trained.csv").read_text(encoding="utf-8").splitlines():
+        clip, name = line.split(",")
+        place = Path("test_reversed") / Path(clip).relative_to("test_trained")
+        (videos / place).parent.mkdir(parents=True, exist_ok=True)
+        encode_video(videos / place, read_frames(videos / clip)[::-1])
+        rows.append(f"{place.as_posix()},{opposite[name]}\n")
+    write_text(videos / "test_reversed.csv", "".join(rows))
+
+
+def read_frames(path: Path) -> np.ndarray:
+    """All frames of a file, (F, H, W, 3) uint8."""
+    with av.open(str(path)) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def main() -> None:
+    """Run what is missing, and write and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--variants-file", default=str(VARIANTS))
+    parser.add_argument("--variants", nargs="+", default=[], help="some of the file's, or shipped ones")
+    add_world_options(parser)
+    options = parser.parse_args()
+    config, tests = prepare_world(options)
     variants, claims = load_comparison(options.variants_file, options.variants)
     result = run_ablation(config, variants, options.seeds, tests, claims, figures=motion_accuracies, on_done=say)
     note = NOTE.format(clips=options.train_clips, steps=options.steps, batch=config.optim.batch_size)

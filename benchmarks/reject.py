@@ -26,7 +26,7 @@ from vitaclip.evaluation.decision import Calibration, Decider, DecisionConfig, a
 from vitaclip.evaluation.metrics import Scores, summarize
 from vitaclip.evaluation.scoring import fuse_views
 from vitaclip.miniature import world
-from vitaclip.miniature.videos import write_clip
+from vitaclip.miniature.videos import encode_video
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
@@ -64,7 +64,7 @@ def embed(seed: int) -> dict[str, Features]:
             labels = [name for name in names for _ in range(count)]
             rows: dict[str, list[Tensor]] = {name: [] for name in predictors}
             for number, name in enumerate(labels):
-                write_clip(file, 100 + seed, world.class_id_of(name), first + number % count, 96, 24)
+                encode_video(file, world.render_video(100 + seed, world.class_id_of(name), first + number % count))
                 views = reader.read(file)
                 for model, predictor in predictors.items():
                     rows[model].append(predictor.encode_views(views))

@@ -15,7 +15,8 @@ from tiny import all_kinds, learned_text, tiny_backbone
 from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.data.config import AugmentConfig, DataConfig, SamplingConfig, ViewsConfig
 from vitaclip.data.loading.loader import TrainBatch
-from vitaclip.miniature.videos import write_clip
+from vitaclip.miniature.videos import encode_video
+from vitaclip.miniature.world import render_video
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.training.config import OptimConfig, TrainConfig
@@ -35,7 +36,7 @@ def write_small_world(folder: Path) -> Path:
         for n in range(CLIPS_PER_CLASS):
             path = folder / "videos" / name.replace(" ", "_") / f"{n}.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_clip(path, 0, 56 * label, n, 48, 12)  # another colour and shape a class
+            encode_video(path, render_video(0, 56 * label, n, 48, 12))  # another colour and shape a class
     return folder
 
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 import vitaclip
-from vitaclip.miniature.videos import clip_path, write_clip
-from vitaclip.miniature.world import class_id_of
+from vitaclip.miniature.videos import clip_path, encode_video
+from vitaclip.miniature.world import class_id_of, render_video
 
 CLASSES = ("red heart moving left", "red heart moving right")
 PACKAGE, ROOT = Path(vitaclip.__file__).parent, Path(__file__).parents[2]
@@ -26,7 +26,7 @@ def test_examples_print_what_they_say(tmp_path: Path) -> None:
     for name in CLASSES:
         file = tmp_path / "videos" / clip_path(name, 1)
         file.parent.mkdir(parents=True)
-        write_clip(file, 0, class_id_of(name), 1, 64, 16)
+        encode_video(file, render_video(0, class_id_of(name), 1, 64, 16))
     shutil.copy(tmp_path / "videos" / clip_path(CLASSES[0], 1), tmp_path / "video.mp4")
     # A process of its own: what an example registers must not reach other tests.
     command = [sys.executable, "-m", "pytest", "--doctest-modules", "--import-mode=importlib", "-qc", os.devnull]

@@ -18,9 +18,7 @@ from vitaclip.miniature import videos, world
 
 FRESH_SEED = 2_000_003
 """Of stills that neither training nor the card has seen."""
-TINY = pretrain.PretrainConfig(
-    word_steps=2, steps=2, batch_size=20, groups=3, group_size=5, caption_count=12, warmup_steps=1
-)
+SMALL = "--pool-size 600 --word-steps 1 --steps 1 --batch-size 20 --groups 3 --group-size 5 --caption-count 12"
 
 
 def test_contrastive_loss_equals_plain_loops() -> None:
@@ -68,7 +66,7 @@ def test_captions_match_by_brute_force() -> None:
 def test_still_at_rest_resembles_decoded_frame(tmp_path: Path) -> None:
     """The same scene once through H.264 and once through `halve_chroma`, both at the CLIP's size."""
     class_id, path = world.class_id_of("red heart moving left"), tmp_path / "clip.mp4"
-    videos.write_clip(path, 0, class_id, 1, world.IMAGE_SIZE, world.FRAME_COUNT)
+    videos.encode_video(path, world.render_video(0, class_id, 1))
     with av.open(str(path)) as container:
         decoded = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
     drawn = world.render_video(0, class_id, 1)
@@ -87,12 +85,23 @@ def test_every_world_word_is_one_token() -> None:
     assert tokenizer.vocabulary.content() == load_backbone("miniature").tokenizer.vocabulary.content()
 
 
+def test_sigmoid_loss_equals_plain_loops() -> None:
+    logits = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    matches = torch.tensor([[1, 0, 0, 1], [0, 0, 0, 0], [0, 1, 0, 0]], dtype=torch.bool)
+    pairs = zip(logits.flatten().tolist(), matches.flatten().tolist(), strict=True)
+    expected = sum(math.log(1 + math.exp(-logit if true else logit)) for logit, true in pairs) / 3
+    assert pretrain.sigmoid_loss(logits, matches).item() == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.slow
-def test_command_writes_the_same_backbone_twice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("kind", "start"), [("clip", ""), ("siglip", "miniature"), ("pe", "")])
+def test_command_writes_the_same_backbone_twice(
+    kind: str, start: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Pool, training, storing and measuring, as in `python -m miniature_clip.pretrain`."""
-    sizes = "--pool-size 600 --word-steps 1 --steps 1 --batch-size 20 --groups 3 --group-size 5 --caption-count 12"
+    options = ["--kind", kind, "--start", start, *SMALL.split(), "--held-out", "80", "--pool", str(tmp_path / "pool")]
     for out in (tmp_path / "one", tmp_path / "two"):
-        pretrain.main([*sizes.split(), "--held-out", "80", "--pool", str(tmp_path / "pool"), "--out", str(out)])
+        pretrain.main([*options, "--out", str(out)])
         printed = capsys.readouterr().out
         measured = json.loads(printed[printed.index("{\n") :])
         card = (out / "CARD.md").read_text(encoding="utf-8")
@@ -103,17 +112,40 @@ def test_command_writes_the_same_backbone_twice(tmp_path: Path, capsys: pytest.C
     assert one == two
 
 
+def test_kinds_are_what_they_are_called() -> None:
+    configs = {kind: pretrain.tower_config(kind, train_tokenizer()) for kind in pretrain.KINDS}
+    assert configs["clip"] == load_backbone("miniature").clip.config
+    towers = {kind: (c.vision.class_token, c.vision.rope, c.vision.pool, c.similarity) for kind, c in configs.items()}
+    assert towers["siglip"] == (False, "none", "attention", "sigmoid")
+    assert towers["pe"] == (True, "pe", "attention", "softmax")
+    text = configs["siglip"].text
+    assert (text.order, text.layout.start, text.layout.feature) == ("all", (), "last")
+
+
+def test_another_kind_takes_over_what_both_have() -> None:
+    start = load_backbone("miniature")
+    clip = CLIP(pretrain.tower_config("siglip", start.tokenizer))
+    pretrain.take_over(clip, start.clip)
+    assert torch.equal(clip.vision.pos_embed, start.clip.vision.pos_embed[1:])
+    assert torch.equal(clip.text.pos_embed, start.clip.text.pos_embed[:24])
+    own, theirs = clip.state_dict(), start.clip.state_dict()
+    blocks = [name for name in theirs if ".blocks." in name]
+    assert all(torch.equal(own[name], theirs[name]) for name in blocks)
+    assert clip.logit_scale != start.clip.logit_scale
+
+
 @pytest.mark.slow
 def test_shipped_backbone_knows_its_world() -> None:
     """Bounds a few points below the card's figures; an untrained CLIP of the same shape stays far below them."""
     backbone = load_backbone("miniature")
-    assert backbone.clip.config == pretrain.clip_config(backbone.tokenizer.vocab_size)
+    backbone.clip.tokenizer = backbone.tokenizer
     fresh = stills.render_stills(FRESH_SEED, 0, 1200, 64)
-    scores = probes.zero_shot_scores(backbone.clip, backbone.tokenizer, fresh)
+    scores = probes.zero_shot_scores(backbone.clip, fresh)
     bounds = {"colour": 0.99, "shape": 0.95, "motion": 0.79, "place": 0.84, "size": 0.47, "direction": 0.83}
     assert {name: round(scores[name], 3) for name in bounds if scores[name] < bounds[name]} == {}
-    pose = probes.pose_scores(backbone.clip, fresh)["cls"]
+    pose = probes.pose_scores(backbone.clip, fresh)["token"]
     assert min(pose.values()) > 0.75
     torch.manual_seed(0)
-    untrained = probes.zero_shot_scores(CLIP(backbone.clip.config), backbone.tokenizer, fresh)
-    assert max(untrained.values()) < 0.5
+    untrained = CLIP(backbone.clip.config)
+    untrained.tokenizer = backbone.tokenizer
+    assert max(probes.zero_shot_scores(untrained, fresh).values()) < 0.5

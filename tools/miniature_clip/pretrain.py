@@ -1,4 +1,4 @@
-"""Train the miniature world's tiny CLIP on captioned stills; not installed with the package.
+"""Train the miniature world's tiny image-text model on captioned stills; not installed with the package.
 
     PYTHONPATH=tools python -m miniature_clip.pretrain --help
 
@@ -10,26 +10,25 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
 from rich.progress import Progress, TextColumn
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
 from miniature_clip import captions, probes
 from miniature_clip.stills import MOVING_SHARE, Stills, render_pool, render_stills
 from miniature_clip.vocabulary import train_tokenizer
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.backbones.config import CLIPConfig, PixelConfig, TextConfig, VisionConfig
+from vitaclip.backbones.config import CLIPConfig
 from vitaclip.backbones.loading import load_backbone, save_backbone
-from vitaclip.backbones.tokenizer import TokenBatch
 from vitaclip.miniature import world
-from vitaclip.settings import Config, PositiveInt, require
+from vitaclip.settings import Config, PositiveInt, from_dict, require
 
 ASSETS = Path(world.__file__).parent / "assets" / "backbone"
 # Stills of this seed are for measuring: no training run uses it.
@@ -38,25 +37,16 @@ HIGHEST_LOGIT_SCALE = math.log(100.0)
 IMAGE_SIZE = 64
 
 
-@dataclass(frozen=True)
-class Measured:
-    """What a CLIP knows of stills that it was not trained on; see `probes`.
-
-    Attributes:
-        zero_shot: share of right answers, for each question.
-        motions: share of the stills of each motion whose motion it names.
-        pose: R squared of a linear map to each coordinate, from the feature and from the cls token.
-    """
-
-    zero_shot: dict[str, float]
-    motions: dict[str, float]
-    pose: dict[str, dict[str, float]]
-
-
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(Config):
     """Everything that the weights depend on."""
 
+    kind: Literal["clip", "siglip", "pe"] = "clip"
+    """CLIP; SigLIP, without a class token, with an attention pool, a sigmoid loss and padding that texts attend to; or
+    PE-Core, with a class token, rotary positions and an attention pool."""
+    start: str = ""
+    """A backbone of the same widths, such as `miniature`, whose weights it starts from where both have the same ones.
+    Empty: from scratch."""
     seed: int = 0
     pool_size: PositiveInt = 100_000
     """Stills rendered once; captions are drawn afresh each time a still comes up."""
@@ -84,14 +74,35 @@ class PretrainConfig(Config):
         require(fits, self, "group_size", f"groups x group_size must fit into batch_size = {self.batch_size}")
 
 
-def clip_config(vocab_size: int) -> CLIPConfig:
-    """The tiny CLIP: 64 px in 16 patches, six layers of width 128."""
-    return CLIPConfig(
-        # Exact GELU is one fused kernel in torch; OpenAI's quick_gelu made a step a fifth slower on 2 cores.
-        vision=VisionConfig(image_size=IMAGE_SIZE, patch_size=16, width=128, depth=6, heads=4, activation="gelu"),
-        text=TextConfig(vocab_size=vocab_size, context_length=77, width=128, depth=3, heads=4, activation="gelu"),
-        embed_dim=128,
-        pixels=PixelConfig(mean=(0.2, 0.2, 0.2), std=(0.2, 0.2, 0.2)),
+_BIG_VISION = {"activation": "gelu_tanh", "norm_epsilon": 1e-6}
+KINDS: dict[str, dict[str, Any]] = {
+    "clip": {},
+    "siglip": {
+        "vision": {"class_token": False, "norm_pre": False, "pool": "attention", "projection": "none", **_BIG_VISION},
+        "text": {"context_length": 24, "order": "all", "projection": "bias", **_BIG_VISION},
+        "similarity": "sigmoid",
+    },
+    "pe": {"vision": {"rope": "pe", "pool": "attention", "pool_heads": 8}, "text": {"context_length": 32}},
+}
+"""In what each kind differs from CLIP; SigLIP's layout of a text is added by `tower_config`."""
+
+
+def tower_config(kind: str, tokenizer: Tokenizer) -> CLIPConfig:
+    """The tiny model of a kind: 64 px in 16 patches, six layers of width 128, and three for texts."""
+    # Exact GELU is one fused kernel in torch; OpenAI's quick_gelu made a step a fifth slower on 2 cores.
+    shape, differs = {"width": 128, "heads": 4, "activation": "gelu"}, KINDS[kind]
+    text = {"vocab_size": tokenizer.vocab_size, "context_length": 77, "depth": 3}
+    if kind == "siglip":
+        text["layout"] = {"start": [], "pad": tokenizer.end[0], "feature": "last", "clean": "canonicalize"}
+    return from_dict(
+        CLIPConfig,
+        {
+            "vision": {"image_size": IMAGE_SIZE, "patch_size": 16, "depth": 6, **shape, **differs.get("vision", {})},
+            "text": {**text, **shape, **differs.get("text", {})},
+            "embed_dim": 128,
+            "pixels": {"mean": [0.2] * 3, "std": [0.2] * 3, "fit": "crop" if kind == "clip" else "squash"},
+            "similarity": differs.get("similarity", "softmax"),
+        },
     )
 
 
@@ -110,6 +121,12 @@ def contrastive_loss(logits: Tensor, matches: Tensor) -> Tensor:
         pull = (logits.log_softmax(dim=axis) * positive).sum(dim=axis) / count.clamp(min=1)
         losses.append(-pull.sum() / (count > 0).sum().clamp(min=1))
     return (losses[0] + losses[1]) / 2
+
+
+def sigmoid_loss(logits: Tensor, matches: Tensor) -> Tensor:
+    """SigLIP's loss: whether each still (B,) and text (U,) belong together, by itself; the sum over the true pairs'
+    number."""
+    return binary_cross_entropy_with_logits(logits, matches.to(logits.dtype), reduction="sum") / matches.sum()
 
 
 def attribute_loss(logits: Tensor, sizes: list[int], codes: Tensor) -> Tensor:
@@ -137,8 +154,8 @@ class Batch:
     """(B, A) int64."""
     matches: Tensor
     """(B, U) bool."""
-    tokens: TokenBatch
-    """U + P texts."""
+    texts: list[str]
+    """The U captions and the P phrases."""
 
 
 class Batches:
@@ -146,8 +163,8 @@ class Batches:
 
     attribute_sizes: ClassVar[list[int]] = [len(values) for values in captions.ATTRIBUTES.values()]
 
-    def __init__(self, stills: Stills, tokenizer: Tokenizer, config: PretrainConfig) -> None:
-        self._stills, self._tokenizer, self._config = stills, tokenizer, config
+    def __init__(self, stills: Stills, config: PretrainConfig) -> None:
+        self._stills, self._config = stills, config
         appearance = stills.codes[:, captions.COLOUR].astype(int) * len(world.SHAPES) + stills.codes[:, captions.SHAPE]
         self._members = [np.flatnonzero(appearance == which) for which in range(appearance.max() + 1)]
 
@@ -167,7 +184,7 @@ class Batches:
             pixels=self._stills.pixels[torch.from_numpy(chosen)],
             codes=torch.from_numpy(codes.astype(np.int64)),
             matches=torch.from_numpy(captions.caption_matches(codes, np.array(list(distinct.values()), np.int8))),
-            tokens=self._tokenizer([*distinct, *phrases]),
+            texts=[*distinct, *phrases],
         )
 
     def without_captions(self, step: int) -> tuple[Tensor, Tensor]:
@@ -184,16 +201,6 @@ class Batches:
         return np.concatenate([*grouped, rest])
 
 
-def encode_texts(clip: CLIP, tokens: TokenBatch) -> Tensor:
-    """(K, D) unit vectors; the shorter half of the texts is not run to the length of the longest."""
-    order = tokens.end.argsort()
-    halves = [
-        clip.encode_ids(tokens.ids[rows, : int(tokens.end[rows].max()) + 1], tokens.end[rows])
-        for rows in order.chunk(2)
-    ]
-    return normalize(torch.cat(halves)[order.argsort()], dim=-1)
-
-
 def word_loss(head: nn.Linear, features: Tensor, codes: Tensor) -> Tensor:
     """A linear guess at each attribute's word from the image features (B, D), not of unit length."""
     return attribute_loss(head(features), Batches.attribute_sizes, codes)
@@ -201,11 +208,29 @@ def word_loss(head: nn.Linear, features: Tensor, codes: Tensor) -> Tensor:
 
 def caption_loss(clip: CLIP, features: Tensor, batch: Batch) -> Tensor:
     """Both ways of comparing a batch's stills, by their features (B, D), with its texts."""
-    logits = clip.logit_scale.exp() * normalize(features, dim=-1) @ encode_texts(clip, batch.tokens).T
+    texts = clip.encode_texts(batch.texts)
+    logits = clip.logits(normalize(features, dim=-1), normalize(texts, dim=-1))
+    if clip.config.similarity == "sigmoid":
+        named = [
+            one_hot(truth, size + 1)[:, :size]
+            for truth, size in zip(batch.codes.T, Batches.attribute_sizes, strict=True)
+        ]
+        return sigmoid_loss(logits, torch.cat([batch.matches, *named], dim=1))
     caption_count = batch.matches.shape[1]
     return contrastive_loss(logits[:, :caption_count], batch.matches) + attribute_loss(
         logits[:, caption_count:], Batches.attribute_sizes, batch.codes
     )
+
+
+def take_over(clip: CLIP, other: CLIP) -> None:
+    """Put another kind's weights where both have the same ones. Of positions, those of the patches and the first ones
+    of a text are the same."""
+    own, theirs = clip.state_dict(), other.state_dict()
+    vision, text = len(own["vision.pos_embed"]), len(own["text.pos_embed"])
+    theirs["vision.pos_embed"] = theirs["vision.pos_embed"][-vision:]
+    theirs["text.pos_embed"] = theirs["text.pos_embed"][:text]
+    known = own.keys() & theirs.keys() - {"logit_scale"}
+    clip.load_state_dict(own | {name: theirs[name] for name in known})
 
 
 def pretrain(
@@ -227,12 +252,19 @@ def pretrain(
         report: called after each step with (steps done, loss, the model so far).
     """
     torch.manual_seed(config.seed)
-    clip = CLIP(clip_config(tokenizer.vocab_size))
+    shape = tower_config(config.kind, tokenizer)
+    clip = CLIP(shape)
+    clip.tokenizer = Tokenizer(tokenizer.vocabulary, shape.text.layout, full_length=shape.text.order == "all")
     # CLIP's own start makes positions a tenth of the patches' size: place words then took ten times the steps.
     nn.init.normal_(clip.vision.pos_embed, std=0.5)
+    if clip.config.similarity == "sigmoid":
+        # About the share of true pairs. SigLIP's own -10 is for one text in 32,000 and would take thousands of steps.
+        nn.init.constant_(clip.logit_bias, -2.5)
+    if config.start:
+        take_over(clip, load_backbone(config.start).clip)
     head = nn.Linear(clip.config.embed_dim, sum(Batches.attribute_sizes), bias=False)
     nn.init.normal_(head.weight, std=0.02)
-    batches = Batches(stills, tokenizer, config)
+    batches = Batches(stills, config)
     groups = _parameter_groups([*clip.parameters(), *head.parameters()], config)
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
@@ -270,24 +302,30 @@ def _parameter_groups(parameters: list[nn.Parameter], config: PretrainConfig) ->
     return [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
-def measure(clip: CLIP, tokenizer: Tokenizer, count: int) -> Measured:
+def measure(clip: CLIP, count: int) -> dict[str, Any]:
     """All probes on `count` held-out stills."""
     stills = render_stills(HELD_OUT_SEED, 0, count, clip.config.vision.image_size)
-    motions = np.diag(probes.motion_confusion(clip, tokenizer, stills))
-    return Measured(
-        zero_shot=probes.zero_shot_scores(clip, tokenizer, stills),
-        motions=dict(zip(world.MOTIONS, motions.tolist(), strict=True)),
-        pose=probes.pose_scores(clip, stills),
-    )
+    return {
+        "zero_shot": probes.zero_shot_scores(clip, stills),
+        "motions": probes.motion_scores(clip, stills),
+        "pose": probes.pose_scores(clip, stills),
+    }
 
 
-def write_card(folder: Path, config: PretrainConfig, minutes: float, measured: Measured, stills_count: int) -> Path:
+def write_card(
+    folder: Path, config: PretrainConfig, minutes: float, measured: Mapping[str, Any], stills_count: int
+) -> Path:
     """Write CARD.md beside the weights: how they were made and what they score."""
-    zero_shot, pose = measured.zero_shot, measured.pose
+    pose = measured["pose"]
     changed = {name: value for name, value in asdict(config).items() if value != getattr(PretrainConfig(), name)}
     options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
     text = CARD.format(
         command=f"PYTHONPATH=tools OMP_WAIT_POLICY=PASSIVE python -m miniature_clip.pretrain{options}",
+        name=TITLES[config.kind],
+        what="A CLIP" if config.kind == "clip" else f"An image-text model of {TITLES[config.kind]}'s kind",
+        start=f"from the weights of `{config.start}` where both have the same ones,"
+        if config.start
+        else "from scratch",
         seed=config.seed,
         word_steps=config.word_steps,
         steps=config.steps,
@@ -296,11 +334,13 @@ def write_card(folder: Path, config: PretrainConfig, minutes: float, measured: M
         minutes=f"{minutes:.0f}",
         machine=f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}, float32",
         held_out=stills_count,
-        zero_shot="\n".join(f"| {name} | {ASKED[name]} | {100 * share:.1f} % |" for name, share in zero_shot.items()),
-        motions="\n".join(f"| {name} | {100 * share:.0f} % |" for name, share in measured.motions.items()),
+        zero_shot="\n".join(
+            f"| {name} | {ASKED[name]} | {100 * share:.1f} % |" for name, share in measured["zero_shot"].items()
+        ),
+        motions="\n".join(f"| {name} | {100 * share:.0f} % |" for name, share in measured["motions"].items()),
         moving=f"{100 * MOVING_SHARE:.0f}",
         pose="\n".join(
-            f"| {target} | {pose['feature'][target]:.3f} | {pose['cls'][target]:.3f} |"
+            f"| {target} | {pose['feature'][target]:.3f} | {pose['token'][target]:.3f} |"
             for target in probes.POSE_TARGETS
         ),
     )
@@ -309,6 +349,7 @@ def write_card(folder: Path, config: PretrainConfig, minutes: float, measured: M
     return path
 
 
+TITLES = {"clip": "CLIP", "siglip": "SigLIP", "pe": "PE-Core"}
 ASKED = {
     "colour": "which of 6 colours",
     "shape": "which of 6 shapes",
@@ -319,9 +360,9 @@ ASKED = {
     "class": "which of the 288 class names, on stills with a trail",
 }
 
-CARD = """# The miniature CLIP
+CARD = """# The miniature {name}
 
-A CLIP of 2 million parameters (64 px, 16 patches, 6 vision layers and 3 text layers of width 128, its own byte-pair
+{what} of 2 million parameters (64 px, 16 patches, 6 vision layers and 3 text layers of width 128, its own byte-pair
 tokenizer) that knows one thing: the miniature world of `vitaclip.miniature`, six shapes in six colours. It is there so
 that the demo, the tests and the first steps with vitaclip need no download.
 
@@ -334,7 +375,7 @@ that are true of a still, then {steps} in which both towers learn which caption 
 {pool_size} rendered stills a step, captions drawn afresh every time. {minutes} minutes on
 {machine}.
 
-Trained from scratch on synthetic stills and their captions alone: no photograph, no text from elsewhere and no video.
+Trained {start} on synthetic stills and their captions alone: no photograph, no text from elsewhere and no video.
 {moving} % of the stills show a motion as a trail, the others a shape at rest. All 36 pairs of colour and shape occur
 among the stills; the split into trained and never trained pairs concerns videos only. The weights are stored in
 float16.
@@ -353,9 +394,9 @@ texts:
 {motions}
 
 What a linear map reads from a still at rest (R squared on the half it was not fitted to), from the feature in the
-shared space and from the last block's cls token:
+shared space and from the last block's frame token:
 
-| coordinate | feature | cls token |
+| coordinate | feature | frame token |
 |---|---|---|
 {pose}
 
@@ -368,7 +409,7 @@ method and the code behave, not how well videos are recognised. For real videos 
 
 def main(arguments: list[str] | None = None) -> None:
     """Render the stills, train, measure, and write the backbone folder with its card."""
-    parser = argparse.ArgumentParser(description="Train the tiny CLIP of the miniature world from scratch.")
+    parser = argparse.ArgumentParser(description="Train the tiny image-text model of the miniature world.")
     parser.add_argument("--out", type=Path, default=ASSETS, help="folder for the backbone (default: in the package)")
     parser.add_argument("--pool", type=Path, default=Path("miniature_stills"), help="folder that keeps the stills")
     parser.add_argument("--held-out", type=int, default=4000, help="stills to measure on")
@@ -386,19 +427,20 @@ def main(arguments: list[str] | None = None) -> None:
         )  # fmt: skip
         bars.update(rendering, completed=config.pool_size)
         tokenizer = train_tokenizer(config.seed)
-        training = bars.add_task("CLIP", total=config.word_steps + config.steps, note="")
+        training = bars.add_task(config.kind, total=config.word_steps + config.steps, note="")
         start = time.perf_counter()
         clip = pretrain(
             stills, tokenizer, config,
             lambda step, loss, _: bars.update(training, completed=step, note=f"loss {loss:.3f}"),
         )  # fmt: skip
         minutes = (time.perf_counter() - start) / 60
-    save_backbone(clip, tokenizer, options.out, dtype=torch.float16)
+    save_backbone(clip, clip.tokenizer, options.out, dtype=torch.float16)
     # Measured as stored, not as trained.
-    shipped = load_backbone(options.out)
-    measured = measure(shipped.clip, shipped.tokenizer, options.held_out)
+    stored = load_backbone(options.out)
+    stored.clip.tokenizer = stored.tokenizer
+    measured = measure(stored.clip, options.held_out)
     write_card(options.out, config, minutes, measured, options.held_out)
-    print(json.dumps(asdict(measured), indent=2))
+    print(json.dumps(measured, indent=2))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the tiny CLIP knows of the miniature world, measured on stills that it was not trained on.
+"""What a tiny image-text model knows of the miniature world, measured on stills that it was not trained on.
 
 Axes: S stills, K texts, A attributes, D features, 3 x H x W pixels.
 """
@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from miniature_clip import captions
 from miniature_clip.stills import Stills
-from vitaclip.backbones import CLIP, Tokenizer
+from vitaclip.backbones import CLIP
 from vitaclip.miniature import world
 
 POSE_TARGETS = ("x", "y", "log_radius", "sin_angle", "cos_angle")
@@ -21,26 +21,17 @@ def image_features(clip: CLIP, pixels: Tensor, batch_size: int = 500) -> tuple[T
     """Features of uint8 stills (S, 3, H, W).
 
     Returns:
-        (S, D) unit vectors in the shared space, and (S, C) the last block's cls tokens they are made of.
+        (S, D) unit vectors in the shared space, and (S, C) the frame tokens behind the last block.
     """
-    cls_rows = []
+    features, tokens = [], []
     for batch in pixels.split(batch_size):
-        x = clip.vision.norm_pre(clip.vision.embed(clip.normalize_pixels(batch)))
-        for block in clip.vision.blocks:
-            x = block(x)
-        cls_rows.append(x[:, 0])
-    cls = torch.cat(cls_rows)
-    return normalize(clip.vision.frame_features(cls[:, None]), dim=-1), cls
+        *_, last = clip.vision.run_blocks(clip.vision.embed(clip.normalize_pixels(batch)))
+        features.append(normalize(clip.vision.frame_features(last.output), dim=-1))
+        tokens.append(clip.vision.frame_token(last.output))
+    return torch.cat(features), torch.cat(tokens)
 
 
-@torch.no_grad()
-def text_features(clip: CLIP, tokenizer: Tokenizer, texts: list[str]) -> Tensor:
-    """(K, D) unit vectors."""
-    tokens = tokenizer(texts, clip.config.text.context_length)
-    return normalize(clip.encode_ids(tokens.ids, tokens.end), dim=-1)
-
-
-def zero_shot_scores(clip: CLIP, tokenizer: Tokenizer, stills: Stills) -> dict[str, float]:
+def zero_shot_scores(clip: CLIP, stills: Stills) -> dict[str, float]:
     """Share of the stills whose best text is the true one, for each attribute.
 
     Colour and shape are asked alone. The other attributes are asked with the true appearance given, as in
@@ -54,19 +45,11 @@ def zero_shot_scores(clip: CLIP, tokenizer: Tokenizer, stills: Stills) -> dict[s
     places = [captions.place_words(column, row) for row in range(3) for column in range(3)]
 
     def alone(texts: list[str], truth: np.ndarray, rows: np.ndarray) -> float:
-        best = (images[rows] @ text_features(clip, tokenizer, texts).T).argmax(dim=1).numpy()
+        best = (images[rows] @ _text_features(clip, texts).T).argmax(dim=1).numpy()
         return float((best == truth[rows]).mean())
 
     def given(pattern: str, words: list[str], truth: np.ndarray, rows: np.ndarray) -> float:
-        texts = [
-            pattern.format(thing=f"{colour} {shape}", word=word)
-            for colour in world.COLOURS
-            for shape in world.SHAPES
-            for word in words
-        ]
-        features = text_features(clip, tokenizer, texts).unflatten(0, (-1, len(words)))
-        mine = features[codes[rows, captions.COLOUR] * len(world.SHAPES) + codes[rows, captions.SHAPE]]
-        best = torch.einsum("sd,skd->sk", images[rows], mine).argmax(dim=1).numpy()
+        best = _best_words(clip, images[rows], codes[rows], pattern, words)
         return float((best == truth[rows]).mean())
 
     every = np.ones(len(codes), dtype=bool)
@@ -83,37 +66,48 @@ def zero_shot_scores(clip: CLIP, tokenizer: Tokenizer, stills: Stills) -> dict[s
     }
 
 
-def motion_confusion(clip: CLIP, tokenizer: Tokenizer, stills: Stills) -> np.ndarray:
-    """(8, 8) shares: true motion of the stills with a trail x motion read, appearance given."""
+def motion_scores(clip: CLIP, stills: Stills) -> dict[str, float]:
+    """For each motion, the share of the stills with its trail whose motion is read, appearance given."""
     moving = stills.codes[:, captions.MOTION] != captions.NO_MOTION
     codes = stills.codes[moving].astype(np.int64)
     images, _ = image_features(clip, stills.pixels[torch.from_numpy(moving)])
-    features = text_features(clip, tokenizer, list(world.class_names())).unflatten(0, (-1, len(world.MOTIONS)))
-    mine = features[codes[:, captions.COLOUR] * len(world.SHAPES) + codes[:, captions.SHAPE]]
-    best = torch.einsum("sd,skd->sk", images, mine).argmax(dim=1).numpy()
-    counts = np.zeros((len(world.MOTIONS),) * 2)
-    np.add.at(counts, (codes[:, captions.MOTION], best), 1)
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = _best_words(clip, images, codes, "{thing} {word}", list(world.MOTIONS)) == codes[:, captions.MOTION]
+    of_motion = (codes[:, captions.MOTION] == number for number in range(len(world.MOTIONS)))
+    return {name: float(right[rows].mean()) for name, rows in zip(world.MOTIONS, of_motion, strict=True)}
 
 
 def pose_scores(clip: CLIP, stills: Stills) -> dict[str, dict[str, float]]:
     """How much of the pose a linear map reads from the stills at rest: R squared on the half it was not fitted to.
 
-    Prompts can only learn a motion whose coordinate the cls token carries.
+    Prompts can only learn a motion whose coordinate the frame token carries.
 
     Returns:
-        For "feature" (the unit vector in the shared space) and "cls" (the last block's cls token): R squared of x, y,
-        log_radius, sin_angle and cos_angle.
+        For "feature" (the unit vector in the shared space) and "token" (the last block's frame token): R squared of x,
+        y, log_radius, sin_angle and cos_angle.
     """
     rows = torch.from_numpy(stills.codes[:, captions.MOTION] == captions.NO_MOTION)
     poses = torch.from_numpy(stills.poses)[rows].double()
     angle = torch.deg2rad(poses[:, world.ANGLE])
     targets = torch.cat([poses[:, : world.ANGLE], angle.sin()[:, None], angle.cos()[:, None]], dim=1)
-    feature, cls = image_features(clip, stills.pixels[rows])
     return {
         name: dict(zip(POSE_TARGETS, _linear_fit(inputs.double(), targets), strict=True))
-        for name, inputs in (("feature", feature), ("cls", cls))
+        for name, inputs in zip(("feature", "token"), image_features(clip, stills.pixels[rows]), strict=True)
     }
+
+
+@torch.no_grad()
+def _text_features(clip: CLIP, texts: list[str]) -> Tensor:
+    """(K, D) unit vectors."""
+    return normalize(clip.encode_texts(texts), dim=-1)
+
+
+def _best_words(clip: CLIP, images: Tensor, codes: captions.Codes, pattern: str, words: list[str]) -> np.ndarray:
+    """(S,) which of the words fits each image (S, D) best, in the pattern with its true colour and shape (S, A)."""
+    things = [f"{colour} {shape}" for colour in world.COLOURS for shape in world.SHAPES]
+    texts = [pattern.format(thing=thing, word=word) for thing in things for word in words]
+    features = _text_features(clip, texts).unflatten(0, (-1, len(words)))
+    mine = features[codes[:, captions.COLOUR] * len(world.SHAPES) + codes[:, captions.SHAPE]]
+    return torch.einsum("sd,skd->sk", images, mine).argmax(dim=1).numpy()
 
 
 def _linear_fit(inputs: Tensor, targets: Tensor, ridge: float = 1e-3) -> list[float]:

@@ -26,7 +26,7 @@ class Demo(DemoConfig, Command):
         with progress_bars(console) as progress:
             bars = partial(counting_bar, progress), partial(TrainingBar, progress)
             results = run_demo(self.as_config(DemoConfig), *bars)
-        rows = [(each.model, each.classes, f"{each.top1:.1%}", f"{each.motion:.1%}") for each in results]
+        rows = [(each["model"], each["classes"], f"{each['top1']:.1%}", f"{each['motion']:.1%}") for each in results]
         title = "Synthetic videos. Motion: with the appearance given, chance 12.5 %"
         print_table(console, title, ("", "classes", "top-1", "motion"), rows)
         console.print(f"the page: {(Path(self.out) / PAGE_FILE).resolve()}")

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -39,6 +39,9 @@ from vitaclip.training.trainer import Trainer
 PAGE_FILE, RESULT_FILE = "index.html", "result.json"
 COMPARED = 4
 """Videos that the page shows, with their names before and after."""
+Row = dict[str, Any]
+"""What a model came to on the list `classes`, `trained` or `novel`: top-1 and top-5, `motion_accuracies`, and the page
+of its report, relative to the demo's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,27 +60,7 @@ class DemoConfig(Config):
     """Test videos of each trained class; never-trained classes (72) get three times as many."""
 
 
-@dataclass(frozen=True)
-class ListResult:
-    """A model's accuracies on the videos of one list of classes; fractions in [0, 1]."""
-
-    model: str
-    classes: str
-    """`trained` or `novel`."""
-    report: str
-    """The page of the evaluation, relative to the demo's folder."""
-    num_videos: int
-    num_classes: int
-    top1: float
-    top5: float
-    appearance: float
-    motion: float
-    """See `motion_accuracies`."""
-
-
-def run_demo(
-    config: DemoConfig, start: StartProgress, logger: Callable[[int], Logger] | None = None
-) -> list[ListResult]:
+def run_demo(config: DemoConfig, start: StartProgress, logger: Callable[[int], Logger] | None = None) -> list[Row]:
     """Run it all; leaves the videos, the run, reports, `result.json` and the page `index.html` in `config.out`.
 
     `start` shows the progress of each part. `logger`, called with the number of steps, gives what takes the metrics.
@@ -96,11 +79,11 @@ def run_demo(
         "Made by": f"vitaclip demo --seed {config.seed} --steps {config.steps}",
         "Parameters trained": f"{sum(p.numel() for p in trained.trainable_parameters().values()):,}",
         "Parameters frozen": f"{sum(p.numel() for p in trained.backbone.parameters()):,}",
-        "Training videos": f"{config.train_clips * len(tests['trained'].class_names):,}",
+        "Training videos": f"{config.train_clips * len(split_classes('train')):,}",
         "Machine": f"{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}",
         "Time": f"{time.perf_counter() - started:,.0f} s",
     }
-    write_json(out / RESULT_FILE, {"config": asdict(config), "results": [*map(asdict, results)], "facts": facts})
+    write_json(out / RESULT_FILE, {"config": asdict(config), "results": results, "facts": facts})
     steps = [each for each in read_metrics(Path(run.out) / METRICS_FILE, config.steps) if "train/loss" in each]
     values = {"optim": run.optim, "results": results, "facts": facts, "motions": len(MOTIONS)}
     values["curves"] = [Markup(_draw_learning_curve(steps, metric)) for metric in ("train/loss", "train/top1")]
@@ -111,53 +94,54 @@ def run_demo(
 
 def training_config(config: DemoConfig) -> TrainConfig:
     """The `miniature` recipe on the demo's videos."""
-    recipe = load_recipe("miniature")
     world = Path(config.out) / "videos"
-    return replace(
-        recipe,
+    return load_recipe(
+        "miniature",
         out=str(Path(config.out) / "run"),
         seed=config.seed,
-        data=replace(recipe.data, train=str(world / "train.csv"), classes=str(world / TRAINED_FILE), workers=1),
-        optim=replace(recipe.optim, steps=config.steps),
+        data={"train": str(world / "train.csv"), "classes": str(world / TRAINED_FILE), "workers": 1},
+        optim={"steps": config.steps},
         log_every=5,
     )
 
 
-def write_world(config: DemoConfig, start: StartProgress) -> dict[str, VideoList]:
+def write_world(config: DemoConfig, start: StartProgress) -> list[tuple[str, VideoList]]:
     """Write the videos of a demo, or find them written; returns the test lists, `trained` and `novel`, checked."""
     world = Path(config.out) / "videos"
-    clips: dict[Split, int] = {
-        "train": config.train_clips,
-        "test_trained": config.test_clips,
-        "test_novel": 3 * config.test_clips,
-    }
-    for split, count in clips.items():
+    clips: dict[Split, int] = {"train": config.train_clips, "test_trained": config.test_clips}
+    for split, count in (clips | {"test_novel": 3 * config.test_clips}).items():
         done = start(f"videos: {split}", count * len(split_classes(split)))
         write_videos(world, split, count, config.seed, on_done=done)
-    return {
-        which: read_videos(str(world / f"test_{which}.csv"), f"test_{which}", classes=str(world / names))
-        for which, names in (("trained", TRAINED_FILE), ("novel", NOVEL_FILE))
-    }
+    return [world_list(world, which, names) for which, names in (("trained", TRAINED_FILE), ("novel", NOVEL_FILE))]
+
+
+def world_list(world: Path, which: str, names: str) -> tuple[str, VideoList]:
+    """The test list `test_WHICH.csv` of a world, whose candidates are in the file `names`, under its name."""
+    return which, read_videos(str(world / f"test_{which}.csv"), which, classes=str(world / names))
 
 
 def _test(
-    label: str, model: VideoModel, tests: Mapping[str, VideoList], run: TrainConfig, out: Path, start: StartProgress
-) -> list[ListResult]:
+    label: str,
+    model: VideoModel,
+    tests: Sequence[tuple[str, VideoList]],
+    run: TrainConfig,
+    out: Path,
+    start: StartProgress,
+) -> list[Row]:
     """Test a model on trained and never-trained classes, each against its own list of names, and write the reports."""
-    results, evaluator = [], Evaluator(model, run.runtime, run.data)
-    for which, videos in tests.items():
-        names, done = videos.class_names, start(f"{label}: {which}", len(videos.samples))
-        texts = evaluator.encode_texts(names)
+    rows, evaluator = [], Evaluator(model, run.runtime, run.data)
+    for which, videos in tests:
+        names, count = videos.class_names, len(videos.samples)
+        texts, done = evaluator.encode_texts(names), start(f"{label}: {which}", count)
         evaluated = evaluator.score(evaluator.encode(videos.samples, run.views, [texts], done), texts)
         folder = f"{label.split()[0].lower()}_{which}"
         part = PartResult(list_part(which, videos), label, texts, "", evaluated)
         about = {"model": label, "videos": "synthetic: drawn shapes that move over textures", "text": texts.note}
         page = write_report(out / folder, f"{label}: {which} classes", about, part, run.data)
-        result = evaluated.result
-        accuracies = {"top5": result.top5} | motion_accuracies(evaluated.scores, names)
-        report = f"{folder}/{page.name}"
-        results.append(ListResult(label, which, report, result.num_videos, result.num_classes, **accuracies))
-    return results
+        row: Row = {"model": label, "classes": which, "report": f"{folder}/{page.name}"}
+        row |= {"num_videos": count, "num_classes": len(names)}
+        rows.append(row | motion_accuracies(evaluated.scores, names))
+    return rows
 
 
 def motion_accuracies(scores: Scores, class_names: Sequence[str]) -> dict[str, float]:

@@ -54,10 +54,9 @@ def write_videos(
     Raises:
         ValueError: the folder holds other videos of that split.
     """
-    folder, size = Path(folder), {"image_size": world.IMAGE_SIZE, "frame_count": world.FRAME_COUNT}
-    manifest = {"split": split, "clips_per_class": clips_per_class, "seed": seed, **size}
-    manifest["format_version"] = FORMAT_VERSION
-    target = folder / split
+    manifest = {"split": split, "clips_per_class": clips_per_class, "seed": seed}
+    manifest |= {"image_size": world.IMAGE_SIZE, "frame_count": world.FRAME_COUNT, "format_version": FORMAT_VERSION}
+    target = (folder := Path(folder)) / split
     if target.exists():
         file = target / MANIFEST_FILE
         if not file.is_file() or json.loads(file.read_text(encoding="utf-8")) != manifest:
@@ -93,11 +92,6 @@ def clip_path(name: str, number: int) -> Path:
     return Path(name.replace(" ", "_")) / f"{number:05d}.mp4"
 
 
-def write_clip(path: Path, seed: int, class_id: int, index: int, image_size: int, frame_count: int) -> None:
-    """Render one video and encode it."""
-    encode_video(path, world.render_video(seed, class_id, index, image_size, frame_count))
-
-
 def encode_video(path: Path, frames: world.ByteArray) -> None:
     """Write frames (F, H, W, 3) as H.264 in an mp4 file, the same bytes in every process."""
     # Macroblock trees make x264 give other bytes from one process to the next, on a CPU with AVX-512.
@@ -114,6 +108,5 @@ def encode_video(path: Path, frames: world.ByteArray) -> None:
 def _write_class(folder: Path, first_clip: int, count: int, seed: int, name: str) -> None:
     (folder / clip_path(name, 1)).parent.mkdir(parents=True)
     for number in range(1, count + 1):
-        place = folder / clip_path(name, number)
-        size = world.IMAGE_SIZE, world.FRAME_COUNT
-        write_clip(place, seed, world.class_id_of(name), first_clip + number, *size)
+        frames = world.render_video(seed, world.class_id_of(name), first_clip + number)
+        encode_video(folder / clip_path(name, number), frames)

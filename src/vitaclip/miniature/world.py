@@ -65,9 +65,6 @@ _TABLE_SIZE = 512
 _TABLE_EXTENT = 1.15
 
 
-# --- the classes -----------------------------------------------------------------------------------------------------
-
-
 def class_names() -> tuple[str, ...]:
     """All 288 names, such as "red arrow moving left"; a name's place in the tuple is its class id."""
     return tuple(f"{colour} {shape} {motion}" for colour in COLOURS for shape in SHAPES for motion in MOTIONS)
@@ -111,9 +108,6 @@ def appearance_of(name: str) -> str:
     'red arrow'
     """
     return " ".join(name.split()[:2])
-
-
-# --- scenes and poses ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -163,13 +157,11 @@ def draw_scene(
     return Scene(shape, paint.astype(np.float32), background, centre, travel, rest_time)
 
 
-def motion_poses(scene: Scene, motion: int | None, times: Float64Array) -> Float64Array:
-    """The poses (F, 4) at times (F,) from 0 (start of the path) to 1 (its end); at rest if the motion is None."""
-    poses = np.tile(scene.rest, (len(times), 1))
-    if motion is not None:
-        coordinate = MOTION_COORDINATE[motion]
-        path = MOTION_SIGN[motion] * (times - 0.5) * scene.travel[coordinate]
-        poses[:, coordinate] = scene.centre[coordinate] + path
+def motion_poses(scene: Scene, motion: int, times: Float64Array) -> Float64Array:
+    """The poses (F, 4) at times (F,) from 0 (start of the path) to 1 (its end)."""
+    poses, coordinate = np.tile(scene.rest, (len(times), 1)), MOTION_COORDINATE[motion]
+    path = MOTION_SIGN[motion] * (times - 0.5) * scene.travel[coordinate]
+    poses[:, coordinate] = scene.centre[coordinate] + path
     return poses
 
 
@@ -181,9 +173,6 @@ def render_video(
     rng = np.random.default_rng([seed, class_id, index])
     scene = draw_scene(rng, colour, shape, image_size, frame_count)
     return render_frames(scene, motion_poses(scene, motion, frame_times(frame_count)))
-
-
-# --- drawing ---------------------------------------------------------------------------------------------------------
 
 
 def render_frames(scene: Scene, poses: Float64Array) -> ByteArray:
@@ -257,7 +246,6 @@ def _smooth_noise(rng: np.random.Generator, cells: int, image_size: int) -> Floa
     return (mix @ grid @ mix.T).astype(np.float32)
 
 
-# --- the shapes ------------------------------------------------------------------------------------------------------
 # Each lies in the unit disc around the centre that it turns about, upright, with y upwards. None looks the same after
 # any turn short of a full one, so that every angle is visible.
 
@@ -280,12 +268,6 @@ def _disc(x: Float64Array, y: Float64Array, x0: float, y0: float, radius: float)
     return np.hypot(x - x0, y - y0) - radius
 
 
-def _lens(x: Float64Array, y: Float64Array, half_width: float, half_height: float) -> Float64Array:
-    """The overlap of two discs, standing upright: pointed at the top and at the bottom."""
-    offset = (half_height**2 - half_width**2) / (2 * half_width)
-    return np.maximum(_disc(x, y, offset, 0, offset + half_width), _disc(x, y, -offset, 0, offset + half_width))
-
-
 def _heart(x: Float64Array, y: Float64Array) -> Float64Array:
     turn = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     right = 16 * np.sin(turn) ** 3
@@ -298,7 +280,10 @@ def _moon(x: Float64Array, y: Float64Array) -> Float64Array:
 
 
 def _fish(x: Float64Array, y: Float64Array) -> Float64Array:
-    return np.minimum(_lens(x, y - 0.28, half_width=0.5, half_height=0.72), _polygon(_FISH_TAIL, x, y))
+    half_width, half_height = 0.5, 0.72  # of the body, the overlap of two discs: pointed at the top and at the bottom
+    offset = (half_height**2 - half_width**2) / (2 * half_width)
+    sides = (_disc(x, y - 0.28, side * offset, 0, offset + half_width) for side in (1, -1))
+    return np.minimum(np.maximum(*sides), _polygon(_FISH_TAIL, x, y))
 
 
 def _key(x: Float64Array, y: Float64Array) -> Float64Array:
