@@ -1,13 +1,11 @@
 """When does a frame token without its mean over the clip (`model.centre`) help, and what does it cost? Synthetic data.
 
     python benchmarks/centre.py --out places
-    python benchmarks/centre.py --out ablation --backwards full no_time
 
-The first trains with and without on a world in which places decide and motion does not: the eight motions are replaced
-by eight states that hold for the whole clip (on the left, tiny, pointing right, ...), while another coordinate moves
-and may mislead. The second takes the models of `miniature_world.py --out ablation` and plays the test videos of the
-miniature world backwards: a model that sees the order of the frames must then name the opposite motion. `--keys` trains
-nothing: it tells how much of the local prompts differs between the frames of a clip where attention meets them.
+Trains with and without on a world in which places decide and motion does not: the eight motions are replaced by eight
+states that hold for the whole clip (on the left, tiny, pointing right, ...), while another coordinate moves and may
+mislead. `--keys` trains nothing: it tells how much of the local prompts differs between the frames of a clip where
+attention meets them.
 """
 
 import argparse
@@ -21,19 +19,16 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import numpy as np
 import torch
 import torch.nn.functional as F
+from miniature_world import say
 from torch import Tensor, nn
 
-from vitaclip.ablate.ablation import read_test_list, run_ablation
+from vitaclip.ablate.ablation import run_ablation
 from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import Claim, Variant
 from vitaclip.backbones.loading import load_backbone
-from vitaclip.data.config import DataConfig
-from vitaclip.data.lists.sources import read_videos
-from vitaclip.data.loading.clips import EvalViews
-from vitaclip.data.sampling import frame_sampling
 from vitaclip.files import write_text
 from vitaclip.miniature import world
-from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config
+from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config, world_list
 from vitaclip.miniature.videos import encode_video
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
@@ -90,10 +85,7 @@ def study_states(out: Path, seeds: list[int], steps: int, clips: int) -> None:
     config = training_config(DemoConfig(out=str(out), steps=steps))
     data = replace(config.data, train=str(out / "world/train.csv"), classes=str(out / "world/classes_trained.txt"))
     config = replace(config, out=str(out), data=replace(data, workers=0))
-    tests = [
-        read_test_list(f"{name}={out}/world/test_{name}.csv:{out}/world/classes_{name}.txt", DataConfig())
-        for name in ("trained", "novel")
-    ]
+    tests = [world_list(out / "world", name, f"classes_{name}.txt") for name in ("trained", "novel")]
     variants = [Variant(name="frozen", trains=False, overrides={"model.context": {}, "model.head": "templates"})]
     variants += [
         Variant(name=name, overrides={"model.centre": centre})
@@ -103,36 +95,8 @@ def study_states(out: Path, seeds: list[int], steps: int, clips: int) -> None:
         Claim(says=f"centring helps, {figure}", better="centred", than="published_token", figure=figure)
         for figure in ("top1", "appearance")
     ]
-    result = run_ablation(
-        config, variants, seeds, tests, claims, figures=motion_accuracies, on_done=lambda run, *_: print(run.out)
-    )
+    result = run_ablation(config, variants, seeds, tests, claims, figures=motion_accuracies, on_done=say)
     print(write_ablation(out, result, NOTE.format(clips=clips, steps=steps)).read_text(encoding="utf-8"))
-
-
-def study_backwards(out: Path, names: list[str]) -> None:
-    """How often clips get their name, and played backwards that of the opposite motion, or still their own."""
-    videos = {which: out / "world/videos" / f"test_{which}.csv" for which in ("trained", "novel")}
-    print("| variant | list | forwards: own name | backwards: opposite | backwards: own |\n|---|---|---|---|---|")
-    for name in names:
-        models = [VideoModel.from_pretrained(folder) for folder in sorted((out / name).glob("seed*/model"))]
-        for which, listed in videos.items():
-            found = read_videos(str(listed), which, classes=str(listed.with_name(f"classes_{which}.txt")))
-            opposite = torch.tensor([i ^ 1 for i in range(len(found.class_names))])  # motions stand in pairs
-            labels = torch.tensor([sample.label for sample in found.samples])
-            views = EvalViews(frame_sampling(models[0].config.sampling, 8), 1, 1, models[0].image_size)
-            clips = torch.stack([views.read(sample.path)[0] for sample in found.samples])
-            shares = []
-            for model in models:
-                with torch.inference_mode():
-                    texts = model.encode_text(found.class_names)
-                    either = [
-                        torch.cat([model(part, texts).argmax(dim=1) for part in played.split(24)])
-                        for played in (clips, clips.flip(1))
-                    ]
-                agree = (either[0] == labels, either[1] == opposite[labels], either[1] == labels)
-                shares.append([100 * float(each.double().mean()) for each in agree])
-            cells = [f"{np.mean(each):.1f} ± {np.std(each):.1f}" for each in zip(*shares, strict=True)]
-            print(f"| {name} | {which} | {' | '.join(cells)} |", flush=True)
 
 
 def study_keys() -> None:
@@ -170,10 +134,9 @@ def share_between_frames(tokens: Tensor) -> float:
 
 
 def main() -> None:
-    """One of the two studies."""
+    """Train and test, or tell of the keys."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=Path("places"))
-    parser.add_argument("--backwards", nargs="+", default=[], help="variants whose models see clips backwards")
     parser.add_argument("--keys", action="store_true", help="compare the prompts that attention meets; trains nothing")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=300)
@@ -181,8 +144,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.keys:
         study_keys()
-    elif options.backwards:
-        study_backwards(options.out, options.backwards)
     else:
         study_states(options.out, options.seeds, options.steps, options.train_clips)
 

@@ -26,15 +26,15 @@ from vitaclip.miniature.demo import motion_accuracies
 TOWERS = {"clip": "miniature", "siglip": "", "pe": ""}
 """The backbones that are there already, by the kind of their tower."""
 RECIPE = (
-    *("--start", "miniature", "--pool-size", "24000", "--word-steps", "300", "--steps", "500", "--batch-size", "96"),
-    *("--group-size", "12", "--caption-count", "64", "--learning-rate", "5e-4"),
+    *("--start", "miniature", "--pool-size", "24000", "--word-steps", "300", "--steps", "500", "--batch-size", "64"),
+    *("--groups", "4", "--group-size", "12", "--caption-count", "48", "--learning-rate", "5e-4"),
 )
 """What suffices where the blocks come from the shipped CLIP."""
 
 
 def find_tower(kind: str, folder: Path) -> str:
     """The backbone of a kind, which is trained if it is not there."""
-    if not TOWERS[kind] and not (folder / kind / "CARD.md").exists():
+    if not TOWERS[kind] and not (folder / kind / "model.safetensors").exists():
         pretrain.main(["--kind", kind, "--out", str(folder / kind), "--pool", str(folder / "stills"), *RECIPE])
     return TOWERS[kind] or str(folder / kind)
 

@@ -10,14 +10,14 @@ import json
 import math
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from rich.progress import Progress, TextColumn
+from rich.progress import track
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, normalize, one_hot
 
@@ -35,6 +35,7 @@ ASSETS = Path(world.__file__).parent / "assets" / "backbone"
 HELD_OUT_SEED = 1_000_003
 HIGHEST_LOGIT_SCALE = math.log(100.0)
 IMAGE_SIZE = 64
+ATTRIBUTE_SIZES = [len(values) for values in captions.ATTRIBUTES.values()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,8 +162,6 @@ class Batch:
 class Batches:
     """Batches of stills with fresh captions; step s is a pure function of (seed, s)."""
 
-    attribute_sizes: ClassVar[list[int]] = [len(values) for values in captions.ATTRIBUTES.values()]
-
     def __init__(self, stills: Stills, config: PretrainConfig) -> None:
         self._stills, self._config = stills, config
         appearance = stills.codes[:, captions.COLOUR].astype(int) * len(world.SHAPES) + stills.codes[:, captions.SHAPE]
@@ -201,24 +200,17 @@ class Batches:
         return np.concatenate([*grouped, rest])
 
 
-def word_loss(head: nn.Linear, features: Tensor, codes: Tensor) -> Tensor:
-    """A linear guess at each attribute's word from the image features (B, D), not of unit length."""
-    return attribute_loss(head(features), Batches.attribute_sizes, codes)
-
-
 def caption_loss(clip: CLIP, features: Tensor, batch: Batch) -> Tensor:
     """Both ways of comparing a batch's stills, by their features (B, D), with its texts."""
     texts = clip.encode_texts(batch.texts)
     logits = clip.logits(normalize(features, dim=-1), normalize(texts, dim=-1))
     if clip.config.similarity == "sigmoid":
-        named = [
-            one_hot(truth, size + 1)[:, :size]
-            for truth, size in zip(batch.codes.T, Batches.attribute_sizes, strict=True)
-        ]
+        sizes = zip(batch.codes.T, ATTRIBUTE_SIZES, strict=True)
+        named = [one_hot(truth, size + 1)[:, :size] for truth, size in sizes]  # the last stands for none of them
         return sigmoid_loss(logits, torch.cat([batch.matches, *named], dim=1))
     caption_count = batch.matches.shape[1]
     return contrastive_loss(logits[:, :caption_count], batch.matches) + attribute_loss(
-        logits[:, caption_count:], Batches.attribute_sizes, batch.codes
+        logits[:, caption_count:], ATTRIBUTE_SIZES, batch.codes
     )
 
 
@@ -233,23 +225,12 @@ def take_over(clip: CLIP, other: CLIP) -> None:
     clip.load_state_dict(own | {name: theirs[name] for name in known})
 
 
-def pretrain(
-    stills: Stills,
-    tokenizer: Tokenizer,
-    config: PretrainConfig,
-    report: Callable[[int, float, CLIP], None] | None = None,
-) -> CLIP:
-    """Train a tiny CLIP from scratch.
+def pretrain(stills: Stills, tokenizer: Tokenizer, config: PretrainConfig) -> CLIP:
+    """Train a tiny image-text model on stills and captions that the tokenizer knows.
 
-    The contrastive loss alone stands still for long: as long as neither tower tells "left" from "right", neither gives
+    The caption losses alone stand still for long: as long as neither tower tells "left" from "right", neither gives
     the other a reason to. So the image tower first learns the words one by one, through a linear map that is thrown
     away in the end (as in Joulin et al., 2016, "Learning visual features from large weakly supervised data").
-
-    Args:
-        stills: what to train on.
-        tokenizer: of the captions.
-        config: the recipe.
-        report: called after each step with (steps done, loss, the model so far).
     """
     torch.manual_seed(config.seed)
     shape = tower_config(config.kind, tokenizer)
@@ -262,20 +243,23 @@ def pretrain(
         nn.init.constant_(clip.logit_bias, -2.5)
     if config.start:
         take_over(clip, load_backbone(config.start).clip)
-    head = nn.Linear(clip.config.embed_dim, sum(Batches.attribute_sizes), bias=False)
+    head = nn.Linear(clip.config.embed_dim, sum(ATTRIBUTE_SIZES), bias=False)
     nn.init.normal_(head.weight, std=0.02)
     batches = Batches(stills, config)
-    groups = _parameter_groups([*clip.parameters(), *head.parameters()], config)
+    parameters = [*clip.parameters(), *head.parameters()]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
     optimizer = torch.optim.AdamW(groups, lr=config.learning_rate, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, config))
-    for step in range(config.word_steps + config.steps):
-        if step < config.word_steps:
-            pixels, codes = batches.without_captions(step)
-            loss = word_loss(head, clip.encode_image(clip.normalize_pixels(pixels)), codes)
-        else:
-            batch = batches(step)
-            features = clip.encode_image(clip.normalize_pixels(batch.pixels))
-            loss = word_loss(head, features, batch.codes) + caption_loss(clip, features, batch)
+    for step in track(range(config.word_steps + config.steps), config.kind):
+        batch = batches(step) if step >= config.word_steps else None
+        pixels, codes = (batch.pixels, batch.codes) if batch else batches.without_captions(step)
+        features = clip.encode_image(clip.normalize_pixels(pixels))
+        loss = attribute_loss(head(features), ATTRIBUTE_SIZES, codes)
+        if batch:
+            loss = loss + caption_loss(clip, features, batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(clip.parameters(), 1.0)
@@ -283,8 +267,8 @@ def pretrain(
         schedule.step()
         with torch.no_grad():
             clip.logit_scale.clamp_(max=HIGHEST_LOGIT_SCALE)
-        if report is not None:
-            report(step + 1, loss.item(), clip)
+        if step % 100 == 99:
+            print(f"step {step + 1}: loss {loss:.3f}", flush=True)
     return clip.eval()
 
 
@@ -294,12 +278,6 @@ def _rate(step: int, config: PretrainConfig) -> float:
     share = step / (config.word_steps + config.steps)
     warmth = min(1.0, (step if since_joining < 0 else since_joining) / config.warmup_steps)
     return warmth * 0.5 * (1 + math.cos(math.pi * share))
-
-
-def _parameter_groups(parameters: list[nn.Parameter], config: PretrainConfig) -> list[dict[str, object]]:
-    matrices = [parameter for parameter in parameters if parameter.ndim >= 2]
-    others = [parameter for parameter in parameters if parameter.ndim < 2]
-    return [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
 
 
 def measure(clip: CLIP, count: int) -> dict[str, Any]:
@@ -316,32 +294,23 @@ def write_card(
     folder: Path, config: PretrainConfig, minutes: float, measured: Mapping[str, Any], stills_count: int
 ) -> Path:
     """Write CARD.md beside the weights: how they were made and what they score."""
-    pose = measured["pose"]
     changed = {name: value for name, value in asdict(config).items() if value != getattr(PretrainConfig(), name)}
     options = "".join(f" --{name.replace('_', '-')} {value}" for name, value in changed.items())
+    title, shares, pose = TITLES[config.kind], measured["zero_shot"].items(), measured["pose"]
     text = CARD.format(
+        **asdict(config),
         command=f"PYTHONPATH=tools OMP_WAIT_POLICY=PASSIVE python -m miniature_clip.pretrain{options}",
-        name=TITLES[config.kind],
-        what="A CLIP" if config.kind == "clip" else f"An image-text model of {TITLES[config.kind]}'s kind",
-        start=f"from the weights of `{config.start}` where both have the same ones,"
-        if config.start
-        else "from scratch",
-        seed=config.seed,
-        word_steps=config.word_steps,
-        steps=config.steps,
-        batch_size=config.batch_size,
-        pool_size=config.pool_size,
+        title=title,
+        what="A CLIP" if config.kind == "clip" else f"An image-text model of {title}'s kind",
+        began=f"from the weights of `{config.start}`, where both have the same," if config.start else "from scratch",
         minutes=f"{minutes:.0f}",
         machine=f"{torch.get_num_threads()} threads of a {platform.machine()} CPU, torch {torch.__version__}, float32",
         held_out=stills_count,
-        zero_shot="\n".join(
-            f"| {name} | {ASKED[name]} | {100 * share:.1f} % |" for name, share in measured["zero_shot"].items()
-        ),
+        zero_shot="\n".join(f"| {name} | {ASKED[name]} | {100 * share:.1f} % |" for name, share in shares),
         motions="\n".join(f"| {name} | {100 * share:.0f} % |" for name, share in measured["motions"].items()),
         moving=f"{100 * MOVING_SHARE:.0f}",
-        pose="\n".join(
-            f"| {target} | {pose['feature'][target]:.3f} | {pose['token'][target]:.3f} |"
-            for target in probes.POSE_TARGETS
+        pose_rows="\n".join(
+            f"| {name} | {pose['feature'][name]:.3f} | {pose['token'][name]:.3f} |" for name in pose["token"]
         ),
     )
     path = folder / "CARD.md"
@@ -360,7 +329,7 @@ ASKED = {
     "class": "which of the 288 class names, on stills with a trail",
 }
 
-CARD = """# The miniature {name}
+CARD = """# The miniature {title}
 
 {what} of 2 million parameters (64 px, 16 patches, 6 vision layers and 3 text layers of width 128, its own byte-pair
 tokenizer) that knows one thing: the miniature world of `vitaclip.miniature`, six shapes in six colours. It is there so
@@ -375,7 +344,7 @@ that are true of a still, then {steps} in which both towers learn which caption 
 {pool_size} rendered stills a step, captions drawn afresh every time. {minutes} minutes on
 {machine}.
 
-Trained {start} on synthetic stills and their captions alone: no photograph, no text from elsewhere and no video.
+Trained {began} on synthetic stills and their captions alone: no photograph, no text from elsewhere and no video.
 {moving} % of the stills show a motion as a trail, the others a shape at rest. All 36 pairs of colour and shape occur
 among the stills; the split into trained and never trained pairs concerns videos only. The weights are stored in
 float16.
@@ -398,7 +367,7 @@ shared space and from the last block's frame token:
 
 | coordinate | feature | frame token |
 |---|---|---|
-{pose}
+{pose_rows}
 
 ## What it is not for
 
@@ -419,21 +388,10 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     config = PretrainConfig(**{field.name: getattr(options, field.name) for field in fields(PretrainConfig)})
 
-    with Progress(*Progress.get_default_columns(), TextColumn("{task.fields[note]}")) as bars:
-        rendering = bars.add_task("stills", total=config.pool_size, note="")
-        stills = render_pool(
-            options.pool, config.seed, config.pool_size, IMAGE_SIZE,
-            progress=lambda done, total: bars.update(rendering, completed=done, total=total),
-        )  # fmt: skip
-        bars.update(rendering, completed=config.pool_size)
-        tokenizer = train_tokenizer(config.seed)
-        training = bars.add_task(config.kind, total=config.word_steps + config.steps, note="")
-        start = time.perf_counter()
-        clip = pretrain(
-            stills, tokenizer, config,
-            lambda step, loss, _: bars.update(training, completed=step, note=f"loss {loss:.3f}"),
-        )  # fmt: skip
-        minutes = (time.perf_counter() - start) / 60
+    stills = render_pool(options.pool, config.seed, config.pool_size, IMAGE_SIZE)
+    start = time.perf_counter()
+    clip = pretrain(stills, train_tokenizer(config.seed), config)
+    minutes = (time.perf_counter() - start) / 60
     save_backbone(clip, clip.tokenizer, options.out, dtype=torch.float16)
     # Measured as stored, not as trained.
     stored = load_backbone(options.out)

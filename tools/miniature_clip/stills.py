@@ -6,17 +6,19 @@ image, the last one a strong and sharp one. A shape at rest looks exactly like a
 Axes: S stills, H x W pixels, A attributes.
 """
 
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+import math
 from dataclasses import dataclass
-from multiprocessing import get_context
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
+from rich.progress import track
 from torch.nn.functional import interpolate
 
 from miniature_clip import captions
+from vitaclip.data.workers import run_in_processes
+from vitaclip.files import atomic_write
 from vitaclip.miniature import world
 
 TRAIL_POSES = 18
@@ -57,49 +59,28 @@ def render_stills(seed: int, first: int, count: int, image_size: int) -> Stills:
     return Stills(pixels.contiguous(), np.stack(codes), np.stack(poses).astype(np.float32))
 
 
-def render_pool(
-    folder: str | Path,
-    seed: int,
-    count: int,
-    image_size: int,
-    processes: int = 2,
-    progress: Callable[[int, int], None] | None = None,
-) -> Stills:
-    """Render many stills, or read them back if `folder` has them from before."""
+def render_pool(folder: str | Path, seed: int, count: int, image_size: int) -> Stills:
+    """Render many stills in two processes, or read them back if `folder` has them from before."""
     path = Path(folder) / f"stills_seed{seed}_{count}x{image_size}.pt"
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        torch.save(_render_chunks(seed, count, image_size, processes, progress), partial)
-        partial.replace(path)
+        starts, chunks = range(0, count, CHUNK), {}
+        outcomes = run_in_processes(partial(_render_chunk, seed, count, image_size), starts, 2, math.inf)
+        for outcome in track(outcomes, "stills", len(starts)):
+            if outcome.error:
+                raise outcome.error
+            chunks[outcome.item] = outcome.result
+        pixels, codes, poses = (torch.cat([chunks[start][part] for start in starts]) for part in range(3))
+        with atomic_write(path) as file:
+            torch.save({"pixels": pixels, "codes": codes, "poses": poses}, file)
     kept = torch.load(path, weights_only=True)
     return Stills(kept["pixels"], kept["codes"].numpy(), kept["poses"].numpy())
 
 
-def _render_chunks(
-    seed: int, count: int, image_size: int, processes: int, progress: Callable[[int, int], None] | None
-) -> dict[str, torch.Tensor]:
-    tasks = [(seed, first, min(CHUNK, count - first), image_size) for first in range(0, count, CHUNK)]
-    chunks: list[Stills] = []
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
-        for chunk in pool.map(_render_task, tasks):
-            # A copy in our own memory: what came from the other process holds a file descriptor.
-            chunks.append(Stills(chunk.pixels.clone(), chunk.codes, chunk.poses))
-            if progress is not None:
-                progress(sum(map(len, chunks)), count)
-    return {
-        "pixels": torch.cat([chunk.pixels for chunk in chunks]),
-        "codes": torch.from_numpy(np.concatenate([chunk.codes for chunk in chunks])),
-        "poses": torch.from_numpy(np.concatenate([chunk.poses for chunk in chunks])),
-    }
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
-def _render_task(task: tuple[int, int, int, int]) -> Stills:
-    return render_stills(*task)
+def _render_chunk(
+    seed: int, count: int, image_size: int, start: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    stills = render_stills(seed, start, min(CHUNK, count - start), image_size)
+    return stills.pixels, torch.from_numpy(stills.codes), torch.from_numpy(stills.poses)
 
 
 def _render_still(rng: np.random.Generator) -> tuple[world.ByteArray, captions.Codes, world.Float64Array]:
