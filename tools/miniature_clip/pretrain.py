@@ -92,7 +92,7 @@ def tower_config(kind: str, tokenizer: Tokenizer) -> CLIPConfig:
     """The tiny model of a kind: 64 px in 16 patches, six layers of width 128, and three for texts."""
     # Exact GELU is one fused kernel in torch; OpenAI's quick_gelu made a step a fifth slower on 2 cores.
     shape, differs = {"width": 128, "heads": 4, "activation": "gelu"}, KINDS[kind]
-    text = {"vocab_size": tokenizer.vocab_size, "context_length": 77, "depth": 3}
+    text: dict[str, Any] = {"vocab_size": tokenizer.vocab_size, "context_length": 77, "depth": 3}
     if kind == "siglip":
         text["layout"] = {"start": [], "pad": tokenizer.end[0], "feature": "last", "clean": "canonicalize"}
     return from_dict(

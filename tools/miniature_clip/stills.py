@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +64,8 @@ def render_pool(folder: str | Path, seed: int, count: int, image_size: int) -> S
     """Render many stills in two processes, or read them back if `folder` has them from before."""
     path = Path(folder) / f"stills_seed{seed}_{count}x{image_size}.pt"
     if not path.is_file():
-        starts, chunks = range(0, count, CHUNK), {}
+        starts = range(0, count, CHUNK)
+        chunks: dict[int, Any] = {}
         outcomes = run_in_processes(partial(_render_chunk, seed, count, image_size), starts, 2, math.inf)
         for outcome in track(outcomes, "stills", len(starts)):
             if outcome.error:

@@ -40,8 +40,8 @@ PAGE_FILE, RESULT_FILE = "index.html", "result.json"
 COMPARED = 4
 """Videos that the page shows, with their names before and after."""
 Row = dict[str, Any]
-"""What a model came to on the list `classes`, `trained` or `novel`: top-1 and top-5, `motion_accuracies`, and the page
-of its report, relative to the demo's folder."""
+"""What a model came to on the list `classes`, `trained` or `novel`: `motion_accuracies`, and the page of its report,
+relative to the demo's folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
