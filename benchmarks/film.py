@@ -170,8 +170,9 @@ def search(path: Path, names: list[str]) -> dict[str, tuple[list[Segment], float
     found = {}
     for name, (predictor, settings, segments) in ways.items():
         predictor.set_classes(names)
+        scores = path.with_name(f"{predictor is ours} {settings.reject}")  # of one model they serve two ways
         start = time.perf_counter()
-        found[name] = segments(predictor.moments(path, settings)), time.perf_counter() - start
+        found[name] = segments(predictor.moments(path, settings, scores_file=scores)), time.perf_counter() - start
     return found
 
 

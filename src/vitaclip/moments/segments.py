@@ -101,7 +101,8 @@ class _Borders:
 
     def _move(self, at: float, length: float, sign: int) -> float:
         """The place near `at` with the largest rise (or fall, by `sign`) of the mean logarithm of the change from the
-        steps before to those behind it, if that is a clear one."""
+        steps before to those behind it, if that is a clear one; on the way to a larger one further off, the nearest to
+        that."""
         low, high = np.searchsorted(self._edges, (at - self._reach * length, at + self._reach * length))
         count = max(2, round(len(self._edges) * length / self._edges[-1] / 4))
         places = np.arange(max(low, count), min(high, len(self._sums) - count))
