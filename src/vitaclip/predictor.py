@@ -61,6 +61,8 @@ class Prediction:
     """Whether it is none of the candidates, see `DecisionConfig`."""
     chosen: tuple[str, ...] | None = None
     """The classes of a set of stated coverage, or all classes above their thresholds; None if nobody asked."""
+    note: str = ""
+    """Says that frames could not be decoded, so that others stand in; empty if all could."""
 
     @property
     def label(self) -> str:
@@ -79,7 +81,8 @@ class Prediction:
     @property
     def remarks(self) -> dict[str, Any]:
         """What else is said of the video: the part that the candidates have, and the classes of a set."""
-        said = {"known": self.known, "chosen": None if self.chosen is None else list(self.chosen)}
+        chosen = None if self.chosen is None else list(self.chosen)
+        said = {"known": self.known, "chosen": chosen, "note": self.note or None}
         return {name: value for name, value in said.items() if value is not None}
 
     def to_dict(self) -> dict[str, Any]:
@@ -230,7 +233,8 @@ class Predictor:
         """
         _ = self.decider  # first: without candidates no video is opened
         found = _find(video)
-        return self._prediction(found, self.encode_views(self.reader.read(found))[None], top_k)
+        loaded = self.reader.load(found)
+        return self._prediction(found, self.encode_views(loaded.views)[None], top_k, loaded.note)
 
     def predict_many(
         self, videos: Iterable[Video], top_k: int = 5, on_progress: Callable[[int], None] = lambda _: None
@@ -253,11 +257,11 @@ class Predictor:
         ['red heart moving left', 'missing.mp4 does not exist: check the path']
         """
         _ = self.decider  # first: without candidates no video is opened
-        for path, found, _ in self._encode_many(videos):
+        for path, found, _, note in self._encode_many(videos):
             if isinstance(found, VideoError):
                 yield Prediction(path, error=str(found))
             else:
-                yield self._prediction(path, found, top_k)
+                yield self._prediction(path, found, top_k, note)
             on_progress(1)
 
     def embed(
@@ -283,7 +287,7 @@ class Predictor:
         [(0.0, 1.0, torch.Size([128])), (1.0, 1.333..., torch.Size([128]))]
         """
         check_aggregation(self.model, "features")
-        for path, found, times in self._encode_many(videos, window_seconds):
+        for path, found, times, _ in self._encode_many(videos, window_seconds):
             if isinstance(found, VideoError):
                 yield Embedding(path, error=str(found))
             else:
@@ -361,9 +365,9 @@ class Predictor:
 
     def _encode_many(
         self, videos: Iterable[Video], seconds: float = 0.0
-    ) -> Iterator[tuple[VideoPath, Tensor | VideoError, np.ndarray]]:
-        """Path, features (W, V, ...) of all windows or the error, and times (W, 2) of many videos, which workers read
-        ahead; the windows of some videos go through the model together."""
+    ) -> Iterator[tuple[VideoPath, Tensor | VideoError, np.ndarray, str]]:
+        """Path, features (W, V, ...) of all windows or the error, times (W, 2) and note of many videos, which workers
+        read ahead; the windows of some videos go through the model together."""
         refuse_text(videos, "a list of videos")
         data, ahead = self.data, deque[VideoPath]()
 
@@ -383,17 +387,17 @@ class Predictor:
             if broken and data.on_error == "raise":
                 raise broken[0]
             loaded = [each for each in batch if not isinstance(each, VideoError)]
-            windows = [window for views, _ in loaded for window in views.split(1)]
+            windows = [window for each in loaded for window in each.views.split(1)]
             parts = [torch.cat(windows[start : start + size]) for start in range(0, len(windows), size)]
             done = [self.encoder.encode(part) for part in parts]
-            features = iter(torch.cat(done).split([len(views) for views, _ in loaded]) if done else ())
+            features = iter(torch.cat(done).split([len(each.views) for each in loaded]) if done else ())
             for each in batch:
                 if isinstance(each, VideoError):
-                    yield ahead.popleft(), each, np.empty((0, 2))
+                    yield ahead.popleft(), each, np.empty((0, 2)), ""
                 else:
-                    yield ahead.popleft(), next(features), each[1]
+                    yield ahead.popleft(), next(features), each.places, each.note
 
-    def _prediction(self, path: VideoPath, features: Tensor, top_k: int) -> Prediction:
+    def _prediction(self, path: VideoPath, features: Tensor, top_k: int, note: str = "") -> Prediction:
         """The answer for one video, from its features (1, V, ...)."""
         if top_k < 1:
             raise ValueError(f"top_k = {top_k}: must be at least 1")
@@ -409,7 +413,7 @@ class Predictor:
         members = None if decided.chosen is None else decided.chosen[0].nonzero().flatten().tolist()
         chosen = None if members is None else tuple(self.class_names[i] for i in members)
         rejected = bool(decided.rejected)
-        return Prediction(path, names, tuple(best.values.tolist()), scores[0], "", known, rejected, chosen)
+        return Prediction(path, names, tuple(best.values.tolist()), scores[0], "", known, rejected, chosen, note)
 
 
 def embed(

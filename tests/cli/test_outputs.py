@@ -17,12 +17,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 import torchrun
 from small_world import NAMES, Refusal
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
+from vitaclip.data.reading.decode import open_video
 from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Prediction, Predictor
@@ -48,6 +50,29 @@ def test_scores_that_are_no_numbers_are_an_error(
     assert "scores are not finite numbers" in printed.err
     assert "nan" not in printed.out
     assert not any("nan" in file.read_text().lower() for file in tmp_path.rglob("*") if file.is_file())
+
+
+def test_damaged_frames_are_said_and_counted(
+    world: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "videos" / "jump_up" / "clip"
+    folder.mkdir(parents=True)
+    with open_video(world / "videos" / "jump_up" / "0.mp4") as video:
+        for number, frame in enumerate(video.frames(range(video.num_frames)).permute(0, 2, 3, 1).numpy()):
+            Image.fromarray(frame).save(folder / f"{number}.png")
+    for picture in sorted(folder.iterdir())[::2]:
+        picture.write_bytes(picture.read_bytes()[:200])
+    options = ["--model", str(model_folder), "--workers", "0"]
+    assert main(["predict", str(folder.parent), *options, "--out", str(tmp_path / "out.csv")]) == 0
+    printed = capsys.readouterr()
+    assert "1 video, 1 of them with damaged frames" in printed.out
+    assert re.search(r"clip: \d+ frames? cannot be decoded, the nearest good ones stand in", printed.err)
+    (row,) = csv.DictReader((tmp_path / "out.csv").open())
+    assert "cannot be decoded" in row["note"]
+    assert not row["error"]
+    (tmp_path / "list.csv").write_text(f"{folder},{NAMES[0]}\n")
+    assert main(["eval", str(tmp_path / "list.csv"), *options]) == 0
+    assert re.search(r"1 video with damaged frames:\s+\S*clip: \d+ frames?", capsys.readouterr().out)
 
 
 def test_output_that_is_an_input_is_refused(world: Path, model_folder: Path, tmp_path: Path, refusal: Refusal) -> None:

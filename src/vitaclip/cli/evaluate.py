@@ -224,6 +224,9 @@ def _print_result(result: ProtocolResult) -> None:
         print_table(console, "", (heading, "average precision" if several_labels else "accuracy"), shown)
     for line in first_lines([*dict.fromkeys(line for part in result.parts for line in part.result.skipped)]):
         console.print(f"skipped: {line}", style="yellow")
+    notes = [*dict.fromkeys(line for part in result.parts for line in part.result.notes)]
+    for line in [f"{counted(len(notes), 'video')} with damaged frames:", *first_lines(notes)] if notes else ():
+        console.print(line, style="yellow")
 
 
 def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:

@@ -59,11 +59,11 @@ class Predict(VideosCommand, DecisionConfig):
         predictor.decision = self.as_config(DecisionConfig)
         if predictor.decider.background:
             terminal().print(f"background: {predictor.decider.background.note}")
-        labels, failures, predictions = Counter[str](), list[str](), list[Prediction]()
+        labels, failures, predictions, notes = Counter[str](), list[str](), list[Prediction](), list[str]()
         with ExitStack() as opened:
             writer = opened.enter_context(self._writer(predictor)) if self.out else None
             waiting = [path for path in paths if not (writer and writer.was_there(path))]
-            opened.callback(lambda: _close(self.out, len(paths) - len(waiting), len(waiting), labels, failures))
+            opened.callback(lambda: _close(self.out, len(paths) - len(waiting), len(waiting), labels, failures, notes))
             for prediction in track(predictor.predict_many(waiting, self.top_k), "predicting", len(waiting)):
                 if writer:
                     remarks = {"label": prediction.label, **prediction.remarks}
@@ -71,6 +71,7 @@ class Predict(VideosCommand, DecisionConfig):
                 else:
                     predictions.append(prediction)
                 failures += [prediction.error] if prediction.error else []
+                notes += [prediction.note] if prediction.note else []
                 labels.update([] if prediction.error else [prediction.label])
             _print(predictions, labels)
         return 1 if failures else 0
@@ -81,17 +82,20 @@ class Predict(VideosCommand, DecisionConfig):
         settings: dict[str, Any] = {"weights": weights, "views": asdict(self.views), "top_k": self.top_k}
         settings |= {"candidates": list(texts.names), "text": texts.note, "texts": texts.sha256()}
         settings |= {"decision": to_dict(predictor.decision)}
-        remarks = REMARKS * (predictor.decider.rejects or predictor.decider.calibration is not None)
+        remarks = REMARKS * (predictor.decider.rejects or predictor.decider.calibration is not None) + ("note",)
         return PredictionWriter(self.out, texts.names, self.top_k, predictor.computed, settings, remarks)
 
 
-def _close(out: str, before: int, asked: int, labels: Counter[str], failures: Sequence[str]) -> None:
+def _close(
+    out: str, before: int, asked: int, labels: Counter[str], failures: Sequence[str], notes: Sequence[str]
+) -> None:
     """The closing lines: how many videos, where, and what failed; also of a command that was stopped."""
-    for line in first_lines(failures):
+    for line in first_lines(failures) + first_lines(notes):
         print_error(line)
     done = labels.total() + len(failures)
     there = f", after {before} that were there" if before else ""
     failed = f", {len(failures)} of them could not be read" if failures else ""
+    failed += f", {len(notes)} of them with damaged frames" if notes else ""
     where = f"; the rows are in {out}" if out else ""
     stopped = f"; {asked - done} are left" + (", the same command goes on" if out else "") if done < asked else ""
     terminal().print(f"{counted(done, 'video')}{there}{failed}{where}{stopped}")

@@ -144,7 +144,7 @@ class Evaluator:
             for batch in eval_batches(dataset, *sizes):
                 features = encoder.encode(batch.video, known) if batch.indices else torch.empty(0, 0, 0)
                 indices = torch.tensor(batch.indices, dtype=torch.int64)
-                done.append(VideoFeatures(features, batch.labels, indices, batch.skipped))
+                done.append(VideoFeatures(features, batch.labels, indices, batch.skipped, batch.notes))
                 on_progress(len(batch.labels) + len(batch.skipped))
             own = join(done)
         # The ranks' shards follow each other, so the videos keep the order of the list.
@@ -167,7 +167,7 @@ class Evaluator:
             else:
                 probabilities.append(fuse_logits(self.model, own[..., _columns(videos, texts)], aggregation))
         computed = describe_computed(self._runtime, self.model.device)
-        scores = Scores(torch.cat(probabilities), videos.labels, videos.indices, videos.skipped, computed)
+        scores = Scores(torch.cat(probabilities), videos.labels, videos.indices, videos.skipped, computed, videos.notes)
         evaluated = Evaluated(scores, summarize(scores, texts.names))
         return self._decide(videos, texts, evaluated, self._decision) if self._decision else evaluated
 

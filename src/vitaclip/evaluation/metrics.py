@@ -27,6 +27,8 @@ class Scores:
     skipped: Mapping[int, str] = field(default_factory=dict)
     """Index and reason of each video that could not be read; these are not among the n."""
     computed: Computed = field(default_factory=Computed)
+    notes: tuple[str, ...] = ()
+    """Of which of the n some frames could not be decoded, a line each."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,8 @@ class EvaluationResult:
     device: str = ""
     precision: str = ""
     """See `Computed`."""
+    notes: tuple[str, ...] = ()
+    """See `Scores.notes`."""
 
 
 def wilson_interval(share: float, count: int) -> tuple[float, float]:
@@ -129,5 +133,6 @@ def summarize(scores: Scores, class_names: Sequence[str]) -> EvaluationResult:
         class_accuracy=by_class,
         confusion=confusion,
         mean_average_precision=mean if several else None,
+        notes=scores.notes,
         **asdict(scores.computed),
     )

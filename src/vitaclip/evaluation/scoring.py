@@ -40,6 +40,8 @@ class VideoFeatures:
     """(n,) which videos of the list they are."""
     skipped: Mapping[int, str]
     """Index and reason of each video that could not be read; these are not among the n."""
+    notes: tuple[str, ...] = ()
+    """Of which of the n some frames could not be decoded, a line each."""
     views: ViewsConfig = field(default_factory=ViewsConfig)
     """What the V views are, and how they become one answer."""
     candidates: tuple[ClassTexts, ...] = ()
@@ -58,6 +60,7 @@ def join(parts: Sequence[VideoFeatures]) -> VideoFeatures:
         labels=torch.cat([part.labels for part in filled]),
         indices=torch.cat([part.indices for part in filled]),
         skipped={index: reason for part in parts for index, reason in part.skipped.items()},
+        notes=tuple(note for part in parts for note in part.notes),
     )
 
 

@@ -54,8 +54,7 @@ def test_only_chosen_frames_are_read(tmp_path: Path) -> None:
         (folder / f"img_{number:05d}.jpg").write_text("no picture")
     with open_video(folder) as clip:
         assert clip.frames([2, 5]).shape == (2, 3, 40, 56)
-        with pytest.raises(VideoError, match=r"img_00009\.jpg cannot be read as a picture: copy it again"):
-            clip.frames([2, 8])
+        assert not clip.replaced
 
 
 def test_transform_runs_as_each_picture_is_read(tmp_path: Path) -> None:
@@ -114,7 +113,7 @@ def test_optical_flow_beside_the_frames_is_left_alone(tmp_path: Path) -> None:
         ("gap", r"gaps in the numbers of its pictures: extract the frames again"),
         ("twice", r"two pictures of one number"),
         ("kinds", r"several kinds of numbered pictures \(img_\*, other_\*\): leave one kind"),
-        ("cut", r"img_00003\.jpg cannot be read as a picture"),
+        ("cut", r"img_00001\.jpg cannot be read as a picture"),
     ],
 )
 def test_bad_folders(tmp_path: Path, change: str, message: str) -> None:
@@ -127,11 +126,23 @@ def test_bad_folders(tmp_path: Path, change: str, message: str) -> None:
     elif change == "kinds":
         write_frames(folder, 3, "other_{}.jpg")
     elif change == "cut":
-        third.write_bytes(third.read_bytes()[:700])
+        for picture in folder.iterdir():
+            picture.write_bytes(picture.read_bytes()[:700])
     with pytest.raises(VideoError, match=message) as caught, open_video(folder) as clip:
         clip.frames(range(12))
     assert "\n" not in str(caught.value)
     assert str(folder) in str(caught.value)
+
+
+def test_nearest_picture_stands_in_for_a_damaged_one(tmp_path: Path) -> None:
+    folder = write_frames(tmp_path / "clip")
+    frames, files = read_all(folder), sorted(folder.iterdir())
+    for number in (0, 4, 5):
+        files[number].write_bytes(files[number].read_bytes()[:700])
+    with open_video(folder) as clip:
+        found = clip.frames(range(12))
+        assert clip.replaced == {0, 4, 5}
+    assert torch.equal(found, frames[[1, 1, 2, 3, 3, 6, *range(6, 12)]])
 
 
 def test_sixteen_bits_of_grey_become_eight(tmp_path: Path) -> None:

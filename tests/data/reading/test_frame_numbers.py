@@ -168,5 +168,8 @@ def test_long_gaps_are_refused_by_name(tmp_path: Path) -> None:
     packets = [replace(p, data=p.data if n < 5 else b"\xff" * 40) for n, p in enumerate(packets_of(source))]
     path = write_packets(tmp_path / "gap.webm", source, packets)
     assert np.array_equal(read(path, [200]), read(path, [4]))
+    with open_video(path) as video:
+        video.frames([3, 200, 5, 4])
+        assert video.replaced == {5, 200}
     with pytest.raises(VideoError, match=r"gap\.webm is damaged: frames 5\.\.299 cannot be decoded; copy it again"):
         read(path, [299])

@@ -23,11 +23,21 @@ from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms.geometry import FrameFit, spatial_views
 from vitaclip.data.transforms.train import SampledTransform, TrainTransform
 from vitaclip.settings import Config, PositiveInt, bounds, require
+from vitaclip.strings import counted
 
 _MAX_WINDOW_FRAMES = MAX_VIEW_FRAMES // 4
 """Frames of all windows of a video: with what they were cut from, they fit into the memory that a worker may take."""
-LoadedVideo = tuple[Tensor, np.ndarray]
-"""Views of a video, uint8 (V, T, 3, S, S), and the (clips, T) numbers of the frames that the clips consist of."""
+
+
+class LoadedVideo(NamedTuple):
+    """What was read of a video for a test."""
+
+    views: Tensor
+    """uint8 (V, T, 3, S, S); of windows (W, V, T, 3, S, S)."""
+    places: np.ndarray
+    """(clips, T) numbers of the frames that the clips consist of; of windows (W, 2), start and end in seconds."""
+    note: str = ""
+    """Says that frames could not be decoded, so that others stand in; empty if all could."""
 
 
 class ReadOptions(NamedTuple):
@@ -101,16 +111,13 @@ class EvalViews(Config):
         return self.load(path)[0]
 
     def load(self, path: VideoPath) -> LoadedVideo:
-        """`read`, and the numbers of the frames, from 0, that the clips consist of."""
+        """The views, the frames that they consist of, and what is to be said of these."""
         with as_video_error(path), open_video(path, *self.options) as source:
             indices = self.sampling.views(source.num_frames, self.temporal_views)
-            return self._show(source, indices), indices
+            return LoadedVideo(self._show(source, indices), indices, _note(source))
 
-    def windows(self, path: VideoPath, seconds: float = 0.0) -> tuple[Tensor, np.ndarray]:
+    def windows(self, path: VideoPath, seconds: float = 0.0) -> LoadedVideo:
         """A video in windows of some seconds, each of which is looked at like a video of its own; 0: one window of all.
-
-        Returns:
-            The views, uint8 (W, V, T, 3, S, S), and (W, 2) where each window starts and ends, in seconds.
 
         Raises:
             VideoError: the windows are so many that their frames do not fit into memory.
@@ -124,7 +131,7 @@ class EvalViews(Config):
             spans = itertools.pairwise(edges.tolist())
             clips = [start + self.sampling.views(end - start, self.temporal_views) for start, end in spans]
             views = self._show(source, np.concatenate(clips)).unflatten(0, (len(clips), -1))
-            return views, np.stack([edges[:-1], edges[1:]], axis=1) / source.fps
+            return LoadedVideo(views, np.stack([edges[:-1], edges[1:]], axis=1) / source.fps, _note(source))
 
     def _show(self, source: VideoSource, indices: np.ndarray) -> Tensor:
         """The crops of clips, of which indices (clips, T) are the frames: (clips x crops, T, 3, S, S)."""
@@ -153,3 +160,8 @@ class EvalViews(Config):
             "fit": asdict(self.fit),
             "pixel_aspect": self.options.pixel_aspect,
         }
+
+
+def _note(source: VideoSource) -> str:
+    frames = counted(len(source.replaced), "frame")
+    return f"{source.path}: {frames} cannot be decoded, the nearest good ones stand in" if source.replaced else ""

@@ -39,6 +39,8 @@ class Sample:
     """Index of the video in the list."""
     skipped: tuple[str, ...] = ()
     """What was wrong with the videos that were skipped on the way, one line each."""
+    note: str = ""
+    """What is to be said of this video, see `LoadedVideo`."""
 
 
 class _Videos:
@@ -56,11 +58,11 @@ class _Videos:
     def __len__(self) -> int:
         return len(self.samples)
 
-    def _read(self, index: int, read: Callable[[VideoPath], Tensor]) -> Tensor | str:
+    def _read(self, index: int, read: Callable[[VideoPath], ResultT]) -> ResultT | str:
         """What is read of a video, or what is wrong with it if broken videos are skipped."""
         sample = self.samples[index]
         found = attempt(read, index, sample.path)
-        if isinstance(found, Tensor):
+        if not isinstance(found, VideoError):
             return found
         if self.on_error == "raise":
             raise VideoError(sample.located(str(found))) from found
@@ -136,8 +138,10 @@ class EvalDataset(_Videos):
         Raises:
             VideoError: the video is broken and `on_error` is "raise".
         """
-        video, labels = self._read(index, self.views.read), self.samples[index].labels
-        return Sample(None, labels, index, (video,)) if isinstance(video, str) else Sample(video, labels, index)
+        found, labels = self._read(index, self.views.load), self.samples[index].labels
+        if isinstance(found, str):
+            return Sample(None, labels, index, (found,))
+        return Sample(found.views, labels, index, note=found.note)
 
 
 def attempt(read: Callable[[VideoPath], ResultT], number: int, path: VideoPath) -> ResultT | VideoError:

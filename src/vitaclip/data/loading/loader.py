@@ -57,6 +57,8 @@ class EvalBatch:
     """Index of each video in the list."""
     skipped: dict[int, str]
     """What is wrong with each broken video, by its index in the list."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of the others: frames that could not be decoded."""
 
 
 def train_batches(
@@ -139,7 +141,8 @@ def _eval_batch(dataset: EvalDataset, batch_size: int, number: int) -> EvalBatch
     start = number * batch_size
     samples = [dataset[index] for index in range(start, min(start + batch_size, len(dataset)))]
     skipped = {sample.index: sample.skipped[0] for sample in samples if sample.video is None}
-    return EvalBatch(*_collate(dataset, [sample for sample in samples if sample.video is not None]), skipped)
+    good, notes = [sample for sample in samples if sample.video is not None], tuple(s.note for s in samples if s.note)
+    return EvalBatch(*_collate(dataset, good), skipped, notes)
 
 
 def _collate(dataset: TrainDataset | EvalDataset, samples: Sequence[Sample]) -> tuple[Tensor, Tensor, tuple[int, ...]]:

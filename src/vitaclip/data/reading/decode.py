@@ -216,6 +216,8 @@ class Video(VideoSource):
             shown, latest = self._player.show(number), self._player.latest
             if shown is None:
                 raise self._error("holds no frame that can be decoded: copy it again or leave it out")
+            if number != latest:
+                self.replaced.add(number)
             if number - latest > _LONGEST_GAP:
                 missing = f"{latest + 1}..{number}"
                 raise self._error(f"is damaged: frames {missing} cannot be decoded; copy it again or leave it out")

@@ -10,6 +10,8 @@ import re
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,8 @@ from vitaclip.data.reading.given import FramesInMemory
 from vitaclip.data.reading.member import VideoPath
 
 FrameFunction = Callable[[Tensor], Tensor]
+_MOST_DAMAGED = 8
+"""Damaged pictures in a row for which others stand in, at most."""
 _MOST_HELD = 256
 """Frames that `VideoSource.stream` holds back, at most."""
 
@@ -42,6 +46,11 @@ class VideoSource(ABC):
     """Length that the file states; 0 where it states none."""
     key_numbers: np.ndarray = np.empty(0, np.int64)
     """Ascending numbers of frames that are decoded alone; none where nothing tells."""
+
+    @cached_property
+    def replaced(self) -> set[int]:
+        """Numbers of the frames that were asked for and cannot be decoded: the nearest good one stands in."""
+        return set()
 
     @property
     @abstractmethod
@@ -164,7 +173,21 @@ class FrameFolder(VideoSource):
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
         for number in wanted:
-            yield number, _read_picture(self._files[number], self._limits).permute(2, 0, 1)
+            try:
+                picture = _read_picture(self._files[number], self._limits)
+            except VideoError:
+                picture = self._nearest(number)
+                self.replaced.add(number)
+            yield number, picture.permute(2, 0, 1)
+
+    def _nearest(self, number: int) -> Tensor:
+        """The nearest good picture to a damaged one, of which a folder may have some in a row."""
+        for step in range(1, _MOST_DAMAGED + 1):
+            for place in (number - step, number + step):
+                if 0 <= place < len(self._files):
+                    with suppress(VideoError):
+                        return _read_picture(self._files[place], self._limits)
+        return _read_picture(self._files[number], self._limits)  # and its error
 
 
 class FrameArray(VideoSource):
