@@ -38,7 +38,6 @@ from vitaclip.parts.contract import (
 from vitaclip.parts.registry import find_part, read_settings
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.pretrained import Pretrained
-from vitaclip.strings import one_line
 
 __all__ = ["VideoModel", "l2_normalize"]
 
@@ -299,8 +298,8 @@ class VideoModel(Pretrained):
         return {name: p for name, p in self.named_parameters() if p.requires_grad}
 
     def adapter_params(self) -> dict[str, nn.Parameter]:
-        """What trains of the parts, by name, as each part answers: all that trains but the backbone."""
-        return {f"{slot}.{name}": p for slot, part in self.parts().items() for name, p in part.adapter_params().items()}
+        """What trains of the parts, by name: all that trains but the backbone."""
+        return {name: p for name, p in self.trainable_parameters().items() if not name.startswith("backbone.")}
 
     def trained_counts(self) -> dict[str, int]:
         """How many numbers train: by kind of context, of the pool and the head by their names, and of the backbone."""
@@ -328,16 +327,8 @@ class VideoModel(Pretrained):
             ValueError: if a tensor is missing, unknown or of another shape.
         """
         whole = any(name.startswith("backbone.") for name in state)
-        try:
-            missing, unknown = self.load_state_dict(dict(state), strict=False)
-        except RuntimeError as error:
-            raise ValueError(f"these values do not fit the model's config: {one_line(error)}") from error
-        missing = [name for name in missing if whole or not name.startswith("backbone.")]
-        if missing or unknown:
-            raise ValueError(
-                f"these values do not fit the model's config: {len(missing)} are missing {missing[:3]}, {len(unknown)}"
-                f" unknown {unknown[:3]}"
-            )
+        _check_shapes(self.state_dict() if whole else self.adapter_state(), state)
+        self.load_state_dict(dict(state), strict=False)
 
     def _build_parts(self, clip: CLIP, *, fresh: bool) -> dict[str, Any]:
         """The context, the pool and the head of the config, in the order in which their start is drawn."""
@@ -356,17 +347,12 @@ class VideoModel(Pretrained):
         return find_part(slot, name), read_settings(slot, name, settings)
 
     def _check_sizes(self, clip: CLIP, saved: Mapping[str, Tensor]) -> None:
-        """Raise ValueError if saved values are not those of the config. Nothing is in memory yet: a config that lies
-        about its sizes costs none."""
+        """Raise ValueError if saved values, or what stands for them, are not those of the config. Nothing is in memory
+        yet: a config that lies about its sizes costs none."""
         with torch.device("meta"):
             parts = self._build_parts(clip, fresh=False)
-        sizes = {f"{slot}.{name}": t.shape for slot, part in parts.items() for name, t in part.state_dict().items()}
-        wrong = [n for n in sizes.keys() | saved.keys() if n not in saved or sizes.get(n) != saved[n].shape]
-        if wrong:
-            raise ValueError(
-                f"these values do not fit the model's config: {len(wrong)} are missing, unknown or of another shape"
-                f" {sorted(wrong)[:3]}"
-            )
+        own = {f"{slot}.{name}": t for slot, part in parts.items() for name, t in part.state_dict().items()}
+        _check_shapes(own, saved)
 
     def _check_needs(self) -> None:
         """Raise ValueError if a part asks for what the backbone lacks."""
@@ -382,3 +368,13 @@ class VideoModel(Pretrained):
                     f"model.{part.slot} {part.name!r} needs a backbone with {', '.join(sorted(lacking))}, which"
                     f" {self.config.backbone!r} does not have; choose another part or another backbone"
                 )
+
+
+def _check_shapes(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> None:
+    """Raise ValueError if saved values have other names or shapes than a model's own."""
+    wrong = [n for n in own.keys() | saved.keys() if n not in saved or n not in own or own[n].shape != saved[n].shape]
+    if wrong:
+        raise ValueError(
+            f"these values do not fit the model's config: {len(wrong)} are missing, unknown or of another shape"
+            f" {sorted(wrong)[:3]}"
+        )

@@ -227,21 +227,19 @@ class DecisionResult:
 
     def lines(self) -> dict[str, str]:
         """The figures in words."""
-        rejects = {
+        shares = {
             "videos of the candidates kept": self.kept,
             "others rejected": self.rejected,
             "AUROC": self.auroc,
             "false-positive rate at 95 %": self.fpr,
         }
         told = [f"{self.background} beside them"] * bool(self.background)
-        told += [f"{name} {share:.2%}" for name, share in rejects.items() if share is not None]
-        size = "" if self.mean_size is None else f", {self.mean_size:.2f} classes in the mean"
-        found = {
-            NONE_OF_THESE: ", ".join(told),
-            "sets": "" if self.coverage is None else f"coverage {self.coverage:.2%}{size}",
-            "several labels": "" if self.f1 is None else f"F1 {self.f1:.2%}{size}",
-        }
-        return {name: text for name, text in found.items() if text}
+        told += [f"{name} {share:.2%}" for name, share in shares.items() if share is not None]
+        found = {NONE_OF_THESE: ", ".join(told)} if told else {}
+        for name, what, share in (("sets", "coverage", self.coverage), ("several labels", "F1", self.f1)):
+            if share is not None:
+                found[name] = f"{what} {share:.2%}, {self.mean_size:.2f} classes in the mean"
+        return found
 
 
 def measure(

@@ -12,7 +12,6 @@ import io
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -31,7 +30,6 @@ TOP_NAMES = 5
 REMARKS = ("label", "known", "chosen")
 """Columns of what else is said of a video, see `Prediction`: `none of these` may be its label, `chosen` is a set."""
 FORMATS = (".csv", ".jsonl", ".parquet")
-_ROW_GROUP = 1024
 
 Row = Mapping[str, str | bool | float | None]
 
@@ -79,13 +77,14 @@ class PredictionWriter:
         ranks = [f"{what}{rank}" for rank in range(1, self._top_k + 1) for what in ("name", "probability")]
         self._remarks = tuple(remarks)
         self.columns = ("path", "class", "correct", *ranks, *remarks, "error", "device", "precision")
-        file = Path(file)
+        file, suffix = Path(file), Path(file).suffix.lower()
+        self._of_csv = suffix == ".csv"
         file.parent.mkdir(parents=True, exist_ok=True)
         self._note = file.with_name(f".{file.name}.unfinished")
         """Holds the settings while rows are written."""
         self._there = Counter[str]() if settings is None else self._rows_there(file, settings)
         self._table: _ParquetFile | _TextFile
-        if file.suffix.lower() == ".parquet":
+        if suffix == ".parquet":
             self._table = _ParquetFile(file, self.columns, self._names)
         else:
             self._table = _TextFile(file, self.columns, goes_on=bool(self._there))
@@ -98,15 +97,13 @@ class PredictionWriter:
             return Counter()
         text = file.read_text(encoding="utf-8", errors="replace")
         text = text[: text.rfind("\n") + 1]
-        of_csv = file.suffix.lower() == ".csv"
-        rows = csv.DictReader(io.StringIO(text, newline="")) if of_csv else map(json.loads, text.splitlines())
+        rows = csv.DictReader(io.StringIO(text, newline="")) if self._of_csv else map(json.loads, text.splitlines())
         return Counter(row["path"] for row in rows)
 
     def was_there(self, path: object) -> bool:
         """Whether the file had a row of this video already; of a path that comes twice, each row counts once."""
         shown = str(path).encode(errors="backslashreplace").decode()
-        if isinstance(self._table, _TextFile):
-            shown = self._table.shown(shown)
+        shown = defuse(shown) if self._of_csv else shown
         self._there[shown] -= 1
         return self._there[shown] >= 0
 
@@ -196,13 +193,10 @@ class _TextFile:
         if self._csv and not goes_on:
             self._append(csv_text([columns]))
 
-    def shown(self, text: str) -> str:
-        """A text as a row has it."""
-        return defuse(text) if self._csv else text
-
     def write(self, row: Row, _scores: Tensor | None) -> None:
         if self._csv:
-            self._append(csv_text([[_csv_cell(value) for value in row.values()]], for_people=True))
+            cells = [f"{v:.6f}" if isinstance(v, float) else int(v) if isinstance(v, bool) else v for v in row.values()]
+            self._append(csv_text([cells], for_people=True))
         else:
             self._append(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
 
@@ -221,39 +215,27 @@ class _TextFile:
             self._file.close()
 
 
-def _csv_cell(value: str | bool | float | None) -> str | int | None:
-    if isinstance(value, bool):
-        return int(value)
-    return f"{value:.6f}" if isinstance(value, float) else value
-
-
 class _ParquetFile:
-    """Rows go to a temporary file, which takes its place at the end; a file that was there before goes at once."""
+    """Rows are kept, and become a file at the end; one that was there before goes at once."""
 
     def __init__(self, file: Path, columns: Sequence[str], class_names: Sequence[str]) -> None:
-        arrow, parquet = import_pyarrow(file)
-        kinds = {"correct": arrow.bool_(), "probability": arrow.float32(), "known": arrow.float32()}
-        fields = [(name, kinds.get(name.rstrip("0123456789"), arrow.string())) for name in columns]
-        schema = arrow.schema([*fields, ("probabilities", arrow.list_(arrow.float32()))])
-        self._schema = schema.with_metadata({"class_names": json.dumps(list(class_names))})
-        self._arrow, self._rows = arrow, list[dict[str, Any]]()
+        self._file, self._columns, self._class_names = file, columns, class_names
+        self._rows: list[dict[str, Any]] = []
         file.unlink(missing_ok=True)
-        self._placing = ExitStack()
-        self._writer: Any = parquet.ParquetWriter(self._placing.enter_context(atomic_write(file)), self._schema)
 
     def write(self, row: Row, scores: Tensor | None) -> None:
-        self._rows.append({**row, "probabilities": None if scores is None else scores.tolist()})
-        if len(self._rows) == _ROW_GROUP:
-            self._flush()
+        self._rows.append({**row, "probabilities": None if scores is None else scores.float().numpy()})
 
     def close(self) -> None:
-        with self._placing:
-            self._flush()
-            self._writer.close()
-
-    def _flush(self) -> None:
-        self._writer.write_table(self._arrow.Table.from_pylist(self._rows, self._schema))
-        self._rows = []
+        arrow, parquet = import_pyarrow(self._file)
+        kinds = {"correct": arrow.bool_(), "probability": arrow.float32(), "known": arrow.float32()}
+        fields = [(name, kinds.get(name.rstrip("0123456789"), arrow.string())) for name in self._columns]
+        schema = arrow.schema([*fields, ("probabilities", arrow.list_(arrow.float32()))])
+        table = arrow.Table.from_pylist(
+            self._rows, schema.with_metadata({"class_names": json.dumps(self._class_names)})
+        )
+        with atomic_write(self._file) as temporary:
+            parquet.write_table(table, temporary)
 
 
 def import_pyarrow(file: str | Path) -> tuple[Any, Any]:

@@ -35,10 +35,6 @@ class Part(nn.Module):
     replaces_texts: ClassVar[bool] = False
     """Of a head: whether it learns something in place of texts, so that no text is read in training."""
 
-    def adapter_params(self) -> dict[str, nn.Parameter]:
-        """What trains of it, by name."""
-        return {name: p for name, p in self.named_parameters() if p.requires_grad}
-
 
 class ContextKind(Part):
     """A kind of context: tokens that the tokens of a frame may look at, or something done to the tokens themselves.
@@ -274,8 +270,8 @@ class CosineHead(Head):
         return F.normalize(super().mean(video_features), dim=-1)
 
     def similarity(self, video_features: Tensor, class_features: Tensor) -> Tensor:
-        """The cosines (K,) of a video (D,) and K classes (K, D)."""
-        return class_features @ video_features
+        """The cosines (K,) of a video and K classes."""
+        return super().similarity(video_features, class_features) / self.logit_scale.exp()
 
     def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         """Compared in float32 also under autocast: in bfloat16 neighbouring logits of many classes would tie."""

@@ -72,10 +72,6 @@ class VideoReadHead(CosineHead):
             videos, texts = l2_normalize(video_features[..., 0, :]), l2_normalize(read)
             return self.logit_scale.exp() * (texts @ videos[..., None])[..., 0]
 
-    def similarity(self, video_features: Tensor, class_features: Tensor) -> Tensor:
-        """The cosines (K,) of a video and K classes as they are read in its light."""
-        return super(CosineHead, self).similarity(video_features, class_features) / self.logit_scale.exp()
-
     def read(self, patches: Tensor, texts: Tensor) -> Tensor:
         """What texts (K, D) become as they read the patches (..., N, D) of a video: (..., K, D)."""
         patches = self.norm(patches)
