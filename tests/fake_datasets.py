@@ -97,13 +97,15 @@ def write_list(file: Path, clips: list[FakeClip]) -> None:
     file.write_text(csv_text(clips), "utf-8")
 
 
-def save_fake_model(folder: Path, backbone: Path, seed: int, names: tuple[str, ...] = ()) -> VideoModel:
+def save_fake_model(
+    folder: Path, backbone: Path, seed: int, names: tuple[str, ...] = (), per_class: bool = True
+) -> VideoModel:
     """A model folder with random prompts that differ with the seed."""
     config = ModelConfig(
         backbone=str(backbone),
         num_frames=4,
         context=all_kinds(2),
-        head=learned_text(3, per_class=bool(names)),
+        head=learned_text(3, per_class=per_class and bool(names)),
         sampling=SamplingConfig(stride=2),
     )
     model = VideoModel(load_backbone(str(backbone)), config, names, seed).eval()

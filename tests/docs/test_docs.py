@@ -2,9 +2,7 @@
 
 import json
 import re
-import shlex
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +13,6 @@ import docs_tables
 from small_world import train_config
 from video_files import write_video
 from vitaclip.ablate.variants import load_comparison
-from vitaclip.cli.main import build_parser
-from vitaclip.cli.parser import normalize
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.trainer import Trainer
 
@@ -33,24 +29,6 @@ def test_stale_table_is_noticed() -> None:
     assert docs_tables.render_page(page) != page
     with pytest.raises(ValueError, match="no table 'x'; there is settings"):
         docs_tables.render_page("<!-- table: x -->\n<!-- end -->\n")
-
-
-def commands() -> Iterator[tuple[str, str]]:
-    """(page, command) of every whole `vitaclip` command that stands in a block of code."""
-    for page, text in PAGES.items():
-        for block in re.findall(r"^```(?:bash|sh)?\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
-            for line in re.sub(r" *\\\n *", " ", block).splitlines():
-                command = line.split("  ")[0].split(" > ")[0].strip()  # a comment stands behind two blanks
-                if command.startswith("vitaclip ") and "..." not in command:
-                    yield page, command
-
-
-@pytest.mark.parametrize(("page", "command"), list(commands()))
-def test_command_parses(page: str, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("mine.yaml").write_text("seed: 1\n")  # a file of one's own that some commands name
-    arguments = normalize(shlex.split(command)[1:])
-    build_parser(arguments[0]).parse_args(arguments)
 
 
 def test_every_setting_named_exists() -> None:
