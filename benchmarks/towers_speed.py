@@ -3,12 +3,12 @@
     python benchmarks/towers_speed.py --page docs/speed.md                 all towers of `vitaclip list backbones`
     python benchmarks/towers_speed.py --only PE-Core-B16 siglip2-base --precision bfloat16 --out speed.json
 
-Each row is a process of its own, in which all ways run in changing order; a ratio is the median over pairs of runs.
-Clips have 8 frames, on a CPU those of towers above 100 GFLOP a frame 2. bfloat16 is autocast for all. Texts are left
-out. The train step is forward and backward of the prompts, without an optimizer; a first one of more than 5 seconds is
-not repeated. Memory is the most over what was there before, of the test with prompts and of the train step. Of
-transformers there are the towers of CLIP, MetaCLIP 2 and SigLIP. Towers of one shape are measured once. `--page` puts
-the table into a page, between `<!-- measured: towers -->` and `<!-- end -->`.
+Each row is a process of its own, in which all ways run in changing order; a ratio is the median over pairs of runs, on
+a CPU of processor time. Clips have 8 frames, on a CPU those of towers above 100 GFLOP a frame 2. bfloat16 is autocast
+for all. Texts are left out. The train step is forward and backward of the prompts, without an optimizer; a first one of
+more than 5 seconds is not repeated. Memory is the most over what was there before, of the test with prompts and of the
+train step. Of transformers there are the towers of CLIP, MetaCLIP 2 and SigLIP. Towers of one shape are measured once.
+`--page` puts the table into a page, between `<!-- measured: towers -->` and `<!-- end -->`.
 """
 
 import argparse
@@ -18,7 +18,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 from full_size import random_pixels
@@ -32,8 +34,9 @@ from vitaclip.backbones.known import KnownBackbone, known_backbones
 from vitaclip.backbones.loading import Backbone
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
-from vitaclip.runtime import RuntimeConfig, autocast
+from vitaclip.runtime import RuntimeConfig, autocast, keep_freed_memory
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 PROMPTS = {"global": {"count": 8}, "local": {}, "summary": {}, "time": {}}
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
 SECONDS = 5.0
@@ -58,9 +61,9 @@ class Row:
     def cells(self) -> Iterator[str]:
         """What stands behind the precision in the table."""
         yield str(self.frames)
-        yield f"{self.frames / torch.tensor(self.seconds['frozen']).median():.1f}"
+        yield f"{self.frames / torch.tensor(self.seconds['frozen']).median():.3g}"
         yield from (f"{self.ratios[way]:.2f}" if way in self.ratios else "" for way in ("prompts", "transformers"))
-        yield f"{self.frames / self.step_seconds:.1f}"
+        yield f"{self.frames / self.step_seconds:.3g}"
         yield from (f"{size:.0f}" for size in self.mebibytes)
 
 
@@ -70,14 +73,27 @@ def build(clip: CLIP, name: str, frames: int, context: dict[str, object]) -> Vid
     return VideoModel(Backbone(clip, Tokenizer.from_file(), name, "random"), settings)
 
 
+def filled(make: Callable[[], ModuleT], device: torch.device) -> ModuleT:
+    """What it makes, with random weights: drawn once, since their own start takes longer than a run."""
+    with torch.device("meta"):
+        module = make()
+    module.to_empty(device=device).eval()
+    for parameter in module.parameters():
+        parameter.data.uniform_(-0.02, 0.02)
+    for name, buffer in module.named_buffers():
+        if name.endswith("position_ids"):  # transformers'
+            buffer.copy_(torch.arange(buffer.numel()))
+    return module
+
+
 def random_clip(known: KnownBackbone) -> CLIP:
     """The tower, and a text tower of next to no size."""
     text = TextConfig(vocab_size=49408, context_length=77, width=64, depth=1, heads=1)
-    return CLIP(CLIPConfig(vision=known.config.vision, text=text, embed_dim=known.embed_dim)).eval()
+    return CLIP(CLIPConfig(vision=known.config.vision, text=text, embed_dim=known.embed_dim))
 
 
-def transformers_tower(vision: VisionConfig, embed_dim: int) -> nn.Module | None:
-    """The same tower in transformers; None if it has none."""
+def transformers_tower(vision: VisionConfig, embed_dim: int) -> Callable[[], nn.Module] | None:
+    """What makes the same tower in transformers; None if it has none."""
     from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, SiglipVisionConfig, SiglipVisionModel
 
     clip = {"class_token": True, "norm_pre": True, "pool": "class", "projection": "plain", "norm_epsilon": 1e-5}
@@ -87,9 +103,9 @@ def transformers_tower(vision: VisionConfig, embed_dim: int) -> nn.Module | None
     sizes |= {"hidden_act": ACTIVATIONS.get(vision.activation, ""), "layer_norm_eps": vision.norm_epsilon}
     options = {name: getattr(vision, name) for name in clip}
     if vision.rope == "none" and options == clip:
-        return CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, projection_dim=embed_dim)).eval()
+        return lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, projection_dim=embed_dim))
     if vision.rope == "none" and options == siglip:
-        return SiglipVisionModel(SiglipVisionConfig(**sizes)).eval()
+        return lambda: SiglipVisionModel(SiglipVisionConfig(**sizes))
     return None
 
 
@@ -98,8 +114,8 @@ def measure_tower(known: KnownBackbone, device: torch.device, precision: str, se
     torch.manual_seed(0)
     frames = 2 if device.type == "cpu" and known.frame_gflop > 100 else 8
     video = random_pixels(1, frames, size=known.config.vision.image_size).to(device).float() / 255
-    clip = random_clip(known).to(device)
-    frozen, prompted = build(clip, known.name, frames, {}), build(clip, known.name, frames, dict(PROMPTS)).to(device)
+    clip = filled(partial(random_clip, known), device)
+    frozen, prompted = (build(clip, known.name, frames, context).to(device) for context in ({}, dict(PROMPTS)))
     theirs = transformers_tower(known.config.vision, known.embed_dim)
 
     def forward(encode: Callable[[], object]) -> Callable[[int], None]:
@@ -122,21 +138,19 @@ def measure_tower(known: KnownBackbone, device: torch.device, precision: str, se
         "frozen": forward(lambda: frozen.encode_video(video)),
     }
     if theirs is not None:
-        images, model = video.flatten(0, 1), theirs.to(device)
+        images, model = video.flatten(0, 1), filled(theirs, device)
         ways["transformers"] = forward(lambda: model(pixel_values=images))
     of_test = extra_peak_bytes(device, lambda: ways["prompts"](0))
-    start = time.perf_counter()
-    of_step = extra_peak_bytes(device, step)
-    step_seconds = time.perf_counter() - start
+    keep_freed_memory()  # as `vitaclip train` does; not before, or the step would be given what the test has freed
+    seconds_of_steps: list[float] = []
+    of_step = extra_peak_bytes(device, lambda: seconds_of_steps.append(_seconds_of(step)))
+    step_seconds = seconds_of_steps[0]
     if step_seconds < SECONDS:
-        start = time.perf_counter()
-        step()
-        step_seconds = time.perf_counter() - start
-    start = time.perf_counter()
-    ways["frozen"](0)
-    rounds = seconds / (len(ways) * (time.perf_counter() - start))
-    times = measure(ways, range(max(2, min(20, round(rounds)))))
-    ratios = {name: its.over(times["frozen"], "wall") for name, its in times.items() if name != "frozen"}
+        step_seconds = _seconds_of(step)
+    rounds = seconds / (len(ways) * _seconds_of(lambda: ways["frozen"](0)))
+    times = measure(ways, range(max(3, min(20, round(rounds)))))
+    clock = "cpu" if device.type == "cpu" else "wall"
+    ratios = {name: its.over(times["frozen"], clock) for name, its in times.items() if name != "frozen"}
     return Row(
         frames,
         {name: its.wall for name, its in times.items()},
@@ -144,6 +158,12 @@ def measure_tower(known: KnownBackbone, device: torch.device, precision: str, se
         step_seconds,
         (of_test / 2**20, of_step / 2**20),
     )
+
+
+def _seconds_of(run: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    run()
+    return time.perf_counter() - start
 
 
 def _wait(device: torch.device) -> None:

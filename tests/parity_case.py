@@ -58,7 +58,7 @@ class RecordedTokenizer(Tokenizer):
             self._ids[name] = ids[:-1] if ids[-1] == FULL_STOP else ids
 
     def encode(self, text: str) -> list[int]:
-        return self._ids[text.removeprefix(TEMPLATE)]
+        return self._ids.get(text.removeprefix(TEMPLATE), [])  # of a word that is no name
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def _evl(config: dict[str, Any], state: dict[str, Tensor], tower: dict[str, Tens
     whole = CLIP(clip_config).state_dict()
     table = [row for row in openai.TABLE if row.theirs[0].startswith("visual.")]
     table = [row for row in table if row.ours[0] != "vision.proj" and not row.ours[0].startswith("vision.norm_post")]
-    weights = CLIPWeights(clip_config, whole | to_ours(tower, table, "the tower of an EVL case"))
+    weights = CLIPWeights(clip_config, whole | to_ours(tower, table))
     return evl.complete(state, weights)
 
 

@@ -33,6 +33,8 @@ def test_golden_towers_are_reproduced_in_float64(case: str) -> None:
 
 
 PEERS: dict[str, tuple[Callable[[], Any], list[list[int]]]] = {
+    "CLIP, quick_gelu": (peers.transformers_clip, peers.TEXTS),
+    "CLIP, gelu": (lambda: peers.transformers_clip("gelu"), peers.TEXTS),
     "SigLIP, an image with a rest": (lambda: peers.siglip(35, 1), [[5, 6, 7, 1], [9, 1], [8, 7, 6, 5, 4, 1]]),
     "SigLIP 2": (lambda: peers.siglip(32, 0), [[5, 6, 7, 1], [9, 1], [8, 7, 6, 5, 4, 1]]),
     "MetaCLIP 2, quick_gelu": (lambda: peers.metaclip2("quick_gelu"), [[0, 5, 6, 2], [0, 9, 2], [0, 4, 4, 4, 2]]),
@@ -50,8 +52,8 @@ def test_transformers_families_are_reproduced(name: str, tmp_path: Path) -> None
     model.save_pretrained(tmp_path)
     weights = read_clip(tmp_path)
     clip, layout = CLIP.from_state(weights.config, weights.state).double(), weights.config.text.layout
-    ids = torch.tensor([row + [layout.pad] * (12 - len(row)) for row in texts])
-    size = weights.config.vision.image_size
+    size, length = weights.config.vision.image_size, weights.config.text.context_length
+    ids = torch.tensor([row + [layout.pad] * (length - len(row)) for row in texts])
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     theirs = [model.double().get_image_features(images), model.get_text_features(ids)]
     ours = [clip.encode_image(images), clip.encode_ids(ids, feature_places(ids, weights.config.text))]
@@ -81,8 +83,9 @@ def test_other_input_sizes_are_transformers(make: Callable[[], Any], image_size:
 @pytest.mark.parametrize(("case", "last"), [("pe", 8), ("pe_timm", 4), ("eva02", 14)])
 def test_rope_of_other_input_sizes_is_the_familys(case: str, last: float) -> None:
     """On a grid of twice the side: PE's own code goes on counting, timm's PE and EVA-02 stretch to a fixed one."""
-    options = {"pe": {"rope": "pe"}, "pe_timm": {"rope": "pe", "rope_side": 4}, "eva02": {"rope": "eva02"}}[case]
-    config = tiny_backbone(image_size=32, **options).clip.resized(64).config.vision
+    options: dict[str, dict[str, Any]]
+    options = {"pe": {"rope": "pe"}, "pe_timm": {"rope": "pe", "rope_side": 4}, "eva02": {"rope": "eva02"}}
+    config = tiny_backbone(image_size=32, **options[case]).clip.resized(64).config.vision
     angles = torch.atan2(*rotations(config, torch.zeros(1, dtype=torch.float64)).flip(0))  # type: ignore[union-attr]
     assert torch.allclose(angles[-1, 0].cos(), torch.tensor(last, dtype=torch.float64).cos())
 

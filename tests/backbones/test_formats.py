@@ -35,14 +35,6 @@ def assert_features(path: Path, expected: Features, tolerance: float = 1e-5, **o
         assert float((mine - theirs).abs().max() / theirs.abs().max()) < tolerance
 
 
-@pytest.mark.parametrize("activation", ["quick_gelu", "gelu"])
-def test_transformers_folders(folder: Path, activation: str) -> None:
-    model = peers.transformers_clip(activation)
-    model.save_pretrained(folder)
-    assert_features(folder, peers.transformers_features(model))
-    assert load_backbone(folder).clip.config.vision.activation == activation
-
-
 @pytest.mark.parametrize("pickles", [False, True])
 def test_transformers_folder_in_parts(folder: Path, pickles: bool) -> None:
     model = peers.transformers_clip()

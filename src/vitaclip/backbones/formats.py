@@ -5,12 +5,13 @@ from dataclasses import replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import Activation
-from vitaclip.backbones.families.family import CLIPWeights, families
+from vitaclip.backbones.families.family import CLIPWeights, Family, families
 from vitaclip.backbones.families.open_clip_config import read_settings
 from vitaclip.backbones.hub import WEIGHTS, find_weights
 from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE
@@ -73,18 +74,25 @@ def _interpret(
                 f"{file}: weights of {family.name} without the backbone they were trained on; name that, e.g."
                 " backbone='openai/clip-vit-base-patch16' (--backbone on the command line)"
             )
-        return family.read(state, backbone)
+        return _read_as(family, file, state, backbone)
     if backbone is not None:
         raise ValueError(
             f"{file}: holds its own backbone, so there is no other one to give it; leave it out, or name this file"
         )
-    weights = replace(family.read(state, file.parent, activation), folder=file.parent)
+    weights = replace(_read_as(family, file, state, file.parent, activation), folder=file.parent)
     trained_with = weights.config.vision.activation
     if activation not in (None, trained_with):
         raise ValueError(
             f"{file}: activation {activation!r} asked for, but these weights were trained with {trained_with!r}"
         )
     return weights
+
+
+def _read_as(family: Family, file: Path, *given: Any) -> CLIPWeights:
+    try:
+        return family.read(*given)
+    except ValueError as error:
+        raise ValueError(f"{file}: read as weights of {family.name}: {error}") from error
 
 
 def _without_prefix(file: Path, state: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -89,15 +89,14 @@ def load_backbone(source: str | Path, *, activation: Activation | None = None, i
     'f8560cd697f63887'
     """
     found: list[Tokenizer] = []
-    weights = read_clip(locate(str(source)), activation, before=lambda planned: found.append(tokenizer_of(planned)))
+
+    def find(planned: CLIPWeights) -> None:
+        found.append(find_tokenizer(planned.folder, planned.config.text))
+
+    weights = read_clip(locate(str(source)), activation, before=find)
     if notice := licence_notice(str(source)):
         warnings.warn(f"{source}: the licence of these weights is {notice}", stacklevel=2)
     return build_backbone(weights, str(source), image_size=image_size, tokenizer=found[0])
-
-
-def tokenizer_of(weights: CLIPWeights) -> Tokenizer:
-    """The tokenizer of weights, which may be on the `meta` device."""
-    return find_tokenizer(weights.folder, weights.config.text)
 
 
 def build_backbone(
@@ -105,7 +104,7 @@ def build_backbone(
 ) -> Backbone:
     """The backbone that is made of these weights; see `load_backbone`. The tokenizer is looked for if none is given."""
     clip = CLIP.from_state(weights.config, weights.state)
-    tokenizer = tokenizer or tokenizer_of(weights)
+    tokenizer = tokenizer or find_tokenizer(weights.folder, weights.config.text)
     identity = fingerprint(clip.state_dict())
     if weights.fingerprint not in ("", identity):
         raise ValueError(

@@ -31,7 +31,6 @@ WRAPPERS = frozenset(("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoin
 """What DistributedDataParallel, torch.compile, FSDP and activation checkpointing put into the names, anywhere."""
 NUM_AVERAGED = "n_averaged"
 """The counter that torch's AveragedModel keeps among the weights."""
-MAX_PARTS = 1000
 MAX_HEADER_BYTES = 16 * 2**20
 """Of a safetensors file: room for 100,000 tensors."""
 MAX_LOGIT_SCALE = 10.0
@@ -164,11 +163,9 @@ def _open_parts(index: Path) -> StateFile:
     if not isinstance(weight_map, dict) or not all(isinstance(part, str) for part in weight_map.values()):
         raise ValueError("not an index of weights: it has no weight_map of names and files")
     names = sorted(set(weight_map.values()))
-    for part in names[:MAX_PARTS]:
+    for part in names:
         if Path(part).name != part or part.endswith(".json") or not (index.parent / part).is_file():
             raise ValueError(f"names the part {part[:100]!r}, which is not beside it; fetch it")
-    if len(names) > MAX_PARTS:
-        raise ValueError(f"names {len(names)} parts, more than {MAX_PARTS}")
     parts = [open_state(index.parent / part) for part in names]
     shapes = {name: shape for part in parts for name, shape in part.shapes.items()}
     return StateFile(index, shapes, lambda: {name: tensor for part in parts for name, tensor in part.read().items()})

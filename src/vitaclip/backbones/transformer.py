@@ -5,7 +5,6 @@ Axes: ... any leading axes (videos, frames, classes), L tokens, P context tokens
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -146,26 +145,13 @@ class Block(nn.Module):
 
     recompute = False
 
-    def __init__(
-        self,
-        width: int,
-        heads: int,
-        mlp_hidden: int,
-        activation: Activation,
-        *,
-        norm_epsilon: float = 1e-5,
-        gated: bool = False,
-        inner_norm: bool = False,
-    ) -> None:
+    def __init__(self, config: TransformerConfig, *, gated: bool = False, inner_norm: bool = False) -> None:
         super().__init__()
-
-        def inner(size: int) -> nn.Module | None:
-            return nn.LayerNorm(size, norm_epsilon) if inner_norm else None
-
-        self.norm1 = nn.LayerNorm(width, norm_epsilon)
-        self.attention = Attention(width, heads, inner(width))
-        self.norm2 = nn.LayerNorm(width, norm_epsilon)
-        self.mlp = MLP(width, mlp_hidden, activation, gated=gated, inner_norm=inner(mlp_hidden))
+        width, hidden, norm = config.width, config.mlp_hidden, partial(nn.LayerNorm, eps=config.norm_epsilon)
+        self.norm1 = norm(width)
+        self.attention = Attention(width, config.heads, norm(width) if inner_norm else None)
+        self.norm2 = norm(width)
+        self.mlp = MLP(width, hidden, config.activation, gated=gated, inner_norm=norm(hidden) if inner_norm else None)
 
     def forward(
         self,
@@ -196,11 +182,8 @@ class Tower(nn.Module):
 
     config: TransformerConfig
 
-    def _add_blocks(self, **options: Any) -> None:
-        config = self.config
-        sizes = (config.width, config.heads, config.mlp_hidden, config.activation)
-        blocks = (Block(*sizes, norm_epsilon=config.norm_epsilon, **options) for _ in range(config.depth))
-        self.blocks = nn.ModuleList(blocks)
+    def _add_blocks(self, **options: bool) -> None:
+        self.blocks = nn.ModuleList(Block(self.config, **options) for _ in range(self.config.depth))
 
     def _add_projection(self, embed_dim: int) -> None:
         if self.config.projection != "none":

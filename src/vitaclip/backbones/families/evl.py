@@ -50,7 +50,7 @@ def _settings(parts: Mapping[str, Tensor]) -> dict[str, Any]:
 @register_family("the published EVL code", KEY, first=True, lacks_backbone=True)
 def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
     """The decoder and the classifier, on the frozen CLIP that they were trained on."""
-    parts = to_ours(state, TABLE, "an EVL of the published code")
+    parts = to_ours(state, TABLE)
     vision, bins = backbone.config.vision, parts.get("pool.time.0.motion.before")
     width, side = len(parts["pool.token"]), vision.image_size // vision.patch_size
     if width != vision.width or (bins is not None and len(bins) != (2 * side - 1) ** 2):

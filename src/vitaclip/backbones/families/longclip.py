@@ -27,5 +27,5 @@ TABLE = [
 @register_family("Long-CLIP", KEY, first=True)
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """A checkpoint of the published code, which is OpenAI's CLIP otherwise."""
-    ours = openai.convert(state, TABLE, "a Long-CLIP")
+    ours = openai.convert(state, TABLE)
     return CLIPWeights(read_architecture(ours), ours)

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from vitaclip.backbones.families.table import Row, layer, same, to_ours
 
-WHAT = "a CLIP under OpenAI's or open_clip's names"
 IGNORABLE = ("input_resolution", "context_length", "vocab_size", r".*attn_mask", r".*position_ids")
 """Sizes that OpenAI's files carry as tensors (the weights say the same), and masks and counters that are no weights."""
 
@@ -48,8 +47,8 @@ TABLE = [
 ]
 
 
-def convert(state: Mapping[str, Tensor], table: Sequence[Row] = TABLE, what: str = WHAT) -> dict[str, Tensor]:
+def convert(state: Mapping[str, Tensor], table: Sequence[Row] = TABLE) -> dict[str, Tensor]:
     """A state dict under OpenAI's names -> ours."""
     if "text.token_embedding.weight" in state:
         state = {name.removeprefix("text."): tensor for name, tensor in state.items()}
-    return to_ours(state, table, what, IGNORABLE)
+    return to_ours(state, table, IGNORABLE)

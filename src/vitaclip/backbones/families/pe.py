@@ -31,6 +31,6 @@ PIXELS = PixelConfig(mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5), fit="squash", in
 @register_family("PE-Core", KEY, first=True)
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """A file of weights alone: heads follow from the width, and the pool has 8 in all sizes."""
-    ours = openai.convert(state, TABLE, "a PE-Core")
+    ours = openai.convert(state, TABLE)
     vision = {"activation": "gelu", "rope": "pe", "pool": "attention", "pool_heads": 8, "resample": "bilinear"}
     return CLIPWeights(read_architecture(ours, vision, {"activation": "gelu"}, PIXELS), ours)

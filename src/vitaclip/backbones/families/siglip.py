@@ -45,7 +45,7 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
             f"config.json: model_type is {file.get('model_type')!r}: images of variable size (NaFlex) are not built;"
             " take a SigLIP 2 of a fixed resolution, such as google/siglip2-base-patch16-224"
         )
-    ours = to_ours(state, TABLE, "transformers' SiglipModel", IGNORABLE)
+    ours = to_ours(state, TABLE, IGNORABLE)
     vision = read_tower(file, "vision_config", DEFAULTS) | {"pool": "attention"}
     text, told = read_tower(file, "text_config", DEFAULTS), file.get("text_config") or {}
     pad = 0 if len(ours["text.token_embed.weight"]) == GEMMA_VOCABULARY else told.get("pad_token_id", 1)

@@ -131,13 +131,9 @@ def without(rows: Iterable[Row], *ours: str) -> list[Row]:
     return [row for row in rows if row.ours[0] not in ours]
 
 
-def to_ours(
-    state: Mapping[str, Tensor], table: Sequence[Row], what: str, ignorable: Sequence[str] = ()
-) -> dict[str, Tensor]:
-    """Convert a foreign state dict; each of its keys is used, ignorable, or an error, and none is missing.
-
-    `what` is the format's name, for the message; `ignorable` are patterns of whole names that carry nothing we need.
-    """
+def to_ours(state: Mapping[str, Tensor], table: Sequence[Row], ignorable: Sequence[str] = ()) -> dict[str, Tensor]:
+    """Convert a foreign state dict; each of its keys is used, ignorable, or an error, and none is missing. `ignorable`
+    are patterns of whole names that carry nothing we need."""
     rows = [row for pattern in table for row in _expand(pattern, pattern.theirs[0], state)]
     kinds = {row.kind for row in rows if any(name.removesuffix("?") in state for name in row.theirs)} | {""}
     expected = [row for row in rows if row.kind in kinds]
@@ -147,8 +143,7 @@ def to_ours(
     unknown = sorted(name for name in set(state) - known if not any(re.fullmatch(p, name) for p in ignorable))
     if missing or unknown:
         raise ValueError(
-            f"not {what}: {len(missing)} keys missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]};"
-            " nothing was loaded"
+            f"{len(missing)} keys missing {missing[:3]}, {len(unknown)} unknown {unknown[:3]}; nothing was loaded"
         )
     ours: dict[str, Tensor] = {}
     for row in expected:

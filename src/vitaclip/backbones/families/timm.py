@@ -47,5 +47,5 @@ _TEXT = [row for row in openai.TABLE if not row.ours[0].startswith("vision.")]
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """Weights with their open_clip_config.json, which names timm's tower."""
     model = read_settings(folder)
-    ours = openai.convert(state, [*VISION, *with_options(_TEXT)], "an open_clip model with a tower of timm")
+    ours = openai.convert(state, [*VISION, *with_options(_TEXT)])
     return CLIPWeights(read_config(folder, model, ours), ours)

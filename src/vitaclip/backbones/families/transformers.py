@@ -41,7 +41,7 @@ TABLE = [
 @register_family("transformers' CLIPModel and MetaClip2Model", "vision_model.embeddings.class_embedding")
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) -> CLIPWeights:
     """Weights with their config.json."""
-    ours = to_ours(state, TABLE, "transformers' CLIPModel", IGNORABLE)
+    ours = to_ours(state, TABLE, IGNORABLE)
     return CLIPWeights(read_config(read_config_file(folder / CONFIG_FILE), ours, transformers_pixels(folder)), ours)
 
 

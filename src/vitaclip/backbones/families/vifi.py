@@ -63,7 +63,7 @@ def _settings(parts: Mapping[str, Tensor]) -> dict[str, Any]:
 @register_family("the published ViFi-CLIP code", KEY, first=True, lacks_backbone=True)
 def complete(state: dict[str, Tensor], backbone: CLIPWeights) -> CLIPWeights:
     """The towers of the file with the token embedding of the CLIP that they started from, which never trains."""
-    clip, parts = split_parts(to_ours(state, TABLE, "a ViFi-CLIP of the published code", IGNORABLE))
+    clip, parts = split_parts(to_ours(state, TABLE, IGNORABLE))
     width = len(clip["text.proj"])
     clip[EMBEDDING] = backbone.state[EMBEDDING].to(clip["text.proj"].device)
     if clip[EMBEDDING].shape[1] != width:

@@ -76,7 +76,7 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None =
         prompts = theirs.pop(GLOBAL_PROMPTS)
         of_block = zip(range(depth(state, "visual.blocks.")), prompts, strict=True)
         theirs |= {f"visual.blocks.{block}.global_prompts": values for block, values in of_block}
-    ours = to_ours(theirs, TABLE, "a published Vita-CLIP checkpoint", IGNORABLE)
+    ours = to_ours(theirs, TABLE, IGNORABLE)
     clip_state = {name[len("backbone.") :]: tensor for name, tensor in ours.items() if name.startswith("backbone.")}
     learned = {name: tensor for name, tensor in ours.items() if not name.startswith("backbone.")}
     texts = learned.get("head.context")

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from vitaclip.backbones.config import Activation
-from vitaclip.backbones.families import openai, transformers
+from vitaclip.backbones.families import openai, transformers, transformers_common
 from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, Trained, read_config_file, register_family
 from vitaclip.backbones.families.table import (
@@ -29,7 +29,7 @@ from vitaclip.backbones.pixels import IMAGENET_PIXELS, transformers_pixels
 
 KEY = "mit.positional_embedding"
 TRANSFORMERS_KEY = "mit.position_embedding"
-IGNORABLE = openai.IGNORABLE + transformers.IGNORABLE
+IGNORABLE = openai.IGNORABLE + transformers_common.IGNORABLE
 _GENERATOR = [
     shared(("logit_scale", "head.logit_scale"), "logit_scale"),
     *same(
@@ -70,7 +70,7 @@ TRANSFORMERS_TABLE = [
     *renamed(without(transformers.TABLE, "logit_scale"), "vision_model.pre_layrnorm", "vision_model.pre_layernorm"),
     *_GENERATOR,
     leading_axis("pool.positions", TRANSFORMERS_KEY),
-    *transformers.blocks("pool.blocks", "mit"),
+    *transformers_common.blocks("pool.blocks", "mit"),
     fused("context.blocks.#.summary.attention.qkv.*", "vision_model.encoder.layers.#.message_attn.{}_proj.*"),
     *same(
         {
@@ -102,7 +102,7 @@ def _settings(parts: Mapping[str, Tensor], pool_heads: int = 0, head_heads: int 
 @register_family("the published X-CLIP code", KEY, first=True)
 def read(state: dict[str, Tensor], folder: Path, activation: Activation | None = None) -> CLIPWeights:
     """A checkpoint of the published code. Heads of 64 and ImageNet's pixels are its rule; the file tells neither."""
-    clip, parts = split_parts(to_ours(state, TABLE, "an X-CLIP of the published code", IGNORABLE))
+    clip, parts = split_parts(to_ours(state, TABLE, IGNORABLE))
     config = read_architecture(clip, pixels=IMAGENET_PIXELS)
     return CLIPWeights(config, clip, Trained(_settings(parts), parts))
 
@@ -114,7 +114,7 @@ def read_folder(state: dict[str, Tensor], folder: Path, activation: Activation |
     Of the large models, transformers' conversion left the heads of the parts at 8, where the trained ones have 12:
     a warning says so, since no number in the file would.
     """
-    clip, parts = split_parts(to_ours(state, TRANSFORMERS_TABLE, "transformers' XCLIPModel", IGNORABLE))
+    clip, parts = split_parts(to_ours(state, TRANSFORMERS_TABLE, IGNORABLE))
     file = read_config_file(folder / CONFIG_FILE)
     config = transformers.read_config(file, clip, transformers_pixels(folder))
     pool_heads = (file.get("vision_config") or {}).get("mit_num_attention_heads", 8)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from vitaclip.backbones.config import VisionConfig
+from vitaclip.backbones.config import TransformerConfig, VisionConfig
 from vitaclip.backbones.transformer import MLP, Attention, Block
 from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.parts.contract import DropoutMasks, Pool, Reads, count_heads, interpolate_frames, start_linear
@@ -37,7 +37,8 @@ class IntegratePool(Pool):
         super().__init__(config, tower, num_frames, embed_dim)
         heads = count_heads(config.heads, embed_dim, "pool integrate", f"D = {embed_dim}")
         self.positions = nn.Parameter(nn.init.trunc_normal_(torch.empty(num_frames, embed_dim), std=0.02))
-        self.blocks = nn.ModuleList(Block(embed_dim, heads, 4 * embed_dim, "quick_gelu") for _ in range(config.layers))
+        sizes = TransformerConfig(width=embed_dim, depth=1, heads=heads)
+        self.blocks = nn.ModuleList(Block(sizes) for _ in range(config.layers))
         for layer in self.blocks.modules():
             if isinstance(layer, Attention):
                 nn.init.xavier_uniform_(layer.qkv.weight)
