@@ -214,4 +214,4 @@ def test_damaged_annotations_are_one_line(tmp_path: Path, name: str, content: st
 
 def test_video_that_is_not_annotated_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no video .other. is annotated .as are film"):
-        read_truth(write_truth(tmp_path, "qvhighlights")).evaluate([moments(Path("other.mp4"))])
+        read_truth(write_truth(tmp_path, "qvhighlights")).annotated([Path("other.mp4")])

@@ -1,7 +1,7 @@
 """`vitaclip moments`."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,14 +13,15 @@ from vitaclip.cli.screen import print_error, print_table, progress_bars, termina
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluation.decision import DecisionConfig
-from vitaclip.files import check_place, csv_text, write_text
+from vitaclip.files import check_place
+from vitaclip.moments.clips import cut_clips
 from vitaclip.moments.config import MomentsConfig
+from vitaclip.moments.formats import check_format, write_moments
 from vitaclip.moments.table import Moments
+from vitaclip.moments.truth import Truth, read_truth
 from vitaclip.predictor import Predictor
-from vitaclip.settings import Probability
+from vitaclip.settings import FLAG, Probability
 from vitaclip.strings import counted
-
-COLUMNS = ("video", "start_s", "end_s", "label", "score", "error")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +34,12 @@ class FindMoments(VideosCommand, MomentsConfig):
       vitaclip moments film.mp4 --classes "opening a door, closing a door" --out moments.csv
       vitaclip moments film.mp4 --query "a red heart shrinks" --model miniature --lengths_s 1 2 4
       vitaclip moments cameras/ --model runs/doors --out moments.csv
+      vitaclip moments film.mp4 --model runs/doors --out film.srt
+      vitaclip moments val_videos/ --model runs/anet --classes activitynet200 --truth activity_net.v1-3.json
     """
 
     shown: ClassVar[tuple[str, ...]] = (
-        *("model", "backbone", "data.classes", "query", "template", "out"),
+        *("model", "backbone", "data.classes", "query", "template", "out", "format", "clips", "truth"),
         *("lengths_s", "stride_s", "threshold", "reject", "runtime.device"),
     )
     kept: ClassVar[Mapping[str, Collection[str]]] = {
@@ -46,7 +49,17 @@ class FindMoments(VideosCommand, MomentsConfig):
     query: tuple[str, ...] = argument((), action="append")
     """A text that is searched for, in place of classes; may be repeated. Each stands for itself."""
     out: str = ""
-    """Write to this .csv file instead of a table."""
+    """Write to this file instead of a table. Its ending says the format: .csv, .jsonl, .json (ActivityNet), .vtt, .srt,
+    .edl, .otio."""
+    format: str = ""
+    """Another format: qvhighlights, vtt_chapters, srt_chapters, label_studio, fiftyone."""
+    clips: str = ""
+    """Cut the segments out of the videos, into this folder: quickly, without encoding, from the key frame before."""
+    exact: bool = field(default=False, metadata=FLAG)
+    """Encode clips anew, so that they start and end on their frames; slow, and without sound."""
+    truth: str = ""
+    """Annotations to measure the segments against: ActivityNet's .json, QVHighlights' .jsonl, whose queries are then
+    those of each video, or a folder of THUMOS' .txt files, one a class."""
     calibration: str = ""
     """File that `vitaclip eval --save_calibration` wrote for the same candidates; a window that it finds strange scores
     nothing."""
@@ -56,38 +69,50 @@ class FindMoments(VideosCommand, MomentsConfig):
     def run(self) -> int:
         """Search every video; 1 if some could not be read to their end."""
         command = self.with_model_first()
-        paths = command.find_videos()
         if self.out:
+            check_format(self.out, self.format)
             check_place(self.out, command.inputs)
-        predictor = command.load_searcher()
+        truth = read_truth(self.truth) if self.truth else None
+        paths = truth.annotated(command.find_videos()) if truth else command.find_videos()
+        predictor = command.load_searcher(truth)
         found, failures = list[Moments](), list[str]()
         with progress_bars(terminal(stderr=True)) as progress:
             for number, path in enumerate(paths):
                 try:
-                    found.append(self._search(predictor, path, self._scores_file(number), progress))
+                    queries = self.query or (truth.queries(path) if truth else ())
+                    found.append(self._search(predictor, path, queries, self._scores_file(number), progress))
                     failures += [found[-1].error] * bool(found[-1].error)
                 except VideoError as error:
                     failures.append(str(error))
+        if self.clips:
+            for each in found:
+                cut_clips(each, self.clips, self.exact, self.data.limits)
         if self.out:
-            write_text(self.out, csv_text([COLUMNS, *_rows(found)]))
+            write_moments(self.out, found, self.format)
             for number in range(len(paths)):
                 Path(self._scores_file(number)).unlink(missing_ok=True)
         else:
             rows = [
-                (video, f"{start:.2f}", f"{end:.2f}", label, f"{score:.1%}")
-                for video, start, end, label, score, _ in _rows(found)
+                (str(each.path), f"{it.start_s:.2f}", f"{it.end_s:.2f}", it.label, f"{it.score:.1%}")
+                for each in found
+                for it in each.segments
             ]
             print_table(terminal(), "", ("video", "from", "to", "what", "score"), rows)
         for line in failures:
             print_error(line)
         where = f"; they are in {self.out}" if self.out else ""
         terminal().print(f"{counted(sum(len(each.segments) for each in found), 'segment')}{where}")
+        if truth and found:
+            figures = [(name, f"{value:.2%}") for name, value in truth.evaluate(found).items()]
+            print_table(
+                terminal(), f"{len(found)} of {len(truth.videos)} annotated videos", ("figure", "value"), figures
+            )
         return 1 if failures else 0
 
-    def load_searcher(self) -> Predictor:
+    def load_searcher(self, truth: Truth | None) -> Predictor:
         """The model, with the candidates unless there are queries."""
         decision = DecisionConfig(reject=self.reject, calibration=self.calibration, keep=self.keep)
-        if not self.query:
+        if not self.query and (truth is None or truth.ious):
             predictor = self.load_predictor()
         else:
             self.say_which(terminal())
@@ -99,23 +124,16 @@ class FindMoments(VideosCommand, MomentsConfig):
         """Where the scores of a video are while the command runs: beside the output, if there is one."""
         return self.out and Path(self.out).with_name(f".{Path(self.out).name}.{number}.scores")
 
-    def _search(self, predictor: Predictor, path: VideoPath, scores: Path | str, progress: Progress) -> Moments:
+    def _search(
+        self, predictor: Predictor, path: VideoPath, queries: Sequence[str], scores: Path | str, progress: Progress
+    ) -> Moments:
         """Search one video under a bar with the time left."""
         bar = progress.add_task(Path(str(path)).name, total=None)
         return predictor.moments(
             path,
             self.as_config(MomentsConfig),
-            queries=self.query,
+            queries=queries,
             templates=self.templates,
             scores_file=scores,
             on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
         )
-
-
-def _rows(found: Sequence[Moments]) -> list[tuple[str, float, float, str, float, str]]:
-    """A row for each segment; its last cell says why a video is not searched to its end."""
-    return [
-        (str(each.path), round(it.start_s, 3), round(it.end_s, 3), it.label, round(it.score, 4), each.error)
-        for each in found
-        for it in each.segments
-    ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from vitaclip.data.reading.member import VideoPath
 from vitaclip.moments.formats import video_name
 from vitaclip.moments.metrics import ACTIVITYNET_IOUS, THUMOS_IOUS, evaluate_detection, evaluate_retrieval
 from vitaclip.moments.table import Moments, Segment
@@ -22,24 +23,30 @@ class Truth:
     ious: Sequence[float] = ()
     """Thresholds of detection; empty for retrieval, where labels are queries."""
 
-    def name_of(self, moments: Moments) -> str | None:
-        """What a video is called here; ActivityNet's files have `v_` in front of it. None if it is not annotated."""
-        name = video_name(moments.path)
-        return next((each for each in (name, name.removeprefix("v_")) if each in self.videos), None)
+    def name_of(self, path: VideoPath) -> str:
+        """What a video is called here; ActivityNet's files have `v_` in front of it. Empty if it is not annotated."""
+        name = video_name(path)
+        return next((each for each in (name, name.removeprefix("v_")) if each in self.videos), "")
 
-    def evaluate(self, moments: Sequence[Moments]) -> dict[str, float]:
-        """The figures of these videos, see `evaluate_detection` and `evaluate_retrieval`; other annotated videos do not
-        count.
+    def annotated(self, paths: Sequence[VideoPath]) -> list[VideoPath]:
+        """The videos that are annotated.
 
         Raises:
-            ValueError: none of the videos is annotated.
+            ValueError: there is none.
         """
-        found = {name: each.segments for each in moments if (name := self.name_of(each))}
-        if not found:
-            given, known = ", ".join(video_name(each.path) for each in moments[:3]), ", ".join([*self.videos][:3])
-            raise ValueError(
-                f"no video ({given}) is annotated (as are {known}); files bear the names of the annotations"
-            )
+        if kept := [path for path in paths if self.name_of(path)]:
+            return kept
+        given, known = ", ".join(map(video_name, paths[:3])), ", ".join([*self.videos][:3])
+        raise ValueError(f"no video ({given}) is annotated (as are {known}); files bear the names of the annotations")
+
+    def queries(self, path: VideoPath) -> tuple[str, ...]:
+        """What is searched for in an annotated video; none for detection."""
+        return () if self.ious else tuple(dict.fromkeys(each.label for each in self.videos[self.name_of(path)]))
+
+    def evaluate(self, moments: Sequence[Moments]) -> dict[str, float]:
+        """The figures of annotated videos, see `evaluate_detection` and `evaluate_retrieval`. Others that are annotated
+        do not count."""
+        found = {self.name_of(each.path): each.segments for each in moments}
         truth = {name: self.videos[name] for name in found}
         return evaluate_detection(truth, found, self.ious) if self.ious else evaluate_retrieval(truth, found)
 

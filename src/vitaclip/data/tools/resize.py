@@ -94,18 +94,27 @@ def resize_video(source: Path, target: Path, config: ResizeConfig) -> None:
     Raises:
         VideoError: the source cannot be read.
     """
+    with open_container(source, DEFAULT_LIMITS, probe=False) as container:
+        video = Video(source, container, DEFAULT_LIMITS, "stored")
+        write_pictures(target, video.play(), video.fps, config)
+
+
+def write_pictures(target: Path, pictures: Iterator[Picture], fps: float, config: ResizeConfig) -> None:
+    """Write pictures as H.264 in mp4, the first at time 0. The file appears complete or not at all.
+
+    Raises:
+        VideoError: there is no picture.
+    """
     with (
-        open_container(source, DEFAULT_LIMITS, probe=False) as container,
         atomic_write(target) as temporary,
         av.open(f"file:{temporary.absolute()}", "w", format="mp4") as output,
     ):
-        video = Video(source, container, DEFAULT_LIMITS, "stored")
-        stream = output.add_stream("libx264", rate=Fraction(video.fps).limit_denominator(1001))
+        stream = output.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001))
         context = stream.codec_context
         assert isinstance(stream, VideoStream)
         assert isinstance(context, VideoCodecContext)
         start, last = None, -1
-        for picture in video.play():
+        for picture in pictures:
             if start is None:
                 start = picture.time or Fraction(0)
                 _prepare(context, picture, config)
@@ -117,7 +126,7 @@ def resize_video(source: Path, target: Path, config: ResizeConfig) -> None:
             frame.pts, frame.time_base = last, _TICK
             output.mux(stream.encode(frame))
         if start is None:
-            raise VideoError(f"{source} holds no frame that can be decoded: copy it again or leave it out")
+            raise VideoError(f"{target}: no frame of its source can be decoded; copy that again or leave it out")
         output.mux(stream.encode())
 
 
