@@ -23,8 +23,7 @@ from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.evaluation.decision import DecisionResult
 from vitaclip.evaluation.evaluation import Evaluated
 from vitaclip.evaluation.metrics import Scores, summarize
-from vitaclip.evaluation.protocol_lists import EvalPart
-from vitaclip.evaluation.protocol_run import PartResult
+from vitaclip.evaluation.protocol_run import EvalPart, PartResult
 from vitaclip.report import write_report
 from vitaclip.report.confusion import MAX_NAMED_CLASSES, confusion_chart
 from vitaclip.report.html import MAX_CLIPS, misnamed_clips, summarize_classes

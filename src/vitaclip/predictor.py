@@ -163,7 +163,6 @@ class Predictor:
         'the learned context, shared by all names'
         """
         names = check_class_names(names, "set_classes")
-        refuse_text(templates, "templates")
         with self.encoder.autocast():
             self._texts = encode_classes(self.model, names, templates)
         return self._texts

@@ -11,7 +11,7 @@ import pytest
 from small_world import NAMES, Refusal
 from vitaclip.cli import main
 from vitaclip.evaluation.protocol import load_protocol
-from vitaclip.evaluation.protocol_lists import TRAIN_LIST_FILE, read_parts
+from vitaclip.evaluation.protocol_run import TRAIN_LIST_FILE, read_parts
 
 
 def write_protocol(folder: Path, lists: dict[str, list[tuple[Path, str]]], parts: str, more: str = "") -> list[str]:

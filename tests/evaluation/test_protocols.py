@@ -20,7 +20,7 @@ from vitaclip.cli import main
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.sampling import frame_sampling
 from vitaclip.evaluation.protocol import PROTOCOLS, load_protocol
-from vitaclip.evaluation.protocol_lists import TRAIN_LIST_FILE
+from vitaclip.evaluation.protocol_run import TRAIN_LIST_FILE
 from vitaclip.model import VideoModel
 
 

@@ -20,8 +20,15 @@ from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.evaluation.evaluation import Evaluator, read_test_videos
 from vitaclip.evaluation.predictions import check_table_file, write_predictions
 from vitaclip.evaluation.protocol import Protocol, check_models, fill, load_protocol
-from vitaclip.evaluation.protocol_lists import EvalPart, list_part, read_parts
-from vitaclip.evaluation.protocol_run import PartResult, ProtocolResult, score_parts, summarize_parts
+from vitaclip.evaluation.protocol_run import (
+    EvalPart,
+    PartResult,
+    ProtocolResult,
+    list_part,
+    read_parts,
+    score_parts,
+    summarize_parts,
+)
 from vitaclip.files import check_place, write_json
 from vitaclip.model import VideoModel
 from vitaclip.report import check_report_folder, write_report

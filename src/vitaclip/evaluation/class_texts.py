@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vitaclip.files import sha256_of_lines
 from vitaclip.model import VideoModel
+from vitaclip.names import refuse_text
 
 
 @dataclass(frozen=True)
@@ -47,13 +48,14 @@ def encode_classes(
     Args:
         model: holds the text tower and what was learned.
         names: what the classes are called.
-        templates: texts with one `{}` each, in place of what the model has learned. None: see `resolve_templates`.
+        templates: texts with one `{}` each, in place of what the model has learned; none: see `resolve_templates`.
         texts: what stands for each name in a text. None: the names.
         features: what `model.encode_text` gave for these texts and templates, where that is known already.
 
     Raises:
         ValueError: for names that the text tower cannot take.
     """
+    refuse_text(templates, "templates")
     texts = tuple(names if texts is None else texts)
     chosen, note = resolve_templates(model, texts, templates)
     features = model.encode_text(texts, chosen or None) if features is None else features

@@ -20,6 +20,7 @@ from vitaclip.evaluation.scoring import Aggregation, fuse_views
 from vitaclip.files import write_json
 from vitaclip.model import VideoModel
 from vitaclip.settings import FLAG, Config, bounds, from_dict, require
+from vitaclip.strings import counted
 from vitaclip.untrusted import read_json
 
 NONE_OF_THESE = "none of these"
@@ -158,9 +159,9 @@ class Decider:
         self.background = make_background(model, texts) if asked else None
         self.note = self.background.note if self.background else ""
         self.rejects = asked and (self.background is not None or self.calibration is not None)
-        if config.reject and not self.rejects:
+        if (config.reject or len(texts.names) == 1) and not self.rejects:
             raise ValueError(
-                f"reject: the head {model.head.name!r} can read no text beside these {len(texts.names)} candidates that"
+                f"the head {model.head.name!r} can read no text beside {counted(len(texts.names), 'candidate')} that"
                 " could stand for other videos; give templates, more candidates, or a calibration"
             )
         if self.calibration is None:

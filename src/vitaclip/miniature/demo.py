@@ -21,8 +21,7 @@ from vitaclip.data.lists.video_list import VideoList
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.evaluation.metrics import Scores, top_k_accuracy
-from vitaclip.evaluation.protocol_lists import list_part
-from vitaclip.evaluation.protocol_run import PartResult, StartProgress
+from vitaclip.evaluation.protocol_run import PartResult, StartProgress, list_part
 from vitaclip.figures import ACCENT, drawing, to_svg
 from vitaclip.files import write_json, write_text
 from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, split_classes, write_videos

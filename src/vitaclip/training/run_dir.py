@@ -8,7 +8,7 @@ from filelock import FileLock, Timeout
 
 from vitaclip.data.lists.selection import as_fraction, list_text
 from vitaclip.data.lists.video_list import VideoList
-from vitaclip.evaluation.protocol_lists import TRAIN_LIST_FILE
+from vitaclip.evaluation.protocol_run import TRAIN_LIST_FILE
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text
 from vitaclip.saving.model_folder import MODEL_FOLDER, check_folder
 from vitaclip.settings import to_dict
