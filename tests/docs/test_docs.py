@@ -31,6 +31,12 @@ def test_stale_table_is_noticed() -> None:
         docs_tables.render_page("<!-- table: x -->\n<!-- end -->\n")
 
 
+def test_readme_has_a_line_for_every_folder() -> None:
+    tree = PAGES["README.md"].split("```\nsrc/vitaclip/\n")[1].split("```")[0]
+    listed = re.findall(r"^  (\w+)/ ", tree, re.MULTILINE)
+    assert sorted(listed) == sorted(folder.parent.name for folder in ROOT.glob("src/vitaclip/*/__init__.py"))
+
+
 def test_every_setting_named_exists() -> None:
     known = {path for path, _, _ in docs_tables.settings(TrainConfig())}
     known |= {path.rpartition(".")[0] for path in known} | {path.split(".")[0] for path in known}
