@@ -59,11 +59,12 @@ def plan_windows(source: VideoSource, config: MomentsConfig, num_frames: int) ->
     Raises:
         ValueError: the stride is longer than the video.
 
+    >>> from pathlib import Path
     >>> from vitaclip.data.reading.decode import open_video
     >>> with open_video(Path("video.mp4")) as video:
     ...     windows = plan_windows(video, MomentsConfig(lengths_s=(0.5, 1.0)), 2)
     >>> windows.numbers.tolist(), windows.spans, windows.starts.tolist()
-    ([1, 4, 7, 10, 13, 15], (2, 4), [0, 1, 0, 2, 1, 3, 2, 4])
+    ([1, 4, 7, 10, 13, 15], (2, 4), [0, 1, 2, 0, 3, 1, 4, 2])
     """
     times, frame_s = source.times, 1 / source.fps
     duration = float(times[-1]) + frame_s
