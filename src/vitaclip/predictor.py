@@ -325,7 +325,7 @@ class Predictor:
             ValueError: for an empty query, one that is too long or another that the text tower cannot take, a stride
                 beyond the video, no classes, or no readable video at all (then a `VideoError`).
 
-        >>> found = Predictor("miniature").moments("video.mp4", MomentsConfig(lengths_s=(1, 2)), queries=["a red heart"])
+        >>> found = Predictor("miniature").moments("video.mp4", MomentsConfig(lengths_s=(1,)), queries=["a red heart"])
         >>> [each.label for each in found.segments]
         ['a red heart']
         """
