@@ -25,6 +25,7 @@ from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.loading.loader import stream_videos
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.given import as_given
+from vitaclip.data.reading.live import LiveVideo, is_live
 from vitaclip.data.reading.member import ShardMember, VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.class_texts import ClassTexts, encode_classes
@@ -40,7 +41,8 @@ from vitaclip.runtime import RuntimeConfig, describe_computed, pick_device
 from vitaclip.settings import to_dict
 
 Video = str | VideoPath | bytes | IO[bytes] | np.ndarray | Tensor | Sequence[Image.Image]
-"""A path, an address, bytes, a file opened in binary mode, frames (T, H, W, 3) or (T, 3, H, W) in uint8, or images."""
+"""A path, an address, a stream or camera (`rtsp://...`, `camera:0`), bytes, a file opened in binary mode, frames
+(T, H, W, 3) or (T, 3, H, W) in uint8, or images."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +207,7 @@ class Predictor:
 
     def load(self, video: Video) -> Tensor:
         """The views of a video, uint8 (V, T, 3, H, W); the crops of the first clip come first."""
-        return self.reader.read(_find(video))
+        return self.reader.read(self._find(video))
 
     def encode(self, video: Video) -> Tensor:
         """Embed the views of a video: (V, ...) float32 on the CPU, one of unit length for most models.
@@ -231,7 +233,7 @@ class Predictor:
         'video'
         """
         _ = self.decider  # first: without candidates no video is opened
-        found = _find(video)
+        found = self._find(video)
         loaded = self.reader.load(found)
         return self._prediction(found, self.encode_views(loaded.views)[None], top_k, loaded.note)
 
@@ -345,7 +347,7 @@ class Predictor:
         }
         about |= {"texts": [each.sha256() for each in texts], "decision": to_dict(decision)}
         return find_moments(
-            _find(video),
+            self._find(video),
             self.reader,
             self.encoder,
             deciders,
@@ -373,7 +375,7 @@ class Predictor:
         def paths() -> Iterator[VideoPath]:
             for number, video in enumerate(videos):
                 try:
-                    ahead.append(_find(video, f"video {number}"))
+                    ahead.append(self._find(video, f"video {number}"))
                 except VideoError:  # of a tar file without this member; its reader says so
                     ahead.append(Path(str(video)))
                 yield ahead[-1]
@@ -395,6 +397,11 @@ class Predictor:
                     yield ahead.popleft(), each, np.empty((0, 2)), ""
                 else:
                     yield ahead.popleft(), next(features), each.places, each.note
+
+    def _find(self, video: Video, name: str = "video") -> VideoPath:
+        if isinstance(video, str) and is_live(video):
+            return LiveVideo(video, self.data.live_seconds)
+        return to_video_path(video if isinstance(video, ShardMember) else as_given(video, name))
 
     def _prediction(self, path: VideoPath, features: Tensor, top_k: int, note: str = "") -> Prediction:
         """The answer for one video, from its features (1, V, ...)."""
@@ -434,7 +441,3 @@ def embed(
     predictor = Predictor(model, views=views, runtime=runtime, data=data)
     given = find_videos([videos]) if isinstance(videos, str | Path) else videos
     return Embeddings.collect(predictor.embed(given, window_seconds), predictor.provenance(window_seconds))
-
-
-def _find(video: Video, name: str = "video") -> VideoPath:
-    return to_video_path(video if isinstance(video, ShardMember) else as_given(video, name))

@@ -16,6 +16,7 @@ from vitaclip.cli.screen import terminal
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.lists.sources import find_videos, read_videos
+from vitaclip.data.reading.live import LiveVideo, is_live
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
@@ -27,7 +28,15 @@ PLAIN_CLIP = (
     " scenes and hardly any motion; `vitaclip train` makes a model that does"
 )
 _LISTS = (".csv", ".txt", ".tsv", ".jsonl")
-DATA_SETTINGS = ("classes", "workers", "time_limit_seconds", "limits", "pixel_aspect", "eval_batch_size")
+DATA_SETTINGS = (
+    "classes",
+    "workers",
+    "time_limit_seconds",
+    "live_seconds",
+    "limits",
+    "pixel_aspect",
+    "eval_batch_size",
+)
 """Settings of `DataConfig` that every command has which uses a model."""
 
 
@@ -117,7 +126,8 @@ class VideosCommand(ModelCommand):
 
     videos: tuple[str, ...] = argument(positional=True, nargs="+")
     """Video files, folders that are searched for them, patterns such as "clips/*.mp4", lists as `vitaclip eval` takes
-    them, addresses, or - for paths on standard input; a run may come first."""
+    them, addresses (https, or a stream such as rtsp://...), a camera (0), or - for paths on standard input; a run may
+    come first."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -137,7 +147,8 @@ class VideosCommand(ModelCommand):
         Raises:
             ValueError: if there is none.
         """
-        paths = [path for word in self.videos for path in _find_videos(word)]
+        live = {word: LiveVideo(word, self.data.live_seconds) for word in self.videos if is_live(word)}
+        paths = [path for word in self.videos for path in ([live[word]] if word in live else _find_videos(word))]
         if not any(not isinstance(path, Path) or path.exists() for path in paths):
             raise ValueError(f"{paths[0]}: does not exist; name video files, or folders of them")
         return paths

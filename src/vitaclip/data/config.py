@@ -117,6 +117,8 @@ class DataConfig(Config):
     time_limit_seconds: NonNegativeFloat = 120.0
     """A video that takes longer cannot be read; the process that reads it is killed and replaced, also when the codec
     hangs. With `workers` 0 nothing can interrupt a codec, and the limit does not hold. 0: none."""
+    live_seconds: PositiveFloat = 10.0
+    """How long a stream or a camera is recorded; the default holds two clips of 8 frames, 16 apart, at 25 a second."""
     limits: VideoLimits = field(default_factory=VideoLimits)
     """What a video may be at most."""
     pixel_aspect: PixelAspect = "display"

@@ -1,9 +1,9 @@
 """Opening a video file and choosing its stream.
 
-This is the one place where FFmpeg is given something to read. It never gets a name: a file is an open descriptor, a
-member of a tar file or a video in memory is bytes that come through Python. So no name can be taken for a protocol, a
-pattern or a time, and formats whose content names other files or addresses (playlists, SDP, lists of files, devices)
-are not among the known.
+This is where FFmpeg is given something to read; streams and cameras alone come in elsewhere (`live`). It never gets a
+name: a file is an open descriptor, a member of a tar file or a video in memory is bytes that come through Python. So no
+name can be taken for a protocol, a pattern or a time, and formats whose content names other files or addresses
+(playlists, SDP, lists of files, devices) are not among the known.
 """
 
 import os

@@ -1,0 +1,118 @@
+"""Streams that servers of the test send: what is recorded of them is predicted as one video."""
+
+import re
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+
+from video_files import decode_all, write_video
+from vitaclip.data.lists.sources import find_videos
+from vitaclip.data.lists.video_list import read_list
+from vitaclip.data.reading import live
+from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.decode import open_video
+from vitaclip.data.reading.live import LiveVideo, is_live
+
+SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
+
+
+@contextmanager
+def server(answer: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Answers one connection; gives its port."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            try:
+                connection, _ = listening.accept()
+                with connection:
+                    answer(connection)
+            except OSError:
+                pass  # the other end had enough
+
+        thread = Thread(target=serve, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+    thread.join(10)
+
+
+def send_rtsp(connection: socket.socket, stream: bytes) -> None:
+    """A camera by RFC 2326 that sends a transport stream as RFC 2250 has it, interleaved with the answers."""
+    requests = connection.makefile("rb")
+    while line := requests.readline().decode():
+        method, headers = line.split()[0], dict[str, str]()
+        while (header := requests.readline().decode().strip()) != "":
+            name, _, value = header.partition(":")
+            headers[name.lower()] = value.strip()
+        body = SDP if method == "DESCRIBE" else ""
+        extra = {
+            "DESCRIBE": f"Content-Type: application/sdp\r\nContent-Length: {len(body)}\r\n",
+            "SETUP": "Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n",
+        }.get(method, "")
+        start = f"RTSP/1.0 200 OK\r\nCSeq: {headers['cseq']}\r\nSession: 1\r\nPublic: DESCRIBE, SETUP, PLAY\r\n"
+        connection.sendall(f"{start}{extra}\r\n{body}".encode())
+        if method == "PLAY":
+            for number, place in enumerate(range(0, len(stream), 7 * 188)):
+                packet = struct.pack(">BBHII", 0x80, 33, number & 0xFFFF, number, 1) + stream[place : place + 7 * 188]
+                connection.sendall(b"$\0" + struct.pack(">H", len(packet)) + packet)
+            return
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "rtsp"])
+def test_stream_is_recorded_as_one_video(scheme: str, tmp_path: Path) -> None:
+    stream = write_video(tmp_path / "x.ts", frames=60)
+    content = stream.read_bytes()
+
+    def answer(connection: socket.socket) -> None:
+        if scheme == "rtsp":
+            send_rtsp(connection, content)
+        else:
+            connection.sendall(content)
+
+    with server(answer) as port, open_video(LiveVideo(f"{scheme}://127.0.0.1:{port}/x", 1.0)) as video:
+        assert 24 <= video.num_frames <= 31  # of 60: a second of them
+        frames = video.frames([0, 10, 20]).permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(frames, decode_all(stream)[[0, 10, 20]])
+
+
+def test_camera_is_recorded_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a format of FFmpeg that opens a file in place of a device: there is no camera here."""
+    write_video(tmp_path / "7.ts", frames=60)
+    monkeypatch.setattr(live, "_V4L2", ("mpegts", f"{tmp_path}/{{}}.ts"))
+    with open_video(LiveVideo("camera:7", 1.0)) as video:
+        assert 24 <= video.num_frames <= 31  # of 60: a second of them
+    monkeypatch.setattr(live, "_V4L2", ("no_such_format", "{}"))
+    with pytest.raises(VideoError, match=r"camera:7 cannot be read as a video \(this build of PyAV lacks no_such_form"):
+        open_video(LiveVideo("camera:7")).__enter__()
+
+
+def test_dead_addresses_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live, "_SECONDS_OF_SILENCE", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        for scheme in ("rtsp", "tcp"):
+            with pytest.raises(VideoError, match=rf"{scheme}://127\.0\.0\.1:{port}/x cannot be read as a video \(.+\)"):
+                open_video(LiveVideo(f"{scheme}://127.0.0.1:{port}/x")).__enter__()
+    with pytest.raises(VideoError, match="cannot be read as a video") as caught:
+        open_video(LiveVideo(f"rtsp://127.0.0.1:{port}/x")).__enter__()
+    assert "\n" not in str(caught.value)
+
+
+def test_no_content_of_a_file_leads_to_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert is_live("rtsp://host/1")
+    assert is_live("0")
+    assert is_live("camera:12")
+    Path("0").touch()
+    assert not any(map(is_live, ("0", "clip.mp4", "https://host/a.mp4", "file:///x", "concat:a|b", "camera:x")))
+    (tmp_path / "list.csv").write_text("rtsp://host/1,0\ncamera:0,0\n")
+    assert all(isinstance(each.path, Path) for each in read_list(tmp_path / "list.csv").samples)
+    assert all(isinstance(path, Path) for path in find_videos(["rtsp://host/1", "camera:0"]))
+    (tmp_path / "x.mp4").write_text("#EXTM3U\nrtsp://host/1\n")
+    with pytest.raises(VideoError, match=re.escape("x.mp4 cannot be read as a video")):
+        open_video(tmp_path / "x.mp4").__enter__()
