@@ -19,7 +19,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
 from tokenizer_peers import LENGTH, Family, english, families, five_languages, hostile
-from vitaclip.backbones.vocabulary_files import read_vocabulary
+from vitaclip.backbones.tokenizer import read_vocabulary
 
 
 def main() -> None:

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.backbones.bpe import WORD_END, bpe_of_merges
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone, fingerprint
+from vitaclip.backbones.vocabulary import WORD_END, bpe_of_merges
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 

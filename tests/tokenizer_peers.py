@@ -20,8 +20,7 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from reference_clip import VOCABULARY_FILE, reference_tokenizer
 from vitaclip.backbones.config import TextLayoutConfig
-from vitaclip.backbones.tokenizer import Tokenizer
-from vitaclip.backbones.vocabulary_files import read_vocabulary
+from vitaclip.backbones.tokenizer import Tokenizer, read_vocabulary
 from vitaclip.catalog import dataset_names, load_dataset_classes
 
 LENGTH = 192

@@ -18,10 +18,10 @@ from torch.nn.functional import normalize
 
 from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import TextConfig
-from vitaclip.backbones.families import architecture, pe
+from vitaclip.backbones.families import family, pe
 from vitaclip.backbones.families.family import CLIPWeights
-from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.hub import find_weights
+from vitaclip.backbones.loading import read_clip
 from vitaclip.backbones.reading import open_state
 
 CASES = Path(__file__).parent / "towers"
@@ -40,7 +40,7 @@ def read_tower(folder: Path) -> CLIPWeights:
 
 def toy_heads(vision: int, text: int) -> AbstractContextManager[object]:
     """While it is open, the heads of the one model that is read, which its weights do not tell, are these."""
-    return patch.object(architecture, "_heads", side_effect=(vision, text))
+    return patch.object(family, "_heads", side_effect=(vision, text))
 
 
 def feature_places(ids: Tensor, text: TextConfig) -> Tensor:

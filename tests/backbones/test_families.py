@@ -13,14 +13,13 @@ import peers
 from tiny import all_kinds, tiny_backbone, tiny_tokenizer
 from tower_case import CASES, feature_places, read_tower, tower_errors
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.families.architecture import read_architecture
+from vitaclip.backbones.families.family import read_architecture
 from vitaclip.backbones.families.longclip import TABLE as LONGCLIP
 from vitaclip.backbones.families.timm import VISION
-from vitaclip.backbones.formats import read_clip
 from vitaclip.backbones.known import KnownBackbone, known_backbones, licence_notice
-from vitaclip.backbones.loading import Backbone, load_backbone, save_backbone
+from vitaclip.backbones.loading import Backbone, load_backbone, read_clip, save_backbone
 from vitaclip.backbones.reading import StateFile
-from vitaclip.backbones.rope import rotations
+from vitaclip.backbones.transformer import rotations
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 

@@ -22,11 +22,11 @@ from fake_hub import hub
 from tokenizer_peers import learn_pieces
 from tower_case import CASES
 from vitaclip.backbones import CLIP
-from vitaclip.backbones.bpe import bpe_of_merges
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.families import openai, pe, timm
 from vitaclip.backbones.families.open_clip import with_options
 from vitaclip.backbones.families.table import Row, to_theirs
+from vitaclip.backbones.vocabulary import bpe_of_merges
 
 SIZES = {"width": 64, "depth": 2, "heads": 1}
 TEXT = {"width": 64, "layers": 2, "heads": 1, "context_length": 20, "vocab_size": 1800}

@@ -10,7 +10,7 @@ from tiny import tiny_backbone
 from tokenizer_peers import LENGTH, Family, english, families, five_languages, hostile
 from vitaclip.backbones.config import TextConfig, TextLayoutConfig
 from vitaclip.backbones.loading import find_tokenizer, save_backbone
-from vitaclip.backbones.vocabulary_files import read_vocabulary
+from vitaclip.backbones.tokenizer import read_vocabulary
 from vitaclip.parts.heads.learned_text import LearnedTextConfig, lay_out
 
 NAMES = (

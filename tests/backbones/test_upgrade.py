@@ -13,7 +13,7 @@ from small_world import NAMES, changed, train_config, train_until
 from tiny import learned_text
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.model import VideoModel
-from vitaclip.saving.upgrade import upgrade_model_config
+from vitaclip.saving.model_folder import upgrade_model_config
 from vitaclip.training.checkpoint import Checkpoint, CheckpointStore
 from vitaclip.training.trainer import Trainer
 

@@ -15,8 +15,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from vitaclip.explain.attention import ClsAttention, label_and_color
-from vitaclip.explain.explanation import Candidate, Explanation, Neighbour
-from vitaclip.explain.occlusion import Occlusion
+from vitaclip.explain.explanation import Candidate, Explanation, Neighbour, Occlusion
 from vitaclip.explain.picture import draw_explanation, overlay_heat
 from vitaclip.figures import to_png
 

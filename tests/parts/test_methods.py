@@ -9,8 +9,7 @@ from torch import Tensor, nn
 
 from small_world import NAMES
 from tiny import learned_text, parameter_of, tiny_backbone, tiny_model
-from vitaclip.backbones.pooling import QueryAttention
-from vitaclip.backbones.vision import Trace
+from vitaclip.backbones.vision import QueryAttention, Trace
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.video_read import VideoReadHead

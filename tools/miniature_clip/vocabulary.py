@@ -7,8 +7,8 @@ import numpy as np
 from tokenizers import models, trainers
 
 from miniature_clip import captions
-from vitaclip.backbones.bpe import WORD_END, bpe_of_merges, lay_out_bpe
 from vitaclip.backbones.tokenizer import Tokenizer
+from vitaclip.backbones.vocabulary import WORD_END, bpe_of_merges, lay_out_bpe
 from vitaclip.miniature import world
 
 # More merges than the captions hold: training stops by itself when every word is one token.

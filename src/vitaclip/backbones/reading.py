@@ -16,8 +16,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from vitaclip.backbones.archive import TorchArchive
-from vitaclip.backbones.pickles import DTYPES, StoredTensor
+from vitaclip.backbones.archive import DTYPES, StoredTensor, TorchArchive
 from vitaclip.untrusted import read_json, reading
 
 ZIP_START = b"PK\x03\x04"

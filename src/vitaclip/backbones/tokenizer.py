@@ -1,23 +1,101 @@
-"""Texts as token ids: cleaned as their text tower was trained, cut into tokens, laid out as the tower takes them.
+"""Texts as token ids: cleaned as their text tower was trained, cut into tokens, laid out as the tower takes them; and
+the files that vocabularies come in, whose content decides which kind one is, not the name.
 
 Axes: K texts, L tokens.
 """
 
+import gzip
+import io
 import string
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import tokenizers
 import torch
-from tokenizers import normalizers
+from tokenizers import models, normalizers
 from torch import Tensor
 
-from vitaclip.backbones.bpe import CLIP_MERGES, END, START
 from vitaclip.backbones.config import TextLayoutConfig
-from vitaclip.backbones.vocabulary import Vocabulary
-from vitaclip.backbones.vocabulary_files import read_vocabulary
+from vitaclip.backbones.sentencepiece import read_sentencepiece
+from vitaclip.backbones.vocabulary import (
+    CLIP_MERGES,
+    END,
+    START,
+    WORD_END,
+    Vocabulary,
+    clip_vocabulary,
+    library_errors,
+    read_merges,
+)
 from vitaclip.names import clean_text, quoted
+from vitaclip.untrusted import read_bytes, reading
+
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "spiece.model",
+    "tokenizer.model",
+    "sentencepiece.bpe.model",
+    "bpe_simple_vocab_16e6.txt.gz",
+    "merges.txt",
+)
+"""The names that a vocabulary has in a folder; the first that is there is read."""
+MAX_BYTES = 128 * 2**20
+"""The largest file that is read, unpacked too. SigLIP 2's tokenizer.json has 34 MB."""
+MAX_VALUES = 8_000_000
+"""The most commas or lines in a file, since a value in JSON takes fifty bytes of memory; XLM-V's has 3.6 million."""
+REMEDY = "copy it again, or take tokenizer.json or spiece.model from where the weights come from"
+
+
+def read_vocabulary(path: str | Path) -> Vocabulary:
+    """Read a `tokenizer.json`, a model of sentencepiece, or CLIP's merges (OpenAI's `bpe_simple_vocab_16e6.txt.gz`, or
+    a `merges.txt`).
+
+    Raises:
+        ValueError: if it is none of these, damaged, or too large.
+        OSError: if the operating system refuses.
+    """
+    with reading(path, REMEDY):
+        data = read_bytes(path, MAX_BYTES)
+        try:
+            with library_errors():
+                return _read(data)
+        except ValueError as error:
+            raise ValueError(f"{path}: no tokenizer that can be read ({error!s:.200}); {REMEDY}") from error
+
+
+def _read(data: bytes) -> Vocabulary:
+    if data.startswith(b"\x1f\x8b"):
+        data = _unpack(data)
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if max(data.count(b","), data.count(b"\n")) > MAX_VALUES:
+        raise ValueError(f"it holds more than {MAX_VALUES:,} values")
+    if data.lstrip()[:1] == b"{":
+        return _read_json(data)
+    if b"#version" in data[:100]:
+        return read_merges(data.decode().replace("\r\n", "\n"))
+    return read_sentencepiece(data)
+
+
+def _read_json(data: bytes) -> Vocabulary:
+    library = tokenizers.Tokenizer.from_str(data.decode())
+    library.no_padding()
+    library.no_truncation()
+    if isinstance(library.model, models.BPE):
+        library.model.dropout = None
+        if library.model.end_of_word_suffix == WORD_END:
+            return clip_vocabulary(library.model)
+    return Vocabulary(library, str, "tokenizer.json", lambda: data)
+
+
+def _unpack(data: bytes) -> bytes:
+    with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
+        unpacked = packed.read(MAX_BYTES + 1)
+    if len(unpacked) > MAX_BYTES:
+        raise ValueError(f"larger than {MAX_BYTES // 2**20} MiB")
+    return unpacked
+
 
 _NO_PUNCTUATION = str.maketrans("_", " ", string.punctuation.replace("_", ""))
 CLEANING: dict[str, Callable[[str], str]] = {

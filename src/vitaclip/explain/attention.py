@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vitaclip.backbones.rope import rotations
-from vitaclip.backbones.transformer import Attention
+from vitaclip.backbones.transformer import Attention, rotations
 from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.model import VideoModel
 from vitaclip.parts.registry import context_look

@@ -17,7 +17,7 @@ from torch.optim import AdamW
 
 from vitaclip.files import remove_leftovers, write_safetensors
 from vitaclip.model import VideoModel
-from vitaclip.saving.upgrade import upgrade_names
+from vitaclip.saving.model_folder import upgrade_names
 from vitaclip.training.optim import EMA
 from vitaclip.untrusted import reading
 

@@ -8,7 +8,7 @@ from typing import Any
 from vitaclip.data.labels import format_labels
 from vitaclip.data.lists.video_list import VideoList
 from vitaclip.parts.config import ModelConfig
-from vitaclip.saving.upgrade import upgrade_model_config
+from vitaclip.saving.model_folder import upgrade_model_config
 from vitaclip.settings import from_dict, to_dict
 from vitaclip.training.config import TrainConfig
 

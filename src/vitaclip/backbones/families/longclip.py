@@ -7,8 +7,7 @@ from torch import Tensor
 
 from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families import openai
-from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CLIPWeights, register_family
+from vitaclip.backbones.families.family import CLIPWeights, read_architecture, register_family
 from vitaclip.backbones.families.table import Row, without
 
 KEY = "positional_embedding_res"

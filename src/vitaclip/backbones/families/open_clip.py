@@ -6,8 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vitaclip.backbones.config import Activation
-from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CLIPWeights, register_family
+from vitaclip.backbones.families.family import CLIPWeights, read_architecture, register_family
 from vitaclip.backbones.families.open_clip_config import read_config, read_settings
 from vitaclip.backbones.families.openai import TABLE, convert
 from vitaclip.backbones.families.table import Row, optional, same, transposed, without

@@ -9,8 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from vitaclip.backbones.config import CLIPConfig, TextLayoutConfig
-from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
-from vitaclip.backbones.families.family import read_config_file
+from vitaclip.backbones.families.family import HEAD_WIDTH, read_architecture, read_config_file
 from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE, open_clip_pixels
 from vitaclip.untrusted import read_yaml
 

@@ -5,8 +5,7 @@ from pathlib import Path
 from torch import Tensor
 
 from vitaclip.backbones.config import Activation, CLIPConfig, upgrade_config
-from vitaclip.backbones.families.architecture import read_shapes
-from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
+from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, read_shapes, register_family
 from vitaclip.settings import from_dict, to_dict
 from vitaclip.untrusted import reading
 

@@ -6,8 +6,7 @@ from torch import Tensor
 
 from vitaclip.backbones.config import Activation, PixelConfig
 from vitaclip.backbones.families import openai
-from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CLIPWeights, register_family
+from vitaclip.backbones.families.family import CLIPWeights, read_architecture, register_family
 from vitaclip.backbones.families.table import optional, reshaped, same, single_query
 
 KEY = "visual.attn_pool.probe"

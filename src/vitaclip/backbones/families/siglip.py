@@ -7,8 +7,13 @@ from torch import Tensor
 
 from vitaclip.backbones.config import Activation, PixelConfig, TextLayoutConfig
 from vitaclip.backbones.families import transformers
-from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
+from vitaclip.backbones.families.family import (
+    CONFIG_FILE,
+    CLIPWeights,
+    read_architecture,
+    read_config_file,
+    register_family,
+)
 from vitaclip.backbones.families.table import Row, reshaped, same, single_query, to_ours, transposed, without
 from vitaclip.backbones.families.transformers_common import IGNORABLE, read_tower
 from vitaclip.backbones.pixels import transformers_pixels

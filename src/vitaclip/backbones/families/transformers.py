@@ -7,8 +7,13 @@ from typing import Any
 from torch import Tensor
 
 from vitaclip.backbones.config import Activation, CLIPConfig, PixelConfig, TextLayoutConfig
-from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, read_config_file, register_family
+from vitaclip.backbones.families.family import (
+    CONFIG_FILE,
+    CLIPWeights,
+    read_architecture,
+    read_config_file,
+    register_family,
+)
 from vitaclip.backbones.families.table import layer, same, to_ours, transposed
 from vitaclip.backbones.families.transformers_common import IGNORABLE, blocks, read_tower
 from vitaclip.backbones.pixels import transformers_pixels

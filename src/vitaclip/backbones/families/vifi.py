@@ -6,8 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from vitaclip.backbones.families import openai
-from vitaclip.backbones.families.architecture import read_architecture
-from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
+from vitaclip.backbones.families.family import CLIPWeights, Trained, read_architecture, register_family
 from vitaclip.backbones.families.table import Row, renamed, same, shared, split_parts, to_ours, without
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from vitaclip.backbones import Tokenizer
 from vitaclip.backbones.config import Activation, CLIPConfig, TextConfig, VisionConfig
-from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
-from vitaclip.backbones.families.family import CLIPWeights, Trained, register_family
+from vitaclip.backbones.families.family import HEAD_WIDTH, CLIPWeights, Trained, read_architecture, register_family
 from vitaclip.backbones.families.openai import blocks
 from vitaclip.backbones.families.table import Row, depth, fused, leading_axis, same, to_ours, to_theirs
 from vitaclip.names import in_words

@@ -12,8 +12,15 @@ from torch import Tensor
 
 from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families import openai, transformers, transformers_common
-from vitaclip.backbones.families.architecture import HEAD_WIDTH, read_architecture
-from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, Trained, read_config_file, register_family
+from vitaclip.backbones.families.family import (
+    CONFIG_FILE,
+    HEAD_WIDTH,
+    CLIPWeights,
+    Trained,
+    read_architecture,
+    read_config_file,
+    register_family,
+)
 from vitaclip.backbones.families.table import (
     depth,
     fused,

@@ -13,10 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import VisionConfig
-from vitaclip.backbones.pooling import QueryAttention
-from vitaclip.backbones.rope import rotations
-from vitaclip.backbones.transformer import quick_gelu
-from vitaclip.backbones.vision import Trace, VisionTower
+from vitaclip.backbones.transformer import quick_gelu, rotations
+from vitaclip.backbones.vision import QueryAttention, Trace, VisionTower
 from vitaclip.parts.contract import DropoutMasks, Pool, Reads, count_heads, drop, interpolate_frames
 from vitaclip.parts.registry import register
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat, PositiveInt, bounds
