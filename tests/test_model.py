@@ -1,5 +1,6 @@
 """The model against a plain restatement of the method, and what must hold whatever the settings."""
 
+import warnings
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,18 @@ def test_many_names_are_encoded_part_by_part(templates: list[str] | None, monkey
         monkeypatch.setattr("vitaclip.model.TEXTS_AT_ONCE", 16)
         torch.testing.assert_close(model.encode_text(names, templates), whole)
     assert sizes == [40, 16, 16, 8]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_words_that_a_small_world_lacks_are_warned_of(training: bool) -> None:
+    model = VideoModel.from_pretrained("miniature").train(training)
+    with pytest.warns(
+        UserWarning, match="never read 'opening', 'door': what it answers for names with them"
+    ):
+        model.encode_text(["opening a door"])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.encode_text(["blue key growing"])
 
 
 def test_per_class_context_refuses_other_names() -> None:
