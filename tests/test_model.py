@@ -221,9 +221,7 @@ def test_many_names_are_encoded_part_by_part(templates: list[str] | None, monkey
 @pytest.mark.parametrize("training", [False, True])
 def test_words_that_a_small_world_lacks_are_warned_of(training: bool) -> None:
     model = VideoModel.from_pretrained("miniature").train(training)
-    with pytest.warns(
-        UserWarning, match="never read 'opening', 'door': what it answers for names with them"
-    ):
+    with pytest.warns(UserWarning, match="never read 'opening', 'door': what it answers for names with them"):
         model.encode_text(["opening a door"])
     with warnings.catch_warnings():
         warnings.simplefilter("error")

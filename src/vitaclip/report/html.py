@@ -123,7 +123,8 @@ def _figures(part: PartResult, calibration: float | None) -> list[tuple[str, flo
         ("calibration error", calibration, "mean distance between confidence and accuracy"),
         ("kept", decision.kept, f'videos of the candidates not called "none of these", with {decision.background}'),
         ("rejected", decision.rejected, 'videos of no candidate called "none of these"'),
-        ("AUROC", decision.auroc, "how often a video of the candidates is more known than one of none"),
+        ("AUROC", decision.auroc, "how often more speaks for a video of the candidates than for one of none"),
+        ("FPR", decision.fpr, "videos of no candidate for which as much speaks as for 95 % of the others"),
         ("coverage", decision.coverage, f"videos whose set of classes holds the true one; {size}"),
         ("F1", decision.f1, f"of the labels given, over all videos and classes; {size}"),
     )
