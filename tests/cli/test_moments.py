@@ -25,7 +25,8 @@ def words(film: Path, model_folder: Path) -> list[str]:
 
 def test_segments_are_written_and_cut(words: list[str], film: Path, tmp_path: Path) -> None:
     out, clips = tmp_path / "film.srt", tmp_path / "clips"
-    assert main([*words, "--out", str(out), "--clips", str(clips), "--exact"]) == 0
+    assert main([*words, "--out", str(out), "--clips", str(clips), "--exact", "--report", str(tmp_path / "page")]) == 0
+    assert "film.mp4#t=" in (tmp_path / "page" / "index.html").read_text()
     cues = list(pysubs2.load(str(out)))
     files = sorted(clips.iterdir())
     assert len(files) == len(cues) > 0

@@ -16,10 +16,11 @@ from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.files import check_place
 from vitaclip.moments.clips import cut_clips
 from vitaclip.moments.config import MomentsConfig
-from vitaclip.moments.formats import check_format, write_moments
+from vitaclip.moments.formats import check_format, video_name, write_moments
 from vitaclip.moments.table import Moments
 from vitaclip.moments.truth import Truth, read_truth
 from vitaclip.predictor import Predictor
+from vitaclip.report.timeline import write_timeline
 from vitaclip.settings import FLAG, Probability
 from vitaclip.strings import counted
 
@@ -39,7 +40,7 @@ class FindMoments(VideosCommand, MomentsConfig):
     """
 
     shown: ClassVar[tuple[str, ...]] = (
-        *("model", "backbone", "data.classes", "query", "template", "out", "format", "clips", "truth"),
+        *("model", "backbone", "data.classes", "query", "template", "out", "format", "report", "clips", "truth"),
         *("lengths_s", "stride_s", "threshold", "reject", "runtime.device"),
     )
     kept: ClassVar[Mapping[str, Collection[str]]] = {
@@ -53,6 +54,9 @@ class FindMoments(VideosCommand, MomentsConfig):
     .edl, .otio."""
     format: str = ""
     """Another format: qvhighlights, vtt_chapters, srt_chapters, label_studio, fiftyone."""
+    report: str = ""
+    """Folder for a page with film strip, curves, and segments that play when clicked (index.html); of several videos a
+    folder each."""
     clips: str = ""
     """Cut the segments out of the videos, into this folder: quickly, without encoding, from the key frame before."""
     exact: bool = field(default=False, metadata=FLAG)
@@ -71,7 +75,7 @@ class FindMoments(VideosCommand, MomentsConfig):
         command = self.with_model_first()
         if self.out:
             check_format(self.out, self.format)
-            check_place(self.out, command.inputs)
+            check_place(self.out, (*command.inputs, self.truth))
         truth = read_truth(self.truth) if self.truth else None
         paths = truth.annotated(command.find_videos()) if truth else command.find_videos()
         predictor = command.load_searcher(truth)
@@ -84,6 +88,10 @@ class FindMoments(VideosCommand, MomentsConfig):
                     failures += [found[-1].error] * bool(found[-1].error)
                 except VideoError as error:
                     failures.append(str(error))
+        if self.report:
+            for each in found:
+                folder = Path(self.report) / video_name(each.path) if len(paths) > 1 else Path(self.report)
+                terminal().print(f"the page: {write_timeline(folder, each, self.data).resolve()}")
         if self.clips:
             for each in found:
                 cut_clips(each, self.clips, self.exact, self.data.limits)

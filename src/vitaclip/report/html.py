@@ -168,14 +168,14 @@ def misnamed_clips(part: PartResult, data: DataConfig) -> list[MisnamedClip]:
     return clips
 
 
-def film_strip(path: VideoPath, data: DataConfig) -> list[str]:
+def film_strip(path: VideoPath, data: DataConfig, frames: int = _NUM_FRAMES) -> list[str]:
     """Frames spread over a video, small, as data URIs in order of time."""
-    views = EvalViews(FrameSampling("segments", _NUM_FRAMES), 1, 1, _FRAME_SIZE, options=read_options(data))
+    views = EvalViews(FrameSampling("segments", frames), 1, 1, _FRAME_SIZE, options=read_options(data))
     return [_to_data_uri(frame) for frame in views.read(path)[0]]
 
 
 def render_template(name: str, package: str = "vitaclip.report", **values: object) -> str:
-    """A Jinja template of a package as one HTML file without a script, which loads nothing from anywhere."""
+    """A Jinja template of a package as one HTML file, which loads nothing from other machines."""
     environment = Environment(
         loader=ChoiceLoader([PackageLoader(each, "") for each in (package, "vitaclip.report")]),
         autoescape=True,
