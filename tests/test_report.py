@@ -142,9 +142,9 @@ def test_small_report_leaves_out_what_it_cannot_tell(rows: tuple[VideoSample, ..
 
 
 def test_page_shows_how_good_decisions_were(rows: tuple[VideoSample, ...], tmp_path: Path) -> None:
-    decision = DecisionResult("3 texts", kept=0.91, rejected=0.82, auroc=0.73, coverage=0.64, mean_size=1.25)
+    decision = DecisionResult("3 texts", kept=0.91, rejected=0.82, auroc=0.73, fpr=0.55, coverage=0.64, mean_size=1.25)
     page = report(tmp_path, rows, evaluated=replace(scored(rows), decision=decision))
-    for said in ("91.0 %", "with 3 texts", "82.0 %", "AUROC", "73.0 %", "64.0 %", "1.25 classes"):
+    for said in ("91.0 %", "with 3 texts", "82.0 %", "AUROC", "73.0 %", "55.0 %", "64.0 %", "1.25 classes"):
         assert said in page.text
     assert "F1" not in page.text
 
