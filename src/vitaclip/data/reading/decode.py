@@ -140,7 +140,7 @@ class Video(VideoSource):
             return super().times
         tick = float(self._stream.time_base)
         steps = np.diff(np.sort(self._index.packet_times[self._index.places]))
-        steps[steps * tick > _LONGEST_PAUSE] = round(1 / self.fps / tick)
+        steps[steps > int(_LONGEST_PAUSE / tick)] = round(1 / self.fps / tick)
         return np.append(0, np.cumsum(steps)) * tick
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
