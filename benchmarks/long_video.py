@@ -103,7 +103,7 @@ def speed(minutes: float, runs: int) -> None:
 
     def tower(_: int) -> None:
         for first in range(0, frames, 64):
-            predictor._encoder.tower_features(pixels[: min(64, frames - first)])
+            predictor.encoder.tower_features(pixels[: min(64, frames - first)])
 
     def decode(_: int) -> None:
         with open_video(path) as source:

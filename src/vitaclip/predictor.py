@@ -327,9 +327,10 @@ class Predictor:
             ValueError: for an empty query, one that is too long or another that the text tower cannot take, a stride
                 beyond the video, no classes, or no readable video at all (then a `VideoError`).
 
-        >>> found = Predictor("miniature").moments("video.mp4", MomentsConfig(lengths_s=(1,)), queries=["a red heart"])
-        >>> [each.label for each in found.segments]
-        ['a red heart']
+        >>> settings = MomentsConfig(lengths_s=(0.5, 1))
+        >>> found = Predictor("miniature").moments("video.mp4", settings, queries=["a red heart", "a blue key"])
+        >>> [(each.label, each.start_s, round(each.end_s, 2)) for each in found.segments]
+        [('a red heart', 0.0, 1.33)]
         """
         config = config or MomentsConfig()
         refuse_text(queries, "queries")

@@ -91,7 +91,8 @@ class _Borders:
 
     def __init__(self, times: np.ndarray, changes: np.ndarray, duration_s: float, reach: float) -> None:
         self._edges = np.concatenate([[0.0], (times[1:] + times[:-1]) / 2, [duration_s]])
-        self._sums = np.append(0.0, np.cumsum(np.log(changes + _STILL)))
+        known = np.append(changes[1:2], changes[1:])  # nothing is known of what was before the first step
+        self._sums = np.append(0.0, np.cumsum(np.log(known + _STILL)))
         self._reach = reach
 
     def snap(self, start: float, end: float) -> tuple[float, float]:
