@@ -121,7 +121,11 @@ def _figures(part: PartResult, calibration: float | None) -> list[tuple[str, flo
         ("top-5", result.top5 if result.num_classes > 5 else None, "a correct name is among the first five"),
         ("per class", per_class, "mean over the classes, each counting the same"),
         ("calibration error", calibration, "mean distance between confidence and accuracy"),
-        ("kept", decision.kept, f'videos of the candidates not called "none of these", with {decision.background}'),
+        (
+            "kept",
+            decision.kept,
+            f'videos of the candidates not called "none of these", with {decision.background or "a calibration"}',
+        ),
         ("rejected", decision.rejected, 'videos of no candidate called "none of these"'),
         ("AUROC", decision.auroc, "how often more speaks for a video of the candidates than for one of none"),
         ("FPR", decision.fpr, "videos of no candidate for which as much speaks as for 95 % of the others"),
