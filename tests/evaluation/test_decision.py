@@ -14,7 +14,6 @@ from small_world import NAMES, Refusal, small_model, write_list
 from tiny import learned_text
 from vitaclip.cli import main
 from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.evaluation.background import make_background, recombined_names
 from vitaclip.evaluation.class_texts import encode_classes
 from vitaclip.evaluation.decision import (
     NONE_OF_THESE,
@@ -24,6 +23,8 @@ from vitaclip.evaluation.decision import (
     auroc,
     best_thresholds,
     fpr,
+    make_background,
+    recombined_names,
 )
 from vitaclip.evaluation.metrics import Scores
 from vitaclip.miniature import world as miniature
