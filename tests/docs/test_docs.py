@@ -1,8 +1,11 @@
 """The pages of docs/ and the README: tables are those of the code, settings and commands exist, examples run."""
 
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +25,15 @@ PAGES = {path.name: path.read_text(encoding="utf-8") for path in [ROOT / "README
 
 def test_tables_are_fresh(capsys: pytest.CaptureFixture[str]) -> None:
     assert docs_tables.main(["--check"]) == 0, capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_first_commands_print_what_the_page_shows() -> None:
+    """In a process of its own, since the hub's client reads its settings when it is imported."""
+    command = [sys.executable, str(ROOT / "tools" / "first_commands.py"), "--check"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_stale_table_is_noticed() -> None:

@@ -109,21 +109,22 @@ def place(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in (*films, "UCF101/ApplyEyeMakeup/0.mp4", "k400/videos/0.mp4", "UCF-101/0.mp4"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(clip, place / name)
-    for folder, names in (("", NAMES_OF_DOORS[:2]), ("demo/videos/", ("red heart growing", "white key moving up"))):
+    for below, names in (("", NAMES_OF_DOORS[:2]), ("demo/videos/", ("red heart growing", "white key moving up"))):
         videos = [sorted((place / "my_videos" / label.replace(" ", "_")).iterdir()) for label in NAMES_OF_DOORS[:2]]
         rows = [f"{file},{name}\n" for files, name in zip(videos, names, strict=True) for file in files]
         for name in ("train", "val", "test", "new", "test_trained", "test_novel"):
-            (place / f"{folder}{name}.csv").write_text("".join(rows))
+            (place / f"{below}{name}.csv").write_text("".join(rows))
         for name in ("names", "new_names", "classes_trained", "classes_novel"):
-            (place / f"{folder}{name}.txt").write_text("".join(f"{name}\n" for name in names))
-    names = load_dataset_classes("kinetics400").names[:2]
-    kinetics = [f"{clip.with_name(f'{n}.mp4')},{name}\n" for n, name in enumerate(names)]
-    for folder in ("k400", "lists/k400", "lists/ucf101", "lists/hmdb51"):
-        if folder.startswith("lists/") and (fake / folder[6:]).exists():
-            shutil.copytree(fake / folder[6:], place / folder)
-        (place / folder).mkdir(parents=True, exist_ok=True)
+            (place / f"{below}{name}.txt").write_text("".join(f"{name}\n" for name in names))
+    kinetics = [
+        f"{clip.with_name(f'{n}.mp4')},{name}\n" for n, name in enumerate(load_dataset_classes("kinetics400").names[:2])
+    ]
+    for lists in ("k400", "lists/k400", "lists/ucf101", "lists/hmdb51"):
+        if lists.startswith("lists/") and (fake / lists[6:]).exists():
+            shutil.copytree(fake / lists[6:], place / lists)
+        (place / lists).mkdir(parents=True, exist_ok=True)
         for name in ("train", "val"):
-            (place / folder / f"{name}.csv").write_text("".join(kinetics))
+            (place / lists / f"{name}.csv").write_text("".join(kinetics))
     (place / "mine.yaml").write_text(
         f"model: {{backbone: {backbone}}}\ndata: {{train: {place}/my_videos, val: {place}/val}}\n"
     )

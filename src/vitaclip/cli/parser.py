@@ -27,7 +27,7 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter, DefaultHelpFormatter):
     """Keeps the line breaks of descriptions, and says bounds of numbers in words."""
 
     def _get_type_str(self, action: argparse.Action) -> str | None:
-        text = super()._get_type_str(action)
+        text = None if action.choices else super()._get_type_str(action)
         text = text and re.sub(r"Annotated\[(\w+(?:\[\w+, \.\.\.\])?), ((?:at|above|below) [^\[\]]*)\]", r"\1 \2", text)
         return text and re.sub(r"Annotated\[(\w+(?:\[\w+, \.\.\.\])?), [^\[\]]*\]", r"\1", text)
 
