@@ -77,12 +77,7 @@ class Settings(dict[Any, Any]):
 
 
 def read_pickle(content: bytes) -> Any:
-    """What a pickle of torch describes.
-
-    Raises:
-        ValueError: if it is too large, or asks for anything but tensors in plain containers.
-        Exception: of nearly any kind, if it is damaged.
-    """
+    """What a pickle of torch describes. A damaged one raises an exception of nearly any kind."""
     if len(content) > MAX_BYTES:
         raise ValueError(f"its description has more than {MAX_BYTES // 2**20} MiB, which is not a checkpoint's")
     objects = 0
@@ -196,12 +191,7 @@ class TorchArchive:
     """
 
     def __init__(self, path: Path) -> None:
-        """Open and read the description.
-
-        Raises:
-            ValueError: if it describes anything but tensors in plain containers.
-            Exception: of nearly any kind, if it is damaged.
-        """
+        """Open and read the description."""
         self._path = path
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.rpartition("/")[2] == DESCRIPTION]
@@ -212,11 +202,7 @@ class TorchArchive:
         self.content = dict(_tensors(content)) if isinstance(content, Module) else content
 
     def read(self, wanted: Mapping[str, StoredTensor]) -> dict[str, Tensor]:
-        """The wanted tensors, in memory of their own. Each record is read once, and let go once its tensors are made.
-
-        Raises:
-            ValueError: if the file holds less than they need.
-        """
+        """The wanted tensors, in memory of their own. Each record is read once, and let go afterwards."""
         names_of: dict[str, list[str]] = {}
         for name, stored in wanted.items():
             names_of.setdefault(f"data/{stored.storage.key}", []).append(name)

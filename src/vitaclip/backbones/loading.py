@@ -46,10 +46,6 @@ def read_clip(
         backbone: what a checkpoint was trained on, if it lacks that; an error for any other file.
         before: called with the weights while they are still on the `meta` device, to refuse what else is wrong before
             gigabytes are read.
-
-    Raises:
-        ValueError: if the format is unknown, a key is left over or missing, shapes and config do not fit, a number is
-            not finite, or the activation is neither told nor given.
     """
     file = find_weights(path) if path.is_dir() else path
     if file is None:
@@ -167,11 +163,7 @@ def fingerprint(state: Mapping[str, Tensor]) -> str:
 
 
 def save_backbone(clip: CLIP, tokenizer: Tokenizer, folder: str | Path, dtype: torch.dtype = torch.float32) -> Path:
-    """Write a backbone folder; `dtype` is the precision of the stored weights.
-
-    Raises:
-        ValueError: if a tokenizer that lies there already would be read in place of this one.
-    """
+    """Write a backbone folder; `dtype` is the precision of the stored weights."""
     folder, own = Path(folder), tokenizer.vocabulary.file_name
     for other in TOKENIZER_FILES[: TOKENIZER_FILES.index(own)]:
         if (folder / other).is_file():

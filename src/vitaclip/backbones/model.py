@@ -36,11 +36,7 @@ class CLIP(nn.Module):
 
     @classmethod
     def from_state(cls, config: CLIPConfig, state: Mapping[str, Tensor]) -> "CLIP":
-        """A CLIP with these weights, which it takes over without a copy.
-
-        Raises:
-            RuntimeError: if names or shapes do not fit the config.
-        """
+        """A CLIP with these weights, taken over without a copy; RuntimeError if they do not fit the config."""
         with torch.device("meta"):
             clip = cls(config)
         clip.load_state_dict(state, assign=True)

@@ -94,11 +94,7 @@ class _Piece(NamedTuple):
 
 
 def read_sentencepiece(data: bytes) -> Vocabulary:
-    """The vocabulary in the content of a file.
-
-    Raises:
-        ValueError: for what sentencepiece can do and no tower's tokenizer does.
-    """
+    """The vocabulary in the content of a file."""
     pieces, settings = [], {2: b"", 3: b""}
     for number, value in _fields(data):
         if number == 1:

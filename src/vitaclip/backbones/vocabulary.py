@@ -99,11 +99,7 @@ def bpe_of_merges(merges: Sequence[tuple[str, str]]) -> Vocabulary:
 
 
 def clip_vocabulary(model: models.BPE) -> Vocabulary:
-    """The vocabulary around a byte-pair model of CLIP's kind, which has an entry for every byte: any text can be cut.
-
-    Raises:
-        ValueError: if an entry is missing that some text needs.
-    """
+    """The vocabulary around a byte-pair model of CLIP's kind, with an entry for every byte: any text can be cut."""
     needed = (START, END, *SIGNS, *(sign + WORD_END for sign in SIGNS))
     if missing := [entry for entry in needed if model.token_to_id(entry) is None]:
         raise ValueError(f"lacks the entry {missing[0]!r}")

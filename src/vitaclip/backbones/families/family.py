@@ -122,9 +122,6 @@ def read_architecture(
             the known widths.
         text: the same of `TextConfig`.
         pixels: how an image becomes the input.
-
-    Raises:
-        ValueError: if the shapes are those of no model that this code can build.
     """
     shapes = read_shapes(state)
     image, words = shapes["vision"], shapes["text"]

@@ -20,11 +20,7 @@ _TYPES: dict[str, Any] = {"bool": bool, "int": int, "str": str, "map": Mapping}
 
 
 def read_settings(folder: Path) -> Settings:
-    """The `model_cfg` of a folder's open_clip_config.json, all of whose settings are understood.
-
-    Raises:
-        ValueError: for one that is not, with the reason.
-    """
+    """The `model_cfg` of a folder's open_clip_config.json, all of whose settings are understood."""
     config = read_config_file(folder / OPEN_CLIP_CONFIG_FILE)
     model: Settings = config.get("model_cfg", config)
     for name, understood in FACTS["understood"].items():
