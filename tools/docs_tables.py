@@ -22,7 +22,7 @@ from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.registry import parts
 from vitaclip.settings import setting_texts
 from vitaclip.training.config import TrainConfig
-from vitaclip.training.run_fingerprint import MAY_CHANGE_ON_RESUME
+from vitaclip.training.run_dir import MAY_CHANGE_ON_RESUME
 
 PARTS = {slot: parts(slot) for slot in ("context", "pool", "head")}
 ROOT = Path(__file__).parents[1]

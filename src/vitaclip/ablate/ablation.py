@@ -22,7 +22,7 @@ from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.inputs import build_model, read_lists
 from vitaclip.training.loggers import METRICS_FILE, Logger, read_metrics
-from vitaclip.training.run_fingerprint import check_same_run, run_fingerprint
+from vitaclip.training.run_dir import check_same_run, run_fingerprint
 from vitaclip.training.trainer import Trainer
 from vitaclip.untrusted import read_json, reading
 

@@ -27,8 +27,7 @@ from vitaclip.training.loggers import Logger, Metrics, ThroughputMeter, run_logg
 from vitaclip.training.losses import find_loss
 from vitaclip.training.micro_batches import StepMasks, micro_batches, rank_slice
 from vitaclip.training.optim import EMA, Schedule, build_optimizer, set_learning_rate
-from vitaclip.training.run_dir import RunDir
-from vitaclip.training.run_fingerprint import run_fingerprint
+from vitaclip.training.run_dir import RunDir, run_fingerprint
 from vitaclip.training.stopping import EarlyStopping, Terminated
 
 

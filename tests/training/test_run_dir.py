@@ -12,7 +12,7 @@ from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.optim import Schedule
-from vitaclip.training.run_fingerprint import check_same_run
+from vitaclip.training.run_dir import check_same_run
 from vitaclip.training.trainer import Trainer
 
 
