@@ -112,7 +112,7 @@ def speed(minutes: float, runs: int) -> None:
 
     @torch.no_grad()
     def script(_: int) -> None:
-        with av.open(str(path)) as container, predictor.autocast():
+        with av.open(str(path)) as container, predictor.encoder.autocast():
             chosen = (frame for n, frame in enumerate(container.decode(video=0)) if n % 30 == 15)
             while pictures := [frame.to_image() for frame in islice(chosen, 64)]:
                 peer.get_image_features(**processor(images=pictures, return_tensors="pt"))
