@@ -89,8 +89,10 @@ def render(scene: Scene, seed: list[int]) -> world.ByteArray:
     drawn = world.draw_scene(np.random.default_rng(seed), colour, shape)
     if scene.is_empty:
         return np.repeat(world.to_bytes(drawn.background)[None], scene.count, axis=0)
+    if not scene.moves:
+        return world.render_frames(drawn, np.tile(drawn.rest, (scene.count, 1)))
     times = ((np.arange(scene.count) - scene.start) / (scene.end - scene.start)).clip(0, 1)
-    return world.render_frames(drawn, world.motion_poses(drawn, motion if scene.moves else None, times))
+    return world.render_frames(drawn, world.motion_poses(drawn, motion, times))
 
 
 def write_film(path: Path, seed: int, minutes: float, noise: float = 0.0) -> tuple[list[Segment], list[int]]:

@@ -340,13 +340,9 @@ class Predictor:
             asked = [encode_classes(self.model, names, tuple(templates)) for names in lists]
             texts = asked or [self.texts]
             deciders = [Decider(self.model, each, decision) for each in texts]
-        looks = self.reader.view_config | {"normalization": self.views.normalization}
-        about: dict[str, Any] = {
-            "weights": fingerprint(self.model.state_dict()),
-            "computed": str(self.computed),
-            "views": looks,
-        }
-        about |= {"texts": [each.sha256() for each in texts], "decision": to_dict(decision)}
+        about: dict[str, Any] = {"texts": [each.sha256() for each in texts], "decision": to_dict(decision)}
+        if scores_file:
+            about |= self.provenance()  # reads all weights
         return find_moments(
             self._find(video),
             self.reader,
