@@ -63,7 +63,7 @@ class LiveVideo(GivenVideo):
                 if packet.dts is None or (start is None and not packet.is_keyframe):
                     continue  # nothing can be decoded before the first key frame
                 start = packet.dts if start is None else start
-                if (packet.dts - start) * stream.time_base >= self.seconds:
+                if (packet.dts - start) * (stream.time_base or 0) >= self.seconds:
                     return
                 packet.stream = copy
                 recording.mux(packet)
