@@ -18,6 +18,7 @@ from typing import Any
 from video_kinds import KINDS
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.backbones.known import known_backbones
+from vitaclip.moments.config import MomentsConfig
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.registry import parts
 from vitaclip.settings import setting_texts
@@ -57,10 +58,9 @@ def _part_settings(slot: str) -> Iterator[tuple[str, Any, str]]:
             yield inside + setting, default, text if slot == "context" else f"Of `{name}`. {text}"
 
 
-def _settings_table(prefix: str = "") -> str:
-    rows = [
-        (f"`{path}`", f"`{value!r}`", text) for path, value, text in settings(TrainConfig()) if path.startswith(prefix)
-    ]
+def _settings_table(prefix: str = "", config: Any = None) -> str:
+    every = settings(config or TrainConfig())
+    rows = [(f"`{path}`", f"`{value!r}`", text) for path, value, text in every if path.startswith(prefix)]
     return _table(("setting", "default", "what it is"), rows)
 
 
@@ -93,6 +93,7 @@ def _resume_list() -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "settings": _settings_table,
     "limits": lambda: _settings_table("data.limits."),
+    "moments": lambda: _settings_table("", MomentsConfig()),
     "variants": _variants_table,
     "video kinds": _kinds_table,
     "backbones": _backbones_table,
