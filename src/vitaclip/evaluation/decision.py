@@ -255,7 +255,8 @@ class Decider:
         if (config.reject or len(texts.names) == 1) and not self.rejects:
             raise ValueError(
                 f"the head {model.head.name!r} can read no text beside {counted(len(texts.names), 'candidate')} that"
-                " could stand for other videos; give templates, more candidates, or a calibration; or set reject = false"
+                " could stand for other videos; give templates, more candidates, or a calibration; or set"
+                " reject = false"
             )
         if self.calibration is None:
             return
