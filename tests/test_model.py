@@ -226,6 +226,8 @@ def test_words_that_a_small_world_lacks_are_warned_of(training: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.encode_text(["blue key growing"])
+        trained = VideoModel(load_backbone("miniature"), model.config, ["opening a door"])
+        trained.encode_text(["Opening a door", "blue key growing"])
 
 
 def test_per_class_context_refuses_other_names() -> None:

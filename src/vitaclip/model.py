@@ -219,14 +219,18 @@ class VideoModel(Pretrained):
         return self.head.class_features(encoded) if normalize else encoded
 
     def warn_of_words(self, names: Sequence[str], templates: Sequence[str] | None = None) -> str:
-        """What to know of names whose words the text tower of a small world never read; empty if it reads all.
+        """What to know of names whose words the text tower of a small world never read; empty if it reads all, or was
+        trained on these names.
 
         >>> VideoModel.from_pretrained("miniature").warn_of_words(["blue key growing", "opening a door"])
         "this model knows a small synthetic world alone and never read 'opening', 'door': ..."
         """
-        unread = (
-            [] if self.head.replaces_texts and not templates else _unread_words(self.backbone.tokenizer, tuple(names))
-        )
+        if self.head.replaces_texts and not templates:
+            return ""
+        unread = _unread_words(self.backbone.tokenizer, tuple(names))
+        if unread and not self.is_zero_shot:
+            foreign = tuple(name for name in names if self.head.own_number(name) is None)
+            unread = _unread_words(self.backbone.tokenizer, foreign)
         if not unread:
             return ""
         more = f" and {len(unread) - 3} more words" if len(unread) > 3 else ""

@@ -41,7 +41,7 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
 def test_train_takes_shots_epochs_and_early_stop(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
 ) -> None:
-    options = ["--data.val", str(world / "videos"), "--data.classes", "", "--data.shots", "2", "--data.shots_seed", "1"]
+    options = ["--data.val", "0.25", "--data.classes", "", "--data.shots", "2", "--data.shots_seed", "1"]
     options += ["--optim.batch_size", "6", "--optim.epochs", "9", "--optim.learning_rate", "1e-9"]
     options += ["--validate_every", "1", "--early_stop_patience", "1"]
     arguments = training(world, tmp_path, *options, config="few_shot_vitb16_8f", steps=0)
@@ -50,7 +50,9 @@ def test_train_takes_shots_epochs_and_early_stop(
     assert "stopped at step 2: no better val/top1 since step 1" in printed
     lines = printed.splitlines()
     assert f"training on {world}/videos: 6 videos of 3 classes, fewest 2 ('jump up'), most 2 ('jump up')" in lines
-    assert f"validation on {world}/videos: 12 videos of 3 classes, fewest 4 ('jump up'), most 4 ('jump up')" in lines
+    share = "25 % of the training videos: 3 videos of 3 classes, fewest 1 ('jump up'), most 1 ('jump up')"
+    assert f"validation on {share}" in lines
+    assert "top-5" not in printed
     assert len((tmp_path / "train_list.csv").read_text().splitlines()) == 6
     assert "steps = 7 too" in refusal(*arguments, "--optim.steps", "7")
 

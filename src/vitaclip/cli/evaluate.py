@@ -194,7 +194,8 @@ class Evaluate(ModelCommand, DecisionConfig):
                 about = {"protocol": result.about} if result.protocol else {}
                 about |= {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
                 place = Path(self.report) / part.name if several else Path(self.report)
-                page = write_report(place, title, about | _facts(result, part), part, self.data)
+                warning = {"warning": part.texts.warning} if part.texts.warning else {}
+                page = write_report(place, title, about | _facts(result, part) | warning, part, self.data)
                 terminal().print(f"the page: {page.resolve()}")
 
 

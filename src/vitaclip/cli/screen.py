@@ -105,9 +105,10 @@ def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], N
 class TrainingBar:
     """A logger that moves a progress bar and shows the loss beside it; in a file it prints a line each time."""
 
-    def __init__(self, progress: Progress, steps: int, done: int = 0, *, stays: bool = True) -> None:
-        """`stays` keeps the bar on the screen when training is over."""
+    def __init__(self, progress: Progress, steps: int, done: int = 0, *, stays: bool = True, top5: bool = True) -> None:
+        """`stays` keeps the bar on the screen when training is over; `top5` is for more than five classes."""
         self._progress, self._steps, self._stays = progress, steps, stays
+        self._shown = {"top-1": "val/top1", **({"top-5": "val/top5"} if top5 else {}), "mAP": "val/mAP"}
         self._task = progress.add_task("training", total=steps, completed=done)
 
     def log(self, step: int, metrics: Mapping[str, float]) -> None:
@@ -123,8 +124,7 @@ class TrainingBar:
                     f" memory {metrics['memory_gib']:.1f} GiB"
                 )
         if "val/top1" in metrics:
-            shown = {"top-1": "val/top1", "top-5": "val/top5", "mAP": "val/mAP"}
-            figures = ", ".join(f"{name} {metrics[key]:.1%}" for name, key in shown.items() if key in metrics)
+            figures = ", ".join(f"{name} {metrics[key]:.1%}" for name, key in self._shown.items() if key in metrics)
             skipped = f", {metrics['val/skipped']:.0f} videos skipped" if metrics["val/skipped"] else ""
             console.print(f"step {step}: validation {figures}{skipped}")
 

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from vitaclip.cli.command import Command
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
+from vitaclip.data.lists.selection import as_fraction
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
 from vitaclip.strings import counted
@@ -54,7 +55,9 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
             trainer.on_features = partial(counting_bar, progress, "features")
             console.print(f"training on {config.data.train}: {trainer.videos.summary()}")
             if trainer.val_videos:
-                console.print(f"validation on {config.data.val}: {trainer.val_videos.summary()}")
+                share = as_fraction(config.data.val)
+                held_out = f"{100 * share:.3g} % of the training videos" if share else config.data.val
+                console.print(f"validation on {held_out}: {trainer.val_videos.summary()}")
             for warning in trainer.warnings:
                 console.print(f"warning: {warning}", style="yellow")
             counts = {kind: count for kind, count in trainer.model.trained_counts().items() if count}
@@ -65,7 +68,9 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
                 finished = "was finished" if trainer.step == trainer.total_steps else "goes on"
                 console.print(f"{config.out}: {finished} at step {trainer.step} of {trainer.total_steps}")
             if dist.is_rank0:
-                trainer.loggers.append(TrainingBar(progress, trainer.total_steps, trainer.step))
+                top5 = len(trainer.videos.class_names) > 5
+                bar = TrainingBar(progress, trainer.total_steps, trainer.step, top5=top5)
+                trainer.loggers.append(bar)
             trainer.fit()
             if trainer.bad_videos:
                 bad = f"{counted(len(trainer.bad_videos), 'video')} that could not be read: replaced by others"

@@ -28,6 +28,8 @@ class ClassTexts:
     """What they were put in; empty: what the model has learned."""
     note: str
     """How the features were made, in a line for the user."""
+    warning: str = ""
+    """What `VideoModel.encode_text` warned of; may be empty."""
 
     def sha256(self) -> dict[str, str]:
         """Sums of the names, of what stands for them in a text, and of templates, if there are any."""
@@ -61,8 +63,7 @@ def encode_classes(
     features = model.encode_text(texts, chosen or None) if features is None else features
     # Whatever precision the text tower has, classes are compared outside of autocast.
     features = features.to(torch.promote_types(features.dtype, torch.float32))
-    warning = model.warn_of_words(texts, chosen)
-    return ClassTexts(tuple(names), texts, features, chosen, f"{note}; {warning}" if warning else note)
+    return ClassTexts(tuple(names), texts, features, chosen, note, model.warn_of_words(texts, chosen))
 
 
 def resolve_templates(

@@ -271,6 +271,7 @@ class PartResult:
             **asdict(self.result),
             **({"decision": asdict(self.evaluated.decision)} if self.evaluated.decision else {}),
             "text": self.texts.note,
+            "warning": self.texts.warning,
             "templates": self.texts.templates,
             "class_names": self.texts.names,
             "class_texts": self.texts.texts,

@@ -4,6 +4,7 @@ Axes: B videos of a step, b of a micro-batch, V views (1 in training), T frames,
 """
 
 import math
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
 from functools import partial
@@ -59,8 +60,8 @@ class Trainer:
         self.ema = EMA(self.model.trainable_parameters(), config.optim.ema_decay) if config.optim.ema_decay else None
 
         open_folder = partial(self.run_dir.open, self.fingerprint)
-        checkpoint, validations, warnings = dist.broadcast_from_rank0(open_folder)
-        self.warnings = [*warnings, *self.videos.warnings(), *shared_videos(self.videos, self.val_videos)]
+        checkpoint, validations, doubts = dist.broadcast_from_rank0(open_folder)
+        self.warnings = [*doubts, *self.videos.warnings(), *shared_videos(self.videos, self.val_videos)]
         self.step = checkpoint.step
         if checkpoint.tensors:
             load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
@@ -299,4 +300,7 @@ def train(config: TrainConfig) -> VideoModel:
     >>> config = vitaclip.load_recipe("own_videos", out="runs/doors", data={"train": "my_videos/"})  # doctest: +SKIP
     >>> model = vitaclip.train(config)  # doctest: +SKIP
     """
-    return Trainer(config).fit()
+    trainer = Trainer(config)
+    for warning in trainer.warnings:
+        warnings.warn(warning, stacklevel=2)
+    return trainer.fit()
