@@ -78,6 +78,7 @@ def test_names_of_one_text_are_refused_together(name: str, other: str) -> None:
     [
         *((["sit", blank], "names, class 1: blank class name") for blank in ("\u200b", "&nbsp;", "\x01", " ", "")),
         ("abc", "'abc' is one text"),
+        ("red, green", r"give a list, \['red', 'green'\]"),
         ([], "names: no class names"),
     ],
 )

@@ -41,7 +41,8 @@ def quoted(value: object) -> str:
 def refuse_text(values: object, where: str) -> None:
     """Raise ValueError for one text where a list of them is wanted: Python would take its letters for a list."""
     if isinstance(values, str):
-        raise ValueError(f"{where}: {quoted(values)} is one text; give a list, [{quoted(values)}]")
+        parts = [values] if "{}" in values else [part.strip() for part in values.split(",")]
+        raise ValueError(f"{where}: {quoted(values)} is one text; give a list, [{', '.join(map(quoted, parts))}]")
 
 
 def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:

@@ -107,6 +107,11 @@ def test_foreign_file_is_refused_before_the_work(
     assert opened == []
 
 
+def test_convert_refuses_a_folder_of_other_things(world: Path, model_folder: Path, refusal: Refusal) -> None:
+    said = refusal("convert", model_folder, world / "videos")
+    assert "videos: holds other things; name a new or empty folder" in said
+
+
 def test_own_files_are_written_over(world: Path, model_folder: Path, tmp_path: Path) -> None:
     video, out = str(world / "videos" / "jump_up" / "0.mp4"), str(tmp_path / "out")
     quick = ["--model", str(model_folder), "--views.temporal", "1"]

@@ -19,7 +19,7 @@ DEFAULT_BACKBONE = "openai/clip-vit-base-patch16"
 """What is used for videos where no model is named."""
 SECONDS_TO_ANSWER = 5.0
 """How long the hub may take to answer at all."""
-REPOSITORY = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
+REPOSITORY = re.compile(r"(?!runs/)[\w-][\w.-]*/[\w-][\w.-]*")
 SMALL_FILES = ("*.json", "*.txt", "*.txt.gz", "*.model", "README.md", "prompts.safetensors", "backbone/*")
 """Configs, tokenizers, and the whole of a model of ours."""
 PROMPTS = "prompts.safetensors"

@@ -48,8 +48,11 @@ class Convert(Command):
             check_place(self.out, [self.source, self.backbone, self.classes])
         else:
             check_no_input(self.out, [self.source])
-            check_folder(Path(self.out))
-            check_place(Path(self.out) / CONFIG_FILE)
+            folder = Path(self.out)
+            check_folder(folder)
+            if folder.is_dir() and any(folder.iterdir()) and not (folder / CONFIG_FILE).exists():
+                raise ValueError(f"{folder}: holds other things; name a new or empty folder")
+            check_place(folder / CONFIG_FILE)
         names = choose_classes(self.classes) if self.classes else ()
         model = VideoModel.from_pretrained(
             self.source, backbone=self.backbone or None, class_names=names, activation=self.activation or None

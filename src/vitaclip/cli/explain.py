@@ -9,9 +9,11 @@ from typing import ClassVar
 
 from vitaclip.cli.options import VideosCommand
 from vitaclip.cli.screen import print_error, print_table, terminal, track
+from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.workers import expect_processes, run_in_processes
 from vitaclip.explain import Explanation, explain_video
+from vitaclip.explain.explanation import check_candidates
 from vitaclip.explain.picture import draw_explanation
 from vitaclip.files import atomic_write, check_own, check_place, write_json
 from vitaclip.settings import PositiveInt
@@ -50,6 +52,8 @@ class Explain(VideosCommand):
         paths, folder = [*dict.fromkeys(command.find_videos())], Path(self.out)
         stems = dict(zip(paths, _distinct_stems(paths), strict=True))
         _check_places(folder, [*stems.values()])
+        if self.data.classes:  # before a model is loaded
+            check_candidates(choose_classes(self.data.classes), self.name, self.top_k)
         check_place(folder / f"{stems[paths[0]]}.json", command.inputs)
         expect_processes(self.data)  # they start while the model is loaded
         predictor = command.load_predictor()

@@ -19,6 +19,7 @@ from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.scoring import normalize_for_views
 from vitaclip.explain.attention import ClsAttention, last_attention
 from vitaclip.model import l2_normalize
+from vitaclip.names import ClassIndex
 from vitaclip.predictor import Predictor
 from vitaclip.strings import did_you_mean
 
@@ -161,7 +162,7 @@ def explain_video(
             shown, or a file that is not a readable video (then a `VideoError`).
     """
     names, views, model = predictor.class_names, predictor.views, predictor.model
-    _check(names, name, top_k)
+    check_candidates(names, name, top_k)
     path = to_video_path(path)
     video, numbers, _ = loaded or predictor.reader.load(path)
     clip_number = views.temporal // 2
@@ -170,7 +171,8 @@ def explain_video(
     with predictor.encoder.autocast():
         attention = last_attention(model, normalize_for_views(clip.to(model.device), views.normalization))
     fused, alone = (predictor.probabilities(each[None])[0] for each in (features, features[view : view + 1]))
-    target = names.index(name) if name else int(fused.argmax())
+    asked = ClassIndex(names).find(name) if name else None
+    target = int(fused.argmax()) if asked is None else asked
 
     def probability(clips: Tensor) -> Tensor:
         encoded = torch.cat([predictor.encode_views(part) for part in clips.split(_CLIPS_AT_A_TIME)])
@@ -202,10 +204,11 @@ def _nearest_names(predictor: Predictor, target: int, count: int) -> tuple[Neigh
     return tuple(Neighbour(predictor.class_names[k], float(cosines[k])) for k in nearest)
 
 
-def _check(names: Sequence[str], name: str, top_k: int) -> None:
+def check_candidates(names: Sequence[str], name: str, top_k: int) -> None:
+    """Raise ValueError if there are too few candidates, or if the name to explain is not among them."""
     if len(names) < 2:
         raise ValueError(f"the only candidate is {names[0]!r}, which is always 100 % probable; give two names or more")
-    if name and name not in names:
+    if name and ClassIndex(names).find(name) is None:
         hint = did_you_mean(name, names) or "; choose one of them"
         raise ValueError(f"the name to explain, {name!r}, is not among the {len(names)} candidates{hint}")
     if top_k < 1:

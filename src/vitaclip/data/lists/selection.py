@@ -59,12 +59,14 @@ def as_fraction(setting: str | float) -> float | None:
     try:
         number = float(setting)
     except ValueError:
+        if re.fullmatch(r"[\d.]+ ?%", str(setting)) and not Path(str(setting)).exists():
+            raise ValueError(f"data.val = {setting}: write the fraction, such as 0.2 for 20 %") from None
         return None
     if 0 < number < 1:
         return number
     if Path(str(setting)).exists():
         return None
-    raise ValueError(f"data.val = {setting}: give a fraction of data.train between 0 and 1, videos, or nothing")
+    raise ValueError(f'data.val = {setting}: give a fraction of data.train between 0 and 1, videos, or "" for none')
 
 
 def film_of(sample: VideoSample) -> str:

@@ -108,7 +108,9 @@ class TrainDataset(_Videos):
             if isinstance(clip, Tensor):
                 return Sample(clip, self.samples[index].labels, index, tuple(skipped))
             skipped.append(clip)
-        raise VideoError(f"{_MAX_TRIES} videos in a row are broken, check the data; the last: {skipped[-1]}")
+        raise VideoError(
+            f"videos are broken again and again; `vitaclip data scan` finds all of them, such as {skipped[-1]}"
+        )
 
     def candidates(self, step: int, i: int, batch_size: int) -> Iterator[tuple[int, np.random.Generator]]:
         """The index of the video that is due, with its generator; then those that stand in for broken videos."""
