@@ -93,7 +93,8 @@ def test_labels_are_numbers_or_names(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"txt\.tar::a\.mp4: label 'neither of both' is no class number"):
         read_shards(str(tmp_path / "txt.tar")).checked("txt.tar")
     with pytest.raises(
-        ValueError, match=r"data\.val = .*cls\.tar: its labels are numbers, which need class names; give"
+        ValueError,
+        match=r"data\.val = .*cls\.tar: its labels are numbers, which need class names in data.classes; give",
     ):
         read_videos(str(tmp_path / "cls.tar"), "data.val")
 

@@ -59,7 +59,9 @@ def read_videos(
         videos = read_list(source, root or None, names)
     videos = videos.checked(source, keep_absent=keep_absent)
     if not videos.class_names and not may_be_numbers:
-        raise ValueError(f"{setting} = {source}: its labels are numbers, which need class names; {CLASSES_REMEDY}")
+        raise ValueError(
+            f"{setting} = {source}: its labels are numbers, which need class names in data.classes; {CLASSES_REMEDY}"
+        )
     return videos
 
 
