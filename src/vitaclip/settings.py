@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args
 
 from docstring_parser import parse_from_object
 
+from vitaclip.strings import did_you_mean
+
 ConfigT = TypeVar("ConfigT")
 _NAMES_OF_TYPES = {
     int: "a whole number",
@@ -115,7 +117,8 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     hints = _hints(cls)
     unknown = sorted(str(name) for name in set(values) - set(hints))
     if unknown:
-        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}; its fields are {', '.join(hints)}")
+        hint = did_you_mean(unknown[0], hints)
+        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}{hint}; its fields are {', '.join(hints)}")
     built = {name: _build(hints[name], value) for name, value in values.items()}
     if not issubclass(cls, Config):  # a plain dataclass, such as that of a plugin, does not check its types
         _check_fields(cls, built)

@@ -173,6 +173,7 @@ def test_aliases_without_end_are_one_line(command: tuple[str, ...], refusal: Ref
         (("predict", "x.mp4", "--out", "x.txt"), "ends in .csv, .jsonl, .parquet"),
         (("predict", "x.mp4", "--top_k", "0"), "must be at least 1"),
         (("eval", "x.csv", "--model", "/nowhere"), "no such file or folder, and neither"),
+        (("eval", "x.csv", "--model", "runs/nowhere"), "'runs/nowhere': no such file or folder, and neither"),
         (("demo", "--steps", "-1"), "Demo.steps = -1"),
         (("unknown",), "invalid choice"),
     ],
