@@ -249,6 +249,9 @@ def test_package_trains_evaluates_and_embeds(world: Path, tmp_path: Path) -> Non
     found = vitaclip.embed(tmp_path / "run", world / "videos", data=data, runtime=runtime)
     assert found.paths == tuple(str(sample.path) for sample in listed.samples)
     assert dict(found.about)["fingerprint"] != model.fingerprint
+    with pytest.warns(UserWarning, match=r"no vector: none\.mp4 does not exist"):
+        some = vitaclip.embed(tmp_path / "run", ["none.mp4", listed.samples[0].path], data=data, runtime=runtime)
+    assert (len(some.vectors), len(some.errors)) == (1, 1)
 
 
 def test_recipe_changes_named_settings_alone() -> None:
@@ -270,10 +273,15 @@ def test_windows_are_looked_at_like_videos(world: Path, clip: Path) -> None:
     assert (whole.start, whole.end) == (0, 1)
     assert len(list(predictor.embed([clip], window_seconds=1e-9))) == 12
     assert "its 12 windows have" in next(many_views.embed([clip], window_seconds=1e-9)).error
+    for wrong in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(ValueError, match=r"window_seconds = .*: must be a finite number, at least 0"):
+            next(predictor.embed([clip], window_seconds=wrong))
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "npz", "safetensors"])
-def test_vectors_are_written_with_their_origin(suffix: str, world: Path, model_folder: Path, tmp_path: Path) -> None:
+def test_vectors_are_written_with_their_origin(
+    suffix: str, world: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, bad = tmp_path / f"out.{suffix}", tmp_path / "bad.mp4"
     bad.write_text("no video")
     arguments = [str(world / "videos"), str(bad), "--model", str(model_folder), "--window_seconds", "0.5"]
@@ -284,6 +292,9 @@ def test_vectors_are_written_with_their_origin(suffix: str, world: Path, model_f
     assert columns["path"] == [str(each.path) for each in expected]
     assert list(zip(columns["start"], columns["end"], strict=True)) == [(each.start, each.end) for each in expected]
     torch.testing.assert_close(torch.tensor(columns["vector"]), torch.stack([each.vector for each in expected]))
+    assert main(["embed", str(bad), "--model", str(model_folder), "--out", str(tmp_path / f"no.{suffix}")]) == 1
+    assert "no video could be read" in capsys.readouterr().err
+    assert not (tmp_path / f"no.{suffix}").exists()
     assert (about["model"], about["fingerprint"]) == (str(model_folder), predictor.provenance()["fingerprint"])
 
 

@@ -4,6 +4,8 @@ Axes: n videos, V views, T frames, H x W pixels, K classes.
 """
 
 import json
+import math
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -284,7 +286,8 @@ class Predictor:
             on_progress: called with the number of videos just done.
 
         Raises:
-            ValueError: for a model that reads each video in the light of the names, so that it has no vector alone.
+            ValueError: for a model that reads each video in the light of the names, so that it has no vector alone; or
+                for a `window_seconds` that is negative or not finite.
             VideoError: as `predict_many`.
 
         >>> predictor = Predictor("miniature", data=DataConfig(workers=0))
@@ -292,6 +295,8 @@ class Predictor:
         [(0.0, 1.0, torch.Size([128])), (1.0, 1.333..., torch.Size([128]))]
         """
         check_aggregation(self.model, "features")
+        if not 0 <= window_seconds < math.inf:
+            raise ValueError(f"window_seconds = {window_seconds}: must be a finite number, at least 0")
         for path, found, times, _ in self._encode_many(videos, window_seconds):
             if isinstance(found, VideoError):
                 yield Embedding(path, error=str(found))
@@ -434,6 +439,9 @@ def embed(
 ) -> Embeddings:
     """The vectors of a folder of videos, or of videos of any kind; see `Predictor` and `Predictor.embed`.
 
+    A video that cannot be read has no vector: a warning names it, as do the `errors` of what is returned; with
+    `data.on_error` = "raise" it raises a `VideoError`.
+
     >>> import vitaclip
     >>> found = vitaclip.embed("miniature", "videos", data=DataConfig(workers=0))
     >>> found.vectors.shape, found.save("vectors.npz").name
@@ -441,4 +449,7 @@ def embed(
     """
     predictor = Predictor(model, views=views, runtime=runtime, data=data)
     given = find_videos([videos]) if isinstance(videos, str | Path) else videos
-    return Embeddings.collect(predictor.embed(given, window_seconds), predictor.provenance(window_seconds))
+    found = Embeddings.collect(predictor.embed(given, window_seconds), predictor.provenance(window_seconds))
+    for error in found.errors:
+        warnings.warn(f"no vector: {error}", stacklevel=2)
+    return found

@@ -32,6 +32,15 @@ def printable(text: str) -> str:
     return "".join(repr(c)[1:-1] if unicodedata.category(c) in _CONTROLS and c not in _JOINERS else c for c in text)
 
 
+def storable(text: object) -> str:
+    r"""The text as any file holds it: bytes of a file name that are not UTF-8 stand as escapes.
+
+    >>> storable("latin\udce9.mp4")
+    'latin\\udce9.mp4'
+    """
+    return str(text).encode(errors="backslashreplace").decode()
+
+
 def one_line(text: object) -> str:
     r"""A text, or the message of an error, as one line of bounded length.
 

@@ -135,7 +135,6 @@ def test_run_folder_with_foreign_config_is_refused(world: Path, tmp_path: Path, 
 def test_predictions_are_a_row_a_video(suffix: str, world: Path, model_folder: Path, tmp_path: Path) -> None:
     bad, out = tmp_path / "=bad.mp4", tmp_path / f"out.{suffix}"
     bad.write_text("no video")
-    out.write_text("old")
     videos = [world / "videos" / "jump_up" / "0.mp4", bad, world / "videos" / "moving_left" / "0.mp4"]
     runtime = ("--runtime.device", "cpu", "--runtime.precision", "float32")
     assert (
@@ -199,11 +198,38 @@ def test_interrupted_predictions_go_on(
     if suffix != "parquet":
         with out.open("a") as file:
             file.write('"half of a row')  # what a power cut may leave
-        assert main([*arguments, str(out)]) == 0
-        assert asked == [12, 7]
-        assert read_rows(out) == read_rows(whole)
-        assert main([*arguments, str(out), "--classes", "run, sit"]) == 0
-        assert asked[-1] == 12  # another question, and the file was finished
+    assert main([*arguments, str(out)]) == 0
+    assert asked == [12, 7]
+    assert read_rows(out) == read_rows(whole)
+    assert main([*arguments, str(out)]) == 0
+    assert f"nothing to do: {out} holds 12 videos already" in capsys.readouterr().out
+    (tmp_path / f"mine.{suffix}").write_text("mine")
+    for there, more in ((out, ["--classes", "run, sit"]), (tmp_path / f"mine.{suffix}", [])):
+        before = there.read_bytes()
+        assert main([*arguments, str(there), *more]) == 2
+        assert "name another file, or remove it" in capsys.readouterr().err
+        assert there.read_bytes() == before
+    assert asked == [12, 7, 0]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_names_that_are_no_utf8_are_written_alike(
+    suffix: str, world: Path, model_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, out = tmp_path / "videos", tmp_path / f"out.{suffix}"
+    folder.mkdir()
+    shutil.copy(world / "videos" / "jump_up" / "0.mp4", folder / os.fsdecode(b"latin\xe9.mp4"))
+    (folder / os.fsdecode(b"none\xe9.mp4")).write_text("no video")
+    arguments = [str(folder), "--model", str(model_folder), "--workers", "0", "--out"]
+    assert main(["predict", *arguments, str(out)]) == 1
+    good, bad = (row["path"] for row in read_rows(out))
+    assert (good, bad) == (f"{folder}/latin\\udce9.mp4", f"{folder}/none\\udce9.mp4")
+    assert main(["predict", *arguments, str(out)]) == 0
+    assert "holds 2 videos already" in capsys.readouterr().out
+    if suffix == "parquet":
+        assert main(["embed", *arguments, str(tmp_path / "vectors.parquet")]) == 1
+        assert read_rows(tmp_path / "vectors.parquet")[0]["path"] == good
 
 
 def test_videos_are_named_in_many_ways(
@@ -211,10 +237,17 @@ def test_videos_are_named_in_many_ways(
 ) -> None:
     videos = [str(world / "videos" / "jump_up" / f"{n}.mp4") for n in range(4)]
     (tmp_path / "list.csv").write_text("".join(f"{video},0\n" for video in videos))
-    given = (str(world / "videos" / "jump_up"), str(world / "videos" / "jump_up" / "*.mp4"), tmp_path / "list.csv", "-")
+    (tmp_path / "bare.txt").write_text("".join(f"{video}\n" for video in videos))
+    given = (
+        tmp_path / "bare.txt",
+        str(world / "videos" / "jump_up"),
+        str(world / "videos" / "jump_up" / "*.mp4"),
+        tmp_path / "list.csv",
+        "-",
+    )
     for videos_argument in given:
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join([*videos, ""])))
-        out = tmp_path / "out.csv"
+        (out := tmp_path / "out.csv").unlink(missing_ok=True)
         assert main(["predict", str(videos_argument), "--model", str(model_folder), "--out", str(out)]) == 0
         assert [row["path"] for row in read_rows(out)] == videos
 

@@ -46,8 +46,11 @@ class Embed(VideosCommand):
         with progress_bars(terminal(stderr=True)) as progress:
             found = predictor.embed(paths, self.window_seconds, counting_bar(progress, "embedding", len(paths)))
             vectors = Embeddings.collect(found, predictor.provenance(self.window_seconds))
-        vectors.save(self.out)
-        terminal().print(f"{len(vectors.paths)} vectors are in {self.out}")
         for error in vectors.errors:
             print_error(error)
+        if not vectors.paths:
+            print_error(f"no video could be read; {self.out} is not written")
+            return 1
+        vectors.save(self.out)
+        terminal().print(f"{len(vectors.paths)} vectors are in {self.out}")
         return 1 if vectors.errors else 0

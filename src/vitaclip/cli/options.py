@@ -16,6 +16,8 @@ from vitaclip.cli.screen import terminal
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.lists.sources import find_videos, read_videos
+from vitaclip.data.lists.video_list import content_lines, read_text
+from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.live import LiveVideo, is_live
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.model import VideoModel
@@ -126,8 +128,8 @@ class VideosCommand(ModelCommand):
 
     videos: tuple[str, ...] = argument(positional=True, nargs="+")
     """Video files, folders that are searched for them, patterns such as "clips/*.mp4", lists as `vitaclip eval` takes
-    them, addresses (https, or a stream such as rtsp://...), a camera (0), or - for paths on standard input; a run may
-    come first."""
+    them or of paths alone, addresses (https, or a stream such as rtsp://...), a camera (0), or - for paths on standard
+    input; a run may come first."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -159,6 +161,9 @@ def _find_videos(word: str) -> Sequence[VideoPath]:
     if word == "-":
         return find_videos([line for line in sys.stdin.read().splitlines() if line])
     if Path(word).suffix.lower() in _LISTS and Path(word).is_file():
+        lines = [line for _, line in content_lines(Path(word), read_text(Path(word)))]
+        if lines and all(Path(line).suffix.lower() in VIDEO_SUFFIXES for line in lines):  # paths without labels
+            return find_videos([str(Path(word).parent / line) for line in lines])
         return [each.path for each in read_videos(word, "videos", keep_absent=True, may_be_numbers=True).samples]
     matching = [] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207 - may be absolute
     return find_videos(matching or [word])

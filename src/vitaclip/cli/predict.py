@@ -23,9 +23,9 @@ MOST_CLASSES_SHOWN = 20
 @dataclass(frozen=True, kw_only=True)
 class Predict(VideosCommand, DecisionConfig):
     """Name what happens in videos. Candidates are the model's own classes, or any names you give: classes need not have
-    been trained on. Prints a table, or writes a row a video to a file as soon as it is known; after a stop the same
-    command goes on behind these rows. A video that cannot be read, or takes longer than --data.time_limit_seconds, is
-    named and the others go on.
+    been trained on. Prints a table, or writes a row a video to a file as soon as it is known; the same command goes on
+    behind the rows of a file, and one of other settings does not write over them. A video that cannot be read, or takes
+    longer than --data.time_limit_seconds, is named and the others go on.
 
     examples:
       vitaclip predict my_videos/ --classes "opening a door, closing a door"
@@ -60,10 +60,10 @@ class Predict(VideosCommand, DecisionConfig):
         if predictor.decider.background:
             terminal().print(f"background: {predictor.decider.background.note}")
         labels, failures, predictions, notes = Counter[str](), list[str](), list[Prediction](), list[str]()
-        with ExitStack() as opened:
-            writer = opened.enter_context(self._writer(predictor)) if self.out else None
-            waiting = [path for path in paths if not (writer and writer.was_there(path))]
-            opened.callback(lambda: _close(self.out, len(paths) - len(waiting), len(waiting), labels, failures, notes))
+        opened = ExitStack()
+        writer = opened.enter_context(self._writer(predictor)) if self.out else None
+        waiting = [path for path in paths if not (writer and writer.was_there(path))]
+        try:
             for prediction in track(predictor.predict_many(waiting, self.top_k), "predicting", len(waiting)):
                 if writer:
                     remarks = {"label": prediction.label, **prediction.remarks}
@@ -74,10 +74,13 @@ class Predict(VideosCommand, DecisionConfig):
                 notes += [prediction.note] if prediction.note else []
                 labels.update([] if prediction.error else [prediction.label])
             _print(predictions, labels)
+        finally:
+            opened.close()  # a parquet file is written here, before the line that says so
+            _close(self.out, len(paths) - len(waiting), len(waiting), labels, failures, notes)
         return 1 if failures else 0
 
     def _writer(self, predictor: Predictor) -> PredictionWriter:
-        """Goes on behind the rows of a stopped command with the same weights, candidates and views."""
+        """Goes on behind the rows of a command with the same weights, candidates and views."""
         weights, texts = fingerprint(predictor.model.state_dict()), predictor.texts
         settings: dict[str, Any] = {"weights": weights, "views": asdict(self.views), "top_k": self.top_k}
         settings |= {"candidates": list(texts.names), "text": texts.note, "texts": texts.sha256()}
@@ -98,6 +101,9 @@ def _close(
     failed += f", {len(notes)} of them with damaged frames" if notes else ""
     where = f"; the rows are in {out}" if out else ""
     stopped = f"; {asked - done} are left" + (", the same command goes on" if out else "") if done < asked else ""
+    if not asked:
+        terminal().print(f"nothing to do: {out} holds {counted(before, 'video')} already; remove it to begin anew")
+        return
     terminal().print(f"{counted(done, 'video')}{there}{failed}{where}{stopped}")
 
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluation.predictions import check_table_file, import_pyarrow
 from vitaclip.files import atomic_write, write_safetensors
+from vitaclip.strings import storable
 
 FORMATS = (".parquet", ".npz", ".safetensors")
 
@@ -55,15 +56,19 @@ class Embeddings:
         good = [each for each in every if not each.error]
         times = torch.tensor([(each.start, each.end) for each in good]).reshape(-1, 2)
         vectors = torch.stack([each.vector for each in good]) if good else torch.empty(0, 0)
-        return cls(tuple(str(e.path) for e in good), times, vectors, about, tuple(e.error for e in every if e.error))
+        return cls(
+            tuple(storable(e.path) for e in good), times, vectors, about, tuple(e.error for e in every if e.error)
+        )
 
     def save(self, file: str | Path) -> Path:
         """Write the columns path, start, end and vector; what they are of is in the metadata, of npz in `about`.
 
         Raises:
-            ValueError: see `check_table_file`.
+            ValueError: see `check_table_file`; or there is no vector.
         """
         check_table_file(file, FORMATS)
+        if not self.paths:
+            raise ValueError(f"{file}: not written, because no video could be read")
         start, end = self.times.numpy().T
         suffix = Path(file).suffix.lower()
         if suffix == ".safetensors":

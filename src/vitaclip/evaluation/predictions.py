@@ -23,7 +23,7 @@ from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.evaluation.metrics import Scores
 from vitaclip.files import atomic_write, csv_text, with_filename, write_json
 from vitaclip.runtime import Computed
-from vitaclip.strings import defuse
+from vitaclip.strings import defuse, storable
 from vitaclip.untrusted import read_json
 
 TOP_NAMES = 5
@@ -37,8 +37,7 @@ Row = Mapping[str, str | bool | float | None]
 class PredictionWriter:
     """Writes predictions row by row; every row of a csv or jsonl file is there at once, whatever happens later.
 
-    Parquet has no file before its end, so its rows are written when the block ends, also by Ctrl-C. A file that was
-    there before goes when the writer is made: old results never look like new ones.
+    Parquet has no file before its end, so its rows are written when the block ends, also by Ctrl-C.
 
     Example:
         >>> import torch
@@ -63,12 +62,12 @@ class PredictionWriter:
             class_names: the K candidates.
             top_k: names for each video, at most; fewer if there are fewer candidates.
             computed: device and precision.
-            settings: what the rows are made with, ready for JSON. The rows of a writer that did not come to its end
-                then stay if this one has the same settings; see `was_there`. None: nothing stays.
+            settings: what the rows are made with, ready for JSON; a hidden file beside the rows keeps them. Rows of
+                the same settings stay, see `was_there`, and no others are written over. None: nothing stays.
             remarks: further columns, some of `REMARKS`.
 
         Raises:
-            ValueError: see `check_table_file`.
+            ValueError: see `check_table_file`; or the file holds anything but rows of these settings.
             OSError: the system refuses.
         """
         check_table_file(file)
@@ -80,21 +79,26 @@ class PredictionWriter:
         file, suffix = Path(file), Path(file).suffix.lower()
         self._of_csv = suffix == ".csv"
         file.parent.mkdir(parents=True, exist_ok=True)
-        self._note = file.with_name(f".{file.name}.unfinished")
-        """Holds the settings while rows are written."""
-        self._there = Counter[str]() if settings is None else self._rows_there(file, settings)
-        self._table: _ParquetFile | _TextFile
-        if suffix == ".parquet":
-            self._table = _ParquetFile(file, self.columns, self._names)
+        note = file.with_name(f".{file.name}.settings")
+        if settings is None:
+            note.unlink(missing_ok=True)
+            self._there = Counter[str]()
         else:
-            self._table = _TextFile(file, self.columns, goes_on=bool(self._there))
-            if settings is not None:
-                write_json(self._note, settings)
+            self._there = self._rows_there(file, note, settings)
+            write_json(note, settings)
+        kind = _ParquetFile if suffix == ".parquet" else _TextFile
+        self._table = kind(file, self.columns, self._names, goes_on=bool(self._there))
 
-    def _rows_there(self, file: Path, settings: Mapping[str, Any]) -> Counter[str]:
-        """How often each path is in the whole rows that a stopped writer with these settings left."""
-        if not file.exists() or not self._note.exists() or read_json(self._note) != settings:
+    def _rows_there(self, file: Path, note: Path, settings: Mapping[str, Any]) -> Counter[str]:
+        """How often each path is in the whole rows that a writer with these settings left."""
+        if not file.exists() or not file.stat().st_size:
             return Counter()
+        if not note.exists() or read_json(note) != settings:
+            raise ValueError(
+                f"{file}: holds no rows of this model, these classes and settings; name another file, or remove it"
+            )
+        if file.suffix.lower() == ".parquet":
+            return Counter(import_pyarrow(file)[1].read_table(file, columns=["path"])["path"].to_pylist())
         text = file.read_text(encoding="utf-8", errors="replace")
         text = text[: text.rfind("\n") + 1]
         rows = csv.DictReader(io.StringIO(text, newline="")) if self._of_csv else map(json.loads, text.splitlines())
@@ -102,8 +106,7 @@ class PredictionWriter:
 
     def was_there(self, path: object) -> bool:
         """Whether the file had a row of this video already; of a path that comes twice, each row counts once."""
-        shown = str(path).encode(errors="backslashreplace").decode()
-        shown = defuse(shown) if self._of_csv else shown
+        shown = defuse(storable(path)) if self._of_csv else storable(path)
         self._there[shown] -= 1
         return self._there[shown] >= 0
 
@@ -133,15 +136,13 @@ class PredictionWriter:
             value = (remarks or {}).get(name)
             row[name] = format_labels(value) if isinstance(value, list) else value
         row |= {"error": error or None, "device": self._computed.device, "precision": self._computed.precision}
-        self._table.write(row, scores)
+        self._table.write({k: storable(v) if isinstance(v, str) else v for k, v in row.items()}, scores)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._table.close()
-        if kind is None:
-            self._note.unlink(missing_ok=True)
 
 
 def check_table_file(file: str | Path, formats: Sequence[str] = FORMATS) -> None:
@@ -183,7 +184,7 @@ def write_predictions(
 class _TextFile:
     """Lines of csv or JSON, every one whole: what a full disk or Ctrl-C leaves of a line is taken back."""
 
-    def __init__(self, file: Path, columns: Sequence[str], *, goes_on: bool = False) -> None:
+    def __init__(self, file: Path, columns: Sequence[str], _class_names: Sequence[str], *, goes_on: bool) -> None:
         """With `goes_on`, behind the whole lines that are there."""
         self._path, self._csv = file, file.suffix.lower() == ".csv"
         whole = file.read_bytes().rfind(b"\n") + 1 if goes_on else 0
@@ -216,12 +217,14 @@ class _TextFile:
 
 
 class _ParquetFile:
-    """Rows are kept, and become a file at the end; one that was there before goes at once."""
+    """Rows are kept, and become a file at the end."""
 
-    def __init__(self, file: Path, columns: Sequence[str], class_names: Sequence[str]) -> None:
+    def __init__(self, file: Path, columns: Sequence[str], class_names: Sequence[str], *, goes_on: bool) -> None:
+        """With `goes_on`, behind the rows that are there; else a file that was there goes at once."""
         self._file, self._columns, self._class_names = file, columns, class_names
-        self._rows: list[dict[str, Any]] = []
-        file.unlink(missing_ok=True)
+        self._rows: list[dict[str, Any]] = import_pyarrow(file)[1].read_table(file).to_pylist() if goes_on else []
+        if not goes_on:
+            file.unlink(missing_ok=True)
 
     def write(self, row: Row, scores: Tensor | None) -> None:
         self._rows.append({**row, "probabilities": None if scores is None else scores.float().numpy()})

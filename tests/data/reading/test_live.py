@@ -17,6 +17,7 @@ from vitaclip.data.lists.video_list import read_list
 from vitaclip.data.reading import live
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
+from vitaclip.data.reading.given import RemoteVideo
 from vitaclip.data.reading.live import LiveVideo, is_live
 
 SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
@@ -87,7 +88,7 @@ def test_camera_is_recorded_by_its_number(tmp_path: Path, monkeypatch: pytest.Mo
     with open_video(LiveVideo("camera:7", 1.0)) as video:
         assert 24 <= video.num_frames <= 31  # of 60: a second of them
     monkeypatch.setattr(live, "_V4L2", ("no_such_format", "{}"))
-    with pytest.raises(VideoError, match=r"camera:7 cannot be read as a video \(this build of PyAV lacks no_such_form"):
+    with pytest.raises(VideoError, match=r"camera:7 is no camera that answers \(this build of PyAV lacks no_such"):
         open_video(LiveVideo("camera:7")).__enter__()
 
 
@@ -96,11 +97,13 @@ def test_dead_addresses_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         for scheme in ("rtsp", "tcp"):
-            with pytest.raises(VideoError, match=rf"{scheme}://127\.0\.0\.1:{port}/x cannot be read as a video \(.+\)"):
+            with pytest.raises(VideoError, match=rf"{scheme}://127\.0\.0\.1:{port}/x cannot be reached \(.+\): check"):
                 open_video(LiveVideo(f"{scheme}://127.0.0.1:{port}/x")).__enter__()
-    with pytest.raises(VideoError, match="cannot be read as a video") as caught:
+    with pytest.raises(VideoError, match="cannot be reached") as caught:
         open_video(LiveVideo(f"rtsp://127.0.0.1:{port}/x")).__enter__()
     assert "\n" not in str(caught.value)
+    with pytest.raises(VideoError, match=r"x\.mp4 cannot be reached \(.+\): check the address"):
+        open_video(RemoteVideo(f"http://127.0.0.1:{port}/x.mp4")).__enter__()
 
 
 def test_no_content_of_a_file_leads_to_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

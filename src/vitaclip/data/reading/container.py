@@ -21,7 +21,8 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from vitaclip.data.config import VideoLimits
-from vitaclip.data.reading.member import MemberFile, VideoPath
+from vitaclip.data.reading.given import GivenVideo
+from vitaclip.data.reading.member import MemberFile, ShardMember, VideoPath
 from vitaclip.data.reading.mp4_header import stated_samples
 from vitaclip.strings import one_line
 
@@ -85,7 +86,7 @@ def open_container(path: VideoPath, limits: VideoLimits, probe: bool = True) -> 
     """
     with ExitStack() as opened:
         try:
-            file: _File = _open_file(path) if isinstance(path, Path) else path.open()
+            file: _File = _open_given(path) if isinstance(path, GivenVideo) else _open_file(path)
             opened.enter_context(file)
             start = file.read(8)
             if not start:
@@ -114,7 +115,17 @@ def _open_in_ffmpeg(file: _File, options: dict[str, str]) -> InputContainer:
     return av.open(source, "r", options=options, container_options=known, metadata_errors="replace")
 
 
-def _open_file(path: Path) -> IO[bytes]:
+def _open_given(video: GivenVideo) -> IO[bytes]:
+    try:
+        return video.open()
+    except (av.error.FFmpegError, OSError) as error:
+        reason = error.strerror or type(error).__name__
+        raise VideoError(f"{video} {video.absence.format(reason)}") from error
+
+
+def _open_file(path: Path | ShardMember) -> _File:
+    if isinstance(path, ShardMember):
+        return path.open()
     if not path.exists():
         raise VideoError(f"{path} does not exist: check the path")
     if path.is_dir():

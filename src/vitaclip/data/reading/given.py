@@ -38,6 +38,11 @@ class GivenVideo:
         """Its name alone."""
         return (self.name,)
 
+    @property
+    def absence(self) -> str:
+        """What is said if it cannot be opened; the reason goes where {} stands."""
+        return "cannot be reached ({}): check the address"
+
     def absolute(self) -> "GivenVideo":
         """Itself."""
         return self

@@ -31,6 +31,10 @@ class LiveVideo(GivenVideo):
     seconds: float = 10.0
     """How long it is recorded."""
 
+    @property
+    def absence(self) -> str:
+        return "is no camera that answers ({}): check its number" if _CAMERA.fullmatch(self.name) else super().absence
+
     def open(self, mode: Literal["rb"] = "rb") -> IO[bytes]:
         """Record it, as it is coded, into a temporary file without a name.
 
