@@ -153,7 +153,7 @@ def test_broken_videos_are_errors_in_place(world: Path, clip: Path, workers: int
             "video 0 cannot be read as a video",
             "",
             "404",
-            "http://[ cannot be read",
+            "http://[ cannot be reached",
             "video 4 has frames of 40 x 1",
         ]
         for each, text in zip(found, texts, strict=True):
