@@ -101,6 +101,7 @@ class Evaluate(ModelCommand, DecisionConfig):
             raise ValueError("give either videos (a list file or a folder) or --protocol NAME")
         if self.predictions:
             check_table_file(self.predictions)
+        _ = self.templates  # a mistake in them costs no download
         with init_distributed() as dist:
             console = terminal(quiet=not dist.is_rank0)
             command.say_which(console)
