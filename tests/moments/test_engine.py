@@ -1,6 +1,7 @@
 """Long videos: each frame is read once, windows are scored as clips are, and a stopped pass goes on."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -120,7 +121,8 @@ def test_a_killed_command_goes_on(film: Path, model_folder: Path, tmp_path: Path
     ]
     code = "import sys, killing; from vitaclip.cli import main; from vitaclip.moments.scan import KeptScores;"
     code += "killing.before_call(KeptScores, 'add', 2, lambda *_: killing.die()); main(sys.argv[1:])"
-    assert subprocess.run([sys.executable, "-c", code, *words], check=False).returncode == -9
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    assert subprocess.run([sys.executable, "-c", code, *words], check=False, env=environment).returncode == -9
     assert [path.name for path in tmp_path.iterdir()] == [".out.csv.0.scores"]
     assert main(words) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
