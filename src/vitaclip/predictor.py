@@ -196,10 +196,11 @@ class Predictor:
     @property
     def decider(self) -> Decider:
         """Decides what else is said of a video with the present candidates."""
-        if self._decider is None or self._decider.texts is not self.texts:
+        kept = self._decider
+        if kept is None or kept.texts is not self.texts or kept.config != self.decision:
             with self.encoder.autocast():
-                self._decider = Decider(self.model, self.texts, self.decision)
-        return self._decider
+                kept = self._decider = Decider(self.model, self.texts, self.decision)
+        return kept
 
     def probabilities(self, features: Tensor) -> Tensor:
         """(n, K) float32 on the CPU, of n videos whose views were embedded, (n, V, ...)."""
@@ -348,7 +349,8 @@ class Predictor:
         with self.encoder.autocast():
             asked = [encode_classes(self.model, names, tuple(templates)) for names in lists]
             texts = asked or [self.texts]
-            deciders = [Decider(self.model, each, decision) for each in texts]
+            keeps = not asked and decision == self.decision  # so that many videos share one
+            deciders = [self.decider] if keeps else [Decider(self.model, each, decision) for each in texts]
         about: dict[str, Any] = {"texts": [each.sha256() for each in texts], "decision": to_dict(decision)}
         if scores_file:
             about |= self.provenance()  # reads all weights

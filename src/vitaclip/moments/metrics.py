@@ -69,7 +69,7 @@ def evaluate_retrieval(truth: SegmentsOf, predicted: SegmentsOf) -> dict[str, fl
     """
     everything, precisions, best = _by_class(predicted), [], []
     for query, true in _by_class(truth).items():
-        found = sorted(everything.get(query, ()), key=_minus_score)[:QVHIGHLIGHTS_WINDOWS]
+        found = sorted(everything.get(query, ()), key=lambda each: -each.score)[:QVHIGHLIGHTS_WINDOWS]
         best.append(temporal_iou(found[:1], true).max(initial=0))
         precisions.append(_average_precision(*_hits({query: true}, {query: found}, ACTIVITYNET_IOUS)))
     recalls = {f"R1@{iou:g}": float(np.mean(np.array(best) >= iou)) for iou in (0.5, 0.7)}
@@ -105,10 +105,6 @@ def _by_class(segments: SegmentsOf) -> _ByClass:
 
 def _only(groups: _ByClass, label: str) -> _ByClass:
     return {key: some for key, some in groups.items() if key[1] == label}
-
-
-def _minus_score(segment: Segment) -> float:
-    return -segment.score
 
 
 def _hits(truth: _ByClass, predicted: _ByClass, ious: Sequence[float]) -> tuple[np.ndarray, int]:
