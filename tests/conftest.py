@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 sys.path.insert(0, str(Path(__file__).parent))
 
+import docstring_parser
 import pytest
 
 from small_world import Refusal, small_model, write_small_world
@@ -19,6 +21,8 @@ from video_files import write_video
 from vitaclip.cli import main
 from vitaclip.data.reading.decode import open_video
 
+# A command reads the help of its settings, a sixth of a second; tests run hundreds of the same commands.
+docstring_parser.parse_from_object = cache(docstring_parser.parse_from_object)
 # Shells start background jobs with this signal ignored; processes that tests signal must not inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoints, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
@@ -43,7 +43,7 @@ def load_plugins() -> None:
     Raises:
         ValueError: if one does not import.
     """
-    for point in entry_points(group=GROUP):
+    for point in _installed():
         _once(f"entry point {point.name} ({point.value})", point.load)
     for name in filter(None, os.environ.get(ENVIRONMENT, "").split(os.pathsep)):
         _once(f"--plugins {name}", lambda name=name: _import_file(Path(name)))  # type: ignore[misc]
@@ -64,6 +64,12 @@ def take_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     except argparse.ArgumentError as error:
         raise ValueError("--plugins: name a Python file, such as --plugins my_parts.py") from error
     return rest, taken.plugins
+
+
+@cache
+def _installed() -> EntryPoints:
+    """Those of installed packages, all of which are searched; a model asks for its parts sixty times."""
+    return entry_points(group=GROUP)
 
 
 @cache

@@ -44,7 +44,7 @@ class KnownBackbone:
 @cache
 def known_backbones() -> tuple[KnownBackbone, ...]:
     """All of them, in the order of the file."""
-    return tuple(from_dict(KnownBackbone, row) for row in read_yaml(FILE)["backbones"])
+    return tuple(from_dict(KnownBackbone, row) for row in _content()["backbones"])
 
 
 def licence_notice(source: str) -> str:
@@ -53,5 +53,10 @@ def licence_notice(source: str) -> str:
     >>> licence_notice("facebook/metaclip-2-worldwide-huge-quickgelu")
     'CC-BY-NC 4.0, not for commercial use'
     """
-    licences = read_yaml(FILE)["licences"].items()
-    return next((licence for word, licence in licences if word in source.lower()), "")
+    return next((licence for word, licence in _content()["licences"].items() if word in source.lower()), "")
+
+
+@cache
+def _content() -> dict[str, Any]:
+    """The file, whose reading takes as long as that of a small model."""
+    return read_yaml(FILE)

@@ -42,7 +42,7 @@ class Command(Config):
         hints = get_type_hints(cls)
         told = [each for each in fields(cls) if each.metadata or each.default is each.default_factory]
         groups = [each.name for each in fields(cls) if is_dataclass(hints[each.name])]
-        texts = {name: text for base in cls.__mro__ if is_dataclass(base) for name, _, text in setting_texts(base)}
+        texts = {name: text for name, _, text in setting_texts(cls)}
         for each in told:
             name, more = each.name, dict(each.metadata.get("argparse", {}))
             if hints[name] is not bool:
