@@ -8,7 +8,7 @@ import json
 import math
 from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import docstring_parser
 
@@ -90,6 +90,11 @@ class Config:
     ValueError: Crop.side = 0: must be at least 1
     """
 
+    def __new__(cls, *values: Any, **named: Any) -> Self:
+        """Refuse a name that is no field, before Python's own error for it, which has no remedy."""
+        _check_names(cls, named)
+        return super().__new__(cls)
+
     def __post_init__(self) -> None:
         _check_fields(type(self), vars(self))
 
@@ -114,11 +119,8 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
     """
     if not isinstance(values, Mapping):
         raise ValueError(f"{cls.__name__}: {str(values)[:60]!r} is no mapping of settings")
+    _check_names(cls, values)
     hints = _hints(cls)
-    unknown = sorted(str(name) for name in set(values) - set(hints))
-    if unknown:
-        hint = did_you_mean(unknown[0], hints)
-        raise ValueError(f"{cls.__name__} has no field {unknown[0]!r}{hint}; its fields are {', '.join(hints)}")
     built = {name: _build(hints[name], value) for name, value in values.items()}
     if not issubclass(cls, Config):  # a plain dataclass, such as that of a plugin, does not check its types
         _check_fields(cls, built)
@@ -126,6 +128,13 @@ def from_dict(cls: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
         return cls(**built)
     except TypeError as error:
         raise ValueError(f"{cls.__name__}: {error}") from error
+
+
+def _check_names(cls: type[Any], values: Mapping[str, Any]) -> None:
+    names = [field.name for field in dataclasses.fields(cls)]
+    for unknown in sorted(map(str, set(values) - set(names))):
+        hint = did_you_mean(unknown, names)
+        raise ValueError(f"{cls.__name__} has no field {unknown!r}{hint}; its fields are {', '.join(names)}")
 
 
 def _hints(cls: type[Any]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def test_deadly_file_counts_as_broken_in_training(
 ) -> None:
     limit = ("--data.workers", "2", "--data.time_limit_seconds", "1")
     assert train(deadly_world, tmp_path / "run", *limit, "--data.val", str(deadly_world / "videos")) == 0
-    assert "1 video that could not be read: replaced by others, see " in capsys.readouterr().out
+    assert "1 video that could not be read: left out or replaced by others, see " in capsys.readouterr().out
     hanging = deadly_world / "videos" / "jump_up" / "hang.mp4"
     (line,) = (tmp_path / "run" / "bad_videos.txt").read_text().splitlines()
     assert line == f"{hanging} took longer than the time limit: leave it out, or raise time_limit_seconds"

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from small_world import (
+    CLIPS_PER_CLASS,
     NAMES,
     changed,
     lines_of,
@@ -155,6 +158,24 @@ def test_bad_videos_are_counted_and_listed(world: Path, tmp_path: Path) -> None:
     assert lines_of(tmp_path / "run")[-1]["train/bad_videos"] == 1
     with pytest.raises(ValueError, match=r"train.csv:1: .*bad.mp4"):
         Trainer(changed(config, out=str(tmp_path / "other"), data={"on_error": "raise"})).fit()
+
+
+def test_empty_files_and_links_to_nothing_are_left_out(world: Path, tmp_path: Path) -> None:
+    videos = tmp_path / "videos"
+    shutil.copytree(world / "videos", videos)
+    (videos / "jump_up" / "empty.mp4").touch()
+    (videos / "moving_left" / "gone.mp4").symlink_to(tmp_path / "nothing.mp4")
+    config = changed(train_config(world, tmp_path / "run", steps=1), data={"train": str(videos), "val": str(videos)})
+    trainer = Trainer(config)
+    assert trainer.videos.counts() == [CLIPS_PER_CLASS] * 3
+    assert any(re.match("2 videos left out, such as .*empty.mp4 is empty", line) for line in trainer.warnings)
+    trainer.fit()
+    bad = (tmp_path / "run" / "bad_videos.txt").read_text().splitlines()
+    assert [Path(line.split()[0]).name for line in bad] == ["empty.mp4", "gone.mp4"]
+    with pytest.raises(
+        ValueError, match=r"2 problems found(.|\n)*gone.mp4 is a link to .*nothing.mp4, which is not there"
+    ):
+        Trainer(changed(config, out=str(tmp_path / "other"), data={"on_error": "raise"}))
 
 
 def test_training_needs_videos(tmp_path: Path, world: Path) -> None:

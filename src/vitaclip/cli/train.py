@@ -73,8 +73,11 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
                 trainer.loggers.append(bar)
             trainer.fit()
             if trainer.bad_videos:
-                bad = f"{counted(len(trainer.bad_videos), 'video')} that could not be read: replaced by others"
-                console.print(f"warning: {bad}, see {trainer.run_dir.path / BAD_VIDEOS_FILE}", style="yellow")
+                bad = f"{counted(len(trainer.bad_videos), 'video')} that could not be read"
+                console.print(
+                    f"warning: {bad}: left out or replaced by others, see {trainer.run_dir.path / BAD_VIDEOS_FILE}",
+                    style="yellow",
+                )
     except Terminated:
         console.print(f"asked to stop after step {trainer.step}: what was done is saved; the same command goes on")
         return stop.exit_status

@@ -6,11 +6,13 @@ Axes: T frames of a clip.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from vitaclip.backbones.loading import load_backbone
+from vitaclip.data.config import DataConfig
 from vitaclip.data.lists.selection import as_fraction, draw_shots, split_validation
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.lists.video_list import VideoList
@@ -36,7 +38,7 @@ def read_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None]:
     Where `data.val` is a fraction, both come from `data.train`. `data.shots` draws from what is left to train on.
     """
     data, fraction, val = config.data, as_fraction(config.data.val), None
-    videos = read_videos(data.train, "data.train", root=data.root, classes=data.classes)
+    videos = _read_source(data.train, "data.train", data, classes=data.classes)
     several = next((row for row in videos.samples if len(row.labels) > 1), None)
     if several and not find_loss(config.optim).takes_several:
         raise ValueError(f"{several.source}: {several.path} has several labels; set optim.loss = bce, or give it one")
@@ -46,11 +48,19 @@ def read_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None]:
             raise ValueError(f"data.val = {data.val}: no class can spare a video; give validation videos of their own")
         videos, val = replace(videos, samples=own), replace(videos, samples=held_out)
     elif data.val:
-        val = read_videos(str(data.val), "data.val", root=data.root, class_names=videos.class_names)
+        val = _read_source(str(data.val), "data.val", data, class_names=videos.class_names)
     if data.shots:
         seed = config.seed if data.shots_seed is None else data.shots_seed
         videos = replace(videos, samples=draw_shots(videos.samples, videos.class_names, data.shots, seed))
     return videos, val
+
+
+def _read_source(source: str, setting: str, data: DataConfig, **classes: Any) -> VideoList:
+    """The videos of a setting. Of a folder, empty files and links to nothing are left out, unless `data.on_error` is
+    "raise"; a list that names such files is refused, since it is the list that has to be mended."""
+    is_lenient = data.on_error == "skip" and Path(source).is_dir()
+    videos = read_videos(source, setting, root=data.root, keep_absent=is_lenient, **classes)
+    return videos.without_absent() if is_lenient else videos
 
 
 def shared_videos(videos: VideoList, val_videos: VideoList | None) -> list[str]:

@@ -68,7 +68,8 @@ class Trainer:
         self.step = checkpoint.step
         if checkpoint.tensors:
             load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
-        self.bad_videos: dict[str, None] = dict.fromkeys(checkpoint.notes.get("bad_videos", []))
+        left_out = [*self.videos.left_out, *(self.val_videos.left_out if self.val_videos else ())]
+        self.bad_videos: dict[str, None] = dict.fromkeys(left_out + checkpoint.notes.get("bad_videos", []))
         """A line about each video that could not be read so far, in the order in which they were found."""
         self.early_stopping = EarlyStopping(config.early_stop_patience, validations)
         self.loggers: list[Logger] = []

@@ -162,6 +162,12 @@ def test_unreadable_files_are_refused(write_list: WriteList, tmp_path: Path) -> 
         read_list(write_list("größe.mp4,0", encoding="latin-1"))
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_what_spreadsheets_save_is_read(write_list: WriteList, encoding: str) -> None:
+    file = write_list("Path\tLabel\r\ngröße.mp4\t1\r\n", "größe.mp4", encoding=encoding)
+    assert relative(read_list(file).samples, file.parent) == [("größe.mp4", 1)]
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [

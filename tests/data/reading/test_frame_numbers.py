@@ -52,22 +52,42 @@ def flip_bits(data: bytes, rng: np.random.Generator) -> bytes:
     return np.packbits(bits).tobytes()
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
-def test_lost_picture_repeats_previous_one(name: str, tmp_path: Path) -> None:
-    source = write_video(tmp_path / f"whole_{name}")
-    packets = packets_of(source)
-    packets[15] = replace(packets[15], data=b"\0\0\0\xff" + packets[15].data[4:])  # longer than the packet
+EVEN = list(range(40))
+UNEVEN = [4 * n + 2 * (n % 3 == 2) for n in range(40)]  # every third frame is nearer to the next than to the last
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "b_frames", "lost", "times"),
+    [
+        ("a.mp4", "libx264", 2, [15], EVEN),
+        ("a.mkv", "libx264", 2, [15], EVEN),
+        ("a.mkv", "libx264", 0, [18, 19, 20, 21, 22, 23], EVEN),  # up to the next key frame
+        ("a.mkv", "libx264", 0, [20], UNEVEN),  # the next frame is nearer, but refers to it
+        ("a.mkv", "mjpeg", 0, [0, 20, 30, 31, 32, 33, 39], UNEVEN),
+    ],
+)
+def test_nearest_good_frame_stands_in(
+    name: str, codec: str, b_frames: int, lost: list[int], times: list[int], tmp_path: Path
+) -> None:
+    pix_fmt = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    source = write_video(tmp_path / f"even_{name}", codec, b_frames=b_frames, pix_fmt=pix_fmt)
+    packets = [replace(packet, display_time=times[packet.display_time]) for packet in packets_of(source)]
+    whole = decode_by_time(write_packets(tmp_path / f"whole_{name}", source, packets))
+    for place in lost:  # a length beyond the packet's end; in mjpeg, no more than the marks of its tables and its scan
+        rest = b"\xff\xdb\xff\xda" if codec == "mjpeg" else packets[place].data[4:]
+        packets[place] = replace(packets[place], data=b"\0\0\0\xff" + rest)
     path = write_packets(tmp_path / name, source, packets)
-    whole, lost = decode_by_time(source), packets[15].display_time
     decoded = decode_by_time(path)
-    assert len(whole) == 40
-    assert len(decoded) == 39
-    pictures = [decoded.get(time) for time in whole]
-    assert pictures[lost] is None
-    pictures[lost] = pictures[lost - 1]
+    missing = {number for number, time in enumerate(whole) if time not in decoded}
+    assert len(missing) == len(lost)
+    good = [time for time in decoded if np.array_equal(decoded[time], whole[time])]
+    nearest = {time: min(good, key=lambda other: (abs(other - time), other)) for time in whole}
+    pictures = np.stack([decoded[time if time in decoded else nearest[time]] for time in whole])
     for numbers in groups(40):
-        expected = np.stack([pictures[number] for number in numbers])  # type: ignore[misc]
-        np.testing.assert_array_equal(read(path, numbers), expected)
+        np.testing.assert_array_equal(read(path, numbers), pictures[numbers])
+    with open_video(path) as video:
+        video.frames(range(40))
+        assert video.replaced == missing
 
 
 @pytest.mark.parametrize(("name", "codec"), [("a.mkv", "libx264"), ("a.mp4", "libx264"), ("a.webm", "libvpx-vp9")])

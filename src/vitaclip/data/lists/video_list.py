@@ -5,6 +5,7 @@ with a heading that names the columns; JSON lines. Several labels of a video hav
 listed once for each.
 """
 
+import codecs
 import csv
 import os
 import stat
@@ -58,6 +59,8 @@ class VideoList:
     """What the user should know of the labels; empty: nothing."""
     problems: tuple[str, ...] = ()
     """What is wrong with lines and videos that are not among the samples, a line each. See `checked`."""
+    left_out: tuple[str, ...] = ()
+    """What is wrong with files that are passed over, a line each: empty ones, and links to nothing."""
 
     def checked(self, where: str, *, keep_absent: bool = False) -> "VideoList":
         """The list itself, if nothing is wrong with its lines and files.
@@ -74,6 +77,12 @@ class VideoList:
         raise_problems([*self.problems, *([] if kept else absent)], where, self.note)
         return self
 
+    def without_absent(self) -> "VideoList":
+        """The list without videos whose file is missing or empty, which become `left_out`."""
+        absent = dict(file_problems(self.samples))
+        kept = tuple(sample for sample in self.samples if sample not in absent)
+        return replace(self, samples=kept, left_out=tuple(absent.values()))
+
     def counts(self) -> list[int]:
         """Number of videos of each class."""
         found = Counter(label for sample in self.samples for label in sample.labels)
@@ -89,6 +98,8 @@ class VideoList:
     def warnings(self) -> list[str]:
         """What makes a training on these videos doubtful."""
         found = [self.note] if self.note else []
+        if self.left_out:
+            found.append(f"{counted(len(self.left_out), 'video')} left out, such as {self.left_out[0]}")
         if len(self.class_names) == 1:
             found.append(f"there is a single class, {self.class_names[0]!r}, so there is nothing to tell apart")
         for count, what in ((0, "no video"), (1, "a single video")):
@@ -158,7 +169,7 @@ def read_list(file: str | Path, root: str | Path | None = None, class_names: Seq
     pictures, or a video in a tar file, `train-000.tar::key.mp4`.
 
     Args:
-        file: the list, UTF-8.
+        file: the list, in UTF-8, or in UTF-16 with its mark at the start.
         root: folder that paths are relative to; default: the list's own.
         class_names: names in the order of the classes; also sets the range that labels must lie in.
 
@@ -198,13 +209,15 @@ def _joined(earlier: VideoSample, sample: VideoSample) -> VideoSample:
 
 
 def read_text(file: Path) -> str:
-    """The text of a file, its lines ended by `\\n` whatever system wrote it.
+    """The text of a file, UTF-8 or the UTF-16 of spreadsheets, its lines ended by `\\n` whatever system wrote it.
 
     Raises:
         ValueError: the file cannot be read.
     """
     try:
-        return file.read_text(encoding="utf-8-sig")  # which makes \r\n and \r of old systems \n
+        content = file.read_bytes()
+        encoding = "utf-16" if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
+        return content.decode(encoding).replace("\r\n", "\n").replace("\r", "\n")
     except OSError as error:
         raise ValueError(f"{file}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:

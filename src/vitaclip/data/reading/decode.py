@@ -3,8 +3,8 @@
 Frame times are read from the packets without decoding. Then each stretch from a key frame to the last wanted frame
 that needs it is decoded, less the frames in it that nobody wants and no other frame refers to; packets in between
 are not decoded at all. Whatever looks unusual (no times, repeated times, interlaced fields, damage, frames that are
-not those the packets told of) is decoded from the first packet on instead: slower, same frames. A frame that does not
-come out at all is shown as a player shows it: by the one before it.
+not those the packets told of) is decoded from the first packet on instead: slower, same frames. For a frame that does
+not come out at all the nearest good one stands in.
 
 Axes: n frames, H x W pixels as displayed.
 """
@@ -122,7 +122,7 @@ class Video(VideoSource):
         those that come out when the whole file is decoded.
 
         It never changes, and so a frame's number means the same picture whatever was read before: a damaged frame
-        counts, and is shown as the one before it.
+        counts, and the nearest good one stands in for it.
         """
         count = 0
         for count, _ in enumerate(self._decode_everything(), 1):
@@ -138,10 +138,14 @@ class Video(VideoSource):
         rate."""
         if self._index is None or self._stream.time_base is None:
             return super().times
-        tick = float(self._stream.time_base)
-        steps = np.diff(np.sort(self._index.packet_times[self._index.places]))
+        return self._ticks(self._index) * float(self._stream.time_base)
+
+    def _ticks(self, index: FrameIndex) -> np.ndarray:
+        """`times` in whole units of the stream's time base."""
+        tick = float(self._stream.time_base or 1)
+        steps = np.diff(np.sort(index.packet_times[index.places]))
         steps[steps > int(_LONGEST_PAUSE / tick)] = round(1 / self.fps / tick)
-        return np.append(0, np.cumsum(steps)) * tick
+        return np.append(0, np.cumsum(steps))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
         return self._convert_all(self._decode(wanted))
@@ -207,9 +211,10 @@ class Video(VideoSource):
     def _from_start(self, wanted: list[int]) -> Iterator[tuple[int, VideoFrame]]:
         """The wanted frames by decoding from the first packet on.
 
-        Frames are identified by the times in the index, or counted if there is no index. A frame that cannot be decoded
-        is replaced by the one before it, or by the first.
+        Frames are identified by the times in the index, or counted if there is no index. For a frame that cannot be
+        decoded the nearest in time stands in, the earlier one of two.
         """
+        later = dict[int, VideoFrame | None]()  # many lost frames in a row may share one that is expensive
         for number in wanted:
             if self._player is None or number < self._player.latest:
                 self._player = _Player(self._numbered())
@@ -218,10 +223,34 @@ class Video(VideoSource):
                 raise self._error("holds no frame that can be decoded: copy it again or leave it out")
             if number != latest:
                 self.replaced.add(number)
+                later = {key: frame for key, frame in later.items() if key > number}
+                if frame := self._nearer(number, latest, self._player.next_number, later):
+                    yield number, frame
+                    continue
             if number - latest > _LONGEST_GAP:
                 missing = f"{latest + 1}..{number}"
                 raise self._error(f"is damaged: frames {missing} cannot be decoded; copy it again or leave it out")
             yield number, shown
+
+    def _nearer(
+        self, number: int, latest: int, following: int | None, later: dict[int, VideoFrame | None]
+    ) -> VideoFrame | None:
+        """The frame behind a lost one, if it is nearer in time than the latest before and whole; else None.
+
+        What refers to a lost frame comes out spoiled. So the candidates, the next frame that came out and the next key
+        frame, are decoded from their key frame on without concealing damage; `later` keeps what came of it.
+        """
+        if self._index is None:
+            return None
+        times, candidates = self._ticks(self._index), {*self.key_numbers[self.key_numbers > number][:1].tolist()}
+        for candidate in sorted(candidates if following is None else candidates | {following}):
+            if times[candidate] - times[number] >= abs(times[number] - times[latest]):
+                return None
+            if candidate not in later:
+                later[candidate] = self._decode_alone(self._index, candidate)
+            if frame := later[candidate]:
+                return frame
+        return None
 
     def _numbered(self) -> Iterator[tuple[int, VideoFrame]]:
         """All frames that decode, with their numbers."""
@@ -270,6 +299,11 @@ class _Player:
         self._shown: VideoFrame | None = None
         self.latest = -1
         """Number of the frame that is shown."""
+
+    @property
+    def next_number(self) -> int | None:
+        """Number of the frame behind a gap at which `show` stopped; None if there is none."""
+        return self._following[0] if self._following else None
 
     def show(self, number: int) -> VideoFrame | None:
         """The last frame up to `number`, or else the first of all; None if there is none."""

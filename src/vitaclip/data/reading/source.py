@@ -49,8 +49,7 @@ class VideoSource(ABC):
 
     @cached_property
     def replaced(self) -> set[int]:
-        """Numbers of the frames that were asked for and cannot be decoded: in a folder the nearest good one stands in,
-        in a file the one before."""
+        """Numbers of the frames that were asked for and cannot be decoded; the nearest good one stands in."""
         return set()
 
     @property
