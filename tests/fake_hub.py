@@ -9,6 +9,8 @@ from pathlib import Path
 from threading import Thread
 from urllib.parse import unquote, urlsplit
 
+import pytest
+
 COMMIT = "0" * 40
 
 
@@ -82,3 +84,19 @@ def hub(root: Path) -> Iterator[Hub]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def use_hub(
+    patch: pytest.MonkeyPatch, home: Path, address: str = "http://127.0.0.1:9", *, offline: bool = False
+) -> None:
+    """Sets the hub's client as HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE do when it is imported; at the usual address
+    nobody answers.
+    """
+    from huggingface_hub import close_session, constants  # here: who imports this module may set these variables
+
+    patch.setattr(constants, "HF_HUB_CACHE", str(home))
+    patch.setattr(constants, "ENDPOINT", address)
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}")
+    patch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    close_session()

@@ -1,33 +1,17 @@
 """Repositories of a hub, by the client's real code against a hub on this machine."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import peers
-from fake_hub import hub
-
-CONVERT = (
-    "import sys\nfrom vitaclip.cli import main\nfor name in sys.argv[2:]: main(['convert', name, sys.argv[1] + name])"
-)
+from fake_hub import hub, use_hub
+from small_world import Refusal
+from vitaclip.cli import main
 
 
-def convert(out: Path, *names: str, **environment: str) -> list[str]:
-    """`vitaclip convert` of repositories, in a process of its own, since the client reads its settings when it is
-    imported; the lines that it says of errors."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    env |= {"HF_HOME": str(out.parent / "cache"), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-c", CONVERT, f"{out}/", *names]
-    done = subprocess.run(command, env={**env, **environment}, capture_output=True, text=True, check=True)
-    return done.stderr.splitlines()
-
-
-@pytest.mark.slow
-def test_repositories_are_fetched_once(tmp_path: Path) -> None:
+def test_repositories_are_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Refusal) -> None:
     repository = tmp_path / "hub" / "someone" / "tiny-clip"
     model = peers.transformers_clip()
     model.save_pretrained(repository)
@@ -35,10 +19,12 @@ def test_repositories_are_fetched_once(tmp_path: Path) -> None:
     torch.save(model.state_dict(), repository / "pytorch_model.bin")  # the same weights again, not to be fetched
     (repository / "tf_model.h5").write_bytes(b"x")
     with hub(tmp_path / "hub") as server:
-        errors = convert(tmp_path / "out", "someone/tiny-clip", "someone/absent", HF_ENDPOINT=server.address)
+        use_hub(monkeypatch, tmp_path / "cache", server.address)
+        assert main(["convert", "someone/tiny-clip", str(tmp_path / "out")]) == 0
         assert sorted(server.fetched) == ["config.json", "model.safetensors", "tokenizer.json"]
-        assert "nor a repository that can be read" in errors[-1]
-    (offline,) = convert(tmp_path / "again", "someone/tiny-clip", "someone/other", HF_HUB_OFFLINE="1")
-    assert "not in the cache of the Hugging Face hub" in offline
-    first, again = (tmp_path / folder / "someone/tiny-clip/model.safetensors" for folder in ("out", "again"))
+        assert "nor a repository that can be read" in refusal("convert", "someone/absent", tmp_path / "absent")
+    use_hub(monkeypatch, tmp_path / "cache", offline=True)
+    assert main(["convert", "someone/tiny-clip", str(tmp_path / "again")]) == 0
+    assert "not in the cache of the Hugging Face hub" in refusal("convert", "someone/other", tmp_path / "other")
+    first, again = (tmp_path / folder / "model.safetensors" for folder in ("out", "again"))
     assert first.read_bytes() == again.read_bytes()

@@ -2,9 +2,6 @@
 models in the files that the real ones have."""
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from shutil import copytree
@@ -18,7 +15,7 @@ from tokenizers import models
 from torch import Tensor
 
 import peers
-from fake_hub import hub
+from fake_hub import hub, use_hub
 from tokenizer_peers import learn_pieces
 from tower_case import CASES
 from vitaclip.backbones import CLIP
@@ -26,7 +23,9 @@ from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.families import openai, pe, timm
 from vitaclip.backbones.families.open_clip import with_options
 from vitaclip.backbones.families.table import Row, to_theirs
+from vitaclip.backbones.loading import load_backbone
 from vitaclip.backbones.vocabulary import bpe_of_merges
+from vitaclip.cli import main
 
 SIZES = {"width": 64, "depth": 2, "heads": 1}
 TEXT = {"width": 64, "layers": 2, "heads": 1, "context_length": 20, "vocab_size": 1800}
@@ -169,43 +168,23 @@ FORMS: dict[tuple[str, ...], tuple[Write, Write]] = {
     ("BeichenZhang/LongCLIP-B", "BeichenZhang/LongCLIP-L"): (longclip, clip_tokens),
 }
 """The names of each form, and what writes its weights and its tokenizer. Sizes differ in the real ones alone."""
-PROGRAM = """
-import json, sys, warnings
-from vitaclip.backbones.loading import load_backbone
-from vitaclip.cli import main
-
-warnings.simplefilter("ignore")
-data, forms = sys.argv[1], json.loads(sys.argv[2])
-small = ["--optim.steps", "1", "--optim.batch_size", "2", "--data.workers", "0", "--model.num_frames", "2"]
-small += ["--model.head.num_context", "2"]
-for first, *names in forms:
-    status = main(["train", "--data.train", data, "--model.backbone", first, "--out", f"runs/{first}", *small])
-    print(json.dumps([first, status, [load_backbone(name).name for name in names]]))
-"""
-
-
-@pytest.fixture(scope="module")
-def outcomes(world: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Of each form: the status of training on its first name for a step, and the other names that were loaded. All in
-    one process, since it takes seconds to start."""
-    folder = tmp_path_factory.mktemp("names")
-    for names, (weights, tokenizer) in FORMS.items():
-        for name in names:
-            repository = folder / "hub" / name
-            repository.mkdir(parents=True)
-            weights(repository)
-            tokenizer(repository)
-    env = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
-    env |= {"HF_HOME": str(folder / "cache"), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
-    command = [sys.executable, "-c", PROGRAM, str(world / "videos"), json.dumps(list(FORMS))]
-    with hub(folder / "hub") as server:
-        env["HF_ENDPOINT"] = server.address
-        done = subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True)
-    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-    return {first: (status, loaded) for first, status, loaded in answers} | {"stderr": done.stderr}
+SMALL = ("--optim.steps", "1", "--optim.batch_size", "2", "--data.workers", "0", "--model.num_frames", "2")
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("names", FORMS, ids=lambda names: names[0])
-def test_hub_names_train_and_load(names: tuple[str, ...], outcomes: dict[str, Any]) -> None:
-    assert outcomes.get(names[0]) == (0, list(names[1:])), outcomes["stderr"]
+def test_hub_names_train_and_load(
+    names: tuple[str, ...], world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights, tokenizer = FORMS[names]
+    for name in names:
+        repository = tmp_path / "hub" / name
+        repository.mkdir(parents=True)
+        weights(repository)
+        tokenizer(repository)
+    with hub(tmp_path / "hub") as server:
+        use_hub(monkeypatch, tmp_path / "cache", server.address)
+        training = ["train", "--data.train", str(world / "videos"), "--model.backbone", names[0], *SMALL]
+        assert main([*training, "--model.head.num_context", "2", "--out", str(tmp_path / "run")]) == 0
+        assert [load_backbone(name).name for name in names] == list(names)
