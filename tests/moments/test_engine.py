@@ -57,7 +57,7 @@ def predictor(request: pytest.FixtureRequest, world: Path) -> Predictor:
 def kept_scores(file: Path) -> np.ndarray:
     """The scores that a pass has kept, (W, K)."""
     about = json.loads(file.read_bytes().split(b"\n", 1)[0])
-    return KeptScores(file, about, len(NAMES)).scores
+    return KeptScores(file, about, len(NAMES)).joined()[0]
 
 
 def test_windows_are_scored_as_clips_are(
@@ -156,6 +156,20 @@ def test_a_video_that_fails_half_way_is_kept_and_marked(
     assert found.error == "film.mp4 is damaged"
     assert 5 < found.times_s[-1] < found.duration_s <= 6.1
     assert found.segments
+
+
+def test_no_segment_crosses_a_planted_cut(predictor: Predictor, tmp_path: Path) -> None:
+    rng, colours = np.random.default_rng(0), ((250, 0, 0), (0, 0, 250), (250, 250, 250), (0, 0, 0))
+    pictures = [np.array(colours[n // 75], np.uint8) + rng.integers(0, 2, (48, 64, 1), np.uint8) for n in range(300)]
+    film = write_video(tmp_path / "film.mp4", pictures=(np.broadcast_to(each, (48, 64, 3)) for each in pictures))
+    crossing = {}
+    for least in (0.0, 0.01):
+        settings = replace(SETTINGS, reject=False, shots=least)
+        spans = [(each.start_s, each.end_s) for each in predictor.moments(film, settings).segments]
+        crossing[least] = [cut for cut in (3.0, 6.0, 9.0) for start, end in spans if start < cut - 0.01 and end > cut]
+        assert spans
+    assert crossing[0.0]
+    assert not crossing[0.01]
 
 
 def test_key_frames_alone_are_read_where_the_stride_allows(film: Path) -> None:

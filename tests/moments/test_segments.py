@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from vitaclip.moments.config import MomentsConfig
-from vitaclip.moments.segments import find_segments, length_curves
+from vitaclip.moments.segments import find_cuts, find_segments, length_curves
 from vitaclip.moments.table import Segment
 from vitaclip.moments.windows import Windows
 
@@ -23,13 +23,13 @@ def bump(*spans: tuple[int, int, float]) -> np.ndarray:
 
 
 def found(
-    *curves: np.ndarray, changes: np.ndarray | None = None, **values: float
+    *curves: np.ndarray, changes: np.ndarray | None = None, cuts: tuple[int, ...] = (), **values: float
 ) -> list[tuple[float, float, str, float]]:
     """The segments of curves (60,) or (60, K), one of each length."""
     stacked = np.stack([curve.reshape(60, -1) for curve in curves])
     still = np.zeros(60) if changes is None else changes
     settings = replace(SETTINGS, **values)  # type: ignore[arg-type]
-    segments = find_segments(stacked, TIMES, still, 60.0, ("run", "jump"), settings)
+    segments = find_segments(stacked, TIMES, still, 60.0, ("run", "jump"), settings, cuts)
     return [(each.start_s, each.end_s, each.label, round(each.score, 3)) for each in segments]
 
 
@@ -70,6 +70,43 @@ def test_ends_move_to_where_the_picture_changes() -> None:
     assert [each[:2] for each in found(bump((10, 30, 0.9)), changes=changes, snap=0.05)] == [(10.0, 29.0)]
     steady = np.full(60, 3.0) + np.arange(60) % 2
     assert [each[:2] for each in found(bump((10, 30, 0.9)), changes=steady, snap=0.2)] == [(10.0, 30.0)]
+
+
+@pytest.mark.parametrize(
+    ("cuts", "expected"),
+    [
+        ((), [(10.0, 30.0)]),
+        ((20,), [(10.0, 20.0), (20.0, 30.0)]),
+        ((10,), [(10.0, 30.0)]),
+        ((8, 31, 40), [(10.0, 30.0)]),
+    ],
+)
+def test_no_segment_crosses_a_cut(cuts: tuple[int, ...], expected: list[tuple[float, float]]) -> None:
+    assert [each[:2] for each in found(bump((10, 30, 0.9)), cuts=cuts)] == expected
+
+
+def test_ends_stay_in_their_shot() -> None:
+    changes = np.where(TIMES > 15, 2.0, 0.0)
+    for cuts, starts in (((), [15.0]), ((20,), [15.0, 20.0])):
+        assert [each[0] for each in found(bump((10, 30, 0.9)), cuts=cuts, changes=changes, snap=0.9)] == starts
+
+
+def test_what_falls_from_a_cut_on_is_of_the_other_shot() -> None:
+    curve = bump((10, 20, 0.9))
+    curve[20:24] = [0.8, 0.7, 0.6, 0.5]
+    assert [each[:2] for each in found(curve, cuts=(20,))] == [(10.0, 20.0)]
+    curve[22] = 0.95  # a peak of its own
+    assert [round(each[0]) for each in found(curve, cuts=(20,))] == [10, 20]
+
+
+def test_cuts_are_outliers_among_those_before() -> None:
+    distances = 0.1 + 0.02 * np.random.default_rng(0).random(300)
+    distances[[50, 51, 200]] = 0.9
+    assert find_cuts(distances, 0.4).tolist() == [50, 51, 200]
+    assert find_cuts(distances, 0.0).tolist() == []
+    shaky = 0.1 + 0.4 * np.random.default_rng(1).random(300)
+    shaky[[100, 200]] = 0.9
+    assert [step for step in find_cuts(shaky, 0.4) if step > 8] == []
 
 
 def test_curves_run_straight_between_windows() -> None:

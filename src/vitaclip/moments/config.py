@@ -36,6 +36,9 @@ class MomentsConfig(Config):
     snap: NonNegativeFloat = 0.5
     """Fraction of its length by which an end of a segment may move to where the picture starts, or stops, to change
     clearly. 0: ends stay where the scores put them."""
+    shots: NonNegativeFloat = 0.0
+    """Least cosine distance of what the image tower makes of two neighbouring chosen frames for a cut between them, if
+    it is an outlier beside those before too. No segment crosses a cut. 0: cuts are no borders."""
     merge_s: NonNegativeFloat = 0.0
     """Two segments of a class with a gap of at most so many seconds become one. 0: a quarter of the shortest window."""
     overlap: Probability = 0.3

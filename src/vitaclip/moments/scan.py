@@ -6,7 +6,6 @@ Axes: n frames or windows, T frames of a window, K classes or queries.
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from vitaclip.data.transforms.geometry import spatial_views
 from vitaclip.evaluation.decision import Decider
 from vitaclip.evaluation.scoring import ViewEncoder, fuse_views
 from vitaclip.moments.windows import Windows
+from vitaclip.parts.contract import l2_normalize
 
 _BLOCK = 64
 """Steps that are read before the windows which they complete are scored."""
@@ -31,15 +31,13 @@ Progress = Callable[[int, int], None]
 
 class KeptScores:
     """What a pass has found so far, in a file that a stopped pass goes on behind: a line that says what it is of, then
-    after each block the new scores and changes as numpy saves them."""
+    after each block what is new, as numpy saves it."""
 
     def __init__(self, file: Path | None, about: Mapping[str, Any], width: int) -> None:
         """Take up the `width` scores a window that the file holds, if they are of the same; no file keeps nothing."""
         self._file = file
-        self.scores = np.empty((0, width), np.float32)
-        """(W or fewer, K) of the windows, in their order."""
-        self.changes = np.empty(0, np.float32)
-        """(N or fewer,) mean change of a pixel from the frame before, in grey levels, of each step."""
+        self._blocks = [(np.empty((0, width), np.float32), np.empty((0, 2), np.float32))]
+        self.width, self.num_windows, self.num_steps = width, 0, 0
         if file is None:
             return
         head = json.dumps(about, sort_keys=True).encode() + b"\n"
@@ -65,8 +63,14 @@ class KeptScores:
                 np.save(opened, changes)
 
     def _append(self, scores: np.ndarray, changes: np.ndarray) -> None:
-        self.scores = np.concatenate([self.scores, scores])
-        self.changes = np.concatenate([self.changes, changes])
+        self._blocks.append((scores, changes))
+        self.num_windows, self.num_steps = self.num_windows + len(scores), self.num_steps + len(changes)
+
+    def joined(self) -> tuple[np.ndarray, np.ndarray]:
+        """Scores (num_windows, K) of the windows in their order, and of each step, (num_steps, 2), the changes that
+        `FrameRing.add` gives."""
+        scores, changes = zip(*self._blocks, strict=True)
+        return np.concatenate(scores), np.concatenate(changes)
 
 
 def window_scores(deciders: Sequence[Decider], features: Tensor) -> Tensor:
@@ -85,63 +89,116 @@ def window_scores(deciders: Sequence[Decider], features: Tensor) -> Tensor:
     return torch.cat(columns, dim=1)
 
 
+class FrameRing:
+    """The last frames of a video, and the scores of windows of them. If the image tower sees frames alone, each goes
+    through it once, and a window is the pool and the head on what was kept of its frames; else each window's frames go
+    through it, because what the tower makes of a frame depends on the others of its window."""
+
+    def __init__(
+        self,
+        encoder: ViewEncoder,
+        score: Callable[[Tensor], Tensor],
+        offsets: Sequence[np.ndarray],
+        size: int,
+        batch_size: int,
+        compares: bool,
+    ) -> None:
+        """Hold nothing yet.
+
+        Args:
+            encoder: the model.
+            score: scores (n, K) of windows with features (n, 1, ...).
+            offsets: of each length, the (T,) steps of a window whose frames it takes, counted from its first.
+            size: S, side of the central square of a frame that the model sees.
+            batch_size: windows that go through the model together.
+            compares: whether features of neighbouring frames are compared.
+        """
+        self._encoder, self._score, self._offsets, self._batch_size = encoder, score, offsets, batch_size
+        self._alone, self._size, self._compares = encoder.model.sees_frames_alone, size, compares
+        self._held, self._first, self._last = torch.empty(0), 0, dict[str, Tensor]()
+
+    def start(self, step: int) -> None:
+        """Hold nothing, and take the next frame for that of this step."""
+        self._held, self._first, self._last = torch.empty(0), step, {}
+
+    def add(self, frames: Sequence[Tensor]) -> np.ndarray:
+        """Take in the next n frames, uint8 (3, H, W), resized. Gives (n, 2), of each the change from the frame before:
+        the mean over its pixels in grey levels, and the cosine distance of what the tower makes of either frame alone,
+        if these are compared. A first frame has none."""
+        pixels = torch.stack([spatial_views(frame[None], self._size, 1)[0, 0] for frame in frames])
+        seen = self._encoder.tower_features(pixels[:, None, None])[:, 0, 0] if self._alone or self._compares else pixels
+        items = seen if self._alone else pixels
+        self._held = torch.cat([self._held.to(items), items]) if len(self._held) else items
+        changes = np.zeros((len(pixels), 2), np.float32)
+        steps = self._with_last("pixels", pixels).short().diff(dim=0)
+        changes[:, 0] = steps.abs().float().mean(dim=(1, 2, 3)).numpy()
+        if self._compares:
+            features = self._with_last("features", l2_normalize(seen.flatten(1).float()))
+            changes[:, 1] = (1 - (features[1:] * features[:-1]).sum(dim=1)).cpu().numpy()
+        return changes
+
+    def _with_last(self, kind: str, values: Tensor) -> Tensor:
+        """Values (n, ...) behind the one before them, or, of the first, itself."""
+        joined = torch.cat([self._last.get(kind, values[:1]), values])
+        self._last[kind] = values[-1:]
+        return joined
+
+    def scores(self, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Batches of windows of one length: which of the given ones, and their scores (n, K). Windows are given by
+        their first step and the number of their length."""
+        for length, offsets in enumerate(self._offsets):
+            chosen = np.flatnonzero(lengths == length)
+            for some in (chosen[first : first + self._batch_size] for first in range(0, len(chosen), self._batch_size)):
+                looks = self._held[torch.from_numpy(starts[some, None] + offsets - self._first)][:, None]
+                read = looks if self._alone else self._encoder.tower_features(looks)
+                yield some, self._score(self._encoder.encode_features(read)).numpy()
+
+    def forget(self, before: int) -> None:
+        """Drop the frames of all steps before this one."""
+        if before > self._first:
+            self._held, self._first = self._held[before - self._first :].clone(), before
+
+
 def scan(
     source: VideoSource,
     windows: Windows,
     views: EvalViews,
-    encoder: ViewEncoder,
-    score: Callable[[Tensor], Tensor],
+    ring: FrameRing,
     kept: KeptScores,
-    batch_size: int,
     on_progress: Progress = lambda done, total: None,
 ) -> str:
-    """Score the windows of a video, and measure how much the picture changes; `kept` then has both.
-
-    Each chosen frame is decoded once. If the image tower sees frames alone, each also goes through it once, and a
-    window is the pool and the head on what was kept of its frames; else each window's frames go through it, because
-    what the tower makes of a frame depends on the others of its window.
+    """Score the windows of a video, and measure how much the picture changes; `kept` then has both. Each chosen frame
+    is decoded once.
 
     Args:
         source: the video.
         windows: what is looked at.
         views: how frames come to the model's size.
-        encoder: the model.
-        score: scores (n, K) of windows with features (n, 1, ...).
+        ring: scores windows.
         kept: what an earlier pass that was stopped has found.
-        batch_size: windows that go through the model together.
         on_progress: called after each block of steps.
 
     Returns:
         Why the video fails half-way, if it does.
     """
-    done, total, error = len(kept.scores), len(windows.numbers), ""
+    done, total, error = kept.num_windows, len(windows.numbers), ""
     needed = np.append(np.minimum.accumulate(windows.starts[::-1])[::-1], total)  # from the window of that number on
-    held_from = step = int(needed[done])
-    alone, size = encoder.model.sees_frames_alone, round(views.size / views.crop)
-    frames = source.stream(windows.numbers[step:], partial(views.fit.resize, size=size))
-    held, last = torch.empty(0), None
+    step = int(needed[done])
+    ring.start(step)
+    frames = source.stream(windows.numbers[step:], views.resize)
     while step < total and not error:
         block, error = _take(frames, min(_BLOCK - step % _BLOCK, total - step), source)
         if not block:
             break
-        pixels = torch.stack([spatial_views(frame[None], views.size, 1)[0, 0] for frame in block])
-        before = pixels[:1] if last is None else last
-        changes = torch.cat([before, pixels]).short().diff(dim=0).abs().float().mean(dim=(1, 2, 3)).numpy()
-        changes, last = changes[max(0, len(kept.changes) - step) :], pixels[-1:]
+        changes = ring.add(block)[max(0, kept.num_steps - step) :]
         step += len(block)
-        items = encoder.tower_features(pixels[:, None, None])[:, 0, 0] if alone else pixels
-        held = torch.cat([held.to(items), items]) if len(held) else items
         due = int(np.searchsorted(windows.ends, step, side="right"))
-        new = np.empty((due - done, kept.scores.shape[1]), np.float32)
-        for length, offsets in enumerate(windows.offsets):
-            chosen = np.flatnonzero(windows.lengths[done:due] == length)
-            for some in (chosen[first : first + batch_size] for first in range(0, len(chosen), batch_size)):
-                looks = held[torch.from_numpy(windows.starts[done + some, None] + offsets - held_from)][:, None]
-                read = looks if alone else encoder.tower_features(looks)
-                new[some] = score(encoder.encode_features(read))
+        new = np.empty((due - done, kept.width), np.float32)
+        for some, scores in ring.scores(windows.starts[done:due], windows.lengths[done:due]):
+            new[some] = scores
         kept.add(new, changes)
-        done, keep_from = due, min(step, int(needed[due]))
-        held, held_from = held[keep_from - held_from :].clone(), keep_from
+        done = due
+        ring.forget(min(step, int(needed[due])))
         on_progress(step, total)
     return error
 

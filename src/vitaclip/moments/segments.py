@@ -3,8 +3,10 @@
 Axes: N steps of the grid, W windows, L lengths, K classes.
 """
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,6 +16,7 @@ from vitaclip.moments.windows import Windows
 
 _STILL = 0.02
 """Grey levels by which the pixels of a still picture change at most, in the mean, when it is stored."""
+_CUTS_AMONG, _OUTLIER = 64, 6.0
 _CLEAR = 0.5
 """The change of a clear border grows by a factor of e to the power of this."""
 
@@ -45,6 +48,24 @@ def _smooth(values: np.ndarray, config: MomentsConfig) -> np.ndarray:
     return ((sums[high] - sums[low]) / (high - low)[:, None]).astype(np.float32)
 
 
+def find_cuts(distances: np.ndarray, least: float) -> np.ndarray:
+    """Ascending numbers of the steps (N,) that begin a shot: their distance from the step before is at least `least`
+    (0: none does), and more than six robust deviations (of Gauss' law, by the median of absolute deviations) above the
+    median of the 64 distances before. What follows does not count, so that a live video has the same cuts.
+
+    >>> find_cuts(np.array([0, 0.1, 0.12, 0.1, 0.9, 0.1]), 0.4).tolist()
+    [4]
+    """
+    found = list[int]()
+    for step in np.flatnonzero(distances >= least) if least else ():
+        before = distances[max(1, step - _CUTS_AMONG) : step]
+        middle = np.median(before) if len(before) else 0.0
+        spread = np.median(np.abs(before - middle)) if len(before) else 0.0
+        if distances[step] > middle + _OUTLIER * 1.4826 * spread:
+            found.append(int(step))
+    return np.array(found, np.int64)
+
+
 def find_segments(
     curves: np.ndarray,
     times: np.ndarray,
@@ -52,6 +73,7 @@ def find_segments(
     duration_s: float,
     names: tuple[str, ...],
     config: MomentsConfig,
+    cuts: Sequence[int] | np.ndarray = (),
 ) -> tuple[Segment, ...]:
     """Segments of all classes.
 
@@ -68,18 +90,33 @@ def find_segments(
         duration_s: where the video ends.
         names: the K classes.
         config: how.
+        cuts: ascending numbers of steps before which the picture is cut; no segment crosses one, and where a curve only
+            falls from a cut on, the peak is beyond it.
     """
     gap, found = config.merge_s or min(config.lengths_s) / 4, list[Segment]()
     borders = _Borders(times, changes, duration_s, config.snap)
+    shots = [Shot(*steps, *borders.times(*steps)) for steps in itertools.pairwise([0, *map(int, cuts), len(times)])]
     for k in np.flatnonzero(curves.max(axis=(0, 1), initial=0) >= config.threshold):
-        spans = [span for curve in curves for span in _merge([*_runs(curve[:, k], times, duration_s, config)], gap)]
-        rated = []
-        for start, end in (borders.snap(start, end) for start, end, _ in spans):
-            inside = (times >= start) & (times <= end)
-            inside[np.abs(times - (start + end) / 2).argmin()] = True
-            rated.append((start, end, float(curves[:, inside, k].mean())))
+        rated = list[Span]()
+        for shot in shots:
+            spans = [span for curve in curves for span in _merge([*_runs(curve[:, k], times, shot, config)], gap)]
+            for start, end in (borders.snap(start, end, shot) for start, end, _ in spans):
+                inside = (times >= start) & (times <= end)
+                inside[np.abs(times - (start + end) / 2).argmin()] = True
+                rated.append((start, end, float(curves[:, inside, k].mean())))
         found += [Segment(start, end, names[k], score) for start, end, score in _suppress(rated, config.overlap)]
     return tuple(sorted(found, key=lambda each: (each.start_s, each.label)))
+
+
+class Shot(NamedTuple):
+    """A stretch without a cut."""
+
+    first: int
+    """Its first step."""
+    stop: int
+    """The step behind its last one."""
+    start_s: float
+    end_s: float
 
 
 Span = tuple[float, float, float]
@@ -95,10 +132,15 @@ class _Borders:
         self._sums = np.append(0.0, np.cumsum(np.log(known + _STILL)))
         self._reach = reach
 
-    def snap(self, start: float, end: float) -> tuple[float, float]:
-        """Both ends, moved by at most the fraction `reach` of the length."""
+    def times(self, first: int, stop: int) -> tuple[float, float]:
+        """Where a step begins, and another, in seconds."""
+        return float(self._edges[first]), float(self._edges[stop])
+
+    def snap(self, start: float, end: float, shot: Shot) -> tuple[float, float]:
+        """Both ends, moved by at most the fraction `reach` of the length, within a shot."""
         moved = self._move(start, end - start, 1), self._move(end, end - start, -1)
-        return moved if moved[0] < moved[1] else (start, end)
+        start, end = moved if moved[0] < moved[1] else (start, end)
+        return max(start, shot.start_s), min(end, shot.end_s)
 
     def _move(self, at: float, length: float, sign: int) -> float:
         """The place near `at` with the largest rise (or fall, by `sign`) of the mean logarithm of the change from the
@@ -114,18 +156,22 @@ class _Borders:
         return float(self._edges[places[rise.argmax()]]) if rise.max() > _CLEAR else at
 
 
-def _runs(curve: np.ndarray, times: np.ndarray, duration_s: float, config: MomentsConfig) -> Iterator[Span]:
-    """The spans of one curve (N,), the highest first; none reaches into one before."""
-    free = np.ones(len(curve), bool)
-    while (peak := int(np.where(free, curve, -1).argmax())) >= 0 and free[peak] and curve[peak] >= config.threshold:
-        level = config.edge * float(curve[peak])
-        inside = free & (curve >= level)
+def _runs(curve: np.ndarray, times: np.ndarray, shot: Shot, config: MomentsConfig) -> Iterator[Span]:
+    """The spans of one curve (N,) in a shot, the highest first; none reaches into one before."""
+    times, part = times[shot.first : shot.stop], curve[shot.first : shot.stop]
+    free, before, behind = np.ones(len(part), bool), curve[: shot.first][-1:], curve[shot.stop :][:1]
+    while (peak := int(np.where(free, part, -1).argmax())) >= 0 and free[peak] and part[peak] >= config.threshold:
+        level = config.edge * float(part[peak])
+        inside = free & (part >= level)
         low = peak - int(np.argmin(inside[peak::-1])) if not inside[: peak + 1].all() else -1
-        high = peak + int(np.argmin(inside[peak:])) if not inside[peak:].all() else len(curve)
-        start = 0.0 if low < 0 else _crossing(curve, times, low, low + 1, level)
-        end = duration_s if high == len(curve) else _crossing(curve, times, high - 1, high, level)
+        high = peak + int(np.argmin(inside[peak:])) if not inside[peak:].all() else len(part)
+        start = shot.start_s if low < 0 else _crossing(part, times, low, low + 1, level)
+        end = shot.end_s if high == len(part) else _crossing(part, times, high - 1, high, level)
         free[low + 1 : high] = False
-        yield start, end, float(curve[peak])
+        from_before = peak == 0 and (before > part[peak]).any()
+        from_behind = peak == len(part) - 1 and (behind > part[peak]).any()
+        if not from_before and not from_behind:
+            yield start, end, float(part[peak])
 
 
 def _crossing(curve: np.ndarray, times: np.ndarray, left: int, right: int, level: float) -> float:

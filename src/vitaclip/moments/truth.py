@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,12 +72,12 @@ def read_truth(path: str | Path) -> Truth:
             rows = [row for line in _lines(path) for row in _qvhighlights(json.loads(line))]
         else:
             rows, ious = [*_activitynet(read_json(path))], ACTIVITYNET_IOUS
-        videos: dict[str, tuple[Segment, ...]] = {}
+        videos = defaultdict[str, list[Segment]](list)
         for video, start, end, label in rows:
-            videos[video] = (*videos.get(video, ()), Segment(float(start), float(end), str(label), 1.0))
+            videos[video].append(Segment(float(start), float(end), str(label), 1.0))
     if not videos:
         raise ValueError(f"{path}: no segment in it; give ActivityNet's .json, QVHighlights' .jsonl or THUMOS' folder")
-    return Truth(videos, ious)
+    return Truth({video: tuple(segments) for video, segments in videos.items()}, ious)
 
 
 _Row = tuple[str, Any, Any, Any]

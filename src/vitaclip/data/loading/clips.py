@@ -6,7 +6,6 @@ Axes: V views of a video, T frames, S x S pixels of a crop.
 import itertools
 import math
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from typing import Annotated, Any, NamedTuple, Protocol
 
 import av
@@ -133,11 +132,15 @@ class EvalViews(Config):
             views = self._show(source, np.concatenate(clips)).unflatten(0, (len(clips), -1))
             return LoadedVideo(views, np.stack([edges[:-1], edges[1:]], axis=1) / source.fps, _note(source))
 
+    def resize(self, frames: Tensor) -> Tensor:
+        """Frames (n, 3, H, W) as large as crops are cut from them."""
+        return self.fit.resize(frames, size=round(self.size / self.crop))
+
     def _show(self, source: VideoSource, indices: np.ndarray) -> Tensor:
         """The crops of clips, of which indices (clips, T) are the frames: (clips x crops, T, 3, S, S)."""
         # Clips may share frames: each is decoded and resized once.
         distinct, inverse = np.unique(indices, return_inverse=True)
-        frames = source.frames(distinct, partial(self.fit.resize, size=round(self.size / self.crop)))
+        frames = source.frames(distinct, self.resize)
         crops = spatial_views(frames, self.size, self.spatial_crops)  # (crops, distinct frames, 3, S, S)
         views = crops[:, torch.from_numpy(inverse.reshape(indices.shape))]  # (crops, clips, T, 3, S, S)
         return views.transpose(0, 1).flatten(0, 1).contiguous()
