@@ -1,7 +1,7 @@
 """Set the classes once, predict many."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -58,6 +58,13 @@ def test_classes_are_encoded_once(predictor: Predictor, world: Path, monkeypatch
     monkeypatch.setattr(VideoModel, "encode_text", fail)
     paths = sorted((world / "videos").rglob("*.mp4"))[:2]
     assert all(set(p.names) == {"stand", "run"} for p in map(predictor.predict, paths))
+
+
+@pytest.mark.parametrize("given", [np.array(["stand", "run"]), (name for name in ("stand", "run"))])
+def test_set_classes_takes_what_has_an_order(predictor: Predictor, given: Iterable[str]) -> None:
+    assert repr(predictor.set_classes(given).names) == "('stand', 'run')"
+    with pytest.raises(ValueError, match=r"set_classes: a set has no order; give a list"):
+        predictor.set_classes({"stand", "run"})
 
 
 def test_set_classes_refuses_repeated_and_missing_names(predictor: Predictor) -> None:

@@ -98,6 +98,12 @@ def check_no_input(place: str | Path, inputs: Iterable[str | Path]) -> None:
         raise ValueError(f"{place}: is read by this command and would be written over; name another place")
 
 
+def check_new(file: Path) -> None:
+    """Raise ValueError if there is something in a file that is to be written and may be all that is left of it."""
+    if file.exists() and file.stat().st_size:
+        raise ValueError(f"{file}: is there already and would be written over; name another place, or remove it")
+
+
 def check_own(file: Path, *signs: str) -> None:
     """Raise ValueError if a file with a common name, in a folder that a user names, is somebody else's: it exists, but
     has none of the texts of which every such file of ours has one in its first megabyte."""

@@ -3,7 +3,7 @@
 import html
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence, Set
 
 import ftfy
 
@@ -45,7 +45,7 @@ def refuse_text(values: object, where: str) -> None:
         raise ValueError(f"{where}: {quoted(values)} is one text; give a list, [{', '.join(map(quoted, parts))}]")
 
 
-def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
+def check_class_names(names: Iterable[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return class names as a tuple, after checking that there are some, and that each is one text of its own.
 
     Two names are the same if the text tower reads the same: capitals, blanks, the Unicode form (`é` as one character
@@ -58,10 +58,12 @@ def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] |
         sources: place of each name, for messages (`names.txt:3`); default: its number.
 
     Raises:
-        ValueError: no name, one without text, or one that occurs twice.
+        ValueError: no name, one without text, one that occurs twice, or a set, whose order is no order.
     """
     refuse_text(names, where)
-    if not names:
+    if isinstance(names, Set):
+        raise ValueError(f"{where}: a set has no order; give a list, as in sorted(names)")
+    if not (names := tuple(names)):
         raise ValueError(f"{where}: no class names; give at least one, one a line")
     places = [f"{where}, class {number}" for number in range(len(names))] if sources is None else sources
     for place, name in zip(places, names, strict=True):
@@ -73,7 +75,7 @@ def check_class_names(names: Sequence[str], where: str, sources: Sequence[str] |
         if earlier != number:
             other = f"{quoted(names[earlier])} ({places[earlier]})"
             raise ValueError(f"{places[number]}: class {quoted(names[number])} reads the same as {other}; rename one")
-    return tuple(names)
+    return tuple(map(str, names))
 
 
 def first_duplicates(names: Sequence[str]) -> list[int]:

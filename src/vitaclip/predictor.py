@@ -154,18 +154,19 @@ class Predictor:
         self._texts: ClassTexts | None = None
         self._decider: Decider | None = None
 
-    def set_classes(self, names: Sequence[str], templates: Sequence[str] = ()) -> ClassTexts:
+    def set_classes(self, names: Iterable[str], templates: Sequence[str] = ()) -> ClassTexts:
         """Choose the K candidate classes; their features are computed here, once, as an evaluation does.
 
         Args:
-            names: class names in plain words.
+            names: class names in plain words, in an order: a list, an array, a generator.
             templates: hand-written texts with one `{}` each instead of the learned context.
 
         Returns:
             The candidates; their `note` says in words how the features were made.
 
         Raises:
-            ValueError: for an empty list, a name that comes twice, or names that the text tower cannot take.
+            ValueError: for an empty list, a name that comes twice, or names that the text tower cannot take; or for a
+                set.
 
         >>> Predictor("miniature").set_classes(["a key growing", "a key shrinking"]).note
         'the learned context, shared by all names'
@@ -344,6 +345,7 @@ class Predictor:
         """
         config = config or MomentsConfig()
         refuse_text(queries, "queries")
+        queries = tuple(queries)
         decision = replace(self.decision, reject=config.reject or bool(queries))
         lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
         with self.encoder.autocast():

@@ -176,6 +176,8 @@ def test_aliases_without_end_are_one_line(command: tuple[str, ...], refusal: Ref
         (("eval", "x.csv", "--model", "runs/nowhere"), "'runs/nowhere': no such file or folder, and neither"),
         (("demo", "--steps", "-1"), "Demo.steps = -1"),
         (("unknown",), "invalid choice"),
+        (("list", "recipe"), "did you mean recipes?"),
+        (("data", "scna"), "did you mean scan?"),
     ],
 )
 def test_mistakes_are_one_line_with_a_remedy(
@@ -193,14 +195,19 @@ def test_missing_files_are_named(run_folder: Path, world: Path, refusal: Refusal
     assert "nowhere.mp4: does not exist" in refusal("predict", "nowhere.mp4", "--model", "no_model")
 
 
-def test_folder_of_unknown_names_is_zero_shot(
+def test_folder_of_unknown_names_says_the_candidates(
     world: Path, run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for i, name in enumerate(("stand", "sit_down")):
+    for i, name in enumerate(("stand", "sit_down", "MovingLeft")):
         (tmp_path / name).mkdir()
         (tmp_path / name / "a.mp4").write_bytes((world / "videos" / "jump_up" / f"{i}.mp4").read_bytes())
-    assert main(["eval", str(tmp_path), "--model", str(run_folder / "model"), "--workers", "0"]) == 0
-    assert "never trained on: 2 of 2 candidates" in " ".join(capsys.readouterr().out.split())
+    arguments = ["eval", str(tmp_path), "--model", str(run_folder / "model"), "--workers", "0"]
+    assert main([*arguments, "--predictions", str(tmp_path / "p.jsonl")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "never trained on: 2 of 3 candidates" in said
+    assert "candidates are the folder's 3 classes, not the model's 3, which lack 'sit down', 'stand'" in said
+    rows = map(json.loads, (tmp_path / "p.jsonl").read_text().splitlines())
+    assert {row["class"] for row in rows} == {"moving left", "sit down", "stand"}
 
 
 @pytest.mark.parametrize(("names", "message"), [("jump,jump", "same"), ("jump,,run", "blank"), ("Jump, jump", "same")])

@@ -92,17 +92,36 @@ def test_output_that_is_an_input_is_refused(world: Path, model_folder: Path, tmp
     assert names.read_text().splitlines() == list(NAMES)
 
 
-@pytest.mark.parametrize("name", ["index.html", "result.json", "README.md", "config.json", "0.json", "0.png"])
+@pytest.mark.parametrize(
+    ("command", "option", "name", "message"),
+    [
+        ("eval", "--report", "index.html", "was not written by vitaclip and would be lost"),
+        ("eval", "--report", "result.json", "was not written by vitaclip and would be lost"),
+        ("eval", "--predictions", "p.csv", "is there already and would be written over"),
+        ("convert", "", "README.md", "was not written by vitaclip and would be lost"),
+        ("convert", "", "config.json", "was not written by vitaclip and would be lost"),
+        ("explain", "--out", "0.json", "was not written by vitaclip and would be lost"),
+        ("explain", "--out", "0.png", "was not written by vitaclip and would be lost"),
+        ("moments", "--clips", "0_001_mine.mp4", "is there already and would be written over"),
+        ("moments", "--report", "index.html", "was not written by vitaclip and would be lost"),
+    ],
+)
 def test_foreign_file_is_refused_before_the_work(
-    name: str, world: Path, model_folder: Path, tmp_path: Path, refusal: Refusal, opened: list[Path]
+    command: str,
+    option: str,
+    name: str,
+    message: str,
+    world: Path,
+    model_folder: Path,
+    tmp_path: Path,
+    refusal: Refusal,
+    opened: list[Path],
 ) -> None:
     (tmp_path / name).write_text('{"mine": 1}')
-    arguments: tuple[str | Path, ...] = ("eval", world / "videos", "--model", model_folder, "--report", tmp_path)
-    if name in ("README.md", "config.json"):
-        arguments = ("convert", model_folder, tmp_path)
-    elif name.startswith("0."):
-        arguments = ("explain", world / "videos" / "jump_up" / "0.mp4", "--model", model_folder, "--out", tmp_path)
-    assert "was not written by vitaclip and would be lost" in refusal(*arguments)
+    video = world / "videos" / "jump_up" / "0.mp4"
+    given = {"eval": (world / "videos", "--model"), "convert": ()}.get(command, (video, "--model"))
+    place = tmp_path / name if option == "--predictions" else tmp_path
+    assert message in refusal(command, *given, model_folder, *filter(None, [option]), place)
     assert (tmp_path / name).read_text() == '{"mine": 1}'
     assert opened == []
 
@@ -203,13 +222,34 @@ def test_interrupted_predictions_go_on(
     assert read_rows(out) == read_rows(whole)
     assert main([*arguments, str(out)]) == 0
     assert f"nothing to do: {out} holds 12 videos already" in capsys.readouterr().out
-    (tmp_path / f"mine.{suffix}").write_text("mine")
-    for there, more in ((out, ["--classes", "run, sit"]), (tmp_path / f"mine.{suffix}", [])):
+    mine, replaced = tmp_path / f"mine.{suffix}", tmp_path / f"replaced.{suffix}"
+    for file in (mine, replaced):
+        file.write_text("mine\n")
+    shutil.copy(tmp_path / f".{out.name}.settings", tmp_path / f".{replaced.name}.settings")
+    for there, more in ((out, ["--classes", "run, sit"]), (mine, []), (replaced, [])):
         before = there.read_bytes()
         assert main([*arguments, str(there), *more]) == 2
         assert "name another file, or remove it" in capsys.readouterr().err
         assert there.read_bytes() == before
     assert asked == [12, 7, 0]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_videos_that_failed_are_tried_again(suffix: str, world: Path, model_folder: Path, tmp_path: Path) -> None:
+    good, out = sorted((world / "videos" / "jump_up").iterdir()), tmp_path / f"out.{suffix}"
+    videos = [tmp_path / f"{number}.mp4" for number in range(3)]
+    shutil.copy(good[0], videos[0])
+    videos[1].write_text("half of a copy")
+    shutil.copy(good[2], videos[2])
+    arguments = ["predict", *map(str, videos), "--model", str(model_folder), "--workers", "0", "--out", str(out)]
+    assert main(arguments) == 1
+    before = read_rows(out)
+    shutil.copy(good[1], videos[1])
+    assert main(arguments) == 0
+    rows = read_rows(out)
+    assert rows[:2] == [before[0], before[2]]
+    assert [row["path"] for row in rows] == [str(videos[number]) for number in (0, 2, 1)]
+    assert not any(row["error"] for row in rows)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names are Unicode there")
@@ -225,8 +265,9 @@ def test_names_that_are_no_utf8_are_written_alike(
     assert main(["predict", *arguments, str(out)]) == 1
     good, bad = (row["path"] for row in read_rows(out))
     assert (good, bad) == (f"{folder}/latin\\udce9.mp4", f"{folder}/none\\udce9.mp4")
-    assert main(["predict", *arguments, str(out)]) == 0
-    assert "holds 2 videos already" in capsys.readouterr().out
+    assert main(["predict", *arguments, str(out)]) == 1
+    assert "1 video, after 1 that were there, 1 of them could not be read" in capsys.readouterr().out
+    assert [row["path"] for row in read_rows(out)] == [good, bad]
     if suffix == "parquet":
         assert main(["embed", *arguments, str(tmp_path / "vectors.parquet")]) == 1
         assert read_rows(tmp_path / "vectors.parquet")[0]["path"] == good

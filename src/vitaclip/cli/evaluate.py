@@ -29,7 +29,7 @@ from vitaclip.evaluation.protocol_run import (
     score_parts,
     summarize_parts,
 )
-from vitaclip.files import check_place, write_json
+from vitaclip.files import check_new, check_place, write_json
 from vitaclip.model import VideoModel
 from vitaclip.report import check_report_folder, write_report
 from vitaclip.runtime import keep_freed_memory, pick_device
@@ -72,7 +72,7 @@ class Evaluate(ModelCommand, DecisionConfig):
     report: str = ""
     """Folder for a page (index.html, one file that needs no network), result.json and predictions.csv."""
     predictions: str = ""
-    """Write a row a video to this .csv, .jsonl or .parquet file; the last needs the `parquet` extra and has the
+    """Write a row a video to this new .csv, .jsonl or .parquet file; the last needs the `parquet` extra and has the
     probabilities of all classes. Of a protocol: a file for each part."""
 
     unknown: str = ""
@@ -128,6 +128,8 @@ class Evaluate(ModelCommand, DecisionConfig):
                     raise ValueError(f"{lacking}; copy what is lacking, or leave it out with --data.on_error skip")
             if dist.is_rank0:
                 self._check_places([str(Path(self.data.root) / name) for name in protocol.lists] if protocol else [])
+                for file in self._tables([part.stem for part in parts]) if self.predictions else ():
+                    check_new(file)
             unknown = find_videos([self.unknown]) if self.unknown else []
         others, results = [VideoSample(path, (0,), str(path)) for path in unknown], list[PartResult]()
         by_model = [(name, [*own]) for name, own in groupby(parts, lambda part: fill(self.model, part.values))]
@@ -174,6 +176,11 @@ class Evaluate(ModelCommand, DecisionConfig):
         if self.report:
             check_report_folder(self.report)
 
+    def _tables(self, parts: Sequence[str]) -> list[Path]:
+        """The files of predictions: a file for each part, where there are several."""
+        file = Path(self.predictions)
+        return [file.with_stem(f"{file.stem}_{part}") for part in parts] if len(parts) > 1 else [file]
+
     def write(self, result: ProtocolResult) -> None:
         """Write what is asked for; the report last, since it draws and opens videos once more."""
         several = len(result.parts) > 1
@@ -184,12 +191,10 @@ class Evaluate(ModelCommand, DecisionConfig):
             terminal().print(f"the calibration is in {self.save_calibration}")
         if self.report and result.protocol:
             write_json(Path(self.report) / "protocol.json", result.to_dict())
+        tables = self._tables([part.name for part in result.parts]) if self.predictions else []
+        for part, file in zip(result.parts, tables, strict=False):
+            write_predictions(file, [*part.part.samples.values()], part.texts.names, part.evaluated.scores)
         for part in result.parts:
-            below = f"_{part.name}" if several else ""
-            if self.predictions:
-                file = Path(self.predictions)
-                samples = [*part.part.samples.values()]
-                write_predictions(file.with_stem(file.stem + below), samples, part.texts.names, part.evaluated.scores)
             if self.report:
                 title = f"{result.protocol}, {part.name}" if several else result.protocol or part.part.name
                 about = {"protocol": result.about} if result.protocol else {}

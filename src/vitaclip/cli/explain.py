@@ -1,13 +1,12 @@
 """`vitaclip explain`."""
 
-import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vitaclip.cli.options import VideosCommand
+from vitaclip.cli.options import VideosCommand, distinct_stems
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.lists.class_names import choose_classes
 from vitaclip.data.reading.member import VideoPath
@@ -50,7 +49,7 @@ class Explain(VideosCommand):
         """Explain every file; 1 if some could not be read."""
         command = self.with_model_first()
         paths, folder = [*dict.fromkeys(command.find_videos())], Path(self.out)
-        stems = dict(zip(paths, _distinct_stems(paths), strict=True))
+        stems = distinct_stems(paths)
         _check_places(folder, [*stems.values()])
         if self.data.classes:  # before a model is loaded
             check_candidates(choose_classes(self.data.classes), self.name, self.top_k)
@@ -78,20 +77,6 @@ class Explain(VideosCommand):
         for failure in failures:
             print_error(failure)
         return 1 if failures else 0
-
-
-def _distinct_stems(paths: Sequence[VideoPath]) -> list[str]:
-    """A name for the files of each video: its own, with a number behind if another has it already.
-
-    Names are compared without case, because some file systems do so.
-    """
-    stems: dict[str, str] = {}
-    for path in paths:
-        stem = Path(path.parts[-1]).stem
-        numbered = (f"{stem}_{number}" for number in itertools.count(2))
-        chosen = next(name for name in itertools.chain([stem], numbered) if name.casefold() not in stems)
-        stems[chosen.casefold()] = chosen
-    return [*stems.values()]
 
 
 def _check_places(folder: Path, stems: Sequence[str]) -> None:

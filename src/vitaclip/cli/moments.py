@@ -8,18 +8,19 @@ from typing import ClassVar
 from rich.progress import Progress
 
 from vitaclip.cli.command import argument
-from vitaclip.cli.options import DATA_SETTINGS, VideosCommand
+from vitaclip.cli.options import DATA_SETTINGS, VideosCommand, distinct_stems
 from vitaclip.cli.screen import print_error, print_table, progress_bars, terminal
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.evaluation.decision import DecisionConfig
-from vitaclip.files import check_place
-from vitaclip.moments.clips import cut_clips
+from vitaclip.files import check_own, check_place
+from vitaclip.moments.clips import check_clips, cut_clips
 from vitaclip.moments.config import MomentsConfig
-from vitaclip.moments.formats import check_format, video_name, write_moments
+from vitaclip.moments.formats import check_format, write_moments
 from vitaclip.moments.table import Moments
 from vitaclip.moments.truth import Truth, read_truth
 from vitaclip.predictor import Predictor
+from vitaclip.report.html import PAGE_FILE
 from vitaclip.report.timeline import write_timeline
 from vitaclip.settings import FLAG, Probability
 from vitaclip.strings import counted
@@ -73,11 +74,18 @@ class FindMoments(VideosCommand, MomentsConfig):
     def run(self) -> int:
         """Search every video; 1 if some could not be read to their end."""
         command = self.with_model_first()
-        if self.out:
-            check_format(self.out, self.format)
-            check_place(self.out, (*command.inputs, self.truth))
         truth = read_truth(self.truth) if self.truth else None
-        paths = truth.annotated(command.find_videos()) if truth else command.find_videos()
+        paths = [*dict.fromkeys(truth.annotated(command.find_videos()) if truth else command.find_videos())]
+        stems = distinct_stems(paths)
+        if self.out:
+            check_format(self.out, self.format, paths)
+            check_place(self.out, (*command.inputs, self.truth))
+        pages = {path: Path(self.report) / (stem if len(paths) > 1 else "") for path, stem in stems.items()}
+        for folder in pages.values() if self.report else ():
+            check_place(folder / PAGE_FILE)
+            check_own(folder / PAGE_FILE, "vitaclip")
+        if self.clips:
+            check_clips(self.clips, stems.values())
         predictor = command.load_searcher(truth)
         found, failures = list[Moments](), list[str]()
         with progress_bars(terminal(stderr=True)) as progress:
@@ -88,13 +96,6 @@ class FindMoments(VideosCommand, MomentsConfig):
                     failures += [found[-1].error] * bool(found[-1].error)
                 except VideoError as error:
                     failures.append(str(error))
-        if self.report:
-            for each in found:
-                folder = Path(self.report) / video_name(each.path) if len(paths) > 1 else Path(self.report)
-                terminal().print(f"the page: {write_timeline(folder, each, self.data).resolve()}")
-        if self.clips:
-            for each in found:
-                cut_clips(each, self.clips, self.exact, self.data.limits)
         if self.out:
             write_moments(self.out, found, self.format)
             for number in range(len(paths)):
@@ -106,6 +107,14 @@ class FindMoments(VideosCommand, MomentsConfig):
                 for it in each.segments
             ]
             print_table(terminal(), "", ("video", "from", "to", "what", "score"), rows)
+        for each in found:
+            if self.report:
+                terminal().print(f"the page: {write_timeline(pages[each.path], each, self.data).resolve()}")
+            try:
+                if self.clips:
+                    cut_clips(each, self.clips, self.exact, self.data.limits, stems[each.path])
+            except VideoError as error:
+                failures.append(str(error))
         for line in failures:
             print_error(line)
         where = f"; they are in {self.out}" if self.out else ""

@@ -1,6 +1,7 @@
 """The settings that say which model is used and how, shared by the commands that use one."""
 
 import glob
+import itertools
 import sys
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -167,6 +168,20 @@ def _find_videos(word: str) -> Sequence[VideoPath]:
         return [each.path for each in read_videos(word, "videos", keep_absent=True, may_be_numbers=True).samples]
     matching = [] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207 - may be absolute
     return find_videos(matching or [word])
+
+
+def distinct_stems(paths: Sequence[VideoPath]) -> dict[VideoPath, str]:
+    """A name for the files of each video: its own, with a number behind if another has it already.
+
+    Names are compared without case, because some file systems do so.
+    """
+    stems, taken = dict[VideoPath, str](), set[str]()
+    for path in paths:
+        stem = Path(path.parts[-1]).stem
+        numbered = (f"{stem}_{number}" for number in itertools.count(2))
+        stems[path] = next(name for name in itertools.chain([stem], numbered) if name.casefold() not in taken)
+        taken.add(stems[path].casefold())
+    return stems
 
 
 def _templates(value: str) -> Sequence[str]:

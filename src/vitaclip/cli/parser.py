@@ -68,9 +68,11 @@ class CommandParser(ArgumentParser):
         raise ValueError(f"{text}{self._suggestion(text)} (see: {prog} --help)")
 
     def _suggestion(self, message: str) -> str:
-        """`; did you mean x?` for an option that nearly exists."""
+        """`; did you mean x?` for an option, or one of some choices, that nearly exists."""
         wrong = re.search(r"(?:option|key|argument)s?:? [\"'-]+([\w.]+)", message)
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
+        if choice := re.search(r"invalid choice: '([^']+)' \(choose from (.+?)\)", message):
+            wrong, known = choice, re.findall(r"[\w-]+", choice[2])
         close = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
         return f"; did you mean {close[0]}?" if close and wrong and close[0] != wrong[1] else ""
 

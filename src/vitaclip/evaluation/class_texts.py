@@ -58,6 +58,7 @@ def encode_classes(
         ValueError: for names that the text tower cannot take.
     """
     refuse_text(templates, "templates")
+    templates = tuple(templates)
     texts = tuple(names if texts is None else texts)
     chosen, note = resolve_templates(model, texts, templates)
     features = model.encode_text(texts, chosen or None) if features is None else features

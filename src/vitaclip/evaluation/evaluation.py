@@ -208,13 +208,21 @@ def _columns(videos: VideoFeatures, texts: ClassTexts) -> slice:
 
 def read_test_videos(source: str, known: Sequence[str], data: DataConfig) -> VideoList:
     """The videos of a test; candidates are the names in `data.classes`, else those that the model knows, else, where a
-    folder shows others, the folder's."""
+    folder shows others, the folder's, spelled as the model does, with a note that says so."""
     keep = data.on_error == "skip"
     read = partial(read_videos, source, "the list of videos", root=data.root, classes=data.classes, keep_absent=keep)
-    if Path(source).is_dir() and not data.classes and not names_shards(source):
-        videos, index = read(), ClassIndex(known)
-        return videos if None in map(index.find, videos.class_names) else read(class_names=known)
-    return read(class_names=known or None)
+    if not Path(source).is_dir() or data.classes or names_shards(source):
+        return read(class_names=known or None)
+    found, index = read().class_names, ClassIndex(known)
+    numbers = [index.find(name) for name in found]
+    new = [name for name, number in zip(found, numbers, strict=True) if number is None]
+    if not new:
+        return read(class_names=known)
+    spelled = (name if n is None else known[n] for name, n in zip(found, numbers, strict=True))
+    videos = read(class_names=tuple(dict.fromkeys(spelled)))
+    such = ", ".join(map(repr, new[:3])) + ", ..." * (len(new) > 3)
+    said = f"the candidates are the folder's {len(found)} classes, not the model's {len(known)}, which lack {such}"
+    return replace(videos, note="; ".join(filter(None, [said * bool(known), videos.note])))
 
 
 def evaluate(

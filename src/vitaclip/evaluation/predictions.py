@@ -21,7 +21,7 @@ from torch import Tensor
 from vitaclip.data.labels import NO_LABEL, format_labels
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.evaluation.metrics import Scores
-from vitaclip.files import atomic_write, csv_text, with_filename, write_json
+from vitaclip.files import atomic_write, csv_text, with_filename, write_json, write_text
 from vitaclip.runtime import Computed
 from vitaclip.strings import defuse, storable
 from vitaclip.untrusted import read_json
@@ -63,7 +63,8 @@ class PredictionWriter:
             top_k: names for each video, at most; fewer if there are fewer candidates.
             computed: device and precision.
             settings: what the rows are made with, ready for JSON; a hidden file beside the rows keeps them. Rows of
-                the same settings stay, see `was_there`, and no others are written over. None: nothing stays.
+                the same settings stay, see `was_there`, but those with an error, whose videos are to be tried again;
+                no others are written over. None: nothing stays.
             remarks: further columns, some of `REMARKS`.
 
         Raises:
@@ -79,30 +80,29 @@ class PredictionWriter:
         file, suffix = Path(file), Path(file).suffix.lower()
         self._of_csv = suffix == ".csv"
         file.parent.mkdir(parents=True, exist_ok=True)
-        note = file.with_name(f".{file.name}.settings")
+        note, there = file.with_name(f".{file.name}.settings"), list[dict[str, Any]]()
         if settings is None:
             note.unlink(missing_ok=True)
-            self._there = Counter[str]()
         else:
-            self._there = self._rows_there(file, note, settings)
+            there = self._rows_there(file, note, settings)
             write_json(note, settings)
-        kind = _ParquetFile if suffix == ".parquet" else _TextFile
-        self._table = kind(file, self.columns, self._names, goes_on=bool(self._there))
+        self._there = Counter(row["path"] for row in there)
+        self._table = (_ParquetFile if suffix == ".parquet" else _TextFile)(file, self.columns, self._names, there)
 
-    def _rows_there(self, file: Path, note: Path, settings: Mapping[str, Any]) -> Counter[str]:
-        """How often each path is in the whole rows that a writer with these settings left."""
+    def _rows_there(self, file: Path, note: Path, settings: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The whole rows that a writer with these settings left, but those of videos that could not be read."""
         if not file.exists() or not file.stat().st_size:
-            return Counter()
-        if not note.exists() or read_json(note) != settings:
+            return []
+        try:
+            rows = _read_rows(file, self.columns)
+            ours = note.exists() and read_json(note) == settings and all({*row} >= {*self.columns} for row in rows)
+        except (ValueError, TypeError, csv.Error):  # another kind of file, or of JSON
+            ours = False
+        if not ours:
             raise ValueError(
                 f"{file}: holds no rows of this model, these classes and settings; name another file, or remove it"
             )
-        if file.suffix.lower() == ".parquet":
-            return Counter(import_pyarrow(file)[1].read_table(file, columns=["path"])["path"].to_pylist())
-        text = file.read_text(encoding="utf-8", errors="replace")
-        text = text[: text.rfind("\n") + 1]
-        rows = csv.DictReader(io.StringIO(text, newline="")) if self._of_csv else map(json.loads, text.splitlines())
-        return Counter(row["path"] for row in rows)
+        return [row for row in rows if not row["error"]]
 
     def was_there(self, path: object) -> bool:
         """Whether the file had a row of this video already; of a path that comes twice, each row counts once."""
@@ -184,14 +184,16 @@ def write_predictions(
 class _TextFile:
     """Lines of csv or JSON, every one whole: what a full disk or Ctrl-C leaves of a line is taken back."""
 
-    def __init__(self, file: Path, columns: Sequence[str], _class_names: Sequence[str], *, goes_on: bool) -> None:
-        """With `goes_on`, behind the whole lines that are there."""
+    def __init__(
+        self, file: Path, columns: Sequence[str], _class_names: Sequence[str], there: Sequence[dict[str, Any]]
+    ) -> None:
+        """Behind the rows that stay."""
         self._path, self._csv = file, file.suffix.lower() == ".csv"
-        whole = file.read_bytes().rfind(b"\n") + 1 if goes_on else 0
-        self._file = file.open("r+b" if goes_on else "wb", buffering=0)
-        self._file.truncate(whole)
-        self._file.seek(whole)
-        if self._csv and not goes_on:
+        if there:
+            lines = csv_text(row.values() for row in there) if self._csv else "".join(map(_json_line, there))
+            write_text(file, (csv_text([columns]) if self._csv else "") + lines)
+        self._file = file.open("ab" if there else "wb", buffering=0)
+        if self._csv and not there:
             self._append(csv_text([columns]))
 
     def write(self, row: Row, _scores: Tensor | None) -> None:
@@ -199,7 +201,7 @@ class _TextFile:
             cells = [f"{v:.6f}" if isinstance(v, float) else int(v) if isinstance(v, bool) else v for v in row.values()]
             self._append(csv_text([cells], for_people=True))
         else:
-            self._append(json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n")
+            self._append(_json_line(row))
 
     def _append(self, line: str) -> None:
         start, data = self._file.tell(), memoryview(line.encode(errors="backslashreplace"))
@@ -219,11 +221,12 @@ class _TextFile:
 class _ParquetFile:
     """Rows are kept, and become a file at the end."""
 
-    def __init__(self, file: Path, columns: Sequence[str], class_names: Sequence[str], *, goes_on: bool) -> None:
-        """With `goes_on`, behind the rows that are there; else a file that was there goes at once."""
-        self._file, self._columns, self._class_names = file, columns, class_names
-        self._rows: list[dict[str, Any]] = import_pyarrow(file)[1].read_table(file).to_pylist() if goes_on else []
-        if not goes_on:
+    def __init__(
+        self, file: Path, columns: Sequence[str], class_names: Sequence[str], there: Sequence[dict[str, Any]]
+    ) -> None:
+        """Behind the rows that stay; without any, a file that was there goes at once."""
+        self._file, self._columns, self._class_names, self._rows = file, columns, class_names, [*there]
+        if not there:
             file.unlink(missing_ok=True)
 
     def write(self, row: Row, scores: Tensor | None) -> None:
@@ -239,6 +242,23 @@ class _ParquetFile:
         )
         with atomic_write(self._file) as temporary:
             parquet.write_table(table, temporary)
+
+
+def _read_rows(file: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows of a table; what a power cut left of a line is none."""
+    if file.suffix.lower() == ".parquet":
+        return [*import_pyarrow(file)[1].read_table(file).to_pylist()]
+    text, _, _ = file.read_bytes().decode(errors="replace").rpartition("\n")
+    if file.suffix.lower() == ".jsonl":
+        return [json.loads(line) for line in text.split("\n")]
+    heading, *lines = csv.reader(io.StringIO(text, newline=""))
+    if heading != [*columns]:
+        raise ValueError(f"{file}: has other columns")
+    return [dict(zip(heading, line, strict=True)) for line in lines]
+
+
+def _json_line(row: Row) -> str:
+    return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def import_pyarrow(file: str | Path) -> tuple[Any, Any]:

@@ -25,6 +25,7 @@ from vitaclip.evaluation.metrics import EvaluationResult
 from vitaclip.evaluation.protocol import Protocol, fill
 from vitaclip.evaluation.scoring import VideoFeatures
 from vitaclip.files import sha256_of_file
+from vitaclip.names import ClassIndex
 from vitaclip.strings import first_lines
 
 TRAIN_LIST_FILE = "train_list.csv"
@@ -54,6 +55,11 @@ class EvalPart:
     """Whether a tested video is in a list that was trained on; empty for a list by itself, of which nobody knows."""
     note: str = ""
     """What was noticed when the list was read."""
+
+    @property
+    def stem(self) -> str:
+        """Its name, and what its model goes by, such as `base_seed1`: files are named after it."""
+        return "_".join([self.name, *(f"{word}{value}" for word, value in self.values.items())])
 
 
 def list_part(source: str, videos: VideoList) -> EvalPart:
@@ -248,8 +254,8 @@ class PartResult:
 
     @property
     def name(self) -> str:
-        """The part, and what its model goes by, such as `base_seed1`: files are named after it."""
-        return "_".join([self.part.name, *(f"{word}{value}" for word, value in self.part.values.items())])
+        """See `EvalPart.stem`."""
+        return self.part.stem
 
     @property
     def sha256(self) -> dict[str, str]:
@@ -326,10 +332,10 @@ def score_parts(
     told = dict.fromkeys(f"{word} {value}" for part in parts for word, value in part.values.items())
     on_progress = start(", ".join(told) or "evaluating", evaluator.num_own_videos(len(samples)))
     videos = evaluator.encode([*samples.values()], views, [*texts.values()], on_progress)
-    results = []
+    results, trained = [], ClassIndex(evaluator.model.class_names)
     for part in parts:
         own = texts[part.candidates]
-        unknown = sum(evaluator.model.head.own_number(each) is None for each in own.names)
+        unknown = sum(trained.find(name) is None for name in own.names)
         evaluated = evaluator.score(_select(videos, samples, part), own)
         results.append(PartResult(part, name, own, f"{unknown} of {len(own.names)}", evaluated))
     return results

@@ -1,7 +1,9 @@
 """Cutting the segments of a video into files of their own."""
 
+import glob
 import itertools
 import re
+from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 
@@ -15,20 +17,34 @@ from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error, firs
 from vitaclip.data.reading.decode import Picture, open_video
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.tools.resize import ResizeConfig, write_pictures
-from vitaclip.files import atomic_write
+from vitaclip.files import atomic_write, check_new, check_place
 from vitaclip.moments.formats import video_name
 from vitaclip.moments.table import Moments, Segment
 from vitaclip.settings import MAX_IMAGE_SIZE
 
 _QUALITY = 18
 """x264's constant rate factor of exact clips: next to the original."""
+_LONGEST_STEM = 100
 _STRETCH = Fraction(20)  # seconds
 
 
+def check_clips(folder: str | Path, stems: Iterable[str]) -> None:
+    """Make sure, before the long work, that clips whose names begin so can be written to a folder.
+
+    Raises:
+        ValueError: the folder is a file, or holds such clips already, which would be written over.
+        OSError: the system refuses.
+    """
+    check_place(Path(folder) / "clip.mp4")
+    for stem in stems:
+        for file in Path(folder).glob(f"{glob.escape(stem[:_LONGEST_STEM])}_[0-9][0-9][0-9]_*"):
+            check_new(file)
+
+
 def cut_clips(
-    moments: Moments, folder: str | Path, exact: bool = False, limits: VideoLimits = DEFAULT_LIMITS
+    moments: Moments, folder: str | Path, exact: bool = False, limits: VideoLimits = DEFAULT_LIMITS, stem: str = ""
 ) -> list[Path]:
-    """Write a file for each segment, `VIDEO_001_LABEL.mp4`, and return their paths.
+    """Write a file for each segment, `VIDEO_001_LABEL.mp4`, and return their paths. See `check_clips`.
 
     Args:
         moments: of a video file.
@@ -37,6 +53,7 @@ def cut_clips(
             and sound are copied as they are, which takes no time and loses nothing; the clip then starts at the key
             frame before the segment. Those of a file that is no mp4 become a .mkv.
         limits: what the video may be at most.
+        stem: what the names begin with, in place of the video's.
 
     Raises:
         VideoError: the video cannot be read.
@@ -44,10 +61,10 @@ def cut_clips(
     >>> cut_clips(predictor.moments("film.mp4"), "clips")  # doctest: +SKIP
     [PosixPath('clips/film_001_red_heart_growing.mp4')]
     """
-    files = list[Path]()
+    files, stem = list[Path](), stem or video_name(moments.path)
     for n, segment in enumerate(moments.segments, 1):
         label = re.sub(r"\W+", "_", segment.label).strip("_")[:40]
-        file = Path(folder) / f"{video_name(moments.path)[:100]}_{n:03}_{label}.mp4"
+        file = Path(folder) / f"{stem[:_LONGEST_STEM]}_{n:03}_{label}.mp4"
         with as_video_error(moments.path):
             files.append((_encode if exact else _copy)(moments.path, segment, file, limits))
     return files

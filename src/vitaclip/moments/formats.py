@@ -24,24 +24,19 @@ def write_moments(file: str | Path, moments: Sequence[Moments], format: str = ""
     """Write what happens in one or several videos, in a format of `FORMATS`; empty: what the file's ending says.
 
     Raises:
-        ValueError: see `check_format`; or several videos that the format cannot tell apart.
+        ValueError: see `check_format`.
 
     >>> write_moments("film.srt", [predictor.moments("film.mp4")])  # doctest: +SKIP
     """
-    name = check_format(file, format)
-    keys = [video_name(each.path) for each in moments]
-    if name in _ONE_VIDEO and len(moments) > 1:
-        raise ValueError(f"{file}: {name} is of one video, not {len(moments)}; write .csv, .jsonl or .json")
-    if name in _BY_NAME and (twice := [key for key in keys if keys.count(key) > 1]):
-        raise ValueError(f"{file}: two videos are called {twice[0]}, which {name} takes for one; write .csv or .jsonl")
+    name = check_format(file, format, [each.path for each in moments])
     write_text(file, FORMATS[name](moments))
 
 
-def check_format(file: str | Path, format: str = "") -> str:
-    """The name of the format in which `write_moments` writes a file.
+def check_format(file: str | Path, format: str = "", paths: Sequence[VideoPath] = ()) -> str:
+    """The name of the format in which `write_moments` writes a file about videos of these paths.
 
     Raises:
-        ValueError: there is no such format, or no format has this ending.
+        ValueError: there is no such format, no format has this ending, or it cannot tell the videos apart.
 
     >>> check_format("film.vtt"), check_format("film.json", "label_studio")
     ('vtt', 'label_studio')
@@ -52,6 +47,11 @@ def check_format(file: str | Path, format: str = "") -> str:
         raise ValueError(f"--format {format}: unknown{did_you_mean(format, FORMATS)}; there is {', '.join(FORMATS)}")
     if not name:
         raise ValueError(f"{file}: name a file that ends in {', '.join(_OF_SUFFIX)}, or say --format")
+    if name in _ONE_VIDEO and len(paths) > 1:
+        raise ValueError(f"{file}: {name} is of one video, not {len(paths)}; write .csv, .jsonl or .json")
+    keys = [video_name(path) for path in paths]
+    if name in _BY_NAME and (twice := [key for key in keys if keys.count(key) > 1]):
+        raise ValueError(f"{file}: two videos are called {twice[0]}, which {name} takes for one; write .csv or .jsonl")
     return name
 
 

@@ -59,6 +59,8 @@ def test_class_folders_are_read_at_any_depth(folder: Path, tmp_path: Path) -> No
         (["train/a/1.mp4", "val/a/2.mp4"], None, "train"),
         (["all/a/1.mp4", "all/b/1.mp4"], None, "all"),
         (["x/a/1.mp4", "y/b/1.mp4"], ["a", "b"], "x"),
+        (["data/train/a/day/1.mp4", "data/train/b/1.mp4", "data/val/b/2.mp4"], None, "data/train"),
+        (["data/v1/train/a/1.mp4", "data/v1/train/b/1.mp4"], ["a", "c"], "data/v1/train"),
     ],
 )
 def test_wrong_level_of_folders_is_said(tmp_path: Path, files: list[str], names: list[str] | None, meant: str) -> None:

@@ -116,11 +116,23 @@ def _check_level(root: Path, videos: Mapping[str, list[Path]], beside: list[Path
         )
     if not videos:
         raise ValueError(f"{root}: holds no class folders; make one for each class, named after it")
-    is_deep = all(len(path.relative_to(root).parts) > 2 for paths in videos.values() for path in paths)
-    if is_deep and any(videos.values()) and not any(known.find(name) is not None for name in videos):
-        splits = [name for name in videos if name.lower() in _SPLITS]
-        if splits or len(videos) == 1 or known.names:
-            raise ValueError(f"{root}: holds folders of folders; did you mean {root / (splits or [*videos])[0]}?")
+    meant = _level_of_classes(root, [path for paths in videos.values() for path in paths], known)
+    if meant != root:
+        raise ValueError(f"{root}: holds folders of folders; did you mean {meant}?")
+
+
+def _level_of_classes(root: Path, videos: Sequence[Path], known: ClassIndex) -> Path:
+    """The folder that seems to hold the class folders of videos: `root`, or one below it where all videos lie deeper
+    and no folder is a known class, but one has the name of a split, is the only one, or others are known."""
+    folders = sorted(path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    is_deep = bool(videos) and all(len(path.relative_to(root).parts) > 2 for path in videos)
+    splits = [name for name in folders if name.lower() in _SPLITS]
+    if not is_deep or any(known.find(name) is not None for name in folders):
+        return root
+    if not (splits or len(folders) == 1 or known.names):
+        return root
+    below = root / (splits or folders)[0]
+    return _level_of_classes(below, [path for path in videos if path.is_relative_to(below)], known)
 
 
 def names_shards(source: str) -> bool:
