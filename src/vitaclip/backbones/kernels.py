@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 _MANY_ROWS = 1024
 """Rows from which on a linear layer is faster as a convolution."""
+_FEW_KEYS = 64
+"""Keys up to which filling them up saves nothing."""
 _WITH_ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
 """Whether the CPU has instructions, and torch the library, that this was measured with."""
 
@@ -39,10 +41,14 @@ def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, *, c
     """softmax(q k^T / sqrt(C)) v: (..., L, C), (..., S, C), (..., S, C) -> (..., L, C); causal: query l sees keys 0..l.
 
     Fused, so that the weights are never in memory, but for training in bfloat16 on a CPU: torch's fused way back takes
-    two to eight times as long there as plain products, which store the weights.
+    two to eight times as long there as plain products, which store the weights. In bfloat16 a CPU takes up to three
+    times as long for a number of keys that is no multiple of 32, so masked ones fill them up.
     """
-    if query.dtype == torch.bfloat16 and query.device.type == "cpu" and _need_gradient(query, key, value):
-        return attend_by_products(query, key, value, causal=causal)
+    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
+        if _need_gradient(query, key, value):
+            return attend_by_products(query, key, value, causal=causal)
+        if key.shape[-2] > _FEW_KEYS and not causal:
+            return attend_padded(query, key, value)
     return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
 
 
@@ -55,6 +61,14 @@ def linear_by_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     pixels = x.reshape(-1, 1, *x.shape[-2:]).permute(0, 3, 1, 2)  # (..., 1, L, I) -> channels first, as a view
     out = F.conv2d(pixels, weight[:, :, None, None], bias)
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
+
+
+def attend_padded(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """What `scaled_dot_product_attention` computes, the number of keys filled up to a multiple of 32."""
+    missing = -key.shape[-2] % 32
+    mask = F.pad(query.new_zeros(1, 1, 1, key.shape[-2]), (0, missing), value=-torch.inf)
+    key, value = (F.pad(each, (0, 0, 0, missing)) for each in (key, value))
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 def attend_by_products(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:

@@ -117,14 +117,14 @@ class Attention(nn.Module):
         """
         assert not causal or (not context and keep is None), "the order of such tokens is not defined"
         width = x.shape[-1]
-        if keep is None and not context:
+        if keep is None and not (context and torch.is_grad_enabled()):
             query, *own = self.qkv(x).chunk(3, dim=-1)
         else:  # queries of their own: beside copied keys and values, a view would keep all three for the way back
             query = linear(x[..., :keep, :], self.qkv.weight[:width], self.qkv.bias[:width])
-            own = self._keys_and_values(x)
+            [own] = self._keys_and_values([x])
         query, key, value = (self._split_heads(part) for part in (query, *own))
         query, key = rotate(query, rope), rotate(key, rope)
-        others = ([self._split_heads(part) for part in self._keys_and_values(group)] for group in context)
+        others = ([self._split_heads(part) for part in group] for group in self._keys_and_values(context))
         looked_at = zip((key, value), *others, strict=True)
         key, value = (self._join(groups, x.shape[:-2]) for groups in looked_at)
         # The fused kernels want exactly one batch axis.
@@ -139,10 +139,18 @@ class Attention(nn.Module):
         both = linear(x, self.qkv.weight[: 2 * width], self.qkv.bias[: 2 * width]).chunk(2, dim=-1)
         return [rotate(self._split_heads(part), rope) for part in both]
 
-    def _keys_and_values(self, x: Tensor) -> list[Tensor]:
-        """Two of (..., P, C)."""
-        width = x.shape[-1]
-        return list(linear(x, self.qkv.weight[width:], self.qkv.bias[width:]).chunk(2, dim=-1))
+    def _keys_and_values(self, groups: Sequence[Tensor]) -> list[list[Tensor]]:
+        """Two of (..., P, C) for each group of that shape. One product makes those of all groups, since autocast takes
+        the weights into bfloat16 anew for each, which takes longer than the product of a few tokens."""
+        if not groups:
+            return []
+        width = groups[0].shape[-1]
+        rows = [group.reshape(-1, width) for group in groups]
+        made = linear(torch.cat(rows) if rows[1:] else groups[0], self.qkv.weight[width:], self.qkv.bias[width:])
+        split = made.split([len(each) for each in rows]) if rows[1:] else [made]
+        return [
+            list(part.view(*group.shape[:-1], -1).chunk(2, dim=-1)) for part, group in zip(split, groups, strict=True)
+        ]
 
     def _join(self, groups: Sequence[Tensor], batch: torch.Size) -> Tensor:
         """Groups of (..., heads, P, C / heads) -> (*batch, heads, all of their tokens, C / heads)."""
