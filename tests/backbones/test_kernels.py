@@ -87,7 +87,8 @@ def test_bfloat16_training_on_a_cpu_is_exact() -> None:
     """Against float64 on the same rounded numbers: a per cent of the length, of the output and of each gradient."""
     inputs = [random(2, 2, length, 32, dtype=torch.bfloat16).requires_grad_() for length in (50, 66, 66)]
     exact = [tensor.detach().double().requires_grad_() for tensor in inputs]
-    out = kernels.scaled_dot_product_attention(*inputs, causal=False)
+    query, key, value = inputs
+    out = kernels.scaled_dot_product_attention(query, [key], [value], causal=False)
     expected = F.scaled_dot_product_attention(exact[0], exact[1], exact[2])
     grad = random(*out.shape, dtype=torch.bfloat16)
     got = [out, *torch.autograd.grad(out, inputs, grad)]
@@ -97,15 +98,34 @@ def test_bfloat16_training_on_a_cpu_is_exact() -> None:
         assert (mine.double() - theirs).norm() < 0.01 * theirs.norm()
 
 
+@pytest.mark.parametrize("context", [(), (1,), (8, 1), (17,)], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_padded_attention_is_exact(dtype: torch.dtype, context: tuple[int, ...]) -> None:
+    """Against float64 on the same rounded numbers: 47, 48, 56 and 64 keys, of which the last need no filling."""
+    query, *keys = [random(2, 3, 4, count, 32, dtype=dtype) for count in (47, 47, *context)]
+    got = kernels.attend_padded(query, keys, [key.flip(-1) for key in keys]).unflatten(0, (2, 3))
+    key = torch.cat(keys, dim=-2).double()
+    expected = F.scaled_dot_product_attention(query.double(), key, key.flip(-1))
+    assert got.dtype == dtype
+    assert (got.double() - expected).norm() < (0.01 if dtype == torch.bfloat16 else 1e-12) * expected.norm()
+
+
 @pytest.mark.parametrize(
-    ("dtype", "training", "by_products"),
-    [(torch.bfloat16, True, True), (torch.bfloat16, False, False), (torch.float32, True, False)],
+    ("dtype", "training", "keys", "way"),
+    [
+        (torch.bfloat16, True, 70, "attend_by_products"),
+        (torch.bfloat16, False, 70, "attend_padded"),
+        (torch.bfloat16, False, 16, "fused"),
+        (torch.float32, True, 70, "fused"),
+        (torch.float32, False, 70, "fused"),
+    ],
 )
-def test_attention_is_fused_where_that_is_fast(
-    dtype: torch.dtype, training: bool, by_products: bool, monkeypatch: pytest.MonkeyPatch
+def test_attention_takes_the_fast_way(
+    dtype: torch.dtype, training: bool, keys: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    multiply = Mock(wraps=kernels.attend_by_products)
-    monkeypatch.setattr(kernels, "attend_by_products", multiply)
-    query, key = random(1, 1, 4, 8, dtype=dtype), random(1, 1, 16, 8, dtype=dtype)
-    kernels.scaled_dot_product_attention(query.requires_grad_(training), key, key, causal=False)
-    assert multiply.called == by_products
+    ways = {name: Mock(wraps=getattr(kernels, name)) for name in ("attend_by_products", "attend_padded")}
+    for name, wrapped in ways.items():
+        monkeypatch.setattr(kernels, name, wrapped)
+    query, key = random(1, 1, 4, 8, dtype=dtype), random(1, 1, keys, 8, dtype=dtype)
+    kernels.scaled_dot_product_attention(query.requires_grad_(training), [key], [key], causal=False)
+    assert {name: wrapped.called for name, wrapped in ways.items()} == {name: name == way for name in ways}

@@ -5,6 +5,8 @@ Which one that is was measured, `python benchmarks/kernels.py`; they differ by r
 Axes: ... any leading axes, L queries, S keys, C channels of a head, I channels in, O channels out.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -13,8 +15,13 @@ _MANY_ROWS = 1024
 """Rows from which on a linear layer is faster as a convolution."""
 _FEW_KEYS = 64
 """Keys up to which filling them up saves nothing."""
-_WITH_ONEDNN = torch.backends.mkldnn.is_available() and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
-"""Whether the CPU has instructions, and torch the library, that this was measured with."""
+_WITH_ONEDNN = (
+    torch.backends.mkldnn.is_available()
+    and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+    and not torch.cpu._is_amx_tile_supported()
+)
+"""Whether the CPU has instructions, and torch the library, that convolutions were measured to be faster with. On a CPU
+with AMX they take 1.0 to 1.3 times as long as products."""
 
 
 class Linear(nn.Linear):
@@ -28,8 +35,9 @@ class Linear(nn.Linear):
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x W^T + b: (..., I), (O, I), (O,) -> (..., O).
 
-    Of many rows on a CPU with AVX512 it is a convolution of size one, since oneDNN's are faster than the products torch
-    uses; but not on the way to gradients, for which a convolution would keep what comes in, frozen weights or not.
+    Of many rows on a CPU with AVX512 and without AMX it is a convolution of size one, since oneDNN's are faster there
+    than the products torch uses; but not on the way to gradients, for which a convolution would keep what comes in,
+    frozen weights or not.
     """
     many = x.numel() >= _MANY_ROWS * x.shape[-1] and x.dtype in (torch.float32, torch.bfloat16)
     if many and _WITH_ONEDNN and x.device.type == "cpu" and not _need_gradient(x, weight, bias):
@@ -37,18 +45,23 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(x, weight, bias)
 
 
-def scaled_dot_product_attention(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:
-    """softmax(q k^T / sqrt(C)) v: (..., L, C), (..., S, C), (..., S, C) -> (..., L, C); causal: query l sees keys 0..l.
+def scaled_dot_product_attention(
+    query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], *, causal: bool
+) -> Tensor:
+    """softmax(q k^T / sqrt(C)) v for groups of keys and values that are joined: (..., L, C), (..., S, C) of each group
+    -> (batch, heads, L, C), the leading axes but the last as one. causal: query l sees keys 0..l.
 
     Fused, so that the weights are never in memory, but for training in bfloat16 on a CPU: torch's fused way back takes
     two to eight times as long there as plain products, which store the weights. In bfloat16 a CPU takes up to three
     times as long for a number of keys that is no multiple of 32, so masked ones fill them up.
     """
-    if query.dtype == torch.bfloat16 and query.device.type == "cpu":
-        if _need_gradient(query, key, value):
-            return attend_by_products(query, key, value, causal=causal)
-        if key.shape[-2] > _FEW_KEYS and not causal:
-            return attend_padded(query, key, value)
+    in_bfloat16 = query.dtype == torch.bfloat16 and query.device.type == "cpu"
+    trains = _need_gradient(query, *keys, *values)
+    if in_bfloat16 and not trains and not causal and sum(key.shape[-2] for key in keys) > _FEW_KEYS:
+        return attend_padded(query, keys, values)
+    query, key, value = _one_batch(query), _join(keys), _join(values)
+    if in_bfloat16 and trains:
+        return attend_by_products(query, key, value, causal=causal)
     return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
 
 
@@ -63,12 +76,22 @@ def linear_by_convolution(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return out.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
-def attend_padded(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+def attend_padded(query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor]) -> Tensor:
     """What `scaled_dot_product_attention` computes, the number of keys filled up to a multiple of 32."""
-    missing = -key.shape[-2] % 32
-    mask = F.pad(query.new_zeros(1, 1, 1, key.shape[-2]), (0, missing), value=-torch.inf)
-    key, value = (F.pad(each, (0, 0, 0, missing)) for each in (key, value))
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    count = sum(key.shape[-2] for key in keys)
+    mask = F.pad(query.new_zeros(1, 1, 1, count), (0, -count % 32), value=-torch.inf)
+    filling = query.new_zeros(()).expand(*keys[0].shape[:-2], -count % 32, keys[0].shape[-1])
+    key, value = _join([*keys, filling]), _join([*values, filling])
+    return F.scaled_dot_product_attention(_one_batch(query), key, value, attn_mask=mask)
+
+
+def _join(groups: Sequence[Tensor]) -> Tensor:
+    return _one_batch(torch.cat(list(groups), dim=-2) if groups[1:] else groups[0])
+
+
+def _one_batch(x: Tensor) -> Tensor:
+    """The fused kernels want exactly one batch axis."""
+    return x.flatten(end_dim=-4) if x.dim() > 4 else x
 
 
 def attend_by_products(query: Tensor, key: Tensor, value: Tensor, *, causal: bool) -> Tensor:

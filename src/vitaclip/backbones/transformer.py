@@ -124,12 +124,12 @@ class Attention(nn.Module):
             [own] = self._keys_and_values([x])
         query, key, value = (self._split_heads(part) for part in (query, *own))
         query, key = rotate(query, rope), rotate(key, rope)
-        others = ([self._split_heads(part) for part in group] for group in self._keys_and_values(context))
-        looked_at = zip((key, value), *others, strict=True)
-        key, value = (self._join(groups, x.shape[:-2]) for groups in looked_at)
-        # The fused kernels want exactly one batch axis.
-        query, key, value = (part.flatten(end_dim=-4) if part.dim() > 4 else part for part in (query, key, value))
-        mixed = scaled_dot_product_attention(query, key, value, causal=causal)
+        others = [[self._split_heads(part) for part in group] for group in self._keys_and_values(context)]
+        keys, values = (
+            [part.expand(*x.shape[:-2], *part.shape[-3:]) for part in parts]
+            for parts in zip((key, value), *others, strict=True)
+        )
+        mixed = scaled_dot_product_attention(query, keys, values, causal=causal)
         mixed = mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width)
         return self.out(self.inner_norm(mixed))
 
@@ -151,12 +151,6 @@ class Attention(nn.Module):
         return [
             list(part.view(*group.shape[:-1], -1).chunk(2, dim=-1)) for part, group in zip(split, groups, strict=True)
         ]
-
-    def _join(self, groups: Sequence[Tensor], batch: torch.Size) -> Tensor:
-        """Groups of (..., heads, P, C / heads) -> (*batch, heads, all of their tokens, C / heads)."""
-        if not groups[1:]:
-            return groups[0]
-        return torch.cat([part.expand(*batch, *part.shape[-3:]) for part in groups], dim=-2)
 
     def _split_heads(self, x: Tensor) -> Tensor:
         """(..., L, C) -> (..., heads, L, C / heads)."""
