@@ -6,34 +6,43 @@ import doctest
 import os
 import re
 import shutil
-import subprocess
-import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import vitaclip
+from torchrun import fork, status_of
 from vitaclip.miniature.videos import clip_path, encode_video
 from vitaclip.miniature.world import class_id_of, render_video
 
 CLASSES = ("red heart moving left", "red heart moving right")
 PACKAGE, ROOT = Path(vitaclip.__file__).parent, Path(__file__).parents[2]
-MODULES = [file for file in sorted(PACKAGE.rglob("*.py")) if ">>> " in file.read_text(encoding="utf-8")]
+SOURCES = {
+    ".".join(file.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): file.read_text("utf-8")
+    for file in sorted(PACKAGE.rglob("*.py"))
+}
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("forked_workers")
 def test_examples_print_what_they_say(tmp_path: Path) -> None:
     for name in CLASSES:
         file = tmp_path / "videos" / clip_path(name, 1)
         file.parent.mkdir(parents=True)
         encode_video(file, render_video(0, class_id_of(name), 1, 64, 16))
     shutil.copy(tmp_path / "videos" / clip_path(CLASSES[0], 1), tmp_path / "video.mp4")
-    # A process of its own: what an example registers must not reach other tests.
-    command = [sys.executable, "-m", "pytest", "--doctest-modules", "--import-mode=importlib", "-qc", os.devnull]
-    command += ["-p", "no:cacheprovider", "-o", "doctest_optionflags=ELLIPSIS NORMALIZE_WHITESPACE"]
-    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
-    done = subprocess.run([*command, *MODULES], cwd=tmp_path, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+
+    def run() -> int:
+        os.chdir(tmp_path)
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        names = [name for name, source in SOURCES.items() if ">>> " in source]
+        found = [doctest.testmod(import_module(name), optionflags=flags) for name in names]
+        written = sum(source.count(">>> ") - source.count("# doctest: +SKIP") for source in SOURCES.values())
+        return sum(each.failed for each in found) or sum(each.attempted for each in found) - written
+
+    # In a copy of this process: what an example registers must not reach other tests.
+    assert status_of(fork(run)) == 0
 
 
 def test_page_of_python_prints_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
