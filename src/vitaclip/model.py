@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.hub import DEFAULT_BACKBONE
 from vitaclip.backbones.loading import Backbone
+from vitaclip.backbones.model import without_values
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
@@ -353,7 +354,7 @@ class VideoModel(Pretrained):
     def _check_sizes(self, clip: CLIP, saved: Mapping[str, Tensor]) -> None:
         """Raise ValueError if saved values, or what stands for them, are not those of the config. Nothing is in memory
         yet: a config that lies about its sizes costs none."""
-        with torch.device("meta"):
+        with without_values():
             parts = self._build_parts(clip, fresh=False)
         own = {f"{slot}.{name}": t for slot, part in parts.items() for name, t in part.state_dict().items()}
         _check_shapes(own, saved)

@@ -4,11 +4,14 @@ Axes: ... any leading axes, H x W pixels, K texts, L tokens, D embedding.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vitaclip.backbones.config import CLIPConfig, PixelConfig
 from vitaclip.backbones.text import TextTower
@@ -37,7 +40,7 @@ class CLIP(nn.Module):
     @classmethod
     def from_state(cls, config: CLIPConfig, state: Mapping[str, Tensor]) -> "CLIP":
         """A CLIP with these weights, taken over without a copy; RuntimeError if they do not fit the config."""
-        with torch.device("meta"):
+        with without_values():
             clip = cls(config)
         clip.load_state_dict(state, assign=True)
         clip._register_pixel_statistics()
@@ -113,3 +116,21 @@ class CLIP(nn.Module):
                 for name, std in stds.items():
                     nn.init.normal_(block.get_parameter(f"{name}.weight"), std=std)
                     nn.init.zeros_(block.get_parameter(f"{name}.bias"))
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """A context in which modules are made that have shapes alone: they take no memory, and nothing is drawn."""
+    with torch.device("meta"), _NoDraws():
+        yield
+
+
+class _NoDraws(TorchFunctionMode):
+    """Leaves starting values undrawn. To draw them for no memory, torch imports its compiler, which takes seconds."""
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func.__name__ in ("normal_", "uniform_", "kaiming_uniform_"):
+            return args[0] if args else (kwargs or {})["tensor"]
+        return func(*args, **(kwargs or {}))
