@@ -18,7 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.backbones.kernels import attend_by_products, linear_by_convolution
+from vitaclip.backbones.kernels import attend_by_products, attend_padded, linear_by_convolution
 from vitaclip.runtime import keep_freed_memory
 
 TOKENS, CONTEXT, WIDTH, HEADS = 197, 17, 768, 12
@@ -44,19 +44,29 @@ def without_number(run: Callable[..., Tensor], x: Tensor, weight: Tensor, bias: 
     return run(x, weight, bias)
 
 
-def time_attention(shape: tuple[int, int, int], keys: int, dtype: torch.dtype, runs: int) -> dict[str, timing.Times]:
-    """There and back, for heads of 64 channels."""
+def time_attention(
+    shape: tuple[int, int, int], keys: int, dtype: torch.dtype, runs: int
+) -> dict[str, dict[str, timing.Times]]:
+    """Of heads of 64 channels, without a way back and with one."""
     batch, heads, queries = shape
 
     def tokens(count: int) -> Tensor:
         return torch.randn(batch, count, heads, 64, dtype=dtype).transpose(1, 2).requires_grad_()
 
     inputs, grad = (tokens(queries), tokens(keys), tokens(keys)), torch.randn(batch, heads, queries, 64, dtype=dtype)
+    query, key, value = inputs
+    there = torch.no_grad()
     ways = {
-        "fused": lambda _: torch.autograd.grad(F.scaled_dot_product_attention(*inputs), inputs, grad),
-        "products": lambda _: torch.autograd.grad(attend_by_products(*inputs, causal=False), inputs, grad),
+        "there and back": {
+            "fused": lambda _: torch.autograd.grad(F.scaled_dot_product_attention(*inputs), inputs, grad),
+            "products": lambda _: torch.autograd.grad(attend_by_products(*inputs, causal=False), inputs, grad),
+        },
+        "there": {
+            "fused": there(lambda _: F.scaled_dot_product_attention(*inputs)),
+            "padded": there(lambda _: attend_padded(query, [key], [value])),
+        },
     }
-    return timing.measure(ways, range(runs))
+    return {direction: timing.measure(its, range(runs)) for direction, its in ways.items()}
 
 
 def main() -> None:
@@ -80,7 +90,8 @@ def main() -> None:
             f"attention of {TEXTS[0]} texts": (TEXTS, TEXTS[2]),
         }
         for name, (shape, keys) in attended.items():
-            cases[f"{precision}: {name}, there and back"] = time_attention(shape, keys, dtype, options.runs)
+            for direction, times in time_attention(shape, keys, dtype, options.runs).items():
+                cases[f"{precision}: {name}, {direction}"] = times
     for title, times in cases.items():
         timing.print_table(title, times, next(iter(times)))
     if options.out:

@@ -3,17 +3,20 @@
     python benchmarks/towers_speed.py --page docs/speed.md                 all towers of `vitaclip list backbones`
     python benchmarks/towers_speed.py --only PE-Core-B16 siglip2-base --precision bfloat16 --out speed.json
 
-Each row is a process of its own, in which all ways run in changing order; a ratio is the median over pairs of runs, on
-a CPU of processor time. Clips have 8 frames, on a CPU those of towers above 100 GFLOP a frame 2. bfloat16 is autocast
-for all. Texts are left out. The train step is forward and backward of the prompts, without an optimizer; a first one of
-more than 5 seconds is not repeated. Memory is the most over what was there before, of the test with prompts and of the
-train step. Of transformers there are the towers of CLIP, MetaCLIP 2 and SigLIP. Towers of one shape are measured once.
+Each row is a process of its own, in which all ways run in changing order; a ratio is the median over pairs of runs. On
+a CPU all seconds are processor time in one thread, which other programs on the machine disturb least. Clips have 8
+frames, on a CPU those of towers above 100 GFLOP a frame 2. bfloat16 is autocast for all. Texts are left out. The train
+step is forward and backward of the prompts, without an optimizer; a first one of more than `--seconds` is not repeated.
+Memory is the most over what was there before, of the test with prompts and of the train step. Of transformers there are
+the towers of CLIP, MetaCLIP 2 and SigLIP. Towers of one shape are measured once.
 `--page` puts the table into a page, between `<!-- measured: towers -->` and `<!-- end -->`.
 """
 
 import argparse
 import multiprocessing
+import os
 import re
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -21,6 +24,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 from full_size import random_pixels
@@ -39,8 +44,8 @@ from vitaclip.runtime import RuntimeConfig, autocast, keep_freed_memory
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 PROMPTS = {"global": {"count": 8}, "local": {}, "summary": {}, "time": {}}
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
-SECONDS = 5.0
-"""How long a row's pairs are repeated, and the longest first train step that is repeated."""
+RUNS = (2, 20)
+"""Of each way in a row, at least and at most."""
 HEADINGS = ("tower", "precision", "frames", "frozen, frames/s", "prompts, times frozen", "transformers, times frozen")
 MORE_HEADINGS = ("train step, frames/s", "memory of a test, MiB", "of a train step")
 
@@ -61,7 +66,7 @@ class Row:
     def cells(self) -> Iterator[str]:
         """What stands behind the precision in the table."""
         yield str(self.frames)
-        yield f"{self.frames / torch.tensor(self.seconds['frozen']).median():.3g}"
+        yield f"{self.frames / statistics.median(self.seconds['frozen']):.3g}"
         yield from (f"{self.ratios[way]:.2f}" if way in self.ratios else "" for way in ("prompts", "transformers"))
         yield f"{self.frames / self.step_seconds:.3g}"
         yield from (f"{size:.0f}" for size in self.mebibytes)
@@ -94,19 +99,20 @@ def random_clip(known: KnownBackbone) -> CLIP:
 
 def transformers_tower(vision: VisionConfig, embed_dim: int) -> Callable[[], nn.Module] | None:
     """What makes the same tower in transformers; None if it has none."""
-    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection, SiglipVisionConfig, SiglipVisionModel
-
     clip = {"class_token": True, "norm_pre": True, "pool": "class", "projection": "plain", "norm_epsilon": 1e-5}
     siglip = {"class_token": False, "norm_pre": False, "pool": "attention", "projection": "none", "norm_epsilon": 1e-6}
     sizes = {"hidden_size": vision.width, "intermediate_size": vision.mlp_hidden, "num_hidden_layers": vision.depth}
     sizes |= {"num_attention_heads": vision.heads, "image_size": vision.image_size, "patch_size": vision.patch_size}
     sizes |= {"hidden_act": ACTIVATIONS.get(vision.activation, ""), "layer_norm_eps": vision.norm_epsilon}
     options = {name: getattr(vision, name) for name in clip}
-    if vision.rope == "none" and options == clip:
-        return lambda: CLIPVisionModelWithProjection(CLIPVisionConfig(**sizes, projection_dim=embed_dim))
-    if vision.rope == "none" and options == siglip:
-        return lambda: SiglipVisionModel(SiglipVisionConfig(**sizes))
-    return None
+    if vision.rope != "none" or options not in (clip, siglip):
+        return None
+    import transformers  # takes seconds, which rows without it are spared
+
+    if options == siglip:
+        return lambda: transformers.SiglipVisionModel(transformers.SiglipVisionConfig(**sizes))
+    config = transformers.CLIPVisionConfig(**sizes, projection_dim=embed_dim)
+    return lambda: transformers.CLIPVisionModelWithProjection(config)
 
 
 def measure_tower(known: KnownBackbone, device: torch.device, precision: str, seconds: float) -> Row:
@@ -140,30 +146,29 @@ def measure_tower(known: KnownBackbone, device: torch.device, precision: str, se
     if theirs is not None:
         images, model = video.flatten(0, 1), filled(theirs, device)
         ways["transformers"] = forward(lambda: model(pixel_values=images))
+    clock = time.process_time if device.type == "cpu" else time.perf_counter
+
+    def seconds_of(run: Callable[[], object]) -> float:
+        start = clock()
+        run()
+        return clock() - start
+
     of_test = extra_peak_bytes(device, lambda: ways["prompts"](0))
     keep_freed_memory()  # as `vitaclip train` does; not before, or the step would be given what the test has freed
-    seconds_of_steps: list[float] = []
-    of_step = extra_peak_bytes(device, lambda: seconds_of_steps.append(_seconds_of(step)))
-    step_seconds = seconds_of_steps[0]
-    if step_seconds < SECONDS:
-        step_seconds = _seconds_of(step)
-    rounds = seconds / (len(ways) * _seconds_of(lambda: ways["frozen"](0)))
-    times = measure(ways, range(max(3, min(20, round(rounds)))))
-    clock = "cpu" if device.type == "cpu" else "wall"
-    ratios = {name: its.over(times["frozen"], clock) for name, its in times.items() if name != "frozen"}
+    steps: list[float] = []
+    of_step = extra_peak_bytes(device, lambda: steps.append(seconds_of(step)))
+    if steps[0] < seconds:
+        steps.append(seconds_of(step))
+    rounds = round(seconds / (len(ways) * seconds_of(lambda: ways["frozen"](0))))
+    times = measure(ways, range(max(RUNS[0], min(RUNS[1], rounds))))
+    which = "cpu" if device.type == "cpu" else "wall"
     return Row(
         frames,
-        {name: its.wall for name, its in times.items()},
-        ratios,
-        step_seconds,
+        {name: getattr(its, which) for name, its in times.items()},
+        {name: its.over(times["frozen"], which) for name, its in times.items() if name != "frozen"},
+        steps[-1],
         (of_test / 2**20, of_step / 2**20),
     )
-
-
-def _seconds_of(run: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    run()
-    return time.perf_counter() - start
 
 
 def _wait(device: torch.device) -> None:
@@ -184,33 +189,32 @@ def towers(parts: list[str]) -> list[KnownBackbone]:
 
 
 def main() -> None:
-    """Print a row for each tower and precision."""
+    """Print a row for each tower and precision, cheap towers first."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[""], help="parts of names")
     parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seconds", type=float, default=SECONDS, help="how long the pairs of a row are repeated")
+    parser.add_argument("--seconds", type=float, default=5.0, help="how long the pairs of a row are repeated")
     parser.add_argument("--page", type=Path, help="put the table into this page")
     add_out(parser)
     options = parser.parse_args()
-    device, lines, found = torch.device(options.device), [], {}
-    about = f"{machine()}, {device_name(device)}, {torch.get_num_threads()} threads, torch {torch.__version__}\n\n"
-    print(about)
-    for cells in ((*HEADINGS, *MORE_HEADINGS), ["---"] * 9):
-        lines.append(f"| {' | '.join(cells)} |\n")
-        print(lines[-1], end="")
+    device, found = torch.device(options.device), {}
+    clock = "processor time in one thread" if device.type == "cpu" else "time on the clock"
+    about = f"{machine()}, {device_name(device)}, seconds of {clock}, torch {torch.__version__}\n\n"
+    lines = [about, *(f"| {' | '.join(cells)} |\n" for cells in ((*HEADINGS, *MORE_HEADINGS), ["---"] * 9))]
+    print("".join(lines), end="")
     fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
     with fresh as processes:
-        for known in towers(options.only):
+        for known in sorted(towers(options.only), key=lambda known: known.frame_gflop):
             for precision in options.precision:
                 row = processes.submit(measure_tower, known, device, precision, options.seconds).result()
                 lines.append(f"| `{known.name}` | {precision} | {' | '.join(row.cells())} |\n")
                 print(lines[-1], end="", flush=True)
                 found[f"{known.name}, {precision}"] = asdict(row)
-    if options.page:
-        put_into(options.page, about + "".join(lines))
+                if options.page:
+                    put_into(options.page, "".join(lines))
     if options.out:
-        settings = {"device": device_name(device), "threads": torch.get_num_threads()}
+        settings = {"device": device_name(device), "clock": clock}
         write_figures(options.out, settings, {"rows": found})
 
 

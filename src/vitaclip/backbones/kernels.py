@@ -45,6 +45,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return F.linear(x, weight, bias)
 
 
+def in_autocast(parameter: Tensor) -> Tensor:
+    """The parameter in the precision that autocast computes in, so that it is cast once for several products: of few
+    rows the cast takes longer than the product. Autocast leaves float64 alone."""
+    kind = parameter.device.type
+    casts = torch.is_autocast_enabled(kind) and parameter.dtype != torch.float64
+    return parameter.to(torch.get_autocast_dtype(kind)) if casts else parameter
+
+
 def scaled_dot_product_attention(
     query: Tensor, keys: Sequence[Tensor], values: Sequence[Tensor], *, causal: bool
 ) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vitaclip.backbones.config import Activation, TransformerConfig, VisionConfig
-from vitaclip.backbones.kernels import Linear, linear, scaled_dot_product_attention
+from vitaclip.backbones.kernels import Linear, in_autocast, linear, scaled_dot_product_attention
 
 _BASE = 10_000.0
 _EVA02_SIDE = 16
@@ -117,14 +117,15 @@ class Attention(nn.Module):
         """
         assert not causal or (not context and keep is None), "the order of such tokens is not defined"
         width = x.shape[-1]
+        weight, bias = in_autocast(self.qkv.weight), in_autocast(self.qkv.bias)
         if keep is None and not (context and torch.is_grad_enabled()):
-            query, *own = self.qkv(x).chunk(3, dim=-1)
+            query, *own = linear(x, weight, bias).chunk(3, dim=-1)
         else:  # queries of their own: beside copied keys and values, a view would keep all three for the way back
-            query = linear(x[..., :keep, :], self.qkv.weight[:width], self.qkv.bias[:width])
-            [own] = self._keys_and_values([x])
+            query = linear(x[..., :keep, :], weight[:width], bias[:width])
+            own = linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
         query, key, value = (self._split_heads(part) for part in (query, *own))
         query, key = rotate(query, rope), rotate(key, rope)
-        others = [[self._split_heads(part) for part in group] for group in self._keys_and_values(context)]
+        others = [map(self._split_heads, pair) for pair in _project_groups(context, weight[width:], bias[width:])]
         keys, values = (
             [part.expand(*x.shape[:-2], *part.shape[-3:]) for part in parts]
             for parts in zip((key, value), *others, strict=True)
@@ -139,22 +140,18 @@ class Attention(nn.Module):
         both = linear(x, self.qkv.weight[: 2 * width], self.qkv.bias[: 2 * width]).chunk(2, dim=-1)
         return [rotate(self._split_heads(part), rope) for part in both]
 
-    def _keys_and_values(self, groups: Sequence[Tensor]) -> list[list[Tensor]]:
-        """Two of (..., P, C) for each group of that shape. One product makes those of all groups, since autocast takes
-        the weights into bfloat16 anew for each, which takes longer than the product of a few tokens."""
-        if not groups:
-            return []
-        width = groups[0].shape[-1]
-        rows = [group.reshape(-1, width) for group in groups]
-        made = linear(torch.cat(rows) if rows[1:] else groups[0], self.qkv.weight[width:], self.qkv.bias[width:])
-        split = made.split([len(each) for each in rows]) if rows[1:] else [made]
-        return [
-            list(part.view(*group.shape[:-1], -1).chunk(2, dim=-1)) for part, group in zip(split, groups, strict=True)
-        ]
-
     def _split_heads(self, x: Tensor) -> Tensor:
         """(..., L, C) -> (..., heads, L, C / heads)."""
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
+
+
+def _project_groups(groups: Sequence[Tensor], weight: Tensor, bias: Tensor) -> list[tuple[Tensor, ...]]:
+    """Keys and values of each group (..., P, C), two of that shape, in one product of all groups."""
+    if not groups:
+        return []
+    rows = [group.flatten(end_dim=-2) for group in groups]
+    made = linear(torch.cat(rows), weight, bias).split([len(each) for each in rows])
+    return [part.view(*group.shape[:-1], -1).chunk(2, dim=-1) for part, group in zip(made, groups, strict=True)]
 
 
 class MLP(nn.Module):
