@@ -94,7 +94,10 @@ def test_eval_reports_supervised_and_zero_shot(
     arguments = ["eval", str(world / "videos"), "--model", str(run_folder / "model"), "--workers", "0"]
     assert main([*arguments, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    assert "never trained on: 0 of 3 candidates" in " ".join(printed.split())
+    said = " ".join(printed.split())
+    assert "never trained on: 0 of 3 candidates" in said
+    assert "/backbone: ViT of 2 layers" in said
+    assert "method: global prompts, local prompts, summary token, time embedding; frames joined by mean" in said
     result = json.loads(out.read_text())
     assert result["num_videos"] == 12
     assert set(result["class_accuracy"]) == set(NAMES)

@@ -223,8 +223,8 @@ def test_interrupted_predictions_go_on(
     assert main([*arguments, str(out)]) == 0
     assert f"nothing to do: {out} holds 12 videos already" in capsys.readouterr().out
     mine, replaced = tmp_path / f"mine.{suffix}", tmp_path / f"replaced.{suffix}"
-    for file in (mine, replaced):
-        file.write_text("mine\n")
+    for foreign in (mine, replaced):
+        foreign.write_text("mine\n")
     shutil.copy(tmp_path / f".{out.name}.settings", tmp_path / f".{replaced.name}.settings")
     for there, more in ((out, ["--classes", "run, sit"]), (mine, []), (replaced, [])):
         before = there.read_bytes()

@@ -57,10 +57,8 @@ class Convert(Command):
         model = VideoModel.from_pretrained(
             self.source, backbone=self.backbone or None, class_names=names, activation=self.activation or None
         )
-        vision = model.backbone.config.vision
-        patches = f"{vision.image_size} px in patches of {vision.patch_size}"
-        written, size = self._write(model), f"ViT of {vision.depth} layers, width {vision.width}, {patches}"
-        terminal().print(f"{self.out}: {written}; {size}, {vision.activation}; fingerprint {model.fingerprint}")
+        _, _, size = model.in_words["backbone"].rpartition(": ")
+        terminal().print(f"{self.out}: {self._write(model)}; {size}; fingerprint {model.fingerprint}")
         return 0
 
     def _write(self, model: VideoModel) -> str:

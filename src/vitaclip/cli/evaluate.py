@@ -249,6 +249,7 @@ def _facts(result: ProtocolResult, part: PartResult) -> dict[str, str]:
         "note": part.part.note,
         "variant": result.variant and f"{result.variant}: labels meet the wording of another order, as published",
         "model": part.model,
+        **part.about,
         "views": _describe_views(result.views),
         "text": part.texts.note,
         "computed on": str(part.evaluated.scores.computed),

@@ -190,7 +190,7 @@ class _TextFile:
         """Behind the rows that stay."""
         self._path, self._csv = file, file.suffix.lower() == ".csv"
         if there:
-            lines = csv_text(row.values() for row in there) if self._csv else "".join(map(_json_line, there))
+            lines = csv_text([*row.values()] for row in there) if self._csv else "".join(map(_json_line, there))
             write_text(file, (csv_text([columns]) if self._csv else "") + lines)
         self._file = file.open("ab" if there else "wb", buffering=0)
         if self._csv and not there:

@@ -246,6 +246,8 @@ class PartResult:
     never_trained: str
     """How many of the candidates the model was not trained on, such as `3 of 10`."""
     evaluated: Evaluated
+    about: Mapping[str, str] = field(default_factory=dict)
+    """Its backbone and its method in words, see `VideoModel.in_words`."""
 
     @property
     def result(self) -> EvaluationResult:
@@ -332,12 +334,13 @@ def score_parts(
     told = dict.fromkeys(f"{word} {value}" for part in parts for word, value in part.values.items())
     on_progress = start(", ".join(told) or "evaluating", evaluator.num_own_videos(len(samples)))
     videos = evaluator.encode([*samples.values()], views, [*texts.values()], on_progress)
-    results, trained = [], ClassIndex(evaluator.model.class_names)
+    model, results = evaluator.model, list[PartResult]()
+    trained = ClassIndex(model.class_names)
     for part in parts:
         own = texts[part.candidates]
         unknown = sum(trained.find(name) is None for name in own.names)
         evaluated = evaluator.score(_select(videos, samples, part), own)
-        results.append(PartResult(part, name, own, f"{unknown} of {len(own.names)}", evaluated))
+        results.append(PartResult(part, name, own, f"{unknown} of {len(own.names)}", evaluated, model.in_words))
     return results
 
 

@@ -22,6 +22,7 @@ from vitaclip.files import atomic_write
 from vitaclip.names import refuse_text
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.contract import Head
+from vitaclip.parts.registry import context_look
 from vitaclip.saving.model_folder import SavedModel, find_model_folder, read_model_folder, write_model_folder
 from vitaclip.settings import from_dict
 from vitaclip.untrusted import reading
@@ -47,6 +48,25 @@ class Pretrained(nn.Module):
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         """Put saved values in."""
         raise NotImplementedError
+
+    @property
+    def in_words(self) -> dict[str, str]:
+        """The backbone and the method, for readers of results.
+
+        >>> from vitaclip import VideoModel
+        >>> VideoModel.from_backbone("miniature").in_words["method"]
+        'no prompts; frames joined by mean; compared with templates'
+        """
+        config, vision, source = self.config, self.backbone.config.vision, Path(self.config.backbone)
+        patches = f"{vision.image_size} px in patches of {vision.patch_size}"
+        size = f"ViT of {vision.depth} layers, width {vision.width}, {patches}, {vision.activation}"
+        name = "/".join(source.parts[-2:]) if source.is_absolute() else config.backbone
+        prompts = ", ".join((context_look(kind) or (kind,))[0] for kind in config.context) or "no prompts"
+        slots: Any = config.pool, config.head
+        joined, compared = (slot["name"].replace("_", " ") for slot in slots)
+        towers = f"; trained towers: {config.train}" * (config.train != "none")
+        method = f"{prompts}; frames joined by {joined}; compared with {compared}{towers}"
+        return {"backbone": f"{name}: {size}", "method": method}
 
     def save_pretrained(self, folder: str | Path, *, embed_backbone: bool = False) -> Path:
         """Write a model folder: the parts' values, a config that names the backbone with its fingerprint, a model card.

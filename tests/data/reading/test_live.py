@@ -108,7 +108,7 @@ def test_dead_addresses_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_content_of_a_file_leads_to_a_stream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert is_live("rtsp://host/1")
+    assert all(is_live(f"{scheme}://host/1") for scheme in ("rtsp", "RTSPS", "rtmp", "rtmps", "srt", "udp", "tcp"))
     assert is_live("0")
     assert is_live("camera:12")
     Path("0").touch()
