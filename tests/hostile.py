@@ -28,12 +28,11 @@ READERS: dict[str, Callable[[Path], Any]] = {
 
 
 def read(kind: str, path: Path) -> tuple[str, str]:
-    """Type and message of what is raised; empty if nothing is."""
+    """Type and message of what is raised; if nothing is, an empty text and the fingerprint of the weights."""
     try:
-        READERS[kind](path)
+        return "", getattr(READERS[kind](path), "fingerprint", "")
     except Exception as error:
         return type(error).__name__, str(error)
-    return "", ""
 
 
 def apart(kind: str, path: Path) -> list[Any]:
