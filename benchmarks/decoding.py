@@ -30,7 +30,7 @@ from vitaclip.data.reading.container import DEFAULT_LIMITS, open_container, vide
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.frame_index import FrameIndex, read_index
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.geometry import FrameFit, spatial_views
+from vitaclip.data.transforms import FrameFit, spatial_views
 
 Reader = Callable[[Path, np.ndarray], Tensor]
 DISTRIBUTIONS = {

@@ -201,8 +201,7 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
 
     from vitaclip.data.lists.video_list import VideoSample
     from vitaclip.data.loading.clips import EvalViews
-    from vitaclip.data.loading.dataset import EvalDataset
-    from vitaclip.data.loading.loader import eval_batches
+    from vitaclip.data.loading.loader import EvalDataset, eval_batches
     from vitaclip.data.sampling import FrameSampling
     from vitaclip.evaluation.scoring import ViewEncoder
 

@@ -26,12 +26,12 @@ from torch import Tensor
 from vitaclip.data.config import AugmentConfig
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import TrainClips
-from vitaclip.data.loading.dataset import TrainDataset
+from vitaclip.data.loading.loader import TrainDataset
 from vitaclip.data.loading.loader import train_batches as load
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.train import SampledTransform, TrainTransform
+from vitaclip.data.transforms import SampledTransform, TrainTransform
 
 BATCH = 8
 RANDAUGMENT = "rand-m7-n4-mstd0.5-inc1"
@@ -166,10 +166,10 @@ from pathlib import Path
 from vitaclip.data.config import AugmentConfig
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import EvalViews, TrainClips
-from vitaclip.data.loading.dataset import EvalDataset, TrainDataset
+from vitaclip.data.loading.loader import EvalDataset, TrainDataset
 from vitaclip.data.loading.loader import eval_batches, train_batches
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.train import TrainTransform
+from vitaclip.data.transforms import TrainTransform
 rows, sampling = [VideoSample(Path(sys.argv[1]), (0,), "")], FrameSampling("dense", 8, 16)
 augment = AugmentConfig(randaugment="rand-m7-n4-mstd0.5-inc1")
 train = lambda transform: train_batches(TrainDataset(rows, TrainClips(sampling, transform), 0), 0, 1, 1)

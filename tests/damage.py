@@ -20,12 +20,11 @@ from video_kinds import KINDS
 from vitaclip.data.config import AugmentConfig
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import EvalViews, TrainClips
-from vitaclip.data.loading.dataset import TrainDataset
+from vitaclip.data.loading.loader import TrainDataset
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.geometry import FrameFit
-from vitaclip.data.transforms.train import TrainTransform
+from vitaclip.data.transforms import FrameFit, TrainTransform
 from vitaclip.data.workers import Outcome, run_in_processes
 
 GOOD = """

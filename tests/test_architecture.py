@@ -38,7 +38,7 @@ APART = {
     "ablate": {"explain", "report", "recipes"},
 }
 # The same of what is in `data`, after the single files, which need nothing of it.
-ROOMS_IN_DATA = ("transforms", "reading", "lists", "prepare", "workers", "loading", "tools")
+ROOMS_IN_DATA = ("reading", "lists", "prepare", "workers", "loading", "tools")
 
 
 def imported_rooms(file: Path, house: str = "vitaclip.") -> set[str]:

@@ -10,7 +10,7 @@ from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone
 from vitaclip.backbones.model import without_values
-from vitaclip.data.transforms.randaugment import parse_randaugment
+from vitaclip.data.randaugment import parse_randaugment
 from vitaclip.model import VideoModel
 from vitaclip.recipes import RECIPES, load_recipe
 from vitaclip.settings import to_dict

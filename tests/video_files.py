@@ -10,7 +10,7 @@ import numpy as np
 from vitaclip.data.config import AugmentConfig
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.train import TrainTransform
+from vitaclip.data.transforms import TrainTransform
 
 SAMPLING = FrameSampling("dense", 4, 3)
 TRANSFORM = TrainTransform(24, AugmentConfig(flip=0.5, randaugment="rand-m7-n4-mstd0.5-inc1"))

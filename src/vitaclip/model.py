@@ -22,7 +22,7 @@ from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import Block
 from vitaclip.backbones.vision import Trace
-from vitaclip.data.transforms.geometry import FrameFit
+from vitaclip.data.transforms import FrameFit
 from vitaclip.names import refuse_text
 from vitaclip.parts.assembly import Context
 from vitaclip.parts.config import ModelConfig

@@ -8,7 +8,7 @@ import pytest
 from small_world import Refusal
 from vitaclip.catalog import dataset_names, load_dataset_classes
 from vitaclip.cli import main
-from vitaclip.data.lists.class_names import read_class_names
+from vitaclip.data.lists.sources import read_class_names
 
 
 @pytest.mark.parametrize("dataset", dataset_names())

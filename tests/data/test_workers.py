@@ -157,7 +157,7 @@ from dataclasses import replace
 from pathlib import Path
 from misbehaving import MisbehavingClips
 from video_files import SAMPLING, TRANSFORM, rows_of
-from vitaclip.data.loading.dataset import TrainDataset
+from vitaclip.data.loading.loader import TrainDataset
 from vitaclip.data.loading.loader import train_batches
 
 how, folder = sys.argv[2], Path(sys.argv[3])

@@ -17,7 +17,7 @@ from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.sampling import FrameSampling, frame_sampling
-from vitaclip.data.transforms.geometry import FrameFit
+from vitaclip.data.transforms import FrameFit
 from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor

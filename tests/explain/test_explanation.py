@@ -13,7 +13,7 @@ from tiny import all_kinds, tiny_backbone
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.transforms.geometry import FrameFit
+from vitaclip.data.transforms import FrameFit
 from vitaclip.explain import explain_video
 from vitaclip.explain.attention import last_attention
 from vitaclip.explain.explanation import occlude_frames, stand_ins

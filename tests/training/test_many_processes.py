@@ -14,8 +14,8 @@ from small_world import NAMES, changed, lines_of, train_config, write_list
 from vitaclip.cli import main
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
+from vitaclip.training.inputs import neighbours, rank_slice
 from vitaclip.training.loggers import MEASURED
-from vitaclip.training.micro_batches import neighbours, rank_slice
 
 pytestmark = pytest.mark.usefixtures("forked_workers")
 ROUNDING = 1e-11

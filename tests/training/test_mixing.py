@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from vitaclip.data.config import AugmentConfig
-from vitaclip.training.micro_batches import Mix, draw_mix, neighbours
+from vitaclip.training.inputs import Mix, draw_mix, neighbours
 
 SIZE = 32
 

@@ -23,7 +23,7 @@ from small_world import (
 from vitaclip.data.lists.video_list import read_list
 from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.training.config import TrainConfig
-from vitaclip.training.micro_batches import draw_mix
+from vitaclip.training.inputs import draw_mix
 from vitaclip.training.trainer import Trainer
 
 

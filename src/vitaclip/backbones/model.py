@@ -61,7 +61,7 @@ class CLIP(nn.Module):
 
     def normalize_pixels(self, pixels: Tensor) -> Tensor:
         """Take uint8 pixels (..., 3, H, W) in [0, 255] to the statistics this CLIP was trained on, as float."""
-        return (pixels.to(self.pixel_mean.dtype) / 255 - self.pixel_mean) / self.pixel_std
+        return (pixels.to(self.pixel_mean.dtype) / 255).sub_(self.pixel_mean).div_(self.pixel_std)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """Features (..., D), not of unit length, of normalised images (..., 3, H, W)."""

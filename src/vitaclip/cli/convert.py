@@ -8,7 +8,7 @@ from vitaclip.backbones.families.family import CONFIG_FILE
 from vitaclip.backbones.loading import save_backbone
 from vitaclip.cli.command import Command
 from vitaclip.cli.screen import terminal
-from vitaclip.data.lists.class_names import choose_classes
+from vitaclip.data.lists.sources import choose_classes
 from vitaclip.files import check_no_input, check_place
 from vitaclip.model import VideoModel
 from vitaclip.saving.model_folder import check_folder

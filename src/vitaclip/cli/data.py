@@ -6,7 +6,7 @@ from pathlib import Path
 
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import print_table, terminal, track
-from vitaclip.data.lists.class_names import choose_classes
+from vitaclip.data.lists.sources import choose_classes
 from vitaclip.data.prepare import prepare_dataset, write_preparation
 from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies
 from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan

@@ -15,8 +15,7 @@ from vitaclip.catalog import load_templates
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import terminal
 from vitaclip.data.config import DataConfig, ViewsConfig
-from vitaclip.data.lists.class_names import choose_classes
-from vitaclip.data.lists.sources import find_videos, read_videos
+from vitaclip.data.lists.sources import choose_classes, find_videos, read_videos
 from vitaclip.data.lists.video_list import content_lines, read_text
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.live import LiveVideo, is_live

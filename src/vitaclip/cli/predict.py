@@ -14,6 +14,7 @@ from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.evaluation.predictions import REMARKS, PredictionWriter, check_table_file
 from vitaclip.files import check_place
 from vitaclip.predictor import Prediction, Predictor
+from vitaclip.runtime import keep_freed_memory
 from vitaclip.settings import PositiveInt, to_dict
 from vitaclip.strings import counted, first_lines
 
@@ -49,6 +50,7 @@ class Predict(VideosCommand, DecisionConfig):
 
     def run(self) -> int:
         """Predict every file; 1 if some could not be read."""
+        keep_freed_memory()
         command = self.with_model_first()
         if self.out:
             check_table_file(self.out)

@@ -1,9 +1,11 @@
-"""Which frames of a video make a clip: integer index arithmetic, no pixels.
+"""Which frames of a video make a clip: integer index arithmetic, no pixels; and where all random draws of training come
+from: a seed and a purpose, never a global state.
 
 Axes: V views of a video, T frames of a view. Every index lies in 0..total-1, in display order.
 """
 
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Literal
 
 import numpy as np
@@ -78,3 +80,25 @@ def _checked(total: int) -> int:
     if total < 1:
         raise ValueError(f"total={total}: a video needs at least 1 frame to sample from")
     return total
+
+
+class Stream(IntEnum):
+    """What is drawn. The same seed gives each purpose its own stream; a number is never given to another purpose."""
+
+    ORDER = 0
+    """The order of an epoch; numbered by epoch."""
+    SAMPLE = 1
+    """Frames and augmentation of a clip; numbered by step, place in the batch, and attempt."""
+    MIX = 2
+    """How the clips of a step are mixed; numbered by step."""
+    SHOTS = 3
+    """The few videos of a class that are trained on; numbered by class."""
+    DROPOUT = 5
+    """What a training step leaves out; numbered by step and place in the batch."""
+    VALIDATION = 6
+    """Which videos of the training list are kept for validation."""
+
+
+def generator(seed: int, purpose: Stream, *numbers: int) -> np.random.Generator:
+    """A generator that depends on its arguments alone."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, *numbers)))

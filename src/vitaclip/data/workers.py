@@ -5,36 +5,43 @@ is noticed, and another takes its place.
 
 Workers are forked from a server: a clean process that has imported what they need and runs no thread. A fork of this
 process would inherit locks that its threads (progress bars, torch, CUDA, NCCL) hold and that nobody would ever open.
+
+Large tensors travel through shared memory. Nothing but the pipe and the memory is used, and both stay when the sender
+hangs or is killed right after sending (torch's own way asks the sender for the memory later). The memory has no name
+that could be left behind.
 """
 
 import atexit
 import ctypes
 import fcntl
+import io
 import math
+import mmap
 import multiprocessing
 import os
 import pickle
 import resource
 import signal
 import sys
+import tempfile
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from multiprocessing import resource_tracker
-from multiprocessing.connection import wait
+from multiprocessing import reduction, resource_tracker
+from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import parent_process
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 import torch
+from torch import Tensor
 
-from vitaclip.data import shared_tensors
 from vitaclip.data.config import DataConfig
 from vitaclip.data.reading.container import VideoError
 from vitaclip.runtime import keep_freed_memory
@@ -215,7 +222,7 @@ class _Worker:
         """Send a job with the items that are refused."""
         self.jobs.append(job)
         with suppress(ConnectionError):  # that it has ended is noticed where the answer is due
-            shared_tensors.send(self.connection, (job, refused))
+            _send(self.connection, (job, refused))
 
     def is_late(self, time_limit_seconds: float) -> bool:
         """Whether it reads an item for too long, also at a second look."""
@@ -229,7 +236,7 @@ class _Worker:
     def outcome(self) -> Outcome[Any, Any]:
         """What it has sent, or how it has ended instead."""
         with suppress(EOFError, OSError):
-            return replace(shared_tensors.receive(self.connection), item=self.jobs[0])
+            return replace(_receive(self.connection), item=self.jobs[0])
         self.process.join(_SECONDS_TO_END)
         code = self.process.exitcode or 0
         cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
@@ -304,10 +311,10 @@ def _serve(connection: Any, state: _State, packed: bytes) -> None:
     _state, state.started = state, True
     with suppress(EOFError, ConnectionError):
         while True:
-            job, refused = shared_tensors.receive(connection)
+            job, refused = _receive(connection)
             _refused.update(refused)
             # The job itself stays here: it may hold a video.
-            shared_tensors.send(connection, replace(_attempt(task, job), item=None))
+            _send(connection, replace(_attempt(task, job), item=None))
 
 
 def _tied_to_main() -> bool:
@@ -352,3 +359,56 @@ def run_in_processes(
 def _read_item(task: Callable[[ItemT], ResultT], item: ItemT) -> ResultT:
     with reading(0, item):
         return task(item)
+
+
+_MIN_BYTES = 4096  # a smaller tensor travels in the message
+
+
+class _Pickler(pickle.Pickler):
+    """Takes tensors for arrays, whose content pickle hands out as buffers."""
+
+    def reducer_override(self, value: Any) -> Any:
+        return (torch.from_numpy, (value.numpy(),)) if isinstance(value, Tensor) else NotImplemented
+
+
+def _send(connection: Connection, value: Any) -> None:
+    """Send a value whose tensors are on the CPU."""
+    message, large = io.BytesIO(), list[memoryview]()
+
+    def stays_in_message(buffer: pickle.PickleBuffer) -> bool:
+        content = buffer.raw()
+        if content.nbytes >= _MIN_BYTES:
+            large.append(content)
+        return content.nbytes < _MIN_BYTES
+
+    _Pickler(message, protocol=5, buffer_callback=stays_in_message).dump(value)
+    with ExitStack() as opened:
+        files = [opened.enter_context(_unnamed_file()) for _ in large]
+        for file, content in zip(files, large, strict=True):
+            file.write(content)
+            file.flush()
+        connection.send((len(files), message.getvalue()))
+        for file in files:
+            reduction.send_handle(connection, file.fileno(), None)
+
+
+def _receive(connection: Connection) -> Any:
+    """What `_send` sent; the tensors' memory is the receiver's alone.
+
+    Raises:
+        EOFError, OSError: the pipe is closed.
+    """
+    num_files, message = connection.recv()
+    buffers = []
+    for _ in range(num_files):
+        file = reduction.recv_handle(connection)
+        try:
+            buffers.append(mmap.mmap(file, 0))
+        finally:
+            os.close(file)
+    return pickle.loads(message, buffers=buffers)
+
+
+def _unnamed_file() -> Any:
+    """A file in memory, where the system has them."""
+    return os.fdopen(os.memfd_create("tensor"), "wb") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()

@@ -14,8 +14,7 @@ from torch import Tensor
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import names_shards, read_videos
 from vitaclip.data.lists.video_list import VideoList, VideoSample
-from vitaclip.data.loading.dataset import EvalDataset
-from vitaclip.data.loading.loader import eval_batches
+from vitaclip.data.loading.loader import EvalDataset, eval_batches
 from vitaclip.data.workers import expect_processes
 from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluation.class_texts import ClassTexts, encode_classes

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 from vitaclip.catalog import ClassList, class_variants, load_dataset_classes, load_subset
-from vitaclip.data.lists.class_names import choose_classes
+from vitaclip.data.lists.sources import choose_classes
 from vitaclip.names import check_class_names
 from vitaclip.settings import Config, Rule, from_dict, require
 from vitaclip.untrusted import YamlFolder, read_yaml, reading

@@ -17,7 +17,7 @@ from torch import Tensor
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.reading.container import VideoError, as_video_error
 from vitaclip.data.reading.source import VideoSource
-from vitaclip.data.transforms.geometry import spatial_views
+from vitaclip.data.transforms import spatial_views
 from vitaclip.evaluation.decision import Decider
 from vitaclip.evaluation.scoring import ViewEncoder, fuse_views
 from vitaclip.moments.windows import Windows

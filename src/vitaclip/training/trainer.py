@@ -24,10 +24,17 @@ from vitaclip.runtime import autocast
 from vitaclip.saving.model_folder import MODEL_FOLDER
 from vitaclip.training.checkpoint import Checkpoint, load_state, state_dict
 from vitaclip.training.config import TrainConfig
-from vitaclip.training.inputs import build_dataset, build_model, read_lists, shared_videos
+from vitaclip.training.inputs import (
+    StepMasks,
+    build_dataset,
+    build_model,
+    micro_batches,
+    rank_slice,
+    read_lists,
+    shared_videos,
+)
 from vitaclip.training.loggers import Logger, Metrics, ThroughputMeter, run_loggers
 from vitaclip.training.losses import find_loss
-from vitaclip.training.micro_batches import StepMasks, micro_batches, rank_slice
 from vitaclip.training.optim import EMA, Schedule, build_optimizer, set_learning_rate
 from vitaclip.training.run_dir import RunDir, run_fingerprint
 from vitaclip.training.stopping import EarlyStopping, Terminated

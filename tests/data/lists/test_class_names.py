@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from vitaclip.data.lists.class_names import read_class_names
+from vitaclip.data.lists.sources import read_class_names
 
 
 def test_class_names(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from vitaclip.data.lists.selection import as_fraction, draw_shots, list_text, split_validation
 from vitaclip.data.lists.video_list import VideoSample, read_list
-from vitaclip.data.loading.dataset import balanced_order
-from vitaclip.data.rng import Stream, generator
+from vitaclip.data.loading.loader import balanced_order
+from vitaclip.data.sampling import Stream, generator
 
 NAMES = ("jump", "run", "sit")
 

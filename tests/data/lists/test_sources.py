@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from vitaclip.data.lists import sources
-from vitaclip.data.lists.class_names import choose_classes
-from vitaclip.data.lists.sources import find_videos, read_videos
+from vitaclip.data.lists.sources import choose_classes, find_videos, read_videos
 from vitaclip.data.lists.video_list import VideoList
 
 

@@ -17,8 +17,15 @@ from misbehaving import open_or_misbehave, open_slowly
 from video_files import SAMPLING, TRANSFORM, rows_of
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import EvalViews, TrainClips
-from vitaclip.data.loading.dataset import EvalDataset, OnError, TrainDataset
-from vitaclip.data.loading.loader import EvalBatch, TrainBatch, eval_batches, train_batches
+from vitaclip.data.loading.loader import (
+    EvalBatch,
+    EvalDataset,
+    OnError,
+    TrainBatch,
+    TrainDataset,
+    eval_batches,
+    train_batches,
+)
 from vitaclip.data.reading import decode
 from vitaclip.data.reading.container import VideoError
 

@@ -12,10 +12,9 @@ from video_files import SAMPLING, TRANSFORM, decode_all, rows_of, write_video
 from vitaclip.data.config import AugmentConfig, PixelAspect
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import EvalViews, ReadOptions, TrainClips
-from vitaclip.data.loading.dataset import EvalDataset, OnError, Sample, TrainDataset
+from vitaclip.data.loading.loader import EvalDataset, OnError, Sample, TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.transforms.geometry import FrameFit, spatial_views
-from vitaclip.data.transforms.train import SampledTransform, TrainTransform
+from vitaclip.data.transforms import FrameFit, SampledTransform, TrainTransform, spatial_views
 
 CLIPS = TrainClips(SAMPLING, TRANSFORM)
 
@@ -189,7 +188,7 @@ def test_augmentation_sees_whole_bounded_frames(monkeypatch: pytest.MonkeyPatch)
         seen.append(tuple(clip.shape[-2:]))
         return clip
 
-    monkeypatch.setattr("vitaclip.data.transforms.randaugment.RandAugment.__call__", record)
+    monkeypatch.setattr("vitaclip.data.randaugment.RandAugment.__call__", record)
     for height, width in ((90, 120), (300, 400)):
         transform(torch.zeros(2, 3, height, width, dtype=torch.uint8), np.random.default_rng(0))
     assert seen == [(90, 120), (100, 133)]

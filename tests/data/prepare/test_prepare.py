@@ -10,7 +10,7 @@ import pytest
 from small_world import Refusal
 from vitaclip.catalog import dataset_names, load_dataset_classes
 from vitaclip.cli import main
-from vitaclip.data.lists.class_names import choose_classes, read_class_names
+from vitaclip.data.lists.sources import choose_classes, read_class_names
 from vitaclip.data.lists.video_list import read_list
 from vitaclip.data.prepare import DATASETS, prepare_dataset, write_preparation
 

@@ -18,9 +18,8 @@ from video_files import decode_all, write_video
 from video_kinds import KINDS, packets_of, remux, write_packets, write_streams
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import Video, open_video
-from vitaclip.data.reading.frame_index import FrameIndex
+from vitaclip.data.reading.frame_index import FrameIndex, SpanDecoder
 from vitaclip.data.reading.source import VideoSource
-from vitaclip.data.reading.span_decoder import SpanDecoder
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,11 @@ from vitaclip.data.config import AugmentConfig
 from vitaclip.data.lists.sources import find_videos, read_folder
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import TrainClips
-from vitaclip.data.loading.dataset import TrainDataset
+from vitaclip.data.loading.loader import TrainDataset
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.source import is_frame_folder
-from vitaclip.data.transforms.geometry import FrameFit
-from vitaclip.data.transforms.train import TrainTransform
+from vitaclip.data.transforms import FrameFit, TrainTransform
 
 
 def write_frames(folder: Path, count: int = 12, name: str = "img_{:05d}.jpg", first: int = 1, step: int = 1) -> Path:

@@ -12,7 +12,7 @@ from video_files import SAMPLING, TRANSFORM, rows_of, write_video
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.lists.video_list import VideoList
 from vitaclip.data.loading.clips import EvalViews, ReadOptions, TrainClips
-from vitaclip.data.loading.dataset import EvalDataset, TrainDataset
+from vitaclip.data.loading.loader import EvalDataset, TrainDataset
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.tools.scan import ScanConfig, check_video, scan_videos

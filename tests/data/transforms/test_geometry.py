@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from vitaclip.data.transforms.geometry import (
+from vitaclip.data.transforms import (
     FrameFit,
     crop_box,
     resize,

@@ -13,8 +13,7 @@ from vitaclip.backbones.config import PixelConfig
 from vitaclip.data.config import AugmentConfig
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.geometry import FrameFit, spatial_views
-from vitaclip.data.transforms.train import TrainTransform
+from vitaclip.data.transforms import FrameFit, TrainTransform, spatial_views
 from vitaclip.model import VideoModel
 
 HALF = (0.5, 0.5, 0.5)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from vitaclip.data.transforms.randaugment import OPERATIONS, RandAugment, parse_randaugment
+from vitaclip.data.randaugment import OPERATIONS, RandAugment, parse_randaugment
 
 NAMES = [
     *("AutoContrast", "Equalize", "Invert", "Rotate", "Posterize", "Solarize", "SolarizeAdd", "Color", "Contrast"),
@@ -154,9 +154,7 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], tuple[list[str], n
         applied.append((name, level, sign))
         return image
 
-    monkeypatch.setattr(
-        "vitaclip.data.transforms.randaugment.OPERATIONS", {name: partial(note, name) for name in NAMES}
-    )
+    monkeypatch.setattr("vitaclip.data.randaugment.OPERATIONS", {name: partial(note, name) for name in NAMES})
 
     def draw(text: str) -> tuple[list[str], np.ndarray, np.ndarray]:
         augment, rng = parse_randaugment(text), np.random.default_rng(0)

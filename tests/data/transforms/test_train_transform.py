@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.config import AugmentConfig
-from vitaclip.data.transforms.colour import jitter_colours, to_grey
-from vitaclip.data.transforms.geometry import multiscale_crop_box
-from vitaclip.data.transforms.train import TrainTransform
+from vitaclip.data.transforms import TrainTransform, jitter_colours, multiscale_crop_box, to_grey
 
 NO_CROP = AugmentConfig(crop_scale=(1.0, 1.0), crop_ratio=(1.0, 1.0))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from vitaclip.data.labels import format_labels, single_labels
 from vitaclip.data.lists.video_list import VideoSample
-from vitaclip.data.rng import Stream, generator
+from vitaclip.data.sampling import Stream, generator
 from vitaclip.files import csv_text
 from vitaclip.strings import counted
 

@@ -19,8 +19,7 @@ from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.data.transforms.geometry import FrameFit, spatial_views
-from vitaclip.data.transforms.train import SampledTransform, TrainTransform
+from vitaclip.data.transforms import FrameFit, SampledTransform, TrainTransform, spatial_views
 from vitaclip.settings import Config, PositiveInt, bounds, require
 from vitaclip.strings import counted
 

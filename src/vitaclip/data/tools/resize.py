@@ -21,7 +21,7 @@ from vitaclip.data.lists.video_list import find_videos_below
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, open_container
 from vitaclip.data.reading.decode import Picture, Video
 from vitaclip.data.tools.scan import count_cores
-from vitaclip.data.transforms.geometry import resize
+from vitaclip.data.transforms import resize
 from vitaclip.data.workers import Outcome, run_in_processes
 from vitaclip.files import atomic_write
 from vitaclip.settings import Config, NonNegativeInt, PositiveFloat, PositiveInt, Rule, bounds
