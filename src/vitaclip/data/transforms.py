@@ -24,6 +24,8 @@ Box = tuple[int, int, int, int]
 """Top, left, height, width."""
 _ENHANCERS = (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color)
 _CROP_TRIES = 10
+# RandAugment works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
+_AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7
 _SCALES = (1.0, 0.875, 0.75, 0.66)
 
 
@@ -108,10 +110,6 @@ def multiscale_crop_box(frame_height: int, frame_width: int, rng: np.random.Gene
     height, width = (max(1, int(short * _SCALES[number])) for number in pairs[rng.integers(len(pairs))])
     down, right = ((0, 0), (0, 2), (2, 0), (2, 2), (1, 1))[rng.integers(5)]
     return down * (frame_height - height) // 2, right * (frame_width - width) // 2, height, width
-
-
-# RandAugment works on whole frames; larger ones than these (320 for crops of 224) would only cost time.
-_AUGMENTED_SHORT_SIDE_PER_SIZE = 10 / 7
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,7 @@ ResultT = TypeVar("ResultT")
 MAX_BYTES = 2 << 30
 """Memory to read one video in: more than the largest frames that `VideoLimits` lets through need, with all that a codec
 keeps of them."""
+_MIN_BYTES = 4096  # a smaller tensor travels in the message
 _POLL_SECONDS = 0.2
 _SECOND_LOOK_SECONDS = 2.0
 _SECONDS_TO_END = 5.0
@@ -359,9 +360,6 @@ def run_in_processes(
 def _read_item(task: Callable[[ItemT], ResultT], item: ItemT) -> ResultT:
     with reading(0, item):
         return task(item)
-
-
-_MIN_BYTES = 4096  # a smaller tensor travels in the message
 
 
 class _Pickler(pickle.Pickler):

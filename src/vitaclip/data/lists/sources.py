@@ -25,6 +25,9 @@ from vitaclip.strings import counted, did_you_mean
 
 _TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|tbz2|txz)$", re.IGNORECASE)
 _RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
+CLASSES_REMEDY = (
+    "give a file with one name a line, a name that `vitaclip list classes` lists, or names with commas between"
+)
 _SPLITS = {"train", "training", "val", "valid", "validation", "test", "testing"}
 
 
@@ -217,11 +220,6 @@ def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
         else:
             found.append(path)
     return found
-
-
-CLASSES_REMEDY = (
-    "give a file with one name a line, a name that `vitaclip list classes` lists, or names with commas between"
-)
 
 
 def choose_classes(classes: str) -> tuple[str, ...]:

@@ -25,10 +25,16 @@ from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import Stream, generator
 from vitaclip.data.workers import Outcome, WorkerPool, reading
 
+BatchT = TypeVar("BatchT")
+JobT = TypeVar("JobT")
 OnError = Literal["raise", "skip"]
 ResultT = TypeVar("ResultT")
 
 _MAX_TRIES = 10
+_BATCHES_AHEAD = 2
+"""Batches that each worker has to make, at most."""
+_MAX_FAILURES = 10
+"""Workers that may be lost over one batch. Beyond, it is the machine, or all of the data."""
 
 
 @dataclass(frozen=True)
@@ -174,16 +180,6 @@ def balanced_order(labels: NDArray[np.int64], rng: np.random.Generator) -> NDArr
         repeats, remainder = divmod(share + (label in one_more), len(of_class))
         drawn += [np.tile(of_class, repeats), rng.choice(of_class, remainder, replace=False)]
     return rng.permutation(np.concatenate(drawn))
-
-
-BatchT = TypeVar("BatchT")
-JobT = TypeVar("JobT")
-ResultT = TypeVar("ResultT")
-
-_BATCHES_AHEAD = 2
-"""Batches that each worker has to make, at most."""
-_MAX_FAILURES = 10
-"""Workers that may be lost over one batch. Beyond, it is the machine, or all of the data."""
 
 
 @dataclass(frozen=True)

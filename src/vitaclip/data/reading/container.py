@@ -48,6 +48,8 @@ _STILL_PICTURES = Disposition.attached_pic | Disposition.timed_thumbnails
 # FFmpeg decodes the first frames of every stream to learn what a file does not state.
 _NO_PROBING = {"skip_frame": "all", "probesize": "32"}
 _MP4_SIGNATURE = b"ftyp"  # at byte 4
+_MP4_PARENTS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"))
+_DEEPEST_BOX = 8
 _LONGEST = 32  # times the short side; 224 pixels of a short side are then 5 MB a frame, at most
 _MOST_CUT_OFF = 4  # a file whose end is missing states this many times as many bytes, at most
 
@@ -127,6 +129,8 @@ def _open_given(video: GivenVideo) -> IO[bytes]:
 def _open_file(path: Path | ShardMember) -> _File:
     if isinstance(path, ShardMember):
         return path.open()
+    if path.is_symlink() and not path.exists():
+        raise VideoError(f"{path} is a link to {path.readlink()}, which is not there: correct or remove it")
     if not path.exists():
         raise VideoError(f"{path} does not exist: check the path")
     if path.is_dir():
@@ -221,10 +225,6 @@ def _codec_options(limits: VideoLimits) -> dict[str, str]:
     return {"max_pixels": str(limits.pixels)}
 
 
-_PARENTS = frozenset((b"moov", b"trak", b"mdia", b"minf", b"stbl", b"moof", b"traf"))
-_DEEPEST = 8
-
-
 def stated_samples(file: IO[bytes] | RawIOBase, end: int) -> Iterator[tuple[bool, int, int]]:
     """For each table of sizes: whether it is a video's, the number of samples, and the bytes of each, 0 if they differ.
     The tables of fragments are counted together, a byte a sample: they do not say what they are of.
@@ -260,6 +260,6 @@ def _tables(
             yield kind, is_video, count, size if kind == b"stsz" else 0
         elif kind == b"trun":
             yield kind, False, struct.unpack_from(">I", head, content + 4)[0], 0
-        elif kind in _PARENTS and depth < _DEEPEST:
+        elif kind in _MP4_PARENTS and depth < _DEEPEST_BOX:
             yield from _tables(file, place + content, stop, is_video, depth + 1)
         place = stop

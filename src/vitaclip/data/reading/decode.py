@@ -27,7 +27,6 @@ from av.container import InputContainer
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from av.video.stream import VideoStream
 from torch import Tensor
 
 from vitaclip.data.config import PixelAspect, VideoLimits
@@ -49,6 +48,7 @@ from vitaclip.data.transforms import resize
 _LONGEST_GAP = 250  # frames: what is lost with one key frame at encoders' usual settings
 _LONGEST_PAUSE = 600.0  # seconds for which a frame is shown; more is a mistake in the timestamps
 _MOST_ALONE = 256  # frames behind one key frame, of a stream
+_MOST_ANAMORPHIC = 10  # beyond, a pixel's stated shape is a mistake
 
 
 class Picture(NamedTuple):
@@ -104,7 +104,9 @@ class Video(VideoSource):
         self.path, self._limits = path, limits
         self._stream = stream = video_stream(path, container, limits)
         self._stated_size = stream.codec_context.width, stream.codec_context.height
-        self._convert = FrameConverter(path, stream, limits, pixel_aspect)
+        self._makes_square = pixel_aspect == "display"
+        # One converter for all frames, in one thread: to start either anew costs more than the conversion.
+        self._reformatter = VideoReformatter()
         self._player: _Player | None = None
         self.stated_seconds = (container.duration or 0) / av.time_base
         found = read_index(path, container, stream, limits)
@@ -161,7 +163,7 @@ class Video(VideoSource):
 
     def _convert_all(self, frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, Tensor]]:
         for number, frame in frames:
-            pixels = self._convert(frame, self._size_of(frame))
+            pixels = self._convert(frame)
             # A decoder writes into the memory of frames that nobody holds, and leaves it as it was where data is
             # missing: how long frames are held must not depend on which are wanted.
             del frame
@@ -202,12 +204,39 @@ class Video(VideoSource):
         """All frames in display order, each as soon as it is decoded."""
         for frame in self._decode_everything():
             time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
-            yield Picture(time, self._convert(frame, self._size_of(frame)), self._convert.shown_aspect(frame))
+            aspect = Fraction(1) if self._makes_square else self._stored_aspect()
+            yield Picture(time, self._convert(frame), 1 / aspect if _orientation(frame)[0] else aspect)
 
-    def _size_of(self, frame: VideoFrame) -> tuple[int, int]:
-        """Width and height that a frame is converted to: those of the first frame, if the size changes midway."""
+    def _convert(self, frame: VideoFrame) -> Tensor:
+        """uint8 (3, H, W), H and W as displayed; stored as (H, W, 3), the layout in which resizing is fastest. If the
+        size changes midway, all frames come to that of the first.
+
+        Raises:
+            VideoError: the file states an impossible shape of its pixels, the result is beyond the limits, or FFmpeg
+                cannot convert their format.
+        """
         size = frame.width, frame.height
-        return size if size == self._stated_size else self._first_size
+        width, height = size if size == self._stated_size else self._first_size
+        shown_width = max(1, round(width * self._stored_aspect())) if self._makes_square else width
+        check_size(self.path, shown_width, height, self._limits, " as displayed")
+        try:
+            plane = self._reformatter.reformat(frame, width, height, format="rgb24", threads=1).planes[0]
+        except av.error.FFmpegError as error:
+            kind = f"has pixels of a kind ({frame.format.name}) that FFmpeg cannot convert"
+            raise self._error(f"{kind}: leave it out") from error
+        rows = torch.from_numpy(np.frombuffer(memoryview(plane), dtype=np.uint8)).view(plane.height, plane.line_size)
+        pixels = rows[:, : 3 * width].unflatten(1, (width, 3)).permute(2, 0, 1)
+        pixels = resize(pixels.unsqueeze(0), height, shown_width)[0]
+        turned, mirrored = _orientation(frame)
+        pixels = pixels.transpose(1, 2) if turned else pixels
+        return pixels.flip(mirrored) if mirrored else pixels
+
+    def _stored_aspect(self) -> Fraction:
+        """Width of a stored pixel over its height, as the file states it or else the frames themselves."""
+        aspect = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio or Fraction(1)
+        if not 1 / _MOST_ANAMORPHIC <= float(aspect) <= _MOST_ANAMORPHIC:
+            raise self._error(f"states pixels {aspect} times as wide as high: correct its aspect ratio")
+        return aspect
 
     @cached_property
     def _first_size(self) -> tuple[int, int]:
@@ -318,58 +347,6 @@ class _Player:
                 break
             (self.latest, self._shown), self._following = self._following, None
         return self._shown
-
-
-_MOST_ANAMORPHIC = 10  # beyond, a pixel's stated shape is a mistake
-
-
-class FrameConverter:
-    """Makes decoded frames of one stream into pixels."""
-
-    def __init__(self, path: VideoPath, stream: VideoStream, limits: VideoLimits, pixel_aspect: PixelAspect) -> None:
-        self._path, self._stream, self._limits, self._makes_square = path, stream, limits, pixel_aspect == "display"
-        # One converter for all frames, in one thread: to start either anew costs more than the conversion.
-        self._reformatter = VideoReformatter()
-
-    def __call__(self, frame: VideoFrame, size: tuple[int, int] | None = None) -> Tensor:
-        """uint8 (3, H, W), H and W as displayed; stored as (H, W, 3), the layout in which resizing is fastest.
-
-        Args:
-            frame: the decoded frame.
-            size: width and height to bring it to, in stored pixels; None: as it is.
-
-        Raises:
-            VideoError: the file states an impossible shape of its pixels, the result is beyond the limits, or FFmpeg
-                cannot convert their format.
-        """
-        width, height = size or (frame.width, frame.height)
-        aspect = self._stored_aspect() if self._makes_square else Fraction(1)
-        shown_width = max(1, round(width * aspect))
-        check_size(self._path, shown_width, height, self._limits, " as displayed")
-        try:
-            plane = self._reformatter.reformat(frame, width, height, format="rgb24", threads=1).planes[0]
-        except av.error.FFmpegError as error:
-            raise VideoError(
-                f"{self._path} has pixels of a kind ({frame.format.name}) that FFmpeg cannot convert: leave it out"
-            ) from error
-        rows = torch.from_numpy(np.frombuffer(memoryview(plane), dtype=np.uint8)).view(plane.height, plane.line_size)
-        pixels = rows[:, : 3 * width].unflatten(1, (width, 3)).permute(2, 0, 1)
-        pixels = resize(pixels.unsqueeze(0), height, shown_width)[0]
-        turned, mirrored = _orientation(frame)
-        pixels = pixels.transpose(1, 2) if turned else pixels
-        return pixels.flip(mirrored) if mirrored else pixels
-
-    def shown_aspect(self, frame: VideoFrame) -> Fraction:
-        """Width over height of a pixel of the result."""
-        aspect = Fraction(1) if self._makes_square else self._stored_aspect()
-        return 1 / aspect if _orientation(frame)[0] else aspect
-
-    def _stored_aspect(self) -> Fraction:
-        """Width of a stored pixel over its height, as the file states it or else the frames themselves."""
-        aspect = self._stream.sample_aspect_ratio or self._stream.codec_context.sample_aspect_ratio or Fraction(1)
-        if not 1 / _MOST_ANAMORPHIC <= float(aspect) <= _MOST_ANAMORPHIC:
-            raise VideoError(f"{self._path} states pixels {aspect} times as wide as high: correct its aspect ratio")
-        return aspect
 
 
 def _orientation(frame: VideoFrame) -> tuple[bool, list[int]]:

@@ -34,6 +34,9 @@ _ONE_FRAME_PER_PACKET = frozenset(
     mjpeg prores dnxhd ffv1""".split()  # noqa: SIM905 - a list of words reads best
 )
 _REORDERING = frozenset(("h264", "hevc", "mpeg1video", "mpeg2video"))
+# Decoders that leave out, when told so before a packet, a frame that no other refers to.
+_CAN_SKIP = frozenset(("h264", "mpeg4", "mpeg1video", "mpeg2video"))
+_READ_ON_PACKETS = 64  # as far ahead, reading past packets costs no more than a seek
 _FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE = 0, 1
 _VP8_SHOWN = 0x10  # bit of a VP8 frame's first byte
 _MJPEG_MARKS = b"\xff\xdb", b"\xff\xda"  # tables, scan; a picture without one has the pixels of an earlier picture
@@ -201,11 +204,6 @@ def _one_frame_per_packet(stream: VideoStream) -> bool:
     context = stream.codec_context
     progressive = context.field_order in (_FIELD_ORDER_UNKNOWN, _FIELD_ORDER_PROGRESSIVE)
     return progressive and context.name in _ONE_FRAME_PER_PACKET
-
-
-# Decoders that leave out, when told so before a packet, a frame that no other refers to.
-_CAN_SKIP = frozenset(("h264", "mpeg4", "mpeg1video", "mpeg2video"))
-_READ_ON_PACKETS = 64  # as far ahead, reading past packets costs no more than a seek
 
 
 class IndexMismatchError(Exception):
