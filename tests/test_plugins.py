@@ -3,48 +3,46 @@
 import json
 import os
 import re
-import subprocess
+import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 from safetensors.torch import save_file
 
 from small_world import NAMES
+from torchrun import fork, status_of
 from vitaclip.backbones.families.openai import TABLE
 from vitaclip.backbones.families.table import to_theirs
 from vitaclip.backbones.loading import load_backbone
+from vitaclip.cli import main
 from vitaclip.plugins import take_plugins, use_plugins
 
 PAGES = sorted((Path(__file__).parents[1] / "docs" / "extend").glob("[a-z]*.md"))
-RUN = """
-import json, os, shlex, sys
-from pathlib import Path
-from vitaclip.cli.main import main
-quick = ["--model.backbone", "clip", "--optim.steps", "2", "--optim.batch_size", "2", "--data.workers", "0"]
-for page, (plugin, command) in json.load(open("pages.json")).items():
-    Path("plugin.py").write_text(plugin)
-    os.environ.pop("VITACLIP_PLUGINS", None)
-    os.rename("plugin.py", f"{page}.py")
-    arguments = shlex.split(command.replace("plugin.py", f"{page}.py"))[1:]
-    if arguments[0] == "train":
-        at = arguments.index("own_videos") + 1
-        arguments[at:at] = quick
-    else:
-        arguments += ["--backbone", "clip", "--workers", "0"]
-    print(page, main(arguments), file=sys.stderr)
-"""
+QUICK = ("--model.backbone", "clip", "--optim.steps", "2", "--optim.batch_size", "2", "--data.workers", "0")
 
 
-def test_pages_run_and_are_short(world: Path, tmp_path: Path) -> None:
-    pages = {}
+def run_pages(folder: Path, pages: dict[str, tuple[str, str]]) -> None:
+    """Type the command of each page beside its plugin, and print the status."""
+    os.chdir(folder)
+    for page, (plugin, command) in pages.items():
+        Path(f"{page}.py").write_text(plugin)
+        os.environ.pop("VITACLIP_PLUGINS", None)
+        arguments = shlex.split(command.replace("plugin.py", f"{page}.py"))[1:]
+        at = arguments.index("own_videos") + 1 if arguments[0] == "train" else len(arguments)
+        arguments[at:at] = QUICK if arguments[0] == "train" else ("--backbone", "clip", "--workers", "0")
+        print(page, main(arguments), file=sys.stderr)
+
+
+def test_pages_run_and_are_short(world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    pages = dict[str, tuple[str, str]]()
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         (plugin,), (command,) = (re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("python", "bash"))
         assert len(plugin.splitlines()) <= 40, page
         pages[page.stem] = plugin, command.replace("\\\n", "")
     assert set(pages) == {"context", "pool", "family", "dataset", "loss"}
-    (tmp_path / "pages.json").write_text(json.dumps(pages))
     (tmp_path / "my_videos").symlink_to(world / "videos")
     (tmp_path / "clip").symlink_to(world / "backbone")
     videos = sorted((world / "videos").rglob("*.mp4"))
@@ -58,14 +56,15 @@ def test_pages_run_and_are_short(world: Path, tmp_path: Path) -> None:
     save_file(apart, tmp_path / "towers_apart" / "towers.safetensors")
     (tmp_path / "towers_apart" / "heads.json").write_text('{"image": 2, "words": 2}')
     (tmp_path / "towers_apart" / "tokenizer.json").symlink_to(world / "backbone" / "tokenizer.json")
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    done = subprocess.run(
-        [sys.executable, "-c", RUN], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
-    assert {page: f"{page} 0" in done.stderr for page in pages} == dict.fromkeys(pages, True), done.stderr
+    capfd.readouterr()
+    # In a copy of this process: what plugins register must not reach other tests.
+    status = status_of(fork(partial(run_pages, tmp_path, pages)))
+    printed = capfd.readouterr()
+    assert status == 0, printed.err
+    assert {page: f"{page} 0" in printed.err for page in pages} == dict.fromkeys(pages, True), printed.err
     settings = json.loads((tmp_path / "runs" / "motion" / "model" / "config.json").read_text())["model"]
     assert settings["context"]["motion"] == {"distance": 2}
-    assert "moving to the left" in done.stdout
+    assert "moving to the left" in printed.out
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The demo from end to end, with a few steps and a third of its classes; and the prompts that are shipped."""
+"""The demo from end to end, with a few steps and a ninth of its classes; and the prompts that are shipped."""
 
 import json
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ ARGUMENTS = ("--steps", "3", "--train_clips", "1")
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Its folder; nine of the trained pairs of colour and shape and three of the others, with all motions."""
+    """Its folder; three of the trained pairs of colour and shape and one of the others, with all motions."""
     out = tmp_path_factory.mktemp("demo")
-    trained, novel = world.trained_classes()[:72], world.novel_classes()[:24]
+    trained, novel = world.trained_classes()[:24], world.novel_classes()[:8]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(world, "trained_classes", lambda: trained)
         patch.setattr(world, "novel_classes", lambda: novel)
@@ -44,11 +44,12 @@ def test_page_shows_results_and_leads_to_reports(demo: Path) -> None:
     found = results(demo)
     assert len(found) == 6
     for each in found.values():
-        assert each["num_videos"] == 72
+        assert each["num_videos"] == 24
         for accuracy in ("top1", "appearance", "motion"):
             assert f"{100 * each[accuracy]:.1f}\xa0%" in page
         assert f'href="{each["report"]}"' in page
-        assert ", frame 1 of 8" in (demo / each["report"]).read_text()
+        # The report shows clips that were named wrongly.
+        assert (", frame 1 of 8" in (demo / each["report"]).read_text()) == (each["top1"] < 1)
     assert VideoModel.from_pretrained(demo / "run" / "model").class_names == world.trained_classes()
 
 
