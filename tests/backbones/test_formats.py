@@ -117,12 +117,20 @@ def test_prefix_of_all_names_is_taken_off(folder: Path, prefix: str) -> None:
         load_backbone(folder / "clip.ckpt", activation="quick_gelu")
 
 
-def test_unknown_activation_is_refused(folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("tower", "wrong", "message"),
+    [
+        ("vision_config", {"hidden_act": "relu"}, "hidden_act is 'relu'; known are quick_gelu"),
+        ("vision_config", {"hidden_size": 4096}, "its config says width = 4096, its weights 128; copy both"),
+        ("text_config", {"num_hidden_layers": 7}, "its config says depth = 7, its weights 2; copy both"),
+    ],
+)
+def test_configs_of_other_models_are_refused(folder: Path, tower: str, wrong: dict[str, Any], message: str) -> None:
     peers.transformers_clip().save_pretrained(folder)
     config = json.loads((folder / "config.json").read_text())
-    config["vision_config"] |= {"hidden_act": "relu"}
+    config[tower] |= wrong
     (folder / "config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="hidden_act is 'relu'; known are quick_gelu"):
+    with pytest.raises(ValueError, match=message):
         load_backbone(folder)
 
 
@@ -177,6 +185,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "no convolutions": {"vision_cfg": {"timm_model_name": "convnext_base"}},
     r"variable grids \(NaFlex\)": {"vision_cfg": {"timm_model_name": "naflexvit_so400m_patch16_siglip"}},
     "layer scale": {"vision_cfg": {"ls_init_value": 1e-4}},
+    "config says patch_size = 14, its weights 16": {"vision_cfg": {"width": 128, "layers": 2, "patch_size": 14}},
     "a model of sound": {"audio_cfg": {"layers": 12}},
     "not understood": {"text_cfg": {"window": 3}},
 }

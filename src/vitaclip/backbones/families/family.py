@@ -108,6 +108,16 @@ HEAD_WIDTHS = {(1152, 27): 72, (1280, 32): 80, (1408, 40): 88, (1536, 40): 96, (
 """(width, depth) of SigLIP's So400m, ViT-H, ViT-g, SigLIP 2's g-opt, PE-Core's G and ViT-bigG, which differ."""
 
 
+_SIZES = {"width": "width", "embed_dim": "width", "hidden_size": "width", "patch_size": "patch_size"}
+_SIZES |= {"layers": "depth", "depth": "depth", "num_hidden_layers": "depth"}
+"""What foreign configs call sizes that the weights tell as well."""
+
+
+def told_sizes(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The sizes of a tower that its part of a foreign config tells; `read_architecture` compares them."""
+    return {_SIZES[name]: size for name, size in config.items() if name in _SIZES}
+
+
 def read_architecture(
     state: Mapping[str, Tensor],
     vision: Mapping[str, Any] = MappingProxyType({}),
@@ -122,10 +132,18 @@ def read_architecture(
             the known widths.
         text: the same of `TextConfig`.
         pixels: how an image becomes the input.
+
+    Raises:
+        ValueError: if a field is a size that the weights tell, and they tell another.
     """
     shapes = read_shapes(state)
     image, words = shapes["vision"], shapes["text"]
     for tower, told in ((image, vision), (words, text)):
+        for name, size in told_sizes(told).items():
+            if size != tower[name]:
+                raise ValueError(
+                    f"its config says {name} = {size!r}, its weights {tower[name]}; copy both again from one place"
+                )
         tower |= told
         tower["heads"] = told.get("heads") or _heads(tower["width"], tower["depth"])
     return CLIPConfig(

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from torch import Tensor
 
 from vitaclip.backbones.config import CLIPConfig, TextLayoutConfig
-from vitaclip.backbones.families.family import HEAD_WIDTH, read_architecture, read_config_file
+from vitaclip.backbones.families.family import HEAD_WIDTH, read_architecture, read_config_file, told_sizes
 from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE, open_clip_pixels
 from vitaclip.untrusted import read_yaml
 
@@ -59,14 +59,16 @@ def _read_own_vision(vision: Settings, model: Settings) -> dict[str, Any]:
         "norm_epsilon": _epsilon(vision),
         "norm_pre": not vision.get("no_ln_pre", False),
         "pool": pool,
+        **told_sizes(vision),
     }
 
 
 def _read_timm(vision: Settings, model: Settings) -> dict[str, Any]:
     """Of a tower of timm, by its name. Heads in `timm_model_kwargs` win over those of the name."""
     told = next(told for name, told in FACTS["timm_towers"].items() if vision["timm_model_name"].startswith(name))
-    heads = (vision.get("timm_model_kwargs") or {}).get("num_heads", 0)
-    return {"heads": heads, "projection": "none" if vision.get("timm_proj") == "none" else "bias", **told}
+    given = vision.get("timm_model_kwargs") or {}
+    projection = "none" if vision.get("timm_proj") == "none" else "bias"
+    return {"heads": given.get("num_heads", 0), "projection": projection, **told_sizes(given), **told}
 
 
 def _read_text(text: Settings, model: Settings) -> dict[str, Any]:
@@ -79,6 +81,7 @@ def _read_text(text: Settings, model: Settings) -> dict[str, Any]:
         "order": "all" if text.get("no_causal_mask") else "causal",
         "projection": "none" if text.get("proj_type") == "none" else projection,
         "layout": _read_layout(text),
+        **told_sizes(text),
     }
 
 

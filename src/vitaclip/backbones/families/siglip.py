@@ -57,5 +57,4 @@ def read(state: dict[str, Tensor], folder: Path, activation: Activation | None) 
     clean: Literal["canonicalize", "lower"] = "canonicalize" if pad else "lower"
     layout = TextLayoutConfig(start=(), end=(1,), pad=pad, feature="last", clean=clean)
     text |= {"order": "all", "layout": layout}
-    config = read_architecture(ours, vision, text, transformers_pixels(folder, PIXELS))
-    return CLIPWeights(config, ours)
+    return CLIPWeights(read_architecture(ours, vision, text, transformers_pixels(folder, PIXELS)), ours)

@@ -20,8 +20,6 @@ from vitaclip.backbones.pixels import transformers_pixels
 
 DEFAULTS = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 """What a config.json means where it says nothing, beside heads: the values of OpenAI's ViT-B/32."""
-
-
 TABLE = [
     *same(
         {

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from vitaclip.backbones.families.family import told_sizes
 from vitaclip.backbones.families.table import Row, fused, same
 
 IGNORABLE = (r".*embeddings\.position_ids",)
@@ -34,6 +35,7 @@ def read_tower(config: Mapping[str, Any], name: str, defaults: Mapping[str, Any]
         "heads": told["num_attention_heads"],
         "activation": ACTIVATIONS[told["hidden_act"]],
         "norm_epsilon": told["layer_norm_eps"],
+        **told_sizes(part),
     }
     if name == "vision_config":
         fields |= {"resample": "bicubic"} | ({"image_size": part["image_size"]} if "image_size" in part else {})
