@@ -189,30 +189,33 @@ def towers(parts: list[str]) -> list[KnownBackbone]:
 
 
 def main() -> None:
-    """Print a row for each tower and precision, cheap towers first."""
+    """Print a row for each precision and tower, cheap towers first; the page has a tower's rows beside each other."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[""], help="parts of names")
-    parser.add_argument("--precision", nargs="*", default=["float32", "bfloat16"])
+    parser.add_argument("--precision", nargs="*", default=["bfloat16", "float32"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--seconds", type=float, default=5.0, help="how long the pairs of a row are repeated")
     parser.add_argument("--page", type=Path, help="put the table into this page")
     add_out(parser)
     options = parser.parse_args()
-    device, found = torch.device(options.device), {}
+    device = torch.device(options.device)
     clock = "processor time in one thread" if device.type == "cpu" else "time on the clock"
     about = f"{machine()}, {device_name(device)}, seconds of {clock}, torch {torch.__version__}\n\n"
-    lines = [about, *(f"| {' | '.join(cells)} |\n" for cells in ((*HEADINGS, *MORE_HEADINGS), ["---"] * 9))]
-    print("".join(lines), end="")
+    head = "".join(f"| {' | '.join(cells)} |\n" for cells in ((*HEADINGS, *MORE_HEADINGS), ["---"] * 9))
+    chosen = sorted(towers(options.only), key=lambda known: known.frame_gflop)
+    rows = [(known, precision) for known in chosen for precision in options.precision]
+    lines: dict[tuple[str, str], str] = {}
+    found = {}
+    print(about + head, end="")
     fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
     with fresh as processes:
-        for known in sorted(towers(options.only), key=lambda known: known.frame_gflop):
-            for precision in options.precision:
-                row = processes.submit(measure_tower, known, device, precision, options.seconds).result()
-                lines.append(f"| `{known.name}` | {precision} | {' | '.join(row.cells())} |\n")
-                print(lines[-1], end="", flush=True)
-                found[f"{known.name}, {precision}"] = asdict(row)
-                if options.page:
-                    put_into(options.page, "".join(lines))
+        for known, precision in sorted(rows, key=lambda row: options.precision.index(row[1])):
+            row = processes.submit(measure_tower, known, device, precision, options.seconds).result()
+            line = lines[known.name, precision] = f"| `{known.name}` | {precision} | {' | '.join(row.cells())} |\n"
+            print(line, end="", flush=True)
+            found[f"{known.name}, {precision}"] = asdict(row)
+            if options.page:
+                put_into(options.page, about + head + "".join(lines.get((k.name, p), "") for k, p in rows))
     if options.out:
         settings = {"device": device_name(device), "clock": clock}
         write_figures(options.out, settings, {"rows": found})

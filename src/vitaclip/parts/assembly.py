@@ -6,6 +6,7 @@ Axes: B videos, T frames, L tokens of a frame, C channels of the image tower.
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import VisionConfig
@@ -38,12 +39,17 @@ class PlaceContext(nn.ModuleDict):
         build(late=True)
 
     def groups(self, frame_tokens: Tensor) -> dict[str, Tensor]:
-        """Context by kind, of shapes that broadcast over (B, T, tokens, C), from frame tokens (B, T, C)."""
+        """Context by kind, of shapes that broadcast over (B, T, tokens, C), from frame tokens (B, T, C).
+
+        A CPU computes it in the tokens' own precision: casting the weights to bfloat16 takes longer than products of so
+        few tokens.
+        """
         projected = frame_tokens
-        if PROJECTION in self:
-            centred = frame_tokens - frame_tokens.mean(dim=1, keepdim=True) if self.centre else frame_tokens
-            projected = self[PROJECTION](centred)
-        groups = {name: kind(projected if kind.needs_projection else frame_tokens) for name, kind in self.kinds()}
+        with torch.autocast("cpu", enabled=False):
+            if PROJECTION in self:
+                centred = frame_tokens - frame_tokens.mean(dim=1, keepdim=True) if self.centre else frame_tokens
+                projected = self[PROJECTION](centred)
+            groups = {name: kind(projected if kind.needs_projection else frame_tokens) for name, kind in self.kinds()}
         return {name: group for name, group in groups.items() if group is not None}
 
     def change_tokens(self, tokens: Tensor) -> Tensor:
