@@ -83,6 +83,12 @@ class Prediction:
         return self.probabilities[0] if self.probabilities else 0.0
 
     @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """The classes with their probabilities, behind `none of these` if it is none of them."""
+        named = zip(self.names, self.probabilities, strict=True)
+        return [(self.label, self.score)] * self.rejected + [*named]
+
+    @property
     def remarks(self) -> dict[str, Any]:
         """What else is said of the video: the part that the candidates have, and the classes of a set."""
         chosen = None if self.chosen is None else list(self.chosen)
@@ -99,14 +105,12 @@ class Prediction:
     def __str__(self) -> str:
         if self.error:
             return self.error
-        best = [f"{name} {p:.1%}" for name, p in zip(self.names, self.probabilities, strict=True)]
-        return f"{self.path}: " + ", ".join([f"{self.label} {self.score:.1%}"] * self.rejected + best)
+        return f"{self.path}: " + ", ".join(f"{name} {p:.1%}" for name, p in self.ranked)
 
     def _repr_html_(self) -> str:
         """A table for notebooks."""
-        rows = [(self.label, f"{self.score:.1%}")] * self.rejected
-        rows += [(name, f"{p:.1%}") for name, p in zip(self.names, self.probabilities, strict=True)]
-        cells = "".join(f"<tr><td>{escape(name)}</td><td>{p}</td></tr>" for name, p in rows or [(self.error, "")])
+        rows = [(name, f"{p:.1%}") for name, p in self.ranked] or [(self.error, "")]
+        cells = "".join(f"<tr><td>{escape(name)}</td><td>{p}</td></tr>" for name, p in rows)
         return f"<table><caption>{escape(str(self.path))}</caption>{cells}</table>"
 
 

@@ -169,7 +169,7 @@ def test_aliases_without_end_are_one_line(command: tuple[str, ...], refusal: Ref
     [
         (("train",), "data.train is not set"),
         (("train", "--optim.batch_size", "0"), "OptimConfig.batch_size = 0: must be at least 1"),
-        (("train", "--optim.step", "3"), "did you mean optim.steps?"),
+        (("train", "--optim.step", "3"), "did you mean 'optim.steps'?"),
         (("train", "--config", "nothing"), "neither a file nor a recipe"),
         (("train", "--data.train", "/nowhere"), "/nowhere"),
         (("train", "--data.train", "TEST_VIDEOS", "--model.backbone", ""), "(model.backbone) is not set"),
@@ -179,8 +179,8 @@ def test_aliases_without_end_are_one_line(command: tuple[str, ...], refusal: Ref
         (("eval", "x.csv", "--model", "runs/nowhere"), "'runs/nowhere': no such file or folder, and neither"),
         (("demo", "--steps", "-1"), "Demo.steps = -1"),
         (("unknown",), "invalid choice"),
-        (("list", "recipe"), "did you mean recipes?"),
-        (("data", "scna"), "did you mean scan?"),
+        (("list", "recipe"), "did you mean 'recipes'?"),
+        (("data", "scna"), "did you mean 'scan'?"),
     ],
 )
 def test_mistakes_are_one_line_with_a_remedy(

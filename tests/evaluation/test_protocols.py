@@ -257,7 +257,7 @@ def test_missing_lists_and_videos_are_named_first(
             csv.writer(file).writerows([(fake / "ucf101" / path, label) for path, label in rows])
     assert "needs test1.csv, test2.csv, test3.csv below" in refusal(*arguments, "--root", str(tmp_path))
     message = refusal(*arguments, "--root", str(tmp_path))
-    assert "test3.csv is not there; `vitaclip data prepare ucf101 --root" in message
+    assert "test3.csv is not there; write them with `vitaclip data prepare`, or lines" in message
     assert "--root is not set; give the folder that holds test1.csv" in refusal(*arguments)
     names = load_dataset_classes("ucf101").names
     (tmp_path / "broken.avi").write_text("text")

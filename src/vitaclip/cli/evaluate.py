@@ -191,15 +191,15 @@ class Evaluate(ModelCommand, DecisionConfig):
             terminal().print(f"the calibration is in {self.save_calibration}")
         if self.report and result.protocol:
             write_json(Path(self.report) / "protocol.json", result.to_dict())
-        tables = self._tables([part.name for part in result.parts]) if self.predictions else []
+        tables = self._tables([part.part.stem for part in result.parts]) if self.predictions else []
         for part, file in zip(result.parts, tables, strict=False):
             write_predictions(file, [*part.part.samples.values()], part.texts.names, part.evaluated.scores)
         for part in result.parts:
             if self.report:
-                title = f"{result.protocol}, {part.name}" if several else result.protocol or part.part.name
+                title = f"{result.protocol}, {part.part.stem}" if several else result.protocol or part.part.name
                 about = {"protocol": result.about} if result.protocol else {}
                 about |= {f"top-1, {name}": f"{fraction:.2%}" for name, fraction in result.summary.items()}
-                place = Path(self.report) / part.name if several else Path(self.report)
+                place = Path(self.report) / part.part.stem if several else Path(self.report)
                 warning = {"warning": part.texts.warning} if part.texts.warning else {}
                 page = write_report(place, title, about | _facts(result, part) | warning, part, self.data)
                 terminal().print(f"the page: {page.resolve()}")
@@ -211,10 +211,11 @@ def _print_result(result: ProtocolResult) -> None:
     for part in result.parts:
         scored = f"{part.result.num_videos} of {len(part.part.samples)}"
         count, top5 = len(part.texts.names), f"{part.result.top5:.2%}"
-        figures = (f"{part.result.top1:.2%}", top5 if count > 5 else "", f"{part.result.mean_class_accuracy:.2%}")
-        rows.append((part.name, scored, str(count), *figures))
+        accuracies = (f"{part.result.top1:.2%}", top5 if count > 5 else "", f"{part.result.mean_class_accuracy:.2%}")
+        rows.append((part.part.stem, scored, str(count), *accuracies))
         sums = ", ".join(f"{name} {value[:12]}" for name, value in part.sha256.items())
-        decision = part.evaluated.decision.lines() if part.evaluated.decision else {}
+        figures = part.evaluated.decision.figures() if part.evaluated.decision else []
+        decision = {name: f"{fraction:.2%} ({meaning})" for name, fraction, meaning in figures}
         facts.append(_facts(result, part) | decision | {"sha256": sums})
     several_labels = result.parts[0].result.mean_average_precision is not None
     title = f"{result.protocol}: {result.about}" if result.protocol else result.about
@@ -263,8 +264,6 @@ def _describe_views(views: ViewsConfig) -> str:
     """The settings in words; those that are as the model was trained are not named."""
     clips = f"{counted(views.temporal, 'clip')} of a video, {counted(views.spatial, 'crop')} of each"
     parts = [clips, f"mean of {'probabilities' if views.aggregation == 'softmax' else views.aggregation}"]
-    parts += [f"{views.normalization} pixels"] * (views.normalization != "backbone")
-    parts += [f"{name} {value}" for name in ("frames", "sampling", "stride") if (value := getattr(views, name))]
-    parts += [f"crop {views.crop:g}"] * (views.crop < 1)
-    parts += [f"pixels as {views.pixel_aspect}"] * bool(views.pixel_aspect)
+    usual, said = vars(ViewsConfig()), ("temporal", "spatial", "aggregation")
+    parts += [f"{name} {value}" for name, value in vars(views).items() if value != usual[name] and name not in said]
     return ", ".join(parts)

@@ -19,6 +19,7 @@ from vitaclip.evaluation.protocol import PROTOCOLS, load_protocol
 from vitaclip.parts.registry import parts
 from vitaclip.recipes import RECIPES, VIEWS, load_recipe
 from vitaclip.settings import setting_texts, to_dict
+from vitaclip.strings import did_you_mean
 from vitaclip.untrusted import YamlFolder
 
 
@@ -71,7 +72,8 @@ def _part(wanted: str) -> str:
             settings = setting_texts(part.config_class)
             lines += [f"  {setting} = {default!r}: {text}" for setting, default, text in settings]
     if not lines:
-        raise ValueError(f"no part is called {wanted!r}; `vitaclip list parts` shows all")
+        hint = did_you_mean(wanted, [name for slot in SLOTS for name in parts(slot)])
+        raise ValueError(f"no part is called {wanted!r}{hint}; `vitaclip list parts` shows all")
     return "\n".join(lines)
 
 

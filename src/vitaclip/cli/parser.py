@@ -1,7 +1,6 @@
 """A parser whose errors are one line with a remedy, and whose help is short until all of it is asked for."""
 
 import argparse
-import difflib
 import inspect
 import re
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_setti
 
 from vitaclip.cli.command import Command
 from vitaclip.recipes import RECIPES, VIEWS
+from vitaclip.strings import did_you_mean
 from vitaclip.untrusted import read_yaml
 
 # The help of a field is the text below it in its dataclass.
@@ -68,13 +68,12 @@ class CommandParser(ArgumentParser):
         raise ValueError(f"{text}{self._suggestion(text)} (see: {prog} --help)")
 
     def _suggestion(self, message: str) -> str:
-        """`; did you mean x?` for an option, or one of some choices, that nearly exists."""
+        """A hint for an option, or one of some choices, that nearly exists."""
         wrong = re.search(r"(?:option|key|argument)s?:? [\"'-]+([\w.]+)", message)
         known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
         if choice := re.search(r"invalid choice: '([^']+)' \(choose from (.+?)\)", message):
             wrong, known = choice, re.findall(r"[\w-]+", choice[2])
-        close = difflib.get_close_matches(wrong[1], known, n=1) if wrong else []
-        return f"; did you mean {close[0]}?" if close and wrong and close[0] != wrong[1] else ""
+        return did_you_mean(wrong[1], known) if wrong and wrong[1] not in known else ""
 
 
 def find_command(table: CommandTable, names: Sequence[str]) -> type[Command]:

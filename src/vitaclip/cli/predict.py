@@ -118,8 +118,7 @@ def _print(predictions: Sequence[Prediction], labels: Counter[str]) -> None:
 
 
 def _rows(prediction: Prediction) -> Iterator[tuple[str, str]]:
-    named = [*zip(prediction.names, prediction.probabilities, strict=True)]
-    for rank, (name, p) in enumerate([(prediction.label, prediction.score)] * prediction.rejected + named):
+    for rank, (name, p) in enumerate(prediction.ranked):
         yield "" if rank else str(prediction.path), f"{name}  {p:6.1%}"
     if prediction.chosen is not None:
         yield "", f"set: {', '.join(prediction.chosen) or 'empty'}"

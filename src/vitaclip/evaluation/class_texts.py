@@ -12,6 +12,7 @@ from torch import Tensor
 from vitaclip.files import sha256_of_lines
 from vitaclip.model import VideoModel
 from vitaclip.names import refuse_text
+from vitaclip.strings import counted
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def resolve_templates(
         what = f"never trained on {unseen[0]!r}" if unseen else "has no place for templates"
         raise ValueError(f"the head {head.name!r} serves its own {len(model.class_names)} classes alone: it {what}")
     if given:
-        return tuple(given), f"{_count(given)} given, {tower}"
+        return tuple(given), f"{counted(len(given), 'template')} given, {tower}"
     if not head.learns_texts:
-        return own, f"{_count(own)} of the model's config, {tower}"
+        return own, f"{counted(len(own), 'template')} of the model's config, {tower}"
     if not head.per_class:
         return (), "the learned context, shared by all names"
     if not unseen:
@@ -96,9 +97,5 @@ def resolve_templates(
     return own, (
         f"the model learned a {head.per_class} for each of its {len(model.class_names)} classes, which cannot serve"
         f" {len(unseen)} of these {len(texts)} names (such as {unseen[0]!r}); all go through the {tower} instead, in"
-        f" {_count(own)} of the model's config ({own[0]!r})"
+        f" {counted(len(own), 'template')} of the model's config ({own[0]!r})"
     )
-
-
-def _count(templates: Sequence[str]) -> str:
-    return f"{len(templates)} template{'' if len(templates) == 1 else 's'}"

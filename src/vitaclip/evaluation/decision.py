@@ -320,21 +320,22 @@ class DecisionResult:
     f1: float | None = None
     """Of several labels, over all videos and classes (micro)."""
 
-    def lines(self) -> dict[str, str]:
-        """The figures in words."""
-        shares = {
-            "videos of the candidates kept": self.kept,
-            "others rejected": self.rejected,
-            "AUROC": self.auroc,
-            "false-positive rate at 95 %": self.fpr,
-        }
-        told = [f"{self.background} beside them"] * bool(self.background)
-        told += [f"{name} {share:.2%}" for name, share in shares.items() if share is not None]
-        found = {NONE_OF_THESE: ", ".join(told)} if told else {}
-        for name, what, share in (("sets", "coverage", self.coverage), ("several labels", "F1", self.f1)):
-            if share is not None:
-                found[name] = f"{what} {share:.2%}, {self.mean_size:.2f} classes in the mean"
-        return found
+    def figures(self) -> list[tuple[str, float, str]]:
+        """Name, fraction and meaning of what was measured."""
+        size = f"{self.mean_size or 0:.2f} classes a video"
+        figures = (
+            (
+                "kept",
+                self.kept,
+                f'videos of the candidates not called "none of these", with {self.background or "a calibration"}',
+            ),
+            ("rejected", self.rejected, 'videos of no candidate called "none of these"'),
+            ("AUROC", self.auroc, "how often more speaks for a video of the candidates than for one of none"),
+            ("FPR", self.fpr, "videos of no candidate for which as much speaks as for 95 % of the others"),
+            ("coverage", self.coverage, f"videos whose set of classes holds the true one; {size}"),
+            ("F1", self.f1, f"of the labels given, over all videos and classes; {size}"),
+        )
+        return [(name, fraction, meaning) for name, fraction, meaning in figures if fraction is not None]
 
 
 def measure(

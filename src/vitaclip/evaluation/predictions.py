@@ -189,12 +189,9 @@ class _TextFile:
     ) -> None:
         """Behind the rows that stay."""
         self._path, self._csv = file, file.suffix.lower() == ".csv"
-        if there:
-            lines = csv_text([*row.values()] for row in there) if self._csv else "".join(map(_json_line, there))
-            write_text(file, (csv_text([columns]) if self._csv else "") + lines)
-        self._file = file.open("ab" if there else "wb", buffering=0)
-        if self._csv and not there:
-            self._append(csv_text([columns]))
+        rows = [[*row.values()] for row in there]
+        write_text(file, csv_text([columns, *rows]) if self._csv else "".join(map(_json_line, there)))
+        self._file = file.open("ab", buffering=0)
 
     def write(self, row: Row, _scores: Tensor | None) -> None:
         if self._csv:
@@ -224,10 +221,8 @@ class _ParquetFile:
     def __init__(
         self, file: Path, columns: Sequence[str], class_names: Sequence[str], there: Sequence[dict[str, Any]]
     ) -> None:
-        """Behind the rows that stay; without any, a file that was there goes at once."""
+        """Behind the rows that stay."""
         self._file, self._columns, self._class_names, self._rows = file, columns, class_names, [*there]
-        if not there:
-            file.unlink(missing_ok=True)
 
     def write(self, row: Row, scores: Tensor | None) -> None:
         self._rows.append({**row, "probabilities": None if scores is None else scores.float().numpy()})

@@ -3,7 +3,6 @@ are there, before anything is computed; then each model sees each video once, an
 candidates.
 """
 
-import re
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -17,7 +16,6 @@ from vitaclip.catalog import ClassList
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.labels import label_tensor
 from vitaclip.data.lists.video_list import VideoList, VideoSample, file_problems, read_list
-from vitaclip.data.prepare import DATASETS
 from vitaclip.distributed import DistEnv
 from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.evaluation.evaluation import Evaluated, Evaluator
@@ -30,8 +28,6 @@ from vitaclip.strings import first_lines
 
 TRAIN_LIST_FILE = "train_list.csv"
 """What a training with `data.shots` leaves beside its model folder."""
-_OFFICIAL = re.compile(r"(train|val|test)[1-3]?\.csv")
-"""Lists that `vitaclip data prepare` writes."""
 
 Samples = Mapping[str, VideoSample]
 """Videos by their place, which is the path with links followed, in the order of the list."""
@@ -99,8 +95,8 @@ def read_parts(protocol: Protocol, root: str | Path, model: str = "") -> list[Ev
     if lacking:
         raise ValueError(
             f"protocol {protocol.name} needs {', '.join(protocol.test_lists)} below {root}: {', '.join(lacking)}"
-            f" {'is' if len(lacking) == 1 else 'are'} not there; {_how_to_get(protocol, lacking)}, and give their"
-            " folder with --root"
+            f" {'is' if len(lacking) == 1 else 'are'} not there; write them with `vitaclip data prepare`, or lines of"
+            " 'path,class name' yourself, and give their folder with --root"
         )
     names = protocol.all_classes().names
     files = {name: _read(root / name, root, names) for name in protocol.lists if (root / name).is_file()}
@@ -141,14 +137,6 @@ def _make_part(
         if names[sample.label] in index
     }
     return EvalPart(name, labelled, candidates, {file: sha256_of_file(root / file) for file in lists}, values=values)
-
-
-def _how_to_get(protocol: Protocol, lacking: Sequence[str]) -> str:
-    own = "write lines of 'path,class name'"
-    if protocol.dataset not in DATASETS or not all(_OFFICIAL.fullmatch(name) for name in lacking):
-        return own
-    command = f"vitaclip data prepare {protocol.dataset} --root VIDEOS --annotations FOLDER --out LISTS"
-    return f"`{command}` writes the official lists; or {own}"
 
 
 def _refuse_nothing(part: EvalPart, missing: Mapping[str, str]) -> None:
@@ -253,11 +241,6 @@ class PartResult:
     def result(self) -> EvaluationResult:
         """The accuracies."""
         return self.evaluated.result
-
-    @property
-    def name(self) -> str:
-        """See `EvalPart.stem`."""
-        return self.part.stem
 
     @property
     def sha256(self) -> dict[str, str]:

@@ -135,7 +135,12 @@ def _test(
         evaluated = evaluator.score(evaluator.encode(videos.samples, run.views, [texts], done), texts)
         folder = f"{label.split()[0].lower()}_{which}"
         part = PartResult(list_part(which, videos), label, texts, "", evaluated)
-        about = {"model": label, "videos": "synthetic: drawn shapes that move over textures", "text": texts.note}
+        about = {
+            "model": label,
+            **model.in_words,
+            "videos": "synthetic: drawn shapes that move over textures",
+            "text": texts.note,
+        }
         page = write_report(out / folder, f"{label}: {which} classes", about, part, run.data)
         row: Row = {"model": label, "classes": which, "report": f"{folder}/{page.name}"}
         row |= {"num_videos": count, "num_classes": len(names)}

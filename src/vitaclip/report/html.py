@@ -1,6 +1,6 @@
 """Writing a report: `index.html`, which holds everything it shows, `result.json`, and `predictions.csv`.
 
-Axes: H x W pixels.
+Axes: H x W pixels, K classes.
 """
 
 import base64
@@ -12,7 +12,9 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from PIL import Image
 from torch import Tensor
 
@@ -21,12 +23,11 @@ from vitaclip.data.loading.clips import EvalViews, read_options
 from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.workers import run_in_processes
-from vitaclip.evaluation.decision import DecisionResult
-from vitaclip.evaluation.metrics import calibration_error, wilson_interval
+from vitaclip.evaluation.metrics import EvaluationResult, calibration_error, wilson_interval
 from vitaclip.evaluation.predictions import write_predictions
 from vitaclip.evaluation.protocol_run import PartResult
+from vitaclip.figures import INK, drawing, shorten, to_svg
 from vitaclip.files import check_own, write_json, write_text
-from vitaclip.report.confusion import confusion_chart
 from vitaclip.strings import counted
 from vitaclip.version import __version__
 
@@ -34,6 +35,8 @@ PAGE_FILE, RESULT_FILE, PREDICTIONS_FILE = "index.html", "result.json", "predict
 MIN_VIDEOS_FOR_CALIBRATION = 100
 """With fewer, the bins hold a handful of videos each, and the error is noise."""
 MAX_CONFUSIONS, MAX_CLIPS = 5, 12
+MAX_NAMED_CLASSES = 24
+"""Classes up to which rows and columns of the confusion matrix have their names."""
 _NUM_FRAMES, _FRAME_SIZE = 8, 112
 
 
@@ -113,26 +116,17 @@ def write_report(
 
 def _figures(part: PartResult, calibration: float | None) -> list[tuple[str, float, str]]:
     """Name, fraction and meaning of what was measured beside top-1; a mean that says the same as top-1 is left out."""
-    result, decision = part.result, part.evaluated.decision or DecisionResult()
-    several, size = result.mean_average_precision is not None, f"{decision.mean_size or 0:.2f} classes a video"
+    result = part.result
+    several = result.mean_average_precision is not None
     per_class = None if several or abs(result.mean_class_accuracy - result.top1) < 5e-4 else result.mean_class_accuracy
     figures = (
         ("top-1", result.top1 if several else None, "one of its labels comes first"),
         ("top-5", result.top5 if result.num_classes > 5 else None, "a correct name is among the first five"),
         ("per class", per_class, "mean over the classes, each counting the same"),
         ("calibration error", calibration, "mean distance between confidence and accuracy"),
-        (
-            "kept",
-            decision.kept,
-            f'videos of the candidates not called "none of these", with {decision.background or "a calibration"}',
-        ),
-        ("rejected", decision.rejected, 'videos of no candidate called "none of these"'),
-        ("AUROC", decision.auroc, "how often more speaks for a video of the candidates than for one of none"),
-        ("FPR", decision.fpr, "videos of no candidate for which as much speaks as for 95 % of the others"),
-        ("coverage", decision.coverage, f"videos whose set of classes holds the true one; {size}"),
-        ("F1", decision.f1, f"of the labels given, over all videos and classes; {size}"),
     )
-    return [(name, fraction, note) for name, fraction, note in figures if fraction is not None]
+    decided = part.evaluated.decision.figures() if part.evaluated.decision else []
+    return [(name, fraction, note) for name, fraction, note in figures if fraction is not None] + decided
 
 
 def summarize_classes(part: PartResult) -> list[ClassSummary]:
@@ -147,6 +141,33 @@ def summarize_classes(part: PartResult) -> list[ClassSummary]:
         if sum(row):
             summaries.append(ClassSummary(names[true], scores[names[true]], sum(row), row[true], confused))
     return summaries
+
+
+def confusion_chart(result: EvaluationResult, names: Sequence[str]) -> Markup:
+    """The confusion matrix as an `svg` element, each row in fractions of its true class: the stronger the colour, the
+    larger.
+
+    The colour follows the square root of the fraction, so that one video of fifty can be seen.
+    """
+    from matplotlib.colors import LinearSegmentedColormap
+
+    counts = np.array(result.confusion, dtype=np.float64)
+    fractions = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    named = len(names) <= MAX_NAMED_CLASSES
+    side = 2.8 + 0.28 * len(names) if named else 6.0
+    with drawing(side, side) as figure:
+        axes = figure.subplots()
+        clear_to_accent = LinearSegmentedColormap.from_list("", [(0.16, 0.42, 0.75, 0.04), (0.16, 0.42, 0.75, 1)])
+        axes.imshow(np.sqrt(fractions), cmap=clear_to_accent, vmin=0, vmax=1, interpolation="none")
+        axes.set(xlabel="predicted", ylabel="true class")
+        axes.tick_params(length=0, labelcolor=INK)
+        axes.spines[:].set_visible(not named)
+        if named:
+            labels = [shorten(name, 34) for name in names]
+            axes.set_xticks(range(len(names)), labels, rotation=90)
+            axes.set_yticks(range(len(names)), labels)
+        spoken = f"{np.trace(counts):,.0f} of {counts.sum():,.0f} videos on the diagonal"
+        return Markup(to_svg(figure, f"Confusion matrix of {len(names)} classes: {spoken}."))
 
 
 def misnamed_clips(part: PartResult, data: DataConfig) -> list[MisnamedClip]:
