@@ -29,7 +29,7 @@ from vitaclip.data.loading.clips import TrainClips
 from vitaclip.data.loading.loader import TrainDataset
 from vitaclip.data.loading.loader import train_batches as load
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms import SampledTransform, TrainTransform
 

@@ -21,8 +21,7 @@ from vitaclip.evaluation.scoring import ViewEncoder
 from vitaclip.settings import from_dict
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.loggers import MEASURED, JSONLinesLogger
-from vitaclip.training.stopping import StopRequest, Terminated
-from vitaclip.training.trainer import Trainer
+from vitaclip.training.trainer import StopRequest, Terminated, Trainer
 
 
 def die() -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from vitaclip.data.loading.clips import TrainClips
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.workers import reading
 
 

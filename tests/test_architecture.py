@@ -12,7 +12,7 @@ import vitaclip
 from vitaclip import runtime
 from vitaclip.backbones import config as clip_config
 from vitaclip.data import config as data_config
-from vitaclip.data.tools import resize, scan
+from vitaclip.data import tools
 from vitaclip.miniature import demo
 from vitaclip.moments import config as moments_config
 from vitaclip.parts import config as parts_config
@@ -77,7 +77,7 @@ def test_every_room_is_known() -> None:
     rooms = {path.stem for path in SOURCE.iterdir() if not path.name.startswith("_")}
     assert rooms == set(ROOMS)
     in_data = {path.name for path in (SOURCE / "data").iterdir() if path.is_dir() and not path.name.startswith("_")}
-    assert in_data | {"prepare", "workers"} == set(ROOMS_IN_DATA)
+    assert in_data | {"prepare", "tools", "workers"} == set(ROOMS_IN_DATA)
 
 
 def test_every_setting_is_documented_and_read_somewhere() -> None:
@@ -89,8 +89,7 @@ def test_every_setting_is_documented_and_read_somewhere() -> None:
         moments_config,
         runtime,
         demo,
-        resize,
-        scan,
+        tools,
     )
     named: set[type[Any]] = {
         cls for module in modules for name, cls in vars(module).items() if name.endswith(("Config", "Limits"))

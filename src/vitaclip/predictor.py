@@ -26,9 +26,8 @@ from vitaclip.data.lists.sources import find_videos
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.loading.loader import stream_videos
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.given import as_given
 from vitaclip.data.reading.live import LiveVideo, is_live
-from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.reading.path import ShardMember, VideoPath, as_given
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.class_texts import ClassTexts, encode_classes
 from vitaclip.evaluation.decision import NONE_OF_THESE, Decider, DecisionConfig

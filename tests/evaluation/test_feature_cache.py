@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from vitaclip.data.reading.member import ShardMember
+from vitaclip.data.reading.path import ShardMember
 from vitaclip.evaluation.feature_cache import FeatureCache, FileState, file_state
 from vitaclip.files import write_safetensors
 

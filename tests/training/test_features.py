@@ -14,8 +14,7 @@ import torchrun
 from small_world import changed, lines_of, prompts_of, same, train_config, train_until
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
-from vitaclip.training.stopping import Terminated
-from vitaclip.training.trainer import Trainer
+from vitaclip.training.trainer import Terminated, Trainer
 
 WHOLE_FRAMES = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "flip": 0.0}
 

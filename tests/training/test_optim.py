@@ -11,7 +11,7 @@ from torch import nn
 from tiny import parameter_of, tiny_model
 from vitaclip.training.config import OptimConfig
 from vitaclip.training.optim import EMA, Schedule, build_optimizer, set_learning_rate
-from vitaclip.training.stopping import EarlyStopping
+from vitaclip.training.trainer import EarlyStopping
 
 LEARNING_RATE, DECAY = 0.1, 0.5
 

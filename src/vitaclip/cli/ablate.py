@@ -10,7 +10,7 @@ from vitaclip.ablate.table import write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
-from vitaclip.data.lists.selection import as_fraction
+from vitaclip.data.lists.sources import as_fraction
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.loggers import Logger
 from vitaclip.training.trainer import Trainer

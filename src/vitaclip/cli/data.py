@@ -8,8 +8,16 @@ from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import print_table, terminal, track
 from vitaclip.data.lists.sources import choose_classes
 from vitaclip.data.prepare import prepare_dataset, write_preparation
-from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies
-from vitaclip.data.tools.scan import BadVideo, ScanConfig, find_targets, scan_videos, write_scan
+from vitaclip.data.tools import (
+    BadVideo,
+    ResizeConfig,
+    ScanConfig,
+    find_copies,
+    find_targets,
+    make_copies,
+    scan_videos,
+    write_scan,
+)
 from vitaclip.files import check_place
 
 

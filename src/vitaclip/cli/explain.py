@@ -9,7 +9,7 @@ from typing import ClassVar
 from vitaclip.cli.options import VideosCommand, distinct_stems
 from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.lists.sources import choose_classes
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.workers import expect_processes, run_in_processes
 from vitaclip.explain import Explanation, explain_video
 from vitaclip.explain.explanation import check_candidates

@@ -11,7 +11,7 @@ from vitaclip.cli.command import argument
 from vitaclip.cli.options import DATA_SETTINGS, VideosCommand, distinct_stems
 from vitaclip.cli.screen import print_error, print_table, progress_bars, terminal
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.files import check_own, check_place
 from vitaclip.moments.clips import check_clips, cut_clips

@@ -19,7 +19,7 @@ from vitaclip.data.lists.sources import choose_classes, find_videos, read_videos
 from vitaclip.data.lists.video_list import content_lines, read_text
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.live import LiveVideo, is_live
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.model import VideoModel
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig

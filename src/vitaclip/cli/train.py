@@ -8,14 +8,13 @@ from rich.console import Console
 
 from vitaclip.cli.command import Command
 from vitaclip.cli.screen import TrainingBar, counting_bar, print_table, progress_bars, terminal
-from vitaclip.data.lists.selection import as_fraction
+from vitaclip.data.lists.sources import as_fraction
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.runtime import keep_freed_memory
 from vitaclip.strings import counted
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.run_dir import BAD_VIDEOS_FILE
-from vitaclip.training.stopping import StopRequest, Terminated
-from vitaclip.training.trainer import Trainer
+from vitaclip.training.trainer import StopRequest, Terminated, Trainer
 
 
 @dataclass(frozen=True, kw_only=True)

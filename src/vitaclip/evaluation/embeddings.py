@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.evaluation.predictions import check_table_file, import_pyarrow
 from vitaclip.files import atomic_write, write_safetensors
 from vitaclip.strings import storable

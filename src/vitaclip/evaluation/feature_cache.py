@@ -26,8 +26,7 @@ from torch import Tensor
 from vitaclip.data.config import DataConfig
 from vitaclip.data.labels import label_tensor
 from vitaclip.data.loading.loader import EvalBatch, EvalDataset, eval_batches
-from vitaclip.data.reading.given import GivenVideo
-from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.reading.path import GivenVideo, ShardMember, VideoPath
 from vitaclip.evaluation.scoring import VideoFeatures, ViewEncoder
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.runtime import pick_precision

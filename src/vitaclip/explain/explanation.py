@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.loading.clips import LoadedVideo
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.scoring import normalize_for_views
 from vitaclip.explain.attention import ClsAttention, last_attention

@@ -15,8 +15,8 @@ from av.video.stream import VideoStream
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error, first_video, open_container, read_packets
 from vitaclip.data.reading.decode import Picture, open_video
-from vitaclip.data.reading.member import VideoPath
-from vitaclip.data.tools.resize import ResizeConfig, write_pictures
+from vitaclip.data.reading.path import VideoPath
+from vitaclip.data.tools import ResizeConfig, write_pictures
 from vitaclip.files import atomic_write, check_new, check_place
 from vitaclip.moments.formats import video_name
 from vitaclip.moments.table import Moments, Segment

@@ -8,7 +8,7 @@ from typing import Any
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.reading.container import as_video_error
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.evaluation.decision import Decider
 from vitaclip.evaluation.feature_cache import file_state
 from vitaclip.evaluation.scoring import ViewEncoder

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.files import csv_text, write_text
 from vitaclip.moments.table import Moments, Segment
 from vitaclip.strings import did_you_mean, one_line

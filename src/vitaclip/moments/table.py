@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 
 
 @dataclass(frozen=True)

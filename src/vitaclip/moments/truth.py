@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.moments.formats import video_name
 from vitaclip.moments.metrics import ACTIVITYNET_IOUS, THUMOS_IOUS, evaluate_detection, evaluate_retrieval
 from vitaclip.moments.table import Moments, Segment

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vitaclip.data.config import DataConfig
 from vitaclip.data.loading.clips import EvalViews, read_options
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.workers import run_in_processes
 from vitaclip.evaluation.metrics import EvaluationResult, calibration_error, wilson_interval

@@ -21,13 +21,12 @@ from torch import Tensor
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import AugmentConfig, DataConfig
 from vitaclip.data.labels import multi_hot
-from vitaclip.data.lists.selection import as_fraction, draw_shots, split_validation
-from vitaclip.data.lists.sources import read_videos
+from vitaclip.data.lists.sources import as_fraction, draw_shots, read_videos, split_validation
 from vitaclip.data.lists.video_list import VideoList
 from vitaclip.data.loading.clips import EvalViews, TrainClips, read_options
 from vitaclip.data.loading.loader import EvalDataset, TrainBatch, TrainDataset
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.sampling import Stream, frame_sampling, generator
 from vitaclip.data.transforms import TrainTransform
 from vitaclip.distributed import DistEnv

@@ -10,7 +10,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from vitaclip.data.labels import format_labels
-from vitaclip.data.lists.selection import as_fraction, list_text
+from vitaclip.data.lists.sources import as_fraction, list_text
 from vitaclip.data.lists.video_list import VideoList
 from vitaclip.evaluation.protocol_run import TRAIN_LIST_FILE
 from vitaclip.files import check_own, remove_leftovers, write_json, write_text

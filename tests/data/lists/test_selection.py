@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vitaclip.data.lists.selection import as_fraction, draw_shots, list_text, split_validation
+from vitaclip.data.lists.sources import as_fraction, draw_shots, list_text, split_validation
 from vitaclip.data.lists.video_list import VideoSample, read_list
 from vitaclip.data.loading.loader import balanced_order
 from vitaclip.data.sampling import Stream, generator

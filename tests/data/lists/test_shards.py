@@ -9,12 +9,11 @@ import torch
 
 from shard_files import tar_of, write_shard, write_shards
 from video_files import SAMPLING, TRANSFORM
-from vitaclip.data.lists.selection import list_text
-from vitaclip.data.lists.sources import expand_ranges, names_shards, read_folder, read_shards, read_videos
+from vitaclip.data.lists.sources import expand_ranges, list_text, names_shards, read_folder, read_shards, read_videos
 from vitaclip.data.lists.video_list import VideoSample, read_list
 from vitaclip.data.loading.clips import EvalViews, TrainClips
 from vitaclip.data.loading.loader import EvalDataset, TrainDataset, eval_batches, train_batches
-from vitaclip.data.tools.scan import ScanConfig, find_targets, scan_videos, write_scan
+from vitaclip.data.tools import ScanConfig, find_targets, scan_videos, write_scan
 
 NAMES = ("opening", "closing", "neither of both")
 

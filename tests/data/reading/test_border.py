@@ -20,8 +20,7 @@ from vitaclip.data.lists.sources import find_videos, read_videos
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.tar import read_shard, to_video_path
-from vitaclip.data.tools.resize import ResizeConfig, resize_video
-from vitaclip.data.tools.scan import check_video
+from vitaclip.data.tools import ResizeConfig, check_video, resize_video
 
 
 @pytest.fixture

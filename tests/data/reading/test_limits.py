@@ -15,7 +15,7 @@ from vitaclip.data.loading.clips import EvalViews, ReadOptions, TrainClips
 from vitaclip.data.loading.loader import EvalDataset, TrainDataset
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.tools.scan import ScanConfig, check_video, scan_videos
+from vitaclip.data.tools import ScanConfig, check_video, scan_videos
 
 LIMITS = VideoLimits()
 JUST_ENOUGH = VideoLimits(frames=40, pixels=64 * 48, hours=0.0005)

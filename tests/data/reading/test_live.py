@@ -17,8 +17,8 @@ from vitaclip.data.lists.video_list import read_list
 from vitaclip.data.reading import live
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.reading.given import RemoteVideo
 from vitaclip.data.reading.live import LiveVideo, is_live
+from vitaclip.data.reading.path import RemoteVideo
 
 SDP = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nt=0 0\r\nm=video 0 RTP/AVP 33\r\na=control:track\r\n"
 

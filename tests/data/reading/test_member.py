@@ -12,7 +12,7 @@ from video_files import decode_all, write_video
 from video_kinds import KINDS
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.reading.member import ShardMember
+from vitaclip.data.reading.path import ShardMember
 from vitaclip.data.reading.tar import read_shard, to_video_path
 
 

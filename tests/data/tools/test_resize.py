@@ -15,7 +15,7 @@ from video_files import write_video
 from vitaclip.cli import main
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.tools.resize import ResizeConfig, find_copies, make_copies, resize_video
+from vitaclip.data.tools import ResizeConfig, find_copies, make_copies, resize_video
 from vitaclip.data.transforms import resize
 
 CONFIG = ResizeConfig(short_side=64, key_frame_interval=8, quality=12, workers=1)

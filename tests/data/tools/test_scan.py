@@ -14,7 +14,7 @@ from vitaclip.cli import main
 from vitaclip.data.lists.sources import read_videos
 from vitaclip.data.lists.video_list import read_list
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.tools.scan import ScanConfig, check_video, find_targets, scan_videos, write_scan
+from vitaclip.data.tools import ScanConfig, check_video, find_targets, scan_videos, write_scan
 
 CONFIG = ScanConfig(workers=2, time_limit_seconds=60)
 
@@ -106,7 +106,7 @@ def test_scan_names_problems_and_writes_clean_list(mixed: Path) -> None:
 def test_scan_survives_hangs_and_crashes(
     video_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forked_workers: None
 ) -> None:
-    monkeypatch.setattr("vitaclip.data.tools.scan.open_video", open_or_misbehave)
+    monkeypatch.setattr("vitaclip.data.tools.open_video", open_or_misbehave)
     for name in ("a", "hang", "b", "segfault", "c"):
         (tmp_path / f"{name}.mp4").write_bytes((video_folder / "clip1.mp4").read_bytes())
     found = list(scan_videos(find_targets(str(tmp_path)), ScanConfig(workers=2, time_limit_seconds=1)))

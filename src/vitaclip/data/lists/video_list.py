@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vitaclip.data.labels import LABEL_COLUMNS, LabelReader, Labels, first_value, label_text, parse_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.reading.source import is_frame_folder, is_picture_name
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.names import check_class_names, quoted
@@ -74,7 +74,9 @@ class VideoList:
         """
         absent = [problem for _, problem in file_problems(self.samples)]
         kept = keep_absent and len(absent) < len(self.samples)
-        raise_problems([*self.problems, *([] if kept else absent)], where, self.note)
+        if problems := [*self.problems, *([] if kept else absent)]:
+            heading, note = f"{where}: {counted(len(problems), 'problem')} found", [self.note] if self.note else []
+            raise ValueError("\n".join([heading, *first_lines(problems), *note]))
         return self
 
     def without_absent(self) -> "VideoList":
@@ -127,13 +129,6 @@ def _file_problem(path: Path) -> str:
     if stat.S_ISDIR(status.st_mode):
         return "" if is_frame_folder(path) else "is a folder; name a video file, or a folder of numbered pictures"
     return "is empty (0 bytes); copy it again or remove the line" if status.st_size == 0 else ""
-
-
-def raise_problems(problems: Sequence[str], where: str, note: str = "") -> None:
-    """Raise ValueError with the first problems, if there are any, and a note that may explain them."""
-    if problems:
-        heading = f"{where}: {counted(len(problems), 'problem')} found"
-        raise ValueError("\n".join([heading, *first_lines(problems), *([note] if note else [])]))
 
 
 def find_videos_below(folder: str | Path) -> list[Path]:

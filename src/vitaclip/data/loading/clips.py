@@ -16,7 +16,7 @@ from torch import Tensor
 from vitaclip.data.config import MAX_VIEW_FRAMES, DataConfig, PixelAspect, VideoLimits, ViewsConfig
 from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, as_video_error
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms import FrameFit, SampledTransform, TrainTransform, spatial_views

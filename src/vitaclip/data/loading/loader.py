@@ -21,7 +21,7 @@ from vitaclip.data.labels import Labels, label_tensor, single_labels
 from vitaclip.data.lists.video_list import VideoSample
 from vitaclip.data.loading.clips import ClipReader, EvalViews
 from vitaclip.data.reading.container import VideoError, as_video_error
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.sampling import Stream, generator
 from vitaclip.data.workers import Outcome, WorkerPool, reading
 

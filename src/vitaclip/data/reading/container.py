@@ -23,8 +23,7 @@ from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from vitaclip.data.config import VideoLimits
-from vitaclip.data.reading.given import GivenVideo
-from vitaclip.data.reading.member import MemberFile, ShardMember, VideoPath
+from vitaclip.data.reading.path import GivenVideo, MemberFile, ShardMember, VideoPath
 from vitaclip.strings import one_line
 
 _File = IO[bytes] | MemberFile

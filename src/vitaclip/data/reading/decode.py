@@ -40,8 +40,7 @@ from vitaclip.data.reading.container import (
     video_stream,
 )
 from vitaclip.data.reading.frame_index import FrameIndex, IndexMismatchError, SpanDecoder, read_index
-from vitaclip.data.reading.given import FramesInMemory
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import FramesInMemory, VideoPath
 from vitaclip.data.reading.source import FrameArray, FrameFolder, VideoSource, is_frame_folder
 from vitaclip.data.transforms import resize
 

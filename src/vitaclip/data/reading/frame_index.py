@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.container import limit_error, read_packets
-from vitaclip.data.reading.member import VideoPath
 from vitaclip.data.reading.mpeg4 import MOST_EMPTY_BYTES, Mpeg4Order, Order, UnknownOrderError
+from vitaclip.data.reading.path import VideoPath
 
 Integers = NDArray[np.int64]
 

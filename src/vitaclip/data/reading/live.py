@@ -12,7 +12,7 @@ from typing import IO, Literal
 import av
 import av.error
 
-from vitaclip.data.reading.given import GivenVideo
+from vitaclip.data.reading.path import GivenVideo
 
 _ADDRESS = re.compile(r"(?:rtsps?|rtmps?|srt|udp|tcp)://.+", re.IGNORECASE)
 _CAMERA = re.compile(r"(?:camera:)?([0-9]{1,3})")

@@ -21,8 +21,7 @@ from torch import Tensor
 
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.container import VideoError, check_size, limit_error
-from vitaclip.data.reading.given import FramesInMemory
-from vitaclip.data.reading.member import VideoPath
+from vitaclip.data.reading.path import FramesInMemory, VideoPath
 
 FrameFunction = Callable[[Tensor], Tensor]
 _MOST_DAMAGED = 8

@@ -13,8 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from vitaclip.data.labels import LABEL_COLUMNS, first_value, label_text, parse_json
 from vitaclip.data.reading.container import VIDEO_SUFFIXES, VideoError
-from vitaclip.data.reading.given import GivenVideo, RemoteVideo, is_address
-from vitaclip.data.reading.member import ShardMember, VideoPath
+from vitaclip.data.reading.path import GivenVideo, RemoteVideo, ShardMember, VideoPath, is_address
 from vitaclip.names import quoted
 from vitaclip.strings import one_line
 

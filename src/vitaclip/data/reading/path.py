@@ -1,15 +1,18 @@
-"""Videos that are no files: an address of the web, an open file, bytes, frames in memory.
+"""Where a video is: a path, a place inside a tar file, which is read there and not unpacked, or no file at all: an
+address of the web, an open file, bytes, frames in memory.
 
 Axes: T frames, H x W pixels.
 """
 
+import io
+import os
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 import httpx2
 import numpy as np
@@ -17,6 +20,9 @@ import torch
 from PIL import Image
 
 from vitaclip.strings import one_line
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 MAX_DOWNLOAD_BYTES = 4 << 30
 """An address that sends more is not read to its end."""
@@ -142,3 +148,77 @@ def as_given(video: Any, name: str) -> GivenVideo | str | Path:
         f"{name}: {type(video).__name__} is no video; give a path, an address, bytes, an open file, frames (T, H, W, 3)"
         " in uint8, or a list of PIL images (predict_many takes several videos)"
     )
+
+
+@dataclass(frozen=True)
+class ShardMember:
+    """A video inside a tar file. It has those methods of a Path that lists of videos use."""
+
+    shard: str
+    """Path of the tar file."""
+    name: str
+    """The member's name."""
+    offset: int
+    """Where its bytes begin."""
+    size: int
+    """Number of its bytes."""
+
+    def __str__(self) -> str:
+        return f"{self.shard}::{self.name}"
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Folders, the tar file, and what leads to the member in it, its own name last."""
+        return (*self.shard.split("/"), *self.name.split("/"))
+
+    def absolute(self) -> "ShardMember":
+        """The same, from the root of the file system."""
+        return replace(self, shard=str(Path(self.shard).absolute()))
+
+    def resolve(self) -> "ShardMember":
+        """The same, links followed."""
+        return replace(self, shard=os.path.realpath(self.shard))
+
+    def open(self, mode: Literal["rb"] = "rb") -> "MemberFile":
+        """Opens it for reading; there is no other mode."""
+        return MemberFile(self)
+
+
+VideoPath = Path | ShardMember | GivenVideo
+"""Where a video is."""
+
+
+class MemberFile(io.RawIOBase):
+    """The bytes of a member as a file: a slice of the tar file."""
+
+    def __init__(self, member: ShardMember) -> None:
+        self.name = "member"  # what FFmpeg takes for the name
+        self._start, self._size, self._position = member.offset, member.size, 0
+        self._file = Path(member.shard).open("rb", buffering=0)  # noqa: SIM115 - `close` closes it
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seekable(self) -> bool:
+        """Yes."""
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Sets the position in the member."""
+        self._position = offset + {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        return self._position
+
+    def readinto(self, buffer: "WriteableBuffer", /) -> int:
+        """Fills a buffer, up to the end of the member; OSError if the tar file has become shorter."""
+        view = memoryview(buffer).cast("B")[: max(0, self._size - self._position)]
+        self._file.seek(self._start + self._position)
+        if self._file.readinto(view) < len(view):
+            raise OSError(None, "the tar file has become shorter")
+        self._position += len(view)
+        return len(view)
+
+    def close(self) -> None:
+        """Closes the tar file."""
+        self._file.close()
+        super().close()

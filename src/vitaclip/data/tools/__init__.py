@@ -1,1 +1,0 @@
-"""What is done to a whole data set on disk: looked through, made smaller."""
