@@ -26,7 +26,7 @@ from vitaclip.data.lists.sources import find_videos
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.loading.loader import stream_videos
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.live import LiveVideo, is_live
+from vitaclip.data.reading.live import GrowingVideo, LiveVideo, is_live
 from vitaclip.data.reading.path import ShardMember, VideoPath, as_given
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.class_texts import ClassTexts, encode_classes
@@ -36,6 +36,7 @@ from vitaclip.evaluation.scoring import ViewEncoder, check_aggregation, fuse_vie
 from vitaclip.model import VideoModel
 from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.engine import find_moments
+from vitaclip.moments.live import Event, Note, live_moments
 from vitaclip.moments.table import Moments
 from vitaclip.names import check_class_names, quoted, refuse_text
 from vitaclip.runtime import RuntimeConfig, describe_computed, pick_device
@@ -347,16 +348,9 @@ class Predictor:
         [('a red heart', 0.0, 1.33)]
         """
         config = config or MomentsConfig()
-        refuse_text(queries, "queries")
-        queries = tuple(queries)
-        decision = replace(self.decision, reject=config.reject or bool(queries))
-        lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
-        with self.encoder.autocast():
-            asked = [encode_classes(self.model, names, tuple(templates)) for names in lists]
-            texts = asked or [self.texts]
-            keeps = not asked and decision == self.decision  # so that many videos share one
-            deciders = [self.decider] if keeps else [Decider(self.model, each, decision) for each in texts]
-        about: dict[str, Any] = {"texts": [each.sha256() for each in texts], "decision": to_dict(decision)}
+        deciders = self._searchers(config, queries, templates)
+        about: dict[str, Any] = {"texts": [each.texts.sha256() for each in deciders]}
+        about["decision"] = to_dict(deciders[0].config)
         if scores_file:
             about |= self.provenance()  # reads all weights
         return find_moments(
@@ -370,6 +364,53 @@ class Predictor:
             about=about,
             on_progress=on_progress,
         )
+
+    def live(
+        self,
+        video: str | Path | LiveVideo,
+        config: MomentsConfig | None = None,
+        *,
+        queries: Sequence[str] = (),
+        templates: Sequence[str] = (),
+        on_note: Note = warnings.warn,
+    ) -> Iterator[Event]:
+        """What happens in a stream, as it happens: segments that open and close, without end for an address or camera.
+
+        Windows and scores are those of `moments`. What cannot be scored as fast as it comes is dropped; a stream that
+        breaks off is connected again.
+
+        Args:
+            video: an address, a camera, or a file that still grows.
+            config: windows, and how scores become segments: one opens at `threshold` and closes at `edge` times that.
+            queries: see `moments`.
+            templates: see `moments`.
+            on_note: called with a line on what was dropped, broke off or jumped, also from another thread.
+
+        Raises:
+            ValueError: as of `moments`, and for what is no stream; nothing answers (then a `VideoError`).
+
+        >>> for event, segment in Predictor("miniature").live("rtsp://door.local/1"):  # doctest: +SKIP
+        ...     print(event, segment.label, segment.start_s, segment.end_s)
+        """
+        config = config or MomentsConfig()
+        deciders = self._searchers(config, queries, templates)
+        if isinstance(video, str | Path):
+            name = str(video)
+            video = LiveVideo(name) if is_live(name) else GrowingVideo(name)
+        size = self.data.eval_batch_size
+        return live_moments(video, self.reader, self.encoder, deciders, config, batch_size=size, on_note=on_note)
+
+    def _searchers(self, config: MomentsConfig, queries: Sequence[str], templates: Sequence[str]) -> list[Decider]:
+        """What decides on windows: for the candidates together, or for each query."""
+        refuse_text(queries, "queries")
+        queries = tuple(queries)
+        decision = replace(self.decision, reject=config.reject or bool(queries))
+        lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
+        with self.encoder.autocast():
+            asked = [encode_classes(self.model, names, tuple(templates)) for names in lists]
+            if not asked and decision == self.decision:
+                return [self.decider]  # many videos share it
+            return [Decider(self.model, each, decision) for each in asked or [self.texts]]
 
     def provenance(self, window_seconds: float = 0.0) -> dict[str, str]:
         """What vectors of `embed` depend on beside the video: vectors of equal provenance may be compared."""

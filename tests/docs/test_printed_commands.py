@@ -32,6 +32,7 @@ NOT_RUN = {
     "vitaclip convert runs/doors/model doors.pth": "takes heads of 64: tests/backbones/test_model_folder.py",
     "vitaclip predict demo/": "is checked on all videos of the demo: tests/docs/test_printed_commands.py",
     "vitaclip moments val_videos/": "takes annotations of ActivityNet: tests/cli/test_moments.py",
+    "vitaclip moments rtsp://camera.local/1": "follows a camera: tests/moments/test_live.py",
     "vitaclip list backbones facebook/PE-Core-B16-224": "prints what is listed: tests/cli/test_data_commands.py",
 }
 """Starts of commands that take data or weights of their own, with the reason and where they run."""

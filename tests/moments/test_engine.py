@@ -1,6 +1,5 @@
 """Long videos: each frame is read once, windows are scored as clips are, and a stopped pass goes on."""
 
-import json
 import os
 import subprocess
 import sys
@@ -14,50 +13,23 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
-from small_world import NAMES, Refusal, small_model
+from moments_case import SETTINGS, kept_scores
+from small_world import NAMES, Refusal
 from video_files import decode_all, write_video
 from vitaclip.cli import main
-from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import Video, open_video
 from vitaclip.evaluation.scoring import ViewEncoder
-from vitaclip.model import VideoModel
 from vitaclip.moments import scan
 from vitaclip.moments.config import MomentsConfig
-from vitaclip.moments.scan import KeptScores, window_scores
+from vitaclip.moments.scan import window_scores
 from vitaclip.moments.windows import plan_windows
 from vitaclip.predictor import Predictor
-from vitaclip.runtime import RuntimeConfig
-
-SETTINGS = MomentsConfig(lengths_s=(0.5, 1.0, 2.0), threshold=0.0)
-
-
-@pytest.fixture(scope="module")
-def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("film") / "film.mp4", frames=300, gop=30)
 
 
 @pytest.fixture(autouse=True)
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scan, "_BLOCK", 16)
-
-
-@pytest.fixture(params=["frames alone", "context"])
-def predictor(request: pytest.FixtureRequest, world: Path) -> Predictor:
-    alone = request.param == "frames alone"
-    model = VideoModel.from_backbone(world / "backbone", num_frames=4) if alone else small_model(world)
-    assert model.sees_frames_alone == alone
-    views = ViewsConfig(temporal=1, sampling="dense", stride=1)
-    runtime, data = RuntimeConfig(precision="float32"), DataConfig(workers=0, eval_batch_size=5)
-    predictor = Predictor(model, views=views, runtime=runtime, data=data)
-    predictor.set_classes(NAMES)
-    return predictor
-
-
-def kept_scores(file: Path) -> np.ndarray:
-    """The scores that a pass has kept, (W, K)."""
-    about = json.loads(file.read_bytes().split(b"\n", 1)[0])
-    return KeptScores(file, about, len(NAMES)).joined()[0]
 
 
 def test_windows_are_scored_as_clips_are(

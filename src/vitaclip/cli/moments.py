@@ -1,7 +1,13 @@
 """`vitaclip moments`."""
 
+import json
+import sys
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import redirect_stdout
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,12 +17,14 @@ from vitaclip.cli.command import argument
 from vitaclip.cli.options import DATA_SETTINGS, VideosCommand, distinct_stems
 from vitaclip.cli.screen import print_error, print_table, progress_bars, terminal
 from vitaclip.data.reading.container import VideoError
-from vitaclip.data.reading.path import VideoPath
+from vitaclip.data.reading.live import is_live
+from vitaclip.data.reading.path import VideoPath, is_address
 from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.files import check_own, check_place
 from vitaclip.moments.clips import check_clips, cut_clips
 from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.formats import check_format, write_moments
+from vitaclip.moments.live import post_event
 from vitaclip.moments.table import Moments
 from vitaclip.moments.truth import Truth, read_truth
 from vitaclip.predictor import Predictor
@@ -37,12 +45,13 @@ class FindMoments(VideosCommand, MomentsConfig):
       vitaclip moments film.mp4 --query "a red heart shrinks" --model miniature --lengths_s 1 2 4
       vitaclip moments cameras/ --model runs/doors --out moments.csv
       vitaclip moments film.mp4 --model runs/doors --out film.srt
+      vitaclip moments rtsp://camera.local/1 --query "a person falls" --lengths_s 4 8 --webhook https://host/alarm
       vitaclip moments val_videos/ --model runs/anet --classes activitynet200 --truth activity_net.v1-3.json
     """
 
     shown: ClassVar[tuple[str, ...]] = (
         *("model", "backbone", "data.classes", "query", "template", "out", "format", "report", "clips", "truth"),
-        *("lengths_s", "stride_s", "threshold", "reject", "runtime.device"),
+        *("live", "webhook", "lengths_s", "stride_s", "threshold", "reject", "runtime.device"),
     )
     kept: ClassVar[Mapping[str, Collection[str]]] = {
         "data": DATA_SETTINGS,
@@ -71,9 +80,17 @@ class FindMoments(VideosCommand, MomentsConfig):
     keep: Probability = 0.95
     """With a calibration, the fraction of windows of the candidates that `reject` keeps."""
 
+    live: bool = field(default=False, metadata=FLAG)
+    """Follow a file that still grows, until nothing has come for ten seconds; a stream or camera is followed without
+    this, until Ctrl-C. A line of JSON on standard output tells of each segment that opens or closes."""
+    webhook: str = ""
+    """Address (http or https) that each of these lines is posted to as well."""
+
     def run(self) -> int:
         """Search every video; 1 if some could not be read to their end."""
         command = self.with_model_first()
+        if self.live or self.webhook or any(map(is_live, command.videos)):
+            return command.follow()
         truth = read_truth(self.truth) if self.truth else None
         paths = [*dict.fromkeys(truth.annotated(command.find_videos()) if truth else command.find_videos())]
         stems = distinct_stems(paths)
@@ -87,26 +104,8 @@ class FindMoments(VideosCommand, MomentsConfig):
         if self.clips:
             check_clips(self.clips, stems.values())
         predictor = command.load_searcher(truth)
-        found, failures = list[Moments](), list[str]()
-        with progress_bars(terminal(stderr=True)) as progress:
-            for number, path in enumerate(paths):
-                try:
-                    queries = self.query or (truth.queries(path) if truth else ())
-                    found.append(self._search(predictor, path, queries, self._scores_file(number), progress))
-                    failures += [found[-1].error] * bool(found[-1].error)
-                except VideoError as error:
-                    failures.append(str(error))
-        if self.out:
-            write_moments(self.out, found, self.format)
-            for number in range(len(paths)):
-                Path(self._scores_file(number)).unlink(missing_ok=True)
-        else:
-            rows = [
-                (str(each.path), f"{it.start_s:.2f}", f"{it.end_s:.2f}", it.label, f"{it.score:.1%}")
-                for each in found
-                for it in each.segments
-            ]
-            print_table(terminal(), "", ("video", "from", "to", "what", "score"), rows)
+        found, failures = self._search_all(predictor, paths, truth)
+        self._write_table(found, len(paths))
         for each in found:
             if self.report:
                 terminal().print(f"the page: {write_timeline(pages[each.path], each, self.data).resolve()}")
@@ -121,10 +120,65 @@ class FindMoments(VideosCommand, MomentsConfig):
         terminal().print(f"{counted(sum(len(each.segments) for each in found), 'segment')}{where}")
         if truth and found:
             figures = [(name, f"{value:.2%}") for name, value in truth.evaluate(found).items()]
-            print_table(
-                terminal(), f"{len(found)} of {len(truth.videos)} annotated videos", ("figure", "value"), figures
-            )
+            title = f"{len(found)} of {len(truth.videos)} annotated videos"
+            print_table(terminal(), title, ("figure", "value"), figures)
         return 1 if failures else 0
+
+    def follow(self) -> int:
+        """Tell of segments as they open and close, in lines of JSON; what else is said goes to standard error."""
+        only = [name for name in ("out", "report", "clips", "truth") if getattr(self, name)]
+        if only or len(self.videos) > 1:
+            what = f"--{only[0]} needs a whole video" if only else "one video at a time can be followed"
+            raise ValueError(f"{what}; streams and --live write lines of JSON to standard output")
+        if self.webhook and not is_address(self.webhook):
+            raise ValueError(
+                f"--webhook: {self.webhook!r} is no address; give one that begins with http:// or https://"
+            )
+        note = partial(print_error, kind="note")
+        with redirect_stdout(sys.stderr):
+            predictor = self.load_searcher(None)
+        config, texts = self.as_config(MomentsConfig), {"queries": self.query, "templates": self.templates}
+        with ThreadPoolExecutor(1) as posting:
+            try:
+                for event, segment in predictor.live(self.videos[0], config, **texts, on_note=note):
+                    now = datetime.now(UTC).isoformat(timespec="seconds")
+                    content = {"video": self.videos[0], "event": event, **asdict(segment), "time": now}
+                    print(json.dumps(content), flush=True)
+                    if self.webhook:
+                        posting.submit(post_event, self.webhook, content, note)
+            except BaseException:
+                posting.shutdown(cancel_futures=True)
+                raise
+        return 0
+
+    def _search_all(
+        self, predictor: Predictor, paths: Sequence[VideoPath], truth: Truth | None
+    ) -> tuple[list[Moments], list[str]]:
+        """What is found in each video, and a line on each that could not be read to its end."""
+        found, failures = list[Moments](), list[str]()
+        with progress_bars(terminal(stderr=True)) as progress:
+            for number, path in enumerate(paths):
+                try:
+                    queries = self.query or (truth.queries(path) if truth else ())
+                    found.append(self._search(predictor, path, queries, self._scores_file(number), progress))
+                    failures += [found[-1].error] * bool(found[-1].error)
+                except VideoError as error:
+                    failures.append(str(error))
+        return found, failures
+
+    def _write_table(self, found: Sequence[Moments], count: int) -> None:
+        """Write the table of `count` videos, whose scores are then not needed any more, or print it."""
+        if self.out:
+            write_moments(self.out, found, self.format)
+            for number in range(count):
+                Path(self._scores_file(number)).unlink(missing_ok=True)
+        else:
+            rows = [
+                (str(each.path), f"{it.start_s:.2f}", f"{it.end_s:.2f}", it.label, f"{it.score:.1%}")
+                for each in found
+                for it in each.segments
+            ]
+            print_table(terminal(), "", ("video", "from", "to", "what", "score"), rows)
 
     def load_searcher(self, truth: Truth | None) -> Predictor:
         """The model, with the candidates unless there are queries."""

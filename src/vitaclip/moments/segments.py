@@ -16,7 +16,7 @@ from vitaclip.moments.windows import Windows
 
 _STILL = 0.02
 """Grey levels by which the pixels of a still picture change at most, in the mean, when it is stored."""
-_CUTS_AMONG, _OUTLIER = 64, 6.0
+CUTS_AMONG, _OUTLIER = 64, 6.0
 _CLEAR = 0.5
 """The change of a clear border grows by a factor of e to the power of this."""
 
@@ -58,7 +58,7 @@ def find_cuts(distances: np.ndarray, least: float) -> np.ndarray:
     """
     found = list[int]()
     for step in np.flatnonzero(distances >= least) if least else ():
-        before = distances[max(1, step - _CUTS_AMONG) : step]
+        before = distances[max(1, step - CUTS_AMONG) : step]
         middle = np.median(before) if len(before) else 0.0
         spread = np.median(np.abs(before - middle)) if len(before) else 0.0
         if distances[step] > middle + _OUTLIER * 1.4826 * spread:

@@ -72,7 +72,7 @@ def plan_windows(source: VideoSource, config: MomentsConfig, num_frames: int) ->
         raise ValueError(
             f"stride_s = {config.stride_s:g}: {source.path} lasts {duration:.2f} seconds; give a smaller stride"
         )
-    step = config.stride_s or max(frame_s, frame_s * int(min(config.lengths_s) / num_frames / frame_s + 1e-6))
+    step = choose_step(config, source.fps, num_frames)
     count = max(1, math.ceil(duration / step - 1e-6))
     centres = (np.arange(count) + 0.5) * step
     numbers = np.maximum(np.searchsorted(times, centres + 1e-6, side="right") - 1, 0)
@@ -82,8 +82,7 @@ def plan_windows(source: VideoSource, config: MomentsConfig, num_frames: int) ->
         off = times[nearest] - centres
         if np.abs(off).max() <= _KEY_WITHIN * step:
             numbers, centres = nearest, centres + off.mean()
-    spans = sorted({min(count, max(1, round(length / step))) for length in config.lengths_s})
-    offsets = [FrameSampling("segments", min(num_frames, span)).views(span, 1)[0] for span in spans]
+    spans, offsets = window_steps(config, step, num_frames, count)
     found = []
     for length, span in enumerate(spans):
         hop = max(1, round(span * config.hop))
@@ -91,4 +90,18 @@ def plan_windows(source: VideoSource, config: MomentsConfig, num_frames: int) ->
         found.append(np.stack([starts + span, np.full(len(starts), length), starts]))
     ends, lengths, starts = np.concatenate(found, axis=1)
     order = np.lexsort((lengths, ends))
-    return Windows(numbers, centres, step, tuple(offsets), tuple(spans), starts[order], lengths[order])
+    return Windows(numbers, centres, step, offsets, spans, starts[order], lengths[order])
+
+
+def choose_step(config: MomentsConfig, fps: float, num_frames: int) -> float:
+    """Seconds from one chosen frame to the next."""
+    return config.stride_s or max(1 / fps, int(min(config.lengths_s) / num_frames * fps + 1e-6) / fps)
+
+
+def window_steps(
+    config: MomentsConfig, step_s: float, num_frames: int, most: float = math.inf
+) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
+    """Of each length, the steps of a window, of which there are at most so many, and those whose frames it takes."""
+    spans = sorted({int(min(most, max(1, round(length / step_s)))) for length in config.lengths_s})
+    offsets = [FrameSampling("segments", min(num_frames, span)).views(span, 1)[0] for span in spans]
+    return tuple(spans), tuple(offsets)

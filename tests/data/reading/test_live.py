@@ -15,7 +15,7 @@ from video_files import decode_all, write_video
 from vitaclip.data.lists.sources import find_videos
 from vitaclip.data.lists.video_list import read_list
 from vitaclip.data.reading import live
-from vitaclip.data.reading.container import VideoError
+from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.live import LiveVideo, is_live
 from vitaclip.data.reading.path import RemoteVideo
@@ -79,6 +79,33 @@ def test_stream_is_recorded_as_one_video(scheme: str, tmp_path: Path) -> None:
         assert 24 <= video.num_frames <= 31  # of 60: a second of them
         frames = video.frames([0, 10, 20]).permute(0, 2, 3, 1).numpy()
     np.testing.assert_array_equal(frames, decode_all(stream)[[0, 10, 20]])
+
+
+@pytest.mark.parametrize("scheme", ["tcp", "rtsp"])
+def test_frames_of_a_stream_come_one_by_one(scheme: str, tmp_path: Path) -> None:
+    stream = write_video(tmp_path / "x.ts", frames=60)
+    content = stream.read_bytes()
+
+    def answer(connection: socket.socket) -> None:
+        if scheme == "rtsp":
+            send_rtsp(connection, content)
+        else:
+            connection.sendall(content)
+
+    with (
+        server(answer) as port,
+        LiveVideo(f"{scheme}://127.0.0.1:{port}/x").connect(DEFAULT_LIMITS, "display") as connection,
+    ):
+        frames = [(frame.time, frame.pixels()) for frame, _ in zip(connection, range(30), strict=False)]
+        connection.waits_for_key = True
+        behind = [frame.time for frame in connection if frame.time is not None]
+    np.testing.assert_array_equal(np.stack([each.permute(1, 2, 0) for _, each in frames]), decode_all(stream)[:30])
+    times = [time for time, _ in frames if time is not None]
+    np.testing.assert_allclose(np.diff(times), 0.04, atol=1e-6)
+    assert connection.fps == 25
+    numbers = {round((time - times[0]) / 0.04) for time in behind}
+    assert {*range(31, 36)} - numbers  # a key frame every 12; the decoder had some of them already
+    assert numbers >= {*range(36, 58)}
 
 
 def test_camera_is_recorded_by_its_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.path import GivenVideo, MemberFile, ShardMember, VideoPath
 from vitaclip.strings import one_line
 
-_File = IO[bytes] | MemberFile
+_File = IO[bytes] | MemberFile | RawIOBase
 
 DEFAULT_LIMITS = VideoLimits()
 
@@ -96,8 +96,8 @@ def open_container(path: VideoPath, limits: VideoLimits, probe: bool = True) -> 
             is_mp4 = start[4:] == _MP4_SIGNATURE
             _check_samples(path, file, limits)
             file.seek(0)
-            options = _codec_options(limits) | ({} if probe or not is_mp4 else _NO_PROBING)
-            container = opened.enter_context(_open_in_ffmpeg(file, options))
+            options = codec_options(limits) | ({} if probe or not is_mp4 else _NO_PROBING)
+            container = opened.enter_context(open_in_ffmpeg(file, options))
         except (av.error.FFmpegError, OSError) as error:
             reason = error.strerror or type(error).__name__
             raise VideoError(
@@ -106,11 +106,11 @@ def open_container(path: VideoPath, limits: VideoLimits, probe: bool = True) -> 
         yield container
 
 
-def _open_in_ffmpeg(file: _File, options: dict[str, str]) -> InputContainer:
+def open_in_ffmpeg(file: _File, options: dict[str, str]) -> InputContainer:
     """Opens a file of the known formats with FFmpeg; every other format or protocol is refused."""
     source: Any = file
     known = {"format_whitelist": _FORMATS, "protocol_whitelist": ""}
-    if not isinstance(file, MemberFile | BytesIO):
+    if not isinstance(file, MemberFile | BytesIO | RawIOBase):
         # FFmpeg reads by a copy of the descriptor, whose place in the file both share.
         os.lseek(file.fileno(), 0, os.SEEK_SET)
         source, known = "fd:", known | {"protocol_whitelist": "fd", "fd": str(file.fileno())}
@@ -176,7 +176,7 @@ def video_stream(path: VideoPath, container: InputContainer, limits: VideoLimits
     # FFmpeg takes an H.264 stream that does not say how far its frames are stored out of order for one in order, until
     # it loses some; strictly, it takes the standard's bound.
     strict = {"strict": "1"} if stream.codec_context.name == "h264" else {}
-    stream.codec_context.options = _codec_options(limits) | strict
+    stream.codec_context.options = codec_options(limits) | strict
     stream.codec_context.thread_count = 1
     stream.codec_context.thread_type = "NONE"
     for other in container.streams:
@@ -219,7 +219,7 @@ def limit_error(path: VideoPath, what: str, limit: str, limits: VideoLimits) -> 
     )
 
 
-def _codec_options(limits: VideoLimits) -> dict[str, str]:
+def codec_options(limits: VideoLimits) -> dict[str, str]:
     """FFmpeg's own check, before it takes memory for a picture: a stream may state another size at any time."""
     return {"max_pixels": str(limits.pixels)}
 

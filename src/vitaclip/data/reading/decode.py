@@ -100,13 +100,8 @@ class Video(VideoSource):
     def __init__(
         self, path: VideoPath, container: InputContainer, limits: VideoLimits, pixel_aspect: PixelAspect
     ) -> None:
-        self.path, self._limits = path, limits
-        self._stream = stream = video_stream(path, container, limits)
-        self._stated_size = stream.codec_context.width, stream.codec_context.height
-        self._makes_square = pixel_aspect == "display"
-        # One converter for all frames, in one thread: to start either anew costs more than the conversion.
-        self._reformatter = VideoReformatter()
-        self._player: _Player | None = None
+        self._prepare(path, container, limits, pixel_aspect)
+        stream = self._stream
         self.stated_seconds = (container.duration or 0) / av.time_base
         found = read_index(path, container, stream, limits)
         self._index = index = found if isinstance(found, FrameIndex) else None
@@ -115,12 +110,24 @@ class Video(VideoSource):
             self.key_numbers = index.key_numbers
         if found is not None:
             self.num_frames = found if isinstance(found, int) else len(found.places)
-        if rate := stream.average_rate or stream.guessed_rate:
-            self.fps = float(rate)
         if index and len(index.packet_times) > 1:
             step = float(np.median(np.diff(np.sort(index.packet_times)))) * float(stream.time_base or 0)
             if step * self.num_frames > 3600 * limits.hours:
                 raise limit_error(path, f"{step * self.num_frames / 3600:.1f} hours", "hours", limits)
+
+    def _prepare(
+        self, path: VideoPath, container: InputContainer, limits: VideoLimits, pixel_aspect: PixelAspect
+    ) -> None:
+        """What turns frames into pixels, whether they are those of a file or come by a stream."""
+        self.path, self._limits = path, limits
+        self._stream = stream = video_stream(path, container, limits)
+        self._stated_size = stream.codec_context.width, stream.codec_context.height
+        self._makes_square = pixel_aspect == "display"
+        # One converter for all frames, in one thread: to start either anew costs more than the conversion.
+        self._reformatter = VideoReformatter()
+        self._player: _Player | None = None
+        if rate := stream.average_rate or stream.guessed_rate:
+            self.fps = float(rate)
 
     @cached_property
     def num_frames(self) -> int:
