@@ -22,8 +22,7 @@ import torch.nn.functional as F
 from miniature_world import say
 from torch import Tensor, nn
 
-from vitaclip.ablate.ablation import run_ablation
-from vitaclip.ablate.table import write_ablation
+from vitaclip.ablate.ablation import run_ablation, write_ablation
 from vitaclip.ablate.variants import Claim, Variant
 from vitaclip.backbones.loading import load_backbone
 from vitaclip.files import write_text

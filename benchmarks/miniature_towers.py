@@ -18,8 +18,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from miniature_world import NOTE, add_world_options, prepare_world, say
 
 from miniature_clip import pretrain
-from vitaclip.ablate.ablation import run_ablation
-from vitaclip.ablate.table import write_ablation
+from vitaclip.ablate.ablation import run_ablation, write_ablation
 from vitaclip.ablate.variants import Variant
 from vitaclip.miniature.demo import motion_accuracies
 

@@ -22,8 +22,7 @@ os.environ["OMP_NUM_THREADS"] = "1"
 import av
 import numpy as np
 
-from vitaclip.ablate.ablation import RunResult, TestList, run_ablation
-from vitaclip.ablate.table import write_ablation
+from vitaclip.ablate.ablation import RunResult, TestList, run_ablation, write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.files import write_text
 from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config, world_list, write_world

@@ -1,5 +1,6 @@
 """The recipes that come with the package: each loads, and says what the paper and the published script say."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,28 @@ VIT_B16 = CLIPConfig(
     text=TextConfig(vocab_size=49408, context_length=77, width=512, depth=12, heads=8),
     embed_dim=512,
 )
+CLASSES = tuple(f"class {number}" for number in range(400))
+
+
+@pytest.mark.parametrize(("train_cls_proj", "millions"), [(False, 30.16), (True, 37.25)])
+def test_vit_b16_trains_as_many_as_published(train_cls_proj: bool, millions: float) -> None:
+    config = replace(load_recipe("k400_vitb16_8f").model, train_cls_proj=train_cls_proj)
+    with without_values():
+        model = VideoModel(Backbone(CLIP(VIT_B16), tiny_tokenizer(), "", ""), config, CLASSES)
+    counts = model.trained_counts()
+    width, blocks = 768, 12
+    assert counts == {
+        "global": blocks * 8 * width,
+        "local": blocks * 8 * width,
+        "summary": blocks * (4 * width * (width + 1) + 2 * width),
+        "time": 8 * width,
+        "learned_text": 400 * 8 * 512,
+        "logit_scale": 1,
+        **({"cls_proj": blocks * width * (width + 1)} if train_cls_proj else {}),
+    }
+    total = sum(counts.values())
+    assert round(total / 1e6, 2) == millions
+    assert total == sum(parameter.numel() for parameter in model.trainable_parameters().values())
 
 
 @pytest.mark.parametrize(
@@ -111,7 +134,7 @@ VIT_B16 = CLIPConfig(
 def test_published_numbers_of_parameters_train(name: str, millions: float) -> None:
     with without_values():
         backbone = Backbone(CLIP(VIT_B16), tiny_tokenizer(), "", "")
-    model = VideoModel(backbone, load_recipe(name).model, [f"class {number}" for number in range(400)])
+    model = VideoModel(backbone, load_recipe(name).model, CLASSES)
     assert sum(model.trained_counts().values()) / 1e6 == pytest.approx(millions, abs=1e-3)
 
 

@@ -1,6 +1,8 @@
-"""The table, end to end on a small world: each run once, its figures those of an evaluation of its model."""
+"""The table, end to end on a small world: each run once, its figures those of an evaluation of its model; verdicts
+against a paired t statistic computed with NumPy."""
 
 import json
+import math
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -9,8 +11,7 @@ import numpy as np
 import pytest
 
 from small_world import NAMES, train_config
-from vitaclip.ablate.ablation import AblationResult, TestList, read_test_list, run_ablation
-from vitaclip.ablate.table import write_ablation
+from vitaclip.ablate.ablation import AblationResult, TestList, judge, read_test_list, run_ablation, write_ablation
 from vitaclip.ablate.variants import Claim, Variant
 from vitaclip.data.config import DataConfig
 from vitaclip.evaluation.evaluation import Evaluator
@@ -177,3 +178,33 @@ def test_a_list_brings_candidates(world: Path, tmp_path: Path) -> None:
     assert (name, found.class_names, found.samples[0].labels) == ("novel", ("run", "stand"), (1,))
     with pytest.raises(ValueError, match="stand"):
         read_test_list(f"novel={file}", DataConfig(classes="jump,sit"))
+
+
+CLAIM = Claim(says="a helps", better="a", than="b")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_outcome_is_twice_the_standard_error(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    a, b = draw.normal(0.02, 0.03, size=(2, 4)) + np.array([[0.02], [0.0]])
+    verdict = judge(CLAIM, "test", a.tolist(), b.tolist())
+    difference = a - b
+    error = difference.std(ddof=1) / math.sqrt(4)
+    assert verdict.difference == pytest.approx(difference.mean())
+    assert verdict.standard_error == pytest.approx(error)
+    t = difference.mean() / error
+    assert verdict.outcome == ("held" if t > 2 else "reversed" if t < -2 else "not shown")
+
+
+@pytest.mark.parametrize(
+    ("better", "than", "outcome"),
+    [
+        ((0.1, 0.5, 0.9), (0.05, 0.44, 0.86), "held"),  # far apart between seeds, never within one
+        ((0.05, 0.44, 0.86), (0.1, 0.5, 0.9), "reversed"),
+        ((0.1, 0.5, 0.9), (0.44, 0.86, 0.05), "not shown"),
+        ((0.9,), (0.1,), "not shown"),
+        ((0.5, 0.6), (0.5, 0.6), "not shown"),
+    ],
+)
+def test_values_are_paired_by_seed(better: tuple[float, ...], than: tuple[float, ...], outcome: str) -> None:
+    assert judge(CLAIM, "test", better, than).outcome == outcome

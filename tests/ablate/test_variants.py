@@ -54,7 +54,9 @@ def test_shipped_variants_train_what_they_say(recipe: str) -> None:
     backbone = tiny_backbone(depth=4)
     for variant in variants:
         model = VideoModel(backbone, variant.config(load_recipe(recipe)).model, ("run", "sit"))
-        trains = {kind for kind, count in model.trained_counts().items() if count}
+        counts = model.trained_counts()
+        trains = {kind for kind, count in counts.items() if count}
+        assert sum(counts.values()) == sum(parameter.numel() for parameter in model.trainable_parameters().values())
         has_temperature = not TRAINS[variant.name] & {"classifier", "video_read"}
         assert trains == TRAINS[variant.name] | ({"logit_scale"} if has_temperature else set()), variant.name
 

@@ -75,7 +75,7 @@ def test_blank_and_very_long_texts(text: str) -> None:
     assert_equal_ids(text)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.sampled_from(PIECES) | st.text(max_size=6), max_size=8).map("".join))
 @example("<e&#x301;")
 @example("!<|endoftext|>")

@@ -1,6 +1,5 @@
 """Benchmarks' runs in processes of their own: what they say when they fail."""
 
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -35,22 +34,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     return run_line
 
 
-@pytest.mark.parametrize(
-    "line",
-    [
-        "torch.empty(2 ** 60)",
-        "import os; os.kill(os.getpid(), 9)",
-    ],
-)
-def test_running_out_of_memory_is_an_answer(run: Run, line: str) -> None:
-    assert run(line) is None
+def test_running_out_of_memory_is_an_answer(run: Run) -> None:
+    assert run("torch.empty(2 ** 60)") is None
 
 
 def test_what_it_prints_comes_back(run: Run) -> None:
     assert run("print(sys.argv[1:])") == "said before\n['--more']\n"
-
-
-def test_another_failure_ends_all_with_its_message(run: Run, capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(subprocess.CalledProcessError):
-        run("raise RuntimeError('what is wrong')")
-    assert "RuntimeError: what is wrong" in capfd.readouterr().err

@@ -15,8 +15,7 @@ from vitaclip.data.config import ViewsConfig
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.transforms import FrameFit
 from vitaclip.explain import explain_video
-from vitaclip.explain.attention import last_attention
-from vitaclip.explain.explanation import occlude_frames, stand_ins
+from vitaclip.explain.explanation import last_attention, occlude_frames, stand_ins
 from vitaclip.explain.picture import draw_explanation
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig

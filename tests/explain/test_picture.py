@@ -14,8 +14,7 @@ from matplotlib.patches import Rectangle
 from matplotlib.text import Text
 from PIL import Image
 
-from vitaclip.explain.attention import ClsAttention, label_and_color
-from vitaclip.explain.explanation import Candidate, Explanation, Neighbour, Occlusion
+from vitaclip.explain.explanation import Candidate, ClsAttention, Explanation, Neighbour, Occlusion, label_and_color
 from vitaclip.explain.picture import draw_explanation, overlay_heat
 from vitaclip.figures import to_png
 

@@ -92,12 +92,6 @@ def test_traces_are_those_of_the_last_blocks() -> None:
     torch.testing.assert_close(last.output, last.block(last.input, context=list(groups.values())))
 
 
-def test_more_blocks_than_there_are_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(TracePool, "reads", Reads(blocks=3))
-    with pytest.raises(ValueError, match="'traces' reads the last 3 blocks, this backbone has 2; let it read fewer"):
-        tiny_model(NAMES, pool="traces")
-
-
 def test_what_a_backbone_lacks_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TracePool, "requires", frozenset({"square patches", "depth maps"}))
     with pytest.raises(ValueError, match=r"'traces' needs a backbone with depth maps, which 'tiny' does not have"):

@@ -1,14 +1,11 @@
 """A run goes on as the same run, or is refused: its settings, its lists, and what older versions saved."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from small_world import NAMES, changed, lines_of, train_config, write_list
-from vitaclip.backbones.loading import load_backbone, save_backbone
 from vitaclip.settings import to_dict
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.optim import Schedule
@@ -102,16 +99,3 @@ def test_bad_videos_after_checkpoint_are_counted_again(listed: TrainConfig) -> N
     file.write_text("met after the checkpoint\n")
     assert Trainer(listed).bad_videos == {}
     assert not file.exists()
-
-
-def test_changed_backbone_is_refused_on_resume(world: Path, tmp_path: Path) -> None:
-    shutil.copytree(world / "backbone", tmp_path / "backbone")
-    config = train_config(world, tmp_path / "run", steps=2)
-    config = changed(config, model={"backbone": str(tmp_path / "backbone")})
-    Trainer(config).fit()
-    other = load_backbone(str(world / "backbone"))
-    with torch.no_grad():
-        next(other.clip.vision.parameters()).add_(0.02)
-    save_backbone(other.clip, other.tokenizer, tmp_path / "backbone")
-    with pytest.raises(ValueError, match=r"the backbone's fingerprint was '\w+', now '\w+'\. Resume it with its own"):
-        Trainer(config)

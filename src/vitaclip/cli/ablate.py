@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from vitaclip.ablate.ablation import RunResult, TestList, read_test_list, run_ablation
-from vitaclip.ablate.table import write_ablation
+from vitaclip.ablate.ablation import RunResult, TestList, read_test_list, run_ablation, write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal

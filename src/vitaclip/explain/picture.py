@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.explain.attention import label_and_color
-from vitaclip.explain.explanation import Explanation
+from vitaclip.explain.explanation import Explanation, label_and_color
 from vitaclip.figures import ACCENT, INK, RULE, SOFT, bars, drawing, fraction_axis, shorten, to_png
 
 if TYPE_CHECKING:
