@@ -56,7 +56,7 @@ def time_attention(
     inputs, grad = (tokens(queries), tokens(keys), tokens(keys)), torch.randn(batch, heads, queries, 64, dtype=dtype)
     query, key, value = inputs
     there = torch.no_grad()
-    ways = {
+    ways: dict[str, dict[str, Callable[[int], object]]] = {
         "there and back": {
             "fused": lambda _: torch.autograd.grad(F.scaled_dot_product_attention(*inputs), inputs, grad),
             "products": lambda _: torch.autograd.grad(attend_by_products(*inputs, causal=False), inputs, grad),

@@ -119,11 +119,11 @@ class Attention(nn.Module):
         width = x.shape[-1]
         weight, bias = in_autocast(self.qkv.weight), in_autocast(self.qkv.bias)
         if keep is None and not (context and torch.is_grad_enabled()):
-            query, *own = linear(x, weight, bias).chunk(3, dim=-1)
+            query, key, value = linear(x, weight, bias).chunk(3, dim=-1)
         else:  # queries of their own: beside copied keys and values, a view would keep all three for the way back
             query = linear(x[..., :keep, :], weight[:width], bias[:width])
-            own = linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
-        query, key, value = (self._split_heads(part) for part in (query, *own))
+            key, value = linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
+        query, key, value = map(self._split_heads, (query, key, value))
         query, key = rotate(query, rope), rotate(key, rope)
         others = [map(self._split_heads, pair) for pair in _project_groups(context, weight[width:], bias[width:])]
         keys, values = (
