@@ -7,7 +7,6 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -406,19 +405,18 @@ def test_training_saves_when_it_is_told_to_end(
     assert CheckpointStore(tmp_path / "checkpoints", 1).steps() == [int(asked[1])]
 
 
-def test_second_interrupt_ends_training(world: Path, tmp_path: Path) -> None:
+def test_second_interrupt_ends_training(world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """While the lists are read nothing looks for a wish to stop; here a pipe in place of a list keeps it waiting."""
     os.mkfifo(tmp_path / "list.csv")
-    command = [sys.executable, "-m", "vitaclip", *training(world, tmp_path / "run", tmp_path / "list.csv")]
-    with (
-        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as run,
-        (tmp_path / "list.csv").open("w"),  # goes on once the list is being read
-    ):
-        run.send_signal(signal.SIGINT)
-        assert run.stderr is not None
-        next(line for line in run.stderr if "Ctrl-C again stops at once" in line)
-        run.send_signal(signal.SIGINT)
-        assert run.wait(60) == 130
+    run = torchrun.fork(lambda: main(training(world, tmp_path / "run", tmp_path / "list.csv")))
+    with (tmp_path / "list.csv").open("w"):  # goes on once the list is being read
+        os.kill(run, signal.SIGINT)
+        until = time.monotonic() + 60
+        while "Ctrl-C again stops at once" not in capfd.readouterr().err:
+            assert time.monotonic() < until, "nothing was said"
+            time.sleep(0.01)
+        os.kill(run, signal.SIGINT)
+        assert torchrun.status_of(run) == 130
 
 
 def training(world: Path, out: Path, train: Path | None = None) -> list[str]:

@@ -1,8 +1,6 @@
 """Long videos: each frame is read once, windows are scored as clips are, and a stopped pass goes on."""
 
-import os
-import subprocess
-import sys
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +11,10 @@ import torch
 from av.video.frame import VideoFrame
 from torch import Tensor
 
+import killing
 from moments_case import SETTINGS, kept_scores
 from small_world import NAMES, Refusal
+from torchrun import fork, status_of
 from video_files import decode_all, write_video
 from vitaclip.cli import main
 from vitaclip.data.reading.container import VideoError
@@ -22,7 +22,7 @@ from vitaclip.data.reading.decode import Video, open_video
 from vitaclip.evaluation.scoring import ViewEncoder
 from vitaclip.moments import scan
 from vitaclip.moments.config import MomentsConfig
-from vitaclip.moments.scan import window_scores
+from vitaclip.moments.scan import KeptScores, window_scores
 from vitaclip.moments.windows import plan_windows
 from vitaclip.predictor import Predictor
 
@@ -80,21 +80,16 @@ def test_a_stopped_pass_goes_on(
     assert len(predictor.moments(film, other, scores_file=file).segments) < len(whole.segments)
 
 
+@pytest.mark.usefixtures("forked_workers")
 def test_a_killed_command_goes_on(film: Path, model_folder: Path, tmp_path: Path) -> None:
-    words = [
-        "moments",
-        str(film),
-        "--model",
-        str(model_folder),
-        "--out",
-        str(tmp_path / "out.csv"),
-        "--stride_s",
-        "0.04",
-    ]
-    code = "import sys, killing; from vitaclip.cli import main; from vitaclip.moments.scan import KeptScores;"
-    code += "killing.before_call(KeptScores, 'add', 2, lambda *_: killing.die()); main(sys.argv[1:])"
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    assert subprocess.run([sys.executable, "-c", code, *words], check=False, env=environment).returncode == -9
+    words = ["moments", str(film), "--model", str(model_folder), "--out", str(tmp_path / "out.csv")]
+    words += ["--stride_s", "0.04"]
+
+    def killed() -> int:
+        killing.before_call(KeptScores, "add", 2, lambda *_: killing.die())
+        return main(words)
+
+    assert status_of(fork(killed)) == -signal.SIGKILL
     assert [path.name for path in tmp_path.iterdir()] == [".out.csv.0.scores"]
     assert main(words) == 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
