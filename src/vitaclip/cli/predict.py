@@ -95,8 +95,9 @@ def _close(
     out: str, before: int, asked: int, labels: Counter[str], failures: Sequence[str], notes: Sequence[str]
 ) -> None:
     """The closing lines: how many videos, where, and what failed; also of a command that was stopped."""
-    for line in first_lines(failures) + first_lines(notes):
-        print_error(line)
+    for kind, lines in (("error", failures), ("warning", notes)):
+        for line in first_lines(lines):
+            print_error(line, kind)
     done = labels.total() + len(failures)
     there = f", after {before} that were there" if before else ""
     failed = f", {len(failures)} of them could not be read" if failures else ""

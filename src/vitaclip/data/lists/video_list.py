@@ -144,14 +144,11 @@ def find_videos_below(folder: str | Path) -> list[Path]:
         if real in seen:
             continue
         seen.add(real)
-        videos = [Path(place, name) for name in files if _is_video_name(name)]
+        shown = (name for name in files if not name.startswith("."))
+        videos = [Path(place, name) for name in shown if os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES]  # noqa: PTH122
         is_pictures = not videos and not folders and any(map(is_picture_name, files))
         found += [Path(place)] if is_pictures else videos
     return sorted(found)
-
-
-def _is_video_name(name: str) -> bool:
-    return os.path.splitext(name)[1].lower() in VIDEO_SUFFIXES and not name.startswith(".")  # noqa: PTH122
 
 
 def read_list(file: str | Path, root: str | Path | None = None, class_names: Sequence[str] | None = None) -> VideoList:

@@ -72,7 +72,7 @@ class _Videos:
     def _read(self, index: int, read: Callable[[VideoPath], ResultT]) -> ResultT | str:
         """What is read of a video, or what is wrong with it if broken videos are skipped."""
         sample = self.samples[index]
-        found = attempt(read, index, sample.path)
+        found = attempt(read, (index, sample.path))
         if not isinstance(found, VideoError):
             return found
         if self.on_error == "raise":
@@ -157,8 +157,9 @@ class EvalDataset(_Videos):
         return Sample(found.views, labels, index, note=found.note)
 
 
-def attempt(read: Callable[[VideoPath], ResultT], number: int, path: VideoPath) -> ResultT | VideoError:
+def attempt(read: Callable[[VideoPath], ResultT], numbered: tuple[int, VideoPath]) -> ResultT | VideoError:
     """What is read of a video, whose number tells it from the others, or why it cannot be read."""
+    number, path = numbered
     try:
         with as_video_error(path), reading(number, path):
             return read(path)
@@ -277,11 +278,7 @@ def stream_videos(
         ahead: videos that may be read and not yet asked for, at least; each worker has two in any case.
         time_limit_seconds: see `train_batches`.
     """
-    return _load(partial(_read_numbered, read), {}, enumerate(paths), workers, time_limit_seconds, ahead)
-
-
-def _read_numbered(read: Callable[[VideoPath], ResultT], numbered: tuple[int, VideoPath]) -> ResultT | VideoError:
-    return attempt(read, *numbered)
+    return _load(partial(attempt, read), {}, enumerate(paths), workers, time_limit_seconds, ahead)
 
 
 def _train_batch(dataset: TrainDataset, batch_size: int, places: range, step: int) -> TrainBatch:
