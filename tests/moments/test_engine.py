@@ -125,6 +125,23 @@ def test_a_video_that_fails_half_way_is_kept_and_marked(
     assert found.segments
 
 
+@pytest.mark.parametrize("kind", ["no times", "no duration", "another size", "bunched times"])
+def test_odd_files_are_searched_to_their_end(predictor: Predictor, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / {"no times": "film.h264", "another size": "film.ts"}.get(kind, "film.mkv")
+    times = [40 * n if n < 75 else 2960 + n for n in range(150)] if kind == "bunched times" else None
+    write_video(path, frames=75 if kind == "another size" else 150, gop=30, times=times)
+    content = path.read_bytes()
+    if kind == "no duration":
+        assert content.count(b"\x44\x89\x88") == 1
+        path.write_bytes(content.replace(b"\x44\x89\x88", b"\xec\x89\x88"))  # a void element of that length
+    if kind == "another size":
+        path.write_bytes(content + write_video(tmp_path / "b.ts", frames=75, width=32, gop=30).read_bytes())
+    found = predictor.moments(path, replace(SETTINGS, reject=False))
+    assert found.error == ""
+    assert found.duration_s == pytest.approx(3.13 if kind == "bunched times" else 6, abs=0.1)
+    assert max(each.end_s for each in found.segments) == pytest.approx(found.duration_s)
+
+
 def test_no_segment_crosses_a_planted_cut(predictor: Predictor, tmp_path: Path) -> None:
     rng, colours = np.random.default_rng(0), ((250, 0, 0), (0, 0, 250), (250, 250, 250), (0, 0, 0))
     pictures = [np.array(colours[n // 75], np.uint8) + rng.integers(0, 2, (48, 64, 1), np.uint8) for n in range(300)]

@@ -101,6 +101,52 @@ def test_retrieval_equals_brute_force(seed: int) -> None:
     assert 0 < result["R1@0.7"] <= result["R1@0.5"] < 1
 
 
+def precision_by_the_evaluators_loop(true: SegmentsOf, found: SegmentsOf, iou: float) -> float:
+    """AP of one class as the evaluators of ActivityNet, mmaction2 and QVHighlights go about it: a prediction tries the
+    true segments of its video by falling IoU (of equal ones the last of the list first), until one is free or the IoU
+    is too small; then precision is made to fall only, and summed where recall rises."""
+    ranked = sorted(((video, each) for video, some in found.items() for each in some), key=lambda it: -it[1].score)
+    taken, hits = set[tuple[str, int]](), list[bool]()
+    for video, each in ranked:
+        meeting = sorted(((overlap(each, other), n) for n, other in enumerate(true.get(video, ()))), reverse=True)
+        free = [(video, n) for value, n in meeting if value >= iou and (video, n) not in taken]
+        taken |= {*free[:1]}
+        hits.append(bool(free))
+    precisions = [sum(hits[: n + 1]) / (n + 1) for n in range(len(hits))]
+    recalls = [0.0] + [sum(hits[: n + 1]) / sum(map(len, true.values())) for n in range(len(hits))]
+    return sum((recalls[n + 1] - recalls[n]) * max(precisions[n:]) for n in range(len(hits)))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ties_and_duplicates_are_taken_as_by_the_evaluators(seed: int) -> None:
+    """Few places, lengths and scores, so that IoUs and scores are equal and segments come twice; labels that only the
+    truth has or only the predictions, videos without either."""
+    rng = np.random.default_rng(seed)
+
+    def draw(videos: str, labels: str, count: int) -> dict[str, list[Segment]]:
+        rows = [(int(rng.integers(6)) * 2, int(rng.integers(1, 4)) * 2, rng.integers(1, 5) / 4) for _ in range(count)]
+        made = [Segment(start, start + length, str(rng.choice([*labels])), score) for start, length, score in rows]
+        return {video: [each for each in made if rng.random() < 0.5] for video in videos}
+
+    truth, found = draw("uvw", "abc", 12), draw("vwxy", "bcd", 40)
+    found["v"] += found["v"][:5]
+    labels = {each.label for some in truth.values() for each in some}
+    result = evaluate_detection(truth, found, ACTIVITYNET_IOUS)
+    for iou in ACTIVITYNET_IOUS:
+        by_class = [precision_by_the_evaluators_loop(only(truth, name), only(found, name), iou) for name in labels]
+        assert result[f"mAP@{iou:g}"] == pytest.approx(np.mean(by_class), abs=1e-12)
+    queries = sorted({(video, each.label) for video, some in truth.items() for each in some})
+    first, precisions = [], []
+    for video, label in queries:
+        true = only(truth, label)[video]
+        ranked = sorted(only(found, label).get(video, []), key=lambda each: -each.score)[:10]
+        first.append(max((overlap(each, other) for each in ranked[:1] for other in true), default=0))
+        precisions.append(precision_by_the_evaluators_loop({"": true}, {"": ranked}, 0.5))
+    retrieved = evaluate_retrieval(truth, found)
+    assert retrieved["mAP@0.5"] == pytest.approx(np.mean(precisions), abs=1e-12)
+    assert retrieved["R1@0.5"] == pytest.approx(np.mean([best >= 0.5 for best in first]))
+
+
 def test_iou_equals_counting_of_steps() -> None:
     rng = np.random.default_rng(0)
     some, others = random_segments(rng, 1, "a", 8)["v0"], random_segments(rng, 1, "a", 9)["v0"]

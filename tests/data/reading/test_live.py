@@ -123,8 +123,10 @@ def test_dead_addresses_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live, "_SECONDS_OF_SILENCE", 0.5)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
-        for scheme in ("rtsp", "tcp"):
-            with pytest.raises(VideoError, match=rf"{scheme}://127\.0\.0\.1:{port}/x cannot be reached \(.+\): check"):
+        for scheme, told in (("rtsp", ".+"), ("tcp", ".+"), ("udp", "nothing came for 0.5 seconds")):
+            with pytest.raises(
+                VideoError, match=rf"{scheme}://127\.0\.0\.1:{port}/x cannot be reached \({told}\): check"
+            ):
                 open_video(LiveVideo(f"{scheme}://127.0.0.1:{port}/x")).__enter__()
     with pytest.raises(VideoError, match="cannot be reached") as caught:
         open_video(LiveVideo(f"rtsp://127.0.0.1:{port}/x")).__enter__()

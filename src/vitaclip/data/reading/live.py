@@ -83,6 +83,10 @@ class LiveVideo(GivenVideo):
         limits, options = (_SECONDS_OF_SILENCE, _SECONDS_OF_SILENCE), options | {"rtsp_transport": "tcp"}
         try:
             return av.open(place, "r", form, options=decoding, container_options=options, timeout=limits)
+        except av.error.ExitError as error:
+            raise OSError(None, f"nothing came for {_SECONDS_OF_SILENCE:g} seconds") from error
+        except av.error.ProtocolNotFoundError as error:
+            raise OSError(None, f"this build of PyAV lacks {place.partition(':')[0]}") from error
         except ValueError as error:  # a build of FFmpeg without this kind of camera
             raise OSError(None, f"this build of PyAV lacks {form}; give the camera's stream instead") from error
 
