@@ -22,14 +22,28 @@ def bump(*spans: tuple[int, int, float]) -> np.ndarray:
     return curve
 
 
+def windows_of(starts: np.ndarray, spans: tuple[int, ...], lengths: np.ndarray) -> Windows:
+    """Windows over 60 steps of a second, by their first steps and the numbers of their lengths."""
+    order = np.lexsort((lengths, starts + np.array(spans)[lengths]))
+    offsets = tuple(np.arange(span) for span in spans)
+    return Windows(np.arange(60), TIMES, 1.0, offsets, spans, starts[order], lengths[order])
+
+
 def found(
-    *curves: np.ndarray, changes: np.ndarray | None = None, cuts: tuple[int, ...] = (), **values: float
+    *curves: np.ndarray,
+    changes: np.ndarray | None = None,
+    cuts: tuple[int, ...] = (),
+    exclusive: bool = False,
+    **values: float,
 ) -> list[tuple[float, float, str, float]]:
-    """The segments of curves (60,) or (60, K), one of each length."""
-    stacked = np.stack([curve.reshape(60, -1) for curve in curves])
-    still = np.zeros(60) if changes is None else changes
-    settings = replace(SETTINGS, **values)  # type: ignore[arg-type]
-    segments = find_segments(stacked, TIMES, still, 60.0, ("run", "jump"), settings, cuts)
+    """The segments of curves (60,) or (60, K), one of each length: each step is a window."""
+    scores = np.stack([curve.reshape(60, -1) for curve in curves], axis=1).reshape(60 * len(curves), -1)
+    windows = windows_of(
+        np.repeat(np.arange(60), len(curves)), (1,) * len(curves), np.arange(len(scores)) % len(curves)
+    )
+    both = np.stack([np.zeros(60) if changes is None else changes, np.isin(np.arange(60), cuts)], axis=1)
+    settings = replace(SETTINGS, shots=0.5, **values)  # type: ignore[arg-type]
+    segments, _ = find_segments(windows, scores, both, 60.0, ("run", "jump"), settings, exclusive=exclusive)
     return [(each.start_s, each.end_s, each.label, round(each.score, 3)) for each in segments]
 
 
@@ -91,12 +105,52 @@ def test_ends_stay_in_their_shot() -> None:
         assert [each[0] for each in found(bump((10, 30, 0.9)), cuts=cuts, changes=changes, snap=0.9)] == starts
 
 
-def test_what_falls_from_a_cut_on_is_of_the_other_shot() -> None:
-    curve = bump((10, 20, 0.9))
-    curve[20:24] = [0.8, 0.7, 0.6, 0.5]
-    assert [each[:2] for each in found(curve, cuts=(20,))] == [(10.0, 20.0)]
-    curve[22] = 0.95  # a peak of its own
-    assert [round(each[0]) for each in found(curve, cuts=(20,))] == [10, 20]
+def test_the_nearest_clear_change_ends_a_segment() -> None:
+    changes = np.where(((TIMES > 8) & (TIMES < 24)) | ((TIMES > 34) & (TIMES < 50)), 2.0, 0.0)
+    assert [each[:2] for each in found(bump((10, 15, 0.9)), changes=changes, snap=3.0)] == [(8.0, 24.0)]
+    changes[30] = 9.0  # a cut is not a motion that stops
+    assert [each[:2] for each in found(bump((10, 15, 0.9)), changes=changes, cuts=(30,), snap=3.0)] == [(8.0, 24.0)]
+
+
+def test_windows_across_a_cut_do_not_count() -> None:
+    windows = windows_of(np.arange(57), (4,), np.zeros(57, int))
+    scores = np.where(np.arange(57) < 18, 0.2, 0.8)[:, None].astype(np.float32)
+    scores[17:20] = 1.0  # those that cross the cut before step 20
+    for smooth in (0.0, 1.0):
+        (curve,) = length_curves(windows, scores, replace(SETTINGS, smooth=smooth), (20, 22))
+        assert curve[:20, 0] == pytest.approx(0.2)
+        assert not curve[20:22].any()  # no window is as short as that
+        assert curve[22:, 0] == pytest.approx(0.8)
+
+
+def test_the_windows_most_like_a_segment_rate_it() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(0, 3, 80)
+    spans = np.array([3, 6, 12])
+    windows = windows_of(rng.integers(0, 48, 80), (3, 6, 12), lengths)
+    scores = rng.random((80, 1)).astype(np.float32)
+    both = np.stack([rng.random(60), np.zeros(60)], axis=1)
+    settings = replace(SETTINGS, still=0.5)
+    segments, curves = find_segments(windows, scores, both, 60.0, ("run",), settings)
+    assert curves.shape == (60, 1)
+    assert len(segments) > 2
+    for each in segments:
+        total = weights = 0.0
+        for start, length, score in zip(windows.starts, windows.lengths, scores[:, 0], strict=True):
+            end = start + spans[length]
+            shared = max(0.0, min(end, each.end_s) - max(start, each.start_s))
+            weight = (shared / (max(end, each.end_s) - min(start, each.start_s))) ** 4
+            total, weights = total + weight * score, weights + weight
+        inside = (each.start_s <= TIMES) & (each.end_s >= TIMES)
+        moving = np.append(both[1, 0], both[1:, 0])[inside] > 0.5
+        assert each.score == pytest.approx(total / weights * moving.mean(), rel=1e-5)
+
+
+def test_a_class_has_what_a_surer_one_leaves() -> None:
+    curves = np.stack([bump((20, 30, 0.6)), bump((10, 40, 0.9))], axis=1)
+    assert found(curves, exclusive=True) == [(10.0, 40.0, "jump", 0.9), (20.0, 30.0, "run", 0.06)]
+    curves = np.stack([bump((35, 45, 0.6)), bump((10, 40, 0.9))], axis=1)
+    assert found(curves, exclusive=True) == [(10.0, 40.0, "jump", 0.9), (35.0, 45.0, "run", 0.33)]
 
 
 def test_cuts_are_outliers_among_those_before() -> None:
@@ -117,5 +171,6 @@ def test_curves_run_straight_between_windows() -> None:
     np.testing.assert_allclose(curve[:, 0], np.interp(np.arange(12), [1.5, 5.5, 9.5], [0, 0.8, 0.4]), atol=1e-6)
     (smooth,) = length_curves(windows, scores, replace(SETTINGS, smooth=0.75))  # three windows
     np.testing.assert_allclose(smooth[[1, 5, 9], 0], [0.4, 0.4, 0.575], atol=1e-6)
-    assert find_segments(np.zeros((1, 0, 1)), np.empty(0), np.empty(0), 0.0, ("a",), SETTINGS) == ()
+    nothing, curves = find_segments(windows, scores[:0], np.empty((0, 2)), 0.0, ("a",), SETTINGS)
+    assert (nothing, curves.shape) == ((), (0, 1))
     assert Segment(0.0, 1.0, "a", 0.5).label == "a"

@@ -34,11 +34,16 @@ class MomentsConfig(Config):
     edge: Annotated[float, bounds(gt=0, lt=1)] = 0.5
     """A segment goes on while its score stays above this fraction of its highest."""
     snap: NonNegativeFloat = 0.5
-    """Fraction of its length by which an end of a segment may move to where the picture starts, or stops, to change
-    clearly. 0: ends stay where the scores put them."""
+    """By how many of its lengths an end of a segment may move to where the picture starts, or stops, to change clearly;
+    the further off, the clearer. 0: ends stay where the scores put them."""
     shots: NonNegativeFloat = 0.0
-    """Least cosine distance of what the image tower makes of two neighbouring chosen frames for a cut between them, if
-    it is an outlier beside those before too. No segment crosses a cut. 0: cuts are no borders."""
+    """Least change of the median of 8 x 8 parts of the picture from a chosen frame to the next, in grey levels, for a
+    cut between them, if it is an outlier beside those before too; the frames of a cross-fade are cuts. No segment, and
+    no window that counts, crosses a cut. 0: cuts are no borders."""
+    still: NonNegativeFloat = 0.0
+    """Change of the pixels from a chosen frame to the next, in grey levels, in the mean, above which a picture does not
+    stand still. The score of a segment is times the fraction of its frames that do not, because nothing happens in a
+    still picture. 0: something in a still picture may be what is looked for, as a query for a thing is."""
     merge_s: NonNegativeFloat = 0.0
     """Two segments of a class with a gap of at most so many seconds become one. 0: a quarter of the shortest window."""
     overlap: Probability = 0.3

@@ -14,7 +14,7 @@ from vitaclip.evaluation.feature_cache import file_state
 from vitaclip.evaluation.scoring import ViewEncoder
 from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.scan import FrameRing, KeptScores, scan, window_scores
-from vitaclip.moments.segments import find_cuts, find_segments, length_curves
+from vitaclip.moments.segments import find_segments
 from vitaclip.moments.table import Moments
 from vitaclip.moments.windows import plan_windows
 
@@ -52,10 +52,10 @@ def find_moments(
         with as_video_error(path):
             duration, fps = float(source.times[-1]) + 1 / source.fps, source.fps
         windows = plan_windows(source, config, views.sampling.num_frames)
-        of = {"file": file_state(path), "windows": windows.digest, "compares": config.shots > 0} | dict(about or {})
+        of = {"file": file_state(path), "windows": windows.digest} | dict(about or {})
         kept = KeptScores(scores_file, of, len(names))
         score = partial(window_scores, deciders)
-        ring = FrameRing(encoder, score, windows.offsets, views.size, batch_size, config.shots > 0)
+        ring = FrameRing(encoder, score, windows.offsets, views.size, batch_size)
         error = scan(source, windows, views, ring, kept, on_progress)
         if not error and source.stated_seconds > _EARLY[0] * duration + _EARLY[1]:
             error = f"{path} states {source.stated_seconds:.1f} seconds and ends at {duration:.1f}: copy it again"
@@ -63,7 +63,6 @@ def find_moments(
     if seen < len(windows.times):  # the video failed half-way
         duration = min(duration, seen * windows.step_s)
     scores, changes = kept.joined()
-    curves, times = length_curves(windows, scores, config)[:, :seen], windows.times[:seen]
-    cuts = find_cuts(changes[:, 1], config.shots)
-    segments = find_segments(curves, times, changes[:, 0], duration, names, config, cuts)
-    return Moments(path, duration, fps, names, segments, times, curves.max(axis=0, initial=0), error)
+    exclusive = len(deciders) == 1
+    segments, curves = find_segments(windows, scores, changes, duration, names, config, exclusive=exclusive)
+    return Moments(path, duration, fps, names, segments, windows.times[:seen], curves, error)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vitaclip.data.loading.clips import EvalViews
@@ -21,10 +22,11 @@ from vitaclip.data.transforms import spatial_views
 from vitaclip.evaluation.decision import Decider
 from vitaclip.evaluation.scoring import ViewEncoder, fuse_views
 from vitaclip.moments.windows import Windows
-from vitaclip.parts.contract import l2_normalize
 
 _BLOCK = 64
 """Steps that are read before the windows which they complete are scored."""
+_PARTS = 8
+"""Of each side of the picture."""
 Progress = Callable[[int, int], None]
 """Called with the steps done so far, and with all."""
 
@@ -101,7 +103,6 @@ class FrameRing:
         offsets: Sequence[np.ndarray],
         size: int,
         batch_size: int,
-        compares: bool,
     ) -> None:
         """Hold nothing yet.
 
@@ -111,37 +112,28 @@ class FrameRing:
             offsets: of each length, the (T,) steps of a window whose frames it takes, counted from its first.
             size: S, side of the central square of a frame that the model sees.
             batch_size: windows that go through the model together.
-            compares: whether features of neighbouring frames are compared.
         """
         self._encoder, self._score, self._offsets, self._batch_size = encoder, score, offsets, batch_size
-        self._alone, self._size, self._compares = encoder.model.sees_frames_alone, size, compares
-        self._held, self._first, self._last = torch.empty(0), 0, dict[str, Tensor]()
+        self._alone, self._size = encoder.model.sees_frames_alone, size
+        self.start(0)
 
     def start(self, step: int) -> None:
         """Hold nothing, and take the next frame for that of this step."""
-        self._held, self._first, self._last = torch.empty(0), step, {}
+        self._held, self._first, self._last = torch.empty(0), step, torch.empty(0, dtype=torch.uint8)
 
     def add(self, frames: Sequence[Tensor]) -> np.ndarray:
-        """Take in the next n frames, uint8 (3, H, W), resized. Gives (n, 2), of each the change from the frame before:
-        the mean over its pixels in grey levels, and the cosine distance of what the tower makes of either frame alone,
-        if these are compared. A first frame has none."""
+        """Take in the next n frames, uint8 (3, H, W), resized. Gives (n, 2), of each the change from the frame before
+        in grey levels: the mean over its pixels, and the median over 8 x 8 parts of the picture of that of their mean,
+        which is small where something moves and large where all of the picture is another, as at a cut. A first frame
+        has none."""
         pixels = torch.stack([spatial_views(frame[None], self._size, 1)[0, 0] for frame in frames])
-        seen = self._encoder.tower_features(pixels[:, None, None])[:, 0, 0] if self._alone or self._compares else pixels
-        items = seen if self._alone else pixels
+        items = self._encoder.tower_features(pixels[:, None, None])[:, 0, 0] if self._alone else pixels
         self._held = torch.cat([self._held.to(items), items]) if len(self._held) else items
-        changes = np.zeros((len(pixels), 2), np.float32)
-        steps = self._with_last("pixels", pixels).short().diff(dim=0)
-        changes[:, 0] = steps.abs().float().mean(dim=(1, 2, 3)).numpy()
-        if self._compares:
-            features = self._with_last("features", l2_normalize(seen.flatten(1).float()))
-            changes[:, 1] = (1 - (features[1:] * features[:-1]).sum(dim=1)).cpu().numpy()
-        return changes
-
-    def _with_last(self, kind: str, values: Tensor) -> Tensor:
-        """Values (n, ...) behind the one before them, or, of the first, itself."""
-        joined = torch.cat([self._last.get(kind, values[:1]), values])
-        self._last[kind] = values[-1:]
-        return joined
+        joined = torch.cat([self._last if len(self._last) else pixels[:1], pixels])
+        self._last = pixels[-1:]
+        each = joined.short().diff(dim=0).abs().float().mean(dim=(1, 2, 3))
+        parts = F.adaptive_avg_pool2d(joined.float(), _PARTS).diff(dim=0).abs().flatten(1)
+        return torch.stack([each, parts.median(dim=1).values], dim=1).numpy()
 
     def scores(self, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Batches of windows of one length: which of the given ones, and their scores (n, K). Windows are given by

@@ -6,7 +6,7 @@ Axes: N steps of the grid, W windows, L lengths, K classes.
 import itertools
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from dataclasses import replace
 
 import numpy as np
 
@@ -19,33 +19,39 @@ _STILL = 0.02
 CUTS_AMONG, _OUTLIER = 64, 6.0
 _CLEAR = 0.5
 """The change of a clear border grows by a factor of e to the power of this."""
+_LIKENESS = 4
+"""Power of the IoU with which a window counts for a segment: the most alike decides, and of several the mean."""
 
 
-def length_curves(windows: Windows, scores: np.ndarray, config: MomentsConfig) -> np.ndarray:
-    """(L, N, K) float32: how likely each class is around each step, by windows of each length: the score of a window
-    counts for its centre, and between two centres scores run straight. Scores (W or fewer, K) of a pass that ended
-    early count up to its last window."""
+def length_curves(
+    windows: Windows, scores: np.ndarray, config: MomentsConfig, cuts: Sequence[int] | np.ndarray = ()
+) -> np.ndarray:
+    """(L, N, K) float32: how likely each class is around each step, by windows of each length: the score of a window,
+    averaged with its neighbours', counts for its centre, and between two centres scores run straight. A window that
+    crosses a cut, which is given by the step behind it, shows two things and does not count; where no window of a
+    length does, its curve is 0. Scores (W or fewer, K) of a pass that ended early count up to its last window."""
     steps, found = np.arange(len(windows.numbers)), []
+    shots, width = np.searchsorted(cuts, steps, side="right"), round(config.smooth / config.hop)
     for length, span in enumerate(windows.spans):
         rows = np.flatnonzero(windows.lengths[: len(scores)] == length)
-        curve = np.zeros((len(steps), scores.shape[1]), np.float32)
-        if len(rows):
-            centres, values = windows.starts[rows] + (span - 1) / 2, _smooth(scores[rows], config)
-            for k in np.flatnonzero(values.max(axis=0) > 0):
-                curve[:, k] = np.interp(steps, centres, values[:, k])
-        found.append(curve)
+        rows = rows[shots[windows.starts[rows]] == shots[windows.starts[rows] + span - 1]]
+        if not len(rows):
+            found.append(np.zeros((len(steps), scores.shape[1]), np.float32))
+            continue
+        shot = shots[windows.starts[rows]]
+        centres, values = windows.starts[rows] + (span - 1) / 2, scores[rows]
+        if width > 1:
+            sums, places = np.cumsum(np.pad(values, ((1, 0), (0, 0))), axis=0, dtype=np.float64), np.arange(len(rows))
+            low = np.maximum(places - (width - 1) // 2, np.searchsorted(shot, shot))
+            high = np.minimum(places + width // 2 + 1, np.searchsorted(shot, shot, side="right"))
+            values = ((sums[high] - sums[low]) / (high - low)[:, None]).astype(np.float32)
+        first, stop = np.searchsorted(shot, shots), np.searchsorted(shot, shots, side="right")
+        behind = np.searchsorted(centres, steps)
+        left, right = (np.clip(at, first, stop - 1).clip(0, len(rows) - 1) for at in (behind - 1, behind))
+        along = ((steps - centres[left]) / np.maximum(centres[right] - centres[left], 1e-9)).clip(0, 1)[:, None]
+        curve = values[left] * (1 - along) + values[right] * along
+        found.append(np.where((first < stop)[:, None], curve, 0).astype(np.float32))
     return np.stack(found)
-
-
-def _smooth(values: np.ndarray, config: MomentsConfig) -> np.ndarray:
-    """The mean over neighbouring windows (n, K); at both ends over fewer."""
-    width = round(config.smooth / config.hop)
-    if width < 2:
-        return values
-    sums = np.cumsum(np.pad(values, ((1, 0), (0, 0))), axis=0, dtype=np.float64)
-    low = np.maximum(np.arange(len(values)) - (width - 1) // 2, 0)
-    high = np.minimum(np.arange(len(values)) + width // 2 + 1, len(values))
-    return ((sums[high] - sums[low]) / (high - low)[:, None]).astype(np.float32)
 
 
 def find_cuts(distances: np.ndarray, least: float) -> np.ndarray:
@@ -67,111 +73,132 @@ def find_cuts(distances: np.ndarray, least: float) -> np.ndarray:
 
 
 def find_segments(
-    curves: np.ndarray,
-    times: np.ndarray,
+    windows: Windows,
+    scores: np.ndarray,
     changes: np.ndarray,
     duration_s: float,
     names: tuple[str, ...],
     config: MomentsConfig,
-    cuts: Sequence[int] | np.ndarray = (),
-) -> tuple[Segment, ...]:
-    """Segments of all classes.
+    *,
+    exclusive: bool = True,
+) -> tuple[tuple[Segment, ...], np.ndarray]:
+    """Segments of all classes, and the curves (N, K) behind them: of each class the highest of its windows' lengths.
 
     Around each place where a class is most likely by one length of windows, a segment reaches to where its curve falls
     below the fraction `edge` of that; between two steps the curve runs straight, so that times are finer than steps.
-    Its ends then move to where the picture starts and stops to change. Its score is the mean in it of the curves of all
-    lengths: what only one of them sees is doubtful. Of segments that overlap, that with the most evidence stays: score
-    times the root of the duration, as of a sum of as many independent scores over its deviation.
+    Its ends then move to where the picture starts and stops to change. Of segments of a class that overlap, that with
+    the most evidence stays: the mean in it of the curves of all lengths, because what only one of them sees is
+    doubtful, times the root of the duration, as of a sum of as many independent scores over its deviation. Its score is
+    then that of the windows that are most like it: the mean over all, weighted by the fourth power of their IoU with
+    it. Of classes that exclude each other, one can only have what those with more evidence leave of the time that they
+    share: its score is times 1 - their score, for that part of it.
 
     Args:
-        curves: (L, N, K), see `length_curves`.
-        times: (N,) seconds of the steps.
-        changes: (N,) how much the picture changes from the step before.
-        duration_s: where the video ends.
+        windows: of N steps.
+        scores: (W or fewer, K) of the windows.
+        changes: (N or fewer, 2) how the picture changes from step to step, see `FrameRing.add`; of a pass that ended
+            early.
+        duration_s: where the video, or what was seen of it, ends.
         names: the K classes.
         config: how.
-        cuts: ascending numbers of steps before which the picture is cut; no segment crosses one, and where a curve only
-            falls from a cut on, the peak is beyond it.
+        exclusive: the scores of a window are probabilities of classes of which one at most happens.
     """
-    gap, found = config.merge_s or min(config.lengths_s) / 4, list[Segment]()
-    borders = _Borders(times, changes, duration_s, config.snap)
-    shots = [Shot(*steps, *borders.times(*steps)) for steps in itertools.pairwise([0, *map(int, cuts), len(times)])]
+    times, cuts = windows.times[: len(changes)], find_cuts(changes[:, 1], config.shots)
+    curves = length_curves(windows, scores, config, cuts)[:, : len(times)]
+    timeline, found = _Timeline(windows, changes[:, 0], duration_s, cuts, config), list[Segment]()
     for k in np.flatnonzero(curves.max(axis=(0, 1), initial=0) >= config.threshold):
-        rated = list[Span]()
-        for shot in shots:
-            spans = [span for curve in curves for span in _merge([*_runs(curve[:, k], times, shot, config)], gap)]
-            for start, end in (borders.snap(start, end, shot) for start, end, _ in spans):
-                inside = (times >= start) & (times <= end)
-                inside[np.abs(times - (start + end) / 2).argmin()] = True
-                rated.append((start, end, float(curves[:, inside, k].mean())))
-        found += [Segment(start, end, names[k], score) for start, end, score in _suppress(rated, config.overlap)]
-    return tuple(sorted(found, key=lambda each: (each.start_s, each.label)))
-
-
-class Shot(NamedTuple):
-    """A stretch without a cut."""
-
-    first: int
-    """Its first step."""
-    stop: int
-    """The step behind its last one."""
-    start_s: float
-    end_s: float
+        for shot in itertools.pairwise([0, *map(int, cuts), len(times)]):
+            spans = [timeline.snap(*span, shot) for curve in curves for span in timeline.runs(curve[:, k], shot)]
+            rated = [(*span, float(curves[:, timeline.steps(*span), k].mean())) for span in spans]
+            for start, end, _ in _suppress(rated, config.overlap):
+                found.append(Segment(start, end, names[k], timeline.rate(start, end, shot, scores[:, k])))
+    found = _share(found) if exclusive else found
+    found = sorted((each for each in found if each.score > 0), key=lambda each: (each.start_s, each.label))
+    return tuple(found), curves.max(axis=0, initial=0)
 
 
 Span = tuple[float, float, float]
 """Start, end, score."""
+Shot = tuple[int, int]
+"""The first step of a stretch without a cut, and the step behind its last one."""
 
 
-class _Borders:
-    """Where the picture starts and stops to change."""
+class _Timeline:
+    """Where the picture starts and stops to change, and what that makes of scores."""
 
-    def __init__(self, times: np.ndarray, changes: np.ndarray, duration_s: float, reach: float) -> None:
+    def __init__(
+        self, windows: Windows, changes: np.ndarray, duration_s: float, cuts: np.ndarray, config: MomentsConfig
+    ) -> None:
+        times = windows.times[: len(changes)]
+        self._times, self._config, self._starts, self._ends = times, config, windows.starts, windows.ends
+        self._longest = max(windows.spans)
         self._edges = np.concatenate([[0.0], (times[1:] + times[:-1]) / 2, [duration_s]])
-        known = np.append(changes[1:2], changes[1:])  # nothing is known of what was before the first step
-        self._sums = np.append(0.0, np.cumsum(np.log(known + _STILL)))
-        self._reach = reach
+        kept = np.setdiff1d(np.arange(1, len(times)), cuts)  # nothing is known of what was before the first step
+        behind = np.searchsorted(kept, np.arange(len(times))).clip(0, max(0, len(kept) - 1))
+        self._changes = changes[kept[behind]] if len(kept) else changes  # a cut is no motion: that of the step behind
+        self._sums = np.append(0.0, np.cumsum(np.log(self._changes + _STILL)))
 
-    def times(self, first: int, stop: int) -> tuple[float, float]:
-        """Where a step begins, and another, in seconds."""
-        return float(self._edges[first]), float(self._edges[stop])
+    def runs(self, curve: np.ndarray, shot: Shot) -> list[tuple[float, float]]:
+        """Start and end of what a curve (N,) shows in a shot; those with a small gap between them are one."""
+        gap, merged = self._config.merge_s or min(self._config.lengths_s) / 4, list[tuple[float, float]]()
+        for start, end in sorted(self._peaks(curve, *shot)):
+            if merged and start - merged[-1][1] <= gap:
+                merged[-1] = merged[-1][0], max(end, merged[-1][1])
+            else:
+                merged.append((start, end))
+        return merged
+
+    def _peaks(self, curve: np.ndarray, first: int, stop: int) -> Iterator[tuple[float, float]]:
+        """The stretches around the peaks of a curve, the highest first; none reaches into one before."""
+        times, part = self._times[first:stop], curve[first:stop]
+        free, least = np.ones(len(part), bool), self._config.threshold
+        while (peak := int(np.where(free, part, -1).argmax())) >= 0 and free[peak] and part[peak] >= least:
+            level = self._config.edge * float(part[peak])
+            inside = free & (part >= level)
+            low = peak - int(np.argmin(inside[peak::-1])) if not inside[: peak + 1].all() else -1
+            high = peak + int(np.argmin(inside[peak:])) if not inside[peak:].all() else len(part)
+            start = float(self._edges[first]) if low < 0 else _crossing(part, times, low, low + 1, level)
+            end = float(self._edges[stop]) if high == len(part) else _crossing(part, times, high - 1, high, level)
+            free[low + 1 : high] = False
+            yield start, end
 
     def snap(self, start: float, end: float, shot: Shot) -> tuple[float, float]:
-        """Both ends, moved by at most the fraction `reach` of the length, within a shot."""
-        moved = self._move(start, end - start, 1), self._move(end, end - start, -1)
-        start, end = moved if moved[0] < moved[1] else (start, end)
-        return max(start, shot.start_s), min(end, shot.end_s)
+        """Both ends, moved within a shot by at most `snap` times the length."""
+        moved = self._move(start, end - start, 1, shot), self._move(end, end - start, -1, shot)
+        return moved if moved[0] < moved[1] else (start, end)
 
-    def _move(self, at: float, length: float, sign: int) -> float:
+    def _move(self, at: float, length: float, sign: int, shot: Shot) -> float:
         """The place near `at` with the largest rise (or fall, by `sign`) of the mean logarithm of the change from the
-        steps before to those behind it, if that is a clear one; on the way to a larger one further off, the nearest to
-        that."""
-        low, high = np.searchsorted(self._edges, (at - self._reach * length, at + self._reach * length))
+        steps before to those behind it, if that is a clear one. A rise counts less by its distance, half of it a length
+        away, so that the nearest of several clear ones is taken and one far off must be very clear."""
+        reach = self._config.snap * length
+        low, high = np.searchsorted(self._edges[shot[0] : shot[1] + 1], (at - reach, at + reach)) + shot[0]
         count = max(2, round(len(self._edges) * length / self._edges[-1] / 4))
         places = np.arange(max(low, count), min(high, len(self._sums) - count))
         if not len(places):
             return at
         before, here, behind = (self._sums[places + shift] for shift in (-count, 0, count))
-        rise = sign * (behind - 2 * here + before) / count
+        rise = sign * (behind - 2 * here + before) / count / (1 + np.abs(self._edges[places] - at) / length)
         return float(self._edges[places[rise.argmax()]]) if rise.max() > _CLEAR else at
 
+    def steps(self, start: float, end: float) -> slice:
+        """The steps in a stretch, or the one behind its start."""
+        first = min(int(np.searchsorted(self._times, start)), len(self._times) - 1)
+        return slice(first, max(first + 1, int(np.searchsorted(self._times, end, side="right"))))
 
-def _runs(curve: np.ndarray, times: np.ndarray, shot: Shot, config: MomentsConfig) -> Iterator[Span]:
-    """The spans of one curve (N,) in a shot, the highest first; none reaches into one before."""
-    times, part = times[shot.first : shot.stop], curve[shot.first : shot.stop]
-    free, before, behind = np.ones(len(part), bool), curve[: shot.first][-1:], curve[shot.stop :][:1]
-    while (peak := int(np.where(free, part, -1).argmax())) >= 0 and free[peak] and part[peak] >= config.threshold:
-        level = config.edge * float(part[peak])
-        inside = free & (part >= level)
-        low = peak - int(np.argmin(inside[peak::-1])) if not inside[: peak + 1].all() else -1
-        high = peak + int(np.argmin(inside[peak:])) if not inside[peak:].all() else len(part)
-        start = shot.start_s if low < 0 else _crossing(part, times, low, low + 1, level)
-        end = shot.end_s if high == len(part) else _crossing(part, times, high - 1, high, level)
-        free[low + 1 : high] = False
-        from_before = peak == 0 and (before > part[peak]).any()
-        from_behind = peak == len(part) - 1 and (behind > part[peak]).any()
-        if not from_before and not from_behind:
-            yield start, end, float(part[peak])
+    def rate(self, start: float, end: float, shot: Shot, scores: np.ndarray) -> float:
+        """The score of a stretch of a shot, by those (W or fewer,) of the windows of one class."""
+        inside = self.steps(start, end)
+        ends = self._ends[: len(scores)]  # ascending
+        low, high = np.searchsorted(
+            ends, (max(shot[0], inside.start), min(shot[1], inside.stop + self._longest)), side="right"
+        )
+        near = low + np.flatnonzero(self._starts[low:high] >= shot[0])
+        starts, ends = self._edges[self._starts[near]], self._edges[ends[near]]
+        shared = (np.minimum(ends, end) - np.maximum(starts, start)).clip(0)
+        likeness = (shared / (ends - starts + end - start - shared)) ** _LIKENESS
+        moving = (self._changes[inside] > self._config.still).mean() if self._config.still else 1.0
+        return float(moving * (likeness @ scores[near]) / max(likeness.sum(), 1e-9))
 
 
 def _crossing(curve: np.ndarray, times: np.ndarray, left: int, right: int, level: float) -> float:
@@ -179,17 +206,6 @@ def _crossing(curve: np.ndarray, times: np.ndarray, left: int, right: int, level
     rise = float(curve[right] - curve[left])
     share = (level - float(curve[left])) / rise if rise else 0.5
     return float(times[left] + min(max(share, 0.0), 1.0) * (times[right] - times[left]))
-
-
-def _merge(spans: list[Span], gap: float) -> list[Span]:
-    """Spans of one class and length, those with less than a gap between them as one."""
-    merged = list[Span]()
-    for start, end, score in sorted(spans):
-        if merged and start - merged[-1][1] <= gap:
-            before = merged.pop()
-            start, end, score = before[0], max(end, before[1]), max(score, before[2])
-        merged.append((start, end, score))
-    return merged
 
 
 def _suppress(spans: list[Span], overlap: float) -> list[Span]:
@@ -203,3 +219,15 @@ def _suppress(spans: list[Span], overlap: float) -> list[Span]:
         if all(share <= overlap for share in shared):
             kept.append((start, end, score))
     return kept
+
+
+def _share(found: list[Segment]) -> list[Segment]:
+    """The segments of classes that exclude each other, with less score where others have more evidence."""
+    found = sorted(found, key=lambda each: (-each.score * math.sqrt(each.end_s - each.start_s), each.start_s))
+    starts, ends, scores = np.array([(each.start_s, each.end_s, each.score) for each in found]).reshape(-1, 3).T.copy()
+    labels = np.array([each.label for each in found])
+    for n in range(1, len(found)):
+        shared = (np.minimum(ends[:n], ends[n]) - np.maximum(starts[:n], starts[n])).clip(0)
+        others = scores[:n] * (labels[:n] != labels[n])
+        scores[n] *= np.prod(1 - others * shared / max(1e-9, ends[n] - starts[n]))
+    return [replace(each, score=float(score)) for each, score in zip(found, scores, strict=True)]
