@@ -54,7 +54,7 @@ def write_slowly(content: bytes, path: Path) -> Thread:
     return thread
 
 
-CUT = 0.03
+CUT = 5.0
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
 
 

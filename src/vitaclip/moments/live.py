@@ -231,7 +231,7 @@ def live_moments(
                 spans, offsets = window_steps(config, step_s, num_frames)
                 hops = [max(1, round(span * config.hop)) for span in spans]
                 score = partial(window_scores, deciders)
-                ring = FrameRing(encoder, score, offsets, views.size, batch_size, config.shots > 0)
+                ring = FrameRing(encoder, score, offsets, views.size, batch_size)
                 segments = Hysteresis(names, spans, step_s, config)
             if first.connection != connection or first.number - done > spans[-1]:
                 yield from segments.end(done * step_s)
