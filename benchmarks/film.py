@@ -225,10 +225,8 @@ def main() -> None:
                 rows.setdefault(name, {})[seed] = {key: f"{value:.4g}" for key, value in row.items()}
                 print(seed, name, rows[name][seed], flush=True)
     count = {group: sum(map(len, each.values())) for group, each in truth.items()}
-    print(
-        f"\n{len(options.seeds)} films of {options.minutes:g} minutes (synthetic), noise {options.noise:g}, {count} true"
-    )
-    print(f"segments; {machine()}\n")
+    print(f"\n{len(options.seeds)} films of {options.minutes:g} minutes (synthetic), noise {options.noise:g}")
+    print(f"true segments: {count}; {machine()}\n")
     print("| | R1@0.5 | mAP 0.5:0.95 | mAP@0.5 | false alarms an hour at 95 % recall | at 90 % |\n|---|" + 5 * "---:|")
     for name, each in found.items():
         group = name.split("; ")[1].removesuffix(" classes")

@@ -29,7 +29,7 @@ from vitaclip.predictor import Predictor
 
 @pytest.fixture(autouse=True)
 def short_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scan, "_BLOCK", 16)
+    monkeypatch.setattr(scan, "_BLOCK", 6)
 
 
 def test_windows_are_scored_as_clips_are(

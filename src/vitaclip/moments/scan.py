@@ -123,16 +123,16 @@ class FrameRing:
 
     def add(self, frames: Sequence[Tensor]) -> np.ndarray:
         """Take in the next n frames, uint8 (3, H, W), resized. Gives (n, 2), of each the change from the frame before
-        in grey levels: the mean over its pixels, and the median over 8 x 8 parts of the picture of that of their mean,
-        which is small where something moves and large where all of the picture is another, as at a cut. A first frame
-        has none."""
+        in grey levels: the mean over its pixels, and of 8 x 8 parts of the picture the median of how much their mean
+        colours change, which is small where something moves and large where all of the picture is another, as at a cut.
+        A first frame has none."""
         pixels = torch.stack([spatial_views(frame[None], self._size, 1)[0, 0] for frame in frames])
         items = self._encoder.tower_features(pixels[:, None, None])[:, 0, 0] if self._alone else pixels
         self._held = torch.cat([self._held.to(items), items]) if len(self._held) else items
         joined = torch.cat([self._last if len(self._last) else pixels[:1], pixels])
         self._last = pixels[-1:]
         each = joined.short().diff(dim=0).abs().float().mean(dim=(1, 2, 3))
-        parts = F.adaptive_avg_pool2d(joined.float(), _PARTS).diff(dim=0).abs().flatten(1)
+        parts = F.adaptive_avg_pool2d(joined.float(), _PARTS).diff(dim=0).abs().mean(dim=1).flatten(1)
         return torch.stack([each, parts.median(dim=1).values], dim=1).numpy()
 
     def scores(self, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -184,7 +184,7 @@ def scan(
             break
         changes = ring.add(block)[max(0, kept.num_steps - step) :]
         step += len(block)
-        due = int(np.searchsorted(windows.ends, step, side="right"))
+        due = max(done, int(np.searchsorted(windows.ends, step, side="right")))  # of what is seen again none is new
         new = np.empty((due - done, kept.width), np.float32)
         for some, scores in ring.scores(windows.starts[done:due], windows.lengths[done:due]):
             new[some] = scores
