@@ -72,7 +72,7 @@ def test_a_stopped_pass_goes_on(
     before, steps = len(file.read_bytes()), list[int]()
     again = predictor.moments(film, SETTINGS, scores_file=file, on_progress=lambda done, _: steps.append(done))
     assert 0 < before < len(file.read_bytes())
-    assert steps[0] > 40
+    assert steps[0] > 30
     np.testing.assert_allclose(kept_scores(file), kept_scores(tmp_path / "whole"), rtol=1e-5)
     np.testing.assert_allclose(again.curves, whole.curves, rtol=1e-5)
     other = replace(SETTINGS, threshold=0.9)
