@@ -63,8 +63,11 @@ def test_classes_are_encoded_once(predictor: Predictor, world: Path, monkeypatch
 @pytest.mark.parametrize("given", [np.array(["stand", "run"]), (name for name in ("stand", "run"))])
 def test_set_classes_takes_what_has_an_order(predictor: Predictor, given: Iterable[str]) -> None:
     assert repr(predictor.set_classes(given).names) == "('stand', 'run')"
+    assert predictor.set_classes({"run": 1, "stand": 2}.keys()).names == ("run", "stand")
     with pytest.raises(ValueError, match=r"set_classes: a set has no order; give a list"):
         predictor.set_classes({"stand", "run"})
+    with pytest.raises(ValueError, match=r"set_classes: None is no list"):
+        predictor.set_classes(None)  # type: ignore[arg-type]
 
 
 def test_set_classes_refuses_repeated_and_missing_names(predictor: Predictor) -> None:

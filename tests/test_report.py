@@ -24,8 +24,14 @@ from vitaclip.evaluation.decision import DecisionResult
 from vitaclip.evaluation.evaluation import Evaluated
 from vitaclip.evaluation.metrics import Scores, summarize
 from vitaclip.evaluation.protocol_run import EvalPart, PartResult
-from vitaclip.report import write_report
-from vitaclip.report.html import MAX_CLIPS, MAX_NAMED_CLASSES, confusion_chart, misnamed_clips, summarize_classes
+from vitaclip.report.html import (
+    MAX_CLIPS,
+    MAX_NAMED_CLASSES,
+    confusion_chart,
+    misnamed_clips,
+    summarize_classes,
+    write_report,
+)
 
 
 class Page(HTMLParser):

@@ -77,11 +77,12 @@ def write_text(path: str | Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def check_place(file: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+def check_place(file: str | Path, inputs: Iterable[str | Path] = (), *, new: bool = False) -> None:
     """Make sure, before the long work, that its results can be written to a file that is none of its inputs.
 
     Raises:
-        ValueError: the file is a folder, lies below a file, or is one of the inputs.
+        ValueError: the file is a folder, lies below a file, is one of the inputs, or has to be `new` and holds
+            something, which may be all that is left of it.
         OSError: the system refuses.
     """
     file = Path(file)
@@ -91,6 +92,8 @@ def check_place(file: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     if not above.is_dir():
         raise ValueError(f"{above}: is a file; name a folder")
     check_no_input(file, inputs)
+    if new and file.exists() and file.stat().st_size:
+        raise ValueError(f"{file}: is there already and would be written over; name another place, or remove it")
     file.parent.mkdir(parents=True, exist_ok=True)
     with with_filename(file, instead_of=(temporary := _temporary(file))):
         temporary.touch()
@@ -107,12 +110,6 @@ def room(path: str | Path, needed: int = 0) -> str:
     """How much room there is for a file that the system refused, and how much it needs, where that is known."""
     free = shutil.disk_usage(next(folder for folder in Path(path).absolute().parents if folder.exists())).free
     return f" ({free / 1e6:,.1f} MB are free" + f", {needed / 1e6:,.1f} MB needed" * bool(needed) + ")"
-
-
-def check_new(file: Path) -> None:
-    """Raise ValueError if there is something in a file that is to be written and may be all that is left of it."""
-    if file.exists() and file.stat().st_size:
-        raise ValueError(f"{file}: is there already and would be written over; name another place, or remove it")
 
 
 def check_own(file: Path, *signs: str) -> None:

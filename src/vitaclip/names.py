@@ -3,7 +3,7 @@
 import html
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Sequence
 
 import ftfy
 
@@ -45,6 +45,20 @@ def refuse_text(values: object, where: str) -> None:
         raise ValueError(f"{where}: {quoted(values)} is one text; give a list, [{', '.join(map(quoted, parts))}]")
 
 
+def in_order(values: Iterable[str], where: str) -> tuple[str, ...]:
+    """Texts in the order of a list, an array or a generator.
+
+    Raises:
+        ValueError: for one text, a set, whose order is none, or no list at all.
+    """
+    refuse_text(values, where)
+    if isinstance(values, set | frozenset):
+        raise ValueError(f"{where}: a set has no order; give a list, as in sorted(names)")
+    if not isinstance(values, Iterable):
+        raise ValueError(f"{where}: {quoted(values)} is no list; give a list of texts")
+    return tuple(values)
+
+
 def check_class_names(names: Iterable[str], where: str, sources: Sequence[str] | None = None) -> tuple[str, ...]:
     """Return class names as a tuple, after checking that there are some, and that each is one text of its own.
 
@@ -58,34 +72,21 @@ def check_class_names(names: Iterable[str], where: str, sources: Sequence[str] |
         sources: place of each name, for messages (`names.txt:3`); default: its number.
 
     Raises:
-        ValueError: no name, one without text, one that occurs twice, or a set, whose order is no order.
+        ValueError: no name, one without text, one that occurs twice, or as `in_order`.
     """
-    refuse_text(names, where)
-    if isinstance(names, Set):
-        raise ValueError(f"{where}: a set has no order; give a list, as in sorted(names)")
-    if not (names := tuple(names)):
+    if not (names := in_order(names, where)):
         raise ValueError(f"{where}: no class names; give at least one, one a line")
     places = [f"{where}, class {number}" for number in range(len(names))] if sources is None else sources
-    for place, name in zip(places, names, strict=True):
+    first = dict[str, int]()
+    for number, (place, name) in enumerate(zip(places, names, strict=True)):
         if not isinstance(name, str):
             raise ValueError(f"{place}: {quoted(name)} is no text; write the name of the class")
-        if not text_key(name):
+        if not (key := text_key(name)):
             raise ValueError(f"{place}: blank class name {quoted(name)}; write a name or remove it")
-    for number, earlier in enumerate(first_duplicates(names)):
-        if earlier != number:
+        if (earlier := first.setdefault(key, number)) != number:
             other = f"{quoted(names[earlier])} ({places[earlier]})"
-            raise ValueError(f"{places[number]}: class {quoted(names[number])} reads the same as {other}; rename one")
+            raise ValueError(f"{place}: class {quoted(name)} reads the same as {other}; rename one")
     return tuple(map(str, names))
-
-
-def first_duplicates(names: Sequence[str]) -> list[int]:
-    """For each name, the index of the first name that is the same; a name seen for the first time has its own index.
-
-    >>> first_duplicates(["run", "sit", " Run"])
-    [0, 1, 0]
-    """
-    first: dict[str, int] = {}
-    return [first.setdefault(text_key(name), number) for number, name in enumerate(names)]
 
 
 class ClassIndex:
@@ -107,14 +108,10 @@ class ClassIndex:
             key = _squeeze(name)
             self._loose[key] = None if key in self._loose else number
 
-    def exact(self, label: str) -> int | None:
-        """The number of the class with exactly this name."""
-        return self._exact.get(_compose(label))
-
     def find(self, label: str) -> int | None:
         """The number of the class that is meant, or None."""
         for spelling in (label, in_words(label)):
-            if (number := self.exact(spelling)) is not None:
+            if (number := self._exact.get(_compose(spelling))) is not None:
                 return number
         return self._loose.get(_squeeze(label))
 

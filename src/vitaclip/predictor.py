@@ -38,7 +38,7 @@ from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.engine import find_moments
 from vitaclip.moments.live import Event, Note, live_moments
 from vitaclip.moments.table import Moments
-from vitaclip.names import check_class_names, quoted, refuse_text
+from vitaclip.names import check_class_names, in_order, quoted, refuse_text
 from vitaclip.runtime import RuntimeConfig, describe_computed, pick_device
 from vitaclip.settings import to_dict
 
@@ -402,8 +402,7 @@ class Predictor:
 
     def _searchers(self, config: MomentsConfig, queries: Sequence[str], templates: Sequence[str]) -> list[Decider]:
         """What decides on windows: for the candidates together, or for each query."""
-        refuse_text(queries, "queries")
-        queries = tuple(queries)
+        queries = in_order(queries, "queries")
         decision = replace(self.decision, reject=config.reject or bool(queries))
         lists = [(name,) for name in check_class_names(queries, "queries")] if queries else []
         with self.encoder.autocast():

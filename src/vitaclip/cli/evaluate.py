@@ -29,9 +29,9 @@ from vitaclip.evaluation.protocol_run import (
     score_parts,
     summarize_parts,
 )
-from vitaclip.files import check_new, check_place, write_json
+from vitaclip.files import check_place, write_json
 from vitaclip.model import VideoModel
-from vitaclip.report import check_report_folder, write_report
+from vitaclip.report.html import check_report_folder, write_report
 from vitaclip.runtime import keep_freed_memory, pick_device
 from vitaclip.strings import counted, first_lines
 
@@ -129,7 +129,7 @@ class Evaluate(ModelCommand, DecisionConfig):
             if dist.is_rank0:
                 self._check_places([str(Path(self.data.root) / name) for name in protocol.lists] if protocol else [])
                 for file in self._tables([part.stem for part in parts]) if self.predictions else ():
-                    check_new(file)
+                    check_place(file, new=True)
             unknown = find_videos([self.unknown]) if self.unknown else []
         others, results = [VideoSample(path, (0,), str(path)) for path in unknown], list[PartResult]()
         by_model = [(name, [*own]) for name, own in groupby(parts, lambda part: fill(self.model, part.values))]
@@ -221,12 +221,9 @@ def _print_result(result: ProtocolResult) -> None:
     title = f"{result.protocol}: {result.about}" if result.protocol else result.about
     headings = ("part", "videos", "candidates", "top-1", "top-5", "mAP" if several_labels else "per class")
     print_table(console, title, headings, rows)
-    if "std" in result.summary:
-        mean, std = result.summary["mean"], result.summary["std"]
-        text = f"top-1 {mean:.2%}, population standard deviation {std:.2%} over {len(result.parts)}"
-        console.print(text, style="bold")
-    elif result.summary:
-        listed = ", ".join(f"{name} {fraction:.2%}" for name, fraction in result.summary.items())
+    if result.summary:
+        words = {"std": f"population standard deviation over {len(result.parts)}"}
+        listed = ", ".join(f"{words.get(name, name)} {fraction:.2%}" for name, fraction in result.summary.items())
         console.print(f"top-1: {listed}", style="bold")
     for name in dict.fromkeys(name for each in facts for name in each):
         for text in dict.fromkeys(each[name] for each in facts if name in each):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vitaclip.files import sha256_of_lines
 from vitaclip.model import VideoModel
-from vitaclip.names import refuse_text
+from vitaclip.names import in_order
 from vitaclip.strings import counted
 
 
@@ -58,8 +58,7 @@ def encode_classes(
     Raises:
         ValueError: for names that the text tower cannot take.
     """
-    refuse_text(templates, "templates")
-    templates = tuple(templates)
+    templates = in_order(templates, "templates")
     texts = tuple(names if texts is None else texts)
     chosen, note = resolve_templates(model, texts, templates)
     features = model.encode_text(texts, chosen or None) if features is None else features

@@ -28,8 +28,7 @@ from vitaclip.miniature.videos import NOVEL_FILE, TRAINED_FILE, Split, split_cla
 from vitaclip.miniature.world import MOTIONS, appearance_of
 from vitaclip.model import VideoModel
 from vitaclip.recipes import load_recipe
-from vitaclip.report import film_strip, render_template, write_report
-from vitaclip.report.html import PREDICTIONS_FILE
+from vitaclip.report.html import PREDICTIONS_FILE, film_strip, render_template, write_report
 from vitaclip.settings import Config, NonNegativeInt, PositiveInt, Rule
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.loggers import METRICS_FILE, Logger, read_metrics

@@ -17,7 +17,7 @@ from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error, firs
 from vitaclip.data.reading.decode import Picture, open_video
 from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.tools import ResizeConfig, write_pictures
-from vitaclip.files import atomic_write, check_new, check_place
+from vitaclip.files import atomic_write, check_place
 from vitaclip.moments.formats import video_name
 from vitaclip.moments.table import Moments, Segment
 from vitaclip.settings import MAX_IMAGE_SIZE
@@ -38,7 +38,7 @@ def check_clips(folder: str | Path, stems: Iterable[str]) -> None:
     check_place(Path(folder) / "clip.mp4")
     for stem in stems:
         for file in Path(folder).glob(f"{glob.escape(stem[:_LONGEST_STEM])}_[0-9][0-9][0-9]_*"):
-            check_new(file)
+            check_place(file, new=True)
 
 
 def cut_clips(

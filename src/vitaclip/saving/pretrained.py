@@ -1,7 +1,7 @@
 """The ways of a model to disk and back: model folders, the hub, published checkpoints."""
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,18 +36,8 @@ class Pretrained(nn.Module):
     fingerprint: str
     backbone: CLIP
     head: Head
-
-    def __init__(self, *_: Any, **_how: Any) -> None:
-        """The model that inherits from this class says what it is made of."""
-        super().__init__()
-
-    def adapter_state(self) -> dict[str, Tensor]:
-        """All values of the parts, by name."""
-        raise NotImplementedError
-
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Put saved values in."""
-        raise NotImplementedError
+    adapter_state: Callable[[], dict[str, Tensor]]
+    load_state: Callable[[Mapping[str, Tensor]], None]
 
     @property
     def in_words(self) -> dict[str, str]:
