@@ -77,6 +77,7 @@ def test_run_whose_backbone_moved_goes_on(
     video = str(world / "videos" / "jump_up" / "0.mp4")
     assert "say where it is now with --backbone" in refusal("predict", video, "--model", run)
     assert main(["predict", video, "--model", run, "--backbone", str(there)]) == 0
+    assert main(["predict", run, video, "--backbone", str(there)]) == 0
     assert main([*training, str(there)]) == 0
     assert "was finished at step 2 of 2" in capsys.readouterr().out
     write_other_backbone(there)

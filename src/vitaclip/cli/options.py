@@ -139,7 +139,7 @@ class VideosCommand(ModelCommand):
     def with_model_first(self) -> Self:
         """`RUN VIDEO ...`: the folder of a run or of a model before the videos is the model, if none is named."""
         first, *others = self.videos
-        if others and not self.model and not self.backbone and find_model_folder(Path(first)):
+        if others and not self.model and find_model_folder(Path(first)):
             return replace(self, model=first, videos=tuple(others))
         return self
 
