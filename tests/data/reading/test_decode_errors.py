@@ -32,10 +32,16 @@ def write(path: Path, content: bytes) -> Path:
     return path
 
 
+def link_to_nothing(path: Path) -> Path:
+    path.symlink_to("gone.mp4")
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
         (lambda folder: folder / "none.mp4", "does not exist: check the path"),
+        (lambda folder: link_to_nothing(folder / "link.mp4"), r"is a link to gone\.mp4, which is not there"),
         (lambda folder: folder, "is a folder"),
         (lambda folder: write(folder / "empty.mp4", b""), r"is empty \(0 bytes\)"),
         (lambda folder: write(folder / "text.mp4", b"this is a text\n" * 200), "cannot be read as a video"),
