@@ -1,15 +1,18 @@
 """Speed of image towers at full size, random weights: frozen, with Vita-CLIP's prompts, trained, and in transformers.
 
-    python benchmarks/towers_speed.py --page docs/speed.md                 all towers of `vitaclip list backbones`
-    python benchmarks/towers_speed.py --only PE-Core-B16 siglip2-base --precision bfloat16 --out speed.json
+    python benchmarks/towers_speed.py --page docs/speed.md                     all towers of `vitaclip list backbones`
+    python benchmarks/towers_speed.py --only PE-Core-B16 --precision bfloat16 --pairs 9 --out speed.json
 
 Each row is a process of its own, in which all ways run in changing order; a ratio is the median over pairs of runs. On
-a CPU all seconds are processor time in one thread, which other programs on the machine disturb least. Clips have 8
-frames, on a CPU those of towers above 100 GFLOP a frame 2. bfloat16 is autocast for all. Texts are left out. The train
-step is forward and backward of the prompts, without an optimizer; a first one of more than `--seconds` is not repeated.
-Memory is the most over what was there before, of the test with prompts and of the train step. Of transformers there are
-the towers of CLIP, MetaCLIP 2 and SigLIP. Towers of one shape are measured once.
-`--page` puts the table into a page, between `<!-- measured: towers -->` and `<!-- end -->`.
+a CPU all seconds are processor time in one thread. bfloat16 is autocast for all. A test is of a video as it is tested,
+3 views of 8 frames; on a CPU it is one view for towers above 100 GFLOP a frame, and in float32 one view of 8 or, for
+these, 2 frames. Texts are left out. The train step is forward and backward of the prompts for one view, without an
+optimizer; a first one of more than 5 seconds is not repeated. Memory is the most over what was there before, of the
+test with prompts and of the train step. Of transformers there are the towers of CLIP, MetaCLIP 2 and SigLIP. Towers of
+one shape are measured once.
+
+`--page` puts the rows into the table of a page, between `<!-- measured: towers -->` and `<!-- end -->`, in place of the
+rows of the same tower and precision. So two processes can fill one page, a precision each.
 """
 
 import argparse
@@ -44,9 +47,16 @@ from vitaclip.runtime import RuntimeConfig, autocast, keep_freed_memory
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 PROMPTS = {"global": {"count": 8}, "local": {}, "summary": {}, "time": {}}
 ACTIVATIONS = {"quick_gelu": "quick_gelu", "gelu": "gelu", "gelu_tanh": "gelu_pytorch_tanh"}
-RUNS = (2, 20)
-"""Of each way in a row, at least and at most."""
-HEADINGS = ("tower", "precision", "frames", "frozen, frames/s", "prompts, times frozen", "transformers, times frozen")
+SECONDS = 5.0
+"""The longest first train step that is repeated."""
+HEADINGS = (
+    "tower",
+    "precision",
+    "views x frames",
+    "frozen, frames/s",
+    "prompts, times frozen",
+    "transformers, times frozen",
+)
 MORE_HEADINGS = ("train step, frames/s", "memory of a test, MiB", "of a train step")
 
 
@@ -54,7 +64,8 @@ MORE_HEADINGS = ("train step, frames/s", "memory of a test, MiB", "of a train st
 class Row:
     """What was measured of a tower in one precision."""
 
-    frames: int
+    test: tuple[int, int]
+    """Views of the test, and their frames."""
     seconds: dict[str, list[float]]
     """Of each run of each way."""
     ratios: dict[str, float]
@@ -65,10 +76,11 @@ class Row:
 
     def cells(self) -> Iterator[str]:
         """What stands behind the precision in the table."""
-        yield str(self.frames)
-        yield f"{self.frames / statistics.median(self.seconds['frozen']):.3g}"
+        views, frames = self.test
+        yield f"{views} x {frames}"
+        yield f"{views * frames / statistics.median(self.seconds['frozen']):.3g}"
         yield from (f"{self.ratios[way]:.2f}" if way in self.ratios else "" for way in ("prompts", "transformers"))
-        yield f"{self.frames / self.step_seconds:.3g}"
+        yield f"{frames / self.step_seconds:.3g}"
         yield from (f"{size:.0f}" for size in self.mebibytes)
 
 
@@ -115,11 +127,19 @@ def transformers_tower(vision: VisionConfig, embed_dim: int) -> Callable[[], nn.
     return lambda: transformers.CLIPVisionModelWithProjection(config)
 
 
-def measure_tower(known: KnownBackbone, device: torch.device, precision: str, seconds: float) -> Row:
+def views_of(known: KnownBackbone, device: torch.device, precision: str) -> tuple[int, int]:
+    """How many views of a video are tested at once, and their frames: fewer where they would take minutes."""
+    large = device.type == "cpu" and known.frame_gflop > 100
+    if device.type == "cpu" and precision == "float32":
+        return 1, 2 if large else 8
+    return 1 if large else 3, 8
+
+
+def measure_tower(known: KnownBackbone, device: torch.device, precision: str, pairs: int) -> Row:
     """A row."""
     torch.manual_seed(0)
-    frames = 2 if device.type == "cpu" and known.frame_gflop > 100 else 8
-    video = random_pixels(1, frames, size=known.config.vision.image_size).to(device).float() / 255
+    views, frames = views_of(known, device, precision)
+    video = random_pixels(views, frames, size=known.config.vision.image_size).to(device).float() / 255
     clip = filled(partial(random_clip, known), device)
     frozen, prompted = (build(clip, known.name, frames, context).to(device) for context in ({}, dict(PROMPTS)))
     theirs = transformers_tower(known.config.vision, known.embed_dim)
@@ -135,7 +155,7 @@ def measure_tower(known: KnownBackbone, device: torch.device, precision: str, se
     def step() -> None:
         prompted.train().zero_grad()
         with autocast(RuntimeConfig(precision=precision), device):
-            features: Tensor = prompted.encode_video(video)
+            features: Tensor = prompted.encode_video(video[:1])
         features.float().square().sum().backward()
         _wait(device)
 
@@ -157,13 +177,12 @@ def measure_tower(known: KnownBackbone, device: torch.device, precision: str, se
     keep_freed_memory()  # as `vitaclip train` does; not before, or the step would be given what the test has freed
     steps: list[float] = []
     of_step = extra_peak_bytes(device, lambda: steps.append(seconds_of(step)))
-    if steps[0] < seconds:
+    if steps[0] < SECONDS:
         steps.append(seconds_of(step))
-    rounds = round(seconds / (len(ways) * seconds_of(lambda: ways["frozen"](0))))
-    times = measure(ways, range(max(RUNS[0], min(RUNS[1], rounds))))
+    times = measure(ways, range(pairs))
     which = "cpu" if device.type == "cpu" else "wall"
     return Row(
-        frames,
+        (views, frames),
         {name: getattr(its, which) for name, its in times.items()},
         {name: its.over(times["frozen"], which) for name, its in times.items() if name != "frozen"},
         steps[-1],
@@ -176,46 +195,47 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def put_into(page: Path, table: str) -> None:
-    """Replace what stands between the marks of the page."""
-    marks = re.compile(r"(<!-- measured: towers -->\n).*?(<!-- end -->)", re.DOTALL)
-    page.write_text(marks.sub(lambda match: f"{match[1]}{table}{match[2]}", page.read_text("utf-8")), "utf-8")
+def put_into(page: Path, about: str, rows: dict[tuple[str, str], str]) -> None:
+    """Put rows, by tower and precision, into the table between the marks of the page; its other rows stay."""
+    marks = re.compile(r"(?<=<!-- measured: towers -->\n)(.*?)(?=<!-- end -->)", re.DOTALL)
+    before, old, after = marks.split(page.read_text("utf-8"))
+    there = {(row[1], row[2]): row[0] for row in re.finditer(r"\| `(.*)` \| (\w+) \|.*\n", old)}
+    order = [known.name for known in towers([""])]
+    table = sorted((there | rows).items(), key=lambda row: (order.index(row[0][0]), row[0][1]))
+    page.write_text(before + about + "".join(row for _, row in table) + after, "utf-8")
 
 
 def towers(parts: list[str]) -> list[KnownBackbone]:
-    """The known towers whose names hold one of these parts, the first of each shape."""
+    """The known towers whose names hold one of these parts, the first of each shape; cheap ones first."""
     first = {repr(known.config.vision): known for known in reversed(known_backbones())}
-    return [k for k in known_backbones() if k in first.values() and any(part in k.name for part in parts)]
+    chosen = [k for k in known_backbones() if k in first.values() and any(part in k.name for part in parts)]
+    return sorted(chosen, key=lambda known: known.frame_gflop)
 
 
 def main() -> None:
-    """Print a row for each precision and tower, cheap towers first; the page has a tower's rows beside each other."""
+    """Print a row for each precision and tower."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="*", default=[""], help="parts of names")
     parser.add_argument("--precision", nargs="*", default=["bfloat16", "float32"])
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--seconds", type=float, default=5.0, help="how long the pairs of a row are repeated")
+    parser.add_argument("--pairs", type=int, default=3, help="runs of each way in a row")
     parser.add_argument("--page", type=Path, help="put the table into this page")
     add_out(parser)
     options = parser.parse_args()
-    device = torch.device(options.device)
+    device, found = torch.device(options.device), {}
     clock = "processor time in one thread" if device.type == "cpu" else "time on the clock"
     about = f"{machine()}, {device_name(device)}, seconds of {clock}, torch {torch.__version__}\n\n"
     head = "".join(f"| {' | '.join(cells)} |\n" for cells in ((*HEADINGS, *MORE_HEADINGS), ["---"] * 9))
-    chosen = sorted(towers(options.only), key=lambda known: known.frame_gflop)
-    rows = [(known, precision) for known in chosen for precision in options.precision]
-    lines: dict[tuple[str, str], str] = {}
-    found = {}
     print(about + head, end="")
-    fresh = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1)
-    with fresh as processes:
-        for known, precision in sorted(rows, key=lambda row: options.precision.index(row[1])):
-            row = processes.submit(measure_tower, known, device, precision, options.seconds).result()
-            line = lines[known.name, precision] = f"| `{known.name}` | {precision} | {' | '.join(row.cells())} |\n"
-            print(line, end="", flush=True)
-            found[f"{known.name}, {precision}"] = asdict(row)
-            if options.page:
-                put_into(options.page, about + head + "".join(lines.get((k.name, p), "") for k, p in rows))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as processes:
+        for precision in options.precision:
+            for known in towers(options.only):
+                row = processes.submit(measure_tower, known, device, precision, options.pairs).result()
+                line = f"| `{known.name}` | {precision} | {' | '.join(row.cells())} |\n"
+                print(line, end="", flush=True)
+                found[f"{known.name}, {precision}"] = asdict(row)
+                if options.page:
+                    put_into(options.page, about + head, {(known.name, precision): line})
     if options.out:
         settings = {"device": device_name(device), "clock": clock}
         write_figures(options.out, settings, {"rows": found})
