@@ -108,10 +108,14 @@ class ClassIndex:
             key = _squeeze(name)
             self._loose[key] = None if key in self._loose else number
 
+    def exact(self, label: str) -> int | None:
+        """The number of the class with exactly this name."""
+        return self._exact.get(_compose(label))
+
     def find(self, label: str) -> int | None:
         """The number of the class that is meant, or None."""
         for spelling in (label, in_words(label)):
-            if (number := self._exact.get(_compose(spelling))) is not None:
+            if (number := self.exact(spelling)) is not None:
                 return number
         return self._loose.get(_squeeze(label))
 
