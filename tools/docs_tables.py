@@ -28,6 +28,7 @@ from vitaclip.training.run_dir import MAY_CHANGE_ON_RESUME
 PARTS = {slot: parts(slot) for slot in ("context", "pool", "head")}
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
+_SPEED = re.compile(r"^\| `(.+?)` \| bfloat16 \| \d+ \| (\S+) ", re.MULTILINE)
 _TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -75,15 +76,31 @@ def _kinds_table() -> str:
 
 
 def _backbones_table() -> str:
-    sizes = ("name (and what is read as well)", "family", "parameters, image + text", "GFLOP, frame / name")
+    sizes = (
+        "name (and what is read as well)",
+        "family",
+        "parameters, image + text",
+        "GFLOP, frame / name",
+        "frames/s here",
+    )
     facts = ("ImageNet, published", "video, published", "licence", "languages")
-    rows = []
+    rows, speeds = [], _speeds()
     for each in known_backbones():
         name = f"`{each.name}`" + (f" ({each.also})" if each.also else "")
-        figures = (f"{each.parameters} M", f"{each.frame_gflop:g} / {each.text_gflop:g}")
+        figures = (
+            f"{each.parameters} M",
+            f"{each.frame_gflop:g} / {each.text_gflop:g}",
+            speeds.get(repr(each.config.vision), ""),
+        )
         published = (f"{figure:g}" if figure else "" for figure in (each.imagenet, each.video))
         rows.append((name, each.family, *figures, *published, each.licence, each.languages))
     return _table((*sizes, *facts), rows)
+
+
+def _speeds() -> dict[str, str]:
+    """What docs/speed.md measured of frozen towers in bfloat16, by the tower; those of one shape are measured once."""
+    measured = dict(_SPEED.findall((DOCS / "speed.md").read_text("utf-8")))
+    return {repr(each.config.vision): measured[each.name] for each in known_backbones() if each.name in measured}
 
 
 def _resume_list() -> str:
