@@ -1,6 +1,6 @@
 """Do Vita-CLIP's prompts teach motion on towers that are not CLIP's? Synthetic data.
 
-    PYTHONPATH=tools python benchmarks/miniature_towers.py --out bench/towers
+    PYTHONPATH=tools python benchmarks/miniature_towers.py --out bench/towers --steps 600
 
 Makes tiny towers of the SigLIP and of the PE-Core kind in OUT/backbones, if they are not there, which start from the
 shipped CLIP; trains the default prompts on each of the three towers, tests them beside the frozen towers, and writes
@@ -25,8 +25,8 @@ from vitaclip.miniature.demo import motion_accuracies
 TOWERS = {"clip": "miniature", "siglip": "", "pe": ""}
 """The backbones that are there already, by the kind of their tower."""
 RECIPE = (
-    *("--start", "miniature", "--pool-size", "24000", "--word-steps", "300", "--steps", "500", "--batch-size", "64"),
-    *("--groups", "4", "--group-size", "12", "--caption-count", "48", "--learning-rate", "5e-4"),
+    *("--start", "miniature", "--pool-size", "24000", "--word-steps", "600", "--steps", "500", "--batch-size", "64"),
+    *("--groups", "4", "--group-size", "12", "--caption-count", "48", "--held-out", "1000"),
 )
 """What suffices where the blocks come from the shipped CLIP."""
 
