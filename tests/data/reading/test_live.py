@@ -96,9 +96,9 @@ def test_frames_of_a_stream_come_one_by_one(scheme: str, tmp_path: Path) -> None
         server(answer) as port,
         LiveVideo(f"{scheme}://127.0.0.1:{port}/x").connect(DEFAULT_LIMITS, "display") as connection,
     ):
-        frames = [(frame.time, frame.pixels()) for frame, _ in zip(connection, range(30), strict=False)]
+        frames = [(time, pixels()) for (time, pixels), _ in zip(connection, range(30), strict=False)]
         connection.waits_for_key = True
-        behind = [frame.time for frame in connection if frame.time is not None]
+        behind = [time for time, _ in connection if time is not None]
     np.testing.assert_array_equal(np.stack([each.permute(1, 2, 0) for _, each in frames]), decode_all(stream)[:30])
     times = [time for time, _ in frames if time is not None]
     np.testing.assert_allclose(np.diff(times), 0.04, atol=1e-6)
