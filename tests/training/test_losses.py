@@ -1,6 +1,5 @@
 """Losses against their definitions, and training and evaluation on videos with several labels."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -54,16 +53,15 @@ def test_several_labels_train_and_are_evaluated(
     lines = lines_of(tmp_path / "run")
     losses = [line["train/loss"] for line in lines if "train/loss" in line]
     assert losses[-1] < losses[0]
-    out = [f"--out={tmp_path}/out.json", f"--predictions={tmp_path}/p.csv", f"--report={tmp_path}/r"]
+    out = [f"--out={tmp_path}/out.json", f"--predictions={tmp_path}/p.jsonl", f"--report={tmp_path}/r"]
     arguments = ["--model", several.out, "--classes", several.data.classes, "--workers", "0", "--views.temporal", "2"]
     assert main(["eval", several.data.train, *arguments, *out]) == 0
     printed, result = " ".join(capsys.readouterr().out.split()), json.loads((tmp_path / "out.json").read_text())
-    with (tmp_path / "p.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = [json.loads(line) for line in (tmp_path / "p.jsonl").read_text().splitlines()]
     assert [row["class"] for row in rows] == ["jump up"] * 4 + ["moving left|moving right"] * 8
     expected = []
     for name in NAMES:
-        score = [next(float(row[f"probability{k}"]) for k in (1, 2, 3) if row[f"name{k}"] == name) for row in rows]
+        score = [next(row[f"probability{k}"] for k in (1, 2, 3) if row[f"name{k}"] == name) for row in rows]
         expected.append(average_precision_score([name in row["class"].split("|") for row in rows], score))
     assert result["mean_average_precision"] == pytest.approx(sum(expected) / 3, abs=1e-6)
     assert "mAP" in printed
