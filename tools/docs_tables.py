@@ -1,4 +1,4 @@
-"""Write the tables of docs/ that the code knows better: settings, variants, kinds of video files.
+"""Write the tables of the README and docs/ that the code knows better: settings, variants, towers, kinds of files.
 
     PYTHONPATH=tests python tools/docs_tables.py            # write them
     PYTHONPATH=tests python tools/docs_tables.py --check    # only say which pages are out of date
@@ -25,10 +25,17 @@ from vitaclip.settings import setting_texts
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.run_dir import MAY_CHANGE_ON_RESUME
 
+TAKE = {
+    "facebook/PE-Core-B16-224": "a laptop",
+    "openai/clip-vit-base-patch16": "a laptop; what every published method started from",
+    "facebook/PE-Core-L14-336": "one GPU (many: PE-Core-G14-448)",
+    "google/siglip2-base-patch16-224": "names in other languages",
+}
+"""Towers of the README, and what each is taken for."""
 PARTS = {slot: parts(slot) for slot in ("context", "pool", "head")}
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-_SPEED = re.compile(r"^\| `(.+?)` \| bfloat16 \| \d+ \| (\S+) ", re.MULTILINE)
+_SPEED = re.compile(r"^\| `(.+?)` \| bfloat16 \| [^|]+ \| (\S+) ", re.MULTILINE)
 _TABLE = re.compile(r"(<!-- table: (.+?) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -97,6 +104,16 @@ def _backbones_table() -> str:
     return _table((*sizes, *facts), rows)
 
 
+def _towers_table() -> str:
+    heading = ("take it for", "tower", "parameters", "GFLOP a frame", "frames/s here", "video, published")
+    known, speeds, rows = {each.name: each for each in known_backbones()}, _speeds(), []
+    for name, purpose in TAKE.items():
+        own = known[name]
+        figures = (f"{own.parameters} M", f"{own.frame_gflop:g}", speeds[repr(own.config.vision)], f"{own.video:g}")
+        rows.append((purpose, f"`{name}`", *figures, own.licence, own.languages))
+    return _table((*heading, "licence", "languages"), rows)
+
+
 def _speeds() -> dict[str, str]:
     """What docs/speed.md measured of frozen towers in bfloat16, by the tower; those of one shape are measured once."""
     measured = dict(_SPEED.findall((DOCS / "speed.md").read_text("utf-8")))
@@ -114,6 +131,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "variants": _variants_table,
     "video kinds": _kinds_table,
     "backbones": _backbones_table,
+    "towers": _towers_table,
     "may change on resume": _resume_list,
 }
 
@@ -134,7 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args(arguments).check
-    stale = [page for page in sorted(DOCS.glob("*.md")) if (text := page.read_text("utf-8")) != render_page(text)]
+    pages = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+    stale = [page for page in pages if (text := page.read_text("utf-8")) != render_page(text)]
     for page in stale:
         print(f"{page.relative_to(ROOT)}: {'out of date, run `make docs`' if check else 'written'}")
         if not check:
