@@ -64,18 +64,16 @@ def send_rtsp(connection: socket.socket, stream: bytes) -> None:
             return
 
 
+def answer(scheme: str, stream: Path) -> Callable[[socket.socket], None]:
+    """What sends a file to whoever connects."""
+    content = stream.read_bytes()
+    return lambda connection: send_rtsp(connection, content) if scheme == "rtsp" else connection.sendall(content)
+
+
 @pytest.mark.parametrize("scheme", ["tcp", "rtsp"])
 def test_stream_is_recorded_as_one_video(scheme: str, tmp_path: Path) -> None:
     stream = write_video(tmp_path / "x.ts", frames=60)
-    content = stream.read_bytes()
-
-    def answer(connection: socket.socket) -> None:
-        if scheme == "rtsp":
-            send_rtsp(connection, content)
-        else:
-            connection.sendall(content)
-
-    with server(answer) as port, open_video(LiveVideo(f"{scheme}://127.0.0.1:{port}/x", 1.0)) as video:
+    with server(answer(scheme, stream)) as port, open_video(LiveVideo(f"{scheme}://127.0.0.1:{port}/x", 1.0)) as video:
         assert 24 <= video.num_frames <= 31  # of 60: a second of them
         frames = video.frames([0, 10, 20]).permute(0, 2, 3, 1).numpy()
     np.testing.assert_array_equal(frames, decode_all(stream)[[0, 10, 20]])
@@ -84,16 +82,8 @@ def test_stream_is_recorded_as_one_video(scheme: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("scheme", ["tcp", "rtsp"])
 def test_frames_of_a_stream_come_one_by_one(scheme: str, tmp_path: Path) -> None:
     stream = write_video(tmp_path / "x.ts", frames=60)
-    content = stream.read_bytes()
-
-    def answer(connection: socket.socket) -> None:
-        if scheme == "rtsp":
-            send_rtsp(connection, content)
-        else:
-            connection.sendall(content)
-
     with (
-        server(answer) as port,
+        server(answer(scheme, stream)) as port,
         LiveVideo(f"{scheme}://127.0.0.1:{port}/x").connect(DEFAULT_LIMITS, "display") as connection,
     ):
         frames = [(time, pixels()) for (time, pixels), _ in zip(connection, range(30), strict=False)]
