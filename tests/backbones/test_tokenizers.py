@@ -30,7 +30,7 @@ def family(request: pytest.FixtureRequest, all_families: dict[str, Family]) -> F
 
 
 def test_ids_are_the_peers(family: Family) -> None:
-    """Start, end, padding and all; benchmarks/tokenizers.py asks for ten thousand hostile texts."""
+    """Start, end, padding and all; benchmarks/token_for_token.py asks for ten thousand hostile texts."""
     texts = [text for text in (*english(), *five_languages(), *hostile(500)) if family.asked(text)]
     for text, ours, theirs in zip(texts, family.ours(texts, LENGTH).ids.tolist(), family.theirs(texts), strict=True):
         assert ours == theirs, text
