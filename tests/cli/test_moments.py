@@ -1,5 +1,6 @@
 """`vitaclip moments`: what it writes, cuts and measures."""
 
+import csv
 import json
 from pathlib import Path
 
@@ -31,6 +32,24 @@ def test_segments_are_written_and_cut(words: list[str], film: Path, tmp_path: Pa
     files = sorted(clips.iterdir())
     assert len(files) == len(cues) > 0
     assert len(decode_all(files[0])) == pytest.approx(cues[0].duration / 40, abs=1)
+
+
+def test_each_video_has_a_row_and_is_told_of(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    broken, sizes, out = tmp_path / "broken.mp4", tmp_path / "sizes.ts", tmp_path / "out.csv"
+    broken.write_bytes(b"no video")
+    parts = [write_video(tmp_path / f"{width}.ts", frames=50, width=width).read_bytes() for width in (64, 32)]
+    sizes.write_bytes(b"".join(parts))
+    assert main([words[0], str(broken), str(sizes), *words[1:], "--out", str(out)]) == 1
+    with out.open(newline="") as opened:
+        told = {Path(row["video"]).name: row for row in csv.DictReader(opened)}
+    assert "broken.mp4" in told["broken.mp4"]["error"]
+    assert "32 x 48 are brought to the first" in told["sizes.ts"]["note"]
+    assert told["film.mp4"]["error"] == told["film.mp4"]["note"] == told["sizes.ts"]["error"] == ""
+    shown = capsys.readouterr().err
+    assert told["broken.mp4"]["error"] in shown
+    assert told["sizes.ts"]["note"] in shown
 
 
 def test_detection_is_measured(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -138,6 +138,7 @@ def test_odd_files_are_searched_to_their_end(predictor: Predictor, kind: str, tm
         path.write_bytes(content + write_video(tmp_path / "b.ts", frames=75, width=32, gop=30).read_bytes())
     found = predictor.moments(path, replace(SETTINGS, reject=False))
     assert found.error == ""
+    assert ("32 x 48 are brought to the first" in found.note) == (kind == "another size")
     assert found.duration_s == pytest.approx(3.13 if kind == "bunched times" else 6, abs=0.1)
     assert max(each.end_s for each in found.segments) == pytest.approx(found.duration_s)
 

@@ -45,7 +45,7 @@ def test_csv_has_a_row_a_segment_and_one_of_a_failure(tmp_path: Path) -> None:
     assert [float(row["start_s"]) for row in rows[:3]] == [0.5, 8.0, 3599.96]
     assert rows[1] == {
         **{"video": "films/v_film.mp4", "start_s": "8.0", "end_s": "12.04"},
-        **{"label": "'=key moving up", "score": "0.95", "error": ""},
+        **{"label": "'=key moving up", "score": "0.95", "error": "", "note": ""},
     }
     assert (rows[3]["video"], rows[3]["label"], rows[3]["error"]) == ("b.mp4", "", "b.mp4 is damaged")
 

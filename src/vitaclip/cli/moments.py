@@ -25,7 +25,7 @@ from vitaclip.moments.clips import check_clips, cut_clips
 from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.formats import check_format, write_moments
 from vitaclip.moments.live import post_event
-from vitaclip.moments.table import Moments
+from vitaclip.moments.table import Moments, unreadable
 from vitaclip.moments.truth import Truth, read_truth
 from vitaclip.predictor import Predictor
 from vitaclip.report.html import PAGE_FILE
@@ -104,9 +104,12 @@ class FindMoments(VideosCommand, MomentsConfig):
         if self.clips:
             check_clips(self.clips, stems.values())
         predictor = command.load_searcher(truth)
-        found, failures = self._search_all(predictor, paths, truth)
-        self._write_table(found, len(paths))
-        for each in found:
+        found = self._search_all(predictor, paths, truth)
+        self._write_table(found)
+        failures = [each.error for each in found if each.error]
+        for note in (each.note for each in found if each.note):
+            print_error(note, kind="note")
+        for each in (readable := [each for each in found if each.duration_s]):
             if self.report:
                 terminal().print(f"the page: {write_timeline(pages[each.path], each, self.data).resolve()}")
             try:
@@ -118,9 +121,9 @@ class FindMoments(VideosCommand, MomentsConfig):
             print_error(line)
         where = f"; they are in {self.out}" if self.out else ""
         terminal().print(f"{counted(sum(len(each.segments) for each in found), 'segment')}{where}")
-        if truth and found:
-            figures = [(name, f"{value:.2%}") for name, value in truth.evaluate(found).items()]
-            title = f"{len(found)} of {len(truth.videos)} annotated videos"
+        if truth and readable:
+            figures = [(name, f"{value:.2%}") for name, value in truth.evaluate(readable).items()]
+            title = f"{len(readable)} of {len(truth.videos)} annotated videos"
             print_table(terminal(), title, ("figure", "value"), figures)
         return 1 if failures else 0
 
@@ -151,26 +154,23 @@ class FindMoments(VideosCommand, MomentsConfig):
                 raise
         return 0
 
-    def _search_all(
-        self, predictor: Predictor, paths: Sequence[VideoPath], truth: Truth | None
-    ) -> tuple[list[Moments], list[str]]:
-        """What is found in each video, and a line on each that could not be read to its end."""
-        found, failures = list[Moments](), list[str]()
+    def _search_all(self, predictor: Predictor, paths: Sequence[VideoPath], truth: Truth | None) -> list[Moments]:
+        """What is found in each video."""
+        found = list[Moments]()
         with progress_bars(terminal(stderr=True)) as progress:
             for number, path in enumerate(paths):
                 try:
                     queries = self.query or (truth.queries(path) if truth else ())
                     found.append(self._search(predictor, path, queries, self._scores_file(number), progress))
-                    failures += [found[-1].error] * bool(found[-1].error)
                 except VideoError as error:
-                    failures.append(str(error))
-        return found, failures
+                    found.append(unreadable(path, str(error)))
+        return found
 
-    def _write_table(self, found: Sequence[Moments], count: int) -> None:
-        """Write the table of `count` videos, whose scores are then not needed any more, or print it."""
+    def _write_table(self, found: Sequence[Moments]) -> None:
+        """Write the table, after which kept scores are not needed any more, or print it."""
         if self.out:
             write_moments(self.out, found, self.format)
-            for number in range(count):
+            for number in range(len(found)):
                 Path(self._scores_file(number)).unlink(missing_ok=True)
         else:
             rows = [

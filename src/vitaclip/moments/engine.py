@@ -56,7 +56,7 @@ def find_moments(
         kept = KeptScores(scores_file, of, len(names))
         score = partial(window_scores, deciders)
         ring = FrameRing(encoder, score, windows.offsets, views.size, batch_size)
-        error = scan(source, windows, views, ring, kept, on_progress)
+        error, note = scan(source, windows, views, ring, kept, on_progress), source.note
         if not error and source.stated_seconds > _EARLY[0] * duration + _EARLY[1]:
             error = f"{path} states {source.stated_seconds:.1f} seconds and ends at {duration:.1f}: copy it again"
     seen = kept.num_steps
@@ -65,4 +65,4 @@ def find_moments(
     scores, changes = kept.joined()
     exclusive = len(deciders) == 1
     segments, curves = find_segments(windows, scores, changes, duration, names, config, exclusive=exclusive)
-    return Moments(path, duration, fps, names, segments, windows.times[:seen], curves, error)
+    return Moments(path, duration, fps, names, segments, windows.times[:seen], curves, error, note)

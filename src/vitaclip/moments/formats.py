@@ -17,7 +17,7 @@ from vitaclip.moments.table import Moments, Segment
 from vitaclip.strings import did_you_mean, one_line
 from vitaclip.version import __version__
 
-_COLUMNS = ("video", "start_s", "end_s", "label", "score", "error")
+_COLUMNS = ("video", "start_s", "end_s", "label", "score", "error", "note")
 
 
 def write_moments(file: str | Path, moments: Sequence[Moments], format: str = "") -> None:
@@ -61,14 +61,14 @@ def video_name(path: VideoPath) -> str:
 
 
 def _rows(moments: Sequence[Moments]) -> Iterator[dict[str, Any]]:
-    """A row a segment; one without times, of a video that has no segment and ends early."""
+    """A row a segment; one without times, of a video that has no segment and ends early or cannot be read."""
     for each in moments:
+        video = dict.fromkeys(_COLUMNS) | {"video": str(each.path), "error": each.error, "note": each.note}
         for segment in each.segments:
             times = {"start_s": round(segment.start_s, 3), "end_s": round(segment.end_s, 3)}
-            shown = times | {"label": segment.label, "score": round(segment.score, 6), "error": each.error}
-            yield {"video": str(each.path)} | shown
+            yield video | times | {"label": segment.label, "score": round(segment.score, 6)}
         if each.error and not each.segments:
-            yield dict.fromkeys(_COLUMNS) | {"video": str(each.path), "error": each.error}
+            yield video
 
 
 def _csv(moments: Sequence[Moments]) -> str:
@@ -107,7 +107,8 @@ def _windows(moments: Moments, query: str) -> list[list[float]]:
 
 
 def _vtt(moments: Sequence[Moments], cues: "_Cues") -> str:
-    blocks = ["WEBVTT", *(f"NOTE {one_line(each.error).replace('-->', '->')}" for each in moments if each.error)]
+    notes = (one_line(line).replace("-->", "->") for line in (moments[0].error, moments[0].note) if line)
+    blocks = ["WEBVTT", *(f"NOTE {line}" for line in notes)]
     for start, end, text in cues(moments[0].segments):
         shown = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
         blocks.append(f"{_clock(start)} --> {_clock(end)}\n{shown}")

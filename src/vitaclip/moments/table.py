@@ -40,4 +40,11 @@ class Moments:
     curves: np.ndarray = field(repr=False, compare=False)
     """(N, K) float32 in [0, 1]: how likely each class is at each step."""
     error: str = ""
-    """Why it ends early: what is there is then a part, and says so."""
+    """Why it ends early, or could not be read at all: what is there is then a part, or nothing, and says so."""
+    note: str = ""
+    """What else is to be said of its frames, as `VideoSource.note`."""
+
+
+def unreadable(path: VideoPath, error: str) -> Moments:
+    """What stands for a video that could not be read at all."""
+    return Moments(path, 0.0, 25.0, (), (), np.empty(0), np.empty((0, 0), np.float32), error)

@@ -21,7 +21,6 @@ from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms import FrameFit, SampledTransform, TrainTransform, spatial_views
 from vitaclip.settings import Config, PositiveInt, bounds, require
-from vitaclip.strings import counted
 
 _MAX_WINDOW_FRAMES = MAX_VIEW_FRAMES // 4
 """Frames of all windows of a video: with what they were cut from, they fit into the memory that a worker may take."""
@@ -112,7 +111,7 @@ class EvalViews(Config):
         """The views, the frames that they consist of, and what is to be said of these."""
         with as_video_error(path), open_video(path, *self.options) as source:
             indices = self.sampling.views(source.num_frames, self.temporal_views)
-            return LoadedVideo(self._show(source, indices), indices, _note(source))
+            return LoadedVideo(self._show(source, indices), indices, source.note)
 
     def windows(self, path: VideoPath, seconds: float = 0.0) -> LoadedVideo:
         """A video in windows of some seconds, each of which is looked at like a video of its own; 0: one window of all.
@@ -129,7 +128,7 @@ class EvalViews(Config):
             spans = itertools.pairwise(edges.tolist())
             clips = [start + self.sampling.views(end - start, self.temporal_views) for start, end in spans]
             views = self._show(source, np.concatenate(clips)).unflatten(0, (len(clips), -1))
-            return LoadedVideo(views, np.stack([edges[:-1], edges[1:]], axis=1) / source.fps, _note(source))
+            return LoadedVideo(views, np.stack([edges[:-1], edges[1:]], axis=1) / source.fps, source.note)
 
     def resize(self, frames: Tensor) -> Tensor:
         """Frames (n, 3, H, W) as large as crops are cut from them."""
@@ -162,8 +161,3 @@ class EvalViews(Config):
             "fit": asdict(self.fit),
             "pixel_aspect": self.options.pixel_aspect,
         }
-
-
-def _note(source: VideoSource) -> str:
-    frames = counted(len(source.replaced), "frame")
-    return f"{source.path}: {frames} cannot be decoded, the nearest good ones stand in" if source.replaced else ""

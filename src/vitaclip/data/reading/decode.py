@@ -223,6 +223,8 @@ class Video(VideoSource):
         """
         size = frame.width, frame.height
         width, height = size if size == self._stated_size else self._first_size
+        if size != (width, height):
+            self.scaled.add(size)
         shown_width = max(1, round(width * self._stored_aspect())) if self._makes_square else width
         check_size(self.path, shown_width, height, self._limits, " as displayed")
         try:

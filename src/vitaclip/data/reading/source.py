@@ -22,6 +22,7 @@ from torch import Tensor
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.container import VideoError, check_size, limit_error
 from vitaclip.data.reading.path import FramesInMemory, VideoPath
+from vitaclip.strings import counted
 
 FrameFunction = Callable[[Tensor], Tensor]
 _MOST_DAMAGED = 8
@@ -50,6 +51,22 @@ class VideoSource(ABC):
     def replaced(self) -> set[int]:
         """Numbers of the frames that were asked for and cannot be decoded; the nearest good one stands in."""
         return set()
+
+    @cached_property
+    def scaled(self) -> set[tuple[int, int]]:
+        """Widths and heights of pictures that were brought to the size of the first one."""
+        return set()
+
+    @property
+    def note(self) -> str:
+        """What is to be said of the frames given so far; empty if they are as the file has them."""
+        frames, notes = counted(len(self.replaced), "frame"), list[str]()
+        if self.replaced:
+            notes.append(f"{frames} cannot be decoded, the nearest good ones stand in")
+        if self.scaled:
+            sizes = ", ".join(f"{width} x {height}" for width, height in sorted(self.scaled))
+            notes.append(f"the picture changes its size; those of {sizes} are brought to the first")
+        return f"{self.path}: {'; '.join(notes)}" if notes else ""
 
     @property
     @abstractmethod
