@@ -142,7 +142,7 @@ def load(name: str, folder: Path) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     expected = load_file(folder / EXPECTED)
     ids = token_ids()
-    ours = {"image": clip.encode_image(images()), "text": clip.encode_ids(ids, (ids == 49407).int().argmax(dim=1))}
+    ours = {"image": clip.vision(images()), "text": clip.encode_ids(ids, (ids == 49407).int().argmax(dim=1))}
     worst = max(float((ours[k] - expected[k]).abs().max() / expected[k].abs().max()) for k in ours)
     size = file.stat().st_size
     result = {

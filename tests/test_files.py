@@ -1,7 +1,6 @@
 """Files are whole or not there, whoever else writes, and get the mode that a shell's redirection would give them."""
 
 import csv
-import errno
 import io
 import os
 import stat
@@ -11,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import SafetensorError
 
 from torchrun import fork, status_of
 from vitaclip.files import (
@@ -20,7 +18,6 @@ from vitaclip.files import (
     check_own,
     check_place,
     csv_text,
-    with_filename,
     write_json,
     write_safetensors,
     write_text,
@@ -99,15 +96,3 @@ def test_csv_for_people_holds_no_formula() -> None:
     assert found == ["'=cmd|' /C calc'!A0", "'+1+1", "'@SUM(1)", "'-1", "'\tx", "plain", "a=b", "3"]
     (kept,) = csv.reader(io.StringIO(csv_text([cells])))
     assert kept == [str(cell) for cell in cells]
-
-
-def test_full_disk_says_how_much_room_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(OSError, match=r"left on device \([\d,.]+ MB are free\)"), with_filename(tmp_path / "a" / "b"):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    def full(*_: object, **__: object) -> None:
-        raise SafetensorError("No space left on device")
-
-    monkeypatch.setattr("vitaclip.files.save_file", full)
-    with pytest.raises(OSError, match=r"device \([\d,.]+ MB are free, 4\.0 MB needed\)"):
-        write_safetensors(tmp_path / "x.safetensors", {"x": torch.zeros(1_000_000)})

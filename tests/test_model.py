@@ -126,7 +126,7 @@ def test_any_patch_size_width_and_depth(vision: dict[str, int]) -> None:
 def test_without_prompts_video_is_mean_of_images() -> None:
     model = tiny_model(context={}, head="templates")
     video = random_video(dtype=torch.float32)
-    expected = torch.stack([model.backbone.encode_image(clip).mean(dim=0) for clip in video])
+    expected = torch.stack([model.backbone.vision(clip).mean(dim=0) for clip in video])
     torch.testing.assert_close(model.encode_video(video, normalize=False), expected)
     assert list(model.trainable_parameters()) == ["head.logit_scale"]
 

@@ -58,7 +58,7 @@ def tower_errors(folder: Path, dtype: torch.dtype = torch.float64) -> dict[str, 
     clip = CLIP.from_state(weights.config, weights.state).to(dtype).eval()
     ids = golden["input_ids"]
     found = {
-        "image_features": clip.encode_image(golden["pixel_values"].to(dtype)),
+        "image_features": clip.vision(golden["pixel_values"].to(dtype)),
         "text_features": clip.encode_ids(ids, feature_places(ids, weights.config.text)),
     }
     image, text = (normalize(found[f"{kind}_features"], dim=-1) for kind in ("image", "text"))

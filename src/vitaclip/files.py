@@ -1,13 +1,11 @@
 """Writing files atomically: to a temporary file beside the target, which then replaces it by one rename."""
 
 import csv
-import errno
 import hashlib
 import io
 import json
 import os
 import secrets
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,13 +51,10 @@ def _temporary(path: Path) -> Path:
 
 @contextmanager
 def with_filename(path: str | Path, instead_of: Path | None = None) -> Iterator[None]:
-    """Put `path` into an OSError that names no file (writing to an open file on a full disk), or names `instead_of`;
-    and the room that a full disk has."""
+    """Put `path` into an OSError that names no file (writing to an open file on a full disk), or names `instead_of`."""
     try:
         yield
     except OSError as error:
-        if error.errno == errno.ENOSPC:
-            error.strerror = f"{error.strerror}{room(path)}"
         if error.errno is not None and (error.filename is None or str(error.filename) == str(instead_of)):
             error.filename = str(path)
         raise
@@ -104,12 +99,6 @@ def check_no_input(place: str | Path, inputs: Iterable[str | Path]) -> None:
     """Raise ValueError if a file or folder that is to be written is one of the inputs, which need not exist."""
     if Path(place).exists() and Path(place).resolve() in {Path(given).resolve() for given in inputs if str(given)}:
         raise ValueError(f"{place}: is read by this command and would be written over; name another place")
-
-
-def room(path: str | Path, needed: int = 0) -> str:
-    """How much room there is for a file that the system refused, and how much it needs, where that is known."""
-    free = shutil.disk_usage(next(folder for folder in Path(path).absolute().parents if folder.exists())).free
-    return f" ({free / 1e6:,.1f} MB are free" + f", {needed / 1e6:,.1f} MB needed" * bool(needed) + ")"
 
 
 def check_own(file: Path, *signs: str) -> None:
@@ -164,5 +153,4 @@ def write_safetensors(
         with atomic_write(path) as temporary:
             save_file(cpu, temporary, metadata=dict(metadata or {}))
     except SafetensorError as error:  # its name for what the system refuses
-        needed = sum(tensor.nbytes for tensor in cpu.values())
-        raise OSError(f"{path}: {one_line(error)}{room(path, needed)}") from error
+        raise OSError(f"{path}: {one_line(error)}") from error

@@ -34,13 +34,10 @@ from vitaclip.parts.contract import (
     Part,
     Pool,
     encode_templates,
-    l2_normalize,
 )
 from vitaclip.parts.registry import find_part, read_settings
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.saving.pretrained import Pretrained
-
-__all__ = ["VideoModel", "l2_normalize"]
 
 P = ParamSpec("P")
 

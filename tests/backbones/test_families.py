@@ -56,7 +56,7 @@ def test_transformers_families_are_reproduced(name: str, tmp_path: Path) -> None
     ids = torch.tensor([row + [layout.pad] * (length - len(row)) for row in texts])
     images = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     theirs = [model.double().get_image_features(images), model.get_text_features(ids)]
-    ours = [clip.encode_image(images), clip.encode_ids(ids, feature_places(ids, weights.config.text))]
+    ours = [clip.vision(images), clip.encode_ids(ids, feature_places(ids, weights.config.text))]
     for mine, expected in zip(ours, (getattr(each, "pooler_output", each) for each in theirs), strict=True):
         assert expected.std(dim=0).mean() > 0.01
         torch.testing.assert_close(mine, expected, rtol=1e-9, atol=1e-9)
@@ -77,7 +77,7 @@ def test_other_input_sizes_are_transformers(make: Callable[[], Any], image_size:
     images = torch.randn(2, 3, image_size, image_size, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     theirs = model.get_image_features(images, interpolate_pos_encoding=True)
     expected = getattr(theirs, "pooler_output", theirs)
-    torch.testing.assert_close(clip.encode_image(images), expected, rtol=1e-5, atol=1e-5)  # saved in float32
+    torch.testing.assert_close(clip.vision(images), expected, rtol=1e-5, atol=1e-5)  # saved in float32
 
 
 @pytest.mark.parametrize(("case", "last"), [("pe", 8), ("pe_timm", 4), ("eva02", 14)])
@@ -130,7 +130,7 @@ def golden_video(case: str) -> Tensor:
 @torch.no_grad()
 def test_without_prompts_each_tower_is_frozen(case: str) -> None:
     model, video = golden_model(case, context={}), golden_video(case)
-    expected = model.backbone.encode_image(video).mean(dim=1)
+    expected = model.backbone.vision(video).mean(dim=1)
     assert torch.equal(model.encode_video(video, normalize=False), expected)
 
 

@@ -29,7 +29,7 @@ def folder(tmp_path: Path) -> Path:
 @torch.no_grad()
 def assert_features(path: Path, expected: Features, tolerance: float = 1e-5, **options: Any) -> None:
     clip = load_backbone(path, **options).clip
-    ours = (clip.encode_image(peers.images()), clip.encode_ids(peers.token_ids(), peers.ends()))
+    ours = (clip.vision(peers.images()), clip.encode_ids(peers.token_ids(), peers.ends()))
     for mine, theirs in zip(ours, expected, strict=True):
         assert theirs.std(dim=0).mean() > 0.1, "the oracle must tell its inputs apart"
         assert float((mine - theirs).abs().max() / theirs.abs().max()) < tolerance
@@ -85,7 +85,7 @@ def test_pixel_statistics_are_the_image_processors(folder: Path, file: str, sett
         theirs = model.get_image_features(**processor(images=list(pictures), return_tensors="pt"))
         theirs = getattr(theirs, "pooler_output", theirs)
         clip = load_backbone(folder).clip
-        ours = clip.encode_image(clip.normalize_pixels(pictures))
+        ours = clip.vision(clip.normalize_pixels(pictures))
     assert float((ours - theirs).abs().max() / theirs.abs().max()) < 1e-5
 
 

@@ -41,7 +41,7 @@ def test_train_says_what_trains(world: Path, tmp_path: Path, capsys: pytest.Capt
 def test_train_takes_shots_epochs_and_early_stop(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
 ) -> None:
-    options = ["--data.val", "0.25", "--data.classes", "", "--data.shots", "2", "--data.shots_seed", "1"]
+    options = ["--data.val", "0.25", "--data.classes", "", "--data.shots", "2", "--seed", "1"]
     options += ["--optim.batch_size", "6", "--optim.epochs", "9", "--optim.learning_rate", "1e-9"]
     options += ["--validate_every", "1", "--early_stop_patience", "1"]
     arguments = training(world, tmp_path, *options, config="few_shot_vitb16_8f", steps=0)

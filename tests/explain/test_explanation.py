@@ -14,8 +14,7 @@ from vitaclip.backbones.loading import load_backbone
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.transforms import FrameFit
-from vitaclip.explain import explain_video
-from vitaclip.explain.explanation import last_attention, occlude_frames, stand_ins
+from vitaclip.explain.explanation import explain_video, last_attention, occlude_frames, stand_ins
 from vitaclip.explain.picture import draw_explanation
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig

@@ -28,7 +28,7 @@ def shards(world: Path, tmp_path: Path) -> Path:
 
 def sharded(config: TrainConfig, shards: Path, **data: object) -> TrainConfig:
     """The same training from tar files."""
-    settings = {"train": f"{shards}/{{000..001}}.tar", "classes": ", ".join(NAMES), **data}
+    settings = {"train": f"{shards}/00[01]*.tar", "classes": ", ".join(NAMES), **data}
     return changed(config, data=settings)
 
 

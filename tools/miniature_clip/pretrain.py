@@ -256,7 +256,7 @@ def pretrain(stills: Stills, tokenizer: Tokenizer, config: PretrainConfig) -> CL
     for step in track(range(config.word_steps + config.steps), config.kind):
         batch = batches(step) if step >= config.word_steps else None
         pixels, codes = (batch.pixels, batch.codes) if batch else batches.without_captions(step)
-        features = clip.encode_image(clip.normalize_pixels(pixels))
+        features = clip.vision(clip.normalize_pixels(pixels))
         loss = attribute_loss(head(features), ATTRIBUTE_SIZES, codes)
         if batch:
             loss = loss + caption_loss(clip, features, batch)

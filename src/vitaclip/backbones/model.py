@@ -63,10 +63,6 @@ class CLIP(nn.Module):
         """Take uint8 pixels (..., 3, H, W) in [0, 255] to the statistics this CLIP was trained on, as float."""
         return (pixels.to(self.pixel_mean.dtype) / 255).sub_(self.pixel_mean).div_(self.pixel_std)
 
-    def encode_image(self, images: Tensor) -> Tensor:
-        """Features (..., D), not of unit length, of normalised images (..., 3, H, W)."""
-        return self.vision(images)
-
     def encode_ids(self, ids: Tensor, end: Tensor) -> Tensor:
         """Features (K, D), not of unit length, of token ids (K, L) whose features are at `end` (K,)."""
         return self.text(self.text.token_embed(ids), end)

@@ -11,8 +11,7 @@ from vitaclip.cli.screen import print_error, print_table, terminal, track
 from vitaclip.data.lists.sources import choose_classes
 from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.workers import expect_processes, run_in_processes
-from vitaclip.explain import Explanation, explain_video
-from vitaclip.explain.explanation import check_candidates
+from vitaclip.explain.explanation import Explanation, check_candidates, explain_video
 from vitaclip.explain.picture import draw_explanation
 from vitaclip.files import atomic_write, check_own, check_place, write_json
 from vitaclip.settings import PositiveInt

@@ -89,7 +89,7 @@ class DataConfig(Config):
 
     train: str = ""
     """Training videos: a list file (`path,label` or `path label` a line), a folder with one folder per class, or tar
-    files: a folder of them, a pattern, or a range such as `shards/train-{000..009}.tar`."""
+    files: a folder of them, or a pattern such as `shards/train-*.tar`."""
     val: str | float = ""
     """Validation videos, likewise. A number such as 0.2: that fraction of each class in `train`, written to
     val_list.csv in the run folder; clips cut from one film stay together where their names tell. Empty: train without
@@ -103,8 +103,6 @@ class DataConfig(Config):
     shots: NonNegativeInt = 0
     """Videos of each class to train on, drawn from `train`; the draw is written to train_list.csv in the run folder.
     0: all there are."""
-    shots_seed: NonNegativeInt | None = None
-    """Decides which videos `shots` draws. None: the run's seed."""
     balance_classes: bool = False
     """Show every class equally often: an epoch repeats videos of small classes and leaves out some of large ones."""
     workers: NonNegativeInt = 2

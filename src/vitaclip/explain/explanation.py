@@ -21,8 +21,9 @@ from vitaclip.data.loading.clips import LoadedVideo
 from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.evaluation.scoring import normalize_for_views
-from vitaclip.model import VideoModel, l2_normalize
+from vitaclip.model import VideoModel
 from vitaclip.names import ClassIndex
+from vitaclip.parts.contract import l2_normalize
 from vitaclip.parts.registry import context_look
 from vitaclip.predictor import Predictor
 from vitaclip.strings import did_you_mean

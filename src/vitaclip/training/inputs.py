@@ -57,8 +57,7 @@ def read_lists(config: TrainConfig) -> tuple[VideoList, VideoList | None]:
     elif data.val:
         val = _read_source(str(data.val), "data.val", data, class_names=videos.class_names)
     if data.shots:
-        seed = config.seed if data.shots_seed is None else data.shots_seed
-        videos = replace(videos, samples=draw_shots(videos.samples, videos.class_names, data.shots, seed))
+        videos = replace(videos, samples=draw_shots(videos.samples, videos.class_names, data.shots, config.seed))
     return videos, val
 
 

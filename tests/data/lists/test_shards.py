@@ -3,13 +3,12 @@
 import re
 from pathlib import Path
 
-import braceexpand
 import pytest
 import torch
 
 from shard_files import tar_of, write_shard, write_shards
 from video_files import SAMPLING, TRANSFORM
-from vitaclip.data.lists.sources import expand_ranges, list_text, names_shards, read_folder, read_shards, read_videos
+from vitaclip.data.lists.sources import list_text, names_shards, read_folder, read_shards, read_videos
 from vitaclip.data.lists.video_list import VideoSample, read_list
 from vitaclip.data.loading.clips import EvalViews, TrainClips
 from vitaclip.data.loading.loader import EvalDataset, TrainDataset, eval_batches, train_batches
@@ -30,21 +29,13 @@ def as_files(video_folder: Path) -> list[VideoSample]:
     return [VideoSample(path, (n % 3,), str(path)) for n, path in enumerate(sorted(video_folder.glob("*.mp4")))]
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["t-{000..012}.tar", "t-{8..11}.tar", "{1..2}/t-{09..10}.tar", "b/{3..3}.tar", "t"],
-)
-def test_ranges_are_those_of_braceexpand(address: str) -> None:
-    assert expand_ranges(address) == list(braceexpand.braceexpand(address))
-
-
 def test_addresses_of_tar_files_are_told(tmp_path: Path) -> None:
     (tmp_path / "folder" / "class").mkdir(parents=True)
-    assert not any(map(names_shards, (str(tmp_path / "folder"), "list.csv", "none", "tar", "x.mp4", "{0..3}.csv")))
+    assert not any(map(names_shards, (str(tmp_path / "folder"), "list.csv", "none", "tar", "x.mp4")))
     tar_of(tmp_path / "folder" / "x.tar", {})
     assert not names_shards(str(tmp_path / "folder"))  # what the class folders were unpacked from
     (tmp_path / "folder" / "class").rmdir()
-    assert all(map(names_shards, (str(tmp_path / "folder"), "x.tar", "x.TAR", "{0..3}.tar", "*.tar", "x.tar.gz")))
+    assert all(map(names_shards, (str(tmp_path / "folder"), "x.tar", "x.TAR", "*.tar", "x.tar.gz")))
 
 
 def test_tar_files_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,17 +48,16 @@ def test_tar_files_are_found_in_order(tmp_path: Path, monkeypatch: pytest.Monkey
         return [str(each.path).split("::")[0] for each in read_shards(source).samples]
 
     assert found(".") == ["a.tar", "b.tar", "c1.tar", "c2.tar"]
-    assert found("c*.tar") == found("c{1..2}.tar") == ["c1.tar", "c2.tar"]
+    assert found("c*.tar") == ["c1.tar", "c2.tar"]
     assert found(f"{tmp_path}/[ab]*.tar") == [f"{tmp_path}/a.tar", f"{tmp_path}/b.tar"]
-    for source in ("d*.tar", "c{3..1}.tar"):
-        with pytest.raises(ValueError, match=r"\.tar: no tar file is there; check the path"):
-            read_shards(source)
+    with pytest.raises(ValueError, match=r"\.tar: no tar file is there; check the path"):
+        read_shards("d*.tar")
 
 
 def test_batches_are_those_of_the_same_files(shards: Path, video_folder: Path, tmp_path: Path) -> None:
     """What sample i of step s is depends on the seed, s and i alone; also in worker processes, from any step on."""
     files = as_files(video_folder)
-    samples = read_shards(f"{shards}/train-{{000..002}}.tar", NAMES).samples
+    samples = read_shards(f"{shards}/train-*.tar", NAMES).samples
     expected = list(train_batches(TrainDataset(files, TrainClips(SAMPLING, TRANSFORM), seed=3), 0, 5, 4))
     for first, workers, places in ((0, 0, None), (2, 2, None), (0, 1, range(1, 3))):
         data = TrainDataset(samples, TrainClips(SAMPLING, TRANSFORM), seed=3)
@@ -101,10 +91,10 @@ def test_all_that_is_wrong_is_said_at_once(shards: Path, tmp_path: Path) -> None
     whole = (shards / "train-000.tar").read_bytes()
     (tmp_path / "t-1.tar").write_bytes(whole[:5000])
     write_shard(tmp_path / "t-2.tar", [{"__key__": "a", "mp4": b"0", "cls": 3}, {"__key__": "b", "mp4": b"0"}])
-    with pytest.raises(ValueError, match=r"t-\{0\.\.2\}\.tar: 4 problems found") as caught:
-        read_videos(f"{tmp_path}/t-{{0..2}}.tar", "data.train", class_names=NAMES)
+    with pytest.raises(ValueError, match=r"t-\*\.tar: 3 problems found") as caught:
+        read_videos(f"{tmp_path}/t-*.tar", "data.train", class_names=NAMES)
     found = [" ".join(line.removeprefix(f"{tmp_path}/").split()[:2]) for line in str(caught.value).splitlines()[1:]]
-    assert found == ["t-0.tar: cannot", "t-1.tar: is", "t-2.tar::b.mp4: no", "t-2.tar::a.mp4: label"]
+    assert found == ["t-1.tar: is", "t-2.tar::b.mp4: no", "t-2.tar::a.mp4: label"]
 
 
 def test_scans_of_tar_files_give_a_list(shards: Path, tmp_path: Path) -> None:

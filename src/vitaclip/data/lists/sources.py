@@ -31,7 +31,6 @@ from vitaclip.names import ClassIndex, check_class_names, in_words, quoted
 from vitaclip.strings import counted, did_you_mean
 
 _TAR_NAME = re.compile(r"\.(?:tar(?:\.\w+)?|tgz|tbz2|txz)$", re.IGNORECASE)
-_RANGE = re.compile(r"\{(\d+)\.\.(\d+)\}")
 _CLIP_OF_FILM = re.compile(
     r"_[0-9]{6}_[0-9]{6}$"  # Kinetics: first and last second
     r"|_[a-z]+_(?:cm|nm)_np[0-9]_(?:ba|fr|le|ri)_(?:bad|goo|med)_[0-9]+$"  # HMDB51: what is seen, and the clip's number
@@ -173,7 +172,7 @@ def read_shards(source: str, class_names: Sequence[str] | None = None) -> VideoL
     """Read the videos of tar files: headers and labels, nothing else.
 
     Args:
-        source: a tar file, a folder of them, a pattern `*.tar`, or a range `train-{000..009}.tar`.
+        source: a tar file, a folder of them, or a pattern `*.tar`.
         class_names: see `read_list`.
 
     The list tells as problems a tar file that is not there, compressed or cut short, a video without label, an unknown
@@ -181,9 +180,10 @@ def read_shards(source: str, class_names: Sequence[str] | None = None) -> VideoL
     """
     names = () if class_names is None else check_class_names(class_names, "class_names")
     labels, samples, problems = LabelReader(names), list[VideoSample](), list[str]()
-    shards = sorted(map(str, Path(source).glob("*.tar"))) if Path(source).is_dir() else expand_ranges(source)
     # Path.glob would want the place where the pattern begins.
-    shards = [each for shard in shards for each in (sorted(glob.glob(shard)) if "*" in shard else [shard])]  # noqa: PTH207
+    shards = sorted(glob.glob(source)) if "*" in source else [source]  # noqa: PTH207
+    if Path(source).is_dir():
+        shards = sorted(map(str, Path(source).glob("*.tar")))
     if not shards:
         raise ValueError(f"{source}: no tar file is there; check the path")
     for found, wrong in map(read_shard, shards):
@@ -194,20 +194,6 @@ def read_shards(source: str, class_names: Sequence[str] | None = None) -> VideoL
             except ValueError as error:
                 problems.append(f"{video}: {error}")
     return VideoList(tuple(samples), names, labels.note, tuple(problems))
-
-
-def expand_ranges(path: str) -> list[str]:
-    """The paths of a range of numbers in braces, or of several, the last running fastest.
-
-    >>> expand_ranges("train-{08..10}.tar")
-    ['train-08.tar', 'train-09.tar', 'train-10.tar']
-    """
-    match = _RANGE.search(path)
-    if match is None:
-        return [path]
-    first, last = match.groups()
-    before, after = path[: match.start()], expand_ranges(path[match.end() :])
-    return [f"{before}{number:0{len(first)}}{rest}" for number in range(int(first), int(last) + 1) for rest in after]
 
 
 def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
@@ -319,8 +305,6 @@ def as_fraction(setting: str | float) -> float | None:
     try:
         number = float(setting)
     except ValueError:
-        if re.fullmatch(r"[\d.]+ ?%", str(setting)) and not Path(str(setting)).exists():
-            raise ValueError(f"data.val = {setting}: write the fraction, such as 0.2 for 20 %") from None
         return None
     if 0 < number < 1:
         return number
