@@ -3,23 +3,8 @@
 import pytest
 import torch
 
-from vitaclip.distributed import SINGLE_PROCESS, DistEnv, FailedOnAnotherRank, init_distributed
+from vitaclip.distributed import DistEnv, FailedOnAnotherRank, init_distributed
 from vitaclip.runtime import pick_device
-
-
-def test_single_process_exchanges_return_their_input() -> None:
-    values = torch.arange(3.0)
-    SINGLE_PROCESS.all_reduce(values)
-    assert values.tolist() == [0, 1, 2]
-    assert SINGLE_PROCESS.gather("x") == ["x"]
-    assert SINGLE_PROCESS.broadcast_from_rank0(lambda: 7) == 7
-    assert SINGLE_PROCESS.is_rank0
-
-
-def test_no_launcher_means_single_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with init_distributed() as env:
-        assert env is SINGLE_PROCESS
 
 
 def test_incomplete_launcher_variables_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

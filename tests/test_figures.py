@@ -2,7 +2,7 @@
 
 from xml.etree import ElementTree as ET
 
-from vitaclip.figures import ACCENT, INK, bars, drawing, fraction_axis, shorten, to_png, to_svg
+from vitaclip.figures import ACCENT, INK, bars, drawing, fraction_axis, shorten, to_svg
 
 HOSTILE = ["</svg><script>x</script>", "$x_", "🏃 & 跑步", "_hidden"]
 
@@ -40,15 +40,6 @@ def test_parts_of_two_figures_share_no_id() -> None:
         assert all(f"#{each}" in svg for each in found[-1])
     assert found[0]
     assert not found[0] & found[1]
-
-
-def test_same_figure_gives_same_bytes() -> None:
-    drawn = []
-    for _ in range(2):
-        with drawing(2, 2) as figure:
-            figure.subplots().plot([0, 1])
-            drawn.append((to_svg(figure, ""), to_png(figure)))
-    assert drawn[0] == drawn[1]
 
 
 def test_long_names_are_shortened() -> None:

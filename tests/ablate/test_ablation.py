@@ -71,14 +71,6 @@ def test_figures_are_those_of_an_evaluation(world: Path, finished: tuple[Ablatio
     assert len(set(rows["frozen"].values("trained", "top1"))) == 1
 
 
-def test_a_run_is_an_ordinary_run_folder(finished: tuple[AblationResult, Path]) -> None:
-    folder = finished[1] / "less" / "seed3"
-    config = json.loads((folder / "config.json").read_text())
-    assert (config["seed"], config["model"]["context"].get("summary"), config["out"]) == (3, None, str(folder))
-    assert (folder / "metrics.jsonl").exists()
-    assert not (finished[1] / "frozen" / "seed3").exists()
-
-
 def test_finished_runs_are_kept(
     world: Path, finished: tuple[AblationResult, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -81,25 +81,3 @@ def test_a_protocol_is_run_once_and_told_once(model: Path, videos: list[Path], t
     assert status == 0, errors
     assert json.loads((tmp_path / "2.json").read_text()) == json.loads((tmp_path / "1.json").read_text())
     assert printed.count("halves: two halves") == 1
-
-
-@pytest.mark.parametrize("arguments", [["absent.csv"], ["--protocol", "ucf101_zeroshot", "--root", "absent"]])
-def test_a_mistake_that_both_meet_is_told_once(model: Path, tmp_path: Path, arguments: list[str], on_two: Run) -> None:
-    status, _, errors = on_two(command(model, tmp_path / "out.json", *arguments))
-    assert status == 2
-    assert errors.count("vitaclip: error: ") == 1, errors
-    assert not (tmp_path / "out.json").exists()
-
-
-def test_failure_of_one_process_ends_all(model: Path, videos: list[Path], tmp_path: Path, on_two: Run) -> None:
-    bad = tmp_path / "jump_up" / "bad.mp4"
-    bad.parent.mkdir()
-    bad.write_bytes(videos[0].read_bytes()[:200])
-    file = write_list(tmp_path / "val.csv", [*videos[:6], bad])  # in the share of the second process
-    arguments = [str(file), "--classes", ", ".join(NAMES), "--data.on_error", "raise"]
-    status, _, errors = on_two(command(model, tmp_path / "out.json", *arguments))
-    assert status == 2
-    lines = [line for line in errors.splitlines() if line.startswith("vitaclip: error: ")]
-    assert sum("process 1: " in line and "bad.mp4" in line for line in lines) == 1, errors
-    assert all("bad.mp4" in line or "another one went away" in line for line in lines)
-    assert not (tmp_path / "out.json").exists()

@@ -120,20 +120,6 @@ def test_pooled_tokens_are_weighed_by_the_pool(name: str, context: dict[str, Any
             torch.testing.assert_close(weights[head, t], fractions[t] @ looks, rtol=1e-9, atol=1e-12)
 
 
-@pytest.mark.parametrize("config", SETTINGS, ids=NAMES)
-def test_every_kind_of_token_has_its_part(config: dict[str, Any]) -> None:
-    attention = last_attention(double_model(config), random_clip())
-    context = config["context"]
-    tokens = {"global": context.get("global", {}).get("count"), "local": T, "summary": 1}
-    counts = {"patches": 4, "itself": 1} | {kind: count for kind, count in tokens.items() if kind in context}
-    assert {kind: weights.shape for kind, weights in attention.weights.items()} == {
-        kind: (2, T, count) for kind, count in counts.items()
-    }
-    torch.testing.assert_close(sum(attention.mass.values()), torch.ones(T, dtype=torch.float64))
-    for t in range(T):
-        assert float(attention.mass["patches"][t]) == pytest.approx(float(attention.heat[t].sum()))
-
-
 def test_heat_lies_where_the_patches_lie() -> None:
     """Patches go row by row. In a tower of one block another content of a patch changes its own score alone, and all
     others by the same factor."""

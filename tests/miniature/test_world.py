@@ -118,15 +118,6 @@ def test_the_shape_is_fully_visible_in_every_frame() -> None:
             assert np.all(poses[:, :2] <= 1 - radius[:, None] + 1e-9)
 
 
-def test_background_is_still_and_duller_than_shapes() -> None:
-    video = world.render_video(0, world.class_id_of("red heart moving left"), 0)
-    far = np.abs(video.astype(int) - video[0]).max(axis=(0, 3)) == 0
-    assert far.mean() > 0.3
-    for number in range(20):
-        brightest = world.draw_background(np.random.default_rng(number), 64).sum(axis=-1).max()
-        assert brightest < 0.95 * min(sum(value) * 0.9 for value in world.COLOUR_VALUES.values())
-
-
 def test_names_and_split() -> None:
     names = world.class_names()
     trained, novel = world.trained_classes(), world.novel_classes()

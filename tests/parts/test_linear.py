@@ -96,15 +96,3 @@ def test_unfit_uses_are_refused() -> None:
             tiny_model(NAMES, **PROBE, train=towers)
     with pytest.raises(ValueError, match=r"a vector per class needs the class names.*choose another model.head"):
         tiny_model(**PROBE)
-
-
-def test_image_tower_trains_and_run_goes_on(world: Path, tmp_path: Path) -> None:
-    config = probe_config(world, tmp_path, steps=4)
-    config = replace(config, model=replace(config.model, train="image"))
-    model = Trainer(config).model
-    towers = {f"backbone.vision.{name}" for name, _ in model.backbone.vision.named_parameters()}
-    assert set(model.trainable_parameters()) == towers | {"head.vectors", "head.logit_scale"}
-    trainer = Trainer(config)
-    trainer.total_steps = 2
-    trainer.train()
-    assert Trainer(config).step == 2

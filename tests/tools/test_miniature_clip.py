@@ -50,19 +50,6 @@ def test_attribute_loss_equals_plain_loops() -> None:
     assert pretrain.attribute_loss(logits, [2, 3], codes).item() == pytest.approx(sum(losses) / 2, rel=1e-12)
 
 
-def test_captions_match_by_brute_force() -> None:
-    rng = np.random.default_rng(2)
-    sizes = [len(values) + (name == "motion") for name, values in captions.ATTRIBUTES.items()]
-    codes = rng.integers(sizes, size=(40, len(sizes))).astype(np.int8)
-    drawn = [captions.draw_caption(rng, row) for row in codes]
-    matches = captions.caption_matches(codes, np.array([caption.codes for caption in drawn], dtype=np.int8))
-    for still, row in zip(codes, matches, strict=True):
-        for caption, match in zip(drawn, row, strict=True):
-            assert match == all(w in (captions.UNSAID, fact) for w, fact in zip(caption.codes, still, strict=True))
-    assert matches.diagonal().all()
-    assert not matches.all()
-
-
 def test_still_at_rest_resembles_decoded_frame(tmp_path: Path) -> None:
     """The same scene once through H.264 and once through `halve_chroma`, both at the CLIP's size."""
     class_id, path = world.class_id_of("red heart moving left"), tmp_path / "clip.mp4"
@@ -120,18 +107,6 @@ def test_kinds_are_what_they_are_called() -> None:
     assert towers["pe"] == (True, "pe", "attention", "softmax")
     text = configs["siglip"].text
     assert (text.order, text.layout.start, text.layout.feature) == ("all", (), "last")
-
-
-def test_another_kind_takes_over_what_both_have() -> None:
-    start = load_backbone("miniature")
-    clip = CLIP(pretrain.tower_config("siglip", start.tokenizer))
-    pretrain.take_over(clip, start.clip)
-    assert torch.equal(clip.vision.pos_embed, start.clip.vision.pos_embed[1:])
-    assert torch.equal(clip.text.pos_embed, start.clip.text.pos_embed[:24])
-    own, theirs = clip.state_dict(), start.clip.state_dict()
-    blocks = [name for name in theirs if ".blocks." in name]
-    assert all(torch.equal(own[name], theirs[name]) for name in blocks)
-    assert clip.logit_scale != start.clip.logit_scale
 
 
 @pytest.mark.slow

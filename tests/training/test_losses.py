@@ -28,13 +28,6 @@ def test_binary_cross_entropy_follows_its_definition() -> None:
     )
 
 
-def test_cross_entropy_takes_labels_as_they_are() -> None:
-    logits, labels = torch.randn(4, 5), torch.tensor([0, 3, 1, 1])
-    config = OptimConfig(label_smoothing=0.1)
-    expected = torch.nn.functional.cross_entropy(logits, labels, reduction="sum", label_smoothing=0.1)
-    assert torch.equal(find_loss(config).sum_losses(logits, labels, config), expected)
-
-
 @pytest.fixture
 def several(world: Path, tmp_path: Path) -> TrainConfig:
     """A run on the small world's list in which each video of the last two classes has both."""

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 
 from vitaclip.data.config import AugmentConfig
 from vitaclip.training.inputs import Mix, draw_mix, neighbours
@@ -57,13 +56,3 @@ def test_seed_and_step_alone_decide() -> None:
     assert len({mix.lam for mix in draws(config, seed=3, steps=20)}) == 20
     assert draws(config, seed=3, steps=20) != draws(config, seed=4, steps=20)
     assert draw_mix(config, SIZE, 3, 17) == draws(config, seed=3, steps=20)[17]
-
-
-def test_cutmix_pastes_bytes_and_keeps_the_batch() -> None:
-    ones, others = torch.full((2, 3, 3, 8, 8), 100, dtype=torch.uint8), torch.full((2, 3, 3, 8, 8), 201).byte()
-    pasted = Mix(0.5, (2, 1, 4, 6)).pixels(ones, others, torch.Tensor.double)
-    assert pasted.dtype == torch.uint8
-    expected = ones.clone()
-    expected[..., 2:4, 1:6] = 201
-    assert torch.equal(pasted, expected)
-    assert ones.max() == 100

@@ -49,11 +49,6 @@ def test_a_finished_run_may_grow(listed: TrainConfig) -> None:
         Trainer(listed)
 
 
-def test_saved_setting_is_not_taken_for_default(world: Path) -> None:
-    with pytest.raises(ValueError, match=r"model.centre was True, now False"):
-        check_same_run(notes(world), notes(world, centre=False), "out")
-
-
 @pytest.fixture
 def listed(world: Path, tmp_path: Path) -> TrainConfig:
     """A finished run on a list of eight videos and a file of class names."""

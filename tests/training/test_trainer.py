@@ -176,18 +176,3 @@ def test_empty_files_and_links_to_nothing_are_left_out(world: Path, tmp_path: Pa
         ValueError, match=r"2 problems found(.|\n)*gone.mp4 is a link to .*nothing.mp4, which is not there"
     ):
         Trainer(changed(config, out=str(tmp_path / "other"), data={"on_error": "raise"}))
-
-
-def test_training_needs_videos(tmp_path: Path, world: Path) -> None:
-    with pytest.raises(ValueError, match=r"data.train is not set"):
-        Trainer(changed(train_config(world, tmp_path), data={"train": ""}))
-
-
-def test_each_validation_encodes_the_class_texts_anew(world: Path, tmp_path: Path) -> None:
-    """What the texts learn between two validations counts in the second."""
-    trainer = Trainer(changed(train_config(world, tmp_path), data={"val": str(world / "videos")}))
-    encoded: list[object] = []
-    trainer.model.backbone.text.register_forward_hook(lambda _module, _inputs, output: encoded.append(output))
-    trainer.validate()
-    trainer.validate()
-    assert len(encoded) == 2

@@ -34,8 +34,6 @@ _NAMES = (
     (r"logit_scale", "head.logit_scale"),
 )
 """What parameters of the parts were called, and are called now."""
-_VIEWS = {"average": "aggregation", "pixels": "normalization"}
-"""What settings of views were called, and are called now."""
 _SAVED_UNDER = re.compile(r"(prompts\.|average\.|optimizer\.\w+\.)?(.*)")
 """Under what a training run's checkpoints hold them."""
 
@@ -54,16 +52,6 @@ def upgrade_name(name: str) -> str:
         if match := re.match(pattern, own):
             return under + match.expand(now) + own[match.end() :]
     return under + re.sub(r"^clip\.", "backbone.", own)
-
-
-def upgrade_views(saved: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of views by today's names.
-
-    >>> upgrade_views({"temporal": 3, "average": "logits"})
-    {'temporal': 3, 'aggregation': 'logits'}
-    """
-    now = {_VIEWS.get(name, name): value for name, value in saved.items()}
-    return now | ({"normalization": "backbone"} if now.get("normalization") == "clip" else {})
 
 
 def upgrade_model_config(saved: Mapping[str, Any]) -> dict[str, Any]:

@@ -79,13 +79,6 @@ def test_broken_video_is_replaced_and_reported(video_folder: Path) -> None:
     assert [again[0, i, 10].index for i in range(10)] == [sample.index for sample in samples]
 
 
-def test_broken_video_can_stop_training(video_folder: Path) -> None:
-    dataset = train(video_folder, broken=(2,))
-    with pytest.raises(VideoError, match=r"^list\.csv:3: .*broken2\.mp4 does not exist") as caught:
-        [dataset[0, i, 10] for i in range(10)]
-    assert "\n" not in str(caught.value)
-
-
 def test_all_videos_broken(video_folder: Path) -> None:
     dataset = train(video_folder, broken=tuple(range(10)), on_error="skip")
     with pytest.raises(VideoError, match=r"again and again; `vitaclip data scan` finds all of them, such as list\.csv"):
@@ -139,17 +132,6 @@ def test_views_come_clip_by_clip(video_folder: Path, temporal_views: int, spatia
 def test_views_beyond_memory_are_refused() -> None:
     with pytest.raises(ValueError, match=r"temporal_views = 900: the views of a video have 10,800 frames together"):
         EvalViews(SAMPLING, 900, 3, 24)
-
-
-def test_evaluation_sample_and_broken_video(video_folder: Path) -> None:
-    rows, views = rows_of(video_folder, broken=(5,)), EvalViews(SAMPLING, 3, 1, 24)
-    dataset = EvalDataset(rows, views, on_error="skip")
-    assert torch.equal(video_of(dataset[4]), views.read(video_folder / "clip4.mp4"))
-    assert (dataset[4].labels, dataset[4].index, dataset[4].skipped) == ((1,), 4, ())
-    assert (dataset[5].video, dataset[5].labels) == (None, (2,))
-    assert dataset[5].skipped[0].startswith("list.csv:6: ")
-    with pytest.raises(VideoError, match="does not exist"):
-        EvalDataset(rows, views)[5]
 
 
 @pytest.mark.parametrize("aspect", ["display", "stored"])

@@ -123,15 +123,6 @@ def test_folders_named_like_addresses_are_folders(
     assert asked == []
 
 
-def test_what_is_no_file_is_refused_at_once(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.mp4")
-    with (
-        pytest.raises(VideoError, match=r"pipe\.mp4 is a pipe or device, not a file"),
-        open_video(tmp_path / "pipe.mp4"),
-    ):
-        pass
-
-
 def test_ffmpeg_opens_files_in_one_place() -> None:
     """Calls of av.open, less those that write: files in one place, streams that a user names in another."""
     calls = []

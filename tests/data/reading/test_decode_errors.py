@@ -1,5 +1,6 @@
 """Files that are missing, damaged, or no videos: one line with the path, what is wrong, and the remedy."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -37,12 +38,18 @@ def link_to_nothing(path: Path) -> Path:
     return path
 
 
+def pipe(path: Path) -> Path:
+    os.mkfifo(path)
+    return path
+
+
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
         (lambda folder: folder / "none.mp4", "does not exist: check the path"),
         (lambda folder: link_to_nothing(folder / "link.mp4"), r"is a link to gone\.mp4, which is not there"),
         (lambda folder: folder, "is a folder"),
+        (lambda folder: pipe(folder / "pipe.mp4"), "is a pipe or device, not a file"),
         (lambda folder: write(folder / "empty.mp4", b""), r"is empty \(0 bytes\)"),
         (lambda folder: write(folder / "text.mp4", b"this is a text\n" * 200), "cannot be read as a video"),
         (lambda folder: write(folder / "bytes.mp4", bytes(range(256)) * 40), "cannot be read as a video"),

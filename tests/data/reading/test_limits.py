@@ -8,14 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from video_files import SAMPLING, TRANSFORM, rows_of, write_video
+from video_files import write_video
 from vitaclip.data.config import VideoLimits
-from vitaclip.data.lists.video_list import VideoList
-from vitaclip.data.loading.clips import EvalViews, ReadOptions, TrainClips
-from vitaclip.data.loading.loader import EvalDataset, TrainDataset
 from vitaclip.data.reading.container import VideoError
 from vitaclip.data.reading.decode import open_video
-from vitaclip.data.tools import ScanConfig, check_video, scan_videos
+from vitaclip.data.tools import check_video
 
 LIMITS = VideoLimits()
 JUST_ENOUGH = VideoLimits(frames=40, pixels=64 * 48, hours=0.0005)
@@ -120,16 +117,3 @@ def test_a_huge_picture_in_a_folder(tmp_path: Path, side: int) -> None:
     (tmp_path / "1.png").write_bytes(content)
     with pytest.raises(VideoError, match=r"1\.png has .* pixels, beyond limits\.pixels = 35651584"):
         read(tmp_path, LIMITS)
-
-
-def test_data_sets_and_scans_have_limits(video_folder: Path) -> None:
-    rows, limits = rows_of(video_folder), VideoLimits(frames=33)  # those from clip7 on have more
-    training = TrainDataset(rows, TrainClips(SAMPLING, TRANSFORM, options=ReadOptions(limits=limits)), 0, "skip")
-    samples = [training[0, i, 10] for i in range(10)]
-    assert all(sample.index < 7 for sample in samples)
-    testing = EvalDataset(rows, EvalViews(SAMPLING, 1, 1, 24, options=ReadOptions(limits=limits)), "skip")
-    assert [testing[n].video is not None for n in range(10)] == [True] * 7 + [False] * 3
-    found = list(scan_videos(VideoList(tuple(rows)), ScanConfig(workers=2, limits=limits)))
-    bad = [each for each in found if each]
-    assert sorted(each.path.parts[-1] for each in bad if each.path) == [f"clip{n}.mp4" for n in range(7, 10)]
-    assert all("beyond limits.frames = 33" in each.problem for each in bad)
