@@ -158,9 +158,13 @@ from pathlib import Path
 from misbehaving import MisbehavingClips
 from video_files import SAMPLING, TRANSFORM, rows_of
 from vitaclip.data.loading.loader import TrainDataset
+from vitaclip.data.config import DataConfig
 from vitaclip.data.loading.loader import train_batches
+from vitaclip.data.workers import expect_processes
 
 how, folder = sys.argv[2], Path(sys.argv[3])
+if sys.argv[4] == "forked":
+    expect_processes(DataConfig(workers=2))
 rows = rows_of(folder)
 if how == "hang":
     rows = [replace(row, path=folder / "hang.mp4") for row in rows]
@@ -189,23 +193,30 @@ if how == "ignore":
 """
 
 
-def launch(how: str, folder: Path) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", PROGRAM, str(TESTS), how, str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def launch(how: str, folder: Path, server: str) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", PROGRAM, str(TESTS), how, str(folder), server]
+    pipes: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(command, **pipes, start_new_session=True, env=ONE_THREAD)
 
 
 @pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize(
-    ("how", "sent", "status"),
+    ("how", "sent", "status", "server"),
     [
-        ("hang", signal.SIGKILL, -signal.SIGKILL),
-        ("wait", signal.SIGINT, -signal.SIGINT),
-        ("end", None, 0),
+        ("hang", signal.SIGKILL, -signal.SIGKILL, "program"),
+        ("hang", signal.SIGKILL, -signal.SIGKILL, "forked"),
+        ("wait", signal.SIGINT, -signal.SIGINT, "forked"),
+        ("end", None, 0, "program"),
     ],
 )
-def test_no_worker_is_left_behind(how: str, sent: signal.Signals | None, status: int, video_folder: Path) -> None:
-    process = launch(how, video_folder)
+def test_no_worker_is_left_behind(
+    how: str, sent: signal.Signals | None, status: int, server: str, video_folder: Path
+) -> None:
+    process = launch(how, video_folder, server)
     assert process.stdout is not None
     pids = [int(pid) for pid in process.stdout.readline().split()]
     assert len(pids) == 3
@@ -219,11 +230,41 @@ def test_no_worker_is_left_behind(how: str, sent: signal.Signals | None, status:
 
 
 @pytest.mark.slow
-def test_sigterm_to_process_group_stops_only_main(video_folder: Path) -> None:
+@pytest.mark.parametrize("server", ["program", "forked"])
+def test_sigterm_to_process_group_stops_only_main(server: str, video_folder: Path) -> None:
     """As clusters end jobs. Also whatever else is started: the server that processes are forked from."""
-    before, after, skipped = launch("ignore", video_folder).communicate(timeout=60)[0].splitlines()
+    before, after, skipped = launch("ignore", video_folder, server).communicate(timeout=60)[0].splitlines()
     assert before == after
     assert skipped == str([()] * 20)
+
+
+STARTS_SERVER = """
+import multiprocessing.forkserver, os, sys, threading, time
+from pathlib import Path
+from vitaclip.data.config import DataConfig
+from vitaclip.data.workers import expect_processes, run_in_processes
+
+held, _ = os.pipe()
+ours = os.readlink(f"/proc/self/fd/{held}")
+print("waits in a buffer,", end=" ")
+if sys.argv[1] == "thread":
+    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()
+expect_processes(DataConfig(workers=1))
+(outcome,) = run_in_processes(str.upper, ["done"], 1, 60.0)
+server = Path(f"/proc/{multiprocessing.forkserver._forkserver._forkserver_pid}")
+is_fork = (server / "cmdline").read_bytes() == Path("/proc/self/cmdline").read_bytes()
+print(outcome.result, is_fork, ours in [os.readlink(file) for file in (server / "fd").iterdir()])
+"""
+
+
+@pytest.mark.slow
+@on_linux
+@pytest.mark.parametrize(("threads", "is_fork"), [("alone", True), ("thread", False)])
+def test_server_is_a_fork_without_our_files(threads: str, is_fork: bool) -> None:
+    """Unless another thread may hold a lock."""
+    command = [sys.executable, "-c", STARTS_SERVER, threads]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=ONE_THREAD)
+    assert ended.stdout == f"waits in a buffer, DONE {is_fork} False\n"
 
 
 DIES_AT_ONCE = """

@@ -7,10 +7,6 @@ import re
 from importlib.resources import files
 from pathlib import Path
 
-from httpx2 import HTTPError
-from huggingface_hub import HfApi, constants, get_session, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
 from vitaclip.strings import one_line
 
 SHIPPED = {"miniature": Path(str(files("vitaclip"))) / "miniature" / "assets"}
@@ -67,6 +63,10 @@ def fetch_repository(name: str) -> Path:
     What the cache has is taken as it is, without asking the hub; `hf download NAME` brings it up to date. Of several
     copies of the weights only one is fetched. HF_HOME, HF_ENDPOINT and HF_HUB_OFFLINE are respected.
     """
+    from httpx2 import HTTPError  # here, because the hub's client takes as long to import as a small model to load
+    from huggingface_hub import HfApi, constants, get_session, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
     cached = _cached(name)
     if cached is not None:
         return cached
@@ -102,6 +102,9 @@ def _patterns(weights: str) -> list[str]:
 
 def _cached(name: str) -> Path | None:
     """The cached folder of a repository, if all that is wanted of it is there: an interrupted download is not."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
     for weights in ("", *WEIGHTS):
         try:
             folder = Path(snapshot_download(name, local_files_only=True, allow_patterns=_patterns(weights)))

@@ -12,6 +12,12 @@ from vitaclip.settings import from_dict
 from vitaclip.untrusted import read_yaml
 
 FILE = Path(str(files("vitaclip.backbones"))) / "known.yaml"
+_RESTRICTIVE_LICENCES = {
+    "metaclip": "CC-BY-NC 4.0, not for commercial use",
+    "mobileclip": "Apple AMLR, for research only",
+    "dfn": "Apple AMLR, for research only",
+}
+"""By a word that names of such weights hold; not in the file, whose reading takes as long as that of a small model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +50,7 @@ class KnownBackbone:
 @cache
 def known_backbones() -> tuple[KnownBackbone, ...]:
     """All of them, in the order of the file."""
-    return tuple(from_dict(KnownBackbone, row) for row in _content()["backbones"])
+    return tuple(from_dict(KnownBackbone, row) for row in read_yaml(FILE)["backbones"])
 
 
 def licence_notice(source: str) -> str:
@@ -53,10 +59,4 @@ def licence_notice(source: str) -> str:
     >>> licence_notice("facebook/metaclip-2-worldwide-huge-quickgelu")
     'CC-BY-NC 4.0, not for commercial use'
     """
-    return next((licence for word, licence in _content()["licences"].items() if word in source.lower()), "")
-
-
-@cache
-def _content() -> dict[str, Any]:
-    """The file, whose reading takes as long as that of a small model."""
-    return read_yaml(FILE)
+    return next((licence for word, licence in _RESTRICTIVE_LICENCES.items() if word in source.lower()), "")

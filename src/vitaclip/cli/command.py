@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_
 
 from jsonargparse import ArgumentParser, Namespace
 
-from vitaclip.settings import Config, setting_texts
+from vitaclip.settings import Config
 
 ConfigT = TypeVar("ConfigT")
 RECIPE_HELP = "a recipe, whose names `vitaclip list recipes` shows, or a YAML file; may stand first"
@@ -35,14 +35,14 @@ class Command(Config):
         """Do the work, print what came of it, and return the exit status."""
 
     @classmethod
-    def add_arguments(cls, parser: ArgumentParser) -> None:
-        """Put the settings on a parser; jsonargparse takes types, defaults and help from the fields."""
+    def add_arguments(cls, parser: ArgumentParser, texts: Mapping[str, str]) -> None:
+        """Put the settings on a parser; jsonargparse takes types, defaults and help from the fields, but for those of
+        which it is told more: their help is in `texts`."""
         if cls.takes_recipe:
             parser.add_argument("--config", action="config", help=RECIPE_HELP)
         hints = get_type_hints(cls)
         told = [each for each in fields(cls) if each.metadata or each.default is each.default_factory]
         groups = [each.name for each in fields(cls) if is_dataclass(hints[each.name])]
-        texts = {name: text for name, _, text in setting_texts(cls)}
         for each in told:
             name, more = each.name, dict(each.metadata.get("argparse", {}))
             if hints[name] is not bool:
@@ -50,7 +50,7 @@ class Command(Config):
             if each.default is not MISSING:
                 more["default"] = [*each.default] if isinstance(each.default, tuple) else each.default
             parser.add_argument(
-                name if each.metadata.get("positional", True) else f"--{name}", help=texts[name], **more
+                name if each.metadata.get("positional", True) else f"--{name}", help=texts.get(name), **more
             )
         parser.add_class_arguments(cls, as_group=False, skip={*groups, *(each.name for each in told)})
         for name in groups:

@@ -15,6 +15,7 @@ from vitaclip.cli.screen import counting_bar, print_table, progress_bars, termin
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.lists.sources import find_videos
 from vitaclip.data.lists.video_list import VideoSample
+from vitaclip.data.workers import expect_processes
 from vitaclip.distributed import DistEnv, init_distributed
 from vitaclip.evaluation.decision import DecisionConfig
 from vitaclip.evaluation.evaluation import Evaluator, read_test_videos
@@ -102,6 +103,7 @@ class Evaluate(ModelCommand, DecisionConfig):
         if self.predictions:
             check_table_file(self.predictions)
         _ = self.templates  # a mistake in them costs no download
+        expect_processes(self.data)  # they start while the model is loaded
         with init_distributed() as dist:
             console = terminal(quiet=not dist.is_rank0)
             command.say_which(console)

@@ -13,6 +13,7 @@ from vitaclip.cli.parser import (
     CommandParser,
     CommandTable,
     HelpFormatter,
+    Helps,
     add_commands,
     find_command,
     normalize,
@@ -70,13 +71,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     # OpenMP's busy waiting stalls many-fold when another process computes on the same cores; read before torch loads.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # numpy computes little here, and a process without threads can be forked: see `expect_processes`.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     warnings.showwarning = lambda message, *_: print_error(str(message), "warning")
     try:
         given, plugins = take_plugins(sys.argv[1:] if arguments is None else arguments)
         if plugins:
             use_plugins(plugins)
         words = normalize(given)
-        parser = build_parser(words[0] if words else "", everything=HELP_ALL in words)
+        helps: Helps = "all" if HELP_ALL in words else "short" if {"-h", "--help"} & {*words} else ""
+        parser = build_parser(words[0] if words else "", helps)
         parsed = parser.parse_args(["--help" if word == HELP_ALL else word for word in words])
         return command_of(parser.instantiate(parsed)).run()
     except ValueError as error:
@@ -129,9 +133,9 @@ def _mistake(message: str) -> int:
     return 2
 
 
-def build_parser(wanted: str | None = None, *, everything: bool = False) -> ArgumentParser:
+def build_parser(wanted: str | None = None, helps: Helps = "short") -> ArgumentParser:
     """The parser of all commands, or of one; see `add_commands`."""
     parser = CommandParser(prog="vitaclip", description=DESCRIPTION, formatter_class=HelpFormatter, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"vitaclip {__version__}")
-    add_commands(parser, COMMANDS, wanted, everything)
+    add_commands(parser, COMMANDS, wanted, helps)
     return parser

@@ -5,20 +5,20 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 from importlib import import_module
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, set_parsing_settings
 
 from vitaclip.cli.command import Command
 from vitaclip.recipes import RECIPES, VIEWS
+from vitaclip.settings import setting_texts
 from vitaclip.strings import did_you_mean
 from vitaclip.untrusted import read_yaml
 
-# The help of a field is the text below it in its dataclass.
-set_parsing_settings(docstring_parse_attribute_docstrings=True)
-
 _SHORT_EXAMPLES = 2
 HELP_ALL = "--help_all"
+Helps = Literal["", "short", "all"]
+"""How much help a parser can print. None takes least time: the texts of settings are found by parsing source code."""
 CommandTable = Mapping[str, "tuple[str | CommandTable, str]"]
 """Of each command: `module:class`, or the commands of a group; and its help in a line."""
 
@@ -40,12 +40,14 @@ class CommandParser(ArgumentParser):
     examples: Sequence[str] = ()
     """Lines that the help starts with."""
 
-    def add_command(self, command: type[Command], everything: bool) -> None:
-        """Take description, examples and settings from a command; its help shows `everything`, or what it names."""
+    def add_command(self, command: type[Command], helps: Helps) -> None:
+        """Take description, examples and settings from a command; its short help shows the settings that it names."""
         self.description, _, examples = inspect.cleandoc(command.__doc__ or "").partition("\n\nexamples:\n")
         self.examples = re.findall(r"^  vitaclip .*(?:\\\n.*)*", examples, re.MULTILINE)
-        command.add_arguments(self)
-        if command.shown and not everything:
+        # The help of a field is the text below it in its dataclass.
+        set_parsing_settings(docstring_parse_attribute_docstrings=bool(helps))
+        command.add_arguments(self, {text[0]: text[2] for text in setting_texts(command)} if helps else {})
+        if command.shown and helps != "all":
             self.shown, self.examples = ("help", *command.shown), self.examples[:_SHORT_EXAMPLES]
             self.epilog = "--help-all shows every setting and example"
 
@@ -86,9 +88,7 @@ def find_command(table: CommandTable, names: Sequence[str]) -> type[Command]:
     return command
 
 
-def add_commands(
-    parser: ArgumentParser, table: CommandTable, wanted: str | None, everything: bool = False
-) -> list[str]:
+def add_commands(parser: ArgumentParser, table: CommandTable, wanted: str | None, helps: Helps = "short") -> list[str]:
     """Put commands below a parser.
 
     Args:
@@ -96,7 +96,7 @@ def add_commands(
         table: the commands.
         wanted: the only one whose module is imported, because that takes seconds; the others are known by their names.
             None: all.
-        everything: its help shows all settings.
+        helps: how much help its settings have.
 
     Returns:
         An example of each whose module was imported.
@@ -109,9 +109,9 @@ def add_commands(
         if wanted not in (None, name):
             continue
         if isinstance(inside, str):
-            sub.add_command(find_command(table, [name]), everything)
+            sub.add_command(find_command(table, [name]), helps)
         else:
-            sub.description, sub.examples = text, add_commands(sub, inside, None, everything)
+            sub.description, sub.examples = text, add_commands(sub, inside, None, helps)
         examples += sub.examples[:1]
     return examples
 

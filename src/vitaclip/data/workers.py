@@ -5,6 +5,7 @@ is noticed, and another takes its place.
 
 Workers are forked from a server: a clean process that has imported what they need and runs no thread. A fork of this
 process would inherit locks that its threads (progress bars, torch, CUDA, NCCL) hold and that nobody would ever open.
+The server itself may be one, as long as there is no other thread yet: see `expect_processes`.
 
 Large tensors travel through shared memory. Nothing but the pipe and the memory is used, and both stay when the sender
 hangs or is killed right after sending (torch's own way asks the sender for the memory later). The memory has no name
@@ -14,6 +15,7 @@ that could be left behind.
 import atexit
 import ctypes
 import fcntl
+import gc
 import io
 import math
 import mmap
@@ -27,12 +29,12 @@ import tempfile
 import time
 import traceback
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
-from multiprocessing import reduction, resource_tracker
+from multiprocessing import reduction, resource_tracker, util
 from multiprocessing.connection import Connection, wait
 from multiprocessing.forkserver import ensure_running
 from multiprocessing.process import parent_process
@@ -279,13 +281,38 @@ def process_context() -> Any:
 
 
 def expect_processes(data: DataConfig) -> None:
-    """Have the server start while the caller does something else, if workers are to read videos: it takes seconds.
+    """Have the server start now, if workers are to read videos; best before anything is computed.
 
-    A run with a feature cache does not: it starts workers only if features are missing.
+    While this process has one thread, nobody can hold a lock: then the server is a fork of it, there at once with all
+    that is imported. Else it is a new program that imports torch again, which takes seconds, beside what the caller
+    does next. A run with a feature cache expects none: it starts workers only if features are missing.
     """
     if data.workers and not data.feature_cache and process_context().get_start_method() == "forkserver":
+        start_program = util.spawnv_passfds
         with _signals_blocked():
-            ensure_running()
+            if sys.platform == "linux" and len([*Path("/proc/self/task").iterdir()]) == 1:
+                util.spawnv_passfds = _fork_program
+            try:
+                ensure_running()
+            finally:
+                util.spawnv_passfds = start_program
+
+
+def _fork_program(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> int:
+    """Does what `spawnv_passfds` does for `python -c CODE`, but runs the code in a fork: with these files alone."""
+    del path
+    sys.stdout.flush()  # else both processes would write what waits here
+    sys.stderr.flush()
+    if process := os.fork():
+        return process
+    try:
+        gc.freeze()  # a file of ours that is collected would close another's: its number is free from now on
+        for number in {int(file.name) for file in Path("/proc/self/fd").iterdir()} - {0, 1, 2, *passfds}:
+            with suppress(OSError):  # the listing's own
+                os.close(number)
+        exec(args[-1], {})
+    finally:
+        os._exit(0)
 
 
 @contextmanager

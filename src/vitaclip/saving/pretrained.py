@@ -8,7 +8,6 @@ from tempfile import TemporaryDirectory
 from typing import Any, Self
 
 import torch
-from huggingface_hub import HfApi
 from torch import Tensor, nn
 
 from vitaclip.backbones import CLIP
@@ -123,6 +122,8 @@ class Pretrained(nn.Module):
                 f"the backbone {self.config.backbone!r} is a path on this machine, which others do not have;"
                 " pass embed_backbone=True"
             )
+        from huggingface_hub import HfApi
+
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder, embed_backbone=embed_backbone)
             api = HfApi()
