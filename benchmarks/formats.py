@@ -21,9 +21,9 @@ from safetensors.torch import load_file, save_file
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import peers
-from vitaclip.backbones import Tokenizer
 from vitaclip.backbones.families.vitaclip import to_published
 from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.backbones.tokenizer import read_vocabulary
 
 SIZES = {
     "embed_dim": 512,
@@ -55,7 +55,7 @@ def token_ids() -> torch.Tensor:
 def write_tokenizer(folder: Path) -> None:
     """CLIP's own vocabulary, from OpenAI's package."""
     package = Path(peers.openai_module().__file__ or "").parent
-    Tokenizer.from_file(package / "bpe_simple_vocab_16e6.txt.gz").vocabulary.save(folder)
+    read_vocabulary(package / "bpe_simple_vocab_16e6.txt.gz").save(folder)
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ from torch.optim import AdamW
 from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone
+from vitaclip.backbones.tokenizer import read_vocabulary
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.data.config import DataConfig
 from vitaclip.data.loading.loader import TrainBatch
@@ -60,7 +61,7 @@ def build_model(
     text = TextConfig(vocab_size=49408, context_length=77, width=text_width, depth=text_depth, heads=text_width // 64)
     clip = CLIP(CLIPConfig(vision=vision, text=text, embed_dim=text_width)).eval()
     vocabulary = Path(str(distribution("openai-clip").locate_file("clip"))) / "bpe_simple_vocab_16e6.txt.gz"
-    backbone = Backbone(clip, Tokenizer.from_file(vocabulary), "random", "random")
+    backbone = Backbone(clip, Tokenizer(read_vocabulary(vocabulary)), "random", "random")
     config = ModelConfig(backbone="random", num_frames=frames, context={}, head="templates")
     if prompts:
         kinds = {"global": {"count": num_global}, "local": {}, "summary": {}, "time": {}}

@@ -40,6 +40,7 @@ from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.known import KnownBackbone, known_backbones
 from vitaclip.backbones.loading import Backbone
+from vitaclip.backbones.tokenizer import read_vocabulary
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.runtime import RuntimeConfig, autocast, keep_freed_memory
@@ -87,7 +88,7 @@ class Row:
 def build(clip: CLIP, name: str, frames: int, context: dict[str, object]) -> VideoModel:
     """A video model with these prompts on the CLIP."""
     settings = ModelConfig(backbone=name, num_frames=frames, context=context, head="templates")
-    return VideoModel(Backbone(clip, Tokenizer.from_file(), name, "random"), settings)
+    return VideoModel(Backbone(clip, Tokenizer(read_vocabulary()), name, "random"), settings)
 
 
 def filled(make: Callable[[], ModuleT], device: torch.device) -> ModuleT:

@@ -49,13 +49,11 @@ def in_order(values: Iterable[str], where: str) -> tuple[str, ...]:
     """Texts in the order of a list, an array or a generator.
 
     Raises:
-        ValueError: for one text, a set, whose order is none, or no list at all.
+        ValueError: for one text, or a set, whose order is none.
     """
     refuse_text(values, where)
     if isinstance(values, set | frozenset):
         raise ValueError(f"{where}: a set has no order; give a list, as in sorted(names)")
-    if not isinstance(values, Iterable):
-        raise ValueError(f"{where}: {quoted(values)} is no list; give a list of texts")
     return tuple(values)
 
 

@@ -1,9 +1,8 @@
 """Parts, families of weights, data sets and losses from outside the package.
 
 A plugin is a Python file that registers what it brings when it is imported. Files are named by `--plugins` or by
-VITACLIP_PLUGINS, installed packages by an entry point of the group `vitaclip.plugins`. What a process was given is in
-its environment, so that processes it starts know the same. Nothing that is loaded, such as a model folder, ever names
-a plugin: only the user does.
+VITACLIP_PLUGINS. What a process was given is in its environment, so that processes it starts know the same. Nothing
+that is loaded, such as a model folder, ever names a plugin: only the user does.
 """
 
 import argparse
@@ -13,14 +12,12 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoints, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from vitaclip.strings import one_line
 
 ENVIRONMENT = "VITACLIP_PLUGINS"
-GROUP = "vitaclip.plugins"
 _loaded: set[str] = set()
 
 
@@ -38,13 +35,11 @@ def use_plugins(files: Sequence[str | Path]) -> None:
 
 
 def load_plugins() -> None:
-    """Import what the environment and installed packages name, each once. Registries call this before they are read.
+    """Import what the environment names, each once. Registries call this before they are read.
 
     Raises:
         ValueError: if one does not import.
     """
-    for point in _installed():
-        _once(f"entry point {point.name} ({point.value})", point.load)
     for name in filter(None, os.environ.get(ENVIRONMENT, "").split(os.pathsep)):
         _once(f"--plugins {name}", lambda name=name: _import_file(Path(name)))  # type: ignore[misc]
 
@@ -64,12 +59,6 @@ def take_plugins(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
     except argparse.ArgumentError as error:
         raise ValueError("--plugins: name a Python file, such as --plugins my_parts.py") from error
     return rest, taken.plugins
-
-
-@cache
-def _installed() -> EntryPoints:
-    """Those of installed packages, all of which are searched; a model asks for its parts sixty times."""
-    return entry_points(group=GROUP)
 
 
 @cache

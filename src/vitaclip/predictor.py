@@ -38,7 +38,7 @@ from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.engine import find_moments
 from vitaclip.moments.live import Event, Note, live_moments
 from vitaclip.moments.table import Moments
-from vitaclip.names import check_class_names, in_order, quoted, refuse_text
+from vitaclip.names import check_class_names, in_order, refuse_text
 from vitaclip.runtime import RuntimeConfig, describe_computed, pick_device
 from vitaclip.settings import to_dict
 
@@ -142,10 +142,6 @@ class Predictor:
             data: how videos are read: limits, time limit, workers, batch size, and what to do about broken ones.
             decision: whether "none of these", sets of classes or several classes are among the answers.
         """
-        kinds = {ViewsConfig: views, RuntimeConfig: runtime, DataConfig: data, DecisionConfig: decision}
-        for kind, given in kinds.items():
-            if not isinstance(given, kind | None):
-                raise ValueError(f"Predictor: {quoted(given)} is no {kind.__name__}; give {kind.__name__}(...)")
         runtime = runtime or RuntimeConfig()
         device = pick_device(runtime.device)
         loaded = model if isinstance(model, VideoModel) else VideoModel.from_pretrained(model)

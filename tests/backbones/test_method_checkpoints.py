@@ -16,6 +16,7 @@ from vitaclip import VideoModel
 from vitaclip.backbones import Tokenizer
 from vitaclip.backbones.families import evl
 from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.backbones.tokenizer import read_vocabulary
 from vitaclip.parts.config import ModelConfig
 
 PIXELS = (0.485, 0.456, 0.406)
@@ -94,7 +95,7 @@ def test_evl_checkpoint_gives_the_saved_logits(tmp_path: Path) -> None:
 def test_prompts_that_vifi_lacks_are_an_error(tmp_path: Path, missing: str) -> None:
     """ViFi-CLIP's code leaves them at a random start, and damage with them."""
     case = load_case("vifi_prompts_every_block", torch.float32)
-    backbone = save_backbone(case.model.backbone, Tokenizer.from_file(), tmp_path / "clip")
+    backbone = save_backbone(case.model.backbone, Tokenizer(read_vocabulary()), tmp_path / "clip")
     write_checkpoint(tmp_path / "whole.pth", case.model, case.rows, "module.")
     state = torch.load(tmp_path / "whole.pth")["model"]
     torch.save({"model": {n: v for n, v in state.items() if n != f"module.{missing}"}}, tmp_path / "vifi.pth")

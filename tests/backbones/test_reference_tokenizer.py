@@ -15,6 +15,7 @@ from tokenizers import Tokenizer as BPETokenizer
 from reference_clip import reference_tokenizer
 from tiny import tiny_tokenizer
 from vitaclip.backbones import Tokenizer
+from vitaclip.backbones.tokenizer import read_vocabulary
 from vitaclip.catalog import dataset_names, load_dataset_classes, load_templates, template_names
 
 PIECES = (
@@ -32,7 +33,7 @@ PIECES = (
 
 @cache
 def ours() -> Tokenizer:
-    return Tokenizer.from_file()
+    return Tokenizer(read_vocabulary())
 
 
 def assert_equal_ids(text: str) -> None:
@@ -96,7 +97,7 @@ def test_tokenizer_json_of_transformers(tmp_path: Path) -> None:
     reference = reference_tokenizer()
     theirs = CLIPTokenizer(vocab=reference.encoder, merges=list(reference.bpe_ranks))
     theirs.save_pretrained(tmp_path / "theirs")
-    from_theirs = Tokenizer.from_file(tmp_path / "theirs" / "tokenizer.json")
+    from_theirs = Tokenizer(read_vocabulary(tmp_path / "theirs" / "tokenizer.json"))
     (tmp_path / "ours").mkdir()
     from_theirs.vocabulary.save(tmp_path / "ours")
     from_ours = CLIPTokenizer.from_pretrained(tmp_path / "ours")

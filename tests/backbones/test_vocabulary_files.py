@@ -41,9 +41,9 @@ def merges_txt() -> str:
 )
 def test_content_decides_not_name(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(content)
-    tokenizer = Tokenizer.from_file(tmp_path / "file")
+    tokenizer = Tokenizer(read_vocabulary(tmp_path / "file"))
     assert tokenizer.encode(TEXT) == reference_tokenizer().encode(TEXT)
-    assert tokenizer.vocabulary.content() == Tokenizer.from_file().vocabulary.content()
+    assert tokenizer.vocabulary.content() == Tokenizer(read_vocabulary()).vocabulary.content()
 
 
 def small_json(change: Callable[[Content], object]) -> bytes:

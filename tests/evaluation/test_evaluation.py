@@ -48,7 +48,6 @@ def test_ranks_share_the_videos(
     for rank in range(3):
         each = Evaluator(model, RuntimeConfig(), data, dist=DistEnv(rank, 3))
         part = each.encode(rows, ViewsConfig(), [])
-        assert each.num_own_videos(12) == len(part.indices)
         seen += part.indices.tolist()
     assert seen == list(range(12))
     assert len(opened) == 12

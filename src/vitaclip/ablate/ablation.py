@@ -26,7 +26,7 @@ from vitaclip.settings import to_dict
 from vitaclip.strings import first_lines
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.inputs import build_model, read_lists
-from vitaclip.training.loggers import METRICS_FILE, Logger, read_metrics
+from vitaclip.training.loggers import METRICS_FILE, read_metrics
 from vitaclip.training.run_dir import check_same_run, run_fingerprint
 from vitaclip.training.trainer import Trainer
 from vitaclip.untrusted import read_json, reading
@@ -119,7 +119,6 @@ def run_ablation(
     *,
     figures: Figures = accuracies,
     on_done: Callable[[TrainConfig, RunResult, bool], None] = lambda _config, _result, _found: None,
-    loggers: Callable[[Trainer], Iterable[Logger]] = lambda _trainer: (),
 ) -> AblationResult:
     """Train and test every variant with every seed. Finished runs of an earlier call are kept, stopped ones resumed.
 
@@ -131,7 +130,6 @@ def run_ablation(
         claims: about rows of the table.
         figures: computes the figures of the table from the scores.
         on_done: called with the config of each run, its result, and whether an earlier call had finished it.
-        loggers: take the metrics of a run.
 
     Raises:
         ValueError: if something is wrong with a variant or a list, or a folder holds another run.
@@ -150,7 +148,7 @@ def run_ablation(
     }  # first: a mistake trains nothing
     results = {}
     for key, (variant, own) in runs.items():
-        result = found[key] or _train_and_test(variant, own, tests, figures, loggers)
+        result = found[key] or _train_and_test(variant, own, tests, figures)
         write_json(Path(own.out) / RESULT_FILE, {"asked": asked[key], **asdict(result)})
         on_done(own, result, found[key] is not None)
         results[key] = result
@@ -193,18 +191,10 @@ def _find_result(folder: str, asked: Mapping[str, Any]) -> RunResult | None:
         return RunResult(**saved) if all(asked[key] == value for key, value in before.items()) else None
 
 
-def _train_and_test(
-    variant: Variant,
-    config: TrainConfig,
-    tests: Sequence[TestList],
-    figures: Figures,
-    loggers: Callable[[Trainer], Iterable[Logger]],
-) -> RunResult:
+def _train_and_test(variant: Variant, config: TrainConfig, tests: Sequence[TestList], figures: Figures) -> RunResult:
     trained, cost = 0, (0.0, 0.0)
     if variant.trains:
-        trainer = Trainer(config)
-        trainer.loggers += loggers(trainer)
-        model = trainer.fit()
+        model = Trainer(config).fit()
         trained, cost = sum(model.trained_counts().values()), _cost(config)
     else:
         model = build_model(config, read_lists(config)[0].class_names, SINGLE_PROCESS).eval()

@@ -48,9 +48,12 @@ MAX_VALUES = 8_000_000
 REMEDY = "copy it again, or take tokenizer.json or spiece.model from where the weights come from"
 
 
-def read_vocabulary(path: str | Path) -> Vocabulary:
+def read_vocabulary(path: str | Path = CLIP_MERGES) -> Vocabulary:
     """Read a `tokenizer.json`, a model of sentencepiece, or CLIP's merges (OpenAI's `bpe_simple_vocab_16e6.txt.gz`, or
-    a `merges.txt`).
+    a `merges.txt`); without a path, CLIP's own.
+
+    >>> Tokenizer(read_vocabulary()).encode("a photo of a dog")
+    [320, 1125, 539, 320, 1929]
 
     Raises:
         ValueError: if it is none of these, damaged, or too large.
@@ -131,15 +134,6 @@ class Tokenizer:
         self.start = self._special(START) if layout.start is None else layout.start
         self.end = self._special(END) if layout.end is None else layout.end
         self._last = () if layout.last is None else (layout.last,)
-
-    @classmethod
-    def from_file(cls, path: str | Path = CLIP_MERGES) -> "Tokenizer":
-        """The tokenizer of a CLIP from a file, see `read_vocabulary`; without arguments the package's own.
-
-        >>> Tokenizer.from_file().encode("a photo of a dog")
-        [320, 1125, 539, 320, 1929]
-        """
-        return cls(read_vocabulary(path))
 
     @property
     def vocab_size(self) -> int:

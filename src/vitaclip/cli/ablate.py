@@ -1,6 +1,5 @@
 """`vitaclip ablate`."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -8,11 +7,9 @@ from typing import ClassVar
 from vitaclip.ablate.ablation import RunResult, TestList, read_test_list, run_ablation, write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.cli.command import Command, argument
-from vitaclip.cli.screen import TrainingBar, counting_bar, progress_bars, terminal
+from vitaclip.cli.screen import counting_bar, progress_bars, terminal
 from vitaclip.data.lists.sources import as_fraction
 from vitaclip.training.config import TrainConfig
-from vitaclip.training.loggers import Logger
-from vitaclip.training.trainer import Trainer
 
 _SEEDS = 3
 
@@ -63,10 +60,7 @@ class Ablate(TrainConfig, Command):
                 progress.console.print(f"{variant}, seed {done.seed}: {name} {figures}{kept}")
                 advance(1)
 
-            def loggers(trainer: Trainer) -> Sequence[Logger]:
-                return [TrainingBar(progress, trainer.total_steps, trainer.step, stays=False)]
-
-            result = run_ablation(config, variants, list(seeds), tests, claims, on_done=on_done, loggers=loggers)
+            result = run_ablation(config, variants, list(seeds), tests, claims, on_done=on_done)
         page = write_ablation(config.out, result)
         for line in [*page.read_text(encoding="utf-8").splitlines(), f"the table: {page.resolve()}"]:
             terminal().print(line)

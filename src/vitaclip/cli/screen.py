@@ -105,9 +105,9 @@ def counting_bar(progress: Progress, what: str, total: int) -> Callable[[int], N
 class TrainingBar:
     """A logger that moves a progress bar and shows the loss beside it; in a file it prints a line each time."""
 
-    def __init__(self, progress: Progress, steps: int, done: int = 0, *, stays: bool = True, top5: bool = True) -> None:
-        """`stays` keeps the bar on the screen when training is over; `top5` is for more than five classes."""
-        self._progress, self._steps, self._stays = progress, steps, stays
+    def __init__(self, progress: Progress, steps: int, done: int = 0, *, top5: bool = True) -> None:
+        """`top5` is for more than five classes."""
+        self._progress, self._steps = progress, steps
         self._shown = {"top-1": "val/top1", **({"top-5": "val/top5"} if top5 else {}), "mAP": "val/mAP"}
         self._task = progress.add_task("training", total=steps, completed=done)
 
@@ -129,5 +129,4 @@ class TrainingBar:
             console.print(f"step {step}: validation {figures}{skipped}")
 
     def close(self) -> None:
-        """The bar closes with its progress display, or goes."""
-        self._progress.update(self._task, visible=self._stays)
+        """The bar closes with its progress display."""

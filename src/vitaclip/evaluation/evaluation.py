@@ -186,14 +186,6 @@ class Evaluator:
         calibration = Calibration.fit(scores, evidence.score, texts.names, decider.note)
         return replace(evaluated, decision=measured, calibration=calibration)
 
-    def num_own_videos(self, count: int) -> int:
-        """How many of `count` videos this process embeds."""
-        if self._data.feature_cache:
-            return len(self._dist.rank_range(count))
-        size = self._data.eval_batch_size
-        batches = self._dist.rank_range(-(-count // size))
-        return min(count, size * batches.stop) - min(count, size * batches.start)
-
 
 def _columns(videos: VideoFeatures, texts: ClassTexts) -> slice:
     """Where the logits of candidates are among those of all that the videos were compared with."""

@@ -315,7 +315,7 @@ def score_parts(
         candidates = dict.fromkeys(part.candidates for part in parts)
         texts = {each: evaluator.encode_texts(each.names, each.prompts) for each in candidates}
     told = dict.fromkeys(f"{word} {value}" for part in parts for word, value in part.values.items())
-    on_progress = start(", ".join(told) or "evaluating", evaluator.num_own_videos(len(samples)))
+    on_progress = start(", ".join(told) or "evaluating", len(dist.rank_range(len(samples))))
     videos = evaluator.encode([*samples.values()], views, [*texts.values()], on_progress)
     model, results = evaluator.model, list[PartResult]()
     trained = ClassIndex(model.class_names)

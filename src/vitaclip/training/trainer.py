@@ -24,7 +24,6 @@ from vitaclip.distributed import SINGLE_PROCESS, DistEnv
 from vitaclip.evaluation.evaluation import Evaluator
 from vitaclip.evaluation.metrics import is_label
 from vitaclip.model import VideoModel
-from vitaclip.names import quoted
 from vitaclip.runtime import autocast
 from vitaclip.saving.model_folder import MODEL_FOLDER
 from vitaclip.training.checkpoint import Checkpoint, load_state, state_dict
@@ -57,8 +56,6 @@ class Trainer:
         Raises:
             ValueError: for anything wrong with the config, the lists or the backbone, and as `RunDir.open` does.
         """
-        if not isinstance(config, TrainConfig):
-            raise ValueError(f"train: {quoted(config)} is no TrainConfig; give load_recipe('own_videos', ...)")
         self.config, self.dist = config, dist
         with dist.shared_errors():  # what is quickly found wrong goes before the backbone is read
             self.loss = find_loss(config.optim)
