@@ -1,14 +1,12 @@
 """Settings that change how fast and in how much memory, and not what is computed."""
 
-import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from tiny import tiny_model
 from vitaclip.backbones.transformer import Block
 from vitaclip.model import VideoModel
-from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
 
 NAMES = ("jump", "run up", "sit down")
@@ -51,22 +49,6 @@ def test_checkpointed_activations_give_gradients_from_less_memory() -> None:
     assert kept_bytes(model) < 0.5 * needed
     model.prepare(RuntimeConfig())
     assert kept_bytes(model) == needed
-
-
-def test_blocks_of_the_image_tower_compile_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    compiled: list[nn.Module] = []
-
-    def note(self: nn.Module) -> None:
-        compiled.append(self)
-        self._compiled_call_impl = self._call_impl
-
-    monkeypatch.setattr(nn.Module, "compile", note)
-    model = tiny_model(NAMES)
-    model.prepare(RuntimeConfig())
-    assert compiled == []
-    Predictor(model, runtime=RuntimeConfig(device="cpu", compile=True))
-    model.prepare(RuntimeConfig(compile=True))
-    assert compiled == list(model.backbone.vision.blocks)
 
 
 def test_a_compiled_block_gives_the_same_numbers() -> None:

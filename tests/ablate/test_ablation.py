@@ -4,7 +4,6 @@ against a paired t statistic computed with NumPy."""
 import json
 import math
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,13 +116,6 @@ def test_list_beyond_a_classifier_is_a_dash(world: Path, tmp_path: Path) -> None
     assert " - " not in table[3]
     (claim,) = json.loads((tmp_path / "ablation.json").read_text())["claims"]
     assert claim["test"] == "trained"
-
-
-def test_another_config_in_the_folder_is_refused(world: Path, finished: tuple[AblationResult, Path]) -> None:
-    config = config_of(world, finished[1])
-    config = replace(config, optim=replace(config.optim, learning_rate=0.5))
-    with pytest.raises(ValueError, match=r"full.seed0 holds a run with another config: optim.learning_rate was 0.01"):
-        run_ablation(config, VARIANTS, SEEDS, lists_of(world))
 
 
 def test_page_and_json_say_what_was_found(finished: tuple[AblationResult, Path], tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from torch import nn
 from tiny import parameter_of, tiny_model
 from vitaclip.training.config import OptimConfig
 from vitaclip.training.optim import EMA, Schedule, build_optimizer, set_learning_rate
-from vitaclip.training.trainer import EarlyStopping
 
 LEARNING_RATE, DECAY = 0.1, 0.5
 
@@ -121,27 +120,6 @@ def test_applied_ema_is_undone_exactly_even_after_error() -> None:
     assert torch.equal(average.values["p"], start)
     average.apply()
     assert torch.equal(parameter, start)
-
-
-@pytest.mark.parametrize(
-    ("values", "patience", "best", "exhausted"),
-    [
-        ([], 1, None, False),
-        ([0.5], 1, 10, False),
-        ([0.5, 0.4], 1, 10, True),
-        ([0.5, 0.5], 1, 10, True),  # as good is not better
-        ([0.5, 0.4], 2, 10, False),
-        ([0.5, 0.4, 0.6, 0.5], 2, 30, False),
-        ([0.5, 0.4, 0.6, 0.5, 0.1], 2, 30, True),
-        ([0.5, 0.4, 0.3, 0.2], 0, 10, False),  # never stops
-    ],
-)
-def test_early_stopping_waits_for_its_patience(
-    values: list[float], patience: int, best: int | None, exhausted: bool
-) -> None:
-    validations = EarlyStopping(patience, {10 * number: value for number, value in enumerate(values, start=1)})
-    assert validations.best_step == best
-    assert validations.should_stop == exhausted
 
 
 def test_backbone_has_a_rate_of_its_own() -> None:

@@ -107,17 +107,6 @@ def test_gradient_is_clipped_to_limit(world: Path, tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- effect on a run
 
 
-def test_balanced_classes_are_shown_equally_often(world: Path, tmp_path: Path) -> None:
-    videos = sorted((world / "videos").rglob("*.mp4"))
-    train = write_list(tmp_path / "train.csv", list(zip(videos, [*[0] * 9, 1, 2, 2], strict=True)))
-    config = changed(train_config(world, tmp_path / "run", batch_size=12), data={"train": train, "classes": "a,b,c"})
-    shown = {}
-    for balanced in (False, True):
-        (batch,) = Trainer(changed(config, data={"balance_classes": balanced})).batches(0, 1)
-        shown[balanced] = torch.bincount(batch.labels).tolist()
-    assert shown == {False: [9, 1, 2], True: [4, 4, 4]}
-
-
 def test_ema_is_validated_and_saved(world: Path, tmp_path: Path) -> None:
     seen: list[dict[str, Tensor]] = []
     config = validated(world, tmp_path, optim={"ema_decay": 0.5})
