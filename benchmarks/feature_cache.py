@@ -16,9 +16,9 @@ from pathlib import Path
 import clips
 import timing
 
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.backbones.model import CLIP
 
 PLAIN = [f"--model.video.{setting}" for setting in ("num_global=0", "local=false", "summary=false", "time=false")]
 

@@ -16,10 +16,10 @@ from published import train_step as published_step
 from torch import Tensor
 from torch.optim import AdamW
 
-from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone
-from vitaclip.backbones.tokenizer import read_vocabulary
+from vitaclip.backbones.model import CLIP
+from vitaclip.backbones.tokenizer import Tokenizer, read_vocabulary
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.data.config import DataConfig
 from vitaclip.data.loading.loader import TrainBatch

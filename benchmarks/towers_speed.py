@@ -36,11 +36,11 @@ from memory import extra_peak_bytes
 from timing import add_out, device_name, machine, measure, write_figures
 from torch import Tensor, nn
 
-from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.known import KnownBackbone, known_backbones
 from vitaclip.backbones.loading import Backbone
-from vitaclip.backbones.tokenizer import read_vocabulary
+from vitaclip.backbones.model import CLIP
+from vitaclip.backbones.tokenizer import Tokenizer, read_vocabulary
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.runtime import RuntimeConfig, autocast, keep_freed_memory

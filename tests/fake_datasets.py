@@ -10,8 +10,8 @@ import torch
 from miniature_clip.vocabulary import learn_tokenizer
 from tiny import all_kinds, learned_text, tiny_clip_config
 from video_files import write_video
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.backbones.model import CLIP
 from vitaclip.catalog import load_dataset_classes
 from vitaclip.data.config import SamplingConfig
 from vitaclip.data.loading.clips import EvalViews

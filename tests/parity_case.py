@@ -18,12 +18,13 @@ from torch import Tensor
 
 from tiny import tiny_tokenizer
 from tower_case import toy_heads
-from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, TextLayoutConfig, VisionConfig
 from vitaclip.backbones.families import evl, openai, vifi, vitaclip, xclip
 from vitaclip.backbones.families.family import CLIPWeights, Trained
 from vitaclip.backbones.families.table import Row, to_ours, to_theirs
 from vitaclip.backbones.loading import Backbone
+from vitaclip.backbones.model import CLIP
+from vitaclip.backbones.tokenizer import Tokenizer
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.parts.heads.learned_text import LearnedTextHead

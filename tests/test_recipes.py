@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from tiny import tiny_tokenizer
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone
-from vitaclip.backbones.model import without_values
+from vitaclip.backbones.model import CLIP, without_values
 from vitaclip.data.randaugment import parse_randaugment
 from vitaclip.model import VideoModel
 from vitaclip.recipes import RECIPES, load_recipe

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.loading import Backbone, fingerprint
+from vitaclip.backbones.model import CLIP
+from vitaclip.backbones.tokenizer import Tokenizer
 from vitaclip.backbones.vocabulary import WORD_END, bpe_of_merges
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
@@ -84,3 +85,16 @@ def learned_text(num_context: int, **settings: Any) -> dict[str, Any]:
 def parameter_of(model: VideoModel, name: str) -> nn.Parameter:
     """One of the model's parameters."""
     return dict(model.named_parameters())[name]
+
+
+DECODE = {"name": "decode", "blocks": 2}
+METHODS: dict[str, dict[str, Any]] = {
+    "vita-clip": {},
+    "evl": {"context": {}, "pool": DECODE, "head": "classifier"},
+    "evl zero-shot": {"context": {}, "pool": {**DECODE, "project": True}, "head": "templates"},
+    "evl of vita-clip": {"pool": {**DECODE, "project": True}},
+    "xclip": {"context": {"summary": {}}, "pool": "integrate", "head": "video_read", "train": "image"},
+    "vifi": {"context": {}, "head": "templates", "train": "both", "train_token_embedding": False},
+    "vifi prompted": {"context": {"deep_tokens": {"count": 2, "depth": 2}}, "head": learned_text(2, depth=2)},
+}
+"""Settings of `tiny_model` for each method, by the names that tests call them."""

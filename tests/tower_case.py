@@ -16,12 +16,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import TextConfig
 from vitaclip.backbones.families import family, pe
 from vitaclip.backbones.families.family import CLIPWeights
 from vitaclip.backbones.hub import find_weights
 from vitaclip.backbones.loading import read_clip
+from vitaclip.backbones.model import CLIP
 from vitaclip.backbones.reading import open_state
 
 CASES = Path(__file__).parent / "towers"

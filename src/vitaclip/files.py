@@ -9,13 +9,12 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from vitaclip.strings import defuse, one_line
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 @contextmanager
@@ -145,9 +144,12 @@ def csv_text(rows: Iterable[Sequence[object]], *, for_people: bool = False) -> s
 
 
 def write_safetensors(
-    path: str | Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
+    path: str | Path, tensors: "Mapping[str, Tensor]", metadata: Mapping[str, str] | None = None
 ) -> None:
     """Write tensors, atomically."""
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
     cpu = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         with atomic_write(path) as temporary:

@@ -14,12 +14,12 @@ from typing import Any, ParamSpec
 import torch
 from torch import Tensor, nn
 
-from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.hub import DEFAULT_BACKBONE
 from vitaclip.backbones.loading import Backbone
-from vitaclip.backbones.model import without_values
+from vitaclip.backbones.model import CLIP, without_values
 from vitaclip.backbones.pixels import IMAGENET_PIXELS
 from vitaclip.backbones.reading import StateFile
+from vitaclip.backbones.tokenizer import Tokenizer
 from vitaclip.backbones.transformer import Block
 from vitaclip.backbones.vision import Trace
 from vitaclip.data.transforms import FrameFit

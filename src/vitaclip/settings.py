@@ -10,8 +10,6 @@ from collections.abc import Callable, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar, Union, get_args, get_origin, get_type_hints
 
-import docstring_parser
-
 from vitaclip.strings import did_you_mean
 
 ConfigT = TypeVar("ConfigT")
@@ -223,6 +221,8 @@ def _refusal(name: str, value: Any, remedy: str) -> ValueError:
 
 def setting_texts(cls: type[Any]) -> list[tuple[str, Any, str]]:
     """(name, default, text below it on one line) of every field of a config."""
+    import docstring_parser
+
     bases = (base for base in reversed(cls.__mro__) if dataclasses.is_dataclass(base))
     told = [each for base in bases for each in docstring_parser.parse_from_object(base).params]
     texts = {each.arg_name: " ".join((each.description or "").split()) for each in told}

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import yaml
+from typing import TYPE_CHECKING, Any
 
 from vitaclip.strings import did_you_mean, one_line
+
+if TYPE_CHECKING:
+    import yaml
 
 MAX_TEXT_BYTES = 32 * 2**20
 """The largest JSON file that is read."""
@@ -131,6 +132,8 @@ def read_yaml(path: str | Path, remedy: str = "mend it") -> dict[str, Any]:
         ValueError: if it is no YAML, no mapping, too large, too deep, or stands for too many values by its aliases.
         OSError: if the operating system refuses.
     """
+    import yaml
+
     with reading(path, remedy):
         loader = yaml.SafeLoader(read_bytes(path, MAX_YAML_BYTES).decode("utf-8"))
         try:
@@ -147,8 +150,10 @@ def read_yaml(path: str | Path, remedy: str = "mend it") -> dict[str, Any]:
             loader.dispose()
 
 
-def _count_nodes(node: yaml.Node, counts: dict[int, int]) -> int:
+def _count_nodes(node: "yaml.Node", counts: dict[int, int]) -> int:
     """The number of values that a node stands for. Each node is visited once, however many aliases name it."""
+    import yaml
+
     if id(node) not in counts:
         counts[id(node)] = MAX_YAML_NODES + 1  # what a node counts as inside itself
         children = [part for pair in node.value for part in pair] if isinstance(node, yaml.MappingNode) else node.value

@@ -12,13 +12,12 @@ from torch import Tensor
 import peers
 from tiny import all_kinds, tiny_backbone, tiny_tokenizer
 from tower_case import CASES, feature_places, read_tower, tower_errors
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.family import read_architecture
 from vitaclip.backbones.families.longclip import TABLE as LONGCLIP
 from vitaclip.backbones.families.timm import VISION
 from vitaclip.backbones.known import KnownBackbone, known_backbones, licence_notice
 from vitaclip.backbones.loading import Backbone, load_backbone, read_clip, save_backbone
-from vitaclip.backbones.model import without_values
+from vitaclip.backbones.model import CLIP, without_values
 from vitaclip.backbones.reading import StateFile
 from vitaclip.backbones.transformer import rotations
 from vitaclip.model import VideoModel

@@ -18,12 +18,12 @@ import peers
 from fake_hub import hub, use_hub
 from tokenizer_peers import learn_pieces
 from tower_case import CASES
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.families import openai, pe, timm
 from vitaclip.backbones.families.open_clip import with_options
 from vitaclip.backbones.families.table import Row, to_theirs
 from vitaclip.backbones.loading import load_backbone
+from vitaclip.backbones.model import CLIP
 from vitaclip.backbones.vocabulary import bpe_of_merges
 from vitaclip.cli import main
 

@@ -13,10 +13,9 @@ import transformers
 import peers
 from parity_case import load_case, published_names
 from vitaclip import VideoModel
-from vitaclip.backbones import Tokenizer
 from vitaclip.backbones.families import evl
 from vitaclip.backbones.loading import load_backbone, save_backbone
-from vitaclip.backbones.tokenizer import read_vocabulary
+from vitaclip.backbones.tokenizer import Tokenizer, read_vocabulary
 from vitaclip.parts.config import ModelConfig
 
 PIXELS = (0.485, 0.456, 0.406)

@@ -14,8 +14,7 @@ from tokenizers import Tokenizer as BPETokenizer
 
 from reference_clip import reference_tokenizer
 from tiny import tiny_tokenizer
-from vitaclip.backbones import Tokenizer
-from vitaclip.backbones.tokenizer import read_vocabulary
+from vitaclip.backbones.tokenizer import Tokenizer, read_vocabulary
 from vitaclip.catalog import dataset_names, load_dataset_classes, load_templates, template_names
 
 PIECES = (

@@ -11,7 +11,8 @@ from tokenizer_peers import LENGTH, Family, english, families, five_languages, h
 from vitaclip.backbones.config import TextConfig, TextLayoutConfig
 from vitaclip.backbones.loading import find_tokenizer, save_backbone
 from vitaclip.backbones.tokenizer import read_vocabulary
-from vitaclip.parts.heads.learned_text import LearnedTextConfig, lay_out
+from vitaclip.parts.heads.learned_text import lay_out
+from vitaclip.parts.heads.prompt_layout import LearnedTextConfig
 
 NAMES = (
     *("CLIP: merges", "SigLIP: spiece.model", "SigLIP 2: tokenizer.json", "SigLIP 2: tokenizer.model"),

@@ -16,8 +16,7 @@ from tokenizers import models
 
 from reference_clip import VOCABULARY_FILE, reference_tokenizer
 from tokenizer_peers import learn_pieces
-from vitaclip.backbones import Tokenizer
-from vitaclip.backbones.tokenizer import read_vocabulary
+from vitaclip.backbones.tokenizer import Tokenizer, read_vocabulary
 from vitaclip.backbones.vocabulary import END, START, Vocabulary, bpe_of_merges
 
 TEXT = "a photo of a person playing guitar, schön 12!"

@@ -30,6 +30,7 @@ NOT_RUN = {
     "vitaclip convert open_clip.pt": "takes weights with the vocabulary of CLIP: tests/backbones/test_formats.py",
     "vitaclip convert vitaclip_k400.pth": "takes 400 learned contexts: tests/backbones/test_published.py",
     "vitaclip convert runs/doors/model doors.pth": "takes heads of 64: tests/backbones/test_model_folder.py",
+    "vitaclip export": "takes minutes: tests/export/test_export.py",
     "vitaclip predict demo/": "is checked on all videos of the demo: tests/docs/test_printed_commands.py",
     "vitaclip moments val_videos/": "takes annotations of ActivityNet: tests/cli/test_moments.py",
     "vitaclip moments rtsp://camera.local/1": "follows a camera: tests/moments/test_live.py",

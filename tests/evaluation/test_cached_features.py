@@ -12,8 +12,8 @@ import torch
 
 from small_world import NAMES, train_config
 from tiny import learned_text, tiny_backbone
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import Backbone, fingerprint
+from vitaclip.backbones.model import CLIP
 from vitaclip.data.config import DataConfig, SamplingConfig, ViewsConfig
 from vitaclip.data.lists.sources import read_folder
 from vitaclip.data.lists.video_list import VideoSample

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 
 from small_world import NAMES, train_config
 from tiny import tiny_model
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.families.vitaclip import to_published
+from vitaclip.backbones.model import CLIP
 from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.evaluation.class_texts import encode_classes, resolve_templates
 from vitaclip.model import VideoModel

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from small_world import NAMES
-from tiny import learned_text, parameter_of, tiny_backbone, tiny_model
+from tiny import DECODE, METHODS, parameter_of, tiny_backbone, tiny_model
 from vitaclip.backbones.vision import QueryAttention, Trace
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
@@ -18,16 +18,6 @@ from vitaclip.runtime import RuntimeConfig, autocast
 from vitaclip.training.config import OptimConfig
 from vitaclip.training.optim import group_settings
 
-DECODE = {"name": "decode", "blocks": 2}
-METHODS: dict[str, dict[str, Any]] = {
-    "vita-clip": {},
-    "evl": {"context": {}, "pool": DECODE, "head": "classifier"},
-    "evl zero-shot": {"context": {}, "pool": {**DECODE, "project": True}, "head": "templates"},
-    "evl of vita-clip": {"pool": {**DECODE, "project": True}},
-    "xclip": {"context": {"summary": {}}, "pool": "integrate", "head": "video_read", "train": "image"},
-    "vifi": {"context": {}, "head": "templates", "train": "both", "train_token_embedding": False},
-    "vifi prompted": {"context": {"deep_tokens": {"count": 2, "depth": 2}}, "head": learned_text(2, depth=2)},
-}
 every_method = pytest.mark.parametrize("method", METHODS)
 
 

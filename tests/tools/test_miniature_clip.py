@@ -12,8 +12,8 @@ from safetensors.torch import load_file
 
 from miniature_clip import captions, pretrain, probes, stills
 from miniature_clip.vocabulary import train_tokenizer
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.loading import load_backbone
+from vitaclip.backbones.model import CLIP
 from vitaclip.miniature import videos, world
 
 FRESH_SEED = 2_000_003

@@ -24,9 +24,10 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy,
 from miniature_clip import captions, probes
 from miniature_clip.stills import MOVING_SHARE, Stills, render_pool, render_stills
 from miniature_clip.vocabulary import train_tokenizer
-from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import CLIPConfig
 from vitaclip.backbones.loading import load_backbone, save_backbone
+from vitaclip.backbones.model import CLIP
+from vitaclip.backbones.tokenizer import Tokenizer
 from vitaclip.miniature import world
 from vitaclip.settings import Config, PositiveInt, from_dict, require
 

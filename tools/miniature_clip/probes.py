@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 
 from miniature_clip import captions
 from miniature_clip.stills import Stills
-from vitaclip.backbones import CLIP
+from vitaclip.backbones.model import CLIP
 from vitaclip.miniature import world
 
 POSE_TARGETS = ("x", "y", "log_radius", "sin_angle", "cos_angle")

@@ -39,9 +39,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     than the products torch uses; but not on the way to gradients, for which a convolution would keep what comes in,
     frozen weights or not.
     """
-    many = x.numel() >= _MANY_ROWS * x.shape[-1] and x.dtype in (torch.float32, torch.bfloat16)
-    if many and _WITH_ONEDNN and x.device.type == "cpu" and not _need_gradient(x, weight, bias):
-        return linear_by_convolution(x, weight, bias)
+    measured = _WITH_ONEDNN and x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16)
+    if measured and not torch.compiler.is_exporting() and x.numel() >= _MANY_ROWS * x.shape[-1]:
+        return F.linear(x, weight, bias) if _need_gradient(x, weight, bias) else linear_by_convolution(x, weight, bias)
     return F.linear(x, weight, bias)
 
 

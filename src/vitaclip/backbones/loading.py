@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitaclip.backbones import CLIP, Tokenizer
 from vitaclip.backbones.config import Activation, TextConfig
 from vitaclip.backbones.families.family import CONFIG_FILE, CLIPWeights, Family, families
 from vitaclip.backbones.families.open_clip_config import read_settings
 from vitaclip.backbones.hub import WEIGHTS, find_weights, locate
 from vitaclip.backbones.known import licence_notice
+from vitaclip.backbones.model import CLIP
 from vitaclip.backbones.pixels import OPEN_CLIP_CONFIG_FILE
 from vitaclip.backbones.reading import check_dtypes, open_state, to_float32
-from vitaclip.backbones.tokenizer import TOKENIZER_FILES, read_vocabulary
+from vitaclip.backbones.tokenizer import TOKENIZER_FILES, Tokenizer, read_vocabulary
 from vitaclip.backbones.vocabulary import CLIP_MERGES
 from vitaclip.files import write_json, write_safetensors
 from vitaclip.settings import to_dict

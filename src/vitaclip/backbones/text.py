@@ -52,6 +52,8 @@ class TextTower(Tower):
         Returns:
             (K, D) features, not of unit length.
         """
+        if torch.compiler.is_exporting():  # to cut texts into chunks by their length, values would have to be known
+            return self._encode(embeddings, end, slots, deep)
         causal = self.config.order == "causal"
         assert causal or embeddings.shape[1] == self.config.context_length, "padding is seen, so it has to be there"
         order = end.argsort()
@@ -77,11 +79,11 @@ class TextTower(Tower):
     def _encode(self, embeddings: Tensor, end: Tensor, slots: Tensor | None, deep: Sequence[Tensor]) -> Tensor:
         """All texts at once."""
         x = embeddings + self.pos_embed[: embeddings.shape[1]]
-        texts = torch.arange(len(x), device=x.device)
+        texts = torch.arange(x.shape[0], device=x.device)
         for number, block in enumerate(self.blocks):
             if 1 <= number <= len(deep):
                 assert slots is not None
-                tokens = deep[number - 1].to(x.dtype).expand(len(x), -1, -1)
+                tokens = deep[number - 1].to(x.dtype).expand(x.shape[0], -1, -1)
                 x = x.index_put((texts[:, None], slots), tokens)
             x = block(x, causal=self.config.order == "causal")
         return self.project(self.norm_final(x[texts, end]))

@@ -11,11 +11,10 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import tokenizers
-import torch
 from tokenizers import models, normalizers
-from torch import Tensor
 
 from vitaclip.backbones.config import TextLayoutConfig
 from vitaclip.backbones.sentencepiece import read_sentencepiece
@@ -31,6 +30,9 @@ from vitaclip.backbones.vocabulary import (
 )
 from vitaclip.names import clean_text, quoted
 from vitaclip.untrusted import read_bytes, reading
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -115,8 +117,8 @@ CLIP_LAYOUT = TextLayoutConfig()
 class TokenBatch:
     """Texts as ids: `ids` (K, L) int64, and `end` (K,) int64, where the token is whose output is the text's feature."""
 
-    ids: Tensor
-    end: Tensor
+    ids: "Tensor"
+    end: "Tensor"
 
 
 class Tokenizer:
@@ -149,6 +151,12 @@ class Tokenizer:
         """Ids of whole texts, laid out. A text of more than `context_length` tokens is refused, but by families whose
         texts are always of full length, some of 16 tokens: it is cut before its end token as they do, with a warning.
         """
+        import torch  # here: exported models are used without it
+
+        return TokenBatch(*map(torch.tensor, self.lay_out(self.cut(texts, context_length), context_length)))
+
+    def cut(self, texts: Sequence[str], context_length: int) -> list[list[int]]:
+        """Ids of whole texts that fit, without start and end token; see `__call__`."""
         rows, room = [self.encode(text) for text in texts], self.room(context_length)
         long = [(text, row) for text, row in zip(texts, rows, strict=True) if len(row) > room]
         if long:
@@ -157,21 +165,22 @@ class Tokenizer:
             message = f"{quoted(text)} makes {total} tokens, the text tower takes {context_length}"
             if not cut:
                 raise ValueError(f"{message}; shorten it")
-            warnings.warn(f"{message}, so its end is cut off, as of {len(long)} texts in all", stacklevel=2)
-        return self.lay_out([row[:room] for row in rows], context_length)
+            warnings.warn(f"{message}, so its end is cut off, as of {len(long)} texts in all", stacklevel=3)
+        return [row[:room] for row in rows]
 
     def room(self, context_length: int) -> int:
         """Ids that a text itself may have."""
         return context_length - len(self.start) - len(self.end) - len(self._last)
 
-    def lay_out(self, rows: Sequence[Sequence[int]], context_length: int) -> TokenBatch:
-        """Put texts, ids as `encode` makes them, into one batch; the caller makes sure that they fit."""
+    def lay_out(self, rows: Sequence[Sequence[int]], context_length: int) -> tuple[list[list[int]], list[int]]:
+        """The ids and the ends of a `TokenBatch` of texts, ids as `encode` makes them; the caller makes sure that they
+        fit."""
         whole = [[*self.start, *row, *self.end] for row in rows]
         longest = context_length if self._full_length else max(map(len, whole)) + len(self._last)
         padding = [[self._layout.pad] * (longest - len(row) - len(self._last)) for row in whole]
         ids = [[*row, *pads, *self._last] for row, pads in zip(whole, padding, strict=True)]
         at_last = self._layout.feature == "last"
-        return TokenBatch(torch.tensor(ids), torch.tensor([longest - 1 if at_last else len(row) - 1 for row in whole]))
+        return ids, [longest - 1 if at_last else len(row) - 1 for row in whole]
 
     def _special(self, token: str) -> tuple[int]:
         number = self.vocabulary.library.token_to_id(token)

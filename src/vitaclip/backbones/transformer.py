@@ -150,7 +150,7 @@ def _project_groups(groups: Sequence[Tensor], weight: Tensor, bias: Tensor) -> l
     if not groups:
         return []
     rows = [group.flatten(end_dim=-2) for group in groups]
-    made = linear(torch.cat(rows), weight, bias).split([len(each) for each in rows])
+    made = linear(torch.cat(rows), weight, bias).split([each.shape[0] for each in rows])
     return [part.view(*group.shape[:-1], -1).chunk(2, dim=-1) for part, group in zip(made, groups, strict=True)]
 
 

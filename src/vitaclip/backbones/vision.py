@@ -123,7 +123,7 @@ class VisionTower(Tower):
             )
         patches = self.patch_embed(images.flatten(end_dim=-4)).flatten(2).transpose(1, 2)
         if self.config.class_token:
-            patches = torch.cat([self.cls_embed.expand(len(patches), 1, -1), patches], dim=1)
+            patches = torch.cat([self.cls_embed.expand(patches.shape[0], 1, -1), patches], dim=1)
         return (patches + self.pos_embed).unflatten(0, images.shape[:-3])
 
     def run_blocks(

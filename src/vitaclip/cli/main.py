@@ -53,6 +53,7 @@ COMMANDS: CommandTable = {
         },
         "from a downloaded data set to checked lists and small copies",
     ),
+    "export": ("vitaclip.cli.export:Export", "a model as files that other programs run, without torch too"),
     "convert": ("vitaclip.cli.convert:Convert", "a CLIP or a trained model of any format, in ours or as published"),
     "list": (
         "vitaclip.cli.list:List",

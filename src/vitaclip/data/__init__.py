@@ -5,8 +5,3 @@ Nothing here knows a model. Videos are uint8 (B, V, T, 3, H, W), without V in tr
 augments; `loading` makes samples and batches of them, in `workers`. `prepare` and `tools` serve data sets before any
 training.
 """
-
-from vitaclip.data.reading.decode import open_video
-from vitaclip.data.sampling import FrameSampling
-
-__all__ = ["FrameSampling", "open_video"]

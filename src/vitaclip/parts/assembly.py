@@ -6,12 +6,11 @@ Axes: B videos, T frames, L tokens of a frame, C channels of the image tower.
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import VisionConfig
 from vitaclip.parts.config import ModelConfig
-from vitaclip.parts.contract import INPUT, ContextKind, Part
+from vitaclip.parts.contract import INPUT, ContextKind, Part, without_autocast
 from vitaclip.parts.registry import find_part, read_settings
 
 PROJECTION = "cls_proj"
@@ -45,7 +44,7 @@ class PlaceContext(nn.ModuleDict):
         few tokens.
         """
         projected = frame_tokens
-        with torch.autocast("cpu", enabled=False):
+        with without_autocast("cpu"):
             if PROJECTION in self:
                 centred = frame_tokens - frame_tokens.mean(dim=1, keepdim=True) if self.centre else frame_tokens
                 projected = self[PROJECTION](centred)

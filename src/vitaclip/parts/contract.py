@@ -5,6 +5,7 @@ Axes: B videos, T frames, L tokens of a frame, C channels of the image tower, K 
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -12,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import VisionConfig
+from vitaclip.backbones.model import CLIP
 from vitaclip.backbones.vision import Trace, VisionTower
 from vitaclip.names import in_words, text_key
 
@@ -275,7 +276,7 @@ class CosineHead(Head):
 
     def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         """Compared in float32 also under autocast: in bfloat16 neighbouring logits of many classes would tie."""
-        with torch.autocast(video_features.device.type, enabled=False):
+        with without_autocast(video_features.device.type):
             return self.logit_scale.exp() * video_features @ class_features.T
 
 
@@ -294,6 +295,12 @@ def encode_templates(
         texts = [template.replace("{}", in_words(name)) for name in names]
         features.append(backbone.encode_texts(texts))
     return combine(features)
+
+
+def without_autocast(device_type: str) -> AbstractContextManager[object]:
+    """A context in which everything on such devices is computed in its own precision. Programs that models are exported
+    to know no such context, and need none."""
+    return nullcontext() if torch.compiler.is_exporting() else torch.autocast(device_type, enabled=False)
 
 
 def drop(x: Tensor, rate: float, masks: DropoutMasks | None) -> Tensor:
@@ -338,7 +345,12 @@ def interpolate_frames(learned: Tensor, num_frames: int) -> Tensor:
     >>> interpolate_frames(torch.tensor([[0.0], [1.0]]), 4).flatten().tolist()
     [0.0, 0.25, 0.75, 1.0]
     """
-    if len(learned) == num_frames:
+    if not torch.compiler.is_exporting() and len(learned) == num_frames:
         return learned
-    stretched = F.interpolate(learned.T[None], size=num_frames, mode="linear", align_corners=False)
-    return stretched[0].T
+    # Written out, since the formats that models are exported to round places otherwise, and have no case of one frame.
+    last = learned.shape[0] - 1
+    frames = torch.arange(num_frames, dtype=learned.dtype, device=learned.device)
+    places = ((frames + 0.5) * (learned.shape[0] / num_frames) - 0.5).clamp(0, last)
+    own = torch.arange(learned.shape[0], dtype=learned.dtype, device=learned.device)
+    weights = (1 - (places[:, None] - own).abs()).clamp(min=0)
+    return (weights[..., None] * learned).sum(dim=1)

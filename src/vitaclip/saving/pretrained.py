@@ -10,12 +10,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor, nn
 
-from vitaclip.backbones import CLIP
 from vitaclip.backbones.config import Activation
 from vitaclip.backbones.families.family import Trained
 from vitaclip.backbones.families.vitaclip import check_writable, name_buffers, to_published
 from vitaclip.backbones.hub import find_weights, locate
 from vitaclip.backbones.loading import Backbone, build_backbone, fingerprint, load_backbone, read_clip
+from vitaclip.backbones.model import CLIP
 from vitaclip.data.config import SamplingConfig
 from vitaclip.files import atomic_write
 from vitaclip.names import refuse_text

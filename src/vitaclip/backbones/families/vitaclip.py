@@ -14,11 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vitaclip.backbones import Tokenizer
 from vitaclip.backbones.config import Activation, CLIPConfig, TextConfig, VisionConfig
 from vitaclip.backbones.families.family import HEAD_WIDTH, CLIPWeights, Trained, read_architecture, register_family
 from vitaclip.backbones.families.openai import blocks
 from vitaclip.backbones.families.table import Row, depth, fused, leading_axis, same, to_ours, to_theirs
+from vitaclip.backbones.tokenizer import Tokenizer
 from vitaclip.names import in_words
 
 IGNORABLE = (r"prompt_learner\.token_prefix", r"prompt_learner\.token_suffix")

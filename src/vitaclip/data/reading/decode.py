@@ -10,6 +10,8 @@ not come out at all the nearest good one stands in.
 Axes: n frames, H x W pixels as displayed.
 """
 
+from __future__ import annotations
+
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -17,17 +19,15 @@ from contextlib import contextmanager, suppress
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import av
 import av.error
 import numpy as np
-import torch
 from av.container import InputContainer
 from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
-from torch import Tensor
 
 from vitaclip.data.config import PixelAspect, VideoLimits
 from vitaclip.data.reading.container import (
@@ -42,7 +42,9 @@ from vitaclip.data.reading.container import (
 from vitaclip.data.reading.frame_index import FrameIndex, IndexMismatchError, SpanDecoder, read_index
 from vitaclip.data.reading.path import FramesInMemory, VideoPath
 from vitaclip.data.reading.source import FrameArray, FrameFolder, VideoSource, is_frame_folder
-from vitaclip.data.transforms import resize
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _LONGEST_GAP = 250  # frames: what is lost with one key frame at encoders' usual settings
 _LONGEST_PAUSE = 600.0  # seconds for which a frame is shown; more is a mistake in the timestamps
@@ -161,11 +163,11 @@ class Video(VideoSource):
         return np.append(0, np.cumsum(steps))
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
-        return self._convert_all(self._decode(wanted))
+        return self._convert_all(self.decode(wanted))
 
     def _parts(self, wanted: list[int]) -> Iterable[Iterator[tuple[int, Tensor]]]:
         spans = [list(span.wanted) for span in self._index.spans(wanted)] if self._index else [wanted]
-        return (self._convert_all(self._decode(span, _MOST_ALONE)) for span in spans)
+        return (self._convert_all(self.decode(span, _MOST_ALONE)) for span in spans)
 
     def _convert_all(self, frames: Iterator[tuple[int, VideoFrame]]) -> Iterator[tuple[int, Tensor]]:
         for number, frame in frames:
@@ -175,7 +177,7 @@ class Video(VideoSource):
             del frame
             yield number, pixels
 
-    def _decode(self, wanted: list[int], most_alone: float = math.inf) -> Iterator[tuple[int, VideoFrame]]:
+    def decode(self, wanted: list[int], most_alone: float = math.inf) -> Iterator[tuple[int, VideoFrame]]:
         """The wanted frames with their numbers. What a number gives does not depend on the other numbers: if anything
         looks damaged, each frame is decoded as if it were the only one; of more than `most_alone`, which would take
         hours, each is what decoding from the start gives."""
@@ -211,11 +213,24 @@ class Video(VideoSource):
         for frame in self._decode_everything():
             time = None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
             aspect = Fraction(1) if self._makes_square else self._stored_aspect()
-            yield Picture(time, self._convert(frame), 1 / aspect if _orientation(frame)[0] else aspect)
+            yield Picture(time, self._convert(frame), 1 / aspect if orientation(frame)[0] else aspect)
 
     def _convert(self, frame: VideoFrame) -> Tensor:
-        """uint8 (3, H, W), H and W as displayed; stored as (H, W, 3), the layout in which resizing is fastest. If the
-        size changes midway, all frames come to that of the first.
+        """uint8 (3, H, W), H and W as displayed; stored as (H, W, 3), the layout in which resizing is fastest."""
+        import torch  # here: exported models read frames without it
+
+        from vitaclip.data.transforms import resize
+
+        stored, shown_width = self.rgb(frame)
+        pixels = torch.from_numpy(stored).permute(2, 0, 1)
+        pixels = resize(pixels.unsqueeze(0), len(stored), shown_width)[0]
+        turned, mirrored = orientation(frame)
+        pixels = pixels.transpose(1, 2) if turned else pixels
+        return pixels.flip(mirrored) if mirrored else pixels
+
+    def rgb(self, frame: VideoFrame) -> tuple[np.ndarray, int]:
+        """The pixels as stored, uint8 (H, W, 3), and how wide they are shown. If the size changes midway, all frames
+        come to that of the first.
 
         Raises:
             VideoError: the file states an impossible shape of its pixels, the result is beyond the limits, or FFmpeg
@@ -232,12 +247,8 @@ class Video(VideoSource):
         except av.error.FFmpegError as error:
             kind = f"has pixels of a kind ({frame.format.name}) that FFmpeg cannot convert"
             raise self._error(f"{kind}: leave it out") from error
-        rows = torch.from_numpy(np.frombuffer(memoryview(plane), dtype=np.uint8)).view(plane.height, plane.line_size)
-        pixels = rows[:, : 3 * width].unflatten(1, (width, 3)).permute(2, 0, 1)
-        pixels = resize(pixels.unsqueeze(0), height, shown_width)[0]
-        turned, mirrored = _orientation(frame)
-        pixels = pixels.transpose(1, 2) if turned else pixels
-        return pixels.flip(mirrored) if mirrored else pixels
+        rows = np.frombuffer(memoryview(plane), dtype=np.uint8).reshape(plane.height, plane.line_size)
+        return rows[:, : 3 * width].reshape(plane.height, width, 3), shown_width
 
     def _stored_aspect(self) -> Fraction:
         """Width of a stored pixel over its height, as the file states it or else the frames themselves."""
@@ -357,7 +368,7 @@ class _Player:
         return self._shown
 
 
-def _orientation(frame: VideoFrame) -> tuple[bool, list[int]]:
+def orientation(frame: VideoFrame) -> tuple[bool, list[int]]:
     """Whether rows and columns change places, and the axes of (3, H, W) to mirror after that, by the frame's display
     matrix; to the nearest quarter turn."""
     # `frame.side_data` would tie a knot of references, and frames stay in memory until Python's collector comes by.

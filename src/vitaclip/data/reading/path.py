@@ -14,10 +14,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-import httpx2
 import numpy as np
-import torch
-from PIL import Image
 
 from vitaclip.strings import one_line
 
@@ -87,6 +84,8 @@ class RemoteVideo(GivenVideo):
 
     def open(self, mode: Literal["rb"] = "rb") -> IO[bytes]:
         """Fetch it whole into a temporary file without a name: FFmpeg itself never gets an address."""
+        import httpx2
+
         with ExitStack() as opened:
             file = opened.enter_context(tempfile.TemporaryFile())
             try:
@@ -124,6 +123,9 @@ def as_given(video: Any, name: str) -> GivenVideo | str | Path:
     """
     if isinstance(video, GivenVideo | str | Path):
         return video
+    import torch
+    from PIL import Image
+
     if hasattr(video, "read"):
         video = video.read()
         if isinstance(video, str):

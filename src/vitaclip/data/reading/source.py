@@ -4,6 +4,8 @@
 Axes: n frames, H x W pixels as displayed.
 """
 
+from __future__ import annotations
+
 import itertools
 import os
 import re
@@ -13,18 +15,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from PIL import Image, ImageOps
-from torch import Tensor
 
 from vitaclip.data.config import VideoLimits
 from vitaclip.data.reading.container import VideoError, check_size, limit_error
 from vitaclip.data.reading.path import FramesInMemory, VideoPath
 from vitaclip.strings import counted
 
-FrameFunction = Callable[[Tensor], Tensor]
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+FrameFunction = Callable[["Tensor"], "Tensor"]
 _MOST_DAMAGED = 8
 """Damaged pictures in a row for which others stand in, at most."""
 _MOST_HELD = 256
@@ -99,6 +103,8 @@ class VideoSource(ABC):
         Raises:
             VideoError: a number outside the video, or a frame that a damaged file does not give.
         """
+        import torch  # here: exported models read frames without it
+
         numbers = [int(index) for index in indices]
         if not numbers:
             raise ValueError("frames() got an empty list: ask for at least one frame")
@@ -147,7 +153,8 @@ class VideoSource(ABC):
     def _in_order(self, wanted: list[int], transform: FrameFunction) -> Iterator[Tensor]:
         """The frames of the ascending numbers `wanted`, each once."""
         for part in self._parts(wanted):
-            held, given = dict[int, Tensor](), -1
+            held: dict[int, Tensor] = {}
+            given = -1
             for number, frame in part:
                 if number > given:
                     held[number] = transform(frame.unsqueeze(0))[0]
@@ -221,6 +228,8 @@ class FrameArray(VideoSource):
         return len(self._frames)
 
     def _read(self, wanted: list[int]) -> Iterator[tuple[int, Tensor]]:
+        import torch
+
         for number in wanted:
             yield number, torch.from_numpy(self._frames[number].copy()).permute(2, 0, 1)
 
@@ -250,6 +259,9 @@ def _frame_files(path: Path) -> list[Path]:
 
 def _read_picture(file: Path, limits: VideoLimits) -> Tensor:
     """uint8 (H, W, 3)."""
+    import torch
+    from PIL import Image, ImageOps
+
     try:
         with Image.open(file) as picture:
             check_size(file, picture.width, picture.height, limits)

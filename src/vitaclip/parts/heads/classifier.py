@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vitaclip.backbones import CLIP
+from vitaclip.backbones.model import CLIP
 from vitaclip.parts.contract import DropoutMasks, Head, HeadInputs, drop
 from vitaclip.parts.registry import register
 from vitaclip.settings import Config, bounds

@@ -4,35 +4,17 @@ Axes: K classes, L tokens, M context tokens, W channels of the text tower.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Annotated, Literal, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from vitaclip.backbones import CLIP, Tokenizer
-from vitaclip.names import in_words, quoted
+from vitaclip.backbones.model import CLIP
+from vitaclip.backbones.tokenizer import Tokenizer
+from vitaclip.names import in_words
 from vitaclip.parts.contract import CosineHead, HeadInputs
+from vitaclip.parts.heads.prompt_layout import LearnedTextConfig, lay_out_prompts
 from vitaclip.parts.registry import register
-from vitaclip.settings import MAX_TOKENS, Config, PositiveInt, bounds
-
-
-@dataclass(frozen=True, kw_only=True)
-class LearnedTextConfig(Config):
-    """Settings of the learned context."""
-
-    num_context: Annotated[int, bounds(ge=1, le=MAX_TOKENS, remedy="choose model.head = templates for none")] = 8
-    """M, learned tokens beside the class name."""
-    per_class: bool = False
-    """One context for each class (as published for Kinetics) instead of one for all. A per-class context cannot
-    serve classes it was not trained on."""
-    class_token_position: Literal["end", "middle", "front"] = "end"
-    """Where the class name stands: after the context (end), inside it (middle), or before it (front)."""
-    init_words: str = ""
-    """Start the context from these words instead of at random; they must make exactly `num_context` tokens."""
-    depth: PositiveInt = 1
-    """Blocks of the text tower that get learned tokens of their own; behind them the last ones go on as tokens like
-    any other (ViFi-CLIP's prompting). 1: the context goes through the tower as it is."""
 
 
 class PromptLayout(NamedTuple):
@@ -44,38 +26,8 @@ class PromptLayout(NamedTuple):
 
 
 def lay_out(names: Sequence[str], tokenizer: Tokenizer, config: LearnedTextConfig, context_length: int) -> PromptLayout:
-    """Lay out `[start][context][name tokens][.][end]` as the tokenizer's layout says, the context where the config puts
-    it.
-
-    Underscores in names become blanks. The name is tokenized with its full stop, as published: a name that ends in
-    punctuation may share a token with it.
-
-    Raises:
-        ValueError: if a prompt does not fit the text tower.
-    """
-    room = tokenizer.room(context_length)
-    rows, slots = [], []
-    for name in names:
-        row, slot = _lay_out_one(in_words(name), tokenizer, config)
-        if len(row) > room:
-            raise ValueError(
-                f"class {quoted(name)} and {config.num_context} context tokens make {len(row) + context_length - room}"
-                f" tokens, the text tower takes {context_length}; shorten the name or the context"
-            )
-        rows.append(row)
-        slots.append(slot)
-    batch = tokenizer.lay_out(rows, context_length)
-    return PromptLayout(batch.ids, torch.tensor(slots) + len(tokenizer.start), batch.end)
-
-
-def _lay_out_one(name: str, tokenizer: Tokenizer, config: LearnedTextConfig) -> tuple[list[int], list[int]]:
-    """One prompt without start and end: its ids, zeros in the slots of the context, and where these slots are."""
-    tokens = tokenizer.encode(name + ".")
-    length = min(len(tokenizer.encode(name)), len(tokens))
-    total = config.num_context
-    before = {"end": total, "middle": total // 2, "front": 0}[config.class_token_position]
-    row = [*[0] * before, *tokens[:length], *[0] * (total - before), *tokens[length:]]
-    return row, [*range(before), *range(before + length, total + length)]
+    """`lay_out_prompts` in tensors."""
+    return PromptLayout(*map(torch.tensor, lay_out_prompts(names, tokenizer, config, context_length)))
 
 
 @register("head", "learned_text", LearnedTextConfig)
@@ -106,11 +58,15 @@ class LearnedTextHead(CosineHead):
 
     def encode(self, names: Sequence[str], backbone: CLIP) -> Tensor:
         """(K, D), not of unit length."""
-        ids, slots, end = self._lay_out(tuple(names), backbone)
-        embeddings = backbone.text.token_embed(ids)
         context = self.context[self.indices(names)] if self.per_class else self.context
-        rows = torch.arange(len(ids), device=ids.device)[:, None]
-        context = context.expand(len(ids), -1, -1).to(embeddings.dtype)
+        return self.encode_prompts(self._lay_out(tuple(names), backbone), context, backbone)
+
+    def encode_prompts(self, layout: PromptLayout, context: Tensor, backbone: CLIP) -> Tensor:
+        """`encode` of names that are laid out, with the context (M, W) of all or (K, M, W) of each."""
+        ids, slots, end = layout
+        embeddings = backbone.text.token_embed(ids)
+        rows = torch.arange(ids.shape[0], device=ids.device)[:, None]
+        context = context.expand(ids.shape[0], -1, -1).to(embeddings.dtype)
         features: Tensor = backbone.text(embeddings.index_put((rows, slots), context), end, slots, list(self.deep))
         return features
 

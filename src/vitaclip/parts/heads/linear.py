@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vitaclip.backbones import CLIP
+from vitaclip.backbones.model import CLIP
 from vitaclip.parts.contract import CosineHead, HeadInputs, encode_templates
 from vitaclip.parts.registry import NoSettings, register
 

@@ -10,7 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from vitaclip.backbones.transformer import MLP
-from vitaclip.parts.contract import CosineHead, DropoutMasks, HeadInputs, count_heads, l2_normalize, start_linear
+from vitaclip.parts.contract import (
+    CosineHead,
+    DropoutMasks,
+    HeadInputs,
+    count_heads,
+    l2_normalize,
+    start_linear,
+    without_autocast,
+)
 from vitaclip.parts.registry import register
 from vitaclip.settings import Config, NonNegativeInt
 
@@ -68,7 +76,7 @@ class VideoReadHead(CosineHead):
     def logits(self, video_features: Tensor, class_features: Tensor) -> Tensor:
         """(..., 1 + N, D), (K, D) -> (..., K)."""
         read = class_features + self.alpha * self.read(video_features[..., 1:, :], class_features)
-        with torch.autocast(video_features.device.type, enabled=False):
+        with without_autocast(video_features.device.type):
             videos, texts = l2_normalize(video_features[..., 0, :]), l2_normalize(read)
             return self.logit_scale.exp() * (texts @ videos[..., None])[..., 0]
 

@@ -80,14 +80,14 @@ class DecodePool(Pool):
 
     def forward(self, read: Tensor, tower: VisionTower, masks: DropoutMasks | None) -> Tensor:
         """(B, C), or (B, D) with `project`, not of unit length."""
-        token = self.token.expand(len(read), -1)
+        token = self.token.expand(read.shape[0], -1)
         for tokens, layer in zip(self._tokens(read), self.layers, strict=True):
             token = layer(token, tokens, masks)
         return tower.frame_features(token[:, None]) if self.config.project else token
 
     def attention(self, read: Tensor, tower: VisionTower) -> Tensor:
         """That of the last layer's query."""
-        token, tokens, (*others, last) = self.token.expand(len(read), -1), self._tokens(read), self.layers
+        token, tokens, (*others, last) = self.token.expand(read.shape[0], -1), self._tokens(read), self.layers
         for layer in others:
             token = layer(token, next(tokens), None)
         assert isinstance(last, QueryLayer)
