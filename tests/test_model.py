@@ -123,14 +123,6 @@ def test_any_patch_size_width_and_depth(vision: dict[str, int]) -> None:
     torch.testing.assert_close(ours, naive_video(model, video), rtol=1e-10, atol=1e-12)
 
 
-def test_without_prompts_video_is_mean_of_images() -> None:
-    model = tiny_model(context={}, head="templates")
-    video = random_video(dtype=torch.float32)
-    expected = torch.stack([model.backbone.vision(clip).mean(dim=0) for clip in video])
-    torch.testing.assert_close(model.encode_video(video, normalize=False), expected)
-    assert list(model.trainable_parameters()) == ["head.logit_scale"]
-
-
 @pytest.mark.parametrize("frames", [1, 3, 4, 8, 16])
 def test_any_number_of_frames_works(frames: int) -> None:
     model = scramble(tiny_model())

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from small_world import Refusal
-from vitaclip.catalog import dataset_names, load_dataset_classes
+from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
 from vitaclip.data.lists.sources import choose_classes, read_class_names
 from vitaclip.data.lists.video_list import read_list
-from vitaclip.data.prepare import DATASETS, prepare_dataset, write_preparation
+from vitaclip.data.prepare import prepare_dataset, write_preparation
 
 HEADER = "label,youtube_id,time_start,time_end,split"
 
@@ -282,9 +282,3 @@ def test_mistakes_are_one_line_and_nothing_is_written(
     assert message in error
     assert "\n" not in error
     assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_unknown_data_set_error_lists_choices(tmp_path: Path) -> None:
-    assert set(DATASETS) <= set(dataset_names())
-    with pytest.raises(ValueError, match=rf"'gym99' is no .*; there is {', '.join(DATASETS)}"):
-        prepare_dataset("gym99", tmp_path, tmp_path)

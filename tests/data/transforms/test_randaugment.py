@@ -36,11 +36,6 @@ def images(clip: torch.Tensor) -> list[Image.Image]:
 # ------------------------------------------------------------------------------------------------ setting strings
 
 
-def test_published_setting() -> None:
-    expected = RandAugment(magnitude=7, num_layers=4, probability=0.5, magnitude_std=0.5, increasing=True)
-    assert parse_randaugment("rand-m7-n4-mstd0.5-inc1") == expected
-
-
 def test_parts_in_any_order_with_timm_defaults() -> None:
     defaults = RandAugment(
         magnitude=10, num_layers=2, probability=0.5, magnitude_std=0, max_magnitude=10, increasing=False
