@@ -103,9 +103,10 @@ def test_every_setting_is_documented_and_read_somewhere() -> None:
             assert f".{name}" in code or f'"{name}"' in code, f"nothing reads {cls.__name__}.{name}"
 
 
-def test_help_does_not_import_torch() -> None:
+def test_help_and_lists_do_not_import_torch() -> None:
     code = (
-        'import sys; from vitaclip.cli.main import build_parser; build_parser("").format_help();'
+        'import sys; from vitaclip.cli.main import build_parser, main; build_parser("").format_help();'
+        'main(["list", "classes"]); main(["list", "templates"]);'
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -50,7 +50,7 @@ def as_table(found: dict[str, dict[str, float]]) -> torch.Tensor:
 
 
 def test_template_files_are_read_everywhere(world: Path, model_folder: Path, tmp_path: Path) -> None:
-    (tmp_path / "templates.txt").write_text("\n".join(TEMPLATES))
+    (tmp_path / "templates.txt").write_text("\n".join(TEMPLATES), encoding="utf-16")
     given, video = ("--template", str(tmp_path / "templates.txt")), str(world / "videos" / "moving_left" / "1.mp4")
     found, note = evaluated(world, model_folder, tmp_path, *given)
     assert "2 templates given" in note

@@ -97,6 +97,10 @@ def test_output_that_is_an_input_is_refused(world: Path, model_folder: Path, tmp
         ("eval", "--report", "index.html", "was not written by vitaclip and would be lost"),
         ("eval", "--report", "result.json", "was not written by vitaclip and would be lost"),
         ("eval", "--predictions", "p.csv", "is there already and would be written over"),
+        ("eval", "--out", "r.json", "is there already and would be written over"),
+        ("eval", "--save_calibration", "c.json", "is there already and would be written over"),
+        ("embed", "--out", "v.npz", "is there already and would be written over"),
+        ("moments", "--out", "m.csv", "is there already and would be written over"),
         ("convert", "", "README.md", "was not written by vitaclip and would be lost"),
         ("convert", "", "config.json", "was not written by vitaclip and would be lost"),
         ("explain", "--out", "0.json", "was not written by vitaclip and would be lost"),
@@ -119,7 +123,7 @@ def test_foreign_file_is_refused_before_the_work(
     (tmp_path / name).write_text('{"mine": 1}')
     video = world / "videos" / "jump_up" / "0.mp4"
     given = {"eval": (world / "videos", "--model"), "convert": ()}.get(command, (video, "--model"))
-    place = tmp_path / name if option == "--predictions" else tmp_path
+    place = tmp_path / name if "written over" in message and option != "--clips" else tmp_path
     assert message in refusal(command, *given, model_folder, *filter(None, [option]), place)
     assert (tmp_path / name).read_text() == '{"mine": 1}'
     assert opened == []
@@ -187,6 +191,7 @@ def read_rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
+@pytest.mark.filterwarnings("default:.*is begun anew")
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_interrupted_predictions_go_on(
     suffix: str,
@@ -213,6 +218,13 @@ def test_interrupted_predictions_go_on(
     assert "5 videos; the rows are in" in (said := capsys.readouterr().out)
     assert "7 are left, the same command goes on" in said
     assert read_rows(out) == read_rows(whole)[:5]
+    if suffix == "jsonl":
+        shutil.copy(tmp_path / f".{out.name}.settings", tmp_path / ".cut.jsonl.settings")
+        (tmp_path / "cut.jsonl").write_text('{"path": "a')  # as much as a power cut may leave of the first row
+        assert main([*arguments, str(tmp_path / "cut.jsonl")]) == 0
+        assert "cut.jsonl: holds no whole row, and is begun anew" in capsys.readouterr().err
+        assert read_rows(tmp_path / "cut.jsonl") == read_rows(whole)
+        assert asked.pop() == 12
     if suffix != "parquet":
         with out.open("a") as file:
             file.write('"half of a row')  # what a power cut may leave

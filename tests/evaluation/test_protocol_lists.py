@@ -108,7 +108,7 @@ def test_outputs_are_checked_before_videos_are_opened(
     ):
         assert message in refusal(*[*command, option, place])
     assert opened == []
-    assert main([*command, "--out", str(tmp_path / "file.json")]) == 0
+    assert main([*command, "--out", str(tmp_path / "new.json")]) == 0
     assert sorted(tmp_path.glob(".*")) == []
 
 
@@ -155,10 +155,11 @@ def test_screen_names_skipped_videos_and_hashes(
 
 def test_run_folder_names_its_model(world: Path, model_folder: Path, tmp_path: Path, refusal: Refusal) -> None:
     path = video(world, "moving left", 0)
-    run, out = model_folder.parent, tmp_path / "out.json"
+    run = model_folder.parent
     command = write_protocol(tmp_path, {"b.csv": [(path, "moving left")]}, "{b: {lists: [b.csv]}}")
     found = []
     for given in (["--model", str(model_folder)], ["--model", str(run)], [str(run)]):
+        out = tmp_path / f"out{len(found)}.json"
         assert main(["eval", *given, *command[1:], "--out", str(out)]) == 0
         found.append(parts_of(out)["b"])
         assert found[-1]["training"] == "not checked: no training list is there"

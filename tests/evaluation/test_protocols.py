@@ -205,7 +205,7 @@ def test_as_published_variant_swaps_wording_of_candidates(
     lists = ["train1", "test1"]
     right, total = count_by_hand(fake / "hmdb51", lists, list(classes.names), texts, model, None)
     assert found["parts"][0]["top1"] == pytest.approx(right / total)
-    fixed = evaluate(fake, "hmdb51_ep2", "1", tmp_path / "out.json", "--views.temporal", "2")
+    fixed = evaluate(fake, "hmdb51_ep2", "1", tmp_path / "fixed.json", "--views.temporal", "2")
     assert fixed["parts"][0]["sha256"]["candidates"] == found["parts"][0]["sha256"]["candidates"]
     assert fixed["parts"][0]["sha256"]["texts"] != found["parts"][0]["sha256"]["texts"]
 

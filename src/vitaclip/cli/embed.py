@@ -30,7 +30,7 @@ class Embed(VideosCommand):
     )
     kept: ClassVar[Mapping[str, Collection[str]]] = {"data": (*DATA_SETTINGS, "on_error")}
     out: str = argument("", required=True)
-    """Write to this .parquet, .npz or .safetensors file."""
+    """Write to this new .parquet, .npz or .safetensors file."""
     window_seconds: NonNegativeFloat = 0.0
     """Cut each video into windows of this length, each with a vector. 0: one vector for each video."""
 
@@ -39,7 +39,7 @@ class Embed(VideosCommand):
         check_table_file(self.out, FORMATS)
         command = self.with_model_first()
         paths = command.find_videos()
-        check_place(self.out, command.inputs)
+        check_place(self.out, command.inputs, new=True)
         expect_processes(self.data)  # they start while the model is loaded
         predictor = Predictor(command.load_model(), views=self.views, runtime=self.runtime, data=self.data)
         predictor.name = command.model_name

@@ -69,7 +69,7 @@ class Evaluate(ModelCommand, DecisionConfig):
     protocol: str = ""
     """In place of videos: a protocol's name, or a YAML file."""
     out: str = ""
-    """Write the whole result to this .json file."""
+    """Write the whole result to this new .json file."""
     report: str = ""
     """Folder for a page (index.html, one file that needs no network), result.json and predictions.csv."""
     predictions: str = ""
@@ -79,7 +79,7 @@ class Evaluate(ModelCommand, DecisionConfig):
     unknown: str = ""
     """A folder of videos that show none of the candidates, to measure by how well they are told."""
     save_calibration: str = ""
-    """Write to this .json file what --calibration takes: thresholds and sets fitted on these videos."""
+    """Write to this new .json file what --calibration takes: thresholds and sets fitted on these videos."""
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -129,9 +129,8 @@ class Evaluate(ModelCommand, DecisionConfig):
                     lacking = f"not there: {len(missing)} of the videos"
                     raise ValueError(f"{lacking}; copy what is lacking, or leave it out with --data.on_error skip")
             if dist.is_rank0:
-                self._check_places([str(Path(self.data.root) / name) for name in protocol.lists] if protocol else [])
-                for file in self._tables([part.stem for part in parts]) if self.predictions else ():
-                    check_place(file, new=True)
+                lists = [str(Path(self.data.root) / name) for name in protocol.lists] if protocol else []
+                self._check_places(lists, [part.stem for part in parts])
             unknown = find_videos([self.unknown]) if self.unknown else []
         others, results = [VideoSample(path, (0,), str(path)) for path in unknown], list[PartResult]()
         by_model = [(name, [*own]) for name, own in groupby(parts, lambda part: fill(self.model, part.values))]
@@ -170,16 +169,18 @@ class Evaluate(ModelCommand, DecisionConfig):
             raise ValueError(f"protocol {protocol.name} has no place for decisions; measure them on a list of videos")
         check_models(protocol, self.model)
 
-    def _check_places(self, lists: Sequence[str]) -> None:
+    def _check_places(self, lists: Sequence[str], parts: Sequence[str]) -> None:
         """Make sure that what is asked for can be written, before videos are evaluated."""
-        report = str(Path(self.report) / "index.html") if self.report else ""
-        for file in filter(None, (self.out, self.predictions, report, self.save_calibration)):
-            check_place(file, (*self.inputs, *lists))
+        for file in filter(None, (self.out, self.save_calibration, *self._tables(parts))):
+            check_place(file, (*self.inputs, *lists), new=True)
         if self.report:
+            check_place(Path(self.report) / "index.html", (*self.inputs, *lists))
             check_report_folder(self.report)
 
     def _tables(self, parts: Sequence[str]) -> list[Path]:
-        """The files of predictions: a file for each part, where there are several."""
+        """The files of predictions: a file for each part, where there are several; none if nobody asked."""
+        if not self.predictions:
+            return []
         file = Path(self.predictions)
         return [file.with_stem(f"{file.stem}_{part}") for part in parts] if len(parts) > 1 else [file]
 
@@ -193,7 +194,7 @@ class Evaluate(ModelCommand, DecisionConfig):
             terminal().print(f"the calibration is in {self.save_calibration}")
         if self.report and result.protocol:
             write_json(Path(self.report) / "protocol.json", result.to_dict())
-        tables = self._tables([part.part.stem for part in result.parts]) if self.predictions else []
+        tables = self._tables([part.part.stem for part in result.parts])
         for part, file in zip(result.parts, tables, strict=False):
             write_predictions(file, [*part.part.samples.values()], part.texts.names, part.evaluated.scores)
         for part in result.parts:

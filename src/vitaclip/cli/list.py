@@ -15,7 +15,6 @@ from vitaclip.catalog import (
     template_names,
 )
 from vitaclip.cli.command import Command, argument
-from vitaclip.evaluation.protocol import PROTOCOLS, load_protocol
 from vitaclip.parts.registry import parts
 from vitaclip.recipes import RECIPES, VIEWS, load_recipe
 from vitaclip.settings import setting_texts, to_dict
@@ -50,12 +49,20 @@ def _template_sets() -> Iterator[str]:
 
 
 def _protocols() -> Iterator[str]:
+    from vitaclip.evaluation.protocol import PROTOCOLS, load_protocol  # imports torch, which other kinds need not
+
     for name in PROTOCOLS.names():
         protocol = load_protocol(name)
         yield f"{name:26} {protocol.about}"
         yield f"{'':28}needs {', '.join(protocol.test_lists)}"
         for variant, wording in protocol.variants.items():
             yield f"{'':28}{name}@{variant}: worded as {wording}"
+
+
+def _protocol(wanted: str) -> str:
+    from vitaclip.evaluation.protocol import PROTOCOLS
+
+    return PROTOCOLS.read(wanted)
 
 
 def _parts() -> Iterator[str]:
@@ -78,7 +85,7 @@ def _part(wanted: str) -> str:
 
 
 def _backbones() -> Iterator[str]:
-    from vitaclip.backbones.known import known_backbones  # imports torch, which help must not
+    from vitaclip.backbones.known import known_backbones
 
     yield f"{'name':54} {'parameters, M':>13} {'GFLOP a frame':>13}  licence; published zero-shot figures"
     for each in known_backbones():
@@ -104,7 +111,7 @@ KINDS: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], str]]] = {
     "classes": (_data_sets, lambda name: "\n".join(_classes(name).names)),
     "prompts": (_data_sets, lambda name: "\n".join(_classes(name).prompts)),
     "templates": (_template_sets, lambda name: "\n".join(load_templates(name))),
-    "protocols": (_protocols, PROTOCOLS.read),
+    "protocols": (_protocols, _protocol),
     "parts": (_parts, _part),
     "backbones": (_backbones, _backbone),
 }

@@ -60,8 +60,8 @@ class FindMoments(VideosCommand, MomentsConfig):
     query: tuple[str, ...] = argument((), action="append")
     """A text that is searched for, in place of classes; may be repeated. Each stands for itself."""
     out: str = ""
-    """Write to this file instead of a table. Its ending says the format: .csv, .jsonl, .json (ActivityNet), .vtt, .srt,
-    .edl, .otio."""
+    """Write to this new file instead of a table. Its ending says the format: .csv, .jsonl, .json (ActivityNet), .vtt,
+    .srt, .edl, .otio."""
     format: str = ""
     """Another format: qvhighlights, vtt_chapters, srt_chapters, label_studio, fiftyone."""
     report: str = ""
@@ -96,7 +96,7 @@ class FindMoments(VideosCommand, MomentsConfig):
         stems = distinct_stems(paths)
         if self.out:
             check_format(self.out, self.format, paths)
-            check_place(self.out, (*command.inputs, self.truth))
+            check_place(self.out, (*command.inputs, self.truth), new=True)
         pages = {path: Path(self.report) / (stem if len(paths) > 1 else "") for path, stem in stems.items()}
         for folder in pages.values() if self.report else ():
             check_place(folder / PAGE_FILE)

@@ -188,8 +188,7 @@ def _templates(value: str) -> Sequence[str]:
     if "{}" in value:
         return [value]
     if Path(value).is_file():
-        lines = Path(value).read_text(encoding="utf-8-sig").splitlines()
-        return [line.strip() for line in lines if line.strip()] or [""]
+        return [line.strip() for line in read_text(Path(value)).split("\n") if line.strip()] or [""]
     try:
         return load_templates(value)
     except ValueError as error:

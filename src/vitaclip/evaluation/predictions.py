@@ -10,6 +10,7 @@ Axes: K classes.
 import csv
 import io
 import json
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -244,6 +245,9 @@ def _read_rows(file: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     if file.suffix.lower() == ".parquet":
         return [*import_pyarrow(file)[1].read_table(file).to_pylist()]
     text, _, _ = file.read_bytes().decode(errors="replace").rpartition("\n")
+    if not text:
+        warnings.warn(f"{file}: holds no whole row, and is begun anew", stacklevel=2)
+        return []
     if file.suffix.lower() == ".jsonl":
         return [json.loads(line) for line in text.split("\n")]
     heading, *lines = csv.reader(io.StringIO(text, newline=""))
