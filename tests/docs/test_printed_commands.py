@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 from fake_datasets import SEEDS, save_fake_model, write_fake_datasets
@@ -20,6 +21,7 @@ from vitaclip.catalog import load_dataset_classes
 from vitaclip.cli import main
 from vitaclip.cli.main import COMMANDS, DESCRIPTION, build_parser
 from vitaclip.cli.parser import find_command, normalize
+from vitaclip.data.reading.decode import open_video
 from vitaclip.miniature.videos import write_videos
 
 ROOT = Path(__file__).parents[2]
@@ -46,6 +48,9 @@ SHORT = {
 """What ends a command that would train for hours."""
 BEFORE = {
     "--calibration": "eval val/ --model runs/doors --save_calibration doors.json",
+    "archive": "index my_videos/ --model runs/doors --out archive",
+    "part0": "index my_videos/ --model runs/doors --shard 0/2 --out part0",
+    "part1": "index my_videos/ --model runs/doors --shard 1/2 --out part1",
     "runs/coop/model": "train --config miniature --data.train demo/videos/train.csv --model.context {} --out runs/coop",
 }
 """What comes before a command that has such a word."""
@@ -61,6 +66,8 @@ SAYS = {
     "data resize": "shrunk",
     "list": "",
     "moments": "segment",
+    "index": " files",
+    "search": "1",
 }
 
 
@@ -111,6 +118,8 @@ def place(world: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(folder / "0.mp4", folder / "4.mp4")
     clip = place / "my_videos" / "opening_a_door" / "0.mp4"
     key = "demo/videos/test_novel/white_key_moving_up/00001.mp4"
+    with open_video(clip) as video:
+        Image.fromarray(video.frames([0])[0].permute(1, 2, 0).numpy()).save(place / "frame.png")
     films = ("clip.mp4", "clips/clip.mp4", "film.mp4", key)
     for name in (*films, "UCF101/ApplyEyeMakeup/0.mp4", "k400/videos/0.mp4", "UCF-101/0.mp4"):
         (place / name).parent.mkdir(parents=True, exist_ok=True)

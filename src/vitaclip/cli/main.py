@@ -43,6 +43,11 @@ COMMANDS: CommandTable = {
     "predict": ("vitaclip.cli.predict:Predict", "what is in video files or folders"),
     "moments": ("vitaclip.cli.moments:FindMoments", "what happens when in long videos, or where a text describes them"),
     "embed": ("vitaclip.cli.embed:Embed", "a vector for each video or window, for search and other programs"),
+    "index": ("vitaclip.cli.search:Index", "an archive of videos that words, pictures and clips are searched in"),
+    "search": (
+        "vitaclip.cli.search:Search",
+        "moments of an archive that are like a text, a picture or a clip",
+    ),
     "explain": ("vitaclip.cli.explain:Explain", "why a video is given its name: frames, attention, names nearby"),
     "ablate": ("vitaclip.cli.ablate:Ablate", "a table of variants and baselines over seeds"),
     "data": (

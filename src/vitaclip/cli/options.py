@@ -16,7 +16,7 @@ from vitaclip.cli.command import Command, argument
 from vitaclip.cli.screen import terminal
 from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.data.lists.sources import choose_classes, find_videos, read_videos
-from vitaclip.data.lists.video_list import content_lines, read_text
+from vitaclip.data.lists.video_list import VideoList, VideoSample, content_lines, read_text
 from vitaclip.data.reading.container import VIDEO_SUFFIXES
 from vitaclip.data.reading.live import LiveVideo, is_live
 from vitaclip.data.reading.path import VideoPath
@@ -150,23 +150,31 @@ class VideosCommand(ModelCommand):
             ValueError: if there is none.
         """
         live = {word: LiveVideo(word, self.data.live_seconds) for word in self.videos if is_live(word)}
-        paths = [path for word in self.videos for path in ([live[word]] if word in live else _find_videos(word))]
+        paths = [path for word in self.videos for path in ([live[word]] if word in live else find_of_word(word))]
         if not any(not isinstance(path, Path) or path.exists() for path in paths):
             raise ValueError(f"{paths[0]}: does not exist; name video files, or folders of them")
         return paths
 
 
-def _find_videos(word: str) -> Sequence[VideoPath]:
+def find_of_word(word: str) -> Sequence[VideoPath]:
     """The videos that one word of the command line means."""
     if word == "-":
         return find_videos([line for line in sys.stdin.read().splitlines() if line])
-    if Path(word).suffix.lower() in _LISTS and Path(word).is_file():
-        lines = [line for _, line in content_lines(Path(word), read_text(Path(word)))]
-        if lines and all(Path(line).suffix.lower() in VIDEO_SUFFIXES for line in lines):  # paths without labels
-            return find_videos([str(Path(word).parent / line) for line in lines])
-        return [each.path for each in read_videos(word, "videos", keep_absent=True, may_be_numbers=True).samples]
+    if listed := read_listed(word):
+        return [each.path for each in listed.samples]
     matching = [] if Path(word).exists() else sorted(glob.glob(word, recursive=True))  # noqa: PTH207 - may be absolute
     return find_videos(matching or [word])
+
+
+def read_listed(word: str) -> VideoList | None:
+    """The videos of a list file, which may have no labels; None if it is no list."""
+    if Path(word).suffix.lower() not in _LISTS or not Path(word).is_file():
+        return None
+    lines = [line for _, line in content_lines(Path(word), read_text(Path(word)))]
+    if lines and all(Path(line).suffix.lower() in VIDEO_SUFFIXES for line in lines):
+        paths = find_videos([str(Path(word).parent / line) for line in lines])
+        return VideoList(tuple(VideoSample(path, (), str(path)) for path in paths))
+    return read_videos(word, "videos", keep_absent=True, may_be_numbers=True)
 
 
 def distinct_stems(paths: Sequence[VideoPath]) -> dict[VideoPath, str]:

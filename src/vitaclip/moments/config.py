@@ -10,8 +10,8 @@ _SEVERAL: Mapping[str, Any] = {"positional": False, "argparse": {"nargs": "+"}}
 
 
 @dataclass(frozen=True, kw_only=True)
-class MomentsConfig(Config):
-    """How a long video is looked at, and how scores become segments."""
+class WindowsConfig(Config):
+    """The windows that a video of any length is looked at in."""
 
     lengths_s: tuple[PositiveFloat, ...] = field(default=(8.0, 16.0, 32.0, 64.0), metadata=_SEVERAL)
     """Seconds of the windows that are scored, each as one clip: something is found best by windows of about its own
@@ -22,6 +22,16 @@ class MomentsConfig(Config):
     hop: Annotated[float, bounds(gt=0, le=1)] = 0.25
     """Distance of two windows of a length, as a fraction of it. Half of it makes windows, and their cost, twice as
     many."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(len(self.lengths_s) > 0, self, "lengths_s", "give at least one length")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MomentsConfig(WindowsConfig):
+    """How a long video is looked at, and how scores become segments."""
+
     reject: bool = True
     """Let background texts stand beside the candidates, as `DecisionConfig.reject` does: where nothing of the list
     happens, nothing is found. False: every stretch is the likeliest class."""
@@ -49,7 +59,3 @@ class MomentsConfig(Config):
     overlap: Probability = 0.3
     """Of two segments of a class whose intersection is more than this fraction of the shorter one, the one with less
     evidence goes (non-maximum suppression): windows of several lengths find the same."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(len(self.lengths_s) > 0, self, "lengths_s", "give at least one length")

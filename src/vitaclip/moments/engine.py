@@ -1,9 +1,11 @@
 """What happens when in a video: windows, scores and segments put together."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.reading.container import as_video_error
@@ -56,7 +58,11 @@ def find_moments(
         kept = KeptScores(scores_file, of, len(names))
         score = partial(window_scores, deciders)
         ring = FrameRing(encoder, score, windows.offsets, views.size, batch_size)
-        error, note = scan(source, windows, views, ring, kept, on_progress), source.note
+
+        def frames_from(step: int) -> Iterator[Tensor]:
+            return source.stream(windows.numbers[step:], views.resize)
+
+        error, note = scan(path, windows, frames_from, ring, kept, on_progress), source.note
         if not error and source.stated_seconds > _EARLY[0] * duration + _EARLY[1]:
             error = f"{path} states {source.stated_seconds:.1f} seconds and ends at {duration:.1f}: copy it again"
     seen = kept.num_steps

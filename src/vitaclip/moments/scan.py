@@ -15,9 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.data.loading.clips import EvalViews
 from vitaclip.data.reading.container import VideoError, as_video_error
-from vitaclip.data.reading.source import VideoSource
+from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.transforms import spatial_views
 from vitaclip.evaluation.decision import Decider
 from vitaclip.evaluation.scoring import ViewEncoder, fuse_views
@@ -152,9 +151,9 @@ class FrameRing:
 
 
 def scan(
-    source: VideoSource,
+    path: VideoPath,
     windows: Windows,
-    views: EvalViews,
+    frames_from: Callable[[int], Iterator[Tensor]],
     ring: FrameRing,
     kept: KeptScores,
     on_progress: Progress = lambda done, total: None,
@@ -163,9 +162,9 @@ def scan(
     is decoded once.
 
     Args:
-        source: the video.
+        path: the video, for messages.
         windows: what is looked at.
-        views: how frames come to the model's size.
+        frames_from: the chosen frames, resized, from that of a step on.
         ring: scores windows.
         kept: what an earlier pass that was stopped has found.
         on_progress: called after each block of steps.
@@ -177,9 +176,9 @@ def scan(
     needed = np.append(np.minimum.accumulate(windows.starts[::-1])[::-1], total)  # from the window of that number on
     step = int(needed[done])
     ring.start(step)
-    frames = source.stream(windows.numbers[step:], views.resize)
+    frames = frames_from(step)
     while step < total and not error:
-        block, error = _take(frames, min(_BLOCK - step % _BLOCK, total - step), source)
+        block, error = take_frames(frames, min(_BLOCK - step % _BLOCK, total - step), path)
         if not block:
             break
         changes = ring.add(block)[max(0, kept.num_steps - step) :]
@@ -195,11 +194,11 @@ def scan(
     return error
 
 
-def _take(frames: Iterator[Tensor], count: int, source: VideoSource) -> tuple[list[Tensor], str]:
+def take_frames(frames: Iterator[Tensor], count: int, path: VideoPath) -> tuple[list[Tensor], str]:
     """The next frames, and why there are fewer than `count`."""
     taken = list[Tensor]()
     try:
-        with as_video_error(source.path):
+        with as_video_error(path):
             for frame in islice(frames, count):
                 taken.append(frame)
     except VideoError as error:

@@ -11,7 +11,7 @@ import numpy as np
 
 from vitaclip.data.reading.source import VideoSource
 from vitaclip.data.sampling import FrameSampling
-from vitaclip.moments.config import MomentsConfig
+from vitaclip.moments.config import WindowsConfig
 
 _KEY_WITHIN = 0.51
 """Steps from the centre of a step to its key frame: a little more than where they are one step apart."""
@@ -53,7 +53,7 @@ class Windows:
         return sum(len(self.offsets[length]) for length in self.lengths) / len(self.numbers)
 
 
-def plan_windows(source: VideoSource, config: MomentsConfig, num_frames: int) -> Windows:
+def plan_windows(source: VideoSource, config: WindowsConfig, num_frames: int) -> Windows:
     """Spread windows of `num_frames` frames over a video.
 
     Raises:
@@ -62,7 +62,7 @@ def plan_windows(source: VideoSource, config: MomentsConfig, num_frames: int) ->
     >>> from pathlib import Path
     >>> from vitaclip.data.reading.decode import open_video
     >>> with open_video(Path("video.mp4")) as video:
-    ...     windows = plan_windows(video, MomentsConfig(lengths_s=(0.5, 1.0)), 2)
+    ...     windows = plan_windows(video, WindowsConfig(lengths_s=(0.5, 1.0)), 2)
     >>> windows.numbers.tolist(), windows.spans, windows.starts.tolist()
     ([1, 4, 7, 10, 13, 15], (2, 4), [0, 1, 2, 0, 3, 1, 4, 2])
     """
@@ -93,13 +93,13 @@ def plan_windows(source: VideoSource, config: MomentsConfig, num_frames: int) ->
     return Windows(numbers, centres, step, offsets, spans, starts[order], lengths[order])
 
 
-def choose_step(config: MomentsConfig, fps: float, num_frames: int) -> float:
+def choose_step(config: WindowsConfig, fps: float, num_frames: int) -> float:
     """Seconds from one chosen frame to the next."""
     return config.stride_s or max(1 / fps, int(min(config.lengths_s) / num_frames * fps + 1e-6) / fps)
 
 
 def window_steps(
-    config: MomentsConfig, step_s: float, num_frames: int, most: float = math.inf
+    config: WindowsConfig, step_s: float, num_frames: int, most: float = math.inf
 ) -> tuple[tuple[int, ...], tuple[np.ndarray, ...]]:
     """Of each length, the steps of a window, of which there are at most so many, and those whose frames it takes."""
     spans = sorted({int(min(most, max(1, round(length / step_s)))) for length in config.lengths_s})

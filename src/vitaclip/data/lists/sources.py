@@ -196,7 +196,7 @@ def read_shards(source: str, class_names: Sequence[str] | None = None) -> VideoL
     return VideoList(tuple(samples), names, labels.note, tuple(problems))
 
 
-def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
+def find_videos(paths: Sequence[str | VideoPath]) -> list[VideoPath]:
     """Videos as given, and all those below given folders, see `find_videos_below`.
 
     Raises:
@@ -208,7 +208,7 @@ def find_videos(paths: Sequence[str | Path]) -> list[VideoPath]:
         try:
             path = to_video_path(given)
         except VideoError:
-            path = Path(given)
+            path = Path(str(given))
         if isinstance(path, Path) and path.is_dir():
             inside = find_videos_below(path)
             if not inside:

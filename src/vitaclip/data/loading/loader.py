@@ -26,6 +26,7 @@ from vitaclip.data.sampling import Stream, generator
 from vitaclip.data.workers import Outcome, WorkerPool, reading
 
 BatchT = TypeVar("BatchT")
+ItemT = TypeVar("ItemT")
 JobT = TypeVar("JobT")
 OnError = Literal["raise", "skip"]
 ResultT = TypeVar("ResultT")
@@ -157,8 +158,8 @@ class EvalDataset(_Videos):
         return Sample(found.views, labels, index, note=found.note)
 
 
-def attempt(read: Callable[[VideoPath], ResultT], numbered: tuple[int, VideoPath]) -> ResultT | VideoError:
-    """What is read of a video, whose number tells it from the others, or why it cannot be read."""
+def attempt(read: Callable[[ItemT], ResultT], numbered: tuple[int, ItemT]) -> ResultT | VideoError:
+    """What is read of a video or a part of one, whose number tells it from the others, or why it cannot be read."""
     number, path = numbered
     try:
         with as_video_error(path), reading(number, path):
@@ -263,8 +264,8 @@ def eval_batches(
 
 
 def stream_videos(
-    read: Callable[[VideoPath], ResultT],
-    paths: Iterable[VideoPath],
+    read: Callable[[ItemT], ResultT],
+    paths: Iterable[ItemT],
     workers: int = 0,
     ahead: int = 1,
     time_limit_seconds: float = 0.0,
@@ -273,7 +274,8 @@ def stream_videos(
 
     Args:
         read: can be pickled.
-        paths: the videos; there may be no end of them, since none is taken further ahead than it says.
+        paths: the videos, or parts of them whose text is the path; there may be no end of them, since none is taken
+            further ahead than it says.
         workers: processes that read; 0 = read here.
         ahead: videos that may be read and not yet asked for, at least; each worker has two in any case.
         time_limit_seconds: see `train_batches`.

@@ -58,7 +58,7 @@ class VideoError(ValueError):
 
 
 @contextmanager
-def as_video_error(path: VideoPath) -> Iterator[None]:
+def as_video_error(path: object) -> Iterator[None]:
     """Turn whatever reading a video fails with into a VideoError that names the video.
 
     Decoders, Pillow, numpy and torch raise errors of every kind for files that nobody thought of, MemoryError among

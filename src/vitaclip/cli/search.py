@@ -1,0 +1,154 @@
+"""`vitaclip index` and `vitaclip search`."""
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import ClassVar
+
+from vitaclip.cli.command import argument
+from vitaclip.cli.options import DATA_SETTINGS, ModelCommand, VideosCommand, find_of_word, read_listed
+from vitaclip.cli.screen import print_error, progress_bars, terminal
+from vitaclip.data.config import ViewsConfig
+from vitaclip.data.workers import expect_processes
+from vitaclip.moments.config import WindowsConfig
+from vitaclip.predictor import Predictor
+from vitaclip.search.archive import Archive, Changes
+from vitaclip.search.hits import SearchFilter
+from vitaclip.search.parts import MANIFEST
+from vitaclip.settings import PositiveInt
+from vitaclip.strings import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index(VideosCommand, WindowsConfig):
+    """Make an archive of videos that `vitaclip search` searches, or bring it up to date: new and changed files are
+    embedded, moved ones found again, and files of a folder that are gone forgotten. A stopped command goes on where it
+    was. Archives among the videos are merged into this one.
+
+    examples:
+      vitaclip index my_videos/ --model runs/doors --out archive
+      vitaclip index my_videos/ --model runs/doors --shard 0/2 --out part0
+      vitaclip index part0 part1 --out archive
+    """
+
+    shown: ClassVar[tuple[str, ...]] = (
+        *("model", "backbone", "out", "lengths_s", "hop", "shard", "data.workers", "runtime.device"),
+    )
+    kept: ClassVar[Mapping[str, Collection[str]]] = {
+        "data": DATA_SETTINGS,
+        "views": ("frames", "crop", "pixel_aspect", "normalization"),
+    }
+    out: str = argument("", required=True)
+    """Folder of the archive."""
+    shard: str = ""
+    """`i/n`, i from 0: index the i-th of n parts of the videos alone, into an archive of its own, so that n processes
+    share the work, such as those of a SLURM array."""
+
+    def run(self) -> int:
+        """Index every video; 1 if some could not be read."""
+        command, archive = self.with_model_first(), Archive.open(self.out)
+        others = [word for word in command.videos if (Path(word) / MANIFEST).is_file()]
+        archive.merge([Archive.open(word) for word in others])
+        command = replace(command, videos=tuple(word for word in command.videos if word not in others))
+        changes = command.add_to(archive) if command.videos else None
+        for line in changes.damaged if changes else ():
+            print_error(line)
+        if changes:
+            parts = ("known again", changes.known), ("as before", changes.same), ("gone", changes.removed)
+            more = "".join(f", {count:,} {what}" for what, count in parts if count)
+            terminal().print(f"{counted(changes.embedded, 'video')} embedded{more}")
+        files = [entry for entry in archive.store.files.values() if entry.video]
+        damaged = len(archive.store.files) - len(files)
+        known = f", and {damaged:,} damaged" * bool(damaged)
+        terminal().print(f"{self.out} has {counted(len(files), 'file')}{known}")
+        return 1 if changes and changes.damaged else 0
+
+    def add_to(self, archive: Archive) -> Changes:
+        """Embed what the archive lacks, under a bar."""
+        if not (shard := re.fullmatch(r"(\d+)/(\d+)", self.shard or "0/1")) or int(shard[1]) >= int(shard[2]):
+            raise ValueError(f"--shard: {self.shard!r}: write i/n with i from 0 to n - 1, such as 0/4")
+        self.find_videos()
+        listed = [each for each in map(read_listed, self.videos) if each and each.class_names]
+        labels = {
+            str(sample.path.absolute()): tuple(each.class_names[n] for n in sample.labels)
+            for each in listed
+            for sample in each.samples
+        }
+        videos = [path for word in self.videos for path in ([word] if Path(word).is_dir() else find_of_word(word))]
+        expect_processes(self.data)
+        self.say_which(terminal())
+        predictor = Predictor(self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
+        predictor.name = self.model_name
+        with progress_bars(terminal(stderr=True)) as progress:
+            bar = progress.add_task("indexing", total=None)
+            return archive.add(
+                predictor,
+                videos,
+                self.as_config(WindowsConfig),
+                labels=labels,
+                shard=(int(shard[1]), int(shard[2])),
+                on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search(ModelCommand, SearchFilter):
+    """Find the moments of an archive that are most like a text, a picture or a clip.
+
+    examples:
+      vitaclip search archive "a door is opened"
+      vitaclip search archive "opening a door - a car door" "a dog runs" --path "*/my_videos/*"
+      vitaclip search archive --like clip.mp4 --json
+    """
+
+    shown: ClassVar[tuple[str, ...]] = ("model", "like", "top_k", "json", "path", "label", "since", "until", "template")
+    kept: ClassVar[Mapping[str, Collection[str]]] = {"data": DATA_SETTINGS, "views": ()}
+    archive: str = argument(positional=True)
+    """Folder that `vitaclip index` made."""
+    queries: tuple[str, ...] = argument((), positional=True, nargs="*")
+    """Texts, each a search of its own; ` + ` and ` - ` in one add and subtract what texts mean."""
+    like: tuple[str, ...] = argument((), action="append")
+    """A picture or a clip to search with; may be repeated."""
+    top_k: PositiveInt = 10
+    """Moments for each query."""
+    json: bool = argument(False, positional=False, action="store_true")
+    """Print JSON, with scores and seconds unrounded."""
+
+    def run(self) -> int:
+        """Print the moments of each query."""
+        archive = Archive.open(self.archive)
+        wanted: list[str | Path] = [*self.queries, *map(Path, self.like)]
+        if not wanted:
+            raise ValueError("nothing to search for; give a text in quotes, or --like with a picture or a clip")
+        predictor = self.load_searcher(archive)
+        found = archive.search(predictor, wanted, self.top_k, self.as_config(SearchFilter), self.templates)
+        if self.json:
+            terminal().print(json.dumps([each.to_dict() for each in found]))
+            return 0
+        for each in found:
+            if len(found) > 1:
+                terminal().print(each.query, style="bold")
+            for number, hit in enumerate(each.hits, 1):
+                terminal().print(f"#{number} {hit}")
+            if not each.hits:
+                terminal().print("no video fits the filters")
+        return 0
+
+    def load_searcher(self, archive: Archive) -> Predictor:
+        """The model that is named, or that of the archive's rows, with frames taken as for these."""
+        models = list(archive.store.models.values())
+        if not models:
+            raise ValueError(f"{self.archive}: no archive; make one with `vitaclip index FOLDER --out {self.archive}`")
+        command, about = self, models[0]
+        if not self.model and not self.backbone:
+            if len(models) > 1:
+                names = ", ".join(each["model"] for each in models)
+                raise ValueError(f"{self.archive}: has rows of several models; name one of them with --model: {names}")
+            command = replace(self, **{"backbone" if about["plain"] else "model": about["model"]})
+        predictor = Predictor(
+            command.load_model(), views=ViewsConfig(**about["views"]), runtime=self.runtime, data=self.data
+        )
+        predictor.name = command.model_name
+        return predictor

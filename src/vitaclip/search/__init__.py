@@ -1,0 +1,1 @@
+"""Archives of videos that are searched with words, pictures and clips."""

@@ -1,0 +1,150 @@
+"""The store in a folder: commits that are there as a whole or not at all."""
+
+import errno
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import killing
+from torchrun import fork, status_of
+from vitaclip.search.parts import MANIFEST, PartStore
+from vitaclip.search.rows import FileEntry, Rows, top_numbers
+
+COMMITS = 6
+
+
+def rows_of(number: int) -> Rows:
+    rng = np.random.default_rng(number)
+    videos, times = np.zeros(2, np.int32), np.array([[0.0, 1.0], [1.0, 2.0]])
+    vectors = rng.standard_normal((2, 4)).astype(np.float32)
+    return Rows((f"video{number}",), videos, times, rng.integers(0, 2**60, (2, 3)), vectors)
+
+
+def commit(store: PartStore, number: int) -> None:
+    files: dict[str, FileEntry | None] = {f"/{number}.mp4": FileEntry(f"video{number}", (number, 1))}
+    if number > 2:
+        files[f"/{number - 3}.mp4"] = None
+    store.commit("model", {"model": "m"}, [rows_of(number)], files)
+
+
+def finish(folder: Path) -> None:
+    """Make the commits that are not there yet."""
+    store = PartStore(folder)
+    with store.writing():
+        done = {video for rows in store.rows("model") for video in rows.ids}
+        for number in range(COMMITS):
+            if f"video{number}" not in done:
+                commit(store, number)
+
+
+def content(folder: Path) -> tuple[dict[str, FileEntry], dict[str, bytes]]:
+    store = PartStore(folder)
+    rows = Rows.join(store.rows("model"))
+    assert len(rows) == 2 * len(rows.ids)
+    return dict(store.files), {v: rows.vectors[rows.of({v})].tobytes() for v in rows.ids}
+
+
+@pytest.mark.parametrize("where", ["fsync", "replace", "unlink"])
+def test_a_killed_writer_loses_and_doubles_nothing(where: str, tmp_path: Path) -> None:
+    finish(tmp_path / "whole")
+    kills = 0
+    for number in range(1, 100):
+        folder = tmp_path / f"{where}{number}"
+
+        def run(folder: Path = folder, number: int = number) -> None:
+            owner: Any = os if where == "fsync" else Path
+            killing.before_call(owner, where, number, lambda *_, **__: killing.die())
+            finish(folder)
+
+        died = status_of(fork(run)) == -signal.SIGKILL
+        kills += died
+        if (folder / MANIFEST).exists():
+            files, rows = content(folder)
+            last = max(int(video.removeprefix("video")) for video in rows)
+            assert set(rows) == {f"video{n}" for n in range(last + 1)}
+            assert set(files) == {f"/{n}.mp4" for n in range(max(0, last - 2), last + 1)}
+        finish(folder)
+        assert content(folder) == content(tmp_path / "whole")
+        if not died:
+            break
+    assert kills > 5
+    assert not died
+
+
+def test_parts_are_few_and_hold_all(tmp_path: Path) -> None:
+    finish(tmp_path)
+    store = PartStore(tmp_path)
+    assert len(store.rows("model")) <= 3
+    assert sorted(store.files) == ["/3.mp4", "/4.mp4", "/5.mp4"]
+
+
+def test_a_second_writer_is_told(tmp_path: Path) -> None:
+    first, second = PartStore(tmp_path), PartStore(tmp_path)
+    with first.writing(), pytest.raises(ValueError, match="another process is writing there"), second.writing():
+        pass
+    with second.writing():
+        pass
+
+
+def test_a_reader_goes_on_while_parts_are_merged(tmp_path: Path) -> None:
+    reader = PartStore(tmp_path)
+    writer = PartStore(tmp_path)
+    with writer.writing():
+        commit(writer, 0)
+        reader = PartStore(tmp_path)
+        commit(writer, 1)
+    assert sum(map(len, reader.rows("model"))) == 4
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = PartStore(tmp_path)
+    with store.writing():
+        commit(store, 0)
+    before = content(tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for name in ("safetensors.torch.save_file", "os.fsync"):
+        with monkeypatch.context() as patch:
+            patch.setattr(name, full)
+            with pytest.raises(OSError, match="No space left on device"), store.writing():
+                commit(store, 1)
+        assert content(tmp_path) == before
+    finish(tmp_path)
+    assert len(content(tmp_path)[1]) == COMMITS
+
+
+def test_other_folders_and_versions_are_refused(tmp_path: Path) -> None:
+    finish(tmp_path / "archive")
+    manifest = json.loads((tmp_path / "archive" / MANIFEST).read_text())
+    (tmp_path / "archive" / MANIFEST).write_text(json.dumps(manifest | {"format": 2}))
+    with pytest.raises(ValueError, match="an archive of format 2, this version reads 1; index anew into another"):
+        PartStore(tmp_path / "archive")
+    with pytest.raises(ValueError, match="holds something else than an archive; name another folder"):
+        PartStore(tmp_path)
+    (tmp_path / "archive" / MANIFEST).write_text("{")
+    with pytest.raises(ValueError, match="not JSON"):
+        PartStore(tmp_path / "archive")
+
+
+def test_search_is_exact_whatever_the_parts(tmp_path: Path) -> None:
+    finish(tmp_path)
+    store = PartStore(tmp_path)
+    rows, query = Rows.join(store.rows("model")), rows_of(9).vectors[:1]
+    allowed = {"video1", "video4"}
+    ((scores, found),) = store.search("model", query, 3, allowed)
+    expected = rows.vectors[rows.of(allowed)] @ query[0]
+    assert scores.tolist() == pytest.approx(sorted(expected.tolist(), reverse=True)[:3])
+    assert {found.ids[n] for n in found.videos} <= allowed
+    assert (found.vectors @ query[0]).tolist() == pytest.approx(scores.tolist())
+
+
+def test_equal_scores_keep_the_order_of_rows() -> None:
+    scores = np.array([1.0, 2.0, 1.0, 2.0, 1.0])
+    assert [top_numbers(scores, count).tolist() for count in (3, 9)] == [[1, 3, 0], [1, 3, 0, 2, 4]]
