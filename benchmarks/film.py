@@ -45,10 +45,10 @@ from vitaclip.runtime import RuntimeConfig
 
 CANDIDATES = {"trained": 24, "never trained": 8}
 FADE_S = 0.5
-SETTINGS = MomentsConfig(lengths_s=(1.0, 2.0, 4.0, 8.0), shots=0.5, still=0.1, snap=3.0)
-"""For motions before a camera that stands still, in a film with cuts."""
-GENERAL = MomentsConfig(lengths_s=SETTINGS.lengths_s)
-"""As they are without knowledge of the film."""
+GENERAL = MomentsConfig(lengths_s=(1.0, 2.0, 4.0, 8.0))
+"""The defaults, but for windows as short as the motions."""
+SETTINGS = replace(GENERAL, motion=True)
+"""For motions alone."""
 
 
 @dataclass(frozen=True)

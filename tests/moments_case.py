@@ -12,7 +12,7 @@ from vitaclip.moments.scan import KeptScores
 SETTINGS = MomentsConfig(lengths_s=(0.5, 1.0, 2.0), threshold=0.0)
 
 
-def kept_scores(file: Path) -> np.ndarray:
-    """The scores that a pass has kept, (W, K)."""
+def kept(file: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The scores that a pass has kept, (W, K), and the changes of the picture, (N, 2)."""
     about = json.loads(file.read_bytes().split(b"\n", 1)[0])
-    return KeptScores(file, about, len(NAMES)).joined()[0]
+    return KeptScores(file, about, len(NAMES)).joined()

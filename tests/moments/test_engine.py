@@ -3,6 +3,7 @@
 import signal
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from av.video.frame import VideoFrame
 from torch import Tensor
 
 import killing
-from moments_case import SETTINGS, kept_scores
+from moments_case import SETTINGS, kept
 from small_world import NAMES, Refusal
 from torchrun import fork, status_of
 from video_files import decode_all, write_video
@@ -22,7 +23,8 @@ from vitaclip.data.reading.decode import Video, open_video
 from vitaclip.evaluation.scoring import ViewEncoder
 from vitaclip.moments import scan
 from vitaclip.moments.config import MomentsConfig
-from vitaclip.moments.scan import KeptScores, window_scores
+from vitaclip.moments.scan import FrameRing, KeptScores, window_scores
+from vitaclip.moments.segments import find_cuts
 from vitaclip.moments.windows import plan_windows
 from vitaclip.predictor import Predictor
 
@@ -49,7 +51,7 @@ def test_windows_are_scored_as_clips_are(
     for start, length in zip(windows.starts, windows.lengths, strict=True):
         clip = pictures[windows.numbers[start + windows.offsets[length]]]
         expected.append(window_scores([predictor.decider], predictor.encode(clip)[None]))
-    np.testing.assert_allclose(kept_scores(tmp_path / "scores"), torch.cat(expected), rtol=1e-4)
+    np.testing.assert_allclose(kept(tmp_path / "scores")[0], torch.cat(expected), rtol=1e-4)
     steps = len(windows.numbers)
     assert looks == (steps if predictor.model.sees_frames_alone else round(windows.looks * steps))
     assert found.curves.shape == (steps, 3)
@@ -73,7 +75,7 @@ def test_a_stopped_pass_goes_on(
     again = predictor.moments(film, SETTINGS, scores_file=file, on_progress=lambda done, _: steps.append(done))
     assert 0 < before < len(file.read_bytes())
     assert steps[0] > 30
-    np.testing.assert_allclose(kept_scores(file), kept_scores(tmp_path / "whole"), rtol=1e-5)
+    np.testing.assert_allclose(kept(file)[0], kept(tmp_path / "whole")[0], rtol=1e-5)
     np.testing.assert_allclose(again.curves, whole.curves, rtol=1e-5)
     other = replace(SETTINGS, threshold=0.9)
     monkeypatch.setattr(ViewEncoder, "tower_features", None)  # scores alone make other segments
@@ -143,18 +145,26 @@ def test_odd_files_are_searched_to_their_end(predictor: Predictor, kind: str, tm
     assert max(each.end_s for each in found.segments) == pytest.approx(found.duration_s)
 
 
-def test_no_segment_crosses_a_planted_cut(predictor: Predictor, tmp_path: Path) -> None:
+def test_planted_cuts_are_found(predictor: Predictor, tmp_path: Path) -> None:
     rng, colours = np.random.default_rng(0), ((250, 0, 0), (0, 0, 250), (250, 250, 250), (0, 0, 0))
     pictures = [np.array(colours[n // 75], np.uint8) + rng.integers(0, 2, (48, 64, 1), np.uint8) for n in range(300)]
     film = write_video(tmp_path / "film.mp4", pictures=(np.broadcast_to(each, (48, 64, 3)) for each in pictures))
-    crossing = {}
-    for least in (0.0, 5.0):
-        settings = replace(SETTINGS, reject=False, shots=least)
-        spans = [(each.start_s, each.end_s) for each in predictor.moments(film, settings).segments]
-        crossing[least] = [cut for cut in (3.0, 6.0, 9.0) for start, end in spans if start < cut - 0.01 and end > cut]
-        assert spans
-    assert crossing[0.0]
-    assert not crossing[5.0]
+    settings = replace(SETTINGS, stride_s=0.04)
+    predictor.moments(film, settings, scores_file=tmp_path / "scores")
+    assert find_cuts(kept(tmp_path / "scores")[1][:, 1], 12).tolist() == [75, 150, 225]
+
+
+def test_parts_tell_motion_from_cuts(predictor: Predictor) -> None:
+    frames = torch.randint(0, 256, (5, 3, predictor.reader.size, predictor.reader.size), dtype=torch.uint8)
+    frames[2] = frames[1]
+    frames[2, :, 10:16, 12:18] = 255
+    ring = FrameRing(predictor.encoder, partial(window_scores, [predictor.decider]), (), predictor.reader.size, 1)
+    means = frames.double().unflatten(2, (8, -1)).unflatten(4, (8, -1)).mean(dim=(3, 5))
+    changes = means.diff(dim=0).abs().mean(dim=1).flatten(1).sort(dim=1).values
+    expected = torch.stack([changes[:, -4:].mean(dim=1), changes[:, 31]], dim=1)
+    found = np.concatenate([ring.add([*frames[:2]]), ring.add([*frames[2:]])])
+    np.testing.assert_allclose(found, np.concatenate([np.zeros((1, 2)), expected]), rtol=1e-4)
+    assert found[2, 0] > 10 > found[2, 1]
 
 
 def test_key_frames_alone_are_read_where_the_stride_allows(film: Path) -> None:

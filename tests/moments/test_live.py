@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from moments_case import SETTINGS, kept_scores
+from moments_case import SETTINGS, kept
 from small_world import NAMES, Refusal
 from video_files import write_video
 from vitaclip.cli import main
@@ -54,7 +54,6 @@ def write_slowly(content: bytes, path: Path) -> Thread:
     return thread
 
 
-CUT = 5.0
 FRAGMENTED = {"movflags": "frag_keyframe+empty_moov"}
 
 
@@ -78,7 +77,7 @@ def test_growing_file_has_the_scores_of_a_whole_one(
     thread.join(10)
     regular = [
         (length, start, scores)
-        for length, start, scores in zip(windows.lengths, windows.starts, kept_scores(tmp_path / "scores"), strict=True)
+        for length, start, scores in zip(windows.lengths, windows.starts, kept(tmp_path / "scores")[0], strict=True)
         if start % max(1, round(windows.spans[length] * settings.hop)) == 0
     ]
     assert not notes
@@ -90,13 +89,13 @@ def test_growing_file_has_the_scores_of_a_whole_one(
 
 
 def test_no_segment_of_a_stream_crosses_a_cut(predictor: Predictor, tmp_path: Path) -> None:
-    shots = np.array([(250, 0, 0), (0, 0, 250), (0, 0, 0)], np.uint8).repeat(50, axis=0)
-    film = write_video(tmp_path / "film.ts", pictures=(np.broadcast_to(shot, (48, 64, 3)) for shot in shots))
+    pictures = np.array([(250, 0, 0), (0, 0, 250), (0, 0, 0)], np.uint8).repeat(50, axis=0)
+    film = write_video(tmp_path / "film.ts", pictures=(np.broadcast_to(shot, (48, 64, 3)) for shot in pictures))
     spans = {}
-    for least in (0.0, CUT):
-        events = [*predictor.live(film, replace(SETTINGS, stride_s=0.2, reject=False, shots=least))]
-        spans[least] = {(round(each.start_s, 1), round(each.end_s, 1)) for event, each in events if event == "close"}
-    assert spans == {0.0: {(0.0, 6.0)}, CUT: {(0.0, 2.0), (2.0, 4.0), (4.0, 6.0)}}
+    for shots in (False, True):
+        events = [*predictor.live(film, replace(SETTINGS, stride_s=0.2, reject=False, shots=shots))]
+        spans[shots] = {(round(each.start_s, 1), round(each.end_s, 1)) for event, each in events if event == "close"}
+    assert spans == {False: {(0.0, 6.0)}, True: {(0.0, 2.0), (2.0, 4.0), (4.0, 6.0)}}
 
 
 def test_file_that_does_not_grow_well_is_one_line(predictor: Predictor, tmp_path: Path) -> None:

@@ -43,17 +43,17 @@ class MomentsConfig(WindowsConfig):
     calls a class; the average is lower, because windows around an event hold a part of it."""
     edge: Annotated[float, bounds(gt=0, lt=1)] = 0.5
     """A segment goes on while its score stays above this fraction of its highest."""
-    snap: NonNegativeFloat = 0.5
-    """By how many of its lengths an end of a segment may move to where the picture starts, or stops, to change clearly;
-    the further off, the clearer. 0: ends stay where the scores put them."""
-    shots: NonNegativeFloat = 0.0
-    """Least change of the median of 8 x 8 parts of the picture from a chosen frame to the next, in grey levels, for a
-    cut between them, if it is an outlier beside those before too; the frames of a cross-fade are cuts. No segment, and
-    no window that counts, crosses a cut. 0: cuts are no borders."""
-    still: NonNegativeFloat = 0.0
-    """Change of the pixels from a chosen frame to the next, in grey levels, in the mean, above which a picture does not
-    stand still. The score of a segment is times the fraction of its frames that do not, because nothing happens in a
-    still picture. 0: something in a still picture may be what is looked for, as a query for a thing is."""
+    snap: NonNegativeFloat = 3.0
+    """By how many of its lengths an end of a segment may move to where the picture starts, or stops, to change clearly,
+    beside what it changes by all the time; the further off, the clearer. 0: ends stay where the scores put them."""
+    shots: bool = True
+    """Let cuts, and the frames of cross-fades, be borders: no window that counts crosses one, and segments of a class
+    that meet at one are one. A cut is where most of the picture changes much more than before. Shots that are shorter
+    than the shortest window are none."""
+    motion: bool = False
+    """What is looked for are motions: the score of a segment is times the fraction of its frames in which a part of the
+    picture changes beyond the noise, because nothing happens in a still picture. False: something in a still picture
+    may be what is looked for, as a query for a thing is."""
     merge_s: NonNegativeFloat = 0.0
     """Two segments of a class with a gap of at most so many seconds become one. 0: a quarter of the shortest window."""
     overlap: Probability = 0.3

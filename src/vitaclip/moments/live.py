@@ -242,8 +242,9 @@ def live_moments(
             while block and block[0].number == done + len(frames) and block[0].connection == connection:
                 frames.append(block.pop(0).frame)
             distances = np.append(distances, ring.add(frames)[:, 1])
-            new = find_cuts(distances, config.shots) - len(distances) + len(frames)
-            distances, cuts = distances[-CUTS_AMONG - 1 :], (done + new[new >= 0]).tolist()
+            new = find_cuts(distances, spans[0]) - len(distances) + len(frames)
+            distances = distances[-CUTS_AMONG - 2 * spans[0] :]
+            cuts = (done + new[new >= 0]).tolist() if config.shots else []
             for begin, stop in itertools.pairwise([done, *cuts, done + len(frames)]):
                 if begin in cuts:
                     yield from segments.end(begin * step_s)

@@ -24,8 +24,8 @@ from vitaclip.moments.windows import Windows
 
 _BLOCK = 64
 """Steps that are read before the windows which they complete are scored."""
-_PARTS = 8
-"""Of each side of the picture."""
+_PARTS, _MOST = 8, 4
+"""Parts of each side of the picture, and how many of all tell of a motion."""
 Progress = Callable[[int, int], None]
 """Called with the steps done so far, and with all."""
 
@@ -121,18 +121,17 @@ class FrameRing:
         self._held, self._first, self._last = torch.empty(0), step, torch.empty(0, dtype=torch.uint8)
 
     def add(self, frames: Sequence[Tensor]) -> np.ndarray:
-        """Take in the next n frames, uint8 (3, H, W), resized. Gives (n, 2), of each the change from the frame before
-        in grey levels: the mean over its pixels, and of 8 x 8 parts of the picture the median of how much their mean
-        colours change, which is small where something moves and large where all of the picture is another, as at a cut.
-        A first frame has none."""
+        """Take in the next n frames, uint8 (3, H, W), resized. Gives (n, 2), in grey levels, by how much the mean
+        colours of 8 x 8 parts of the picture change from the frame before, which noise does to pixels much more: the
+        mean of the four parts that change most, which is large where something moves, and the median of all, which is
+        small there and large where all of the picture is another, as at a cut. A first frame has none."""
         pixels = torch.stack([spatial_views(frame[None], self._size, 1)[0, 0] for frame in frames])
         items = self._encoder.tower_features(pixels[:, None, None])[:, 0, 0] if self._alone else pixels
         self._held = torch.cat([self._held.to(items), items]) if len(self._held) else items
         joined = torch.cat([self._last if len(self._last) else pixels[:1], pixels])
         self._last = pixels[-1:]
-        each = joined.short().diff(dim=0).abs().float().mean(dim=(1, 2, 3))
         parts = F.adaptive_avg_pool2d(joined.float(), _PARTS).diff(dim=0).abs().mean(dim=1).flatten(1)
-        return torch.stack([each, parts.median(dim=1).values], dim=1).numpy()
+        return torch.stack([parts.topk(_MOST).values.mean(dim=1), parts.median(dim=1).values], dim=1).numpy()
 
     def scores(self, starts: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Batches of windows of one length: which of the given ones, and their scores (n, K). Windows are given by

@@ -14,11 +14,14 @@ from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.table import Segment
 from vitaclip.moments.windows import Windows
 
-_STILL = 0.02
-"""Grey levels by which the pixels of a still picture change at most, in the mean, when it is stored."""
-CUTS_AMONG, _OUTLIER = 64, 6.0
-_CLEAR = 0.5
-"""The change of a clear border grows by a factor of e to the power of this."""
+_STILL = 0.3
+"""Grey levels by which the parts of a still picture change, when it is stored: less cannot be told from nothing."""
+_MOVES, _NOISE_TIMES, _MOST_NOISE = 0.6, 3.0, 1.0
+"""Grey levels from which on a part of a clean picture moves; in a noisy one, from so many times the change of its
+median part on, which is noise up to so many grey levels, and beyond it the camera that moves."""
+CUTS_AMONG, _CUT, _OUTLIER = 64, 0.5, 6.0
+_CLEAR, _CLEARER = 0.25, 3.0
+"""The change of a clear border grows by a factor of e to the power of this, and by so many robust deviations."""
 _LIKENESS = 4
 """Power of the IoU with which a window counts for a segment: the most alike decides, and of several the mean."""
 
@@ -54,22 +57,27 @@ def length_curves(
     return np.stack(found)
 
 
-def find_cuts(distances: np.ndarray, least: float) -> np.ndarray:
-    """Ascending numbers of the steps (N,) that begin a shot: their distance from the step before is at least `least`
-    (0: none does), and more than six robust deviations (of Gauss' law, by the median of absolute deviations) above the
-    median of the 64 distances before. What follows does not count, so that a live video has the same cuts.
+def find_cuts(distances: np.ndarray, apart: int) -> np.ndarray:
+    """Ascending numbers of the steps (N,) that begin a shot: their distance from the step before is more than half a
+    grey level and six robust deviations (of Gauss' law, by the median of absolute deviations) above the median of the
+    64 distances before. Shots that follow each other faster than `apart` steps hold no window, and their cuts do not
+    count, but for those less than `apart` steps behind a longer shot: a cross-fade is many cuts. What follows does not
+    count, so that a live video has the same cuts.
 
-    >>> find_cuts(np.array([0, 0.1, 0.12, 0.1, 0.9, 0.1]), 0.4).tolist()
+    >>> find_cuts(np.array([0, 0.1, 0.12, 0.1, 0.9, 0.1]), 2).tolist()
     [4]
     """
-    found = list[int]()
-    for step in np.flatnonzero(distances >= least) if least else ():
+    found = [0]
+    for step in np.flatnonzero(distances > _CUT):
         before = distances[max(1, step - CUTS_AMONG) : step]
         middle = np.median(before) if len(before) else 0.0
         spread = np.median(np.abs(before - middle)) if len(before) else 0.0
-        if distances[step] > middle + _OUTLIER * 1.4826 * spread:
+        if distances[step] > middle + _CUT + _OUTLIER * 1.4826 * spread:
             found.append(int(step))
-    return np.array(found, np.int64)
+    cuts = np.array(found[1:], np.int64)
+    ends = cuts[np.diff(found) >= apart]  # of long shots
+    behind = np.searchsorted(ends, cuts, side="right") - 1
+    return cuts[(behind >= 0) & (cuts - np.append(ends, 0)[behind] < apart)]
 
 
 def find_segments(
@@ -90,8 +98,8 @@ def find_segments(
     the most evidence stays: the mean in it of the curves of all lengths, because what only one of them sees is
     doubtful, times the root of the duration, as of a sum of as many independent scores over its deviation. Its score is
     then that of the windows that are most like it: the mean over all, weighted by the fourth power of their IoU with
-    it. Of classes that exclude each other, one can only have what those with more evidence leave of the time that they
-    share: its score is times 1 - their score, for that part of it.
+    it. Segments of a class that meet at a cut are one. Of classes that exclude each other, one can only have what those
+    with more evidence leave of the time that they share: its score is times 1 - their score, for that part of it.
 
     Args:
         windows: of N steps.
@@ -103,15 +111,18 @@ def find_segments(
         config: how.
         exclusive: the scores of a window are probabilities of classes of which one at most happens.
     """
-    times, cuts = windows.times[: len(changes)], find_cuts(changes[:, 1], config.shots)
+    times = windows.times[: len(changes)]
+    cuts = find_cuts(changes[:, 1], min(windows.spans)) if config.shots else np.empty(0, np.int64)
     curves = length_curves(windows, scores, config, cuts)[:, : len(times)]
-    timeline, found = _Timeline(windows, changes[:, 0], duration_s, cuts, config), list[Segment]()
+    timeline, found = _Timeline(windows, changes, duration_s, cuts, config), list[Segment]()
     for k in np.flatnonzero(curves.max(axis=(0, 1), initial=0) >= config.threshold):
+        parts = list[Span]()
         for shot in itertools.pairwise([0, *map(int, cuts), len(times)]):
             spans = [timeline.snap(*span, shot) for curve in curves for span in timeline.runs(curve[:, k], shot)]
             rated = [(*span, float(curves[:, timeline.steps(*span), k].mean())) for span in spans]
             for start, end, _ in _suppress(rated, config.overlap):
-                found.append(Segment(start, end, names[k], timeline.rate(start, end, shot, scores[:, k])))
+                parts.append((start, end, timeline.rate(start, end, shot, scores[:, k])))
+        found += [Segment(start, end, names[k], score) for start, end, score in _join(parts)]
     found = _share(found) if exclusive else found
     found = sorted((each for each in found if each.score > 0), key=lambda each: (each.start_s, each.label))
     return tuple(found), curves.max(axis=0, initial=0)
@@ -135,8 +146,12 @@ class _Timeline:
         self._edges = np.concatenate([[0.0], (times[1:] + times[:-1]) / 2, [duration_s]])
         kept = np.setdiff1d(np.arange(1, len(times)), cuts)  # nothing is known of what was before the first step
         behind = np.searchsorted(kept, np.arange(len(times))).clip(0, max(0, len(kept) - 1))
-        self._changes = changes[kept[behind]] if len(kept) else changes  # a cut is no motion: that of the step behind
+        # A cut is no motion: there counts that of the step behind.
+        self._changes = changes[kept[behind] if len(kept) else slice(None), 0]
         self._sums = np.append(0.0, np.cumsum(np.log(self._changes + _STILL)))
+        self._rises = dict[int, tuple[np.ndarray, float]]()
+        noise = min(_MOST_NOISE, float(np.quantile(changes[:, 1], 0.25))) if len(changes) else 0.0
+        self._moves = self._changes > max(_MOVES, _NOISE_TIMES * noise)
 
     def runs(self, curve: np.ndarray, shot: Shot) -> list[tuple[float, float]]:
         """Start and end of what a curve (N,) shows in a shot; those with a small gap between them are one."""
@@ -170,16 +185,27 @@ class _Timeline:
     def _move(self, at: float, length: float, sign: int, shot: Shot) -> float:
         """The place near `at` with the largest rise (or fall, by `sign`) of the mean logarithm of the change from the
         steps before to those behind it, if that is a clear one. A rise counts less by its distance, half of it a length
-        away, so that the nearest of several clear ones is taken and one far off must be very clear."""
+        away, so that the nearest of several clear ones is taken and one far off must be very clear. What is clear is
+        measured in the video: a camera that is moved by hand has rises all the time."""
         reach = self._config.snap * length
         low, high = np.searchsorted(self._edges[shot[0] : shot[1] + 1], (at - reach, at + reach)) + shot[0]
         count = max(2, round(len(self._edges) * length / self._edges[-1] / 4))
         places = np.arange(max(low, count), min(high, len(self._sums) - count))
         if not len(places):
             return at
-        before, here, behind = (self._sums[places + shift] for shift in (-count, 0, count))
-        rise = sign * (behind - 2 * here + before) / count / (1 + np.abs(self._edges[places] - at) / length)
-        return float(self._edges[places[rise.argmax()]]) if rise.max() > _CLEAR else at
+        rises, clear = self._rises_by(count)
+        rise = sign * rises[places - count] / (1 + np.abs(self._edges[places] - at) / length)
+        return float(self._edges[places[rise.argmax()]]) if rise.max() > clear else at
+
+    def _rises_by(self, count: int) -> tuple[np.ndarray, float]:
+        """The rises at all places from `count` on, and how large a clear one is. The quarter of all places with the
+        least rises says how large they are by chance (of Gauss' law): few other places are borders."""
+        if count not in self._rises:
+            sums = self._sums
+            rises = (sums[2 * count :] - 2 * sums[count:-count] + sums[: -2 * count]) / count
+            chance = float(np.quantile(np.abs(rises), 0.25)) / 0.3186
+            self._rises[count] = rises, max(_CLEAR, _CLEARER * chance)
+        return self._rises[count]
 
     def steps(self, start: float, end: float) -> slice:
         """The steps in a stretch, or the one behind its start."""
@@ -197,7 +223,7 @@ class _Timeline:
         starts, ends = self._edges[self._starts[near]], self._edges[ends[near]]
         shared = (np.minimum(ends, end) - np.maximum(starts, start)).clip(0)
         likeness = (shared / (ends - starts + end - start - shared)) ** _LIKENESS
-        moving = (self._changes[inside] > self._config.still).mean() if self._config.still else 1.0
+        moving = self._moves[inside].mean() if self._config.motion else 1.0
         return float(moving * (likeness @ scores[near]) / max(likeness.sum(), 1e-9))
 
 
@@ -219,6 +245,17 @@ def _suppress(spans: list[Span], overlap: float) -> list[Span]:
         if all(share <= overlap for share in shared):
             kept.append((start, end, score))
     return kept
+
+
+def _join(spans: list[Span]) -> list[Span]:
+    """The spans of one class, those that meet as one, with the mean score over its time."""
+    joined = list[Span]()
+    for start, end, score in sorted(spans):
+        if joined and joined[-1][1] == start:
+            first, _, before = joined.pop()
+            start, score = first, (before * (start - first) + score * (end - start)) / (end - first)
+        joined.append((start, end, score))
+    return joined
 
 
 def _share(found: list[Segment]) -> list[Segment]:
