@@ -32,8 +32,8 @@ from vitaclip.training.config import OptimConfig, TrainConfig
 from vitaclip.training.optim import build_optimizer
 from vitaclip.training.trainer import Trainer
 
-SIZES = {"b16": (16, 768, 12, 512), "l14": (14, 1024, 24, 768)}
-"""ViT-B/16 and ViT-L/14: patch, image width and depth, text width."""
+SIZES = {"b32": (32, 768, 12, 512), "b16": (16, 768, 12, 512), "l14": (14, 1024, 24, 768)}
+"""ViT-B/32, ViT-B/16 and ViT-L/14: patch, image width and depth, text width."""
 
 
 def class_names(count: int) -> tuple[str, ...]:

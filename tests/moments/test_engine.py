@@ -53,7 +53,9 @@ def test_windows_are_scored_as_clips_are(
         expected.append(window_scores([predictor.decider], predictor.encode(clip)[None]))
     np.testing.assert_allclose(kept(tmp_path / "scores")[0], torch.cat(expected), rtol=1e-4)
     steps = len(windows.numbers)
-    assert looks == (steps if predictor.model.sees_frames_alone else round(windows.looks * steps))
+    assert looks == (
+        steps if predictor.model.sees_frames_alone else sum(len(windows.offsets[length]) for length in windows.lengths)
+    )
     assert found.curves.shape == (steps, 3)
     assert {each.label for each in found.segments} == {*NAMES}
     assert all(0 <= each.start_s < each.end_s <= found.duration_s == 12 for each in found.segments)

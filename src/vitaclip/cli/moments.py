@@ -25,7 +25,7 @@ from vitaclip.moments.clips import check_clips, cut_clips
 from vitaclip.moments.config import MomentsConfig
 from vitaclip.moments.formats import check_format, write_moments
 from vitaclip.moments.live import post_event
-from vitaclip.moments.table import Moments, unreadable
+from vitaclip.moments.table import Moments
 from vitaclip.moments.truth import Truth, read_truth
 from vitaclip.predictor import Predictor
 from vitaclip.report.html import PAGE_FILE
@@ -163,7 +163,7 @@ class FindMoments(VideosCommand, MomentsConfig):
                     queries = self.query or (truth.queries(path) if truth else ())
                     found.append(self._search(predictor, path, queries, self._scores_file(number), progress))
                 except VideoError as error:
-                    found.append(unreadable(path, str(error)))
+                    found.append(Moments(path, error=str(error)))
         return found
 
     def _write_table(self, found: Sequence[Moments]) -> None:

@@ -26,8 +26,6 @@ _BLOCK = 64
 """Steps that are read before the windows which they complete are scored."""
 _PARTS, _MOST = 8, 4
 """Parts of each side of the picture, and how many of all tell of a motion."""
-Progress = Callable[[int, int], None]
-"""Called with the steps done so far, and with all."""
 
 
 class KeptScores:
@@ -155,7 +153,7 @@ def scan(
     frames_from: Callable[[int], Iterator[Tensor]],
     ring: FrameRing,
     kept: KeptScores,
-    on_progress: Progress = lambda done, total: None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
     """Score the windows of a video, and measure how much the picture changes; `kept` then has both. Each chosen frame
     is decoded once.
@@ -166,7 +164,7 @@ def scan(
         frames_from: the chosen frames, resized, from that of a step on.
         ring: scores windows.
         kept: what an earlier pass that was stopped has found.
-        on_progress: called after each block of steps.
+        on_progress: called after each block of steps with those done so far, and with all.
 
     Returns:
         Why the video fails half-way, if it does.

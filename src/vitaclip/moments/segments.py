@@ -120,8 +120,8 @@ def find_segments(
         for shot in itertools.pairwise([0, *map(int, cuts), len(times)]):
             spans = [timeline.snap(*span, shot) for curve in curves for span in timeline.runs(curve[:, k], shot)]
             rated = [(*span, float(curves[:, timeline.steps(*span), k].mean())) for span in spans]
-            for start, end, _ in _suppress(rated, config.overlap):
-                parts.append((start, end, timeline.rate(start, end, shot, scores[:, k])))
+            kept = [span[:2] for span in _suppress(rated, config.overlap)]
+            parts += [(*span, timeline.rate(*span, shot, scores[:, k])) for span in kept]
         found += [Segment(start, end, names[k], score) for start, end, score in _join(parts)]
     found = _share(found) if exclusive else found
     found = sorted((each for each in found if each.score > 0), key=lambda each: (each.start_s, each.label))
@@ -189,7 +189,7 @@ class _Timeline:
         measured in the video: a camera that is moved by hand has rises all the time."""
         reach = self._config.snap * length
         low, high = np.searchsorted(self._edges[shot[0] : shot[1] + 1], (at - reach, at + reach)) + shot[0]
-        count = max(2, round(len(self._edges) * length / self._edges[-1] / 4))
+        count = max(2, round(len(self._edges) * length / self._edges[-1] / 8))
         places = np.arange(max(low, count), min(high, len(self._sums) - count))
         if not len(places):
             return at

@@ -28,23 +28,19 @@ class Moments:
     """What happens when in one video."""
 
     path: VideoPath
-    duration_s: float
-    fps: float
+    duration_s: float = 0.0
+    """0 if it could not be read at all."""
+    fps: float = 25.0
     """Frames a second, as `VideoSource.fps`."""
-    names: tuple[str, ...]
+    names: tuple[str, ...] = ()
     """K classes, or the queries."""
-    segments: tuple[Segment, ...]
+    segments: tuple[Segment, ...] = ()
     """Ascending by start, then by label."""
-    times_s: np.ndarray = field(repr=False, compare=False)
+    times_s: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False, compare=False)
     """(N,) centres of the steps of the curves, in seconds."""
-    curves: np.ndarray = field(repr=False, compare=False)
+    curves: np.ndarray = field(default_factory=lambda: np.empty((0, 0), np.float32), repr=False, compare=False)
     """(N, K) float32 in [0, 1]: how likely each class is at each step."""
     error: str = ""
     """Why it ends early, or could not be read at all: what is there is then a part, or nothing, and says so."""
     note: str = ""
     """What else is to be said of its frames, as `VideoSource.note`."""
-
-
-def unreadable(path: VideoPath, error: str) -> Moments:
-    """What stands for a video that could not be read at all."""
-    return Moments(path, 0.0, 25.0, (), (), np.empty(0), np.empty((0, 0), np.float32), error)

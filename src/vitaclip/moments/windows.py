@@ -47,11 +47,6 @@ class Windows:
         """A sum of all that is looked at."""
         return sha256(b"".join(each.tobytes() for each in (self.numbers, self.starts, *self.offsets))).hexdigest()
 
-    @property
-    def looks(self) -> float:
-        """How often a frame is part of a window, in the mean."""
-        return sum(len(self.offsets[length]) for length in self.lengths) / len(self.numbers)
-
 
 def plan_windows(source: VideoSource, config: WindowsConfig, num_frames: int) -> Windows:
     """Spread windows of `num_frames` frames over a video.
