@@ -295,3 +295,6 @@ def test_missing_models_and_backbones_are_named(tmp_path: Path) -> None:
         load_backbone(tmp_path)
     with pytest.raises(ValueError, match=r"no such file or folder.*miniature"):
         load_backbone("nowhere")
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(ValueError, match="this run is not finished"):
+        VideoModel.from_pretrained(tmp_path)

@@ -221,6 +221,8 @@ class Pretrained(nn.Module):
         path = locate(str(source), "prompts")
         if folder := find_model_folder(path):
             return cls._from_folder(folder, backbone)
+        if (path / "checkpoints").is_dir():
+            raise ValueError(f"{path}: this run is not finished; the command that trains it goes on where it stopped")
         if path.is_dir() and find_weights(path) is None:
             raise ValueError(
                 f"{path}: neither a model folder (config.json and prompts.safetensors), nor a run with one in model/,"

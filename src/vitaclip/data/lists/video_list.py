@@ -94,8 +94,9 @@ class VideoList:
         """How many videos and classes there are, and how many videos the smallest and the largest class have."""
         counts, names = self.counts(), self.class_names
         least, most = (f"{pick(counts)} ({names[counts.index(pick(counts))]!r})" for pick in (min, max))
+        spread = f"{counts[0]} of each" if min(counts) == max(counts) else f"fewest {least}, most {most}"
         classes = f"{len(names)} class{'' if len(names) == 1 else 'es'}"
-        return f"{counted(len(self.samples), 'video')} of {classes}, fewest {least}, most {most}"
+        return f"{counted(len(self.samples), 'video')} of {classes}, {spread}"
 
     def warnings(self) -> list[str]:
         """What makes a training on these videos doubtful."""
