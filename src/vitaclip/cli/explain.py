@@ -99,7 +99,8 @@ def _print(explanation: Explanation) -> None:
     occluded = [f"{probability:.1%}" for probability in occlusion.single] or [""]  # of one frame, nothing
     parts = [[f"{fraction:.0%}" for fraction in mass.tolist()] for mass in masses.values()]
     rows = list(zip(map(str, explanation.frame_numbers), occluded, *parts, strict=True))
-    print_table(console, "", ("frame", "occluded", *masses), rows)
+    said = "of each frame: the probability with it occluded, and where the attention goes"
+    print_table(console, said, ("frame", "occluded", *masses), rows)
     if explanation.warning:
         console.print(explanation.warning, style="yellow")
     order = ", ".join(str(explanation.frame_numbers[t]) for t in occlusion.order[:-1])
