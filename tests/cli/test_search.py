@@ -1,6 +1,7 @@
 """`vitaclip index` and `vitaclip search`."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ def words(model_folder: Path) -> list[str]:
 
 
 def test_archive_is_made_updated_and_searched(
-    words: list[str], world: Path, video_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], video_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], refusal: Refusal
 ) -> None:
     out, bad = str(tmp_path / "archive"), tmp_path / "bad.mp4"
     bad.write_text("no video")
@@ -35,6 +36,15 @@ def test_archive_is_made_updated_and_searched(
     assert main([*search, "--json", "--path", "*/clip3.mp4"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {hit["path"] for each in found for hit in each["hits"]} == {str(clip)}
+    page, clips = tmp_path / "found" / "page.html", tmp_path / "clips"
+    assert main([*search, "--page", str(page), "--clips", str(clips)]) == 0
+    text, lines = page.read_text(), capsys.readouterr().out.splitlines()
+    hits = [line for line in lines if line.startswith("#")]
+    assert text.count("<img ") == 6 * len(hits)
+    (link, *_) = re.findall(r'href="([^"#]*)#t=', text)
+    assert (page.parent / link).resolve().parent == video_folder.resolve()
+    assert len(list(clips.iterdir())) == len(hits)
+    assert "would be written over" in refusal(*search, "--clips", str(clips))
     assert main(["search", out, "red heart", "--path", "nothing", "--workers", "0"]) == 0
     assert "no video fits the filters" in capsys.readouterr().out
 

@@ -2,20 +2,29 @@
 
 import json
 import re
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from vitaclip.cli.command import argument
-from vitaclip.cli.options import DATA_SETTINGS, ModelCommand, VideosCommand, find_of_word, read_listed
+from vitaclip.cli.options import DATA_SETTINGS, ModelCommand, VideosCommand, distinct_stems, find_of_word, read_listed
 from vitaclip.cli.screen import print_error, progress_bars, terminal
 from vitaclip.data.config import ViewsConfig
+from vitaclip.data.reading.path import VideoPath
+from vitaclip.data.reading.tar import to_video_path
 from vitaclip.data.workers import expect_processes
+from vitaclip.files import check_place
+from vitaclip.moments.clips import check_clips, cut_clips
 from vitaclip.moments.config import WindowsConfig
+from vitaclip.moments.table import Moments, Segment
 from vitaclip.predictor import Predictor
+from vitaclip.report.hits import write_hits
 from vitaclip.search.archive import Archive, Changes
-from vitaclip.search.hits import SearchFilter
+from vitaclip.search.hits import Hits, SearchFilter
 from vitaclip.search.parts import MANIFEST
 from vitaclip.settings import PositiveInt
 from vitaclip.strings import counted
@@ -100,10 +109,22 @@ class Search(ModelCommand, SearchFilter):
     examples:
       vitaclip search archive "a door is opened"
       vitaclip search archive "opening a door - a car door" "a dog runs" --path "*/my_videos/*"
-      vitaclip search archive --like clip.mp4 --json
+      vitaclip search archive --like clip.mp4 --page found.html
     """
 
-    shown: ClassVar[tuple[str, ...]] = ("model", "like", "top_k", "json", "path", "label", "since", "until", "template")
+    shown: ClassVar[tuple[str, ...]] = (
+        "model",
+        "like",
+        "top_k",
+        "json",
+        "page",
+        "clips",
+        "path",
+        "label",
+        "since",
+        "until",
+        "template",
+    )
     kept: ClassVar[Mapping[str, Collection[str]]] = {"data": DATA_SETTINGS, "views": ()}
     archive: str = argument(positional=True)
     """Folder that `vitaclip index` made."""
@@ -115,6 +136,10 @@ class Search(ModelCommand, SearchFilter):
     """Moments for each query."""
     json: bool = argument(False, positional=False, action="store_true")
     """Print JSON, with scores and seconds unrounded."""
+    page: str = ""
+    """Write an HTML file with a film strip for each moment."""
+    clips: str = ""
+    """Cut the moments out of the videos, into this folder: without encoding, from the key frame before."""
 
     def run(self) -> int:
         """Print the moments of each query."""
@@ -122,8 +147,14 @@ class Search(ModelCommand, SearchFilter):
         wanted: list[str | Path] = [*self.queries, *map(Path, self.like)]
         if not wanted:
             raise ValueError("nothing to search for; give a text in quotes, or --like with a picture or a clip")
+        if self.page:
+            check_place(self.page, self.like)
         predictor = self.load_searcher(archive)
         found = archive.search(predictor, wanted, self.top_k, self.as_config(SearchFilter), self.templates)
+        if self.page:
+            write_hits(self.page, found, self.data)
+        if self.clips:
+            self._cut(found)
         if self.json:
             terminal().print(json.dumps([each.to_dict() for each in found]))
             return 0
@@ -135,6 +166,18 @@ class Search(ModelCommand, SearchFilter):
             if not each.hits:
                 terminal().print("no video fits the filters")
         return 0
+
+    def _cut(self, found: Sequence[Hits]) -> None:
+        """Cut out the moments of each video."""
+        segments = defaultdict[VideoPath, list[Segment]](list)
+        for each in found:
+            for hit in each.hits:
+                segments[to_video_path(hit.path)].append(Segment(hit.start_s, hit.end_s, each.query, hit.score))
+        stems = distinct_stems([*segments])
+        check_clips(self.clips, stems.values())
+        for path, own in segments.items():
+            moments = Moments(path, 0.0, 0.0, (), tuple(own), np.empty(0), np.empty((0, 0)))
+            cut_clips(moments, self.clips, limits=self.data.limits, stem=stems[path])
 
     def load_searcher(self, archive: Archive) -> Predictor:
         """The model that is named, or that of the archive's rows, with frames taken as for these."""

@@ -20,8 +20,11 @@ from torch import Tensor
 
 from vitaclip.data.config import DataConfig
 from vitaclip.data.loading.clips import EvalViews, read_options
+from vitaclip.data.reading.container import as_video_error
+from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.sampling import FrameSampling
+from vitaclip.data.transforms import spatial_views
 from vitaclip.data.workers import run_in_processes
 from vitaclip.evaluation.metrics import EvaluationResult, calibration_error, wilson_interval
 from vitaclip.evaluation.predictions import write_predictions
@@ -193,10 +196,16 @@ def misnamed_clips(part: PartResult, data: DataConfig) -> list[MisnamedClip]:
     return clips
 
 
-def film_strip(path: VideoPath, data: DataConfig, frames: int = _NUM_FRAMES) -> list[str]:
-    """Frames spread over a video, small, as data URIs in order of time."""
+def film_strip(
+    path: VideoPath, data: DataConfig, frames: int = _NUM_FRAMES, span: tuple[float, float] = (0.0, math.inf)
+) -> list[str]:
+    """Frames spread over a video, or a span of its seconds, small, as data URIs in order of time."""
     views = EvalViews(FrameSampling("segments", frames), 1, 1, _FRAME_SIZE, options=read_options(data))
-    return [_to_data_uri(frame) for frame in views.read(path)[0]]
+    with as_video_error(path), open_video(path, *views.options) as source:
+        first, last = np.searchsorted(source.times, span)
+        numbers = first + views.sampling.views(max(1, last - first), 1)[0]
+        shown = source.frames(numbers, lambda frame: spatial_views(views.resize(frame), views.size, 1)[0])
+    return [_to_data_uri(frame) for frame in shown]
 
 
 def render_template(name: str, package: str = "vitaclip.report", **values: object) -> str:
