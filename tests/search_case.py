@@ -1,11 +1,14 @@
-"""What tests of archives share: short windows, and the content of an archive."""
+"""What tests of archives share: short windows, the content of an archive, and commits of rows that are made up."""
+
+from pathlib import Path
 
 import numpy as np
 
 from vitaclip.moments.config import WindowsConfig
 from vitaclip.search.archive import Archive
-from vitaclip.search.rows import Rows
+from vitaclip.search.rows import FileEntry, Rows, Store
 
+COMMITS = 6
 WINDOWS = WindowsConfig(lengths_s=(0.4, 0.8))
 
 
@@ -19,3 +22,35 @@ def content(archive: Archive) -> dict[str, tuple[bytes, ...]]:
         own = rows.take(np.flatnonzero(rows.of({entry.video})))
         found[path] = own.times.tobytes(), own.looks.tobytes(), own.vectors.tobytes()
     return found
+
+
+def rows_of(number: int) -> Rows:
+    rng = np.random.default_rng(number)
+    videos, times = np.zeros(2, np.int32), np.array([[0.0, 1.0], [1.0, 2.0]])
+    vectors = rng.standard_normal((2, 4)).astype(np.float32)
+    return Rows((f"video{number}",), videos, times, rng.integers(0, 2**60, (2, 3)), vectors)
+
+
+def commit(store: Store, number: int) -> None:
+    files: dict[str, FileEntry | None] = {f"/{number}.mp4": FileEntry(f"video{number}", (number, 1))}
+    if number > 2:
+        files[f"/{number - 3}.mp4"] = None
+    store.commit("model", {"model": "m"}, [rows_of(number)], files)
+
+
+def finish(path: Path) -> None:
+    """Make the commits that are not there yet."""
+    store = Archive.open(path).store
+    with store.writing():
+        done = store.videos("model")
+        for number in range(COMMITS):
+            if f"video{number}" not in done:
+                commit(store, number)
+
+
+def made_up(path: Path) -> tuple[dict[str, FileEntry], dict[str, bytes]]:
+    """The files, and each video's vectors to the bit."""
+    store = Archive.open(path).store
+    rows = Rows.join(store.rows("model"))
+    assert len(rows) == 2 * len(rows.ids)
+    return dict(store.files), {v: rows.vectors[rows.of({v})].tobytes() for v in rows.ids}

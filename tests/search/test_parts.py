@@ -11,42 +11,10 @@ import numpy as np
 import pytest
 
 import killing
+from search_case import COMMITS, commit, finish, made_up, rows_of
 from torchrun import fork, status_of
 from vitaclip.search.parts import MANIFEST, PartStore
-from vitaclip.search.rows import FileEntry, Rows, top_numbers
-
-COMMITS = 6
-
-
-def rows_of(number: int) -> Rows:
-    rng = np.random.default_rng(number)
-    videos, times = np.zeros(2, np.int32), np.array([[0.0, 1.0], [1.0, 2.0]])
-    vectors = rng.standard_normal((2, 4)).astype(np.float32)
-    return Rows((f"video{number}",), videos, times, rng.integers(0, 2**60, (2, 3)), vectors)
-
-
-def commit(store: PartStore, number: int) -> None:
-    files: dict[str, FileEntry | None] = {f"/{number}.mp4": FileEntry(f"video{number}", (number, 1))}
-    if number > 2:
-        files[f"/{number - 3}.mp4"] = None
-    store.commit("model", {"model": "m"}, [rows_of(number)], files)
-
-
-def finish(folder: Path) -> None:
-    """Make the commits that are not there yet."""
-    store = PartStore(folder)
-    with store.writing():
-        done = {video for rows in store.rows("model") for video in rows.ids}
-        for number in range(COMMITS):
-            if f"video{number}" not in done:
-                commit(store, number)
-
-
-def content(folder: Path) -> tuple[dict[str, FileEntry], dict[str, bytes]]:
-    store = PartStore(folder)
-    rows = Rows.join(store.rows("model"))
-    assert len(rows) == 2 * len(rows.ids)
-    return dict(store.files), {v: rows.vectors[rows.of({v})].tobytes() for v in rows.ids}
+from vitaclip.search.rows import Rows, top_numbers
 
 
 @pytest.mark.parametrize("where", ["fsync", "replace", "unlink"])
@@ -64,12 +32,12 @@ def test_a_killed_writer_loses_and_doubles_nothing(where: str, tmp_path: Path) -
         died = status_of(fork(run)) == -signal.SIGKILL
         kills += died
         if (folder / MANIFEST).exists():
-            files, rows = content(folder)
+            files, rows = made_up(folder)
             last = max(int(video.removeprefix("video")) for video in rows)
             assert set(rows) == {f"video{n}" for n in range(last + 1)}
             assert set(files) == {f"/{n}.mp4" for n in range(max(0, last - 2), last + 1)}
         finish(folder)
-        assert content(folder) == content(tmp_path / "whole")
+        assert made_up(folder) == made_up(tmp_path / "whole")
         if not died:
             break
     assert kills > 5
@@ -105,7 +73,7 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
     store = PartStore(tmp_path)
     with store.writing():
         commit(store, 0)
-    before = content(tmp_path)
+    before = made_up(tmp_path)
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -115,9 +83,9 @@ def test_a_full_disk_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.M
             patch.setattr(name, full)
             with pytest.raises(OSError, match="No space left on device"), store.writing():
                 commit(store, 1)
-        assert content(tmp_path) == before
+        assert made_up(tmp_path) == before
     finish(tmp_path)
-    assert len(content(tmp_path)[1]) == COMMITS
+    assert len(made_up(tmp_path)[1]) == COMMITS
 
 
 def test_other_folders_and_versions_are_refused(tmp_path: Path) -> None:

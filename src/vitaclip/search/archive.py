@@ -21,6 +21,7 @@ from vitaclip.moments.config import WindowsConfig
 from vitaclip.moments.vectors import VideoVectors, window_vectors
 from vitaclip.predictor import Predictor
 from vitaclip.search.hits import Hits, SearchFilter, fold
+from vitaclip.search.lance import LanceStore
 from vitaclip.search.parts import PartStore
 from vitaclip.search.query import file_vector, text_vector
 from vitaclip.search.rows import FileEntry, Rows, Store
@@ -68,12 +69,14 @@ class Archive:
 
     @classmethod
     def open(cls, path: str | Path) -> "Archive":
-        """The archive in a folder, which need not exist.
+        """The archive in a folder, which need not exist; in LanceDB if its name ends in `.lance`, or is an address such
+        as `s3://bucket/archive`.
 
         Raises:
-            ValueError: the folder holds an archive of another version, a damaged one, or something else.
+            ValueError: it is of another version, damaged or something else; or the address cannot be reached.
         """
-        return cls(PartStore(path))
+        in_lance = "://" in str(path) or Path(path).suffix == ".lance"
+        return cls(LanceStore(str(path)) if in_lance else PartStore(path))
 
     def add(
         self,
@@ -131,7 +134,7 @@ class Archive:
                 alive = {entry.video for entry in other.store.files.values()}
                 for model, about in other.store.models.items():
                     self._check(model, about)
-                    new = alive - _videos(self.store, model)
+                    new = alive - self.store.videos(model).keys()
                     rows = [piece.take(piece.of(new).nonzero()[0]) for piece in other.store.rows(model)]
                     self.store.commit(model, about, [each for each in rows if len(each)], other.store.files)
 
@@ -189,8 +192,7 @@ class Archive:
 
     def _places(self, model: str, only: SearchFilter) -> dict[str, list[tuple[str, FileEntry]]]:
         """The files of each video that is searched."""
-        pieces = self.store.rows(model)
-        lengths = {video: s for each in pieces for video, s in zip(each.ids, each.seconds.tolist(), strict=True)}
+        lengths = self.store.videos(model)
         places = dict[str, list[tuple[str, FileEntry]]]()
         for name, entry in self.store.files.items():
             if entry.video in lengths and only.takes(name, entry, lengths[entry.video]):
@@ -215,7 +217,7 @@ class _Update:
         self, store: Store, model: str, about: Mapping[str, Any], labels: Mapping[str, tuple[str, ...]]
     ) -> None:
         self._store, self._model, self._about, self._labels = store, model, about, labels
-        self._known = _videos(store, model)
+        self._known = set(store.videos(model))
         self._waiting = dict[str, dict[str, FileEntry]]()
         """Files of each video that is on its way, in order."""
         self._rows, self._files, self._since = list[Rows](), dict[str, FileEntry | None](), time.monotonic()
@@ -293,11 +295,6 @@ def _describe(predictor: Predictor, windows: WindowsConfig) -> tuple[str, dict[s
     return predictor.provenance()["fingerprint"], {"model": where, "views": views, "windows": to_dict(windows)} | {
         "plain": predictor.model.is_zero_shot
     }
-
-
-def _videos(store: Store, model: str) -> set[str]:
-    """The videos that have rows of a model."""
-    return {video for piece in store.rows(model) for video in piece.ids}
 
 
 def _name(path: VideoPath) -> str:

@@ -21,7 +21,7 @@ from vitaclip.untrusted import read_json, reading
 
 ResultT = TypeVar("ResultT")
 MANIFEST = "archive.json"
-_LOCK, _REMEDY = ".lock", "index anew into another folder"
+_REMEDY = "index anew into another folder"
 _COLUMNS = ("videos", "times", "looks", "vectors")
 
 
@@ -83,20 +83,12 @@ class PartStore(Store):
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / _LOCK)
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            raise ValueError(f"{self.folder}: another process is writing there; let it end, or name another") from None
-        try:
+        with folder_lock(self.folder):
             self._load()
             remove_leftovers(self.folder)
             self._remove_unnamed()
             self._drop_dead()
             yield
-        finally:
-            lock.release()
 
     def commit(
         self, model: str, about: Mapping[str, Any], rows: Sequence[Rows], files: Mapping[str, FileEntry | None]
@@ -158,6 +150,21 @@ class PartStore(Store):
                 kept = Rows.join([piece.take(of.nonzero()[0]) for piece, of in pieces])
                 manifest["rows"][model] = [[self._write_rows(manifest, kept), len(kept)]] if living else []
                 self._replace(manifest)
+
+
+@contextmanager
+def folder_lock(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing in a folder; ValueError if one does."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise ValueError(f"{folder}: another process is writing there; let it end, or name another") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _is_foreign(file: Path) -> bool:

@@ -54,13 +54,6 @@ class Rows:
         """The rows with these numbers, in their order."""
         return Rows(self.ids, self.videos[numbers], self.times[numbers], self.looks[numbers], self.vectors[numbers])
 
-    @property
-    def seconds(self) -> np.ndarray:
-        """Length of each of the videos: a row of it ends where it ends."""
-        lengths = np.zeros(len(self.ids))
-        np.maximum.at(lengths, self.videos, self.times[:, 1])
-        return lengths
-
     def of(self, wanted: Collection[str]) -> np.ndarray:
         """(n,) whether each row is of one of these videos."""
         return np.array([video in wanted for video in self.ids], bool)[self.videos]
@@ -107,6 +100,15 @@ class Store(ABC):
     @abstractmethod
     def rows(self, model: str) -> Sequence[Rows]:
         """All rows of a model in some pieces, also those of videos that no file has any more."""
+
+    def videos(self, model: str) -> dict[str, float]:
+        """The videos that have rows of a model, and their seconds: a row of each ends where it ends."""
+        found = dict[str, float]()
+        for piece in self.rows(model):
+            lengths = np.zeros(len(piece.ids))
+            np.maximum.at(lengths, piece.videos, piece.times[:, 1])
+            found |= dict(zip(piece.ids, lengths.tolist(), strict=True))
+        return found
 
     def search(
         self, model: str, queries: np.ndarray, count: int, videos: Collection[str]
