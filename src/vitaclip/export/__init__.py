@@ -1,5 +1,4 @@
-"""A model for use without torch: `exporter` writes it, `Predictor` uses it and imports numpy, av, tokenizers and what
-runs the files."""
+"""A model for use without torch: `exporter` writes it, `runner` uses it."""
 
 from vitaclip.export.runner import Predictor
 

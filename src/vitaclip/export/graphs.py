@@ -1,32 +1,96 @@
 """A model as the three functions that are exported: of videos, of texts, and of both.
 
-Axes: B videos, T frames, S x S pixels, K classes, P templates, L tokens, M context tokens, D embedding.
+Axes: B videos, T frames, S x S pixels, K classes, P templates, L tokens, M context tokens.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import deepcopy
-from dataclasses import dataclass
 from keyword import iskeyword
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from vitaclip.evaluation.class_texts import encode_classes
+from vitaclip.export.runner import text_inputs
 from vitaclip.model import VideoModel
 from vitaclip.parts.heads.learned_text import LearnedTextHead, PromptLayout
 
-Inputs = Mapping[str, Tensor]
+Inputs = dict[str, Tensor]
+_NAMES = ("opening a door", "run", "moving left"), ("run",)
+"""What functions of texts are traced with, and compared on."""
 
 
-@dataclass(frozen=True)
-class Graph:
+class Graph(NamedTuple):
     """One of the functions."""
 
+    name: str
     module: nn.Module
     examples: Sequence[Inputs]
-    """What it is traced with, and what else it is checked with: other lengths of the dynamic axes."""
-    dynamic: Mapping[str, Mapping[int, str]]
-    """Of each input the axes that may have any length, and what these are called."""
+    """What it is traced with, and compared on: several lengths of each axis that may have any."""
+    axes: Mapping[str, Mapping[int, str]]
+    """These axes of the inputs, and what they are called."""
     outputs: Sequence[str]
+
+
+def _module(run: Callable[..., tuple[Tensor, ...]], *parts: nn.Module) -> nn.Module:
+    """A function as a module, for torch.export; what it computes with is all that its file holds."""
+    module = nn.ModuleList(parts).eval()
+    module.forward = run
+    return module
+
+
+def build_graphs(model: VideoModel, about: Mapping[str, Any]) -> Iterator[Graph]:
+    """The functions of a model, which its description lists: `video` (B, T, 3, S, S) to what is compared with texts
+    (B, ...), and to logits (B, K) of the classes that are known; `text`, if it reads texts, to what videos are compared
+    with (K, ...); `score`, of what both give, to logits (B, K)."""
+    model, names, size = with_plain_names(model), about["classes"], model.image_size
+    head, backbone = model.head, model.backbone
+    classes = encode_classes(model, names).features if names else None
+
+    def encode_video(video: Tensor) -> tuple[Tensor, ...]:
+        features = model.encode_video(video)
+        return (features,) if classes is None else (features, model.logits(features, classes))
+
+    # What it is traced with is not as long as anything learned, and not one: nothing is taken for a constant.
+    shapes = (2, model.config.num_frames + 1), (1, model.config.num_frames), (1, 1)
+    videos = [{"video": torch.randint(256, (*shape, 3, size, size), dtype=torch.uint8)} for shape in shapes]
+    outputs = ["features"] if classes is None else ["features", "logits"]
+    module = _module(encode_video, model.context, backbone.vision, model.pool, head)
+    yield Graph("video", module, videos, {"video": {0: "batch", 1: "frames"}}, outputs)
+
+    if about["text"]:
+        arrays = [text_inputs(each, backbone.tokenizer, about["text"]) for each in _NAMES]
+        texts = [{name: torch.from_numpy(array) for name, array in each.items()} for each in arrays]
+        axes = {name: {0: "classes"} for name in texts[0]}
+        if backbone.config.text.order == "causal":
+            axes["ids"][texts[0]["ids"].dim() - 1] = "tokens"
+        graph = Graph("text", _module(_text_function(model), backbone.text, head), texts, axes, ["classes"])
+        yield graph
+        (classes,) = graph.module(**texts[0])
+
+    assert classes is not None, "a model that reads no texts has classes of its own"
+    features = model.encode_video(videos[0]["video"])
+    both = [{"features": features[:n], "classes": classes[:n]} for n in (2, 1)]
+    axes = {"features": {0: "batch"}, "classes": {0: "classes"}}
+    yield Graph(
+        "score", _module(lambda features, classes: (head.logits(features, classes),), head), both, axes, ["logits"]
+    )
+
+
+def _text_function(model: VideoModel) -> Callable[..., tuple[Tensor, ...]]:
+    """Of names beside the context that is learned for all, or else in templates, see `text_inputs`: to (K, ...)."""
+    head, backbone = model.head, model.backbone
+
+    def encode_prompts(ids: Tensor, slots: Tensor, end: Tensor) -> tuple[Tensor, ...]:
+        assert isinstance(head, LearnedTextHead)
+        return (head.class_features(head.encode_prompts(PromptLayout(ids, slots, end), head.context, backbone)),)
+
+    def encode_templates(ids: Tensor, end: Tensor) -> tuple[Tensor, ...]:
+        encoded = backbone.encode_ids(ids.flatten(end_dim=1), end.flatten())
+        return (head.combine(encoded.unflatten(0, end.shape).unbind(dim=1)),)
+
+    return encode_prompts if head.learns_texts and not head.per_class else encode_templates
 
 
 def with_plain_names(model: VideoModel) -> VideoModel:
@@ -38,86 +102,3 @@ def with_plain_names(model: VideoModel) -> VideoModel:
         for name in filter(iskeyword, [*module._modules]):
             module._modules[f"{name}_"] = module._modules.pop(name)
     return copied
-
-
-class VideoFunction(nn.Module):
-    """Videos, uint8 (B, T, 3, S, S), to what is compared with texts, (B, ...), and for classes that are known to
-    logits (B, K)."""
-
-    classes: Tensor | None
-
-    def __init__(self, model: VideoModel, classes: Tensor | None) -> None:
-        super().__init__()
-        self.model = model
-        self.register_buffer("classes", classes)
-
-    def forward(self, video: Tensor) -> tuple[Tensor, ...]:
-        features = self.model.encode_video(video)
-        return (features,) if self.classes is None else (features, self.model.logits(features, self.classes))
-
-
-class TemplateFunction(nn.Module):
-    """Names in templates, ids (K, P, L) that end at (K, P), to what videos are compared with, (K, D)."""
-
-    def __init__(self, model: VideoModel) -> None:
-        super().__init__()
-        self.backbone, self.head = model.backbone, model.head
-
-    def forward(self, ids: Tensor, end: Tensor) -> tuple[Tensor]:
-        encoded = self.backbone.encode_ids(ids.flatten(end_dim=1), end.flatten())
-        return (self.head.combine(encoded.unflatten(0, end.shape).unbind(dim=1)),)
-
-
-class PromptFunction(nn.Module):
-    """Names beside the learned context, ids (K, L) with slots (K, M) for it that end at (K,), to (K, D)."""
-
-    def __init__(self, model: VideoModel, head: LearnedTextHead) -> None:
-        super().__init__()
-        self.backbone, self.head = model.backbone, head
-
-    def forward(self, ids: Tensor, slots: Tensor, end: Tensor) -> tuple[Tensor]:
-        encoded = self.head.encode_prompts(PromptLayout(ids, slots, end), self.head.context, self.backbone)
-        return (self.head.class_features(encoded),)
-
-
-class ScoreFunction(nn.Module):
-    """What the two others give, (B, ...) and (K, ...), to logits (B, K)."""
-
-    def __init__(self, model: VideoModel) -> None:
-        super().__init__()
-        self.head = model.head
-
-    def forward(self, features: Tensor, classes: Tensor) -> tuple[Tensor]:
-        return (self.head.logits(features, classes),)
-
-
-def video_graph(model: VideoModel, classes: Tensor | None) -> Graph:
-    """The function of videos, with class features (K, ...) in it if there are any."""
-    frames, size = model.config.num_frames, model.image_size
-    generator = torch.Generator().manual_seed(0)
-    # Neither of the lengths it is traced with is one, or that of something learned: nothing is taken for a constant.
-    shapes = (2, frames + 1), (1, frames), (1, 1)
-    videos = [torch.randint(256, (*shape, 3, size, size), generator=generator, dtype=torch.uint8) for shape in shapes]
-    outputs = ["features"] if classes is None else ["features", "logits"]
-    dynamic = {"video": {0: "batch", 1: "frames"}}
-    return Graph(VideoFunction(model, classes), [{"video": video} for video in videos], dynamic, outputs)
-
-
-def text_graph(model: VideoModel, examples: Sequence[Inputs]) -> Graph:
-    """The function of texts: of what is learned for all classes alike, or else of templates."""
-    head = model.head
-    if isinstance(head, LearnedTextHead) and not head.per_class:
-        module: nn.Module = PromptFunction(model, head)
-    else:
-        module = TemplateFunction(model)
-    dynamic = {name: {0: "classes"} for name in examples[0]}
-    if model.backbone.config.text.order == "causal":
-        dynamic["ids"] = {0: "classes", examples[0]["ids"].dim() - 1: "tokens"}
-    return Graph(module, examples, dynamic, ["classes"])
-
-
-def score_graph(model: VideoModel, features: Tensor, classes: Tensor) -> Graph:
-    """The function of both, with examples of what the others give: features (B, ...) and classes (K, ...)."""
-    examples = [{"features": features, "classes": classes}, {"features": features[:1], "classes": classes[:1]}]
-    dynamic = {"features": {0: "batch"}, "classes": {0: "classes"}}
-    return Graph(ScoreFunction(model), examples, dynamic, ["logits"])

@@ -21,8 +21,6 @@ Pixels = NDArray[np.uint8]
 _MOST_BITS = 22
 _WORD = 1 << 15
 """Weights are whole numbers below it, of as many bits as fit."""
-_AT_ONCE = 16
-"""Resized pixels that are computed in one product: of fewer there are too many products, of more too many zeros."""
 
 
 def read_views(path: Path, about: Mapping[str, Any], views: int) -> Pixels:
@@ -70,45 +68,37 @@ def resize(frame: Pixels, height: int, width: int, interpolation: str = "bicubic
     >>> resize(np.array([[[0], [255]]], np.uint8), 1, 4, "bilinear").ravel().tolist()
     [0, 64, 191, 255]
     """
-    return _resize_columns(
-        _resize_columns(frame.transpose(1, 0, 2), width, interpolation).transpose(1, 0, 2), height, interpolation
-    )
-
-
-def _resize_columns(frame: Pixels, height: int, interpolation: str) -> Pixels:
-    """(H, W, 3) -> (height, W, 3)."""
-    if height == len(frame):
-        return frame
-    columns = frame.reshape(len(frame), -1)
-    blocks, bits = _weights(len(frame), height, interpolation)
-    sums = np.concatenate([weights @ columns[first:last] for first, last, weights in blocks])
-    rounded = np.clip(np.floor(sums / (1 << bits) + 0.5), 0, 255).astype(np.uint8)
-    return rounded.reshape(height, *frame.shape[1:])
+    for length in (width, height):
+        frame = frame.transpose(1, 0, 2)
+        if length != len(frame):
+            weights, bits = _weights(len(frame), length, interpolation)
+            columns = frame.reshape(len(frame), -1)
+            sums = np.concatenate([part @ columns[start : start + part.shape[1]] for start, part in weights])
+            frame = (
+                np.clip(np.floor(sums / (1 << bits) + 0.5), 0, 255).astype(np.uint8).reshape(length, *frame.shape[1:])
+            )
+    return frame
 
 
 @lru_cache(maxsize=8)
-def _weights(length: int, resized: int, interpolation: str) -> tuple[list[tuple[int, int, NDArray[np.float64]]], int]:
+def _weights(length: int, resized: int, interpolation: str) -> tuple[list[tuple[int, NDArray[np.float64]]], int]:
     """How much of which of `length` pixels is in each of the `resized` ones, in units of 1 / 2^bits, and the bits.
 
-    For some of the resized pixels at a time: the first and the last of the pixels that are in them, and how much. In
-    float64, whose products and sums of such numbers are exact.
+    For 16 resized pixels at a time: the first of the pixels that are in them, and (16, pixels) how much of each. Such
+    numbers' sums of products are exact in float64.
     """
     scale = length / resized
-    reach = (2 if interpolation == "bicubic" else 1) * max(scale, 1)
-    centres = scale * (np.arange(resized) + 0.5)[:, None]
-    first = np.maximum((centres - reach + 0.5).astype(int), 0)
-    last = np.minimum((centres + reach + 0.5).astype(int), length)
-    places = np.arange(length)
-    weights = _kernel(np.abs(places - centres + 0.5) / max(scale, 1), interpolation)
-    weights *= (places >= first) & (places < last)
+    shrunk, reach = max(scale, 1), (2 if interpolation == "bicubic" else 1) * max(scale, 1)
+    centres, places = scale * (np.arange(resized) + 0.5)[:, None], np.arange(length)
+    near = (places >= np.trunc(centres - reach + 0.5)) & (places < np.trunc(centres + reach + 0.5))
+    weights = near * _kernel(np.abs(places - centres + 0.5) / shrunk, interpolation)
     weights /= weights.sum(axis=1, keepdims=True)
     bits = next((n for n in range(_MOST_BITS) if int(0.5 + weights.max() * (2 << n)) >= _WORD), _MOST_BITS)
     whole = np.trunc(weights * (1 << bits) + np.copysign(0.5, weights))
     blocks = []
-    for start in range(0, resized, _AT_ONCE):
-        block = slice(start, start + _AT_ONCE)
-        left, right = int(first[block].min()), int(last[block].max())
-        blocks.append((left, right, whole[block, left:right]))
+    for start in range(0, resized, 16):
+        first, last = np.flatnonzero(near[start : start + 16].any(axis=0))[[0, -1]]
+        blocks.append((int(first), whole[start : start + 16, first : last + 1]))
     return blocks, bits
 
 
@@ -116,5 +106,4 @@ def _kernel(x: NDArray[np.float64], interpolation: str) -> NDArray[np.float64]:
     """A pixel's weight at a distance: a triangle, or the cubic with a = -0.5 (Keys 1981)."""
     if interpolation == "bilinear":
         return np.maximum(1 - x, 0)
-    near, far = (1.5 * x - 2.5) * x * x + 1, ((-0.5 * x + 2.5) * x - 4) * x + 2
-    return np.where(x < 1, near, np.where(x < 2, far, 0))
+    return np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, np.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0))
