@@ -68,10 +68,10 @@ def find_cuts(distances: np.ndarray, apart: int) -> np.ndarray:
     [4]
     """
     found = [0]
-    for step in np.flatnonzero(distances > _CUT):
-        before = distances[max(1, step - CUTS_AMONG) : step]
-        middle = np.median(before) if len(before) else 0.0
-        spread = np.median(np.abs(before - middle)) if len(before) else 0.0
+    for step in np.flatnonzero(distances[1:] > _CUT) + 1:
+        before = distances[max(0, step - CUTS_AMONG) : step]
+        middle = np.median(before)
+        spread = np.median(np.abs(before - middle))
         if distances[step] > middle + _CUT + _OUTLIER * 1.4826 * spread:
             found.append(int(step))
     cuts = np.array(found[1:], np.int64)
@@ -120,8 +120,7 @@ def find_segments(
         for shot in itertools.pairwise([0, *map(int, cuts), len(times)]):
             spans = [timeline.snap(*span, shot) for curve in curves for span in timeline.runs(curve[:, k], shot)]
             rated = [(*span, float(curves[:, timeline.steps(*span), k].mean())) for span in spans]
-            kept = [span[:2] for span in _suppress(rated, config.overlap)]
-            parts += [(*span, timeline.rate(*span, shot, scores[:, k])) for span in kept]
+            parts += [(a, b, timeline.rate(a, b, shot, scores[:, k])) for a, b, _ in _suppress(rated, config.overlap)]
         found += [Segment(start, end, names[k], score) for start, end, score in _join(parts)]
     found = _share(found) if exclusive else found
     found = sorted((each for each in found if each.score > 0), key=lambda each: (each.start_s, each.label))
