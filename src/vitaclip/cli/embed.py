@@ -36,11 +36,11 @@ class Embed(VideosCommand):
 
     def run(self) -> int:
         """Embed every file; 1 if some could not be read."""
+        expect_processes(self.data)
         check_table_file(self.out, FORMATS)
         command = self.with_model_first()
         paths = command.find_videos()
         check_place(self.out, command.inputs, new=True)
-        expect_processes(self.data)  # they start while the model is loaded
         predictor = Predictor(command.load_model(), views=self.views, runtime=self.runtime, data=self.data)
         predictor.name = command.model_name
         with progress_bars(terminal(stderr=True)) as progress:

@@ -95,6 +95,7 @@ class Evaluate(ModelCommand, DecisionConfig):
     def run(self) -> int:
         """Evaluate and print."""
         keep_freed_memory()
+        expect_processes(self.data)
         command = self
         if self.protocol and not self.model and not self.backbone:
             command = replace(self, model=self.videos, videos="")
@@ -103,7 +104,6 @@ class Evaluate(ModelCommand, DecisionConfig):
         if self.predictions:
             check_table_file(self.predictions)
         _ = self.templates  # a mistake in them costs no download
-        expect_processes(self.data)  # they start while the model is loaded
         with init_distributed() as dist:
             console = terminal(quiet=not dist.is_rank0)
             command.say_which(console)

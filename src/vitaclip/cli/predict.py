@@ -51,12 +51,12 @@ class Predict(VideosCommand, DecisionConfig):
     def run(self) -> int:
         """Predict every file; 1 if some could not be read."""
         keep_freed_memory()
+        expect_processes(self.data)
         command = self.with_model_first()
         if self.out:
             check_table_file(self.out)
             check_place(self.out, (*command.inputs, self.calibration))
         paths = command.find_videos()
-        expect_processes(self.data)  # they start while the model is loaded
         predictor = command.load_predictor()
         predictor.decision = self.as_config(DecisionConfig)
         if predictor.decider.background:

@@ -281,7 +281,7 @@ def process_context() -> Any:
 
 
 def expect_processes(data: DataConfig) -> None:
-    """Have the server start now, if workers are to read videos; best before anything is computed.
+    """Have the server start now, if workers are to read videos; best before all else, as even pyarrow starts threads.
 
     While this process has one thread, nobody can hold a lock: then the server is a fork of it, there at once with all
     that is imported. Else it is a new program that imports torch again, which takes seconds, beside what the caller
