@@ -9,7 +9,6 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from html import escape
 from itertools import islice
 from pathlib import Path
@@ -34,10 +33,11 @@ from vitaclip.evaluation.decision import NONE_OF_THESE, Decider, DecisionConfig
 from vitaclip.evaluation.embeddings import Embedding, Embeddings
 from vitaclip.evaluation.scoring import ViewEncoder, check_aggregation, fuse_views, views_reader
 from vitaclip.model import VideoModel
-from vitaclip.moments.config import MomentsConfig
+from vitaclip.moments.config import MomentsConfig, WindowsConfig
 from vitaclip.moments.engine import find_moments
 from vitaclip.moments.live import Event, Note, live_moments
 from vitaclip.moments.table import Moments
+from vitaclip.moments.vectors import window_vectors
 from vitaclip.names import check_class_names, in_order, refuse_text
 from vitaclip.runtime import RuntimeConfig, describe_computed, pick_device
 from vitaclip.settings import to_dict
@@ -279,12 +279,13 @@ class Predictor:
         window_seconds: float = 0.0,
         on_progress: Callable[[int], None] = lambda _: None,
     ) -> Iterator[Embedding]:
-        """One vector for each of several videos, or for each window of them, which is looked at like a whole video;
-        read as `predict_many` does. Vectors of one model compare by their cosine, and with `texts.features`.
+        """One vector for each of several videos, from their views, or for each window of them, from one clip as in
+        `moments`; read as `predict_many` does. Vectors of one model compare by their cosine, and with `texts.features`.
 
         Args:
             videos: what `predict` takes.
-            window_seconds: length of the windows that a video is cut into; 0: one vector for all of it.
+            window_seconds: length of the windows that a video is cut into, the last of which is moved back to its end;
+                0: one vector for all of it.
             on_progress: called with the number of videos just done.
 
         Raises:
@@ -294,18 +295,34 @@ class Predictor:
 
         >>> predictor = Predictor("miniature", data=DataConfig(workers=0))
         >>> [(each.start, each.end, each.vector.shape) for each in predictor.embed(["video.mp4"], window_seconds=1)]
-        [(0.0, 1.0, torch.Size([128])), (1.0, 1.333..., torch.Size([128]))]
+        [(0.0, 1.0, torch.Size([128])), (0.333..., 1.333..., torch.Size([128]))]
         """
         check_aggregation(self.model, "features")
         if not 0 <= window_seconds < math.inf:
             raise ValueError(f"window_seconds = {window_seconds}: must be a finite number, at least 0")
-        for path, found, times, _ in self._encode_many(videos, window_seconds):
-            if isinstance(found, VideoError):
-                yield Embedding(path, error=str(found))
-            else:
-                vectors = self.model.head.mean(found)
-                yield from (Embedding(path, v, *span) for v, span in zip(vectors, times.tolist(), strict=True))
+        for path, vectors, times, error in self._vectors(videos, window_seconds):
+            if error and self.data.on_error == "raise":
+                raise VideoError(error)
+            yield from (Embedding(path, v, *span) for v, span in zip(vectors, times, strict=True))
+            if error:
+                yield Embedding(path, error=error)
             on_progress(1)
+
+    def _vectors(
+        self, videos: Iterable[Video], window_seconds: float
+    ) -> Iterator[tuple[VideoPath, Tensor, Sequence[tuple[float, float]], str]]:
+        """Path, vectors (W, D), start and end of their windows, and error of many videos."""
+        if window_seconds:
+            windows = WindowsConfig(lengths_s=(window_seconds,), hop=1.0)
+            paths = self._find_all(videos)
+            for each in window_vectors(paths, self.reader, self.encoder, windows, self.data):
+                yield each.path, each.vectors, each.times.tolist(), each.error
+            return
+        for path, found, seconds, _ in self._encode_many(videos):
+            if isinstance(found, VideoError):
+                yield path, torch.empty(0, 0), (), str(found)
+            else:
+                yield path, self.model.head.mean(found), ((0.0, seconds),), ""
 
     def moments(
         self,
@@ -413,39 +430,37 @@ class Predictor:
         state = fingerprint(self.model.state_dict())
         return {"model": self.name, "fingerprint": state, "views": json.dumps(looks), "computed": str(self.computed)}
 
-    def _encode_many(
-        self, videos: Iterable[Video], seconds: float = 0.0
-    ) -> Iterator[tuple[VideoPath, Tensor | VideoError, np.ndarray, str]]:
-        """Path, features (W, V, ...) of all windows or the error, times (W, 2) and note of many videos, which workers
-        read ahead; the windows of some videos go through the model together."""
-        refuse_text(videos, "a list of videos")
+    def _encode_many(self, videos: Iterable[Video]) -> Iterator[tuple[VideoPath, Tensor | VideoError, float, str]]:
+        """Path, features (1, V, ...) or the error, seconds and note of many videos, which workers read ahead; some go
+        through the model together."""
         data, ahead = self.data, deque[VideoPath]()
 
         def paths() -> Iterator[VideoPath]:
-            for number, video in enumerate(videos):
-                try:
-                    ahead.append(self._find(video, f"video {number}"))
-                except VideoError:  # of a tar file without this member; its reader says so
-                    ahead.append(Path(str(video)))
-                yield ahead[-1]
+            for path in self._find_all(videos):
+                ahead.append(path)
+                yield path
 
-        read = partial(self.reader.windows, seconds=seconds)
         size, workers = data.eval_batch_size, data.workers
-        stream = stream_videos(read, paths(), workers, 2 * size if workers else 1, data.time_limit_seconds)
+        stream = stream_videos(self.reader.load, paths(), workers, 2 * size if workers else 1, data.time_limit_seconds)
         while batch := list(islice(stream, size)):
             broken = [each for each in batch if isinstance(each, VideoError)]
             if broken and data.on_error == "raise":
                 raise broken[0]
-            loaded = [each for each in batch if not isinstance(each, VideoError)]
-            windows = [window for each in loaded for window in each.views.split(1)]
-            parts = [torch.cat(windows[start : start + size]) for start in range(0, len(windows), size)]
-            done = [self.encoder.encode(part) for part in parts]
-            features = iter(torch.cat(done).split([len(each.views) for each in loaded]) if done else ())
+            views = [each.views for each in batch if not isinstance(each, VideoError)]
+            features = iter(self.encoder.encode(torch.stack(views)).split(1) if views else ())
             for each in batch:
                 if isinstance(each, VideoError):
-                    yield ahead.popleft(), each, np.empty((0, 2)), ""
+                    yield ahead.popleft(), each, 0.0, ""
                 else:
-                    yield ahead.popleft(), next(features), each.places, each.note
+                    yield ahead.popleft(), next(features), each.seconds, each.note
+
+    def _find_all(self, videos: Iterable[Video]) -> Iterator[VideoPath]:
+        refuse_text(videos, "a list of videos")
+        for number, video in enumerate(videos):
+            try:
+                yield self._find(video, f"video {number}")
+            except VideoError:  # of a tar file without this member; its reader says so
+                yield Path(str(video))
 
     def _find(self, video: Video, name: str = "video") -> VideoPath:
         if isinstance(video, str) and is_live(video):

@@ -32,7 +32,8 @@ class Embed(VideosCommand):
     out: str = argument("", required=True)
     """Write to this new .parquet, .npz or .safetensors file."""
     window_seconds: NonNegativeFloat = 0.0
-    """Cut each video into windows of this length, each with a vector. 0: one vector for each video."""
+    """Cut each video into windows of this length, each with a vector from one clip. 0: one vector for each video, from
+    its views."""
 
     def run(self) -> int:
         """Embed every file; 1 if some could not be read."""

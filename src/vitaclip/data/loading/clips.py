@@ -3,8 +3,6 @@
 Axes: V views of a video, T frames, S x S pixels of a crop.
 """
 
-import itertools
-import math
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, NamedTuple, Protocol
 
@@ -14,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vitaclip.data.config import MAX_VIEW_FRAMES, DataConfig, PixelAspect, VideoLimits, ViewsConfig
-from vitaclip.data.reading.container import DEFAULT_LIMITS, VideoError, as_video_error
+from vitaclip.data.reading.container import DEFAULT_LIMITS, as_video_error
 from vitaclip.data.reading.decode import open_video
 from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.reading.source import VideoSource
@@ -22,19 +20,18 @@ from vitaclip.data.sampling import FrameSampling
 from vitaclip.data.transforms import FrameFit, SampledTransform, TrainTransform, spatial_views
 from vitaclip.settings import Config, PositiveInt, bounds, require
 
-_MAX_WINDOW_FRAMES = MAX_VIEW_FRAMES // 4
-"""Frames of all windows of a video: with what they were cut from, they fit into the memory that a worker may take."""
-
 
 class LoadedVideo(NamedTuple):
     """What was read of a video for a test."""
 
     views: Tensor
-    """uint8 (V, T, 3, S, S); of windows (W, V, T, 3, S, S)."""
+    """uint8 (V, T, 3, S, S)."""
     places: np.ndarray
-    """(clips, T) numbers of the frames that the clips consist of; of windows (W, 2), start and end in seconds."""
-    note: str = ""
+    """(clips, T) numbers of the frames that the clips consist of."""
+    note: str
     """Says that frames could not be decoded, so that others stand in; empty if all could."""
+    seconds: float
+    """Length of the video."""
 
 
 class ReadOptions(NamedTuple):
@@ -111,24 +108,7 @@ class EvalViews(Config):
         """The views, the frames that they consist of, and what is to be said of these."""
         with as_video_error(path), open_video(path, *self.options) as source:
             indices = self.sampling.views(source.num_frames, self.temporal_views)
-            return LoadedVideo(self._show(source, indices), indices, source.note)
-
-    def windows(self, path: VideoPath, seconds: float = 0.0) -> LoadedVideo:
-        """A video in windows of some seconds, each of which is looked at like a video of its own; 0: one window of all.
-
-        Raises:
-            VideoError: the windows are so many that their frames do not fit into memory.
-        """
-        with as_video_error(path), open_video(path, *self.options) as source:
-            length = max(1, round(seconds * source.fps)) if seconds else source.num_frames
-            edges = np.append(np.arange(0, source.num_frames, length), source.num_frames)
-            if (frames := (len(edges) - 1) * math.prod(self.shape[:2])) > _MAX_WINDOW_FRAMES:
-                fewer = f"more than {_MAX_WINDOW_FRAMES:,}; take longer windows, or fewer views of each"
-                raise VideoError(f"{path}: its {len(edges) - 1:,} windows have {frames:,} frames together, {fewer}")
-            spans = itertools.pairwise(edges.tolist())
-            clips = [start + self.sampling.views(end - start, self.temporal_views) for start, end in spans]
-            views = self._show(source, np.concatenate(clips)).unflatten(0, (len(clips), -1))
-            return LoadedVideo(views, np.stack([edges[:-1], edges[1:]], axis=1) / source.fps, source.note)
+            return LoadedVideo(self._show(source, indices), indices, source.note, source.num_frames / source.fps)
 
     def resize(self, frames: Tensor) -> Tensor:
         """Frames (n, 3, H, W) as large as crops are cut from them."""
