@@ -10,11 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-import vitaclip.files
 from vitaclip.data.config import AugmentConfig
 from vitaclip.distributed import init_distributed
 from vitaclip.evaluation.scoring import ViewEncoder
@@ -67,7 +67,7 @@ def write_half_a_line(logger: JSONLinesLogger, step: int, metrics: dict[str, flo
 MOMENTS: dict[str, Callable[[int], None]] = {
     "between micro-batches": lambda n: before_call(torch.nn.functional, "cross_entropy", n, lambda *_, **__: die()),
     "before an update": lambda n: before_call(torch.optim.AdamW, "step", n, lambda *_, **__: die()),
-    "in a checkpoint": lambda n: before_call(vitaclip.files, "save_file", n, write_half_a_checkpoint),
+    "in a checkpoint": lambda n: before_call(safetensors.torch, "save_file", n, write_half_a_checkpoint),
     "before a checkpoint is renamed": lambda n: before_call(os, "fsync", n, lambda *_: die()),
     "in a line of metrics": lambda n: before_call(JSONLinesLogger, "log", n, write_half_a_line),
     "in a validation": lambda n: before_call(ViewEncoder, "encode", n, lambda *_: die()),

@@ -57,6 +57,7 @@ class Index(VideosCommand, WindowsConfig):
 
     def run(self) -> int:
         """Index every video; 1 if some could not be read."""
+        expect_processes(self.data)  # before LanceDB starts threads
         command, archive = self.with_model_first(), Archive.open(self.out)
         others = [word for word in command.videos if (Path(word) / MANIFEST).is_file()]
         archive.merge([Archive.open(word) for word in others])
@@ -86,7 +87,6 @@ class Index(VideosCommand, WindowsConfig):
             for sample in each.samples
         }
         videos = [path for word in self.videos for path in ([word] if Path(word).is_dir() else find_of_word(word))]
-        expect_processes(self.data)
         self.say_which(terminal())
         predictor = Predictor(self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
         predictor.name = self.model_name
@@ -143,6 +143,8 @@ class Search(ModelCommand, SearchFilter):
 
     def run(self) -> int:
         """Print the moments of each query."""
+        if self.like:
+            expect_processes(self.data)
         archive = Archive.open(self.archive)
         wanted: list[str | Path] = [*self.queries, *map(Path, self.like)]
         if not wanted:

@@ -51,9 +51,6 @@ class Hits:
         """Ready for JSON."""
         return asdict(self)
 
-    def __str__(self) -> str:
-        return "\n".join(f"#{n} {hit}" for n, hit in enumerate(self.hits, 1))
-
 
 @dataclass(frozen=True, kw_only=True)
 class SearchFilter(Config):
