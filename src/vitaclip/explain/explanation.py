@@ -250,7 +250,7 @@ def explain_video(
     names, views, model = predictor.class_names, predictor.views, predictor.model
     check_candidates(names, name, top_k)
     path = to_video_path(path)
-    video, numbers, _ = loaded or predictor.reader.load(path)
+    video, numbers, *_ = loaded or predictor.reader.load(path)
     clip_number = views.temporal // 2
     view = clip_number * views.spatial + views.spatial // 2
     clip, features = video[view], predictor.encode_views(video)

@@ -109,7 +109,8 @@ class LanceStore(Store):
     def search(
         self, model: str, queries: np.ndarray, count: int, videos: Collection[str]
     ) -> list[tuple[np.ndarray, Rows]]:
-        table, answers = self._db.open_table(f"rows_{model}"), []
+        table: Any = self._db.open_table(f"rows_{model}")
+        answers = []
         for query in queries:
             search = table.search(query).distance_type("cosine").limit(count).refine_factor(_REFINE)
             rows = self._to_rows(search.where(f"video IN ({_quoted(videos)})", prefilter=True).to_arrow())
