@@ -1,6 +1,6 @@
 """Do Vita-CLIP's prompts teach motion on towers that are not CLIP's? Synthetic data.
 
-    PYTHONPATH=tools python benchmarks/miniature_towers.py --out bench/towers --steps 600
+    PYTHONPATH=tools python benchmarks/miniature_towers.py --out bench/towers --steps 900
 
 Makes tiny towers of the SigLIP and of the PE-Core kind in OUT/backbones, if they are not there, which start from the
 shipped CLIP; trains the default prompts on each of the three towers, tests them beside the frozen towers, and writes

@@ -157,7 +157,7 @@ def test_run_folder_names_its_model(world: Path, model_folder: Path, tmp_path: P
     path = video(world, "moving left", 0)
     run = model_folder.parent
     command = write_protocol(tmp_path, {"b.csv": [(path, "moving left")]}, "{b: {lists: [b.csv]}}")
-    found = []
+    found: list[dict[str, Any]] = []
     for given in (["--model", str(model_folder)], ["--model", str(run)], [str(run)]):
         out = tmp_path / f"out{len(found)}.json"
         assert main(["eval", *given, *command[1:], "--out", str(out)]) == 0

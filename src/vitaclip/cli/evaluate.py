@@ -171,8 +171,10 @@ class Evaluate(ModelCommand, DecisionConfig):
 
     def _check_places(self, lists: Sequence[str], parts: Sequence[str]) -> None:
         """Make sure that what is asked for can be written, before videos are evaluated."""
-        for file in filter(None, (self.out, self.save_calibration, *self._tables(parts))):
-            check_place(file, (*self.inputs, *lists), new=True)
+        files: list[str | Path] = [self.out, self.save_calibration, *self._tables(parts)]
+        for file in files:
+            if file:
+                check_place(file, (*self.inputs, *lists), new=True)
         if self.report:
             check_place(Path(self.report) / "index.html", (*self.inputs, *lists))
             check_report_folder(self.report)

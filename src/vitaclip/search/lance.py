@@ -112,7 +112,8 @@ class LanceStore(Store):
         table: Any = self._db.open_table(f"rows_{model}")
         answers = []
         for query in queries:
-            search = table.search(query).distance_type("cosine").limit(count).refine_factor(_REFINE)
+            search: Any = table.search(query)  # typed as what has no distance
+            search = search.distance_type("cosine").limit(count).refine_factor(_REFINE)
             rows = self._to_rows(search.where(f"video IN ({_quoted(videos)})", prefilter=True).to_arrow())
             scores = rows.vectors @ query
             answers.append((scores[(top := top_numbers(scores, count))], rows.take(top)))
