@@ -89,7 +89,7 @@ def test_the_hub_gets_the_folder(model: VideoModel, monkeypatch: pytest.MonkeyPa
             uploaded["files"] = sorted(str(p.relative_to(folder_path)) for p in Path(folder_path).rglob("*.*"))
             return f"https://hub/{repo_id}"
 
-    monkeypatch.setattr("vitaclip.saving.pretrained.HfApi", Api)
+    monkeypatch.setattr("huggingface_hub.HfApi", Api)
     with pytest.raises(ValueError, match="embed_backbone=True"):
         model.push_to_hub("me/model")
     assert not uploaded

@@ -49,7 +49,7 @@ def export_model(
     Raises:
         ValueError: a package is missing, the folder holds other things, or an output is not the model's.
 
-    >>> about = export_model(VideoModel.from_pretrained("miniature"), "exported")  # doctest: +SKIP - half a minute
+    >>> about = export_model(VideoModel.from_pretrained("miniature"), "exported")  # doctest: +SKIP
     """
     folder = Path(folder)
     if missing := [name for name in NEEDED[to] if find_spec(name) is None]:

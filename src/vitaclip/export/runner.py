@@ -29,7 +29,7 @@ Run = Callable[[Mapping[str, Array]], Sequence[Array]]
 class Predictor:
     """An exported model with a list of classes in mind; `vitaclip.Predictor` is one with torch.
 
-    >>> predictor = Predictor("exported")  # doctest: +SKIP - what `vitaclip export miniature` wrote
+    >>> predictor = Predictor("exported")  # doctest: +SKIP
     >>> predictor.set_classes(["red heart moving right", "red heart moving left"])  # doctest: +SKIP
     >>> [*predictor.predict("video.mp4")]  # doctest: +SKIP
     ['red heart moving left', 'red heart moving right']
