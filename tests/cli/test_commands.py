@@ -219,6 +219,11 @@ def test_class_lists_are_checked(names: str, message: str, run_folder: Path, wor
     assert message in refusal("predict", video, "--model", str(run_folder / "model"), "--classes", names)
 
 
+@pytest.mark.parametrize("command", ["embed", "index"])
+def test_commands_without_texts_take_no_template(command: str, refusal: Refusal) -> None:
+    assert "template" in refusal(command, "clip.mp4", "--out", "new", "--template", "a {}")
+
+
 def test_missing_arguments_are_named(refusal: Refusal) -> None:
     assert refusal("data", "prepare", "kinetics400", "--root", "x", "--out", "y") == (
         "the following arguments are required: annotations (see: vitaclip data prepare --help)"

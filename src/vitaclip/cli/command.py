@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Collection, Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, Self, TypeVar, get_args, get_origin, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
@@ -29,6 +29,8 @@ class Command(Config):
     """Settings that `--help` shows. Empty: all."""
     kept: ClassVar[Mapping[str, Collection[str]]] = {}
     """Of a config inside it, the settings that this command reads, where it does not read all."""
+    unread: ClassVar[Collection[str]] = ()
+    """Settings of the class it builds on that this command does not read, and so does not take."""
 
     @abstractmethod
     def run(self) -> int:
@@ -41,7 +43,7 @@ class Command(Config):
         if cls.takes_recipe:
             parser.add_argument("--config", action="config", help=RECIPE_HELP)
         hints = get_type_hints(cls)
-        told = [each for each in fields(cls) if each.metadata or each.default is each.default_factory]
+        told = [each for each in cls._taken() if each.metadata or each.default is each.default_factory]
         groups = [each.name for each in fields(cls) if is_dataclass(hints[each.name])]
         for each in told:
             name, more = each.name, dict(each.metadata.get("argparse", {}))
@@ -52,15 +54,19 @@ class Command(Config):
             parser.add_argument(
                 name if each.metadata.get("positional", True) else f"--{name}", help=texts.get(name), **more
             )
-        parser.add_class_arguments(cls, as_group=False, skip={*groups, *(each.name for each in told)})
+        parser.add_class_arguments(cls, as_group=False, skip={*groups, *cls.unread, *(each.name for each in told)})
         for name in groups:
             every = {each.name for each in fields(hints[name])}
             parser.add_class_arguments(hints[name], name, skip=every - {*cls.kept.get(name, every)})
 
     @classmethod
+    def _taken(cls) -> list[Field[Any]]:
+        return [each for each in fields(cls) if each.name not in cls.unread]
+
+    @classmethod
     def from_arguments(cls, arguments: Namespace) -> Self:
         """The command as it was asked for."""
-        given = {each.name: arguments[each.name] for each in fields(cls)}
+        given = {each.name: arguments[each.name] for each in cls._taken()}
         return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
     def as_config(self, cls: type[ConfigT]) -> ConfigT:

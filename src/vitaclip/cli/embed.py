@@ -29,6 +29,7 @@ class Embed(VideosCommand):
         *("model", "backbone", "window_seconds", "out", "views", "data.workers", "runtime.device"),
     )
     kept: ClassVar[Mapping[str, Collection[str]]] = {"data": (*DATA_SETTINGS, "on_error")}
+    unread: ClassVar[Collection[str]] = ("template",)
     out: str = argument("", required=True)
     """Write to this new .parquet, .npz or .safetensors file."""
     window_seconds: NonNegativeFloat = 0.0

@@ -49,6 +49,7 @@ class Index(VideosCommand, WindowsConfig):
         "data": DATA_SETTINGS,
         "views": ("frames", "crop", "pixel_aspect", "normalization"),
     }
+    unread: ClassVar[Collection[str]] = ("template",)
     out: str = argument("", required=True)
     """Folder of the archive."""
     shard: str = ""
