@@ -1,5 +1,6 @@
 """`vitaclip index` and `vitaclip search`."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -47,6 +48,18 @@ def test_archive_is_made_updated_and_searched(
     assert "would be written over" in refusal(*search, "--clips", str(clips))
     assert main(["search", out, "red heart", "--path", "nothing", "--workers", "0"]) == 0
     assert "no video fits the filters" in capsys.readouterr().out
+
+
+def test_paths_on_standard_input_are_indexed(
+    words: list[str],
+    video_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{video_folder / 'clip1.mp4'}\n{video_folder / 'clip2.mp4'}\n"))
+    assert main(["index", "-", *words, "--out", str(tmp_path / "archive")]) == 0
+    assert "2 videos embedded" in capsys.readouterr().out
 
 
 def test_parts_are_merged_and_labels_are_those_of_lists(

@@ -150,13 +150,13 @@ class VideosCommand(ModelCommand):
             ValueError: if there is none.
         """
         live = {word: LiveVideo(word, self.data.live_seconds) for word in self.videos if is_live(word)}
-        paths = [path for word in self.videos for path in ([live[word]] if word in live else find_of_word(word))]
+        paths = [path for word in self.videos for path in ([live[word]] if word in live else _find_of_word(word))]
         if not any(not isinstance(path, Path) or path.exists() for path in paths):
             raise ValueError(f"{paths[0]}: does not exist; name video files, or folders of them")
         return paths
 
 
-def find_of_word(word: str) -> Sequence[VideoPath]:
+def _find_of_word(word: str) -> Sequence[VideoPath]:
     """The videos that one word of the command line means."""
     if word == "-":
         return find_videos([line for line in sys.stdin.read().splitlines() if line])

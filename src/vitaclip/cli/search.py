@@ -8,10 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from vitaclip.cli.command import argument
-from vitaclip.cli.options import DATA_SETTINGS, ModelCommand, VideosCommand, distinct_stems, find_of_word, read_listed
+from vitaclip.cli.options import DATA_SETTINGS, ModelCommand, VideosCommand, distinct_stems, read_listed
 from vitaclip.cli.screen import print_error, progress_bars, terminal
 from vitaclip.data.config import ViewsConfig
 from vitaclip.data.reading.path import VideoPath
@@ -80,14 +78,13 @@ class Index(VideosCommand, WindowsConfig):
         """Embed what the archive lacks, under a bar."""
         if not (shard := re.fullmatch(r"(\d+)/(\d+)", self.shard or "0/1")) or int(shard[1]) >= int(shard[2]):
             raise ValueError(f"--shard: {self.shard!r}: write i/n with i from 0 to n - 1, such as 0/4")
-        self.find_videos()
+        found, folders = self.find_videos(), [word for word in self.videos if Path(word).is_dir()]
         listed = [each for each in map(read_listed, self.videos) if each and each.class_names]
         labels = {
             str(sample.path.absolute()): tuple(each.class_names[n] for n in sample.labels)
             for each in listed
             for sample in each.samples
         }
-        videos = [path for word in self.videos for path in ([word] if Path(word).is_dir() else find_of_word(word))]
         self.say_which(terminal())
         predictor = Predictor(self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
         predictor.name = self.model_name
@@ -95,7 +92,7 @@ class Index(VideosCommand, WindowsConfig):
             bar = progress.add_task("indexing", total=None)
             return archive.add(
                 predictor,
-                videos,
+                [*folders, *found],  # of folders, what is gone is forgotten
                 self.as_config(WindowsConfig),
                 labels=labels,
                 shard=(int(shard[1]), int(shard[2])),
@@ -179,7 +176,7 @@ class Search(ModelCommand, SearchFilter):
         stems = distinct_stems([*segments])
         check_clips(self.clips, stems.values())
         for path, own in segments.items():
-            moments = Moments(path, 0.0, 0.0, (), tuple(own), np.empty(0), np.empty((0, 0)))
+            moments = Moments(path, segments=tuple(own))
             cut_clips(moments, self.clips, limits=self.data.limits, stem=stems[path])
 
     def load_searcher(self, archive: Archive) -> Predictor:

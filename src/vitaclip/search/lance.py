@@ -71,20 +71,25 @@ class LanceStore(Store):
             if (name := f"rows_{model}") in self._tables:
                 self._db.open_table(name).add(table)
             else:
-                self._db.create_table(name, table)
+                self._create(name, table)
         known = [{"path": path, "entry": json.dumps(entry)} for path, entry in files.items() if entry]
         if known:
             self._put("files", "path", known)
         if gone := [path for path, entry in files.items() if not entry]:
             self._db.open_table("files").delete(f"path IN ({_quoted(gone)})")
-        self._load()
+        self.models = {**self.models, model: dict(about)}
+        self.apply(files)
 
     def _put(self, name: str, key: str, rows: list[dict[str, Any]]) -> None:
         if name in self._tables:
             table = self._db.open_table(name)
             table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
         else:
-            self._db.create_table(name, rows)
+            self._create(name, rows)
+
+    def _create(self, name: str, rows: Any) -> None:
+        self._db.create_table(name, rows)
+        self._tables.add(name)
 
     def _index(self, model: str) -> None:
         """Make or update the vector index of a table that is large enough for one."""

@@ -60,10 +60,7 @@ class PartStore(Store):
                 raise ValueError(f"{self.folder}: holds something else than an archive; name another folder")
             self.models, self.files = self._manifest["models"], {}
             for name, _ in self._manifest["files"]:
-                self._apply(self._read_files(name))
-
-    def _apply(self, files: Mapping[str, FileEntry | None]) -> None:
-        self.files = {name: entry for name, entry in {**self.files, **files}.items() if entry}
+                self.apply(self._read_files(name))
 
     def _read_files(self, name: str) -> dict[str, FileEntry | None]:
         with reading(self.folder / name, _REMEDY):
@@ -113,7 +110,7 @@ class PartStore(Store):
             write_text(self.folder / name, json.dumps(merged))
             of_files.append([name, len(merged)])
         self._replace(manifest)
-        self._apply(files)
+        self.apply(files)
 
     def _replace(self, manifest: dict[str, Any]) -> None:
         write_json(self.folder / MANIFEST, manifest)

@@ -97,6 +97,10 @@ class Store(ABC):
             OSError: the system refuses, as on a full disk; what was there stays.
         """
 
+    def apply(self, files: Mapping[str, FileEntry | None]) -> None:
+        """Take note of files in memory; None forgets one."""
+        self.files = {name: entry for name, entry in {**self.files, **files}.items() if entry}
+
     @abstractmethod
     def rows(self, model: str) -> Sequence[Rows]:
         """All rows of a model in some pieces, also those of videos that no file has any more."""
