@@ -311,6 +311,8 @@ def _fork_program(path: bytes, args: Sequence[Any], passfds: Sequence[int]) -> i
             with suppress(OSError):  # the listing's own
                 os.close(number)
         exec(args[-1], {})
+    except Exception:
+        traceback.print_exc()  # as the program itself would
     finally:
         os._exit(0)
 
