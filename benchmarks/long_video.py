@@ -5,10 +5,11 @@
 
 The files are made here: noise that slides, in H.264 by x264 "ultrafast" without B-frames. `memory` has 160 x 120
 pixels at 10 frames a second, with a key frame every second or every 250 frames. `speed` has 1280 x 720 at 30 frames a
-second, a key frame every `--gop` frames, one chosen frame a second, random weights, frozen frames and mean pool. The
-tower alone is timed on tensors in batches as large as those of the search; the obvious script is PyAV and
-transformers' CLIP of the same size on every 30th frame. Runs alternate, and the median of the ratios counts; files that
-are `--longer` times as long are searched once each.
+second, a key frame every `--gop` frames, one chosen frame a second, random weights, frozen frames and mean pool.
+Decoding alone takes the frames that the search takes: key frames, where there is one for each. The tower alone is timed
+on tensors in batches as large as those of the search; the obvious script is PyAV and transformers' CLIP of the same
+size on every 30th frame. Runs alternate, and the median of the ratios counts; files that are `--longer` times as long
+are searched once each.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from functools import partial
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -32,10 +33,12 @@ from vitaclip.data.config import DataConfig
 from vitaclip.data.reading.decode import open_video
 from vitaclip.model import VideoModel
 from vitaclip.moments.config import MomentsConfig
+from vitaclip.moments.windows import plan_windows
 from vitaclip.predictor import Predictor
 from vitaclip.runtime import RuntimeConfig
 
 _PICTURES = 97
+SETTINGS = MomentsConfig(stride_s=1.0, reject=False)
 
 
 def write_file(path: Path, frames: int, width: int, height: int, fps: int, gop: int) -> None:
@@ -82,10 +85,10 @@ def searcher(classes: int, model: VideoModel) -> Predictor:
     return predictor
 
 
-def search(path: Path, predictor: Predictor, lengths: tuple[float, ...] = (8, 16, 32, 64)) -> float:
+def search(path: Path, predictor: Predictor, lengths: tuple[float, ...] = SETTINGS.lengths_s) -> float:
     """Search a file; the seconds that it took."""
     start = time.perf_counter()
-    predictor.moments(path, MomentsConfig(lengths_s=lengths, stride_s=1.0, reject=False))
+    predictor.moments(path, replace(SETTINGS, lengths_s=lengths))
     return time.perf_counter() - start
 
 
@@ -106,7 +109,7 @@ def memory(hours: list[float], gops: list[int]) -> None:
 def one(path: Path, classes: int, lengths: int) -> None:
     """Search one file and print the seconds and the peak of this process."""
     predictor = searcher(classes, VideoModel.from_backbone("miniature"))
-    seconds = search(path, predictor, (8.0, 16.0, 32.0, 64.0)[:lengths])
+    seconds = search(path, predictor, SETTINGS.lengths_s[:lengths])
     print(f"{seconds:.1f} {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")
 
 
@@ -124,8 +127,9 @@ def speed(minutes: float, runs: int, size: str, gop: int, longer: list[int]) -> 
             predictor.encoder.tower_features(pixels[: min(64, frames - first)])
 
     def decode(_: int) -> None:
-        with open_video(path) as source:
-            for _ in source.stream(range(15, source.num_frames, 30), partial(model.frame_fit.resize, size=224)):
+        reader = predictor.reader
+        with open_video(path, *reader.options) as source:
+            for _ in source.stream(plan_windows(source, SETTINGS, reader.sampling.num_frames).numbers, reader.resize):
                 pass
 
     @torch.no_grad()

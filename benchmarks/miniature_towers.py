@@ -15,7 +15,7 @@ from pathlib import Path
 # One thread, said before torch is imported: two processes with more would stall each other.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from miniature_world import NOTE, add_world_options, prepare_world, say
+from miniature_world import add_world_options, describe, prepare_world, say
 
 from miniature_clip import pretrain
 from vitaclip.ablate.ablation import run_ablation, write_ablation
@@ -54,8 +54,8 @@ def main() -> None:
             Variant(name=f"{kind}_prompts", about="all prompts of the recipe", overrides=backbone),
         ]
     result = run_ablation(config, variants, options.seeds, tests, figures=motion_accuracies, on_done=say)
-    note = NOTE.format(clips=options.train_clips, steps=options.steps, batch=config.optim.batch_size)
-    print(write_ablation(options.out, result, note).read_text(encoding="utf-8"))
+    page = write_ablation(options.out, result, describe(options, config.optim.batch_size))
+    print(page.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

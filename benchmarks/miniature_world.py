@@ -1,7 +1,7 @@
 """The paper's ablations and baselines on the miniature world. Synthetic data.
 
     python benchmarks/miniature_world.py --out ablation
-    python benchmarks/miniature_world.py --out long --variants full frozen --steps 1200
+    python benchmarks/miniature_world.py --out long --variants full --seeds 0 --part-clips 20 --steps 2000
     python benchmarks/miniature_world.py --out rates --variants-file benchmarks/miniature_rates.yaml --world-seed 7 \\
         --seeds 7
 
@@ -25,23 +25,31 @@ import numpy as np
 from vitaclip.ablate.ablation import RunResult, TestList, run_ablation, write_ablation
 from vitaclip.ablate.variants import load_comparison
 from vitaclip.files import write_text
+from vitaclip.miniature import world
 from vitaclip.miniature.demo import DemoConfig, motion_accuracies, training_config, world_list, write_world
-from vitaclip.miniature.videos import TRAINED_FILE, encode_video
+from vitaclip.miniature.videos import TRAINED_FILE, clip_path, encode_video
 from vitaclip.training.config import TrainConfig
 
+PART_SHARES = (1 / 6, 1.5)
+"""Least and most duration of a clip that shows a part of a motion, in durations of the motion."""
 VARIANTS = Path(__file__).with_name("miniature_variants.yaml")
-NOTE = (
-    "Synthetic data: the miniature world, {clips} training videos of each of 216 names, {steps} steps of {batch} clips."
-    " `trained`: other videos of these names; `novel`: 72 names never trained on; `reversed`: the videos of `trained`"
-    " played backwards, with the opposite motion in their names. Appearance is colour and shape."
-    " Motion is told with the appearance given: chance is 12.5."
-)
 
 
 def say(run: TrainConfig, result: RunResult, found: bool) -> None:
     """A line for each run."""
     shares = ", ".join(f"{name} {figures['top1']:.1%}" for name, figures in result.values.items())
     print(f"{run.out}: {shares}{', was finished' if found else ''}", flush=True)
+
+
+def describe(options: argparse.Namespace, batch_size: int) -> str:
+    """What is above the table."""
+    parts = f" and {options.part_clips} of a part of it" if options.part_clips else ""
+    return (
+        f"Synthetic data: the miniature world, {options.train_clips} training videos of each of 216 names{parts},"
+        f" {options.steps} steps of {batch_size} clips. `trained`: other videos of these names; `novel`: 72 names never"
+        " trained on; `reversed`: the videos of `trained` played backwards, with the opposite motion in their names."
+        " Appearance is colour and shape. Motion is told with the appearance given: chance is 12.5."
+    )
 
 
 def add_world_options(parser: argparse.ArgumentParser) -> None:
@@ -51,11 +59,13 @@ def add_world_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--world-seed", type=int, default=0, help="another seed draws other videos")
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--train-clips", type=int, default=12, help="training videos of each name")
+    parser.add_argument("--part-clips", type=int, default=0, help="further ones, which show a part of the motion")
 
 
 def prepare_world(options: argparse.Namespace) -> tuple[TrainConfig, list[TestList]]:
     """Write the world OUT/world, or find it there; returns what trains on it, with OUT as the folder of the runs, and
-    the test lists: `trained`, `novel`, and `reversed`, the clips of `trained` played backwards."""
+    the test lists: `trained`, `novel`, and `reversed`, the clips of `trained` played backwards. Only training videos
+    show parts of motions."""
     demo = DemoConfig(
         out=str(options.out / "world"),
         seed=options.world_seed,
@@ -66,6 +76,8 @@ def prepare_world(options: argparse.Namespace) -> tuple[TrainConfig, list[TestLi
     tests = write_world(demo, lambda _what, _total: lambda _done: None)
     videos = options.out / "world/videos"
     write_reversed(videos, tests[0][1].class_names)
+    if options.part_clips:
+        write_parts(videos, tests[0][1].class_names, options.part_clips, options.world_seed)
     config = training_config(demo)
     config = replace(config, out=str(options.out), data=replace(config.data, workers=0))
     return config, [*tests, world_list(videos, "reversed", TRAINED_FILE)]
@@ -86,6 +98,25 @@ def write_reversed(videos: Path, names: Sequence[str]) -> None:
     write_text(videos / "test_reversed.csv", "".join(rows))
 
 
+def write_parts(videos: Path, names: Sequence[str], count: int, seed: int) -> None:
+    """Add `count` clips of each name to `train.csv`, which show their motion as windows of a long video do: from a
+    sixth of it to all of it and rests. The middle of a clip lies anywhere in the motion: half of it moves at least."""
+    rows = []
+    for name in names:
+        colour, shape, motion = world.class_parts(world.class_id_of(name))
+        (videos / "train_parts" / name.replace(" ", "_")).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            rng = np.random.default_rng([seed, world.class_id_of(name), number, 1])
+            scene, share = world.draw_scene(rng, colour, shape), np.exp(rng.uniform(*np.log(PART_SHARES)))
+            times = rng.uniform() + share * (world.frame_times(world.FRAME_COUNT) - 0.5)
+            place = "train_parts" / clip_path(name, number)
+            poses = world.motion_poses(scene, motion, times.clip(0, 1))
+            encode_video(videos / place, world.render_frames(scene, poses))
+            rows.append(f"{place.as_posix()},{name}\n")
+    whole = (videos / "train.csv").read_text(encoding="utf-8")  # written anew each time
+    write_text(videos / "train.csv", "".join([whole, *rows]))
+
+
 def read_frames(path: Path) -> np.ndarray:
     """All frames of a file, (F, H, W, 3) uint8."""
     with av.open(str(path)) as container:
@@ -102,8 +133,7 @@ def main() -> None:
     config, tests = prepare_world(options)
     variants, claims = load_comparison(options.variants_file, options.variants)
     result = run_ablation(config, variants, options.seeds, tests, claims, figures=motion_accuracies, on_done=say)
-    note = NOTE.format(clips=options.train_clips, steps=options.steps, batch=config.optim.batch_size)
-    page = write_ablation(options.out, result, note)
+    page = write_ablation(options.out, result, describe(options, config.optim.batch_size))
     print(page.read_text(encoding="utf-8"))
 
 
