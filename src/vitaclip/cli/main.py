@@ -49,6 +49,7 @@ COMMANDS: CommandTable = {
         "moments of an archive that are like a text, a picture or a clip",
     ),
     "explain": ("vitaclip.cli.explain:Explain", "why a video is given its name: frames, attention, names nearby"),
+    "mcp": ("vitaclip.cli.mcp:Mcp", "tools for an assistant: classify, find moments, explain, search"),
     "ablate": ("vitaclip.cli.ablate:Ablate", "a table of variants and baselines over seeds"),
     "data": (
         {

@@ -120,7 +120,7 @@ _NAMED = {"--config": RECIPES, "--views": VIEWS}
 """Options that take a YAML file, or the name of one that comes with the package."""
 ALIASES = {"--classes": "--data.classes", "--root": "--data.root", "--workers": "--data.workers"}
 """Short names of settings; `data` commands have these settings under the short name alone."""
-_WITH_ALIASES = ("train", "ablate", "eval", "predict", "embed", "index", "search", "moments", "explain")
+_WITH_ALIASES = ("train", "ablate", "eval", "predict", "embed", "index", "search", "moments", "explain", "mcp")
 
 
 def normalize(arguments: Sequence[str]) -> list[str]:

@@ -149,7 +149,7 @@ class Search(ModelCommand, SearchFilter):
             raise ValueError("nothing to search for; give a text in quotes, or --like with a picture or a clip")
         if self.page:
             check_place(self.page, self.like)
-        predictor = self.load_searcher(archive)
+        predictor = load_searcher(self, archive, self.archive)
         found = archive.search(predictor, wanted, self.top_k, self.as_config(SearchFilter), self.templates)
         if self.page:
             write_hits(self.page, found, self.data)
@@ -179,19 +179,23 @@ class Search(ModelCommand, SearchFilter):
             moments = Moments(path, segments=tuple(own))
             cut_clips(moments, self.clips, limits=self.data.limits, stem=stems[path])
 
-    def load_searcher(self, archive: Archive) -> Predictor:
-        """The model that is named, or that of the archive's rows, with frames taken as for these."""
-        models = list(archive.store.models.values())
-        if not models:
-            raise ValueError(f"{self.archive}: no archive; make one with `vitaclip index FOLDER --out {self.archive}`")
-        command, about = self, models[0]
-        if not self.model and not self.backbone:
-            if len(models) > 1:
-                names = ", ".join(each["model"] for each in models)
-                raise ValueError(f"{self.archive}: has rows of several models; name one of them with --model: {names}")
-            command = replace(self, **{"backbone" if about["plain"] else "model": about["model"]})
-        predictor = Predictor(
-            command.load_model(), views=ViewsConfig(**about["views"]), runtime=self.runtime, data=self.data
-        )
-        predictor.name = command.model_name
-        return predictor
+
+def load_searcher(command: ModelCommand, archive: Archive, name: str) -> Predictor:
+    """The model that is named, or that of the archive's rows, with frames taken as for these.
+
+    Raises:
+        ValueError: the archive is empty, or has rows of several models of which none is named.
+    """
+    models = list(archive.store.models.values())
+    if not models:
+        raise ValueError(f"{name}: no archive; make one with `vitaclip index FOLDER --out {name}`")
+    about = models[0]
+    if not command.model and not command.backbone:
+        if len(models) > 1:
+            names = ", ".join(each["model"] for each in models)
+            raise ValueError(f"{name}: has rows of several models; name one of them with --model: {names}")
+        command = replace(command, **{"backbone" if about["plain"] else "model": about["model"]})
+    views = ViewsConfig(**about["views"])
+    predictor = Predictor(command.load_model(), views=views, runtime=command.runtime, data=command.data)
+    predictor.name = command.model_name
+    return predictor
