@@ -21,13 +21,13 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
 import full_size
-import memory
 import operations
 import timing
 import torch
 from apart import memory_may_run_out, run_apart
 
 from vitaclip.runtime import RuntimeConfig, keep_freed_memory
+from vitaclip.training.memory import peak_growth
 
 VALUES = {
     "frames": ((4, 8, 16), (4, 8, 16, 32, 64)),
@@ -77,7 +77,7 @@ def measure(axis: str, value: int, options: argparse.Namespace) -> Point:
         trainer.train_step(batch)  # reads the loss, so the device has finished
         seconds.append((time.perf_counter() - wall, time.process_time() - cpu))
 
-    peak = memory.extra_peak_bytes(options.device, step)
+    peak = peak_growth(options.device, step)
     if seconds[0][0] < timing.LONG_SECONDS:
         step()
     lengths = full_size.text_lengths(model)

@@ -32,7 +32,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 
 import torch
 from full_size import random_pixels
-from memory import extra_peak_bytes
 from timing import add_out, device_name, machine, measure, write_figures
 from torch import Tensor, nn
 
@@ -44,6 +43,7 @@ from vitaclip.backbones.tokenizer import Tokenizer, read_vocabulary
 from vitaclip.model import VideoModel
 from vitaclip.parts.config import ModelConfig
 from vitaclip.runtime import RuntimeConfig, autocast, keep_freed_memory
+from vitaclip.training.memory import peak_growth
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 PROMPTS = {"global": {"count": 8}, "local": {}, "summary": {}, "time": {}}
@@ -174,10 +174,10 @@ def measure_tower(known: KnownBackbone, device: torch.device, precision: str, pa
         run()
         return clock() - start
 
-    of_test = extra_peak_bytes(device, lambda: ways["prompts"](0))
+    of_test = peak_growth(device, lambda: ways["prompts"](0))
     keep_freed_memory()  # as `vitaclip train` does; not before, or the step would be given what the test has freed
     steps: list[float] = []
-    of_step = extra_peak_bytes(device, lambda: steps.append(seconds_of(step)))
+    of_step = peak_growth(device, lambda: steps.append(seconds_of(step)))
     if steps[0] < SECONDS:
         steps.append(seconds_of(step))
     times = measure(ways, range(pairs))

@@ -24,7 +24,6 @@ os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count()))
 
 import breakdown
 import full_size
-import memory
 import numpy as np
 import operations as counting
 import timing
@@ -33,6 +32,7 @@ from apart import memory_may_run_out, run_apart
 from ways import PLAIN, XCLIP, job, side
 
 from vitaclip.runtime import keep_freed_memory
+from vitaclip.training.memory import peak_growth
 
 PRECISIONS = ("float32", "bfloat16")
 RATIOS = (
@@ -101,7 +101,7 @@ def measure_here(run: Callable[[int], None], device: torch.device, *, compiled: 
         return {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
 
     first: dict[str, float] = {}
-    peak = memory.extra_peak_bytes(device, lambda: first.update(timed()))
+    peak = peak_growth(device, lambda: first.update(timed()))
     again = compiled or first["wall"] <= timing.LONG_SECONDS
     return {"peak_bytes": peak, "first": first["wall"], **(timed() if again else first)}
 

@@ -50,7 +50,7 @@ def _train(config: TrainConfig, dist: DistEnv, stop: StopRequest, console: Conso
     try:
         with progress_bars(console) as progress:
             trainer = Trainer(config, dist)
-            trainer.should_stop = stop
+            trainer.should_stop, trainer.on_auto_batch = stop, console.print
             trainer.on_features = partial(counting_bar, progress, "features")
             console.print(f"training on {config.data.train}: {trainer.videos.summary()}")
             if trainer.val_videos:

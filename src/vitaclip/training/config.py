@@ -1,5 +1,6 @@
 """Settings of a training run."""
 
+import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -7,6 +8,7 @@ from vitaclip.data.config import DataConfig, ViewsConfig
 from vitaclip.parts.config import ModelConfig, check_feature_cache
 from vitaclip.runtime import RuntimeConfig
 from vitaclip.settings import (
+    FLAG,
     MAX_BATCH,
     Config,
     NonNegativeFloat,
@@ -96,6 +98,9 @@ class TrainConfig(Config):
     """How validation looks at a video."""
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     """Device and precision."""
+    auto_batch: bool = field(default=False, metadata=FLAG)
+    """Choose `optim.micro_batch_size`, and `runtime.checkpoint_activations` where needed or of use, by trying before
+    the first step, for the memory that is free. What was chosen is in the run's config, and holds when it goes on."""
     log_every: PositiveInt = 10
     """Steps between two lines of metrics."""
     validate_every: NonNegativeInt = 0
@@ -115,4 +120,6 @@ class TrainConfig(Config):
         validated = bool(self.data.val) and self.validate_every > 0
         can_stop = not self.early_stop_patience or validated
         require(can_stop, self, "early_stop_patience", "needs data.val and validate_every > 0")
+        can_try = sys.platform == "linux" or not self.auto_batch
+        require(can_try, self, "auto_batch", "this system counts no peak of memory; set optim.micro_batch_size")
         check_feature_cache(self.data, self.model)

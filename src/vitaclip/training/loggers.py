@@ -4,9 +4,6 @@ A JSON-lines file is written always, TensorBoard's if it is installed.
 """
 
 import json
-import os
-import resource
-import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -19,6 +16,7 @@ import torch
 from vitaclip.data.loading.loader import TrainBatch
 from vitaclip.files import with_filename, write_text
 from vitaclip.training.config import TrainConfig
+from vitaclip.training.memory import peak_bytes, reset_peak
 from vitaclip.untrusted import reading
 
 Metrics = Mapping[str, float]
@@ -101,7 +99,7 @@ class ThroughputMeter:
         self._steps = self._steps_at_reset = 0
         self._waited_seconds = 0.0
         self._started = self._reset = time.perf_counter()
-        reset_peak_memory(device)
+        reset_peak(device)
 
     def timed(self, batches: Iterable[TrainBatch]) -> Iterator[TrainBatch]:
         """Yield the batches, and time the wait for each."""
@@ -120,25 +118,8 @@ class ThroughputMeter:
         metrics = {
             "clips_per_second": self._batch_size * (self._steps - self._steps_at_reset) / seconds,
             "data_wait_share": self._waited_seconds / seconds,
-            "memory_gib": peak_memory_bytes(self._device) / 2**30,
+            "memory_gib": peak_bytes(self._device) / 2**30,
             "seconds_left": steps_left * (now - self._started) / self._steps,
         }
         self._reset, self._steps_at_reset, self._waited_seconds = now, self._steps, 0.0
         return metrics
-
-
-def reset_peak_memory(device: torch.device) -> None:
-    """Let the peak count from now on, where the system can; otherwise a process that trains several models would say of
-    each the most that any of them took."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif os.access("/proc/self/clear_refs", os.W_OK):  # Linux
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def peak_memory_bytes(device: torch.device) -> int:
-    """Peak memory of this process: of its tensors on a CUDA device, else of all it holds."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

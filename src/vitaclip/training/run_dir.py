@@ -27,7 +27,7 @@ CONFIG_FILE, BAD_VIDEOS_FILE = "config.json", "bad_videos.txt"
 VAL_LIST_FILE = "val_list.csv"
 LOCK_FILE, CHECKPOINT_FOLDER = ".lock", "checkpoints"
 MAY_CHANGE_ON_RESUME = frozenset(
-    "out log_every validate_every checkpoint_every keep_checkpoints views optim.micro_batch_size"  # noqa: SIM905
+    "out auto_batch log_every validate_every checkpoint_every keep_checkpoints views optim.micro_batch_size"  # noqa: SIM905
     " runtime.device runtime.precision runtime.compile runtime.checkpoint_activations"
     " data.workers data.eval_batch_size data.val data.root data.time_limit_seconds data.limits".split()
 )
@@ -41,7 +41,7 @@ class RunDir:
     """The folder `config.out`. Rank 0 alone calls the methods."""
 
     def __init__(self, config: TrainConfig) -> None:
-        self.path, self._config = Path(config.out), config
+        self.path, self._data, self._metric = Path(config.out), config.data, config.early_stop_metric
         self.checkpoints = CheckpointStore(self.path / CHECKPOINT_FOLDER, config.keep_checkpoints)
         # A singleton: a run that failed in this process may hold the lock, and may be started again.
         self._lock = FileLock(self.path.resolve() / LOCK_FILE, is_singleton=True)
@@ -73,19 +73,22 @@ class RunDir:
         if checkpoint.step:
             with reading(self.path, f"delete {CHECKPOINT_FOLDER} in it to start over"):
                 warnings += check_same_run(checkpoint.notes, fingerprint, str(self.path))
-        name, entries = self._config.early_stop_metric, read_metrics(self.path / METRICS_FILE, checkpoint.step)
+        entries, name = read_metrics(self.path / METRICS_FILE, checkpoint.step), self._metric
         return checkpoint, {int(entry["step"]): entry[name] for entry in entries if name in entry}, warnings
 
     def release(self) -> None:
         """Let other processes in."""
         self._lock.release(force=True)
 
+    def write_config(self, config: TrainConfig) -> None:
+        """Write all settings."""
+        write_json(self.path / CONFIG_FILE, to_dict(config))
+
     def write_inputs(self, videos: VideoList, val_videos: VideoList | None, bad_videos: Iterable[str]) -> None:
-        """Write the config, the lists that `data.shots` and a fraction as `data.val` drew, and the bad videos of the
-        state that was read."""
-        write_json(self.path / CONFIG_FILE, to_dict(self._config))
-        is_split = as_fraction(self._config.data.val) is not None
-        if self._config.data.shots or is_split:
+        """Write the lists that `data.shots` and a fraction as `data.val` drew, and the bad videos of the state that was
+        read."""
+        is_split = as_fraction(self._data.val) is not None
+        if self._data.shots or is_split:
             write_text(self.path / TRAIN_LIST_FILE, list_text(videos.samples))
         if val_videos and is_split:
             write_text(self.path / VAL_LIST_FILE, list_text(val_videos.samples))

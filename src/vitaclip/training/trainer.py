@@ -9,7 +9,7 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import FrameType
 from typing import Self
@@ -26,6 +26,8 @@ from vitaclip.evaluation.metrics import is_label
 from vitaclip.model import VideoModel
 from vitaclip.runtime import autocast
 from vitaclip.saving.model_folder import MODEL_FOLDER
+from vitaclip.settings import to_dict
+from vitaclip.training.auto_batch import MicroBatch, fit, measure
 from vitaclip.training.checkpoint import Checkpoint, load_state, state_dict
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.inputs import (
@@ -39,6 +41,7 @@ from vitaclip.training.inputs import (
 )
 from vitaclip.training.loggers import Logger, Metrics, ThroughputMeter, run_loggers
 from vitaclip.training.losses import find_loss
+from vitaclip.training.memory import free_bytes, reset_peak
 from vitaclip.training.optim import EMA, Schedule, build_optimizer, set_learning_rate
 from vitaclip.training.run_dir import RunDir, run_fingerprint
 
@@ -76,6 +79,10 @@ class Trainer:
         self.step = checkpoint.step
         if checkpoint.tensors:
             load_state(checkpoint.tensors, self.model, self.optimizer, self.ema)
+        self._is_measured = not config.auto_batch
+        if self.step and config.auto_batch and (saved := checkpoint.notes["config"]).get("auto_batch"):
+            self._is_measured = True
+            self._set_micro_batch(saved["optim"]["micro_batch_size"], saved["runtime"]["checkpoint_activations"])
         left_out = [*self.videos.left_out, *(self.val_videos.left_out if self.val_videos else ())]
         self.bad_videos: dict[str, None] = dict.fromkeys(left_out + checkpoint.notes.get("bad_videos", []))
         """A line about each video that could not be read so far, in the order in which they were found."""
@@ -83,6 +90,7 @@ class Trainer:
         self.loggers: list[Logger] = []
         with dist.shared_errors():
             if dist.is_rank0:
+                self.run_dir.write_config(self.config)
                 self.run_dir.write_inputs(self.videos, self.val_videos, self.bad_videos)
                 self.loggers = run_loggers(config, self.step)
 
@@ -91,6 +99,8 @@ class Trainer:
         """Asked in each step whether the run is to save its state and end."""
         self.on_features: Callable[[int], Callable[[int], None]] = lambda total: lambda done: None
         """With a feature cache, called with this rank's number of videos; returns a progress callback `(done)`."""
+        self.on_auto_batch: Callable[[str], None] = lambda line: None
+        """With `auto_batch`, called with what was chosen and why."""
         self._frozen_text: Tensor | None = None
 
     def fit(self) -> VideoModel:
@@ -118,6 +128,8 @@ class Trainer:
         batches = self.batches(self.step, last_step)
         meter = ThroughputMeter(self.config.optim.batch_size, self.model.device)
         for batch in meter.timed(batches):
+            if not self._is_measured:
+                self.choose_micro_batch(batch)
             metrics = self.train_step(batch)
             self.step += 1
             if self._is_due(self.config.log_every):
@@ -146,14 +158,8 @@ class Trainer:
 
         text = self._text_features()
         leaf = text.detach().requires_grad_(text.requires_grad)
-        losses, correct = [], []
-        for video, labels, targets, masks in micro_batches(batch, self.model, self.config, self.rank_slice):
-            with autocast(self.config.runtime, self.model.device):
-                logits = self.model.logits(self._video_features(video, masks), leaf)
-            loss = self.loss.sum_losses(logits, targets, optim)
-            loss.backward()
-            losses.append(loss.detach())
-            correct.append(is_label(logits.argmax(dim=-1), labels).sum())
+        parts = micro_batches(batch, self.model, self.config, self.rank_slice)
+        losses, correct = zip(*(self._backward(part, leaf) for part in parts), strict=True)
         if text.requires_grad:
             text.backward(leaf.grad)
         mean_loss, top1 = self._reduce(batch, torch.stack(losses), torch.stack(correct))
@@ -175,6 +181,35 @@ class Trainer:
             "learning_rate": learning_rate,
             "train/gradient_norm": length,
         }
+
+    def choose_micro_batch(self, batch: TrainBatch) -> None:
+        """Choose and set how many clips of a step like this one go through the model at a time, by trying; nothing
+        that training changes is changed. The choice is in the run's config, so that a run that goes on sums its
+        gradients in the same order. Of several processes all take the least that one of them found."""
+        self.model.train()
+        device, trained = self.model.device, self.model.trainable_parameters().values()
+        text = self._text_features()  # what is kept of them for the way back takes memory too
+        leaf = text.detach().requires_grad_(text.requires_grad)
+        on_one_memory = int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if device.type == "cpu" else 1
+        free = free_bytes(device) // on_one_memory - 2 * sum(p.nbytes for p in trained)  # AdamW's moments are to come
+
+        def attempt(clips: int, recompute: bool) -> MicroBatch | None:
+            self._set_micro_batch(clips, recompute)
+            part = next(micro_batches(batch, self.model, self.config, self.rank_slice))
+            found = measure(device, free, clips, recompute, lambda: self._backward(part, leaf))
+            self.optimizer.zero_grad(set_to_none=True)
+            return found
+
+        found, why = fit(attempt, len(batch.labels), self.config.runtime.checkpoint_activations)
+        of_ranks = self.dist.gather(found)
+        self._set_micro_batch(min(each.clips for each in of_ranks), any(each.recompute for each in of_ranks))
+        self._is_measured = True
+        reset_peak(device)
+        if self.dist.is_rank0:
+            self.run_dir.write_config(self.config)
+        again = ", whose activations are computed again on the way back" * found.recompute
+        gib = f"{found.peak / 2**30:.1f} of {free / 2**30:.1f} GiB"
+        self.on_auto_batch(f"clips at a time: {found.clips}{again}, in {gib} that are free; {why}")
 
     def batches(self, first_step: int, last_step: int) -> Iterator[TrainBatch]:
         """This rank's part of the batches of steps `first_step .. last_step - 1`: clips, or cached features."""
@@ -246,6 +281,23 @@ class Trainer:
         return progress
 
     # -------------------------------------------------------------------------------------------- the parts of a step
+
+    def _set_micro_batch(self, clips: int, recompute: bool) -> None:
+        """Have so many clips go through the model at a time, and their activations computed again or not."""
+        optim = replace(self.config.optim, micro_batch_size=clips)
+        runtime = replace(self.config.runtime, checkpoint_activations=recompute)
+        self.config = replace(self.config, optim=optim, runtime=runtime)
+        self.model.prepare(runtime)
+        self.fingerprint["config"] = to_dict(self.config)
+
+    def _backward(self, part: tuple[Tensor, Tensor, Tensor, StepMasks], text: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the gradients of a micro-batch; return the sum of its losses and the number of its correct clips."""
+        video, labels, targets, masks = part
+        with autocast(self.config.runtime, self.model.device):
+            logits = self.model.logits(self._video_features(video, masks), text)
+        loss = self.loss.sum_losses(logits, targets, self.config.optim)
+        loss.backward()
+        return loss.detach(), is_label(logits.argmax(dim=-1), labels).sum()
 
     def _text_features(self) -> Tensor:
         """Text features (K, D) of the classes, of unit length."""
