@@ -24,8 +24,8 @@ def test_rows_and_answers_are_those_of_the_other_store(
     stores = [Archive.open(tmp_path / name).store for name in ("parts", "archive.lance")]
     assert stores[0].videos("model") == stores[1].videos("model")
     videos = {"video1", "video4", "video'x"}
-    found = [store.search("model", rows_of(9).vectors, 3, videos) for store in stores]
-    for (scores, rows), (other_scores, other) in zip(*found, strict=True):
+    for query in rows_of(9).vectors:
+        (scores, rows), (other_scores, other) = [store.search("model", query, 3, videos) for store in stores]
         assert other_scores.tolist() == pytest.approx(scores.tolist(), abs=1e-6)
         assert [other.ids[n] for n in other.videos] == [rows.ids[n] for n in rows.videos]
         assert (other.looks == rows.looks).all()
@@ -57,6 +57,11 @@ def test_archive_is_kept_up_to_date(predictor: Predictor, films: Path, tmp_path:
         changes = archive.add(predictor, [films], WINDOWS)
         assert (changes.embedded, changes.known, changes.removed) == (0, 1, 2)
     assert content(archives[0]) == content(archives[1])
+    (films / "moved.mp4").unlink()
+    (films / "clip2.mp4").unlink()
+    archives[1].add(predictor, [films], WINDOWS)
+    (model,) = archives[1].store.models
+    assert len(archives[1].store.videos(model)) == 1
 
 
 def test_second_writers_and_other_versions_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,3 +74,19 @@ def test_second_writers_and_other_versions_are_refused(tmp_path: Path, monkeypat
     monkeypatch.setattr(lance, "FORMAT", 2)
     with pytest.raises(ValueError, match="an archive of format 1, this version reads 2"):
         LanceStore(path)
+
+
+def test_first_of_two_writers_at_an_address_is_told(tmp_path: Path) -> None:
+    address = f"file://{tmp_path}/archive"
+    first, second = LanceStore(address), LanceStore(address)
+
+    def write() -> None:
+        with first.writing():
+            commit(first, 0)
+            with second.writing():
+                commit(second, 1)
+            commit(first, 2)
+
+    with pytest.raises(ValueError, match="another process has begun to write there"):
+        write()
+    assert sorted(LanceStore(address).videos("model")) == ["video0", "video1"]

@@ -104,13 +104,13 @@ def test_other_folders_and_versions_are_refused(tmp_path: Path) -> None:
 def test_search_is_exact_whatever_the_parts(tmp_path: Path) -> None:
     finish(tmp_path)
     store = PartStore(tmp_path)
-    rows, query = Rows.join(store.rows("model")), rows_of(9).vectors[:1]
+    rows, query = Rows.join(store.rows("model")), rows_of(9).vectors[0]
     allowed = {"video1", "video4"}
-    ((scores, found),) = store.search("model", query, 3, allowed)
-    expected = rows.vectors[rows.of(allowed)] @ query[0]
+    scores, found = store.search("model", query, 3, allowed)
+    expected = rows.vectors[rows.of(allowed)] @ query
     assert scores.tolist() == pytest.approx(sorted(expected.tolist(), reverse=True)[:3])
     assert {found.ids[n] for n in found.videos} <= allowed
-    assert (found.vectors @ query[0]).tolist() == pytest.approx(scores.tolist())
+    assert (found.vectors @ query).tolist() == pytest.approx(scores.tolist())
 
 
 def test_equal_scores_keep_the_order_of_rows() -> None:

@@ -135,8 +135,10 @@ class Archive:
                 for model, about in other.store.models.items():
                     self._check(model, about)
                     new = alive - self.store.videos(model).keys()
-                    rows = [piece.take(piece.of(new).nonzero()[0]) for piece in other.store.rows(model)]
-                    self.store.commit(model, about, [each for each in rows if len(each)], other.store.files)
+                    for piece in other.store.rows(model):
+                        if len(numbers := piece.of(new).nonzero()[0]):
+                            self.store.commit(model, about, [piece.take(numbers)], {})
+                    self.store.commit(model, about, [], other.store.files)
 
     def search(
         self,
@@ -178,12 +180,14 @@ class Archive:
             else text_vector(predictor, query, templates)
             for query in queries
         ]
-        places = self._places(model, only or SearchFilter())
+        everything = only is None or only == SearchFilter()
+        places = self.store.places if everything else self._places(model, only)
         found, count = list[Hits](), _CANDIDATES * top_k
         for query, vector in zip(queries, vectors, strict=True):
             while True:
-                ((scores, rows),) = self.store.search(model, vector[None], count, places)
-                hits = fold(scores, rows, places, top_k)
+                scores, rows = self.store.search(model, vector, count, None if everything else places)
+                there = rows.of(places).nonzero()[0]
+                hits = fold(scores[there], rows.take(there), places, top_k)
                 if len(hits) == top_k or len(rows) < count:
                     break
                 count *= 4
@@ -191,12 +195,11 @@ class Archive:
         return found
 
     def _places(self, model: str, only: SearchFilter) -> dict[str, list[tuple[str, FileEntry]]]:
-        """The files of each video that is searched."""
-        lengths = self.store.videos(model)
-        places = dict[str, list[tuple[str, FileEntry]]]()
-        for name, entry in self.store.files.items():
-            if entry.video in lengths and only.takes(name, entry, lengths[entry.video]):
-                places.setdefault(entry.video, []).append((name, entry))
+        """The files of each video that fits."""
+        lengths, places = self.store.videos(model), dict[str, list[tuple[str, FileEntry]]]()
+        for video in lengths.keys() & self.store.places:
+            if fitting := [each for each in self.store.places[video] if only.takes(*each, lengths[video])]:
+                places[video] = fitting
         return places
 
     def _check(self, model: str, about: Mapping[str, Any]) -> None:

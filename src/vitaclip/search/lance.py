@@ -1,12 +1,15 @@
 """The store in LanceDB: a folder or an object store's address, for archives that exact search is too slow for.
 
 Tables: `models`, `files`, and `rows_FINGERPRINT` for each model. A commit adds rows before the files that name them, so
-that a killed process leaves rows which the next one finds known, and no file without its rows.
+that a killed process leaves rows which the next one finds known, and no file without its rows. At an address, `writer`
+names the process that began to write last.
 """
 
 import json
+import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +21,12 @@ from vitaclip.strings import one_line
 
 INDEX_ROWS = 200_000
 """Rows from which on a vector index is made: without one a query of 100,000 took 0.2 s."""
+_PROBES = 20
+"""Parts of the index that are searched, of some 4,000 rows each."""
 _REFINE = 5
 """Candidates of the index whose exact distance is computed, as a multiple of those wanted."""
+_TIDY_COMMITS, _KEPT = 50, timedelta(hours=1)
+"""Commits after which their fragments are joined; how long a version stays, since a search may be reading it."""
 
 
 class LanceStore(Store):
@@ -36,7 +43,7 @@ class LanceStore(Store):
             import pyarrow
         except ImportError as error:
             raise ValueError(f"{address}: needs the package lancedb; pip install 'vitaclip[archive]'") from error
-        self._arrow, self._address = pyarrow, address
+        self._arrow, self._address, self._token, self._commits = pyarrow, address, "", 0
         try:
             self._db = lancedb.connect(address)
             self._load()
@@ -49,23 +56,30 @@ class LanceStore(Store):
         if wrong := [each["format"] for each in models if each["format"] != FORMAT]:
             raise ValueError(f"{self._address}: an archive of format {wrong[0]}, this version reads {FORMAT}")
         self.models = {each["model"]: json.loads(each["about"]) for each in models}
-        self.files = {each["path"]: FileEntry.of(*json.loads(each["entry"])) for each in self._read("files")}
+        self.files = {}
+        self.apply({each["path"]: FileEntry.of(*json.loads(each["entry"])) for each in self._read("files")})
 
     def _read(self, table: str) -> list[dict[str, Any]]:
         return self._db.open_table(table).to_arrow().to_pylist() if table in self._tables else []
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        with nullcontext() if "://" in self._address else folder_lock(Path(self._address)):
+        shared = "://" in self._address
+        with nullcontext() if shared else folder_lock(Path(self._address)):
             self._load()
+            if shared:
+                self._token = secrets.token_hex(8)
+                self._put("writer", "row", [{"row": 0, "token": self._token}])
+                self._load()
             yield
-            for model in self.models:
-                self._index(model)
+            self._tidy()
 
     def commit(
         self, model: str, about: Mapping[str, Any], rows: Sequence[Rows], files: Mapping[str, FileEntry | None]
     ) -> None:
-        self._put("models", "model", [{"model": model, "format": FORMAT, "about": json.dumps(about)}])
+        self._check_writer()
+        if self.models.get(model) != about:
+            self._put("models", "model", [{"model": model, "format": FORMAT, "about": json.dumps(about)}])
         if rows:
             table = self._to_arrow(Rows.join(rows))
             if (name := f"rows_{model}") in self._tables:
@@ -79,6 +93,19 @@ class LanceStore(Store):
             self._db.open_table("files").delete(f"path IN ({_quoted(gone)})")
         self.models = {**self.models, model: dict(about)}
         self.apply(files)
+        self._commits += 1
+        if self._commits % _TIDY_COMMITS == 0:
+            self._optimize()
+
+    def _check_writer(self) -> None:
+        """Raise ValueError if another process has begun to write at the address since; its update would conflict."""
+        if self._token:
+            mine = self._db.open_table("writer").update(f"token = '{self._token}'", {"token": self._token})
+            if not mine.rows_updated:
+                raise ValueError(
+                    f"{self._address}: another process has begun to write there, this one has ended; what it committed"
+                    " stays. Start one at a time, or give each its --shard and archive"
+                )
 
     def _put(self, name: str, key: str, rows: list[dict[str, Any]]) -> None:
         if name in self._tables:
@@ -91,13 +118,26 @@ class LanceStore(Store):
         self._db.create_table(name, rows)
         self._tables.add(name)
 
-    def _index(self, model: str) -> None:
-        """Make or update the vector index of a table that is large enough for one."""
-        table = self._db.open_table(f"rows_{model}")
-        if table.list_indices():
-            table.optimize()
-        elif table.count_rows() >= INDEX_ROWS:
-            table.create_index(metric="cosine", vector_column_name="vector", index_type="IVF_HNSW_SQ")
+    def _tidy(self) -> None:
+        """Remove rows if most are of videos that no file has any more; index tables that are large enough for it."""
+        from lancedb.index import BTree, IvfSq
+
+        self._check_writer()
+        for model in self.models:
+            if (name := f"rows_{model}") not in self._tables:
+                continue
+            table, videos = self._db.open_table(name), self.videos(model)
+            if 2 * len(dead := videos.keys() - self.places) > len(videos):
+                table.delete(f"video IN ({_quoted(dead)})")
+            if not table.list_indices() and table.count_rows() >= INDEX_ROWS:
+                table.create_index("vector", config=IvfSq(distance_type="cosine"))
+                table.create_index("video", config=BTree())
+        self._optimize()
+
+    def _optimize(self) -> None:
+        """Join small fragments, take new rows into the indices, and forget versions that no search reads any more."""
+        for name in self._tables:
+            self._db.open_table(name).optimize(cleanup_older_than=_KEPT)
 
     def rows(self, model: str) -> Sequence[Rows]:
         return (
@@ -112,17 +152,15 @@ class LanceStore(Store):
         return dict(zip(longest["video"].to_pylist(), longest["end_s_max"].to_pylist(), strict=True))
 
     def search(
-        self, model: str, queries: np.ndarray, count: int, videos: Collection[str]
-    ) -> list[tuple[np.ndarray, Rows]]:
-        table: Any = self._db.open_table(f"rows_{model}")
-        answers = []
-        for query in queries:
-            search: Any = table.search(query)  # typed as what has no distance
-            search = search.distance_type("cosine").limit(count).refine_factor(_REFINE)
-            rows = self._to_rows(search.where(f"video IN ({_quoted(videos)})", prefilter=True).to_arrow())
-            scores = rows.vectors @ query
-            answers.append((scores[(top := top_numbers(scores, count))], rows.take(top)))
-        return answers
+        self, model: str, query: np.ndarray, count: int, videos: Collection[str] | None = None
+    ) -> tuple[np.ndarray, Rows]:
+        search: Any = self._db.open_table(f"rows_{model}").search(query)  # typed as what has no distance
+        search = search.distance_type("cosine").limit(count).nprobes(_PROBES).refine_factor(_REFINE)
+        if videos is not None:
+            search = search.where(f"video IN ({_quoted(videos)})", prefilter=True)
+        rows = self._to_rows(search.to_arrow())
+        scores = rows.vectors @ query
+        return scores[(top := top_numbers(scores, count))], rows.take(top)
 
     def _to_arrow(self, rows: Rows) -> Any:
         vectors = self._arrow.FixedSizeListArray.from_arrays(rows.vectors.ravel(), rows.vectors.shape[1])

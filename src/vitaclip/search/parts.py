@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from filelock import FileLock, Timeout
 from safetensors import safe_open
@@ -23,6 +24,8 @@ ResultT = TypeVar("ResultT")
 MANIFEST = "archive.json"
 _REMEDY = "index anew into another folder"
 _COLUMNS = ("videos", "times", "looks", "vectors")
+_PART_ROWS = 200_000
+"""A part of so many rows is not written anew: 0.4 GB, which a commit would have in memory twice."""
 
 
 class PartStore(Store):
@@ -95,7 +98,7 @@ class PartStore(Store):
         of_model, of_files = manifest["rows"].setdefault(model, []), manifest["files"]
         if rows:
             pieces, count = list(rows), sum(map(len, rows))
-            while of_model and of_model[-1][1] < 2 * count:
+            while of_model and of_model[-1][1] < min(2 * count, _PART_ROWS):
                 name, more = of_model.pop()
                 pieces, count = [self._piece(name), *pieces], count + more
             of_model.append([self._write_rows(manifest, Rows.join(pieces)), count])
@@ -137,15 +140,15 @@ class PartStore(Store):
                 self._pieces.pop(file.name, None)
 
     def _drop_dead(self) -> None:
-        """Write the rows of a model anew if most of them are of videos that no file has any more."""
-        alive = {entry.video for entry in self.files.values()}
+        """Write the rows of a model anew, part by part, if most are of videos that no file has any more."""
         for model in self.models:
-            pieces = [(piece, piece.of(alive)) for piece in self.rows(model)]
-            total, living = sum(len(piece) for piece, _ in pieces), sum(of.sum() for _, of in pieces)
-            if 2 * living < total:
-                manifest = json.loads(json.dumps(self._manifest))
-                kept = Rows.join([piece.take(of.nonzero()[0]) for piece, of in pieces])
-                manifest["rows"][model] = [[self._write_rows(manifest, kept), len(kept)]] if living else []
+            living = [np.flatnonzero(piece.of(self.places)) for piece in self.rows(model)]
+            manifest = json.loads(json.dumps(self._manifest))
+            parts = manifest["rows"].get(model, ())
+            if 2 * sum(map(len, living)) < sum(count for _, count in parts):
+                kept = [(self._piece(name), own) for (name, _), own in zip(parts, living, strict=True) if len(own)]
+                written = ((self._write_rows(manifest, Rows.join([piece.take(own)])), len(own)) for piece, own in kept)
+                manifest["rows"][model] = [*map(list, written)]
                 self._replace(manifest)
 
 

@@ -1,15 +1,17 @@
 """What an archive holds: files, and rows, one for each window of a video; the contract of what stores them.
 
-Axes: n rows, Q queries, D numbers of a vector.
+Axes: n rows, D numbers of a vector.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 
 FORMAT = 1
 """Version of what stores write. Another one is refused."""
@@ -76,7 +78,7 @@ class Store(ABC):
 
     models: Mapping[str, Mapping[str, Any]]
     """What is known of each model, by its fingerprint."""
-    files: Mapping[str, FileEntry]
+    files: dict[str, FileEntry]
     """By absolute path, or address."""
 
     @abstractmethod
@@ -99,7 +101,20 @@ class Store(ABC):
 
     def apply(self, files: Mapping[str, FileEntry | None]) -> None:
         """Take note of files in memory; None forgets one."""
-        self.files = {name: entry for name, entry in {**self.files, **files}.items() if entry}
+        for name, entry in files.items():
+            if entry:
+                self.files[name] = entry
+            else:
+                self.files.pop(name, None)
+        self.__dict__.pop("places", None)
+
+    @cached_property
+    def places(self) -> dict[str, list[tuple[str, FileEntry]]]:
+        """The files of each video."""
+        found = dict[str, list[tuple[str, FileEntry]]]()
+        for name, entry in self.files.items():
+            found.setdefault(entry.video, []).append((name, entry))
+        return found
 
     @abstractmethod
     def rows(self, model: str) -> Sequence[Rows]:
@@ -115,21 +130,25 @@ class Store(ABC):
         return found
 
     def search(
-        self, model: str, queries: np.ndarray, count: int, videos: Collection[str]
-    ) -> list[tuple[np.ndarray, Rows]]:
-        """For each of the queries (Q, D), at most `count` scores, best first, and the rows of these videos that have
-        them; of equal scores that of the earlier row is first."""
-        found: list[list[tuple[np.ndarray, Rows]]] = [[] for _ in queries]
+        self, model: str, query: np.ndarray, count: int, videos: Collection[str] | None = None
+    ) -> tuple[np.ndarray, Rows]:
+        """At most `count` scores with a query (D,), best first, and the rows that have them; of equal scores that of
+        the earlier row is first.
+
+        Args:
+            model: whose rows.
+            query: of unit length.
+            count: how many.
+            videos: those whose rows count. None: all, also those that no file has any more.
+        """
+        best = list[tuple[np.ndarray, Rows]]()
         for piece in self.rows(model):
-            scores = piece.vectors @ queries.T
-            scores[~piece.of(videos)] = -np.inf
-            for best, column in zip(found, scores.T, strict=True):
-                best.append((column[(top := top_numbers(column, count))], piece.take(top)))
-        answers = []
-        for best in found:
-            scores, rows = np.concatenate([each for each, _ in best]), Rows.join([rows for _, rows in best])
-            answers.append((scores[(top := top_numbers(scores, count))], rows.take(top)))
-        return answers
+            scores = (torch.from_numpy(piece.vectors) @ torch.from_numpy(query)).numpy()
+            if videos is not None:
+                scores[~piece.of(videos)] = -np.inf
+            best.append((scores[(top := top_numbers(scores, count))], piece.take(top)))
+        scores, rows = np.concatenate([each for each, _ in best]), Rows.join([rows for _, rows in best])
+        return scores[(top := top_numbers(scores, count))], rows.take(top)
 
 
 def top_numbers(scores: np.ndarray, count: int) -> np.ndarray:
