@@ -51,6 +51,12 @@ def test_parts_are_few_and_hold_all(tmp_path: Path) -> None:
     assert sorted(store.files) == ["/3.mp4", "/4.mp4", "/5.mp4"]
 
 
+def test_large_parts_are_not_written_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitaclip.search.parts._PART_ROWS", 4)
+    finish(tmp_path)
+    assert [len(piece) for piece in PartStore(tmp_path).rows("model")] == [4, 4, 4]
+
+
 def test_a_second_writer_is_told(tmp_path: Path) -> None:
     first, second = PartStore(tmp_path), PartStore(tmp_path)
     with first.writing(), pytest.raises(ValueError, match="another process is writing there"), second.writing():

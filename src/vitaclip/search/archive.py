@@ -165,14 +165,8 @@ class Archive:
         model = predictor.provenance()["fingerprint"]
         if model not in self.store.models:
             known = "; ".join(f"{about['model']} ({name})" for name, about in self.store.models.items())
-            raise ValueError(
-                f"no rows of {predictor.name} ({model}); "
-                + (
-                    f"there are rows of {known}: name that model, or index with this one"
-                    if known
-                    else "index videos first"
-                )
-            )
+            remedy = f"there are rows of {known}: name that model, or index with this one" if known else "index first"
+            raise ValueError(f"no rows of {predictor.name} ({model}); {remedy}")
         windows = from_dict(WindowsConfig, self.store.models[model]["windows"])
         vectors = [
             file_vector(predictor, query, windows)
@@ -180,12 +174,12 @@ class Archive:
             else text_vector(predictor, query, templates)
             for query in queries
         ]
-        everything = only is None or only == SearchFilter()
-        places = self.store.places if everything else self._places(model, only)
+        wanted = self._places(model, only) if only and only != SearchFilter() else None
+        places = self.store.places if wanted is None else wanted
         found, count = list[Hits](), _CANDIDATES * top_k
         for query, vector in zip(queries, vectors, strict=True):
             while True:
-                scores, rows = self.store.search(model, vector, count, None if everything else places)
+                scores, rows = self.store.search(model, vector, count, wanted)
                 there = rows.of(places).nonzero()[0]
                 hits = fold(scores[there], rows.take(there), places, top_k)
                 if len(hits) == top_k or len(rows) < count:

@@ -20,13 +20,13 @@ from vitaclip.search.rows import FORMAT, FileEntry, Rows, Store, top_numbers
 from vitaclip.strings import one_line
 
 INDEX_ROWS = 200_000
-"""Rows from which on a vector index is made: without one a query of 100,000 took 0.2 s."""
-_PROBES = 20
-"""Parts of the index that are searched, of some 4,000 rows each."""
-_REFINE = 5
+"""Rows from which on a vector index is made: below, all rows in memory (0.4 GB) take no longer than it."""
+_PROBES = 64
+"""Parts of the index that are searched, of some 4,000 rows each: half as many miss some of the best of a million."""
+_REFINE = 2
 """Candidates of the index whose exact distance is computed, as a multiple of those wanted."""
-_TIDY_COMMITS, _KEPT = 50, timedelta(hours=1)
-"""Commits after which their fragments are joined; how long a version stays, since a search may be reading it."""
+_TIDY_COMMITS, _KEPT = 50, timedelta(minutes=10)
+"""Commits after which their fragments are joined at the earliest; how long a search may read an older version."""
 
 
 class LanceStore(Store):
@@ -43,7 +43,10 @@ class LanceStore(Store):
             import pyarrow
         except ImportError as error:
             raise ValueError(f"{address}: needs the package lancedb; pip install 'vitaclip[archive]'") from error
-        self._arrow, self._address, self._token, self._commits = pyarrow, address, "", 0
+        self._arrow, self._address, self._token = pyarrow, address, ""
+        self._commits, self._tidy_at = 0, _TIDY_COMMITS
+        self._read_rows = dict[tuple[str, int], Sequence[Rows]]()
+        """Of one model, as of a version of its table: those that are searched exactly."""
         try:
             self._db = lancedb.connect(address)
             self._load()
@@ -52,15 +55,15 @@ class LanceStore(Store):
 
     def _load(self) -> None:
         self._tables = set(self._db.list_tables().tables)
-        models = self._read("models")
+        models, files = (
+            self._db.open_table(name).to_arrow().to_pylist() if name in self._tables else []
+            for name in ("models", "files")
+        )
         if wrong := [each["format"] for each in models if each["format"] != FORMAT]:
             raise ValueError(f"{self._address}: an archive of format {wrong[0]}, this version reads {FORMAT}")
         self.models = {each["model"]: json.loads(each["about"]) for each in models}
-        self.files = {}
-        self.apply({each["path"]: FileEntry.of(*json.loads(each["entry"])) for each in self._read("files")})
-
-    def _read(self, table: str) -> list[dict[str, Any]]:
-        return self._db.open_table(table).to_arrow().to_pylist() if table in self._tables else []
+        self.files = {each["path"]: FileEntry.of(*json.loads(each["entry"])) for each in files}
+        self.apply({})
 
     @contextmanager
     def writing(self) -> Iterator[None]:
@@ -72,7 +75,8 @@ class LanceStore(Store):
                 self._put("writer", "row", [{"row": 0, "token": self._token}])
                 self._load()
             yield
-            self._tidy()
+            if self._commits:
+                self._tidy()
 
     def commit(
         self, model: str, about: Mapping[str, Any], rows: Sequence[Rows], files: Mapping[str, FileEntry | None]
@@ -81,42 +85,34 @@ class LanceStore(Store):
         if self.models.get(model) != about:
             self._put("models", "model", [{"model": model, "format": FORMAT, "about": json.dumps(about)}])
         if rows:
-            table = self._to_arrow(Rows.join(rows))
-            if (name := f"rows_{model}") in self._tables:
-                self._db.open_table(name).add(table)
-            else:
-                self._create(name, table)
-        known = [{"path": path, "entry": json.dumps(entry)} for path, entry in files.items() if entry]
-        if known:
+            self._put(f"rows_{model}", "", self._to_arrow(Rows.join(rows)))
+        if known := [{"path": path, "entry": json.dumps(entry)} for path, entry in files.items() if entry]:
             self._put("files", "path", known)
         if gone := [path for path, entry in files.items() if not entry]:
             self._db.open_table("files").delete(f"path IN ({_quoted(gone)})")
-        self.models = {**self.models, model: dict(about)}
+        self.models, self._commits = {**self.models, model: dict(about)}, self._commits + 1
         self.apply(files)
-        self._commits += 1
-        if self._commits % _TIDY_COMMITS == 0:
+        if self._commits >= self._tidy_at:
             self._optimize()
+            self._tidy_at = self._commits + max(_TIDY_COMMITS, self._commits // 4)
 
     def _check_writer(self) -> None:
         """Raise ValueError if another process has begun to write at the address since; its update would conflict."""
         if self._token:
             mine = self._db.open_table("writer").update(f"token = '{self._token}'", {"token": self._token})
             if not mine.rows_updated:
-                raise ValueError(
-                    f"{self._address}: another process has begun to write there, this one has ended; what it committed"
-                    " stays. Start one at a time, or give each its --shard and archive"
-                )
+                raise ValueError(f"{self._address}: another process has begun to write there; start one at a time")
 
-    def _put(self, name: str, key: str, rows: list[dict[str, Any]]) -> None:
-        if name in self._tables:
-            table = self._db.open_table(name)
-            table.merge_insert(key).when_matched_update_all().when_not_matched_insert_all().execute(rows)
+    def _put(self, name: str, key: str, rows: Any) -> None:
+        """Add rows to a table, in place of those that have the same key, if there is one."""
+        if name not in self._tables:
+            self._db.create_table(name, rows)
+            self._tables.add(name)
+        elif key:
+            merge = self._db.open_table(name).merge_insert(key)
+            merge.when_matched_update_all().when_not_matched_insert_all().execute(rows)
         else:
-            self._create(name, rows)
-
-    def _create(self, name: str, rows: Any) -> None:
-        self._db.create_table(name, rows)
-        self._tables.add(name)
+            self._db.open_table(name).add(rows)
 
     def _tidy(self) -> None:
         """Remove rows if most are of videos that no file has any more; index tables that are large enough for it."""
@@ -140,9 +136,12 @@ class LanceStore(Store):
             self._db.open_table(name).optimize(cleanup_older_than=_KEPT)
 
     def rows(self, model: str) -> Sequence[Rows]:
-        return (
-            [self._to_rows(self._db.open_table(f"rows_{model}").to_arrow())] if f"rows_{model}" in self._tables else []
-        )
+        if (name := f"rows_{model}") not in self._tables:
+            return []
+        table = self._db.open_table(name)
+        if (state := (model, table.version)) not in self._read_rows:
+            self._read_rows = {state: [self._to_rows(table.to_arrow())]}
+        return self._read_rows[state]
 
     def videos(self, model: str) -> dict[str, float]:
         if (name := f"rows_{model}") not in self._tables:
@@ -154,7 +153,10 @@ class LanceStore(Store):
     def search(
         self, model: str, query: np.ndarray, count: int, videos: Collection[str] | None = None
     ) -> tuple[np.ndarray, Rows]:
-        search: Any = self._db.open_table(f"rows_{model}").search(query)  # typed as what has no distance
+        table = self._db.open_table(f"rows_{model}")
+        if not table.list_indices():
+            return super().search(model, query, count, videos)
+        search: Any = table.search(query)  # typed as what has no distance
         search = search.distance_type("cosine").limit(count).nprobes(_PROBES).refine_factor(_REFINE)
         if videos is not None:
             search = search.where(f"video IN ({_quoted(videos)})", prefilter=True)
@@ -171,12 +173,12 @@ class LanceStore(Store):
 
     def _to_rows(self, table: Any) -> Rows:
         """The rows of a table; those of a video may lie apart."""
-        ids, videos = np.unique(np.array(table["video"].to_pylist(), str), return_inverse=True)
+        videos = table["video"].combine_chunks().dictionary_encode()
         times = np.stack([table["start_s"].to_numpy(), table["end_s"].to_numpy()], axis=1)
         looks, vectors = (
-            table[name].combine_chunks().flatten().to_numpy().reshape(len(table), -1) for name in ("looks", "vector")
+            np.array(table[name].combine_chunks().flatten()).reshape(len(table), -1) for name in ("looks", "vector")
         )
-        return Rows(tuple(ids.tolist()), videos.astype(np.int32), times, looks, vectors)
+        return Rows(tuple(videos.dictionary.to_pylist()), videos.indices.to_numpy(), times, looks, vectors)
 
 
 def _quoted(texts: Collection[str]) -> str:

@@ -101,11 +101,9 @@ class Store(ABC):
 
     def apply(self, files: Mapping[str, FileEntry | None]) -> None:
         """Take note of files in memory; None forgets one."""
-        for name, entry in files.items():
-            if entry:
-                self.files[name] = entry
-            else:
-                self.files.pop(name, None)
+        self.files.update({name: entry for name, entry in files.items() if entry})
+        for name in [name for name, entry in files.items() if not entry]:
+            self.files.pop(name, None)
         self.__dict__.pop("places", None)
 
     @cached_property
@@ -132,15 +130,8 @@ class Store(ABC):
     def search(
         self, model: str, query: np.ndarray, count: int, videos: Collection[str] | None = None
     ) -> tuple[np.ndarray, Rows]:
-        """At most `count` scores with a query (D,), best first, and the rows that have them; of equal scores that of
-        the earlier row is first.
-
-        Args:
-            model: whose rows.
-            query: of unit length.
-            count: how many.
-            videos: those whose rows count. None: all, also those that no file has any more.
-        """
+        """At most `count` scores with a query (D,), best first, and the rows of these videos that have them; of equal
+        scores that of the earlier row is first. None: of all videos, also of those that no file has any more."""
         best = list[tuple[np.ndarray, Rows]]()
         for piece in self.rows(model):
             scores = (torch.from_numpy(piece.vectors) @ torch.from_numpy(query)).numpy()
