@@ -6,7 +6,6 @@ Axes: B videos, T frames, H x W pixels, K classes.
 import sys
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import distribution
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -60,8 +59,7 @@ def build_model(
     text_depth = 2 if small else 12
     text = TextConfig(vocab_size=49408, context_length=77, width=text_width, depth=text_depth, heads=text_width // 64)
     clip = CLIP(CLIPConfig(vision=vision, text=text, embed_dim=text_width)).eval()
-    vocabulary = Path(str(distribution("openai-clip").locate_file("clip"))) / "bpe_simple_vocab_16e6.txt.gz"
-    backbone = Backbone(clip, Tokenizer(read_vocabulary(vocabulary)), "random", "random")
+    backbone = Backbone(clip, Tokenizer(read_vocabulary()), "random", "random")
     config = ModelConfig(backbone="random", num_frames=frames, context={}, head="templates")
     if prompts:
         kinds = {"global": {"count": num_global}, "local": {}, "summary": {}, "time": {}}

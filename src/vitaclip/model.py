@@ -165,16 +165,20 @@ class VideoModel(Pretrained):
         """What those of the image tower's blocks did that the pool reads, with videos as `encode_video` takes them."""
         if video.dim() != 5:
             raise ValueError(f"video of shape {tuple(video.shape)}: give (B, T, 3, H, W), for one video video[None]")
-        if not video.is_floating_point():
-            video = self.backbone.normalize_pixels(video)
         tower, reads = self.backbone.vision, self.pool.reads
 
         def before(block: int, tokens: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             tokens = self.context[block].change_tokens(tokens)
             return tokens, self.context[block].groups(tower.frame_token(tokens))
 
-        tokens = self.context.input.change_tokens(tower.embed(video))
-        return deque(tower.run_blocks(tokens, before, all_tokens=reads.all_tokens), maxlen=reads.blocks)
+        return deque(
+            tower.run_blocks(self._first_tokens(video), before, all_tokens=reads.all_tokens), maxlen=reads.blocks
+        )
+
+    def _first_tokens(self, video: Tensor) -> Tensor:
+        """What goes into the first block."""
+        images = video if video.is_floating_point() else self.backbone.normalize_pixels(video)
+        return self.context.input.change_tokens(self.backbone.vision.embed(images))
 
     @grad_in_training
     def encode_text(
@@ -283,7 +287,9 @@ class VideoModel(Pretrained):
         return self.config.train == "none" and not self.adapter_state().keys() - {TEMPERATURE}
 
     def prepare(self, runtime: RuntimeConfig) -> "VideoModel":
-        """Have the image tower's blocks compiled, or computed twice in training, as the config says; returns itself."""
+        """Compile the image tower, and compute its blocks twice in training, if the config says so; returns self."""
+        if runtime.compile and "_first_tokens" not in vars(self):
+            self._first_tokens = torch.compile(self._first_tokens)  # type: ignore[method-assign]
         for block in self.backbone.vision.blocks:
             assert isinstance(block, Block)
             block.recompute = runtime.checkpoint_activations

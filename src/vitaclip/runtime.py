@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from vitaclip.settings import Config
 
@@ -20,8 +21,8 @@ class RuntimeConfig(Config):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """bfloat16 runs the towers under autocast. `auto` takes it where the hardware is fast at it."""
     compile: bool = False
-    """Compile the image tower's blocks with torch.compile: code is made at the first step, and at the first of each new
-    shape, which are slow. Results differ by rounding. Needs a C++ compiler on a CPU."""
+    """Compile the image tower with torch.compile: code is made at the first step, and at the first of each new shape,
+    which are slow. Results differ by rounding. Needs a C++ compiler on a CPU."""
     checkpoint_activations: bool = False
     """Training keeps only what goes into each block of the image tower and computes the rest again on the way back:
     the same numbers in a fraction of the memory, for up to half as much time again."""
@@ -80,6 +81,18 @@ def keep_freed_memory() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, -1)
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. What goes to a GPU is laid in page-locked memory first, whose copy is three times as
+    fast and does not wait for what the GPU computes.
+
+    >>> send(torch.ones(2), torch.device("cpu"))
+    tensor([1., 1.])
+    """
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 @dataclass(frozen=True)

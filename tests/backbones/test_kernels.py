@@ -1,5 +1,6 @@
 """Linear layers and attention by several torch operations: equal numbers by each, and the fast one where it is fast."""
 
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -7,8 +8,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vitaclip.backbones import kernels
+from tiny import all_kinds, learned_text, tiny_backbone
+from vitaclip.backbones import kernels, transformer
 from vitaclip.backbones.transformer import Attention
+from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
 
 
 def random(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -129,3 +133,52 @@ def test_attention_takes_the_fast_way(
     query, key = random(1, 1, 4, 8, dtype=dtype), random(1, 1, keys, 8, dtype=dtype)
     kernels.scaled_dot_product_attention(query.requires_grad_(training), [key], [key], causal=False)
     assert {name: wrapped.called for name, wrapped in ways.items()} == {name: name == way for name in ways}
+
+
+TOWERS: dict[str, dict[str, Any]] = {
+    "class token, a rest of pixels": {"image_size": 18},
+    "rotated": {"rope": "pe", "depth": 3},
+    "gated, norms inside": {"gated": True, "inner_norm": True, "activation": "silu"},
+    "attention pool": {"class_token": False, "norm_pre": False, "pool": "attention", "activation": "gelu_tanh"},
+}
+
+
+def features_and_gradients(vision: dict[str, Any]) -> list[Tensor]:
+    """Logits of two clips in float64, and the gradients of all that trains."""
+    config = ModelConfig(backbone="tiny", num_frames=3, context=all_kinds(2), head=learned_text(2), train="both")
+    model = VideoModel(tiny_backbone(**vision), config, ("jump", "run up")).double()
+    side = model.image_size
+    video = torch.randint(256, (2, 3, 3, side, side), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    logits = model(video, model.encode_text(model.class_names))
+    F.cross_entropy(logits, torch.tensor([0, 1])).backward()
+    return [logits.detach(), *(p.grad for p in model.trainable_parameters().values() if p.grad is not None)]
+
+
+def take_gpu_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (kernels, transformer):
+        monkeypatch.setattr(module, "on_gpu", lambda _: True)
+
+
+@pytest.mark.parametrize("vision", TOWERS.values(), ids=TOWERS)
+def test_ways_of_a_gpu_give_the_same_numbers(vision: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = features_and_gradients(vision)
+    take_gpu_ways(monkeypatch)
+    torch.testing.assert_close(features_and_gradients(vision), expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("vision", TOWERS.values(), ids=TOWERS)
+def test_gpu_blocks_keep_bfloat16_as_near_as_autocast(vision: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The errors of what leaves a block, and of the gradient of what came in, are at most twice those of autocast."""
+    tokens, context, grad = random(3, 9, 16).requires_grad_(), random(3, 2, 16), random(3, 9, 16)
+
+    def run(dtype: torch.dtype) -> list[Tensor]:
+        block = tiny_backbone(**vision).clip.vision.blocks[0].requires_grad_(False).to(dtype)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype == torch.float32):
+            out = block(tokens.to(dtype), [context.to(dtype)])
+        assert out.dtype == (torch.bfloat16 if kernels.on_gpu(out) and dtype == torch.float32 else dtype)
+        return [out.detach().double(), torch.autograd.grad(out, tokens, grad.to(out.dtype))[0].double()]
+
+    exact, plain = run(torch.float64), run(torch.float32)
+    take_gpu_ways(monkeypatch)
+    for mine, usual, expected in zip(run(torch.float32), plain, exact, strict=True):
+        assert (mine - expected).norm() < 2 * (usual - expected).norm()

@@ -32,6 +32,53 @@ class Linear(nn.Linear):
         return linear(x, self.weight, self.bias)
 
 
+def on_gpu(x: Tensor) -> bool:
+    """Whether to take the ways of a GPU, where all but the products waits for memory: fewer passes over the tokens, and
+    half the bytes, count for more there than products of some rows more. Measured by `python benchmarks/gpu.py`."""
+    return x.device.type == "cuda"
+
+
+def enter_blocks(x: Tensor) -> Tensor:
+    """Tokens in the precision in which they go from block to block: under a GPU's autocast that is bfloat16. A CPU
+    keeps their own, as autocast does."""
+    casts = on_gpu(x) and torch.is_autocast_enabled(x.device.type) and x.dtype != torch.float64
+    return x.to(torch.get_autocast_dtype(x.device.type)) if casts else x
+
+
+class LayerNorm(nn.LayerNorm):
+    """torch's norm of what `enter_blocks` gives, in that precision; its sums are float32 all the same.
+
+    Autocast alone would make float32 tokens of them, which the next product casts back: three passes in place of one.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(..., C) -> (..., C)."""
+        x = enter_blocks(x)
+        if x.dtype == self.weight.dtype:
+            return super().forward(x)
+        with torch.autocast(x.device.type, enabled=False):
+            return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
+
+
+def join(x: Tensor, context: Sequence[Tensor]) -> Tensor:
+    """Tokens (..., L, C) and behind them groups (..., P, C), whose leading axes broadcast. Each group is laid out whole
+    before, since to copy a broadcast one takes a GPU several times as long."""
+    return torch.cat([x, *(group.expand(*x.shape[:-2], *group.shape[-2:]).contiguous() for group in context)], dim=-2)
+
+
+def embed_patches(images: Tensor, layer: nn.Conv2d) -> Tensor:
+    """Cut images (B, 3, H, W) into patches, row by row, and project them: (B, N, C). A rest that fills no patch is left
+    out. On a GPU it is a product: a convolution of three channels took a twelfth of a whole test's time there."""
+    if not on_gpu(images):
+        return layer(images).flatten(2).transpose(1, 2)
+    side = layer.kernel_size[0]
+    rows, columns = (length // side for length in images.shape[-2:])
+    cut = in_autocast(images[..., : rows * side, : columns * side]).unflatten(-2, (rows, side))
+    patches = cut.unflatten(-1, (columns, side)).permute(0, 2, 4, 1, 3, 5).flatten(3).flatten(1, 2)
+    assert layer.bias is not None
+    return F.linear(patches, layer.weight.flatten(1), layer.bias)
+
+
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """x W^T + b: (..., I), (O, I), (O,) -> (..., O).
 

@@ -16,9 +16,19 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vitaclip.backbones.config import Activation, TransformerConfig, VisionConfig
-from vitaclip.backbones.kernels import Linear, in_autocast, linear, scaled_dot_product_attention
+from vitaclip.backbones.kernels import (
+    LayerNorm,
+    Linear,
+    enter_blocks,
+    in_autocast,
+    join,
+    linear,
+    on_gpu,
+    scaled_dot_product_attention,
+)
 
 _BASE = 10_000.0
+_QUICK = 1.702
 _EVA02_SIDE = 16
 """Patches along a side of the images that EVA-02 was pretrained on. Coordinates of other grids are stretched to it."""
 
@@ -66,7 +76,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
     Written with SiLU, whose kernels keep one tensor for the way back instead of two and go over it less often.
     """
-    return F.silu(1.702 * x).div_(1.702)
+    return F.silu(_QUICK * x).div_(_QUICK)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -85,9 +95,9 @@ def checkpoint_activations(run: Callable[..., Tensor], *inputs: object) -> Tenso
 class Attention(nn.Module):
     """Multi-head attention in which extra context tokens may be looked at but do not look.
 
-    Queries come from the tokens alone; keys and values from the tokens and the context. Each group of context
-    tokens is projected at its own size and only then spread over the batch, so tokens shared by all frames
-    of a video, or by all videos, are projected once. Context has no place in the image, so RoPE does not turn it.
+    Queries come from the tokens alone; keys and values from the tokens and the context. Where that is faster, each
+    group of context tokens is projected at its own size and only then spread over the batch. Context has no place in
+    the image, so RoPE does not turn it.
     """
 
     def __init__(self, width: int, heads: int, inner_norm: nn.Module | None = None) -> None:
@@ -117,6 +127,21 @@ class Attention(nn.Module):
         """
         assert not causal or (not context and keep is None), "the order of such tokens is not defined"
         width = x.shape[-1]
+        if context and keep is None and on_gpu(x):
+            query, key, value = map(self._split_heads, self.qkv(join(x, context)).chunk(3, dim=-1))
+            query, keys, values = rotate(query[..., : x.shape[-2], :], rope), [rotate(key, rope)], [value]
+        else:
+            query, keys, values = self._project_apart(x, context, keep, rope)
+        mixed = scaled_dot_product_attention(query, keys, values, causal=causal)
+        mixed = mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width)
+        return self.out(self.inner_norm(mixed))
+
+    def _project_apart(
+        self, x: Tensor, context: Sequence[Tensor], keep: int | None, rope: Tensor | None
+    ) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """Queries of the first `keep` tokens, and keys and values of the tokens and of each group, which is projected
+        at its own size, so that the tokens of all frames or videos are projected once."""
+        width = x.shape[-1]
         weight, bias = in_autocast(self.qkv.weight), in_autocast(self.qkv.bias)
         if keep is None and not (context and torch.is_grad_enabled()):
             query, key, value = linear(x, weight, bias).chunk(3, dim=-1)
@@ -130,9 +155,7 @@ class Attention(nn.Module):
             [part.expand(*x.shape[:-2], *part.shape[-3:]) for part in parts]
             for parts in zip((key, value), *others, strict=True)
         )
-        mixed = scaled_dot_product_attention(query, keys, values, causal=causal)
-        mixed = mixed.transpose(-3, -2).flatten(-2).view(*x.shape[:-2], -1, width)
-        return self.out(self.inner_norm(mixed))
+        return query, keys, values
 
     def queries_and_keys(self, x: Tensor, rope: Tensor | None = None) -> list[Tensor]:
         """What tokens (..., L, C) ask for and answer to, by head: two of (..., heads, L, C / heads)."""
@@ -175,6 +198,9 @@ class MLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
+        if self.activation is quick_gelu and self.gate is None and on_gpu(x):
+            hidden = F.silu(linear(x, _QUICK * self.fc1.weight, _QUICK * self.fc1.bias))
+            return linear(self.inner_norm(hidden), self.fc2.weight / _QUICK, self.fc2.bias)
         hidden = self.fc1(x)
         hidden = self.activation(hidden) if self.gate is None else self.activation(self.gate(x)) * hidden
         return self.fc2(self.inner_norm(hidden))
@@ -191,7 +217,7 @@ class Block(nn.Module):
 
     def __init__(self, config: TransformerConfig, *, gated: bool = False, inner_norm: bool = False) -> None:
         super().__init__()
-        width, hidden, norm = config.width, config.mlp_hidden, partial(nn.LayerNorm, eps=config.norm_epsilon)
+        width, hidden, norm = config.width, config.mlp_hidden, partial(LayerNorm, eps=config.norm_epsilon)
         self.norm1 = norm(width)
         self.attention = Attention(width, config.heads, norm(width) if inner_norm else None)
         self.norm2 = norm(width)
@@ -212,7 +238,7 @@ class Block(nn.Module):
         return self._run(x, context, causal, keep, rope)
 
     def _run(self, x: Tensor, context: Sequence[Tensor], causal: bool, keep: int | None, rope: Tensor | None) -> Tensor:
-        normed = [self.norm1(group) for group in context]
+        x, normed = enter_blocks(x), [self.norm1(group) for group in context]
         x = x[..., :keep, :] + self.attention(self.norm1(x), normed, causal=causal, keep=keep, rope=rope)
         return x + self.mlp(self.norm2(x))
 

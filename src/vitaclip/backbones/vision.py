@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.backbones.config import CLIPConfig, VisionConfig
+from vitaclip.backbones.kernels import embed_patches
 from vitaclip.backbones.transformer import MLP, Block, Tower, rotations
 
 
@@ -121,7 +122,7 @@ class VisionTower(Tower):
             raise ValueError(
                 f"images of shape {tuple(images.shape)}: this backbone takes (..., 3, {size}, {size}); resize first"
             )
-        patches = self.patch_embed(images.flatten(end_dim=-4)).flatten(2).transpose(1, 2)
+        patches = embed_patches(images.flatten(end_dim=-4), self.patch_embed)
         if self.config.class_token:
             patches = torch.cat([self.cls_embed.expand(patches.shape[0], 1, -1), patches], dim=1)
         return (patches + self.pos_embed).unflatten(0, images.shape[:-3])

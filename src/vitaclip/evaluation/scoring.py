@@ -22,7 +22,7 @@ from vitaclip.data.loading.clips import EvalViews, read_options
 from vitaclip.data.sampling import FrameSampling
 from vitaclip.evaluation.class_texts import ClassTexts
 from vitaclip.model import VideoModel
-from vitaclip.runtime import RuntimeConfig, autocast
+from vitaclip.runtime import RuntimeConfig, autocast, send
 
 Aggregation = Literal["softmax", "logits", "features"]
 Normalization = Literal["backbone", "imagenet"]
@@ -105,7 +105,7 @@ class ViewEncoder:
     def tower_features(self, video: Tensor) -> Tensor:
         """What the model's pool reads of every view, (B, V, T, ...) on the model's device, of (B, V, T, 3, H, W) in
         uint8."""
-        clips = normalize_for_views(video.flatten(end_dim=1).to(self.model.device), self.normalization)
+        clips = normalize_for_views(send(video.flatten(end_dim=1), self.model.device), self.normalization)
         with self.autocast():
             return self.model.tower_features(clips).unflatten(0, video.shape[:2])
 

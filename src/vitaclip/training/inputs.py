@@ -33,7 +33,7 @@ from vitaclip.distributed import DistEnv
 from vitaclip.evaluation.feature_cache import KeptVideos, keep_features
 from vitaclip.evaluation.scoring import ViewEncoder
 from vitaclip.model import VideoModel
-from vitaclip.runtime import pick_device
+from vitaclip.runtime import pick_device, send
 from vitaclip.strings import counted
 from vitaclip.training.config import TrainConfig
 from vitaclip.training.losses import find_loss
@@ -234,10 +234,10 @@ def micro_batches(
     size = config.optim.micro_batch_size or len(batch.labels)
     for start in range(0, len(batch.labels), size):
         part = slice(start, start + size)
-        video, labels = batch.video[part].to(model.device), batch.labels[part].to(model.device)
+        video, labels = (send(each[part], model.device) for each in (batch.video, batch.labels))
         targets = labels
         if mix is not None:
-            other_video, other_labels = (each[others[part]].to(model.device) for each in (batch.video, batch.labels))
+            other_video, other_labels = (send(each[others[part]], model.device) for each in (batch.video, batch.labels))
             targets = mix.targets(labels, other_labels, num_classes, model.dtype)
             video = mix.pixels(video, other_video, model.backbone.normalize_pixels)
         yield video, labels, targets, StepMasks(config.seed, batch.step, rank_slice[part])
