@@ -17,6 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,13 +25,24 @@ from typing import Any
 
 import breakdown
 import full_size
+import methods_speed
 import operations
 import timing
 import torch
 from published import PublishedModel
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
-from vitaclip.runtime import RuntimeConfig, autocast
+from vitaclip import load_recipe
+from vitaclip.backbones.config import CLIPConfig, TextConfig, VisionConfig
+from vitaclip.backbones.loading import Backbone
+from vitaclip.backbones.model import CLIP
+from vitaclip.backbones.tokenizer import Tokenizer, read_vocabulary
+from vitaclip.data.loading.loader import TrainBatch
+from vitaclip.model import VideoModel
+from vitaclip.parts.config import ModelConfig
+from vitaclip.runtime import RuntimeConfig, autocast, send
 
 HERE = Path(__file__).parent
 PARTS = (
@@ -41,9 +53,9 @@ PARTS = (
     "memory",
     "speed b16 8",
     "speed l14 8",
+    "video",
     "speed b16 16",
     "speed l14 16",
-    "video",
 )
 LIMIT_SECONDS = {"card": 60, "correct": 120, "nccl": 60, "resume": 100, "memory": 60, "video": 120}
 SPEED_LIMIT_SECONDS = 180
@@ -74,32 +86,68 @@ def card(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def correct(options: argparse.Namespace) -> dict[str, Any]:
-    """Features, logits and the gradients of a step on the device, in both precisions, against float64 on the CPU.
+    """Features, logits and the gradients of a step on the device, in both precisions, against float64 on the CPU: of
+    Vita-CLIP at full size, and, small, of the other methods and of Vita-CLIP on one tower of each other kind.
 
     Each figure is the length of the difference over the length of the float64 result.
     """
-    model = build("b16", 8, options, classes=5)
+    figures: dict[str, Any] = {}
+    for name in ("vitaclip", *SMALL_MODELS):
+        make = partial(build, name, "b16", 8, options, classes=5) if name == "vitaclip" else SMALL_MODELS[name]
+        figures[name] = {each: compare(make, each, options.device) for each in ("float32", "bfloat16")}
+        print(json.dumps(figures), flush=True)
+    limits = {"float32": 1e-4, "bfloat16": 5e-2}
+    wrong = [name for name, found in figures.items() for each, limit in limits.items() if found[each]["logits"] > limit]
+    return {**figures, "right": not wrong, "wrong": wrong}
+
+
+def compare(make: Callable[[], Any], precision: str, device: torch.device) -> dict[str, Any]:
+    """A model's numbers on the device in this precision against its float64 ones on the CPU."""
+    model = make()
     video, labels = full_size.random_pixels(2, model_frames(model), size=model.image_size), torch.tensor([0, 3])
     expected = numbers(model.double(), video, labels)
-    figures: dict[str, Any] = {}
-    for precision in ("float32", "bfloat16"):
-        model = build("b16", 8, options, classes=5).to(options.device)
-        runtime = RuntimeConfig(precision=precision)  # type: ignore[arg-type]  # one of its two
-        found = numbers(model, video, labels, partial(autocast, runtime, options.device))
-        errors = {name: distance(found[name], value) for name, value in expected.items()}
-        gradients = sorted((error, name) for name, error in errors.items() if name.startswith("gradient of"))
-        figures[precision] = {
-            **{name: error for name, error in errors.items() if not name.startswith("gradient of")},
-            "all gradients": distance(
-                *(
-                    torch.cat([each[name].flatten().double().cpu() for _, name in gradients])
-                    for each in (found, expected)
-                )
-            ),
-            "worst gradient": f"{gradients[-1][0]:.1e} ({gradients[-1][1].removeprefix('gradient of ')})",
-        }
-    figures["right"] = figures["float32"]["logits"] < 1e-4 and figures["bfloat16"]["logits"] < 5e-2
-    return figures
+    model = make().to(device)
+    found = numbers(model, video, labels, partial(autocast, RuntimeConfig(precision=precision), device))  # type: ignore[arg-type]
+    errors = {name: distance(found[name], value) for name, value in expected.items()}
+    gradients = [name for name in errors if name.startswith("gradient of")]
+    worst = max(gradients, key=lambda name: errors[name])
+    together = (torch.cat([each[name].flatten().double().cpu() for name in gradients]) for each in (found, expected))
+    return {
+        **{name: error for name, error in errors.items() if name not in gradients},
+        "all gradients": distance(*together),
+        "worst gradient": f"{errors[worst]:.1e} ({worst.removeprefix('gradient of ')})",
+    }
+
+
+def small_method(recipe: str) -> Any:
+    """A method on a CLIP of next to no size."""
+    config = load_recipe(recipe).model
+    pool = {"name": "decode", "blocks": 2} if recipe == "evl" else config.pool
+    return small_video_model(replace(config, pool=pool))
+
+
+def small_video_model(config: ModelConfig, similarity: str = "softmax", **tower: Any) -> Any:
+    """Parts on an image tower of two blocks with these options."""
+    torch.manual_seed(0)
+    sizes = {"image_size": 64, "patch_size": 16, "width": 128, "depth": 2, "heads": 2}
+    text = TextConfig(vocab_size=49408, context_length=77, width=64, depth=2, heads=1)
+    clip = CLIP(CLIPConfig(vision=VisionConfig(**sizes, **tower), text=text, embed_dim=64, similarity=similarity))  # type: ignore[arg-type]
+    backbone = Backbone(clip.eval(), Tokenizer(read_vocabulary()), "random", "random")
+    return VideoModel(backbone, replace(config, backbone="random"), full_size.class_names(5))
+
+
+SMALL_MODELS: dict[str, Callable[[], Any]] = {
+    **{each: partial(small_method, each) for each in ("evl", "xclip", "vifi", "coop", "deep_prompts", "linear_probe")},
+    "vitaclip on SigLIP's kind": lambda: small_video_model(
+        load_recipe("vitaclip").model, "sigmoid", class_token=False, norm_pre=False, pool="attention", activation="gelu"
+    ),
+    "vitaclip on PE-Core's kind": lambda: small_video_model(
+        load_recipe("vitaclip").model, rope="pe", pool="attention", activation="gelu"
+    ),
+    "vitaclip on EVA-02's kind": lambda: small_video_model(
+        load_recipe("vitaclip").model, rope="eva02", norm_pre=False, gated=True, inner_norm=True, activation="silu"
+    ),
+}
 
 
 def nccl(options: argparse.Namespace) -> dict[str, Any]:
@@ -182,16 +230,18 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def speed(options: argparse.Namespace, size: str, frames: int) -> dict[str, Any]:
-    """Test and train step in bfloat16: ours, as published, frozen CLIP; frames and clips a second, memory, rate."""
+    """Test and train step of each method in bfloat16: ours, as published, frozen CLIP; speed, memory, rate."""
     rate = breakdown.matrix_rate(options.device, small=options.small)
-    videos = 1 if options.small else 2 * (16 if size == "b16" else 8) * 8 // frames
-    figures: dict[str, Any] = {"videos of a test batch": videos, "bfloat16 T/s of products": rate / 1e12}
-    figures["test"] = test_speed(options, size, frames, videos, rate)
-    print(json.dumps(figures), flush=True)
-    figures["train"] = {}
-    for name, found in train_speed(options, size, frames, rate):
-        figures["train"][name] = found
-        print(json.dumps(figures), flush=True)
+    figures: dict[str, Any] = {"bfloat16 T/s of products": rate / 1e12}
+    for method in ("vitaclip", *methods_speed.PARTS):
+        figures[method] = {}
+        for job, ways in (("test", test_ways), ("train", train_ways)):  # each compiles a model of its own
+            model = build(method, size, frames, options).to(options.device)
+            figures[method][job] = {}
+            for name, found in ways(model, method, size, options, rate):
+                figures[method][job][name] = found
+                print(json.dumps(figures), flush=True)
+            del model
     return figures
 
 
@@ -205,8 +255,8 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
     from vitaclip.data.sampling import FrameSampling
     from vitaclip.evaluation.scoring import ViewEncoder
 
-    count, cores = (4, 2) if options.small else (480, os.cpu_count() or 1)
-    model = build("b16", 8, options).to(options.device).eval()
+    count, cores = (4, 2) if options.small else (320, os.cpu_count() or 1)
+    model = build("vitaclip", "b16", 8, options).to(options.device).eval()
     with TemporaryDirectory() as folder:
         paths = [clips.make(clip, Path(folder)) for clip in clips.SHORT[: 1 if options.small else None]]
         rows = [VideoSample(paths[i % len(paths)], (0,), str(i)) for i in range(count)]
@@ -228,8 +278,10 @@ def video(options: argparse.Namespace) -> dict[str, Any]:
 # -------------------------------------------------------------------------------------------------------- helpers
 
 
-def build(size: str, frames: int, options: argparse.Namespace, classes: int = 400) -> Any:
+def build(method: str, size: str, frames: int, options: argparse.Namespace, classes: int = 400) -> Any:
     """A model with random weights, always the same ones."""
+    if method != "vitaclip":
+        return methods_speed.build(method, small=options.small, size=size, frames=frames)
     side = 32 if options.small else 224
     return full_size.build_model(frames=frames, classes=classes, image_size=side, small=options.small, size=size)
 
@@ -300,7 +352,7 @@ def measured(
 
 
 @torch.no_grad()
-def graphed(model: Any, views: Tensor, context: Callable[[], Any]) -> Callable[[], object]:
+def graphed(model: Any, views: Tensor) -> Callable[[], object]:
     """The image tower's pass over some clips, recorded once as a CUDA graph."""
     static = views.clone()
     stream = torch.cuda.Stream()
@@ -319,58 +371,93 @@ def graphed(model: Any, views: Tensor, context: Callable[[], Any]) -> Callable[[
     return replay
 
 
-def test_speed(options: argparse.Namespace, size: str, frames: int, videos: int, rate: float) -> dict[str, Any]:
-    """A batch of videos of 3 views, uint8 pixels on the card, to probabilities on the card."""
-    device, context = options.device, partial(autocast, BFLOAT16, options.device)
-    model = build(size, frames, options).to(device)
-    plain = (
-        full_size.build_model(frames=frames, image_size=model.image_size, small=options.small, prompts=False, size=size)
-        .to(device)
-        .eval()
-    )
-    published = PublishedModel(model, model.class_names).to(device).eval()
-    views = full_size.random_pixels(3 * videos, frames, size=model.image_size).to(device)
-    work = 3 * videos * operations.of_video(model, frames)
-    units = {"videos": videos, "frames": 3 * videos * frames}
-    with torch.no_grad(), context():
-        text = model.encode_text(model.class_names)
+Figures = Iterator[tuple[str, dict[str, Any]]]
 
-    @torch.no_grad()
+
+@torch.no_grad()
+def test_ways(model: Any, method: str, size: str, options: argparse.Namespace, rate: float) -> Figures:
+    """A batch of videos of 3 views, uint8 pixels on the card, to probabilities on the card, in each way."""
+    device, frames, model = options.device, model_frames(model), model.eval()
+    videos = 1 if options.small else 2 * (16 if size == "b16" else 8) * 8 // frames
+    context = partial(autocast, BFLOAT16, device)
+    views = full_size.random_pixels(3 * videos, frames, size=model.image_size).to(device)
+    units = {"videos": videos, "frames": 3 * videos * frames}
+    with context():
+        text = model.encode_text(model.class_names)
+    theirs = published_way(method, model)
+
     def ours() -> Tensor:
         with context():
-            features = model.encode_video(views)
-        return model.logits(features, text).softmax(dim=-1)
+            return model(views, text).softmax(dim=-1)
 
-    @torch.no_grad()
-    def frozen() -> Tensor:
-        with context():
-            return plain.encode_video(views)
-
-    @torch.no_grad()
     def as_published(part: Tensor = views) -> Tensor:
         with context():
-            return published(model.backbone.normalize_pixels(part)).softmax(dim=-1)
+            return theirs(part).softmax(dim=-1)
 
-    figures = {"ours": measured(ours, device, work, rate, units)}
-    figures["frozen CLIP, frames averaged"] = measured(frozen, device, 0, rate, units)
-    figures["published, the same batch"] = measured(as_published, device, 0, rate, units)
-    figures["published, a video at a time"] = measured(
-        partial(as_published, views[:3]), device, 0, rate, {"videos": 1, "frames": 3 * frames}
-    )
-    if device.type == "cuda":
-        with suppress(RuntimeError):
-            figures["ours, as a CUDA graph"] = measured(graphed(model, views, context), device, work, rate, units)
-        if frames == 8:
-            figures["where the time of ours goes"] = kinds_of_time(ours, device)
-            figures["ours, compiled"] = measured_compiled(model, ours, device, work, rate, units)
-            figures["where the time of the compiled goes"] = kinds_of_time(ours, device)
-    return figures
+    work = 3 * videos * operations.of_video(model, frames) if method == "vitaclip" else counted_operations(ours)
+    yield "ours", measured(ours, device, work, rate, units)
+    yield "published, the same batch", measured(as_published, device, 0, rate, units)
+    if method == "vitaclip":
+        one = {"videos": 1, "frames": 3 * frames}
+        yield "published, a video at a time", measured(partial(as_published, views[:3]), device, 0, rate, one)
+        plain = frozen_clip(model)
+        frozen = partial(in_context, context, plain.encode_video, views)
+        yield "frozen CLIP, frames averaged", measured(frozen, device, 0, rate, units)
+    if device.type == "cuda" and frames == 8:
+        if method == "vitaclip":
+            with suppress(RuntimeError):
+                yield "ours, as a CUDA graph", measured(graphed(model, views), device, work, rate, units)
+            yield "where the time of ours goes", kinds_of_time(ours, device)
+        yield "ours, compiled", measured_compiled(model, ours, device, work, rate, units)
+        if method == "vitaclip":
+            yield "where the time of the compiled goes", kinds_of_time(ours, device)
+
+
+def in_context(context: Callable[[], Any], run: Callable[[Tensor], Tensor], video: Tensor) -> Tensor:
+    """Run in a precision."""
+    with context():
+        return run(video)
+
+
+def frozen_clip(model: Any) -> Any:
+    """The same backbone without parts that learn, frames averaged."""
+    backbone = Backbone(model.backbone, model.backbone.tokenizer, "random", "random")
+    config = replace(model.config, context={}, head="templates")
+    return VideoModel(backbone, config, model.class_names).to(model.device).eval()
+
+
+def published_way(method: str, model: Any) -> Callable[[Tensor], Tensor]:
+    """The published procedure, from uint8 pixels to logits."""
+    if method != "vitaclip":
+        return methods_speed.published(method, model)
+    published = PublishedModel(model, model.class_names).to(model.device).eval()
+    return lambda video: published(model.backbone.normalize_pixels(video))
+
+
+class OperationCounter(TorchDispatchMode):
+    """Counts by torch's own formulas, for all operations that have one; torch's counter fails on frozen layers."""
+
+    total = 0.0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Run an operation and add what it takes."""
+        out = func(*args, **(kwargs or {}))
+        if count := flop_registry.get(func._overloadpacket):
+            self.total += count(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
+def counted_operations(run: Callable[[], object]) -> float:
+    """Floating-point operations of a run."""
+    with OperationCounter() as counter:
+        run()
+    return counter.total
 
 
 def measured_compiled(
     model: Any, run: Callable[[], object], device: torch.device, work: float, rate: float, units: dict[str, int]
 ) -> dict[str, Any]:
-    """The same with `runtime.compile`, and the seconds in which code is made."""
+    """The same with `runtime.compile`, and the seconds in which code is made. The model stays compiled."""
     model.prepare(RuntimeConfig(compile=True))
     started = time.perf_counter()
     run()
@@ -378,27 +465,63 @@ def measured_compiled(
     return {"seconds to compile": time.perf_counter() - started} | measured(run, device, work, rate, units)
 
 
-def train_speed(
-    options: argparse.Namespace, size: str, frames: int, rate: float
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """A step of the recipe's 256 clips (B/16; 64 for L/14) in micro-batches, AdamW included; clips a second."""
-    device = options.device
-    parts = 2 if options.small else (8 if size == "b16" else 4) * frames // 8
+def train_ways(model: Any, method: str, size: str, options: argparse.Namespace, rate: float) -> Figures:
+    """A step in micro-batches, AdamW included, from clips on the host; clips a second. Of Vita-CLIP it is the recipe's
+    256 clips (64 for L/14), of the others two micro-batches. With four times the micro-batch as well."""
+    device, frames, guest = options.device, model_frames(model), method != "vitaclip"
     micro = 2 if options.small else (32 if size == "b16" else 16) * 8 // frames
-    lengths: list[int] = []
-    for name in ("ours", "ours, compiled", "published"):
-        if name == "ours, compiled" and (device.type != "cuda" or frames != 8):
-            continue
-        model = build(size, frames, options).to(device)
-        lengths = lengths or full_size.text_lengths(model)
-        batch = full_size.random_batch(model, parts * micro)
-        runtime = RuntimeConfig(precision="bfloat16", compile=name == "ours, compiled")
-        procedure = full_size.PROCEDURES[name.split(",")[0]](model, batch, parts, runtime)
-        work = 0.0 if name == "published" else operations.of_step(model, parts * micro, lengths)
-        yield name, measured(procedure.train, device, work, rate, {"clips": parts * micro}, runs=2)
+    parts = 2 if options.small or guest else (8 if size == "b16" else 4) * frames // 8
+    batch = full_size.random_batch(model, parts * micro)
+    units, work = {"clips": parts * micro}, 0.0
+    ways = {"published": (parts, False), "ours": (parts, False)}
+    if device.type == "cuda" and frames == 8:
+        large = max(1, parts // 4)
+        ways |= {
+            "ours, compiled": (parts, True),
+            f"ours, compiled, micro-batches of {parts * micro // large}": (large, True),
+        }
+    for name, (split, compiled) in ways.items():
+        runtime = RuntimeConfig(precision="bfloat16", compile=compiled)
+        step = (
+            guest_step(method, model, batch, split, runtime, name)
+            if guest
+            else vitaclip_step(model, batch, split, runtime, name)
+        )
+        if name == "ours":
+            work = (
+                counted_operations(step)
+                if guest
+                else operations.of_step(model, parts * micro, full_size.text_lengths(model))
+            )
+        yield name, measured(step, device, 0.0 if name == "published" else work, rate, units, runs=2)
         if name == "ours" and device.type == "cuda":
-            yield "where the time of ours goes", kinds_of_time(procedure.train, device)
-        del procedure, model
+            yield "where the time of ours goes", kinds_of_time(step, device)
+
+
+def vitaclip_step(
+    model: Any, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig, name: str
+) -> Callable[[], object]:
+    """A step by the trainer, or as published."""
+    return full_size.PROCEDURES[name.split(",")[0]](model, batch, micro_batches, runtime).train
+
+
+def guest_step(
+    method: str, model: Any, batch: TrainBatch, micro_batches: int, runtime: RuntimeConfig, name: str
+) -> Callable[[], object]:
+    """A step of EVL or X-CLIP without dropout; both sides in the same loop."""
+    model.prepare(runtime).train()
+    way = (methods_speed.published if name == "published" else methods_speed.ours)(method, model)
+    optimizer = torch.optim.AdamW(model.trainable_parameters().values())
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        for video, labels in zip(batch.video.chunk(micro_batches), batch.labels.chunk(micro_batches), strict=True):
+            with autocast(runtime, model.device):
+                logits = way(send(video, model.device))
+            torch.nn.functional.cross_entropy(logits.float(), send(labels, model.device)).backward()
+        optimizer.step()
+
+    return step
 
 
 def kinds_of_time(run: Callable[[], object], device: torch.device) -> dict[str, str]:

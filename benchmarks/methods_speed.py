@@ -42,10 +42,11 @@ PARTS = {
 LIMIT, ROUNDED = 1e-9, 1e-5
 
 
-def build(method: str, *, small: bool) -> VideoModel:
+def build(method: str, *, small: bool, size: str = "b16", frames: int = 8) -> VideoModel:
     """A model of the method with random weights everywhere, zeros too."""
+    classes, side = (5, 48) if small else (400, 224)
     plain = full_size.build_model(
-        prompts=False, small=small, classes=5 if small else 400, image_size=48 if small else 224
+        prompts=False, small=small, classes=classes, image_size=side, size=size, frames=frames
     )
     parts = dict(PARTS[method])
     if small and method == "evl":

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from published.layers import plain_embed, plain_norm
 from vitaclip.model import VideoModel
 
 
@@ -32,17 +33,17 @@ class PublishedEVL(nn.Module):
     def tower(self, video: Tensor) -> list[dict[str, Tensor]]:
         """What each block did: tokens (B, T, L, C), queries and keys (B, T, L, h, C / h)."""
         vision: Any = self.model.backbone.vision
-        x = vision.norm_pre(vision.embed(video))
+        x = vision.norm_pre(plain_embed(vision, video.flatten(0, 1)).unflatten(0, video.shape[:2]))
         traces = []
         for block in vision.blocks:
             attention = block.attention
-            normed = block.norm1(x)
+            normed = plain_norm(block.norm1, x)
             parts = zip(attention.qkv.weight.chunk(3), attention.qkv.bias.chunk(3), strict=True)
             q, k, v = (F.linear(normed, w, b).unflatten(-1, (attention.heads, -1)) for w, b in parts)
             weights = torch.einsum("btqhc,btkhc->btqkh", q / q.shape[-1] ** 0.5, k).softmax(dim=-2)
             mixed = torch.einsum("btqkh,btkhc->btqhc", weights, v).flatten(-2)
             x = x + F.linear(mixed, attention.out.weight, attention.out.bias)
-            hidden = F.linear(block.norm2(x), block.mlp.fc1.weight, block.mlp.fc1.bias)
+            hidden = F.linear(plain_norm(block.norm2, x), block.mlp.fc1.weight, block.mlp.fc1.bias)
             hidden = hidden * torch.sigmoid(1.702 * hidden)
             x = x + F.linear(hidden, block.mlp.fc2.weight, block.mlp.fc2.bias)
             traces.append({"q": q, "k": k, "out": x})

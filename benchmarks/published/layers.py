@@ -3,7 +3,10 @@
 Axes: n frames of all videos, B videos, T frames, L tokens, K texts, G global prompts, C and W channels, h heads.
 """
 
+from typing import Any
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.parts.config import ModelConfig
@@ -15,6 +18,17 @@ class Norm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> same."""
         return super().forward(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+
+
+def plain_norm(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    """torch's norm with the weights of a layer of ours, whose own way on a GPU is another."""
+    return F.layer_norm(x, layer.normalized_shape, layer.weight, layer.bias, layer.eps)
+
+
+def plain_embed(vision: Any, frames: Tensor) -> Tensor:
+    """Normalised (n, 3, H, W) -> tokens (n, L, C) with the tower's convolution."""
+    patches = vision.patch_embed(frames).flatten(2).transpose(1, 2)
+    return torch.cat([vision.cls_embed.expand(len(patches), 1, -1), patches], dim=1) + vision.pos_embed
 
 
 class QuickGELU(nn.Module):

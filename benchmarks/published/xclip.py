@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from published.layers import plain_embed, plain_norm
 from vitaclip.model import VideoModel
 
 
@@ -27,21 +28,21 @@ class PublishedXCLIP(nn.Module):
         """Normalised (B, T, 3, H, W) -> logits (B, K)."""
         model: Any = self.model
         vision, pool, head = model.backbone.vision, model.pool, model.head
-        x = vision.norm_pre(vision.embed(video.flatten(0, 1)))  # (n, L, C)
+        x = vision.norm_pre(plain_embed(vision, video.flatten(0, 1)))  # (n, L, C)
         for block, places in zip(vision.blocks, model.context.blocks, strict=True):
             message = places["cls_proj"](x[:, 0]).unflatten(0, video.shape[:2])
             summary = places["summary"]
             message = message + _attend(summary.attention, summary.norm(message))
             x = torch.cat([x, message.flatten(0, 1)[:, None]], dim=1)
-            x = x + _attend(block.attention, block.norm1(x))
+            x = x + _attend(block.attention, plain_norm(block.norm1, x))
             x = x[:, :-1]
-            x = x + _mlp(block.mlp, block.norm2(x))
+            x = x + _mlp(block.mlp, plain_norm(block.norm2, x))
         frames = (vision.norm_post(x[:, 0]) @ vision.proj).unflatten(0, video.shape[:2])
         patches = (pool.patch_norm(x[:, 1:]) @ pool.patch_proj).unflatten(0, video.shape[:2]).mean(dim=1)
         mixed = frames + pool.positions
         for block in pool.blocks:
-            mixed = mixed + _attend(block.attention, block.norm1(mixed))
-            mixed = mixed + _mlp(block.mlp, block.norm2(mixed))
+            mixed = mixed + _attend(block.attention, plain_norm(block.norm1, mixed))
+            mixed = mixed + _mlp(block.mlp, plain_norm(block.norm2, mixed))
         videos = (mixed + frames).mean(dim=1)
         texts = self.texts.expand(len(videos), -1, -1)
         read = texts
