@@ -98,10 +98,10 @@ def draw_scenes(rng: np.random.Generator, minutes: float) -> tuple[list[Scene], 
     return scenes, known
 
 
-def render(scene: Scene, seed: list[int]) -> world.ByteArray:
+def render(scene: Scene, seed: list[int], image_size: int = world.IMAGE_SIZE) -> world.ByteArray:
     """The frames of a scene (F, H, W, 3)."""
     colour, shape, motion = world.class_parts(scene.class_id)
-    drawn = world.draw_scene(np.random.default_rng(seed), colour, shape)
+    drawn = world.draw_scene(np.random.default_rng(seed), colour, shape, image_size)
     if scene.is_empty:
         return np.repeat(world.to_bytes(drawn.background)[None], scene.count, axis=0)
     if not scene.moves:

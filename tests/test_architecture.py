@@ -25,7 +25,7 @@ SOURCE = Path(vitaclip.__file__).parent
 ROOMS = (
     *("version", "strings", "names", "plugins", "settings", "untrusted", "files", "figures", "distributed", "runtime"),
     *("catalog", "data", "backbones", "parts", "saving", "model", "evaluation", "training", "recipes"),
-    *("moments", "predictor", "search", "export", "explain", "report", "ablate", "miniature", "cli"),
+    *("moments", "predictor", "search", "mteb", "export", "explain", "report", "ablate", "miniature", "cli"),
 )
 # But for these, which have nothing to do with each other.
 APART = {

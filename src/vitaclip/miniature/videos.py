@@ -92,12 +92,12 @@ def clip_path(name: str, number: int) -> Path:
     return Path(name.replace(" ", "_")) / f"{number:05d}.mp4"
 
 
-def encode_video(path: Path, frames: world.ByteArray) -> None:
+def encode_video(path: Path, frames: world.ByteArray, fps: int = world.FRAMES_PER_SECOND) -> None:
     """Write frames (F, H, W, 3) as H.264 in an mp4 file, the same bytes in every process."""
     # Macroblock trees make x264 give other bytes from one process to the next, on a CPU with AVX-512.
     options = {"preset": "veryfast", "crf": "18", "x264-params": "mbtree=0"}
     with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=world.FRAMES_PER_SECOND, options=options)
+        stream = container.add_stream("libx264", rate=fps, options=options)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         stream.thread_count = 1
         for frame in frames:

@@ -94,9 +94,8 @@ def fold(scores: np.ndarray, rows: Rows, places: Places, top_k: int) -> tuple[Hi
     kept, alike = list[int](), list[list[str]]()
     for n in range(len(rows)):
         paths = [path for path, _ in places[rows.ids[rows.videos[n]]]]
-        same = next((place for place, m in enumerate(kept) if _overlap(rows, m, n) or _is_alike(rows, m, n)), None)
-        if same is not None:
-            alike[same] += [path for path in paths if path not in alike[same]]
+        if len(same := _same(rows, kept, n)):
+            alike[same[0]] += [path for path in paths if path not in alike[same[0]]]
         elif len(kept) < top_k:
             kept.append(n)
             alike.append(paths)
@@ -108,16 +107,14 @@ def fold(scores: np.ndarray, rows: Rows, places: Places, top_k: int) -> tuple[Hi
     return tuple(hits)
 
 
-def _overlap(rows: Rows, m: int, n: int) -> bool:
-    (start, end), (other_start, other_end) = rows.times[m], rows.times[n]
-    return bool(rows.videos[m] == rows.videos[n] and start < other_end and other_start < end)
-
-
-def _is_alike(rows: Rows, m: int, n: int) -> bool:
-    """Whether windows of two videos show nearly the same; within a video a picture may well come again."""
-    bits = np.bitwise_count((rows.looks[m] ^ rows.looks[n]).view(np.uint64)).mean()
-    near = rows.vectors[m] @ rows.vectors[n] >= _ALIKE_COSINE
-    return bool(rows.videos[m] != rows.videos[n] and bits <= _ALIKE_BITS and near)
+def _same(rows: Rows, kept: Sequence[int], n: int) -> np.ndarray:
+    """Which of the kept windows stand for the n-th too: of its video those that overlap it, since there a picture may
+    well come again; of another video those that show nearly the same."""
+    (start, end), times, own = rows.times[n], rows.times[kept], rows.videos[kept] == rows.videos[n]
+    overlap = (times[:, 0] < end) & (start < times[:, 1])
+    bits = np.bitwise_count((rows.looks[kept] ^ rows.looks[n]).view(np.uint64)).mean(axis=1)
+    near = (bits <= _ALIKE_BITS) & (rows.vectors[kept] @ rows.vectors[n] >= _ALIKE_COSINE)
+    return np.flatnonzero(np.where(own, overlap, near))
 
 
 def clock(seconds: float) -> str:
