@@ -26,7 +26,7 @@ import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,10 @@ from vitaclip.search.archive import Archive
 from vitaclip.search.hits import Hits
 
 FPS, IMAGE_SIZE, IOU = 8, 64, 0.5
-MODELS = {"ours": VideoModel.from_pretrained, "frozen CLIP": VideoModel.from_backbone}
+MODELS: Mapping[str, Callable[[str], VideoModel]] = {
+    "ours": VideoModel.from_pretrained,
+    "frozen CLIP": VideoModel.from_backbone,
+}
 FIGURES = ("hit@1", "hit@10", "recall@1", "recall@10", "nDCG@10", "MRR@10")
 TOP = 20
 """Moments of a query. Of them the first 10 count; films are those of all."""
@@ -252,6 +255,8 @@ def main() -> None:
         for seed in options.seeds:
             folder = (options.folder or Path(made)) / str(seed)
             rows[seed], truth = measure(folder, options.films, seed, windows, options.outside)
+            if options.out:
+                write_json(options.out, {str(each): own for each, own in rows.items()})
             if options.outside and seed == options.seeds[0]:
                 compare(folder, truth, write_queries(folder / "queries", seed)["clips"])
     print(f"\n{len(rows)} archives of {options.films} films (synthetic); mean over the seeds (least to most)")
@@ -266,8 +271,6 @@ def main() -> None:
                 + " | ".join(f"{m:.3f} ({a:.3f}-{b:.3f})" for m, a, b in cells),
                 "|",
             )
-    if options.out:
-        write_json(options.out, {str(seed): own for seed, own in rows.items()})
 
 
 if __name__ == "__main__":

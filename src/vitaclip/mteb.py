@@ -41,7 +41,10 @@ class MtebModel(AbsEncoder):  # type: ignore[misc]
         """
         loaded = Predictor(model, runtime=RuntimeConfig(device=device or "auto")) if isinstance(model, str) else model
         self.predictor, self.templates = loaded, templates
-        about = {"name": f"vitaclip/{Path(loaded.name).name}", "similarity_fn_name": ScoringFunction.COSINE}
+        about: dict[str, Any] = {
+            "name": f"vitaclip/{Path(loaded.name).name}",
+            "similarity_fn_name": ScoringFunction.COSINE,
+        }
         about |= {"revision": revision or loaded.provenance()["fingerprint"], "modalities": ["text", "video"]}
         self.mteb_model_meta = ModelMeta.create_empty(about)
 
