@@ -50,6 +50,7 @@ def answers(archive: Path, video_folder: Path, tmp_path_factory: pytest.TempPath
         "search": ("search", {"queries": ["red heart", "дверь"], "like": [clip], "top_k": 2}),
         "no file": ("classify", {"video": "missing.mp4"}),
         "bad day": ("search", {"queries": ["red heart"], "since": "May"}),
+        "bad count": ("classify", {"video": clip, "top_k": 0}),
         "bad name": ("explain", {"video": clip, "name": "jump dwn"}),
     }
     command = ["-m", "vitaclip", "mcp", "--archive", str(archive), "--lengths-s", *LENGTHS.split(), "--workers", "0"]
@@ -101,6 +102,7 @@ def test_tools_and_all_their_arguments_are_described(answers: dict[str, Any]) ->
     [
         ("no file", "missing.mp4 does not exist: check the path"),
         ("bad day", "write a day as 2026-01-31"),
+        ("bad count", "top_k Input should be greater than or equal to 1"),
         ("bad name", "did you mean 'jump up'?"),
     ],
 )
@@ -119,5 +121,5 @@ def test_only_the_protocol_is_on_standard_output(answers: dict[str, Any]) -> Non
 def test_mistakes_in_the_command_end_it(tmp_path: Path, refusal: Refusal, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "no archive; make one with" in refusal("mcp", "--archive", tmp_path / "none")
     monkeypatch.setitem(sys.modules, "mcp.server.mcpserver", None)
-    sys.modules.pop("vitaclip.cli.tools", None)
+    monkeypatch.delitem(sys.modules, "vitaclip.cli.mcp")
     assert "pip install 'vitaclip[mcp]'" in refusal("mcp", "--model", "miniature")

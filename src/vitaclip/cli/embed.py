@@ -11,7 +11,6 @@ from vitaclip.data.workers import expect_processes
 from vitaclip.evaluation.embeddings import FORMATS, Embeddings
 from vitaclip.evaluation.predictions import check_table_file
 from vitaclip.files import check_place
-from vitaclip.predictor import Predictor
 from vitaclip.settings import NonNegativeFloat
 
 
@@ -43,8 +42,7 @@ class Embed(VideosCommand):
         command = self.with_model_first()
         paths = command.find_videos()
         check_place(self.out, command.inputs, new=True)
-        predictor = Predictor(command.load_model(), views=self.views, runtime=self.runtime, data=self.data)
-        predictor.name = command.model_name
+        predictor = command.make_predictor()
         with progress_bars(terminal(stderr=True)) as progress:
             found = predictor.embed(paths, self.window_seconds, counting_bar(progress, "embedding", len(paths)))
             vectors = Embeddings.collect(found, predictor.provenance(self.window_seconds))

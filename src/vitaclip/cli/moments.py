@@ -187,7 +187,7 @@ class FindMoments(VideosCommand, MomentsConfig):
             predictor = self.load_predictor()
         else:
             self.say_which(terminal())
-            predictor = Predictor(self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
+            predictor = self.make_predictor()
         predictor.decision = decision
         return predictor
 

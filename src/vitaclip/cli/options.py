@@ -86,6 +86,12 @@ class ModelCommand(Command):
             return VideoModel.from_backbone(self.model_name)
         return VideoModel.from_pretrained(self.model, backbone=self.backbone or None, class_names=names)
 
+    def make_predictor(self, model: VideoModel | None = None) -> Predictor:
+        """A predictor of this model, or of the one that is named, without candidates."""
+        made = Predictor(model or self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
+        made.name = self.model_name
+        return made
+
     def say_which(self, console: Console) -> None:
         """Print which model is used, and why, if none was named."""
         if not self.model and not self.backbone:
@@ -113,7 +119,7 @@ class ModelCommand(Command):
             raise ValueError('name the candidates with --classes "a, b, c" or a file, or a trained model with --model')
         self.say_which(terminal())
         templates, names = self.templates, choose_classes(self.data.classes) if self.data.classes else ()
-        predictor = Predictor(self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
+        predictor = self.make_predictor()
         if not names and not predictor.class_names:
             raise ValueError('this model has no classes of its own; name some with --classes "a, b, c" or a file')
         texts = predictor.set_classes(names or predictor.class_names, templates)

@@ -2,19 +2,22 @@
 
 import json
 import re
+import time
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from vitaclip.cli.command import argument
 from vitaclip.cli.options import DATA_SETTINGS, ModelCommand, VideosCommand, distinct_stems, read_listed
 from vitaclip.cli.screen import print_error, progress_bars, terminal
 from vitaclip.data.config import ViewsConfig
+from vitaclip.data.lists.video_list import find_videos_below
 from vitaclip.data.reading.path import VideoPath
 from vitaclip.data.reading.tar import to_video_path
 from vitaclip.data.workers import expect_processes
+from vitaclip.evaluation.feature_cache import FileState, file_state
 from vitaclip.files import check_place
 from vitaclip.moments.clips import check_clips, cut_clips
 from vitaclip.moments.config import WindowsConfig
@@ -22,10 +25,14 @@ from vitaclip.moments.table import Moments, Segment
 from vitaclip.predictor import Predictor
 from vitaclip.report.hits import write_hits
 from vitaclip.search.archive import Archive, Changes
+from vitaclip.search.cluster import embed_on_ray
 from vitaclip.search.hits import Hits, SearchFilter
 from vitaclip.search.parts import MANIFEST
-from vitaclip.settings import PositiveInt
+from vitaclip.settings import FLAG, PositiveInt
 from vitaclip.strings import counted
+
+WATCH_SECONDS = 2.0
+"""From one look at watched folders to the next."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,10 +45,12 @@ class Index(VideosCommand, WindowsConfig):
       vitaclip index my_videos/ --model runs/doors --out archive
       vitaclip index my_videos/ --model runs/doors --shard 0/2 --out part0
       vitaclip index part0 part1 --out archive
+      vitaclip index my_videos/ --model runs/doors --out archive --watch
+      vitaclip index my_videos/ --model runs/doors --out archive.lance --engine ray
     """
 
     shown: ClassVar[tuple[str, ...]] = (
-        *("model", "backbone", "out", "lengths_s", "hop", "shard", "data.workers", "runtime.device"),
+        *("model", "backbone", "out", "lengths_s", "hop", "shard", "engine", "watch", "data.workers", "runtime.device"),
     )
     kept: ClassVar[Mapping[str, Collection[str]]] = {
         "data": DATA_SETTINGS,
@@ -53,6 +62,10 @@ class Index(VideosCommand, WindowsConfig):
     shard: str = ""
     """`i/n`, i from 0: index the i-th of n parts of the videos alone, into an archive of its own, so that n processes
     share the work, such as those of a SLURM array."""
+    engine: Literal["here", "ray"] = "here"
+    """ray: the cluster at RAY_ADDRESS, or else one that is started on this machine, embeds the videos."""
+    watch: bool = field(default=False, metadata=FLAG)
+    """Look at the folders again and again, until Ctrl-C: what is new or has changed is indexed once it rests."""
 
     def run(self) -> int:
         """Index every video; 1 if some could not be read."""
@@ -61,24 +74,28 @@ class Index(VideosCommand, WindowsConfig):
         others = [word for word in command.videos if (Path(word) / MANIFEST).is_file()]
         archive.merge([Archive.open(word) for word in others])
         command = replace(command, videos=tuple(word for word in command.videos if word not in others))
-        changes = command.add_to(archive) if command.videos else None
-        for line in changes.damaged if changes else ():
-            print_error(line)
-        if changes:
+        status = 0
+        for changes in command.add_to(archive) if command.videos else [Changes()]:
+            for line in changes.damaged:
+                print_error(line)
+                status = 1
             parts = ("known again", changes.known), ("as before", changes.same), ("gone", changes.removed)
             more = "".join(f", {count:,} {what}" for what, count in parts if count)
-            terminal().print(f"{counted(changes.embedded, 'video')} embedded{more}")
-        files = [entry for entry in archive.store.files.values() if entry.video]
-        damaged = len(archive.store.files) - len(files)
-        known = f", and {damaged:,} damaged" * bool(damaged)
-        terminal().print(f"{self.out} has {counted(len(files), 'file')}{known}")
-        return 1 if changes and changes.damaged else 0
+            files = archive.store.files.values()
+            damaged = sum(not entry.video for entry in files)
+            known = f", and {damaged:,} damaged" * bool(damaged)
+            done = f"{counted(changes.embedded, 'video')} embedded{more}"
+            terminal().print(f"{done}; {self.out} has {counted(len(files) - damaged, 'file')}{known}")
+        return status
 
-    def add_to(self, archive: Archive) -> Changes:
-        """Embed what the archive lacks, under a bar."""
+    def add_to(self, archive: Archive) -> Iterator[Changes]:
+        """Embed what the archive lacks, under a bar; with `watch` again whenever there is something to do."""
         if not (shard := re.fullmatch(r"(\d+)/(\d+)", self.shard or "0/1")) or int(shard[1]) >= int(shard[2]):
             raise ValueError(f"--shard: {self.shard!r}: write i/n with i from 0 to n - 1, such as 0/4")
-        found, folders = self.find_videos(), [word for word in self.videos if Path(word).is_dir()]
+        folders = [Path(word) for word in self.videos if Path(word).is_dir()]
+        if self.watch and len(folders) < len(self.videos):
+            raise ValueError("--watch: only folders are watched; name nothing else")
+        found = _resting(folders) if self.watch else [self.find_videos()]
         listed = [each for each in map(read_listed, self.videos) if each and each.class_names]
         labels = {
             str(sample.path.absolute()): tuple(each.class_names[n] for n in sample.labels)
@@ -86,18 +103,41 @@ class Index(VideosCommand, WindowsConfig):
             for sample in each.samples
         }
         self.say_which(terminal())
-        predictor = Predictor(self.load_model(), views=self.views, runtime=self.runtime, data=self.data)
-        predictor.name = self.model_name
-        with progress_bars(terminal(stderr=True)) as progress:
+        predictor = self.make_predictor()
+        with progress_bars(terminal(stderr=True, quiet=self.watch)) as progress:
             bar = progress.add_task("indexing", total=None)
-            return archive.add(
-                predictor,
-                [*folders, *found],  # of folders, what is gone is forgotten
-                self.as_config(WindowsConfig),
-                labels=labels,
-                shard=(int(shard[1]), int(shard[2])),
-                on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
-            )
+            for videos in found:
+                changes = archive.add(
+                    predictor,
+                    videos,
+                    self.as_config(WindowsConfig),
+                    labels=labels,
+                    shard=(int(shard[1]), int(shard[2])),
+                    below=folders,
+                    engine=embed_on_ray if self.engine == "ray" else None,
+                    on_progress=lambda done, total: progress.update(bar, completed=done, total=total),
+                )
+                progress.stop()  # before anything is printed
+                yield changes
+
+
+def _resting(folders: Sequence[Path]) -> Iterator[list[VideoPath]]:
+    """None; then, without end, the videos of some folders that are as they were a pause ago, whenever these change. So
+    what is being written is left out, and a video that is moved is found again in the look that misses it."""
+    yield []
+    before, told = dict[VideoPath, FileState](), dict[VideoPath, FileState]()
+    while True:
+        time.sleep(WATCH_SECONDS)
+        if not all(folder.is_dir() for folder in folders):  # a disk that was taken out holds its videos still
+            continue
+        now: dict[VideoPath, FileState] = {
+            path: file_state(path) for folder in folders for path in find_videos_below(folder)
+        }
+        resting = {path: state for path, state in now.items() if before.get(path) == state}
+        just_gone = {path: told[path] for path in told.keys() & before.keys() - now.keys()}
+        if resting | just_gone != told:
+            yield [*resting]
+        before, told = now, resting | just_gone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,17 +151,7 @@ class Search(ModelCommand, SearchFilter):
     """
 
     shown: ClassVar[tuple[str, ...]] = (
-        "model",
-        "like",
-        "top_k",
-        "json",
-        "page",
-        "clips",
-        "path",
-        "label",
-        "since",
-        "until",
-        "template",
+        *("model", "like", "top_k", "json", "page", "clips", "path", "label", "since", "until", "template"),
     )
     kept: ClassVar[Mapping[str, Collection[str]]] = {"data": DATA_SETTINGS, "views": ()}
     archive: str = argument(positional=True)
@@ -181,11 +211,7 @@ class Search(ModelCommand, SearchFilter):
 
 
 def load_searcher(command: ModelCommand, archive: Archive, name: str) -> Predictor:
-    """The model that is named, or that of the archive's rows, with frames taken as for these.
-
-    Raises:
-        ValueError: the archive is empty, or has rows of several models of which none is named.
-    """
+    """The model that is named, or that of the archive's rows, with frames taken as for these."""
     models = list(archive.store.models.values())
     if not models:
         raise ValueError(f"{name}: no archive; make one with `vitaclip index FOLDER --out {name}`")
@@ -195,7 +221,4 @@ def load_searcher(command: ModelCommand, archive: Archive, name: str) -> Predict
             names = ", ".join(each["model"] for each in models)
             raise ValueError(f"{name}: has rows of several models; name one of them with --model: {names}")
         command = replace(command, **{"backbone" if about["plain"] else "model": about["model"]})
-    views = ViewsConfig(**about["views"])
-    predictor = Predictor(command.load_model(), views=views, runtime=command.runtime, data=command.data)
-    predictor.name = command.model_name
-    return predictor
+    return replace(command, views=ViewsConfig(**about["views"])).make_predictor()

@@ -6,7 +6,7 @@ Axes: W windows of a video, D numbers of a vector.
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,11 @@ _COMMIT_FILES, _COMMIT_ROWS, _COMMIT_SECONDS = 64, 20_000, 30.0
 """A commit follows when one of these is reached; this is also what a kill costs at most."""
 _CANDIDATES = 8
 """Rows that are looked at for each hit, because windows of one moment overlap."""
+
+Embedded = tuple[str, str, FileState, VideoVectors | None]
+"""Path, hash and state of a video, and its windows; None if a video of that hash has rows."""
+Engine = Callable[[Predictor, WindowsConfig, Sequence[VideoPath], Collection[str]], Iterator[Embedded]]
+"""Embeds videos elsewhere, in any order; it is given the hashes of those that have rows."""
 
 
 @dataclass
@@ -86,6 +91,8 @@ class Archive:
         *,
         labels: Mapping[str, tuple[str, ...]] | None = None,
         shard: tuple[int, int] = (0, 1),
+        below: Sequence[str | Path] = (),
+        engine: Engine | None = None,
         on_progress: Callable[[int, int], None] = lambda done, total: None,
     ) -> Changes:
         """Bring the archive up to date with some videos: embed what is new or changed, and forget what is gone.
@@ -101,6 +108,8 @@ class Archive:
             labels: of files, by absolute path.
             shard: (i, n), i from 0: of the videos, those of the i-th of n parts alone, so that n processes share the
                 work, each with an archive of its own; see `merge`.
+            below: further folders of which files that are gone are forgotten.
+            engine: embeds the videos elsewhere, such as `search.cluster.embed_on_ray`. None: here.
             on_progress: called with the number of files done, and with that of all.
 
         Raises:
@@ -114,11 +123,19 @@ class Archive:
             found = find_videos(videos)
             paths = {name: path for path in found if _part(name := _name(path), shard[1]) == shard[0]}
             try:
-                new = update.unknown(paths)
-                for vectors in window_vectors(new, predictor.reader, predictor.encoder, windows, predictor.data):
-                    update.take(vectors)
-                    on_progress(update.done, len(paths))
-                update.remove_gone(paths, [Path(str(each)).absolute() for each in videos if Path(str(each)).is_dir()])
+                if engine:
+                    known = frozenset(update.known)
+                    for name, video, state, vectors in engine(predictor, windows, [*update.changed(paths)], known):
+                        if update.expect(name, video, state) and vectors:
+                            update.take(vectors)
+                        on_progress(update.done, len(paths))
+                else:
+                    new = update.unknown(paths)
+                    for vectors in window_vectors(new, predictor.reader, predictor.encoder, windows, predictor.data):
+                        update.take(vectors)
+                        on_progress(update.done, len(paths))
+                folders = [Path(str(each)).absolute() for each in [*videos, *below] if Path(str(each)).is_dir()]
+                update.remove_gone(paths, folders)
             finally:
                 update.commit()
         return update.changes
@@ -214,31 +231,36 @@ class _Update:
         self, store: Store, model: str, about: Mapping[str, Any], labels: Mapping[str, tuple[str, ...]]
     ) -> None:
         self._store, self._model, self._about, self._labels = store, model, about, labels
-        self._known = set(store.videos(model))
+        self.known = set(store.videos(model))
+        """Videos that have rows."""
         self._waiting = dict[str, dict[str, FileEntry]]()
         """Files of each video that is on its way, in order."""
         self._rows, self._files, self._since = list[Rows](), dict[str, FileEntry | None](), time.monotonic()
         self.changes, self.done = Changes(), 0
 
-    def unknown(self, paths: Mapping[str, VideoPath]) -> Iterator[VideoPath]:
-        """The videos without rows; of the other files it takes note."""
+    def changed(self, paths: Mapping[str, VideoPath]) -> Iterator[VideoPath]:
+        """The videos that are new or changed; of the other files it takes note."""
         for name, path in paths.items():
             state, before = file_state(path)[1:], self._store.files.get(name)
-            labels = self._labels.get(name, before.labels if before else ())
-            if before and before.state == state and (before.video in self._known or not before.video):
+            if before and before.state == state and (before.video in self.known or not before.video):
                 self.changes.same += 1
-                self._note(name, before._replace(labels=labels))
-                continue
-            video, state = _identify(path, state)
-            entry = FileEntry(video, state, "", labels)
-            if video in self._known:
-                self.changes.known += 1
-                self._note(name, entry)
-            elif video in self._waiting:
-                self._waiting[video][name] = entry
+                self._note(name, before)
             else:
-                self._waiting[video] = {name: entry}
                 yield path
+
+    def unknown(self, paths: Mapping[str, VideoPath]) -> Iterator[VideoPath]:
+        """The videos without rows; of the other files it takes note."""
+        return (path for path in self.changed(paths) if self.expect(_name(path), *identify(path)))
+
+    def expect(self, name: str, video: str, state: FileState) -> bool:
+        """Whether the windows of a video are to come; of a file whose video has rows it takes note."""
+        entry = FileEntry(video, state)
+        if video in self.known:
+            self.changes.known += 1
+            self._note(name, entry)
+            return False
+        self._waiting.setdefault(video, {})[name] = entry
+        return len(self._waiting[video]) == 1
 
     def take(self, found: VideoVectors) -> None:
         """Take in the windows of the video that has waited longest."""
@@ -252,7 +274,7 @@ class _Update:
         if count:
             vectors = F.normalize(found.vectors, dim=-1).numpy()
             self._rows.append(Rows((video,), np.zeros(count, np.int32), found.times, found.looks, vectors))
-            self._known.add(video)
+            self.known.add(video)
             self.changes.embedded += 1
             self.changes.windows += count
         late = time.monotonic() - self._since > _COMMIT_SECONDS
@@ -275,7 +297,9 @@ class _Update:
 
     def _note(self, name: str, entry: FileEntry) -> None:
         self.done += 1
-        if entry != self._store.files.get(name):
+        before = self._store.files.get(name)
+        entry = entry._replace(labels=self._labels.get(name, before.labels if before else ()))
+        if entry != before:
             self._files[name] = entry
 
 
@@ -303,9 +327,9 @@ def _part(name: str, count: int) -> int:
     return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8]) % count
 
 
-def _identify(path: VideoPath, state: FileState) -> tuple[str, FileState]:
+def identify(path: VideoPath) -> tuple[str, FileState]:
     """The hash of a video's content, of an address its own; and its state, none if it cannot be read."""
-    digest = hashlib.sha256()
+    digest, state = hashlib.sha256(), file_state(path)[1:]
     files = sorted(path.iterdir()) if isinstance(path, Path) and path.is_dir() else [path]
     try:
         for file in files if not isinstance(path, GivenVideo) else ():
