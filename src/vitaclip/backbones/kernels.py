@@ -54,7 +54,7 @@ class LayerNorm(nn.LayerNorm):
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         x = enter_blocks(x)
-        if x.dtype == self.weight.dtype:
+        if x.dtype == self.weight.dtype or not on_gpu(x):
             return super().forward(x)
         with torch.autocast(x.device.type, enabled=False):
             return F.layer_norm(x, self.normalized_shape, self.weight.to(x.dtype), self.bias.to(x.dtype), self.eps)
