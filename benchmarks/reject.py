@@ -47,7 +47,7 @@ Features = dict[str, tuple[Tensor, list[str]]]
 def models() -> dict[str, VideoModel]:
     """The shipped prompts, and the same towers without any."""
     return {
-        "1200 steps of prompts": VideoModel.from_pretrained("miniature"),
+        "shipped prompts": VideoModel.from_pretrained("miniature"),
         "frozen CLIP": VideoModel.from_backbone("miniature"),
     }
 

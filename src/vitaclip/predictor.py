@@ -121,7 +121,7 @@ class Predictor:
         >>> predictor = Predictor("miniature")
         >>> texts = predictor.set_classes(["red heart moving left", "red heart moving right"])
         >>> print(predictor.predict("video.mp4"))
-        video.mp4: red heart moving left 99...%, red heart moving right 0...%
+        video.mp4: red heart moving left 100.0%, red heart moving right 0.0%
     """
 
     def __init__(

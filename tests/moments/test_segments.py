@@ -1,5 +1,6 @@
 """From scores of windows to segments: curves, ends, merging, suppression."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -135,7 +136,7 @@ def test_windows_across_a_cut_do_not_count() -> None:
         assert curve[22:, 0] == pytest.approx(0.8)
 
 
-def test_the_windows_most_like_a_segment_rate_it() -> None:
+def test_log_odds_of_windows_rate_a_segment() -> None:
     rng = np.random.default_rng(0)
     lengths = rng.integers(0, 3, 80)
     spans = np.array([3, 6, 12])
@@ -152,11 +153,11 @@ def test_the_windows_most_like_a_segment_rate_it() -> None:
         for start, length, score in zip(windows.starts, windows.lengths, scores[:, 0], strict=True):
             end = start + spans[length]
             shared = max(0.0, min(end, each.end_s) - max(start, each.start_s))
-            weight = (shared / (max(end, each.end_s) - min(start, each.start_s))) ** 4
-            total, weights = total + weight * score, weights + weight
+            weight, sure = shared / (max(end, each.end_s) - min(start, each.start_s)), min(max(score, 0.01), 0.99)
+            total, weights = total + weight * math.log(sure / (1 - sure)), weights + weight
         inside = (each.start_s <= TIMES) & (each.end_s >= TIMES)
         moving = np.append(both[1, 0], both[1:, 0])[inside] > max(0.6, 3 * noise)
-        assert each.score == pytest.approx(total / weights * moving.mean(), rel=1e-5)
+        assert each.score == pytest.approx(moving.mean() / (1 + math.exp(-total / weights)), rel=1e-5)
 
 
 def test_a_class_has_what_a_surer_one_leaves() -> None:

@@ -22,8 +22,8 @@ median part on, which is noise up to so many grey levels, and beyond it the came
 CUTS_AMONG, _CUT, _OUTLIER = 64, 0.5, 6.0
 _CLEAR, _CLEARER = 0.25, 3.0
 """The change of a clear border grows by a factor of e to the power of this, and by so many robust deviations."""
-_LIKENESS = 4
-"""Power of the IoU with which a window counts for a segment: the most alike decides, and of several the mean."""
+_SURE = 0.01
+"""A window's score counts as so far from 0 and 1 at least: none alone decides on a segment."""
 
 
 def length_curves(
@@ -97,9 +97,9 @@ def find_segments(
     Its ends then move to where the picture starts and stops to change. Of segments of a class that overlap, that with
     the most evidence stays: the mean in it of the curves of all lengths, because what only one of them sees is
     doubtful, times the root of the duration, as of a sum of as many independent scores over its deviation. Its score is
-    then that of the windows that are most like it: the mean over all, weighted by the fourth power of their IoU with
-    it. Segments of a class that meet at a cut are one. Of classes that exclude each other, one can only have what those
-    with more evidence leave of the time that they share: its score is times 1 - their score, for that part of it.
+    then what its windows say together: the mean of their log-odds, weighted by their IoU with it. Segments of a class
+    that meet at a cut are one. Of classes that exclude each other, one can only have what those with more evidence
+    leave of the time that they share: its score is times 1 - their score, for that part of it.
 
     Args:
         windows: of N steps.
@@ -214,16 +214,16 @@ class _Timeline:
     def rate(self, start: float, end: float, shot: Shot, scores: np.ndarray) -> float:
         """The score of a stretch of a shot, by those (W or fewer,) of the windows of one class."""
         inside = self.steps(start, end)
-        ends = self._ends[: len(scores)]  # ascending
-        low, high = np.searchsorted(
-            ends, (max(shot[0], inside.start), min(shot[1], inside.stop + self._longest)), side="right"
-        )
+        reach = max(shot[0], inside.start - 1), min(shot[1], inside.stop + self._longest)
+        low, high = np.searchsorted(self._ends[: len(scores)], reach, side="right")
         near = low + np.flatnonzero(self._starts[low:high] >= shot[0])
-        starts, ends = self._edges[self._starts[near]], self._edges[ends[near]]
+        starts, ends = self._edges[self._starts[near]], self._edges[self._ends[near]]
         shared = (np.minimum(ends, end) - np.maximum(starts, start)).clip(0)
-        likeness = (shared / (ends - starts + end - start - shared)) ** _LIKENESS
+        likeness, odds = shared / (ends - starts + end - start - shared), scores[near].clip(_SURE, 1 - _SURE)
+        if not likeness.any():
+            return 0.0
         moving = self._moves[inside].mean() if self._config.motion else 1.0
-        return float(moving * (likeness @ scores[near]) / max(likeness.sum(), 1e-9))
+        return float(moving / (1 + np.exp(-np.average(np.log(odds / (1 - odds)), weights=likeness))))
 
 
 def _crossing(curve: np.ndarray, times: np.ndarray, left: int, right: int, level: float) -> float:
