@@ -206,7 +206,7 @@ def measure(
     for model in MODELS:
         start = time.process_time()
         archive, predictor = make_archive(folder, model, windows)
-        count = sum(map(len, archive.store.rows(next(iter(archive.store.models)))))
+        count = sum(map(len, archive.store.rows(predictor.provenance()["fingerprint"])))
         print(f"; {model}: index of {count} windows {time.process_time() - start:.0f}", end="", flush=True)
         start, alike = time.process_time(), 0
         for kind, asked in queries.items():
