@@ -1,5 +1,7 @@
 """Settings that change how fast and in how much memory, and not what is computed."""
 
+from copy import deepcopy
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -62,3 +64,13 @@ def test_a_compiled_block_gives_the_same_numbers() -> None:
         plain, traced = (run(x, context, keep=keep) for run in (block, compiled))
         torch.testing.assert_close(traced, plain)
         torch.testing.assert_close(*(torch.autograd.grad(y.square().sum(), x) for y in (traced, plain)))
+
+
+def test_a_copy_of_a_compiled_model_is_uncompiled() -> None:
+    """So that it can go to another process; compiled code cannot."""
+    model = tiny_model(NAMES).double().prepare(RuntimeConfig(compile=True))
+    assert vars(model).keys() > {"_first_tokens"}
+    copied = deepcopy(model)
+    torch.testing.assert_close(
+        copied.encode_video(random_video()), tiny_model(NAMES).double().encode_video(random_video())
+    )

@@ -297,6 +297,10 @@ class VideoModel(Pretrained):
                 block.compile()
         return self
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy, or another process, gets: all but what was compiled."""
+        return {name: value for name, value in super().__getstate__().items() if name != "_first_tokens"}
+
     def parts(self) -> dict[str, Part]:
         """The parts, by slot."""
         return {"context": self.context, "pool": self.pool, "head": self.head}
