@@ -135,7 +135,7 @@ def ask(path: Path, queries: Path) -> None:
             archive.search(model, [str(number)])
             wall.append(1e3 * (time.perf_counter() - begun))
             cpu.append(1e3 * (time.process_time() - busy))
-            scores, _ = archive.store.search("model", query, 80)
+            scores, _ = archive.store.search("model", query, 160)
             recalls.append(np.mean(scores[:10] >= vectors[f"{kind}_best"][number] - 1e-6))
         figures |= {f"{kind}_first_ms": wall[0], f"{kind}_recall": float(np.mean(recalls))}
         figures |= {f"{kind}_p{q}_ms": float(np.percentile(wall[1:], q)) for q in (50, 95)}
@@ -163,7 +163,7 @@ def ask_faiss(path: Path, queries: Path, kind: str) -> None:
         wall, cpu, recalls = list[float](), list[float](), list[float]()
         for query, best in zip(vectors[each], vectors[f"{each}_best"], strict=True):
             begun, busy = time.perf_counter(), time.process_time()
-            scores, _ = index.search(query[None], 80)
+            scores, _ = index.search(query[None], 160)
             wall.append(1e3 * (time.perf_counter() - begun))
             cpu.append(1e3 * (time.process_time() - busy))
             recalls.append(np.mean(scores[0, :10] >= best - 1e-6))

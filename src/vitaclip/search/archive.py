@@ -29,7 +29,7 @@ from vitaclip.settings import from_dict, to_dict
 
 _COMMIT_FILES, _COMMIT_ROWS, _COMMIT_SECONDS = 64, 20_000, 30.0
 """A commit follows when one of these is reached; this is also what a kill costs at most."""
-_CANDIDATES = 8
+_CANDIDATES = 16
 """Rows that are looked at for each hit, because windows of one moment overlap."""
 
 Embedded = tuple[str, str, FileState, VideoVectors | None]

@@ -91,30 +91,26 @@ class SearchFilter(Config):
 def fold(scores: np.ndarray, rows: Rows, places: Places, top_k: int) -> tuple[Hit, ...]:
     """The best of some candidates, given best first: of windows that overlap one stands for all, and of nearly the same
     pictures one, with the files of the others."""
-    kept, alike = list[int](), list[list[str]]()
-    for n in range(len(rows)):
-        paths = [path for path, _ in places[rows.ids[rows.videos[n]]]]
-        if len(same := _same(rows, kept, n)):
-            alike[same[0]] += [path for path in paths if path not in alike[same[0]]]
-        elif len(kept) < top_k:
-            kept.append(n)
-            alike.append(paths)
-    hits = []
-    for n, (path, *others) in zip(kept, alike, strict=True):
-        labels = places[rows.ids[rows.videos[n]]][0][1].labels
-        start, end = rows.times[n].tolist()
-        hits.append(Hit(float(scores[n]), path, start, end, labels, tuple(others)))
+    free, hits = np.ones(len(rows), bool), list[Hit]()
+    while len(hits) < top_k and free.any():
+        best = int(free.argmax())
+        same = np.flatnonzero(free & _same(rows, best))
+        free[[best, *same]] = False
+        (path, *others) = dict.fromkeys(path for n in (best, *same) for path, _ in places[rows.ids[rows.videos[n]]])
+        labels = places[rows.ids[rows.videos[best]]][0][1].labels
+        start, end = rows.times[best].tolist()
+        hits.append(Hit(float(scores[best]), path, start, end, labels, tuple(others)))
     return tuple(hits)
 
 
-def _same(rows: Rows, kept: Sequence[int], n: int) -> np.ndarray:
-    """Which of the kept windows stand for the n-th too: of its video those that overlap it, since there a picture may
-    well come again; of another video those that show nearly the same."""
-    (start, end), times, own = rows.times[n], rows.times[kept], rows.videos[kept] == rows.videos[n]
-    overlap = (times[:, 0] < end) & (start < times[:, 1])
-    bits = np.bitwise_count((rows.looks[kept] ^ rows.looks[n]).view(np.uint64)).mean(axis=1)
-    near = (bits <= _ALIKE_BITS) & (rows.vectors[kept] @ rows.vectors[n] >= _ALIKE_COSINE)
-    return np.flatnonzero(np.where(own, overlap, near))
+def _same(rows: Rows, best: int) -> np.ndarray:
+    """Which windows one stands for: of its video those that overlap it, since there a picture may well come again; of
+    other videos those that show nearly the same."""
+    (start, end), own = rows.times[best], rows.videos == rows.videos[best]
+    overlap = (rows.times[:, 0] < end) & (start < rows.times[:, 1])
+    bits = np.bitwise_count((rows.looks ^ rows.looks[best]).view(np.uint64)).mean(axis=1)
+    near = (bits <= _ALIKE_BITS) & (rows.vectors @ rows.vectors[best] >= _ALIKE_COSINE)
+    return np.where(own, overlap, near)
 
 
 def clock(seconds: float) -> str:
