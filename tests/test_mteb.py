@@ -65,7 +65,7 @@ def test_zero_shot_accuracy_is_that_of_eval(world: Path, tmp_path: Path) -> None
     expected = json.loads((tmp_path / "result.json").read_text())["top1"]
     model = MtebModel(Predictor("miniature", runtime=RuntimeConfig(precision="float32"), data=DataConfig(workers=0)))
     assert scores(model, ZeroShot([*videos], labels, names))["accuracy"] == pytest.approx(expected)
-    assert 0.2 < expected < 1
+    assert expected > 0.5
 
 
 def test_retrieval_figures_are_those_of_our_loop(encoder: MtebModel, world: Path) -> None:
