@@ -87,7 +87,7 @@ def runs_of_commands(clips: int, steps: int, folder: Path) -> dict[str, tuple[fl
     for recipe, classes in RUNS:
         options = ["--model.backbone", "miniature", f"--optim.steps={steps}", "--optim.learning_rate=3e-3"]
         is_kept = recipe != "own_videos"
-        options += ["--data.feature_cache", str(folder / "features")] * is_kept
+        options += ["--data.feature_cache", str(folder / f"features_{recipe}")] * is_kept
         for seed, source in enumerate(("files, decoded", "kept features")[: 1 + is_kept]):
             run = run_command(recipe, folder / classes, folder / f"{recipe}_{seed}", *options, f"--seed={seed}")
             found[f"{recipe}, {classes}, {source}"] = run
