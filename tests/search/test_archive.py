@@ -49,12 +49,15 @@ def test_a_damaged_file_is_tried_again_when_it_has_changed(
     assert (changes.embedded, changes.same, changes.damaged) == (1, 4, [])
 
 
-def test_what_is_not_there_is_tried_again(predictor: Predictor, films: Path, tmp_path: Path) -> None:
-    archive, missing = Archive.open(tmp_path / "archive"), films / "later.mp4"
+@pytest.mark.parametrize("name", ["archive", "archive.lance"])
+def test_what_is_not_there_is_tried_again(name: str, predictor: Predictor, films: Path, tmp_path: Path) -> None:
+    archive, missing = Archive.open(tmp_path / name), films / "later.mp4"
     assert "does not exist" in archive.add(predictor, [missing], WINDOWS).damaged[0]
     address = archive.add(predictor, ["http://127.0.0.1:9/a.mp4"], WINDOWS).damaged[0]
     assert "cannot be reached" in address
     assert archive.store.files == {}
+    with pytest.raises(ValueError, match="no rows, since no video could be read"):
+        archive.search(predictor, ["red heart"])
     shutil.copy(films / "clip0.mp4", missing)
     assert archive.add(predictor, [missing], WINDOWS).embedded == 1
 
@@ -74,9 +77,12 @@ def test_an_interrupted_call_keeps_what_is_done(predictor: Predictor, films: Pat
 def test_parts_merge_into_what_one_process_makes(
     archive: Archive, predictor: Predictor, films: Path, tmp_path: Path
 ) -> None:
-    parts = [Archive.open(tmp_path / f"part{n}") for n in range(2)]
+    parts = [Archive.open(tmp_path / name) for name in ("part0", "part1.lance")]
     counts = [part.add(predictor, [films], WINDOWS, shard=(n, 2)).embedded for n, part in enumerate(parts)]
     assert sum(counts) == 4
+    assert [Archive.is_at(tmp_path / name) for name in ("part0", "part1.lance", "none", "none.lance")] == [True] * 2 + [
+        False
+    ] * 2
     merged = Archive.open(tmp_path / "merged")
     merged.merge(parts)
     merged.merge(parts)

@@ -27,7 +27,6 @@ from vitaclip.report.hits import write_hits
 from vitaclip.search.archive import Archive, Changes
 from vitaclip.search.cluster import embed_on_ray
 from vitaclip.search.hits import Hits, SearchFilter
-from vitaclip.search.parts import MANIFEST
 from vitaclip.settings import FLAG, PositiveInt
 from vitaclip.strings import counted
 
@@ -71,7 +70,7 @@ class Index(VideosCommand, WindowsConfig):
         """Index every video; 1 if some could not be read."""
         expect_processes(self.data)  # before LanceDB starts threads
         command, archive = self.with_model_first(), Archive.open(self.out)
-        others = [word for word in command.videos if (Path(word) / MANIFEST).is_file()]
+        others = [word for word in command.videos if Archive.is_at(word)]
         archive.merge([Archive.open(word) for word in others])
         command = replace(command, videos=tuple(word for word in command.videos if word not in others))
         status = 0

@@ -22,7 +22,7 @@ from vitaclip.moments.vectors import VideoVectors, window_vectors
 from vitaclip.predictor import Predictor
 from vitaclip.search.hits import Hits, SearchFilter, fold
 from vitaclip.search.lance import LanceStore
-from vitaclip.search.parts import PartStore
+from vitaclip.search.parts import MANIFEST, PartStore
 from vitaclip.search.query import file_vector, text_vector
 from vitaclip.search.rows import FileEntry, Rows, Store
 from vitaclip.settings import from_dict, to_dict
@@ -80,8 +80,16 @@ class Archive:
         Raises:
             ValueError: it is of another version, damaged or something else; or the address cannot be reached.
         """
-        in_lance = "://" in str(path) or Path(path).suffix == ".lance"
-        return cls(LanceStore(str(path)) if in_lance else PartStore(path))
+        return cls(LanceStore(str(path)) if "://" in str(path) or _is_lance(path) else PartStore(path))
+
+    @staticmethod
+    def is_at(path: str | Path) -> bool:
+        """Whether there is one in this folder.
+
+        >>> Archive.is_at("videos")
+        False
+        """
+        return (Path(path) / MANIFEST).is_file() or (_is_lance(path) and Path(path).is_dir())
 
     def add(
         self,
@@ -316,6 +324,10 @@ def _describe(predictor: Predictor, windows: WindowsConfig) -> tuple[str, dict[s
     return predictor.provenance()["fingerprint"], {"model": where, "views": views, "windows": to_dict(windows)} | {
         "plain": predictor.model.is_zero_shot
     }
+
+
+def _is_lance(path: str | Path) -> bool:
+    return Path(path).suffix == ".lance"
 
 
 def _name(path: VideoPath) -> str:

@@ -153,8 +153,8 @@ class LanceStore(Store):
     def search(
         self, model: str, query: np.ndarray, count: int, videos: Collection[str] | None = None
     ) -> tuple[np.ndarray, Rows]:
-        table = self._db.open_table(f"rows_{model}")
-        if not table.list_indices():
+        name = f"rows_{model}"
+        if name not in self._tables or not (table := self._db.open_table(name)).list_indices():
             return super().search(model, query, count, videos)
         search: Any = table.search(query)  # typed as what has no distance
         search = search.distance_type("cosine").limit(count).nprobes(_PROBES).refine_factor(_REFINE)

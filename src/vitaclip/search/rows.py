@@ -138,6 +138,8 @@ class Store(ABC):
             if videos is not None:
                 scores[~piece.of(videos)] = -np.inf
             best.append((scores[(top := top_numbers(scores, count))], piece.take(top)))
+        if not best:
+            raise ValueError("the archive has no rows, since no video could be read; index one that can")
         scores, rows = np.concatenate([each for each, _ in best]), Rows.join([rows for _, rows in best])
         return scores[(top := top_numbers(scores, count))], rows.take(top)
 
