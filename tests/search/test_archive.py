@@ -105,6 +105,15 @@ def test_models_lie_side_by_side_and_never_mix(
         archive.add(predictor, [films], WindowsConfig())
 
 
+def test_a_second_model_keeps_the_rows_of_every_commit(
+    archive: Archive, predictor: Predictor, world: Path, films: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vitaclip.search.archive._COMMIT_ROWS", 1)
+    other = Predictor(small_model(world, num_frames=3), data=predictor.data)
+    archive.add(other, [films], WINDOWS)
+    assert len(archive.store.videos(other.provenance()["fingerprint"])) == 4
+
+
 def test_rows_of_videos_that_are_gone_are_written_out(
     archive: Archive, predictor: Predictor, films: Path, tmp_path: Path
 ) -> None:

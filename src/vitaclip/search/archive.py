@@ -299,7 +299,7 @@ class _Update:
 
     def commit(self) -> None:
         """Put what has come together into the store."""
-        if self._files or self._model not in self._store.models:
+        if self._files or self._rows or self._model not in self._store.models:
             self._store.commit(self._model, self._about, self._rows, self._files)
         self._rows, self._files, self._since = [], {}, time.monotonic()
 
