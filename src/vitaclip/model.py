@@ -12,6 +12,7 @@ from functools import lru_cache, wraps
 from typing import Any, ParamSpec
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vitaclip.backbones.hub import DEFAULT_BACKBONE
@@ -36,7 +37,7 @@ from vitaclip.parts.contract import (
     encode_templates,
 )
 from vitaclip.parts.registry import find_part, read_settings
-from vitaclip.runtime import RuntimeConfig
+from vitaclip.runtime import RuntimeConfig, autocast, pick_precision
 from vitaclip.saving.pretrained import Pretrained
 
 P = ParamSpec("P")
@@ -295,11 +296,27 @@ class VideoModel(Pretrained):
             block.recompute = runtime.checkpoint_activations
             if runtime.compile and block._compiled_call_impl is None:
                 block.compile()
+        in_int8 = pick_precision(runtime, self.device) == "int8"
+        with torch.no_grad(), autocast(runtime, self.device):
+            self.backbone.vision.quantize(self._see_noise if in_int8 else None)
+            self.backbone.text.quantize(self._read_noise if in_int8 else None)
         return self
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, gets: all but what was compiled."""
         return {name: value for name, value in super().__getstate__().items() if name != "_first_tokens"}
+
+    def _see_noise(self) -> None:
+        """Embed a video whose frames are coarse and fine noise."""
+        drawn, size = torch.Generator().manual_seed(0), self.image_size
+        frames = [F.interpolate(torch.rand(1, 3, n, n, generator=drawn), size) for n in (2, 8, 32, size)]
+        self.encode_video((255 * torch.cat(frames)).to(torch.uint8)[None])
+
+    def _read_noise(self) -> None:
+        """Embed texts of any tokens."""
+        text = self.backbone.config.text
+        ids = torch.randint(text.vocab_size, (8, text.context_length), generator=torch.Generator().manual_seed(0))
+        self.backbone.encode_ids(ids, torch.full((8,), text.context_length - 1))
 
     def parts(self) -> dict[str, Part]:
         """The parts, by slot."""

@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vitaclip.settings import Config
+from vitaclip.settings import Config, require
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,14 +18,21 @@ class RuntimeConfig(Config):
 
     device: str = "auto"
     """`auto` takes CUDA, then MPS, then the CPU; or name one, such as cuda:1."""
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """bfloat16 runs the towers under autocast. `auto` takes it where the hardware is fast at it."""
+    precision: Literal["auto", "float32", "bfloat16", "int8"] = "auto"
+    """bfloat16 runs the towers under autocast. `auto` takes it where the hardware is fast at it. int8, to test on a CPU
+    that has instructions for it, computes linear layers of the towers' blocks in whole numbers, the rest as `auto`."""
     compile: bool = False
     """Compile the image tower with torch.compile: code is made at the first step, and at the first of each new shape,
     which are slow. Results differ by rounding. Needs a C++ compiler on a CPU."""
     checkpoint_activations: bool = False
     """Training keeps only what goes into each block of the image tower and computes the rest again on the way back:
     the same numbers in a fraction of the memory, for up to half as much time again."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            not (self.compile and self.precision == "int8"), self, "compile", "int8 is not compiled; set one of both"
+        )
 
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -102,7 +109,7 @@ class Computed:
     device: str = ""
     """Such as `cpu`, or `cuda (NVIDIA H100 80GB HBM3)`."""
     precision: str = ""
-    """`float32` or `bfloat16`."""
+    """`float32`, `bfloat16` or `int8`."""
 
     def __str__(self) -> str:
         return f"{self.device}, {self.precision}"
@@ -115,9 +122,21 @@ def describe_computed(config: RuntimeConfig, device: torch.device) -> Computed:
 
 
 def pick_precision(config: RuntimeConfig, device: torch.device) -> str:
-    """bfloat16 or float32; `auto` takes bfloat16 where the hardware multiplies its matrices faster."""
-    if config.precision != "auto":
-        return config.precision
+    """int8, bfloat16 or float32; `auto` takes bfloat16 where the hardware multiplies its matrices faster."""
+    if config.precision == "int8" and not has_int8(device):
+        raise ValueError(
+            "runtime.precision = int8 needs a CPU with VNNI; set runtime.device = cpu or another precision"
+        )
+    return _pick_float(device) if config.precision == "auto" else config.precision
+
+
+def has_int8(device: torch.device) -> bool:
+    """Whether the device multiplies whole numbers of 8 bits by instructions for that, without saturated sums."""
+    known = torch.cpu.get_capabilities() if device.type == "cpu" and torch.backends.mkldnn.is_available() else {}
+    return bool(known.get("avx512_vnni") or known.get("avx_vnni"))
+
+
+def _pick_float(device: torch.device) -> str:
     fast = False
     if device.type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -128,6 +147,7 @@ def pick_precision(config: RuntimeConfig, device: torch.device) -> str:
 
 
 def autocast(config: RuntimeConfig, device: torch.device) -> AbstractContextManager[object]:
-    """The context that the towers run in: bfloat16 autocast, or nothing for float32."""
-    wanted = pick_precision(config, device) == "bfloat16"
+    """The context that the towers run in: bfloat16 autocast, or nothing for float32. What int8 leaves is as `auto`."""
+    precision = pick_precision(config, device)
+    wanted = (_pick_float(device) if precision == "int8" else precision) == "bfloat16"
     return torch.autocast(device.type, dtype=torch.bfloat16) if wanted else nullcontext()

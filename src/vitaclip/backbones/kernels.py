@@ -5,11 +5,13 @@ Which one that is was measured, `python benchmarks/kernels.py`; they differ by r
 Axes: ... any leading axes, L queries, S keys, C channels of a head, I channels in, O channels out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from vitaclip.backbones.int8 import Int8Layers
 
 _MANY_ROWS = 1024
 """Rows from which on a linear layer is faster as a convolution."""
@@ -25,11 +27,21 @@ with AMX they take 1.0 to 1.3 times as long as products."""
 
 
 class Linear(nn.Linear):
-    """torch's linear layer, computed by `linear`."""
+    """torch's linear layer, computed by `linear`, or in `int8`."""
+
+    int8: Int8Layers | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., I) -> (..., O)."""
-        return linear(x, self.weight, self.bias)
+        return self.int8(x) if self.int8 is not None else linear(x, self.weight, self.bias)
+
+    def cast_once(self) -> Callable[[Tensor, slice], Tensor]:
+        """What gives a slice of the O channels, for several products: of few rows, to cast the weights to the precision
+        that autocast computes in takes longer than a product."""
+        if self.int8 is not None:
+            return self.int8
+        weight, bias = in_autocast(self.weight), in_autocast(self.bias)
+        return lambda x, rows: linear(x, weight[rows], bias[rows])
 
 
 def on_gpu(x: Tensor) -> bool:

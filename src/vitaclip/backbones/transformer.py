@@ -7,8 +7,9 @@ second half by the other, each pair at a frequency of its own.
 Axes: ... any leading axes (videos, frames, classes), L tokens, P context tokens, C channels, d channels of a head.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,11 +17,11 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from vitaclip.backbones.config import Activation, TransformerConfig, VisionConfig
+from vitaclip.backbones.int8 import Int8Layers
 from vitaclip.backbones.kernels import (
     LayerNorm,
     Linear,
     enter_blocks,
-    in_autocast,
     join,
     linear,
     on_gpu,
@@ -142,15 +143,15 @@ class Attention(nn.Module):
         """Queries of the first `keep` tokens, and keys and values of the tokens and of each group, which is projected
         at its own size, so that the tokens of all frames or videos are projected once."""
         width = x.shape[-1]
-        weight, bias = in_autocast(self.qkv.weight), in_autocast(self.qkv.bias)
+        project = self.qkv.cast_once()
         if keep is None and not (context and torch.is_grad_enabled()):
-            query, key, value = linear(x, weight, bias).chunk(3, dim=-1)
+            query, key, value = project(x, slice(None)).chunk(3, dim=-1)
         else:  # queries of their own: beside copied keys and values, a view would keep all three for the way back
-            query = linear(x[..., :keep, :], weight[:width], bias[:width])
-            key, value = linear(x, weight[width:], bias[width:]).chunk(2, dim=-1)
+            query = project(x[..., :keep, :], slice(width))
+            key, value = project(x, slice(width, None)).chunk(2, dim=-1)
         query, key, value = map(self._split_heads, (query, key, value))
         query, key = rotate(query, rope), rotate(key, rope)
-        others = [map(self._split_heads, pair) for pair in _project_groups(context, weight[width:], bias[width:])]
+        others = [map(self._split_heads, pair) for pair in _project_groups(context, project, slice(width, None))]
         keys, values = (
             [part.expand(*x.shape[:-2], *part.shape[-3:]) for part in parts]
             for parts in zip((key, value), *others, strict=True)
@@ -168,17 +169,21 @@ class Attention(nn.Module):
         return x.unflatten(-1, (self.heads, -1)).transpose(-3, -2)
 
 
-def _project_groups(groups: Sequence[Tensor], weight: Tensor, bias: Tensor) -> list[tuple[Tensor, ...]]:
+def _project_groups(
+    groups: Sequence[Tensor], project: Callable[[Tensor, slice], Tensor], channels: slice
+) -> list[tuple[Tensor, ...]]:
     """Keys and values of each group (..., P, C), two of that shape, in one product of all groups."""
     if not groups:
         return []
     rows = [group.flatten(end_dim=-2) for group in groups]
-    made = linear(torch.cat(rows), weight, bias).split([each.shape[0] for each in rows])
+    made = project(torch.cat(rows), channels).split([each.shape[0] for each in rows])
     return [part.view(*group.shape[:-1], -1).chunk(2, dim=-1) for part, group in zip(made, groups, strict=True)]
 
 
 class MLP(nn.Module):
     """Two linear layers with an activation between them, or with the activation of a third one as a gate (SwiGLU)."""
+
+    int8: Int8Layers | None = None
 
     def __init__(
         self,
@@ -194,10 +199,12 @@ class MLP(nn.Module):
         self.fc1 = Linear(width, hidden)
         self.inner_norm = inner_norm or nn.Identity()
         self.fc2 = Linear(hidden, width)
-        self.activation = ACTIVATIONS[activation]
+        self.activation, self.activation_name = ACTIVATIONS[activation], activation
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
+        if self.int8 is not None:
+            return self.int8(x)
         if self.activation is quick_gelu and self.gate is None and on_gpu(x):
             hidden = F.silu(linear(x, _QUICK * self.fc1.weight, _QUICK * self.fc1.bias))
             return linear(self.inner_norm(hidden), self.fc2.weight / _QUICK, self.fc2.bias)
@@ -237,6 +244,15 @@ class Block(nn.Module):
             return checkpoint_activations(self._run, x, context, causal, keep, rope)
         return self._run(x, context, causal, keep, rope)
 
+    def in_int8(self) -> Iterator[tuple["Linear | MLP", Int8Layers]]:
+        """What can compute in int8, and what does so in its place."""
+        qkv, out, mlp = self.attention.qkv, self.attention.out, self.mlp
+        yield from ((qkv, Int8Layers([qkv], rounded=True)), (out, Int8Layers([out])))
+        if mlp.gate is None and isinstance(mlp.inner_norm, nn.Identity):
+            yield mlp, Int8Layers([mlp.fc1, mlp.fc2], mlp.activation_name)
+        else:
+            yield from ((layer, Int8Layers([layer])) for layer in mlp.children() if isinstance(layer, Linear))
+
     def _run(self, x: Tensor, context: Sequence[Tensor], causal: bool, keep: int | None, rope: Tensor | None) -> Tensor:
         x, normed = enter_blocks(x), [self.norm1(group) for group in context]
         x = x[..., :keep, :] + self.attention(self.norm1(x), normed, causal=causal, keep=keep, rope=rope)
@@ -260,6 +276,17 @@ class Tower(nn.Module):
             self.proj = nn.Parameter(torch.empty(self.config.width, embed_dim))
         if self.config.projection == "bias":
             self.proj_bias = nn.Parameter(torch.zeros(embed_dim))
+
+    def quantize(self, run: Callable[[], object] | None) -> None:
+        """Have the blocks' linear layers compute in int8, in the ranges of what they meet while `run` runs the tower;
+        None: in float again."""
+        pairs = [pair for block in self.blocks for pair in cast(Block, block).in_int8()]
+        for module, layers in pairs:
+            module.int8 = layers if run else None
+        if run:
+            run()
+            for _, layers in pairs:
+                layers.close()
 
     def project(self, pooled: Tensor) -> Tensor:
         """Take what was pooled (..., C) into the shared space (..., D)."""

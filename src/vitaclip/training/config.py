@@ -122,4 +122,5 @@ class TrainConfig(Config):
         require(can_stop, self, "early_stop_patience", "needs data.val and validate_every > 0")
         can_try = sys.platform == "linux" or not self.auto_batch
         require(can_try, self, "auto_batch", "this system counts no peak of memory; set optim.micro_batch_size")
+        require(self.runtime.precision != "int8", self, "runtime", "int8 has no gradients; it is for testing")
         check_feature_cache(self.data, self.model)
