@@ -20,7 +20,7 @@ docs: $(READY)  ## write the tables of docs/ that come from the code
 ablation: $(READY)  ## every variant and baseline on the miniature world, three seeds each; hours
 	$(BIN)/python benchmarks/miniature_world.py --out ablation
 
-bench: $(READY)  ## measure speed, memory, growth and exactness: tables on the screen, all times in bench/*.json
+bench: $(READY)  ## measure speed, memory, growth and exactness: tables on the screen, all times in bench/*.json, and what changed
 	$(BIN)/python benchmarks/parity.py --out bench/parity.json
 	$(BIN)/python benchmarks/training_speed.py --out bench/training_speed.json
 	$(BIN)/python benchmarks/methods_speed.py --out bench/methods_speed.json
@@ -31,6 +31,10 @@ bench: $(READY)  ## measure speed, memory, growth and exactness: tables on the s
 	$(BIN)/python benchmarks/many_processes.py --out bench/many_processes.json
 	$(BIN)/python benchmarks/kill_and_resume.py --kills 3 --out bench/kill_and_resume.json
 	$(BIN)/python benchmarks/feature_cache.py --shape miniature --out bench/feature_cache.json
+	$(BIN)/python benchmarks/export.py --pairs 3 --out bench/export.json
+	$(BIN)/python benchmarks/int8.py --pairs 3 --ways int8 --out bench/int8.json
+	$(BIN)/python benchmarks/growth.py --clips 2 --out bench/growth.json
+	$(BIN)/python benchmarks/changes.py
 
 # With a torch that is installed already (a CUDA build): GPU_PYTHON=python3 make bench-gpu
 GPU_PYTHON ?= $(BIN)/python

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitaclip.backbones.config import Activation
 from vitaclip.backbones.int8 import Int8Layers
 from vitaclip.backbones.transformer import MLP
 from vitaclip.model import VideoModel
@@ -31,7 +32,7 @@ def error(found: Tensor, expected: Tensor) -> float:
 
 @torch.no_grad()
 @pytest.mark.parametrize("activation", ["quick_gelu", "gelu", "gelu_tanh", "silu"])
-def test_an_mlp_is_within_two_per_cent(activation: str) -> None:
+def test_an_mlp_is_within_two_per_cent(activation: Activation) -> None:
     mlp, x = MLP(64, 256, activation), tokens(3, 5, 64)
     layers = Int8Layers([mlp.fc1, mlp.fc2], activation)
     torch.testing.assert_close(layers(x), mlp(x))
