@@ -304,7 +304,8 @@ class VideoModel(Pretrained):
 
     def __getstate__(self) -> dict[str, Any]:
         """What a copy, or another process, gets: all but what was compiled."""
-        return {name: value for name, value in super().__getstate__().items() if name != "_first_tokens"}
+        compiled = ("_first_tokens", "_compiled_call_impl")
+        return {name: value for name, value in vars(self).items() if name not in compiled}
 
     def _see_noise(self) -> None:
         """Embed a video whose frames are coarse and fine noise."""
