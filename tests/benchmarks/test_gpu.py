@@ -18,4 +18,4 @@ def test_a_part_reports_figures_and_a_table(tmp_path: Path, monkeypatch: pytest.
         runpy.run_path(str(PROGRAM), run_name="__main__")
     assert not ended.value.code
     assert json.loads((tmp_path / "gpu.json").read_text())["correct"]["right"] is True
-    assert "| float32: logits |" in (tmp_path / "gpu.md").read_text()
+    assert "| vitaclip: float32: logits |" in (tmp_path / "gpu.md").read_text()

@@ -40,6 +40,8 @@ NOT_RUN = {
     "vitaclip moments recording.mkv --live": "follows a file that grows: tests/moments/test_live.py",
     "vitaclip index my_videos/ --model runs/doors --out archive --watch": "does not end: tests/cli/test_watch.py",
     "vitaclip index my_videos/ --model runs/doors --out archive.lance": "takes Ray: tests/search/test_cluster.py",
+    "vitaclip index parts/*": "takes the parts of a cluster: tests/search/test_archive.py",
+    "vitaclip eval val.csv --model runs/doors --runtime.precision int8": "takes VNNI: tests/backbones/test_int8.py",
     "vitaclip mcp": "serves until its client ends: tests/cli/test_mcp.py",
     "vitaclip list backbones facebook/PE-Core-B16-224": "prints what is listed: tests/cli/test_data_commands.py",
 }
