@@ -6,6 +6,7 @@ names the process that began to write last.
 """
 
 import json
+import math
 import secrets
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -21,8 +22,9 @@ from vitaclip.strings import one_line
 
 INDEX_ROWS = 200_000
 """Rows from which on a vector index is made: below, all rows in memory (0.4 GB) take no longer than it."""
-_PROBES = 64
-"""Parts of the index that are searched, of some 4,000 rows each: half as many miss some of the best of a million."""
+_PROBES = 96
+"""Parts of the index that are searched, of as many as the root of the rows: of a million, a third of them miss 8 % of
+the ten best. With LanceDB's own parts of 4,000 rows each, a query takes three times as long at the same recall."""
 _REFINE = 2
 """Candidates of the index whose exact distance is computed, as a multiple of those wanted."""
 _TIDY_COMMITS, _KEPT = 50, timedelta(minutes=10)
@@ -125,8 +127,8 @@ class LanceStore(Store):
             table, videos = self._db.open_table(name), self.videos(model)
             if 2 * len(dead := videos.keys() - self.places) > len(videos):
                 table.delete(f"video IN ({_quoted(dead)})")
-            if not table.list_indices() and table.count_rows() >= INDEX_ROWS:
-                table.create_index("vector", config=IvfSq(distance_type="cosine"))
+            if not table.list_indices() and (count := table.count_rows()) >= INDEX_ROWS:
+                table.create_index("vector", config=IvfSq(distance_type="cosine", num_partitions=math.isqrt(count)))
                 table.create_index("video", config=BTree())
         self._optimize()
 
