@@ -14,6 +14,8 @@ Three = tuple[float, float, float]
 
 Activation = Literal["quick_gelu", "gelu", "gelu_tanh", "silu"]
 """quick_gelu is x * sigmoid(1.702 x), gelu the exact one, gelu_tanh its approximation, silu x * sigmoid(x)."""
+QUICK_GELU = 1.702
+"""quick_gelu(x) = silu(1.702 x) / 1.702, so that the constant can go into the weights before and behind."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,10 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vitaclip.backbones.config import QUICK_GELU
+
 _POST = {"quick_gelu": ("swish", ""), "gelu": ("gelu", "none"), "gelu_tanh": ("gelu", "tanh"), "silu": ("swish", "")}
 """Activations by oneDNN's names of what it does to a product before it writes it."""
-_QUICK = 1.702
-"""quick_gelu(x) = silu(1.702 x) / 1.702: the constant goes into the weights before and behind."""
 _LOWEST_ACTIVATED = -0.3
 """What no activation goes below."""
 _MARGIN = 1.25
@@ -72,7 +72,7 @@ class Int8Layers:
         """`rounded`: give autocast's precision, which attention wants, not float32, which is added to the tokens."""
         self.layers, self.rounded = layers, rounded
         self.posts = [_POST.get(activation, ("none", "")), ("none", "")][: len(layers)]
-        self.stretch = _QUICK if activation == "quick_gelu" else 1.0
+        self.stretch = QUICK_GELU if activation == "quick_gelu" else 1.0
         self.bounds = [(0.0, 0.0)] * len(layers)
         self.ranges: list[_Range] = []
         self.products: dict[tuple[int | None, int | None], list[_Product]] = {}

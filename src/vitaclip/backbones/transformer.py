@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from vitaclip.backbones.config import Activation, TransformerConfig, VisionConfig
+from vitaclip.backbones.config import QUICK_GELU, Activation, TransformerConfig, VisionConfig
 from vitaclip.backbones.int8 import Int8Layers
 from vitaclip.backbones.kernels import (
     LayerNorm,
@@ -29,7 +29,6 @@ from vitaclip.backbones.kernels import (
 )
 
 _BASE = 10_000.0
-_QUICK = 1.702
 _EVA02_SIDE = 16
 """Patches along a side of the images that EVA-02 was pretrained on. Coordinates of other grids are stretched to it."""
 
@@ -77,7 +76,7 @@ def quick_gelu(x: Tensor) -> Tensor:
 
     Written with SiLU, whose kernels keep one tensor for the way back instead of two and go over it less often.
     """
-    return F.silu(_QUICK * x).div_(_QUICK)
+    return F.silu(QUICK_GELU * x).div_(QUICK_GELU)
 
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -206,8 +205,8 @@ class MLP(nn.Module):
         if self.int8 is not None:
             return self.int8(x)
         if self.activation is quick_gelu and self.gate is None and on_gpu(x):
-            hidden = F.silu(linear(x, _QUICK * self.fc1.weight, _QUICK * self.fc1.bias))
-            return linear(self.inner_norm(hidden), self.fc2.weight / _QUICK, self.fc2.bias)
+            hidden = F.silu(linear(x, QUICK_GELU * self.fc1.weight, QUICK_GELU * self.fc1.bias))
+            return linear(self.inner_norm(hidden), self.fc2.weight / QUICK_GELU, self.fc2.bias)
         hidden = self.fc1(x)
         hidden = self.activation(hidden) if self.gate is None else self.activation(self.gate(x)) * hidden
         return self.fc2(self.inner_norm(hidden))
